@@ -1,0 +1,2 @@
+//! The `ondol` command.
+fn main() {}

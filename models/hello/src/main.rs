@@ -1,0 +1,2 @@
+//! Trains the built-in model `hello`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Architectures: metadata in, graph out. One file each.

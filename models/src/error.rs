@@ -1,0 +1,97 @@
+use alloc::string::String;
+
+/// What can be wrong with a model file.
+///
+/// The variants tell apart what a user can act on: fetch the file again, use
+/// another file, or use a newer build.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The first four bytes are not `GGUF`.
+    #[error("not a GGUF file: {found}")]
+    NotGguf {
+        /// What the file looks like instead ("an HTML page", "a ZIP archive", its first bytes).
+        found: String,
+    },
+    /// The file ends before what its header promises.
+    #[error("the file is truncated: {what} needs bytes up to {needed}, the file has {have}")]
+    Truncated {
+        /// What was being read.
+        what: String,
+        /// End of the needed range, in bytes from the start of the file.
+        needed: u64,
+        /// Size of the file in bytes.
+        have: u64,
+    },
+    /// A GGUF version or byte order that this build does not read.
+    #[error("unsupported GGUF version: {found}")]
+    UnsupportedVersion {
+        /// The version, and its byte order where that is the trouble.
+        found: String,
+    },
+    /// A tensor type that is unknown, or known by name but not supported.
+    #[error("tensor `{tensor}` has the quantization type {dtype}, which this build does not support")]
+    UnsupportedDType {
+        /// The tensor, or the place that named the type.
+        tensor: String,
+        /// Its name where one is known ("IQ2_XXS"), else its number.
+        dtype: String,
+    },
+    /// `general.architecture` names no architecture of [`crate::arch`].
+    #[error("unknown architecture `{name}`; this build knows {known}")]
+    UnknownArchitecture {
+        /// The name in the file.
+        name: String,
+        /// Comma-separated names that this build knows.
+        known: String,
+    },
+    /// A metadata key that is needed is missing.
+    #[error("metadata key `{key}` is missing")]
+    MissingKey {
+        /// The key.
+        key: String,
+    },
+    /// A metadata key has a value of the wrong type or out of range.
+    #[error("metadata key `{key}`: {reason}")]
+    BadValue {
+        /// The key.
+        key: String,
+        /// What is wrong with the value.
+        reason: String,
+    },
+    /// A tensor that is needed is missing.
+    #[error("tensor `{name}` is missing")]
+    MissingTensor {
+        /// The tensor.
+        name: String,
+    },
+    /// A tensor's dimensions are not those the architecture or format asks for.
+    #[error("tensor `{name}`: {reason}")]
+    BadShape {
+        /// The tensor.
+        name: String,
+        /// Expected and found dimensions.
+        reason: String,
+    },
+    /// The container itself contradicts its own rules (overlaps, duplicates, caps).
+    #[error("malformed GGUF: {reason}")]
+    Malformed {
+        /// What is wrong, and where.
+        reason: String,
+    },
+    /// The vocabulary can't be used.
+    #[error("tokenizer: {reason}")]
+    Tokenizer {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The chat template can't be compiled or rendered.
+    #[error("chat template: {reason}")]
+    Template {
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// A result whose error is [`enum@Error`].
+pub type Result<T, E = Error> = core::result::Result<T, E>;

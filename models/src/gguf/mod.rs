@@ -1,0 +1,1 @@
+//! The GGUF container: a zero-copy reader over bytes, and a writer.

@@ -1,0 +1,1 @@
+//! The graph IR: values, operations, and the builder that checks shapes.

@@ -1,0 +1,21 @@
+//! What a model is: the GGUF container, block formats of weights, tokenizers,
+//! chat templates, and the graph of each architecture.
+//!
+//! Nothing here knows how a model is run; that is the crate `ondol` (folder
+//! `runtime`). A model file is hostile input: every function that reads one
+//! checks its arithmetic and returns an [`Error`].
+#![cfg_attr(not(feature = "std"), no_std)]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+
+pub mod arch;
+mod error;
+pub mod gguf;
+pub mod graph;
+pub mod quant;
+#[cfg(feature = "std")]
+pub mod template;
+pub mod tokenizer;
+
+pub use error::{Error, Result};

@@ -1,0 +1,168 @@
+//! The one table of layouts.
+
+/// How a tensor's elements are stored.
+///
+/// Numbers and layouts are those of the GGUF specification
+/// (<https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>, `ggml_type`).
+#[allow(non_camel_case_types)]
+#[allow(missing_docs)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum DType {
+    F32 = 0,
+    F16 = 1,
+    Q4_0 = 2,
+    Q4_1 = 3,
+    Q5_0 = 6,
+    Q5_1 = 7,
+    Q8_0 = 8,
+    Q2_K = 10,
+    Q3_K = 11,
+    Q4_K = 12,
+    Q5_K = 13,
+    Q6_K = 14,
+    IQ4_NL = 20,
+    IQ4_XS = 23,
+    BF16 = 30,
+    MXFP4 = 39,
+}
+
+struct Layout {
+    dtype: DType,
+    name: &'static str,
+    block_len: usize,
+    block_bytes: usize,
+}
+
+const LAYOUTS: [Layout; 16] = {
+    const fn row(dtype: DType, name: &'static str, block_len: usize, block_bytes: usize) -> Layout {
+        Layout { dtype, name, block_len, block_bytes }
+    }
+    [
+        row(DType::F32, "F32", 1, 4),
+        row(DType::F16, "F16", 1, 2),
+        row(DType::BF16, "BF16", 1, 2),
+        row(DType::Q4_0, "Q4_0", 32, 18),
+        row(DType::Q4_1, "Q4_1", 32, 20),
+        row(DType::Q5_0, "Q5_0", 32, 22),
+        row(DType::Q5_1, "Q5_1", 32, 24),
+        row(DType::Q8_0, "Q8_0", 32, 34),
+        row(DType::Q2_K, "Q2_K", 256, 84),
+        row(DType::Q3_K, "Q3_K", 256, 110),
+        row(DType::Q4_K, "Q4_K", 256, 144),
+        row(DType::Q5_K, "Q5_K", 256, 176),
+        row(DType::Q6_K, "Q6_K", 256, 210),
+        row(DType::IQ4_NL, "IQ4_NL", 32, 18),
+        row(DType::IQ4_XS, "IQ4_XS", 256, 136),
+        row(DType::MXFP4, "MXFP4", 32, 17),
+    ]
+};
+
+/// Types of the specification that have a name but no support here.
+const KNOWN_UNSUPPORTED: &[(u32, &str)] = &[
+    (4, "Q4_2"),
+    (5, "Q4_3"),
+    (9, "Q8_1"),
+    (15, "Q8_K"),
+    (16, "IQ2_XXS"),
+    (17, "IQ2_XS"),
+    (18, "IQ3_XXS"),
+    (19, "IQ1_S"),
+    (21, "IQ3_S"),
+    (22, "IQ2_S"),
+    (24, "I8"),
+    (25, "I16"),
+    (26, "I32"),
+    (27, "I64"),
+    (28, "F64"),
+    (29, "IQ1_M"),
+    (31, "Q4_0_4_4"),
+    (32, "Q4_0_4_8"),
+    (33, "Q4_0_8_8"),
+    (34, "TQ1_0"),
+    (35, "TQ2_0"),
+    (36, "IQ4_NL_4_4"),
+    (37, "IQ4_NL_4_8"),
+    (38, "IQ4_NL_8_8"),
+    (40, "NVFP4"),
+];
+
+impl DType {
+    /// Every supported type, in the order of the table.
+    pub fn all() -> impl Iterator<Item = DType> {
+        LAYOUTS.iter().map(|l| l.dtype)
+    }
+
+    /// The type of this GGUF number, or the name (or number) of what is not supported.
+    pub fn from_gguf(number: u32) -> Result<DType, alloc::string::String> {
+        if let Some(layout) = LAYOUTS.iter().find(|l| l.dtype as u32 == number) {
+            return Ok(layout.dtype);
+        }
+        let known = KNOWN_UNSUPPORTED.iter().find(|(n, _)| *n == number);
+        Err(known.map_or_else(|| alloc::format!("number {number}"), |(_, name)| (*name).into()))
+    }
+
+    /// The type of this name, in any case ("q4_k" is `Q4_K`).
+    pub fn from_name(name: &str) -> Option<DType> {
+        LAYOUTS.iter().find(|l| l.name.eq_ignore_ascii_case(name)).map(|l| l.dtype)
+    }
+
+    fn layout(self) -> &'static Layout {
+        // The table holds every variant: a unit test walks them.
+        LAYOUTS.iter().find(|l| l.dtype == self).unwrap_or(&LAYOUTS[0])
+    }
+
+    /// The name in the specification.
+    pub fn name(self) -> &'static str {
+        self.layout().name
+    }
+
+    /// Elements in one block; 1 for plain floats.
+    pub fn block_len(self) -> usize {
+        self.layout().block_len
+    }
+
+    /// Bytes of one block.
+    pub fn block_bytes(self) -> usize {
+        self.layout().block_bytes
+    }
+
+    /// Bytes of a row of `cols` elements; `None` where `cols` is no multiple of
+    /// the block length, or the product overflows.
+    pub fn row_bytes(self, cols: usize) -> Option<usize> {
+        let Layout { block_len, block_bytes, .. } = *self.layout();
+        if !cols.is_multiple_of(block_len) {
+            return None;
+        }
+        (cols / block_len).checked_mul(block_bytes)
+    }
+}
+
+impl core::fmt::Display for DType {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_finds_its_own_row() {
+        for dtype in DType::all() {
+            assert_eq!(DType::from_gguf(dtype as u32), Ok(dtype));
+            assert_eq!(DType::from_name(dtype.name()), Some(dtype));
+            assert_eq!(dtype.layout().dtype, dtype);
+        }
+        assert_eq!(DType::from_gguf(16), Err("IQ2_XXS".into()));
+        assert_eq!(DType::from_gguf(999), Err("number 999".into()));
+    }
+
+    #[test]
+    fn row_bytes_refuses_part_blocks_and_overflow() {
+        assert_eq!(DType::Q4_K.row_bytes(512), Some(288));
+        assert_eq!(DType::Q4_K.row_bytes(576), None);
+        assert_eq!(DType::F32.row_bytes(usize::MAX / 2), None);
+    }
+}

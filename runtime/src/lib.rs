@@ -1,0 +1,4 @@
+//! How a model runs: plan, kernels, threads, KV cache, generation.
+#![cfg_attr(not(feature = "std"), no_std)]
+
+extern crate alloc;

@@ -1,0 +1,1 @@
+//! Oracles and small models shared by the whole-path tests.
