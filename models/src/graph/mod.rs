@@ -1,1 +1,233 @@
-//! The graph IR: values, operations, and the builder that checks shapes.
+//! The graph IR: what one forward pass computes, at the level at which
+//! accelerators think.
+//!
+//! A [`Graph`] is a list of [`Node`]s in order of execution. Every value is a
+//! matrix of `tokens x width`; `tokens` is the one symbolic dimension, `width`
+//! is known. Weights are named by their place in the file ([`Weight`]) and hold
+//! no bytes, so a graph costs a few kilobytes whatever the model's size.
+
+mod builder;
+mod dump;
+
+pub use builder::Builder;
+
+use crate::quant::DType;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// A value: the output of the node of the same number, `tokens x width` floats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(pub u32);
+
+/// Rows of a tensor of the file.
+///
+/// A matrix of `rows x cols`, row-major: `cols` is the file's first dimension.
+/// `first_row` is not zero where several matrices were fused in one tensor
+/// (phi3's q, k, v). A vector has one row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Weight {
+    /// Index in [`crate::gguf::Gguf::tensors`].
+    pub tensor: u32,
+    /// Storage of its elements.
+    pub dtype: DType,
+    /// First row of the tensor that belongs to this matrix.
+    pub first_row: usize,
+    /// Rows (output width of a matmul).
+    pub rows: usize,
+    /// Columns (input width of a matmul).
+    pub cols: usize,
+}
+
+/// Which elements of a head rotate together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RopeStyle {
+    /// Elements `2i` and `2i+1` (llama GGUF files store q and k permuted for it).
+    Interleaved,
+    /// Elements `i` and `i + dims/2` (GPT-NeoX).
+    HalfSplit,
+}
+
+/// Rotary position embedding (RoFormer, arXiv:2104.09864) with the scalings in use.
+///
+/// The angle of pair `i` at position `p` is `p * inverse_frequencies[i]`; cosine
+/// and sine are multiplied by `magnitude` (1 except in YaRN and LongRoPE).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rope {
+    /// Pairing of the elements.
+    pub style: RopeStyle,
+    /// One per pair, scaling and frequency factors already applied; `dims/2` long.
+    pub inverse_frequencies: Vec<f32>,
+    /// Factor on cosine and sine.
+    pub magnitude: f32,
+}
+
+/// The gate of a gated linear unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `x * sigmoid(x)`.
+    Silu,
+    /// GELU in its tanh form (gemma).
+    GeluTanh,
+}
+
+/// Attention with grouped key/value heads over a cache slot.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Attention {
+    /// Cache slot, one per layer that attends.
+    pub slot: u32,
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads; divides `heads`.
+    pub kv_heads: usize,
+    /// Width of a head, of queries, keys and values alike.
+    pub head_dim: usize,
+    /// Factor on q.k.
+    pub scale: f32,
+    /// Scores become `cap * tanh(score / cap)` (gemma2).
+    pub softcap: Option<f32>,
+    /// A key is seen while `query position - key position < window`.
+    pub window: Option<usize>,
+}
+
+/// One operation; inputs are values of earlier nodes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Op {
+    /// Rows of `table` by token id, times `scale`.
+    Embed {
+        /// `vocabulary x width`.
+        table: Weight,
+        /// Factor on every element (gemma: the root of the width).
+        scale: f32,
+    },
+    /// `input * weight^T (+ bias)`.
+    MatMul {
+        /// `tokens x weight.cols`.
+        input: ValueId,
+        /// `width x input width`.
+        weight: Weight,
+        /// A vector of `width`.
+        bias: Option<Weight>,
+    },
+    /// Root-mean-square norm of each run of `group` elements, times `weight` if any.
+    RmsNorm {
+        /// What is normalized.
+        input: ValueId,
+        /// A vector of `group` elements.
+        weight: Option<Weight>,
+        /// The whole width, or a head's width for the norms on q and k.
+        group: usize,
+        /// Added to the mean square.
+        eps: f32,
+    },
+    /// Rotates each head of `head_dim` by its token's position.
+    Rope {
+        /// `tokens x (heads * head_dim)`.
+        input: ValueId,
+        /// Width of a head.
+        head_dim: usize,
+        /// Index in [`Graph::ropes`].
+        rope: usize,
+    },
+    /// Appends k and v to the cache slot, then attends from q.
+    Attention {
+        /// `tokens x (heads * head_dim)`.
+        q: ValueId,
+        /// `tokens x (kv_heads * head_dim)`.
+        k: ValueId,
+        /// `tokens x (kv_heads * head_dim)`.
+        v: ValueId,
+        /// Shape and options.
+        attention: Attention,
+    },
+    /// `a + b`.
+    Add {
+        /// Left.
+        a: ValueId,
+        /// Right, of the same width.
+        b: ValueId,
+    },
+    /// `input * factor`.
+    Scale {
+        /// What is scaled.
+        input: ValueId,
+        /// The factor.
+        factor: f32,
+    },
+    /// `activation(gate) * up`.
+    Glu {
+        /// Gate.
+        gate: ValueId,
+        /// Up, of the same width.
+        up: ValueId,
+        /// The gate's function.
+        activation: Activation,
+    },
+    /// `cap * tanh(input / cap)`.
+    Softcap {
+        /// What is capped.
+        input: ValueId,
+        /// The cap.
+        cap: f32,
+    },
+}
+
+impl Op {
+    /// The values this operation reads.
+    pub fn inputs(&self) -> impl Iterator<Item = ValueId> {
+        let list: [Option<ValueId>; 3] = match *self {
+            Op::Embed { .. } => [None; 3],
+            Op::MatMul { input, .. }
+            | Op::RmsNorm { input, .. }
+            | Op::Rope { input, .. }
+            | Op::Scale { input, .. }
+            | Op::Softcap { input, .. } => [Some(input), None, None],
+            Op::Attention { q, k, v, .. } => [Some(q), Some(k), Some(v)],
+            Op::Add { a, b } => [Some(a), Some(b), None],
+            Op::Glu { gate, up, .. } => [Some(gate), Some(up), None],
+        };
+        list.into_iter().flatten()
+    }
+}
+
+/// An operation and its place in the model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// What is computed.
+    pub op: Op,
+    /// Width of the output.
+    pub width: usize,
+    /// The layer it belongs to; `None` for embedding, final norm and head.
+    pub layer: Option<u32>,
+}
+
+/// One forward pass.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Graph {
+    /// Name of the architecture.
+    pub architecture: String,
+    /// Nodes in order of execution; value `i` is the output of node `i`.
+    pub nodes: Vec<Node>,
+    /// Rotary embeddings, shared by the nodes that name them.
+    pub ropes: Vec<Rope>,
+    /// The value that holds `tokens x vocabulary` logits.
+    pub logits: ValueId,
+    /// Size of the vocabulary.
+    pub vocabulary: usize,
+    /// Tokens of context the model was trained for.
+    pub trained_context: usize,
+}
+
+impl Graph {
+    /// The node that makes a value.
+    pub fn node(&self, value: ValueId) -> &Node {
+        &self.nodes[value.0 as usize]
+    }
+
+    /// The attention operations in order of their cache slots.
+    pub fn attentions(&self) -> impl Iterator<Item = &Attention> {
+        self.nodes.iter().filter_map(|n| match &n.op {
+            Op::Attention { attention, .. } => Some(attention),
+            _ => None,
+        })
+    }
+}

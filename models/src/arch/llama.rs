@@ -1,0 +1,36 @@
+//! Llama (arXiv:2302.13971) and what shares its shape: SmolLM2, Mistral,
+//! HyperCLOVA X SEED, Kanana, Solar, Mi:dm.
+
+use super::common::{self, Decoder};
+use crate::Result;
+use crate::graph::{Activation, Builder, Graph, RopeStyle};
+
+/// The graph of a `llama` file.
+pub fn build(mut b: Builder) -> Result<Graph> {
+    let hp = Decoder::read(&b)?;
+    let rope = common::scaled_rope(&b, &hp, RopeStyle::Interleaved)?;
+    let rope = b.add_rope(rope);
+    let attention = hp.attention();
+
+    let mut x = b.embed(hp.width, 1.0)?;
+    for layer in 0..hp.layers {
+        b.enter(Some(layer));
+        let h = b.rms_norm(x, "attn_norm", hp.eps)?;
+        let q = b.linear(h, "attn_q", hp.q_width())?;
+        let k = b.linear(h, "attn_k", hp.kv_width())?;
+        let v = b.linear(h, "attn_v", hp.kv_width())?;
+        let q = b.rope(q, hp.head_dim, rope);
+        let k = b.rope(k, hp.head_dim, rope);
+        let h = b.attention(q, k, v, attention);
+        let h = b.linear(h, "attn_output", hp.width)?;
+        x = b.add(x, h);
+
+        let h = b.rms_norm(x, "ffn_norm", hp.eps)?;
+        let h = b.feed_forward(h, hp.hidden, Activation::Silu)?;
+        x = b.add(x, h);
+    }
+    b.enter(None);
+    let x = b.rms_norm(x, "output_norm", hp.eps)?;
+    let logits = b.head(x)?;
+    b.finish(logits)
+}
