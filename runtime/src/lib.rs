@@ -1,4 +1,47 @@
-//! How a model runs: plan, kernels, threads, KV cache, generation.
+//! Ondol runs quantized GGUF models on the device itself.
+//!
+//! This page is the whole public API: open a [`Model`], make a [`Session`],
+//! and [`Session::generate`] text from it.
+//!
+//! ```
+//! use ondol::{CancelToken, GenerateOptions, Message, Model, Options};
+//!
+//! let model = Model::hello()?;
+//! let mut session = model.session(&Options::default())?;
+//! let prompt = model.render_chat(&[Message::user("안녕하세요")])?;
+//! let prompt = model.encode_prompt(&prompt);
+//! for piece in session.generate(&prompt, &GenerateOptions::default(), &CancelToken::new())? {
+//!     print!("{}", piece?.text);
+//! }
+//! # Ok::<(), ondol::Error>(())
+//! ```
+//!
+//! # What is the same every time
+//! For a given kernel level, results do not depend on the number of threads:
+//! every output element is computed by one thread, in one order. Levels agree
+//! with each other up to the order of float additions; the exact level differs
+//! from the fast ones by the rounding of activations.
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;
+
+mod cancel;
+mod cpu;
+mod error;
+pub mod generate;
+pub mod kernels;
+mod model;
+mod plan;
+mod session;
+mod weights;
+
+pub use cancel::CancelToken;
+pub use error::{Error, Result};
+pub use generate::{FinishReason, GenerateOptions, Generation, Piece, SamplerOptions, Stats};
+pub use kernels::Level;
+pub use model::{Model, Options};
+pub use ondol_models as models;
+#[cfg(feature = "std")]
+pub use ondol_models::template::Message;
+pub use plan::Memory;
+pub use session::Session;

@@ -1,0 +1,131 @@
+//! The one allocation of a session.
+
+use crate::plan::{Buffer, Region};
+use crate::{Error, Result};
+use alloc::alloc::{Layout, alloc_zeroed, dealloc};
+use core::ptr::NonNull;
+use half::f16;
+
+/// Cache lines, and the widest vector loads.
+const ALIGN: usize = 64;
+
+/// Zeroed, aligned bytes that the steps of a plan share.
+///
+/// Threads write disjoint parts of it at the same time, so the views below are
+/// unsafe: the planner is what keeps them apart.
+pub struct Arena {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: an arena is plain memory that it owns; the views' contract keeps
+// threads from racing on it.
+unsafe impl Send for Arena {}
+// SAFETY: as above; `&Arena` alone gives no access but through the unsafe views.
+unsafe impl Sync for Arena {}
+
+impl Arena {
+    /// Allocates `bytes`, or says that they can't be had.
+    pub fn new(bytes: usize) -> Result<Arena> {
+        let refused = Error::DoesNotFit { needed: bytes as u64, allowed: 0 };
+        let Ok(layout) = Layout::from_size_align(bytes.max(1), ALIGN) else { return Err(refused) };
+        // SAFETY: the layout's size is not zero.
+        let start = unsafe { alloc_zeroed(layout) };
+        NonNull::new(start).map(|start| Arena { start, layout }).ok_or(refused)
+    }
+
+    /// Where a byte of the arena lies.
+    fn at(&self, offset: usize, bytes: usize) -> *mut u8 {
+        debug_assert!(offset + bytes <= self.layout.size());
+        // SAFETY: the planner's offsets lie in the arena.
+        unsafe { self.start.as_ptr().add(offset) }
+    }
+
+    /// The first float of a buffer, for kernels that write columns of it from several threads.
+    pub fn pointer(&self, buffer: Buffer) -> *mut f32 {
+        self.at(buffer.offset, 0).cast()
+    }
+
+    /// The bytes of a region, to read.
+    ///
+    /// # Safety
+    /// Nobody may write an overlapping range while the slice lives.
+    pub unsafe fn bytes(&self, region: Region) -> &[u8] {
+        // SAFETY: the region lies in the arena; nobody writes it, by the caller.
+        unsafe { core::slice::from_raw_parts(self.at(region.offset, region.bytes), region.bytes) }
+    }
+
+    /// The bytes of a region, to write.
+    ///
+    /// # Safety
+    /// Nobody else may use an overlapping range while the slice lives.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn bytes_mut(&self, region: Region) -> &mut [u8] {
+        // SAFETY: the region lies in the arena; the caller keeps it exclusive.
+        unsafe { core::slice::from_raw_parts_mut(self.at(region.offset, region.bytes), region.bytes) }
+    }
+
+    /// The floats of a region, to read.
+    ///
+    /// # Safety
+    /// As for [`Arena::bytes`].
+    pub unsafe fn floats(&self, region: Region) -> &[f32] {
+        // SAFETY: every region starts at a multiple of 4, and any bits are a float.
+        unsafe { core::slice::from_raw_parts(self.at(region.offset, region.bytes).cast(), region.bytes / 4) }
+    }
+
+    /// The floats of a region, to write.
+    ///
+    /// # Safety
+    /// As for [`Arena::bytes_mut`].
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn floats_mut(&self, region: Region) -> &mut [f32] {
+        // SAFETY: every region starts at a multiple of 4, and any bits are a float.
+        unsafe { core::slice::from_raw_parts_mut(self.at(region.offset, region.bytes).cast(), region.bytes / 4) }
+    }
+
+    /// The half floats of a region, to read.
+    ///
+    /// # Safety
+    /// As for [`Arena::bytes`].
+    pub unsafe fn halves(&self, region: Region) -> &[f16] {
+        // SAFETY: every region starts at a multiple of 2, and any bits are a half float.
+        unsafe { core::slice::from_raw_parts(self.at(region.offset, region.bytes).cast(), region.bytes / 2) }
+    }
+
+    /// The half floats of a region, to write.
+    ///
+    /// # Safety
+    /// As for [`Arena::bytes_mut`].
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn halves_mut(&self, region: Region) -> &mut [f16] {
+        // SAFETY: every region starts at a multiple of 2, and any bits are a half float.
+        unsafe { core::slice::from_raw_parts_mut(self.at(region.offset, region.bytes).cast(), region.bytes / 2) }
+    }
+
+    /// One row of a buffer, to read.
+    ///
+    /// # Safety
+    /// As for [`Arena::bytes`].
+    pub unsafe fn row(&self, buffer: Buffer, row: usize) -> &[f32] {
+        // SAFETY: the planner gave the buffer that many rows; the rest by the caller.
+        unsafe { self.floats(buffer.rows(row, 1)) }
+    }
+
+    /// One row of a buffer, to write.
+    ///
+    /// # Safety
+    /// As for [`Arena::bytes_mut`].
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn row_mut(&self, buffer: Buffer, row: usize) -> &mut [f32] {
+        // SAFETY: the planner gave the buffer that many rows; the rest by the caller.
+        unsafe { self.floats_mut(buffer.rows(row, 1)) }
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with this layout.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) }
+    }
+}

@@ -1,0 +1,212 @@
+//! Runs the steps of a plan over the arena.
+//!
+//! Each step is one fork-join. Within a step, threads write disjoint rows or
+//! disjoint columns; between steps the pool's join orders all writes before the
+//! next step's reads. That, and the planner's placement, is what every SAFETY
+//! line here leans on.
+
+use super::arena::Arena;
+use super::pool::Pool;
+use crate::kernels::{ActKind, Kernels, Matrix, OutRows, Store};
+use crate::plan::{AttentionStep, MatMul, Plan, Region, RowOp, Step};
+use crate::weights::Weights;
+use crate::{CancelToken, Error, Result};
+use core::ops::Range;
+use ondol_models::graph::{Activation, Weight};
+use ondol_models::quant;
+
+/// What the steps need; borrowed from a session for one pass.
+pub(crate) struct Executor<'s> {
+    pub plan: &'s Plan,
+    pub kernels: &'s Kernels,
+    pub pool: &'s Pool,
+    pub weights: &'s Weights,
+    pub arena: &'s Arena,
+    /// Tokens that a cache slot holds.
+    pub context: usize,
+}
+
+/// The tokens of a pass and their place in the sequence.
+#[derive(Clone, Copy)]
+struct Pass<'t> {
+    tokens: &'t [u32],
+    start: usize,
+    rows: usize,
+}
+
+impl Executor<'_> {
+    /// Runs the layers for `tokens`, whose first has the position `start`.
+    pub fn body(&self, tokens: &[u32], start: usize, cancel: Option<&CancelToken>) -> Result<()> {
+        let pass = Pass { tokens, start, rows: tokens.len() };
+        for step in &self.plan.body {
+            if matches!(step, Step::Attention(_)) && cancel.is_some_and(CancelToken::is_cancelled) {
+                return Err(Error::Cancelled);
+            }
+            self.step(step, pass)?;
+        }
+        Ok(())
+    }
+
+    /// Computes logits for the given rows of the pass that [`Executor::body`] just ran.
+    pub fn head(&self, rows: Range<usize>) -> Result<()> {
+        for &(from, to) in &self.plan.head_inputs {
+            for (row, source) in rows.clone().enumerate() {
+                // SAFETY: the two buffers lie in different regions, and no step runs.
+                unsafe { self.arena.row_mut(to, row).copy_from_slice(self.arena.row(from, source)) };
+            }
+        }
+        let pass = Pass { tokens: &[], start: 0, rows: rows.len() };
+        self.plan.head.iter().try_for_each(|step| self.step(step, pass))
+    }
+
+    fn step(&self, step: &Step, pass: Pass) -> Result<()> {
+        match step {
+            Step::Rows(ops) => self.rows(ops, pass),
+            Step::MatMul(index) => self.matmul(&self.plan.matmuls[*index], pass.rows),
+            Step::Attention(step) => self.attention(step, pass),
+        }
+    }
+
+    /// Forks `pieces` over the pool.
+    fn fork(&self, pieces: usize, work: impl Fn(usize, usize) + Sync) -> Result<()> {
+        self.pool.run(pieces, &work).map_err(|_| Error::Panicked)
+    }
+
+    fn rows(&self, ops: &[RowOp], pass: Pass) -> Result<()> {
+        self.fork(pass.rows, |row, _| {
+            for op in ops {
+                self.row_op(op, pass, row);
+            }
+        })
+    }
+
+    fn row_op(&self, op: &RowOp, pass: Pass, row: usize) {
+        let (arena, kernels) = (self.arena, self.kernels);
+        // SAFETY: this thread alone works on `row`, and the planner keeps apart
+        // the buffers that one operation reads and writes.
+        unsafe {
+            match *op {
+                RowOp::RopeTable { out } => {
+                    let mut table = arena.row_mut(out, row);
+                    for rope in &self.plan.ropes {
+                        let (now, rest) = table.split_at_mut(2 * rope.inverse_frequencies.len());
+                        crate::kernels::vector::rope_table(rope, pass.start + row, now);
+                        table = rest;
+                    }
+                }
+                RowOp::Embed { table, scale, out } => {
+                    self.embed(&table, pass.tokens[row], scale, arena.row_mut(out, row));
+                }
+                RowOp::RmsNorm { input, weight, group, eps, out } => {
+                    let weight = weight.map(|v| arena.floats(v.region));
+                    let (x, out) = (arena.row(input, row), arena.row_mut(out, row));
+                    for (x, out) in x.chunks_exact(group).zip(out.chunks_exact_mut(group)) {
+                        kernels.rms_norm(x, weight, eps, out);
+                    }
+                }
+                RowOp::Rope { x, head_dim, style, table, table_at, dims } => {
+                    let angles = &arena.row(table, row)[table_at..table_at + dims];
+                    let (cos, sin) = angles.split_at(dims / 2);
+                    kernels.rope(arena.row_mut(x, row), head_dim, style, cos, sin);
+                }
+                RowOp::Copy { input, out } => arena.row_mut(out, row).copy_from_slice(arena.row(input, row)),
+                RowOp::Add { x, y } => kernels.add_assign(arena.row_mut(x, row), arena.row(y, row)),
+                RowOp::Scale { x, factor } => kernels.scale(arena.row_mut(x, row), factor),
+                RowOp::Glu { gate, up, activation, out } => {
+                    let (gate, up, out) = (arena.row(gate, row), arena.row(up, row), arena.row_mut(out, row));
+                    match activation {
+                        Activation::Silu => kernels.silu_mul(gate, up, out),
+                        Activation::GeluTanh => kernels.gelu_tanh_mul(gate, up, out),
+                    }
+                }
+                RowOp::Softcap { x, cap } => kernels.softcap(arena.row_mut(x, row), cap),
+                RowOp::StoreKv { slot, k, v } => self.store_kv(slot, arena.row(k, row), arena.row(v, row), pass.start + row),
+                RowOp::Prepare { input, step } => {
+                    let matmul = &self.plan.matmuls[step.0];
+                    for (kind, region) in self.acts(matmul, input.width, pass.rows) {
+                        let bytes = self.kernels.act_bytes(kind, input.width);
+                        let region = Region { offset: region.offset + row * bytes, bytes };
+                        kernels.prepare(kind, arena.row(input, row), arena.bytes_mut(region));
+                    }
+                }
+            }
+        }
+    }
+
+    /// One row of the embedding table. The token was checked against the vocabulary.
+    fn embed(&self, table: &Weight, token: u32, scale: f32, out: &mut [f32]) {
+        let row = Weight { first_row: table.first_row + token as usize, rows: 1, ..*table };
+        // Lengths agree: the builder checked the table's shape.
+        if quant::dequantize(table.dtype, self.weights.rows(&row), out).is_err() {
+            out.fill(f32::NAN);
+        }
+        if scale != 1.0 {
+            self.kernels.scale(out, scale);
+        }
+    }
+
+    /// Puts one token's keys and values at their position of every head.
+    ///
+    /// # Safety
+    /// No other thread may write this position of the slot, or read it.
+    unsafe fn store_kv(&self, slot: usize, k: &[f32], v: &[f32], position: usize) {
+        let (keys, values) = self.plan.layout.slots[slot];
+        let (_, shape) = self.plan.slot_shape(slot);
+        let head_bytes = shape.head_dim * 2;
+        for (region, row) in [(keys, k), (values, v)] {
+            for (head, x) in row.chunks_exact(shape.head_dim).enumerate() {
+                let offset = region.offset + (head * self.context + position) * head_bytes;
+                // SAFETY: passed on to the caller; the place lies in the slot.
+                let out = unsafe { self.arena.halves_mut(Region { offset, bytes: head_bytes }) };
+                self.kernels.store_f16(x, out);
+            }
+        }
+    }
+
+    /// The forms of the input that a matmul step needs for `rows` rows, each with its place.
+    fn acts<'m>(
+        &'m self,
+        matmul: &'m MatMul,
+        cols: usize,
+        rows: usize,
+    ) -> impl Iterator<Item = (ActKind, Region)> + 'm {
+        let mut offset = self.plan.layout.acts.offset;
+        ActKind::ALL.into_iter().filter(move |&kind| matmul.needs(kind, rows, self.kernels)).map(move |kind| {
+            let bytes = self.kernels.act_bytes(kind, cols) * rows;
+            let region = Region { offset, bytes };
+            offset += bytes;
+            (kind, region)
+        })
+    }
+
+    fn matmul(&self, matmul: &MatMul, rows: usize) -> Result<()> {
+        self.fork(matmul.pieces.len(), |piece, worker| {
+            let piece = &matmul.pieces[piece];
+            let part = &matmul.parts[piece.part];
+            let (dtype, cols) = (part.weight.dtype, part.weight.cols);
+            let matrix = Matrix { dtype, rows: part.weight.rows, cols, data: self.weights.rows(&part.weight) };
+            let kind = self.kernels.act_kind(dtype, rows);
+            let Some((_, acts)) = self.acts(matmul, cols, rows).find(|(k, _)| *k == kind) else { return };
+            let store = if part.accumulate { Store::Add } else { Store::Set };
+            // SAFETY: activations are only read in this step; pieces are disjoint
+            // columns of the outputs; scratch is this worker's own.
+            unsafe {
+                let out = OutRows::new(self.arena.pointer(part.out), part.out.width);
+                let scratch = self.arena.bytes_mut(self.plan.layout.scratch[worker]);
+                let acts = self.arena.bytes(acts);
+                self.kernels.matmul(&matrix, piece.rows.clone(), acts, rows, out, store, scratch);
+                if let Some(bias) = part.bias {
+                    let bias = &self.arena.floats(bias.region)[piece.rows.clone()];
+                    for row in 0..rows {
+                        self.kernels.add_assign(out.row(row, piece.rows.clone()), bias);
+                    }
+                }
+            }
+        })
+    }
+
+    fn attention(&self, step: &AttentionStep, pass: Pass) -> Result<()> {
+        let _ = (step, pass);
+        Ok(())
+    }
+}

@@ -1,0 +1,5 @@
+//! The CPU executor: arena, thread pool, and the steps of a plan run over them.
+
+pub(crate) mod arena;
+pub(crate) mod executor;
+pub mod pool;

@@ -1,0 +1,66 @@
+use crate::kernels::Level;
+
+/// What can go wrong between a file and its answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The model file can't be used.
+    #[error(transparent)]
+    Model(#[from] ondol_models::Error),
+    /// The operating system refused a file.
+    #[cfg(feature = "std")]
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The session needs more memory than it may take.
+    #[error(
+        "the session needs {needed} bytes, {allowed} are allowed; a shorter context (`context`, `--ctx`) needs less"
+    )]
+    DoesNotFit {
+        /// Bytes asked for.
+        needed: u64,
+        /// Bytes allowed by [`crate::Options::memory_limit`], or that the system had.
+        allowed: u64,
+    },
+    /// The tokens do not fit in the context.
+    #[error("{needed} tokens do not fit in a context of {context}")]
+    ContextFull {
+        /// Tokens that would be in the context.
+        needed: usize,
+        /// Tokens that fit.
+        context: usize,
+    },
+    /// A token id outside the vocabulary.
+    #[error("token {token} is outside the vocabulary of {vocabulary}")]
+    BadToken {
+        /// The id.
+        token: u32,
+        /// Size of the vocabulary.
+        vocabulary: usize,
+    },
+    /// There is nothing to run: no token was given.
+    #[error("the prompt has no tokens")]
+    EmptyPrompt,
+    /// The caller cancelled; what was computed before stays in the cache.
+    #[error("cancelled")]
+    Cancelled,
+    /// This CPU, or this build, does not have the kernels asked for.
+    #[error("the `{0}` kernels can't run on this CPU or in this build")]
+    UnsupportedLevel(Level),
+    /// A level name that does not exist.
+    #[error("`{0}` is no kernel level; there are exact, scalar and avx2")]
+    UnknownLevel(alloc::string::String),
+    /// An option of the sampler is out of range, or no token can be chosen.
+    #[error(transparent)]
+    Sampler(#[from] crate::generate::SamplerError),
+    /// A worker thread panicked: a bug in Ondol. The session can't be used any more.
+    #[error("a worker panicked; this is a bug in Ondol")]
+    Panicked,
+}
+
+/// A result whose error is [`enum@Error`].
+pub type Result<T, E = Error> = core::result::Result<T, E>;

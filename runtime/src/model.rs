@@ -1,0 +1,248 @@
+//! A model: weights in place, graph, vocabulary, template.
+
+use crate::kernels::{Kernels, Level};
+use crate::plan::{Memory, Plan, PlanOptions};
+use crate::session::Session;
+use crate::weights::{Bytes, Weights};
+use crate::{Error, Result};
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use ondol_models::arch;
+use ondol_models::gguf::Gguf;
+use ondol_models::graph::Graph;
+#[cfg(feature = "std")]
+use ondol_models::template::{ChatTemplate, Message, RenderInput};
+use ondol_models::tokenizer::{EncodeOptions, Tokenizer};
+
+/// Tokens of context where neither the options nor the model say less.
+const DEFAULT_CONTEXT: usize = 4096;
+/// Tokens of one prefill pass: enough to pay for unpacking each panel of
+/// weights, few enough for the activations to stay in cache.
+const DEFAULT_CHUNK: usize = 256;
+
+/// The built-in model: about a million parameters, Korean and English.
+static HELLO: &[u8] = include_bytes!("../../models/hello/hello.gguf");
+
+/// How a session runs.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Threads; `None` takes the machine's cores (the big ones where they differ).
+    pub threads: Option<usize>,
+    /// Kernel level; `None` takes `ONDOL_KERNELS` or else the best the CPU can run.
+    pub kernels: Option<Level>,
+    /// Tokens of context; `None` takes what the model was trained for, at most 4096.
+    pub context: Option<usize>,
+    /// Tokens of one prefill pass, at most.
+    pub prefill_chunk: usize,
+    /// Rows of logits that [`Session::score`] computes at a time. More rows are
+    /// faster and cost `vocabulary * 4` bytes each.
+    pub score_rows: usize,
+    /// Refuse a session that would allocate more bytes than this.
+    pub memory_limit: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            threads: None,
+            kernels: None,
+            context: None,
+            prefill_chunk: DEFAULT_CHUNK,
+            score_rows: 1,
+            memory_limit: None,
+        }
+    }
+}
+
+/// A loaded model. Cheap to clone; sessions made from it share the weights.
+#[derive(Clone)]
+pub struct Model(pub(crate) Arc<Loaded>);
+
+/// What a model and its sessions share.
+pub(crate) struct Loaded {
+    pub weights: Weights,
+    pub graph: Graph,
+    pub tokenizer: Tokenizer,
+    name: String,
+    #[cfg(feature = "std")]
+    template: ChatTemplate,
+}
+
+impl Model {
+    /// Opens a GGUF file and maps it; nothing is copied. A split file is opened
+    /// by the name of its first part (`-00001-of-0000N.gguf`), the others are
+    /// expected beside it.
+    ///
+    /// The file must not be truncated by another program while the model lives:
+    /// the system then ends the process on the next read.
+    #[cfg(feature = "std")]
+    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Model> {
+        let path = path.as_ref();
+        let mut shards = Vec::new();
+        for path in shard_paths(path) {
+            let io = |source| Error::Io { path: path.clone(), source };
+            let file = std::fs::File::open(&path).map_err(io)?;
+            // SAFETY: the map is read-only; that no other program truncates or
+            // rewrites the file meanwhile is a documented condition of `open`.
+            let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
+            shards.push(Bytes::Mapped(map));
+        }
+        Model::load(shards)
+    }
+
+    /// A model from bytes on the heap.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Model> {
+        Model::load(vec![Bytes::Owned(bytes)])
+    }
+
+    /// A model from bytes that live as long as the program: flash, or `include_bytes!`.
+    pub fn from_static(bytes: &'static [u8]) -> Result<Model> {
+        Model::load(vec![Bytes::Static(bytes)])
+    }
+
+    /// The built-in model `hello`: tiny, Korean and English, for tests and first steps.
+    pub fn hello() -> Result<Model> {
+        Model::from_static(HELLO)
+    }
+
+    fn load(shards: Vec<Bytes>) -> Result<Model> {
+        let views: Vec<&[u8]> = shards.iter().map(|s| &**s).collect();
+        let gguf = match views.as_slice() {
+            [one] => Gguf::parse(one)?,
+            many => Gguf::parse_shards(many)?,
+        };
+        let graph = arch::build(&gguf)?;
+        let tokenizer = Tokenizer::from_gguf(&gguf)?;
+        if tokenizer.vocab_size() > graph.vocabulary {
+            let reason = alloc::format!(
+                "{} tokens in the vocabulary, {} rows in the head",
+                tokenizer.vocab_size(),
+                graph.vocabulary
+            );
+            return Err(ondol_models::Error::Tokenizer { reason }.into());
+        }
+        let name = gguf.opt_str("general.name").ok().flatten().unwrap_or("unnamed").to_string();
+        #[cfg(feature = "std")]
+        let template = ChatTemplate::from_gguf_or_fallback(&gguf, &tokenizer)?;
+        let places = Weights::places(&gguf);
+        drop(gguf);
+        drop(views);
+        let weights = Weights::new(shards, places);
+        Ok(Model(Arc::new(Loaded {
+            weights,
+            graph,
+            tokenizer,
+            name,
+            #[cfg(feature = "std")]
+            template,
+        })))
+    }
+
+    /// The vocabulary.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.0.tokenizer
+    }
+
+    /// The graph of one forward pass.
+    pub fn graph(&self) -> &Graph {
+        &self.0.graph
+    }
+
+    /// `general.name`, or "unnamed".
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Size of the model's files in bytes.
+    pub fn file_bytes(&self) -> u64 {
+        self.0.weights.file_bytes()
+    }
+
+    /// The template that [`Model::render_chat`] uses.
+    #[cfg(feature = "std")]
+    pub fn chat_template(&self) -> &ChatTemplate {
+        &self.0.template
+    }
+
+    /// A conversation as the text of a prompt, ready for the model's answer, by
+    /// the file's template or the fallback that fits its vocabulary.
+    #[cfg(feature = "std")]
+    pub fn render_chat(&self, messages: &[Message]) -> Result<String> {
+        Ok(self.0.template.render(&RenderInput::chat(messages))?)
+    }
+
+    /// Token ids of a rendered prompt: special tokens are parsed, and BOS is
+    /// added as the file says unless the text already starts with it.
+    pub fn encode_prompt(&self, prompt: &str) -> Vec<u32> {
+        let tokenizer = &self.0.tokenizer;
+        let mut ids = tokenizer.encode(prompt, EncodeOptions { add_special: true, parse_special: true });
+        if ids.len() > 1 && tokenizer.bos().is_some_and(|bos| ids[0] == bos && ids[1] == bos) {
+            ids.remove(0);
+        }
+        ids
+    }
+
+    /// The exact memory that a session with these options takes, before any of
+    /// it is allocated.
+    pub fn memory(&self, options: &Options) -> Result<Memory> {
+        let kernels = kernels(options)?;
+        let plan = Plan::new(&self.0.graph, &kernels, self.plan_options(options));
+        Ok(plan.layout.memory(self.0.weights.mapped_bytes()))
+    }
+
+    /// A session: a KV cache, and all the memory to run in. Nothing is allocated
+    /// after this.
+    ///
+    /// # Errors
+    /// [`Error::DoesNotFit`] where the options' limit or the system has less
+    /// memory than [`Model::memory`] says; [`Error::UnsupportedLevel`].
+    pub fn session(&self, options: &Options) -> Result<Session> {
+        let kernels = kernels(options)?;
+        let sizes = self.plan_options(options);
+        let plan = Plan::new(&self.0.graph, &kernels, sizes);
+        let needed = plan.layout.total as u64;
+        if let Some(allowed) = options.memory_limit.filter(|&limit| needed > limit) {
+            return Err(Error::DoesNotFit { needed, allowed });
+        }
+        Session::new(self.clone(), kernels, plan, sizes)
+    }
+
+    fn plan_options(&self, options: &Options) -> PlanOptions {
+        let context = options.context.unwrap_or(self.0.graph.trained_context.min(DEFAULT_CONTEXT)).max(1);
+        PlanOptions {
+            context,
+            chunk: options.prefill_chunk.clamp(1, context),
+            logit_rows: options.score_rows.max(1),
+            threads: options.threads.unwrap_or_else(default_threads).max(1),
+        }
+    }
+}
+
+fn kernels(options: &Options) -> Result<Kernels> {
+    match options.kernels {
+        Some(level) => Kernels::with_level(level),
+        None => Kernels::from_env(),
+    }
+}
+
+#[cfg(feature = "std")]
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get())
+}
+
+#[cfg(not(feature = "std"))]
+fn default_threads() -> usize {
+    1
+}
+
+/// The path, or all parts of the split file that it is the first of.
+#[cfg(feature = "std")]
+fn shard_paths(path: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    match ondol_models::gguf::shard_names(name) {
+        Some(names) => names.map(|n| path.with_file_name(n)).collect(),
+        None => vec![path.to_path_buf()],
+    }
+}

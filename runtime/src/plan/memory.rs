@@ -1,0 +1,168 @@
+//! Where everything lies: one arena, laid out before anything is allocated.
+
+use alloc::vec::Vec;
+
+/// Every region starts at a multiple of a cache line.
+pub const ALIGN: usize = 64;
+
+/// Bytes of the arena.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Region {
+    /// From the start of the arena.
+    pub offset: usize,
+    /// Length in bytes.
+    pub bytes: usize,
+}
+
+/// A value's rows: row `t` starts at `offset + t * width * 4`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Buffer {
+    /// From the start of the arena, in bytes.
+    pub offset: usize,
+    /// Floats of a row.
+    pub width: usize,
+}
+
+impl Buffer {
+    /// `count` rows from `first` on.
+    pub fn rows(self, first: usize, count: usize) -> Region {
+        let row = self.width * 4;
+        Region { offset: self.offset + first * row, bytes: count * row }
+    }
+}
+
+/// The exact memory of a session, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// Bytes of the model file that are mapped, not allocated: clean pages that
+    /// the system can drop.
+    pub weights_mapped: u64,
+    /// The key/value cache.
+    pub kv_cache: u64,
+    /// Values between steps, and prepared activations.
+    pub activations: u64,
+    /// Rows of logits.
+    pub logits: u64,
+    /// Unpacked weights and attention partials of the threads.
+    pub scratch: u64,
+    /// Norm weights and biases as f32.
+    pub vectors: u64,
+    /// All that is allocated: everything but `weights_mapped`.
+    pub total: u64,
+}
+
+/// The arena's regions.
+#[derive(Debug, Clone, Default)]
+pub struct Layout {
+    /// Norm weights and biases.
+    pub vectors: Region,
+    /// Per cache slot: keys, then values, each `[kv_head][position][head_dim]` f16.
+    pub slots: Vec<(Region, Region)>,
+    /// Values between steps.
+    pub values: Region,
+    /// Prepared activations of the current matmul step.
+    pub acts: Region,
+    /// Logits and the head's other values.
+    pub head: Region,
+    /// Attention partials of decode, shared by all threads.
+    pub partials: Region,
+    /// Per thread.
+    pub scratch: Vec<Region>,
+    /// Size of the arena in bytes.
+    pub total: usize,
+}
+
+impl Layout {
+    /// Appends a region of `bytes`, saturating: an absurd total is refused later.
+    pub fn push(&mut self, bytes: usize) -> Region {
+        let region = Region { offset: self.total, bytes };
+        self.total = self.total.saturating_add(round_up(bytes));
+        region
+    }
+
+    /// The sums that [`crate::Model::memory`] reports.
+    pub fn memory(&self, weights_mapped: u64) -> Memory {
+        let padded = |r: &Region| round_up(r.bytes) as u64;
+        let kv_cache = self.slots.iter().map(|(k, v)| padded(k) + padded(v)).sum();
+        Memory {
+            weights_mapped,
+            kv_cache,
+            activations: padded(&self.values) + padded(&self.acts),
+            logits: padded(&self.head),
+            scratch: padded(&self.partials) + self.scratch.iter().map(padded).sum::<u64>(),
+            vectors: padded(&self.vectors),
+            total: self.total as u64,
+        }
+    }
+}
+
+/// The next multiple of [`ALIGN`], saturating.
+pub fn round_up(bytes: usize) -> usize {
+    bytes.saturating_add(ALIGN - 1) & !(ALIGN - 1)
+}
+
+/// Places buffers so that those alive at the same time do not overlap.
+///
+/// First fit by offset. Lifetimes are in items of the schedule: a buffer is in
+/// use from the item that writes it to the last item that reads it, both
+/// included.
+#[derive(Default)]
+pub struct Placer {
+    live: Vec<Live>,
+    end: usize,
+}
+
+struct Live {
+    offset: usize,
+    bytes: usize,
+    last_use: usize,
+}
+
+impl Placer {
+    /// A place for `bytes` from item `now` on.
+    pub fn place(&mut self, bytes: usize, now: usize, last_use: usize) -> usize {
+        self.live.retain(|l| l.last_use >= now);
+        self.live.sort_by_key(|l| l.offset);
+        let bytes = round_up(bytes.max(1));
+        let mut offset = 0usize;
+        for live in &self.live {
+            if offset.saturating_add(bytes) <= live.offset {
+                break;
+            }
+            offset = offset.max(live.offset.saturating_add(live.bytes));
+        }
+        self.live.push(Live { offset, bytes, last_use });
+        self.end = self.end.max(offset.saturating_add(bytes));
+        offset
+    }
+
+    /// Keeps the buffer at `offset` until `last_use`, for a value made in place.
+    pub fn extend(&mut self, offset: usize, last_use: usize) {
+        for live in self.live.iter_mut().filter(|l| l.offset == offset) {
+            live.last_use = live.last_use.max(last_use);
+        }
+    }
+
+    /// Bytes needed for all that was placed.
+    pub fn bytes(&self) -> usize {
+        self.end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_alive_together_do_not_overlap() {
+        let mut placer = Placer::default();
+        let a = placer.place(100, 0, 2);
+        let b = placer.place(100, 1, 5);
+        let c = placer.place(64, 3, 4); // a is free again
+        assert_eq!((a, b, c), (0, 128, 0));
+        placer.extend(b, 9);
+        let d = placer.place(200, 6, 7); // c is free, b is not, and 200 do not fit before b
+        assert_eq!(d, 256);
+        assert_eq!(placer.bytes(), 512);
+    }
+}

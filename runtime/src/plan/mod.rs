@@ -1,0 +1,166 @@
+//! Graph to steps.
+//!
+//! A [`Plan`] is the graph in the order in which the CPU runs it, with every
+//! buffer at a known place. There are three kinds of steps, each one fork-join:
+//! row operations (all that concerns one token alone), matmuls that share an
+//! input, and attention. See [`schedule`] for what is fused and [`memory`] for
+//! where values lie.
+
+mod memory;
+mod schedule;
+
+pub use memory::{Buffer, Layout, Memory, Region};
+
+use crate::kernels::attention::AttentionShape;
+use crate::kernels::Kernels;
+use alloc::vec::Vec;
+use core::ops::Range;
+use ondol_models::graph::{Activation, Graph, Op, Rope, RopeStyle, Weight};
+
+/// What a session's sizes are decided by.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanOptions {
+    /// Tokens the KV cache holds.
+    pub context: usize,
+    /// Tokens of one prefill pass, at most.
+    pub chunk: usize,
+    /// Rows of logits that can be computed at a time.
+    pub logit_rows: usize,
+    /// Threads that run the steps.
+    pub threads: usize,
+}
+
+/// A vector of the file (norm weight, bias), kept as f32 in the arena.
+#[derive(Debug, Clone, Copy)]
+pub struct Vector {
+    /// Where the floats lie.
+    pub region: Region,
+}
+
+/// An operation on one token's row.
+#[derive(Debug, Clone)]
+pub enum RowOp {
+    /// Cosines, then sines of every rope for the token's position.
+    RopeTable { out: Buffer },
+    /// The row of `table` of the token's id, times `scale`.
+    Embed { table: Weight, scale: f32, out: Buffer },
+    /// RMS norm of each run of `group` elements.
+    RmsNorm { input: Buffer, weight: Option<Vector>, group: usize, eps: f32, out: Buffer },
+    /// Rotates the heads in place with the part of the rope table from `table_at` on.
+    Rope { x: Buffer, head_dim: usize, style: RopeStyle, table: Buffer, table_at: usize, dims: usize },
+    /// `out = input`, where an operation in place would destroy a value still needed.
+    Copy { input: Buffer, out: Buffer },
+    /// `x += y`.
+    Add { x: Buffer, y: Buffer },
+    /// `x *= factor`.
+    Scale { x: Buffer, factor: f32 },
+    /// `out = activation(gate) * up`.
+    Glu { gate: Buffer, up: Buffer, activation: Activation, out: Buffer },
+    /// `x = cap * tanh(x / cap)`.
+    Softcap { x: Buffer, cap: f32 },
+    /// Keys and values into the cache, as f16.
+    StoreKv { slot: usize, k: Buffer, v: Buffer },
+    /// The row in the forms that the matmuls of the next step ask for.
+    Prepare { input: Buffer, step: PrepareFor },
+}
+
+/// Which matmul step a [`RowOp::Prepare`] works for: its place among the plan's matmul steps.
+#[derive(Debug, Clone, Copy)]
+pub struct PrepareFor(pub usize);
+
+/// One weight of a matmul step.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// `width x input width`.
+    pub weight: Weight,
+    /// Added to each row of the output.
+    pub bias: Option<Vector>,
+    /// Where the output goes.
+    pub out: Buffer,
+    /// Whether the output is added to what is there (a residual).
+    pub accumulate: bool,
+}
+
+/// Rows of one part that one thread computes at a time.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    /// Index in [`MatMul::parts`].
+    pub part: usize,
+    /// Output rows; starts at a multiple of 16.
+    pub rows: Range<usize>,
+}
+
+/// Matmuls that share their input.
+#[derive(Debug, Clone)]
+pub struct MatMul {
+    /// The weights.
+    pub parts: Vec<Part>,
+    /// The work in small pieces, taken by whoever is free.
+    pub pieces: Vec<Piece>,
+}
+
+/// Attention over one cache slot.
+#[derive(Debug, Clone)]
+pub struct AttentionStep {
+    /// Cache slot.
+    pub slot: usize,
+    /// Heads, scale, window.
+    pub shape: AttentionShape,
+    /// Queries.
+    pub q: Buffer,
+    /// Where the result goes.
+    pub out: Buffer,
+}
+
+/// One fork-join.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Row operations, token by token.
+    Rows(Vec<RowOp>),
+    /// Index in [`Plan::matmuls`].
+    MatMul(usize),
+    /// Attention.
+    Attention(AttentionStep),
+}
+
+/// Steps and memory of a model for given options.
+#[derive(Debug)]
+pub struct Plan {
+    /// From token ids to the last residual, for all tokens of a chunk.
+    pub body: Vec<Step>,
+    /// Rows of the body's last values that the head starts from, and where it wants them.
+    pub head_inputs: Vec<(Buffer, Buffer)>,
+    /// From the last residual to logits, for the rows that are wanted.
+    pub head: Vec<Step>,
+    /// The logits.
+    pub logits: Buffer,
+    /// Every matmul step, in order of execution.
+    pub matmuls: Vec<MatMul>,
+    /// Every vector of the file that is kept as f32, with its place.
+    pub vectors: Vec<(Weight, Vector)>,
+    /// The ropes of the graph.
+    pub ropes: Vec<Rope>,
+    /// Where everything lies.
+    pub layout: Layout,
+}
+
+impl Plan {
+    /// Schedules `graph` and lays out its memory.
+    pub fn new(graph: &Graph, kernels: &Kernels, options: PlanOptions) -> Plan {
+        schedule::Scheduler::new(graph, kernels, options).run()
+    }
+}
+
+/// The attention shape of the kernels for a graph's attention.
+fn attention_shape(op: &Op) -> Option<(usize, AttentionShape)> {
+    let Op::Attention { attention: a, .. } = op else { return None };
+    let shape = AttentionShape {
+        heads: a.heads,
+        kv_heads: a.kv_heads,
+        head_dim: a.head_dim,
+        scale: a.scale,
+        softcap: a.softcap,
+        window: a.window,
+    };
+    Some((a.slot as usize, shape))
+}

@@ -1,0 +1,437 @@
+//! The scheduler: what runs together, and in which order.
+//!
+//! - Matmuls with the same input are one step (q, k, v; gate and up).
+//! - An addition whose one side is a matmul that nothing else reads becomes that
+//!   matmul's store: it adds to the residual in place.
+//! - All other operations concern one row alone; those that follow each other
+//!   are one step, and each row passes through them while it is in cache.
+//! - Rotation, scaling and capping work in place where the input dies.
+//! - Nodes after the last layer (final norm, head) run only for rows whose
+//!   logits are wanted.
+
+use super::memory::{Placer, round_up};
+use super::{
+    AttentionStep, Buffer, Layout, MatMul, Part, Piece, Plan, PlanOptions, PrepareFor, RowOp, Step, Vector,
+    attention_shape,
+};
+use crate::kernels::{ActKind, Kernels};
+use alloc::vec;
+use alloc::vec::Vec;
+use ondol_models::graph::{Graph, Op, ValueId, Weight};
+
+/// A used-by-the-head value lives past every item of the body.
+const FOREVER: usize = usize::MAX;
+/// Bytes of weights in one piece of a matmul: small enough to share out, large
+/// enough that taking one costs nothing.
+const PIECE_BYTES: core::ops::RangeInclusive<usize> = 16 << 10..=1 << 20;
+/// A step is cut into about this many pieces, within [`PIECE_BYTES`].
+const PIECES: usize = 64;
+/// Kernels work on panels of rows; pieces start at multiples of this.
+const ROWS_MULTIPLE: usize = 16;
+
+/// What one step, or part of one, computes.
+enum Item {
+    Row(usize),
+    MatMul(Vec<usize>),
+    Attention(usize),
+}
+
+pub struct Scheduler<'g> {
+    graph: &'g Graph,
+    kernels: &'g Kernels,
+    options: PlanOptions,
+    /// First node of the head.
+    tail: usize,
+    /// By matmul node: the addition it absorbs, and the value it adds to.
+    absorbed: Vec<Option<(usize, ValueId)>>,
+    /// By node: an addition that a matmul absorbed.
+    gone: Vec<bool>,
+    /// By value: the last item that reads it.
+    last_use: Vec<usize>,
+    buffers: Vec<Option<Buffer>>,
+    placer: Placer,
+    base: usize,
+    layout: Layout,
+    vectors: Vec<(Weight, Vector)>,
+    matmuls: Vec<MatMul>,
+    rope_table: Option<Buffer>,
+}
+
+impl<'g> Scheduler<'g> {
+    pub fn new(graph: &'g Graph, kernels: &'g Kernels, options: PlanOptions) -> Self {
+        let n = graph.nodes.len();
+        let tail = graph.nodes.iter().rposition(|node| node.layer.is_some()).map_or(n, |last| last + 1);
+        Scheduler {
+            graph,
+            kernels,
+            options,
+            tail,
+            absorbed: vec![None; n],
+            gone: vec![false; n],
+            last_use: vec![0; n],
+            buffers: vec![None; n],
+            placer: Placer::default(),
+            base: 0,
+            layout: Layout::default(),
+            vectors: Vec::new(),
+            matmuls: Vec::new(),
+            rope_table: None,
+        }
+    }
+
+    pub fn run(mut self) -> Plan {
+        self.absorb_additions();
+        self.place_vectors();
+        self.place_cache();
+
+        let body_items = self.items(0..self.tail);
+        let head_items = self.items(self.tail..self.graph.nodes.len());
+        self.find_last_uses(&body_items, &head_items);
+
+        self.base = self.layout.total;
+        let body = self.body_steps(&body_items);
+        self.layout.values = self.layout.push(self.placer.bytes());
+
+        self.base = self.layout.total;
+        self.placer = Placer::default();
+        let (head_inputs, head) = self.head_steps(&head_items);
+        self.layout.head = self.layout.push(self.placer.bytes());
+
+        let acts = self.acts_bytes();
+        self.layout.acts = self.layout.push(acts);
+        let partials = self.graph_attention(|kernels, shape, context| kernels.attention_partial_bytes(shape, context));
+        self.layout.partials = self.layout.push(partials);
+        let scratch = self.scratch_bytes();
+        self.layout.scratch = (0..self.options.threads).map(|_| self.layout.push(scratch)).collect();
+
+        let logits = self.buffer(self.graph.logits);
+        let ropes = self.graph.ropes.clone();
+        let Scheduler { matmuls, vectors, layout, .. } = self;
+        Plan { body, head_inputs, head, logits, matmuls, vectors, ropes, layout }
+    }
+
+    /// Finds additions that a matmul can do in its store.
+    fn absorb_additions(&mut self) {
+        let mut reads = vec![0usize; self.graph.nodes.len()];
+        for node in &self.graph.nodes {
+            node.op.inputs().for_each(|v| reads[v.0 as usize] += 1);
+        }
+        for (add, node) in self.graph.nodes.iter().enumerate() {
+            let Op::Add { a, b } = node.op else { continue };
+            let usable = |product: ValueId, residual: ValueId| {
+                let p = product.0 as usize;
+                let matmul = matches!(self.graph.nodes[p].op, Op::MatMul { .. });
+                matmul
+                    && reads[p] == 1
+                    && residual < product
+                    && (p < self.tail) == (add < self.tail)
+                    && !self.read_after(residual, p, add)
+            };
+            let (product, residual) = match (usable(b, a), usable(a, b)) {
+                (true, _) => (b, a),
+                (_, true) => (a, b),
+                _ => continue,
+            };
+            self.absorbed[product.0 as usize] = Some((add, residual));
+            self.gone[add] = true;
+        }
+    }
+
+    /// Whether anything but the node `except` reads `value` at or after node `from`.
+    fn read_after(&self, value: ValueId, from: usize, except: usize) -> bool {
+        let nodes = self.graph.nodes.iter().enumerate().skip(from);
+        nodes.filter(|(i, _)| *i != except).any(|(_, node)| node.op.inputs().any(|v| v == value))
+    }
+
+    /// Vectors come first in the arena: their places are needed by every step.
+    fn place_vectors(&mut self) {
+        let start = self.layout.total;
+        for node in &self.graph.nodes {
+            let weight = match &node.op {
+                Op::MatMul { bias, .. } => *bias,
+                Op::RmsNorm { weight, .. } => *weight,
+                _ => None,
+            };
+            let Some(weight) = weight else { continue };
+            let region = self.layout.push(weight.cols.saturating_mul(4));
+            self.vectors.push((weight, Vector { region }));
+        }
+        self.layout.vectors = super::Region { offset: start, bytes: self.layout.total - start };
+    }
+
+    fn place_cache(&mut self) {
+        for attention in self.graph.attentions() {
+            let floats = attention.kv_heads.saturating_mul(attention.head_dim).saturating_mul(self.options.context);
+            let bytes = floats.saturating_mul(2);
+            let slot = (self.layout.push(bytes), self.layout.push(bytes));
+            self.layout.slots.push(slot);
+        }
+    }
+
+    fn vector(&self, weight: Option<Weight>) -> Option<Vector> {
+        let weight = weight?;
+        self.vectors.iter().find(|(w, _)| *w == weight).map(|(_, v)| *v)
+    }
+
+    /// The nodes of a range, grouped into items.
+    fn items(&self, range: core::ops::Range<usize>) -> Vec<Item> {
+        let mut items = Vec::new();
+        let mut taken = vec![false; self.graph.nodes.len()];
+        for node in range.clone() {
+            if taken[node] || self.gone[node] {
+                continue;
+            }
+            match &self.graph.nodes[node].op {
+                Op::MatMul { input, .. } => {
+                    let group: Vec<usize> =
+                        (node..range.end).filter(|&other| other == node || self.joins(node, other, *input)).collect();
+                    group.iter().for_each(|&n| taken[n] = true);
+                    items.push(Item::MatMul(group));
+                }
+                Op::Attention { .. } => items.push(Item::Attention(node)),
+                _ => items.push(Item::Row(node)),
+            }
+        }
+        items
+    }
+
+    /// Whether the matmul `other` may run together with the earlier matmul `first`.
+    fn joins(&self, first: usize, other: usize, shared: ValueId) -> bool {
+        let same_input = matches!(self.graph.nodes[other].op, Op::MatMul { input, .. } if input == shared);
+        same_input && self.absorbed[first].is_none() && self.absorbed[other].is_none()
+    }
+
+    fn find_last_uses(&mut self, body: &[Item], head: &[Item]) {
+        for (now, item) in body.iter().enumerate() {
+            self.mark_uses(item, now);
+        }
+        let in_body = self.last_use.clone();
+        self.last_use = vec![0; in_body.len()];
+        for (now, item) in head.iter().enumerate() {
+            self.mark_uses(item, now);
+        }
+        for (value, used) in in_body.into_iter().enumerate().take(self.tail) {
+            let read_by_head = self.graph.nodes[self.tail..].iter().any(|n| n.op.inputs().any(|v| v.0 as usize == value));
+            self.last_use[value] = if read_by_head { FOREVER } else { used };
+        }
+        self.last_use[self.graph.logits.0 as usize] = FOREVER;
+    }
+
+    fn mark_uses(&mut self, item: &Item, now: usize) {
+        let nodes: &[usize] = match item {
+            Item::Row(node) | Item::Attention(node) => core::slice::from_ref(node),
+            Item::MatMul(group) => group,
+        };
+        for &node in nodes {
+            self.graph.nodes[node].op.inputs().for_each(|v| self.last_use[v.0 as usize] = now);
+            if let Some((_, residual)) = self.absorbed[node] {
+                self.last_use[residual.0 as usize] = now;
+            }
+        }
+    }
+
+    /// The buffer of a value that an earlier item made.
+    fn buffer(&self, value: ValueId) -> Buffer {
+        self.buffers[value.0 as usize].unwrap_or(Buffer { offset: self.base, width: 0 })
+    }
+
+    fn rows(&self, node: usize) -> usize {
+        if node < self.tail { self.options.chunk } else { self.options.logit_rows }
+    }
+
+    fn new_buffer(&mut self, node: usize, now: usize) -> Buffer {
+        let width = self.graph.nodes[node].width;
+        let bytes = width.saturating_mul(4).saturating_mul(self.rows(node));
+        let offset = self.base.saturating_add(self.placer.place(bytes, now, self.last_use[node].max(now)));
+        let buffer = Buffer { offset, width };
+        self.buffers[node] = Some(buffer);
+        buffer
+    }
+
+    /// The output of `node` in the buffer of `input`, copied first if `input` is still needed.
+    fn in_place(&mut self, node: usize, input: ValueId, now: usize, ops: &mut Vec<RowOp>) -> Buffer {
+        let source = self.buffer(input);
+        if self.last_use[input.0 as usize] != now {
+            let out = self.new_buffer(node, now);
+            ops.push(RowOp::Copy { input: source, out });
+            return out;
+        }
+        self.placer.extend(source.offset - self.base, self.last_use[node]);
+        self.buffers[node] = Some(source);
+        source
+    }
+
+    fn body_steps(&mut self, items: &[Item]) -> Vec<Step> {
+        let mut first = Vec::new();
+        let angles: usize = self.graph.ropes.iter().map(|r| 2 * r.inverse_frequencies.len()).sum();
+        if angles > 0 {
+            let bytes = angles.saturating_mul(4).saturating_mul(self.options.chunk);
+            let offset = self.base + self.placer.place(bytes, 0, FOREVER);
+            let out = Buffer { offset, width: angles };
+            self.rope_table = Some(out);
+            first.push(RowOp::RopeTable { out });
+        }
+        self.steps(items, first)
+    }
+
+    fn head_steps(&mut self, items: &[Item]) -> (Vec<(Buffer, Buffer)>, Vec<Step>) {
+        let mut inputs = Vec::new();
+        for value in 0..self.tail {
+            if self.last_use[value] != FOREVER {
+                continue;
+            }
+            let Some(from) = self.buffers[value] else { continue };
+            let bytes = from.width.saturating_mul(4).saturating_mul(self.options.logit_rows);
+            let offset = self.base + self.placer.place(bytes, 0, FOREVER);
+            let to = Buffer { offset, width: from.width };
+            self.buffers[value] = Some(to);
+            inputs.push((from, to));
+        }
+        (inputs, self.steps(items, Vec::new()))
+    }
+
+    fn steps(&mut self, items: &[Item], first: Vec<RowOp>) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let mut ops = first;
+        for (now, item) in items.iter().enumerate() {
+            match item {
+                Item::Row(node) => self.row_op(*node, now, &mut ops),
+                Item::MatMul(group) => {
+                    let step = self.matmul(group, now, &mut ops);
+                    steps.push(Step::Rows(core::mem::take(&mut ops)));
+                    steps.push(step);
+                }
+                Item::Attention(node) => {
+                    let step = self.attention(*node, now, &mut ops);
+                    steps.push(Step::Rows(core::mem::take(&mut ops)));
+                    steps.extend(step);
+                }
+            }
+        }
+        if !ops.is_empty() {
+            steps.push(Step::Rows(ops));
+        }
+        steps
+    }
+
+    fn row_op(&mut self, node: usize, now: usize, ops: &mut Vec<RowOp>) {
+        match self.graph.nodes[node].op {
+            Op::Embed { table, scale } => {
+                let out = self.new_buffer(node, now);
+                ops.push(RowOp::Embed { table, scale, out });
+            }
+            Op::RmsNorm { input, weight, group, eps } => {
+                let (input, weight) = (self.buffer(input), self.vector(weight));
+                let out = self.new_buffer(node, now);
+                ops.push(RowOp::RmsNorm { input, weight, group, eps, out });
+            }
+            Op::Rope { input, head_dim, rope } => {
+                let x = self.in_place(node, input, now, ops);
+                let Some(table) = self.rope_table else { return };
+                let table_at = self.graph.ropes[..rope].iter().map(|r| 2 * r.inverse_frequencies.len()).sum();
+                let rope = &self.graph.ropes[rope];
+                let dims = 2 * rope.inverse_frequencies.len();
+                ops.push(RowOp::Rope { x, head_dim, style: rope.style, table, table_at, dims });
+            }
+            Op::Add { a, b } => {
+                let y = self.buffer(b);
+                let x = self.in_place(node, a, now, ops);
+                ops.push(RowOp::Add { x, y });
+            }
+            Op::Scale { input, factor } => {
+                let x = self.in_place(node, input, now, ops);
+                ops.push(RowOp::Scale { x, factor });
+            }
+            Op::Glu { gate, up, activation } => {
+                let (gate, up) = (self.buffer(gate), self.buffer(up));
+                let out = self.new_buffer(node, now);
+                ops.push(RowOp::Glu { gate, up, activation, out });
+            }
+            Op::Softcap { input, cap } => {
+                let x = self.in_place(node, input, now, ops);
+                ops.push(RowOp::Softcap { x, cap });
+            }
+            // Steps of their own.
+            Op::MatMul { .. } | Op::Attention { .. } => {}
+        }
+    }
+
+    fn matmul(&mut self, group: &[usize], now: usize, ops: &mut Vec<RowOp>) -> Step {
+        let mut parts = Vec::new();
+        for &node in group {
+            let Op::MatMul { input, weight, bias } = self.graph.nodes[node].op else { continue };
+            if parts.is_empty() {
+                ops.push(RowOp::Prepare { input: self.buffer(input), step: PrepareFor(self.matmuls.len()) });
+            }
+            let bias = self.vector(bias);
+            let (out, accumulate) = match self.absorbed[node] {
+                Some((add, residual)) => {
+                    let out = self.buffer(residual);
+                    self.placer.extend(out.offset - self.base, self.last_use[add]);
+                    self.buffers[add] = Some(out);
+                    (out, true)
+                }
+                None => (self.new_buffer(node, now), false),
+            };
+            parts.push(Part { weight, bias, out, accumulate });
+        }
+        let pieces = pieces(&parts);
+        self.matmuls.push(MatMul { parts, pieces });
+        Step::MatMul(self.matmuls.len() - 1)
+    }
+
+    fn attention(&mut self, node: usize, now: usize, ops: &mut Vec<RowOp>) -> Option<Step> {
+        let op = &self.graph.nodes[node].op;
+        let Op::Attention { q, k, v, .. } = *op else { return None };
+        let (slot, shape) = attention_shape(op)?;
+        ops.push(RowOp::StoreKv { slot, k: self.buffer(k), v: self.buffer(v) });
+        let q = self.buffer(q);
+        let out = self.new_buffer(node, now);
+        Some(Step::Attention(AttentionStep { slot, shape, q, out }))
+    }
+
+    /// The largest a matmul step's prepared activations can get.
+    fn acts_bytes(&self) -> usize {
+        let chunk = self.options.chunk;
+        let step_bytes = |step: &MatMul, m: usize| {
+            let cols = step.parts.first().map_or(0, |p| p.weight.cols);
+            let bytes = |kind: ActKind| self.kernels.act_bytes(kind, cols);
+            ActKind::ALL.into_iter().filter(|&kind| step.needs(kind, m, self.kernels)).map(bytes).sum::<usize>()
+        };
+        let counts = (1..=16.min(chunk)).chain([chunk]);
+        let largest = |step: &MatMul| counts.clone().map(|m| round_up(step_bytes(step, m).saturating_mul(m))).max();
+        self.matmuls.iter().filter_map(largest).max().unwrap_or(0)
+    }
+
+    fn scratch_bytes(&self) -> usize {
+        let weights = self.matmuls.iter().flat_map(|m| &m.parts).map(|p| p.weight);
+        let matmul = weights.map(|w| self.kernels.scratch_bytes(w.dtype, w.cols)).max().unwrap_or(0);
+        matmul.max(self.graph_attention(|kernels, shape, _| kernels.attention_scratch_bytes(shape)))
+    }
+
+    fn graph_attention(&self, bytes: impl Fn(&Kernels, &super::AttentionShape, usize) -> usize) -> usize {
+        let shapes = self.graph.nodes.iter().filter_map(|n| attention_shape(&n.op));
+        shapes.map(|(_, shape)| bytes(self.kernels, &shape, self.options.context)).max().unwrap_or(0)
+    }
+}
+
+impl MatMul {
+    /// Whether a part asks for activations of this kind when `m` rows are computed.
+    pub fn needs(&self, kind: ActKind, m: usize, kernels: &Kernels) -> bool {
+        self.parts.iter().any(|part| kernels.act_kind(part.weight.dtype, m) == kind)
+    }
+}
+
+/// Cuts the rows of all parts into pieces of about equal bytes.
+fn pieces(parts: &[Part]) -> Vec<Piece> {
+    let row_bytes = |part: &Part| part.weight.dtype.row_bytes(part.weight.cols).unwrap_or(1).max(1);
+    let total: usize = parts.iter().map(|p| row_bytes(p).saturating_mul(p.weight.rows)).sum();
+    let target = (total / PIECES).clamp(*PIECE_BYTES.start(), *PIECE_BYTES.end());
+    let mut pieces = Vec::new();
+    for (index, part) in parts.iter().enumerate() {
+        let rows = (target / row_bytes(part)).next_multiple_of(ROWS_MULTIPLE).max(ROWS_MULTIPLE);
+        let starts = (0..part.weight.rows).step_by(rows);
+        pieces.extend(starts.map(|r| Piece { part: index, rows: r..(r + rows).min(part.weight.rows) }));
+    }
+    pieces
+}

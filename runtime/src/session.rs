@@ -1,0 +1,192 @@
+//! A session: one conversation's KV cache, and the memory its steps run in.
+
+use crate::cpu::arena::Arena;
+use crate::cpu::executor::Executor;
+use crate::cpu::pool::Pool;
+use crate::generate::{GenerateOptions, Generation};
+use crate::kernels::Kernels;
+use crate::plan::{Plan, PlanOptions};
+use crate::{CancelToken, Error, Model, Result};
+use alloc::vec::Vec;
+use ondol_models::quant;
+
+/// Runs one sequence of tokens through a model.
+///
+/// All memory is taken when the session is made; prefill and decode allocate
+/// nothing.
+pub struct Session {
+    model: Model,
+    kernels: Kernels,
+    pool: Pool,
+    plan: Plan,
+    arena: Arena,
+    sizes: PlanOptions,
+    /// Tokens whose keys and values the cache holds.
+    tokens: Vec<u32>,
+}
+
+impl Session {
+    pub(crate) fn new(model: Model, kernels: Kernels, plan: Plan, sizes: PlanOptions) -> Result<Session> {
+        let arena = Arena::new(plan.layout.total)?;
+        load_vectors(&model, &plan, &arena)?;
+        let pool = Pool::new(sizes.threads);
+        let tokens = Vec::with_capacity(sizes.context);
+        Ok(Session { model, kernels, pool, plan, arena, sizes, tokens })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Tokens that the context holds at most.
+    pub fn context(&self) -> usize {
+        self.sizes.context
+    }
+
+    /// Threads that run the steps, the caller's included.
+    pub fn threads(&self) -> usize {
+        self.sizes.threads
+    }
+
+    /// The kernel level in use.
+    pub fn level(&self) -> crate::Level {
+        self.kernels.level()
+    }
+
+    /// The tokens in the cache.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Forgets all but the first `len` tokens.
+    pub fn truncate(&mut self, len: usize) {
+        self.tokens.truncate(len);
+    }
+
+    /// Forgets all tokens.
+    pub fn clear(&mut self) {
+        self.truncate(0);
+    }
+
+    /// Runs `tokens` after those in the cache; the logits are those after the last.
+    ///
+    /// # Errors
+    /// [`Error::EmptyPrompt`], [`Error::BadToken`] and [`Error::ContextFull`]
+    /// before anything is run. After [`Error::Cancelled`] the cache holds the
+    /// chunks that were finished.
+    pub fn prefill(&mut self, tokens: &[u32], cancel: &CancelToken) -> Result<&[f32]> {
+        self.check(tokens)?;
+        let chunks = tokens.chunks(self.sizes.chunk);
+        let last = chunks.len() - 1;
+        for (index, chunk) in chunks.enumerate() {
+            let start = self.tokens.len();
+            let executor = self.executor();
+            executor.body(chunk, start, Some(cancel))?;
+            if index == last {
+                executor.head(chunk.len() - 1..chunk.len())?;
+            }
+            self.tokens.extend_from_slice(chunk);
+        }
+        Ok(self.logits(0))
+    }
+
+    /// Runs one token; the logits are those after it.
+    ///
+    /// # Errors
+    /// [`Error::BadToken`], [`Error::ContextFull`].
+    pub fn decode(&mut self, token: u32) -> Result<&[f32]> {
+        self.check(&[token])?;
+        let executor = self.executor();
+        executor.body(&[token], self.tokens.len(), None)?;
+        executor.head(0..1)?;
+        self.tokens.push(token);
+        Ok(self.logits(0))
+    }
+
+    /// Runs `tokens`, and shows `each` the logits after every one of them with its index.
+    ///
+    /// # Errors
+    /// As for [`Session::prefill`].
+    pub fn score(
+        &mut self,
+        tokens: &[u32],
+        cancel: &CancelToken,
+        mut each: impl FnMut(usize, &[f32]),
+    ) -> Result<()> {
+        self.check(tokens)?;
+        let mut scored = 0;
+        for chunk in tokens.chunks(self.sizes.chunk) {
+            self.executor().body(chunk, self.tokens.len(), Some(cancel))?;
+            for first in (0..chunk.len()).step_by(self.sizes.logit_rows) {
+                let rows = first..(first + self.sizes.logit_rows).min(chunk.len());
+                self.executor().head(rows.clone())?;
+                for row in 0..rows.len() {
+                    each(scored + first + row, self.logits(row));
+                }
+            }
+            scored += chunk.len();
+            self.tokens.extend_from_slice(chunk);
+        }
+        Ok(())
+    }
+
+    /// Generates text after `prompt`. What the cache already holds of the prompt
+    /// is not computed again, so a conversation costs only its new tokens.
+    ///
+    /// # Errors
+    /// As for [`Session::prefill`], and [`Error::Sampler`] for options out of range.
+    pub fn generate(
+        &mut self,
+        prompt: &[u32],
+        options: &GenerateOptions,
+        cancel: &CancelToken,
+    ) -> Result<Generation<'_>> {
+        Generation::start(self, prompt, options, cancel)
+    }
+
+    fn logits(&self, row: usize) -> &[f32] {
+        // SAFETY: no step runs while the session is borrowed for the result.
+        unsafe { self.arena.row(self.plan.logits, row) }
+    }
+
+    fn executor(&self) -> Executor<'_> {
+        Executor {
+            plan: &self.plan,
+            kernels: &self.kernels,
+            pool: &self.pool,
+            weights: &self.model.0.weights,
+            arena: &self.arena,
+            context: self.sizes.context,
+        }
+    }
+
+    fn check(&self, tokens: &[u32]) -> Result<()> {
+        if tokens.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        let vocabulary = self.model.0.graph.vocabulary;
+        if let Some(&token) = tokens.iter().find(|&&t| t as usize >= vocabulary) {
+            return Err(Error::BadToken { token, vocabulary });
+        }
+        let needed = self.tokens.len() + tokens.len();
+        if needed > self.sizes.context {
+            return Err(Error::ContextFull { needed, context: self.sizes.context });
+        }
+        Ok(())
+    }
+}
+
+/// Norm weights and biases as f32, once.
+fn load_vectors(model: &Model, plan: &Plan, arena: &Arena) -> Result<()> {
+    for (weight, vector) in &plan.vectors {
+        // SAFETY: nothing else uses the new arena.
+        let floats = unsafe { arena.floats_mut(vector.region) };
+        let bytes = model.0.weights.rows(weight);
+        quant::dequantize(weight.dtype, bytes, floats).map_err(|_| {
+            let reason = alloc::format!("a vector of {} floats has {} bytes", floats.len(), bytes.len());
+            ondol_models::Error::Malformed { reason }
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! The bytes of a model: mapped, owned, or in read-only memory.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+use ondol_models::gguf::Gguf;
+use ondol_models::graph::Weight;
+
+/// Bytes of one file.
+pub(crate) enum Bytes {
+    /// Mapped from a file.
+    #[cfg(feature = "std")]
+    Mapped(memmap2::Mmap),
+    /// On the heap.
+    Owned(Vec<u8>),
+    /// In the program, or in flash.
+    Static(&'static [u8]),
+}
+
+impl core::ops::Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            #[cfg(feature = "std")]
+            Bytes::Mapped(map) => map,
+            Bytes::Owned(bytes) => bytes,
+            Bytes::Static(bytes) => bytes,
+        }
+    }
+}
+
+/// The model's files, and where in them each tensor lies.
+pub(crate) struct Weights {
+    shards: Vec<Bytes>,
+    tensors: Vec<(u32, Range<usize>)>,
+}
+
+impl Weights {
+    /// Remembers the places that a parsed file names.
+    pub fn places(gguf: &Gguf) -> Vec<(u32, Range<usize>)> {
+        let place = |t: &ondol_models::gguf::TensorInfo| {
+            let start = t.offset as usize;
+            (t.shard, start..start + t.data.len())
+        };
+        gguf.tensors().iter().map(place).collect()
+    }
+
+    pub fn new(shards: Vec<Bytes>, tensors: Vec<(u32, Range<usize>)>) -> Weights {
+        Weights { shards, tensors }
+    }
+
+    /// The bytes of the rows that `weight` names.
+    pub fn rows(&self, weight: &Weight) -> &[u8] {
+        let row = weight.dtype.row_bytes(weight.cols).unwrap_or(0);
+        let (shard, place) = &self.tensors[weight.tensor as usize];
+        let tensor = &self.shards[*shard as usize][place.clone()];
+        &tensor[weight.first_row * row..(weight.first_row + weight.rows) * row]
+    }
+
+    /// Size of all files in bytes.
+    pub fn file_bytes(&self) -> u64 {
+        self.shards.iter().map(|s| s.len() as u64).sum()
+    }
+
+    /// Bytes of the files that are mapped rather than held.
+    pub fn mapped_bytes(&self) -> u64 {
+        match self.shards.first() {
+            Some(Bytes::Owned(_)) => 0,
+            _ => self.file_bytes(),
+        }
+    }
+}
