@@ -1,1 +1,268 @@
 //! The GGUF container: a zero-copy reader over bytes, and a writer.
+//!
+//! A file is a header, metadata (keys with typed values), a directory of
+//! tensors, and the tensors' data, each aligned. The format is described at
+//! <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>; versions 2 and
+//! 3, little-endian, are read.
+//!
+//! [`Gguf::parse`] checks all of the header before it returns, so what follows
+//! (look-ups, walking arrays, reading tensor data) can't fail on a bad file.
+//! Nothing of the vocabulary or of the weights is copied.
+//!
+//! | file | job |
+//! | --- | --- |
+//! | `read` | bytes to metadata and directory, with every check |
+//! | `cursor` | bounded reads that name what was cut off |
+//! | `lookalike` | what a file is that is not a GGUF |
+//! | `value`, `tensor` | one metadata value, one tensor |
+//! | `index` | look-up by name |
+//! | `shards` | models split over several files |
+
+mod cursor;
+mod index;
+mod lookalike;
+mod read;
+mod shards;
+mod tensor;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::{Error, Result};
+use index::NameIndex;
+
+pub use shards::{shard_name, shard_names};
+pub use tensor::TensorInfo;
+pub use value::{Array, Text, Texts, Value, ValueKind, Values};
+
+/// Longest key and longest tensor name, in bytes. The specification's limit of keys.
+const MAX_NAME_BYTES: u64 = 65_535;
+
+/// The key that sets the alignment of tensor data.
+const ALIGNMENT_KEY: &str = "general.alignment";
+
+/// The alignment of tensor data in bytes where the file names none.
+const DEFAULT_ALIGNMENT: usize = 32;
+
+/// Largest alignment that is believed, in bytes: half a huge page.
+const MAX_ALIGNMENT: usize = 1 << 20;
+
+/// A parsed GGUF file, or a set of shards, that borrows the file's bytes.
+#[derive(Debug, Clone)]
+pub struct Gguf<'a> {
+    version: u32,
+    alignment: usize,
+    metadata: Vec<(&'a str, Value<'a>)>,
+    metadata_index: NameIndex,
+    tensors: Vec<TensorInfo<'a>>,
+    tensor_index: NameIndex,
+}
+
+impl<'a> Gguf<'a> {
+    /// Reads the header of one file and checks all of it.
+    ///
+    /// A file without tensors (a vocabulary alone) is fine. A single shard of a
+    /// split model is read as it is; [`Gguf::parse_shards`] also checks that the
+    /// set is complete.
+    ///
+    /// # Errors
+    /// [`Error::NotGguf`], [`Error::UnsupportedVersion`], [`Error::Truncated`],
+    /// [`Error::UnsupportedDType`], [`Error::BadShape`], [`Error::BadValue`] for
+    /// the alignment, and [`Error::Malformed`] for everything else.
+    pub fn parse(bytes: &'a [u8]) -> Result<Gguf<'a>> {
+        read::file(bytes)
+    }
+
+    /// Reads a model that is split over several files, given in order; a model
+    /// in one file is a set of one.
+    ///
+    /// The metadata is that of the first shard; tensors are those of all, in
+    /// order, and [`TensorInfo::shard`] says where each one lies.
+    ///
+    /// # Errors
+    /// Those of [`Gguf::parse`] for each shard; [`Error::MissingKey`] where a
+    /// shard lacks `split.count` or `split.no`; and [`Error::Malformed`] where
+    /// these say that shards are missing or out of order.
+    pub fn parse_shards(shards: &[&'a [u8]]) -> Result<Gguf<'a>> {
+        shards::parse(shards)
+    }
+
+    /// The version of the container: 2 or 3.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The alignment of tensor data, in bytes; of the first shard where there are several.
+    pub fn alignment(&self) -> usize {
+        self.alignment
+    }
+
+    /// All metadata, in the order of the file.
+    pub fn metadata(&self) -> &[(&'a str, Value<'a>)] {
+        &self.metadata
+    }
+
+    /// All tensors, in the order of the file.
+    pub fn tensors(&self) -> &[TensorInfo<'a>] {
+        &self.tensors
+    }
+
+    /// The tensor of this name.
+    pub fn tensor(&self, name: &str) -> Option<&TensorInfo<'a>> {
+        let at = self
+            .tensor_index
+            .find(name, |i| self.tensors.get(i).map_or("", |t| t.name))?;
+        self.tensors.get(at)
+    }
+
+    /// The value of this key.
+    pub fn get(&self, key: &str) -> Option<&Value<'a>> {
+        let at = self
+            .metadata_index
+            .find(key, |i| self.metadata.get(i).map_or("", |(k, _)| k))?;
+        self.metadata.get(at).map(|(_, value)| value)
+    }
+
+    /// A string that must be there.
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`]; [`Error::BadValue`] if it is no string, or not UTF-8.
+    pub fn str(&self, key: &str) -> Result<&'a str> {
+        self.opt_str(key)?.ok_or_else(|| missing(key))
+    }
+
+    /// An unsigned integer that must be there, stored in any integer type.
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`]; [`Error::BadValue`] if it is no integer, or does not fit.
+    pub fn u32(&self, key: &str) -> Result<u32> {
+        self.opt_u32(key)?.ok_or_else(|| missing(key))
+    }
+
+    /// An unsigned integer that must be there, stored in any integer type.
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`]; [`Error::BadValue`] if it is no integer, or negative.
+    pub fn u64(&self, key: &str) -> Result<u64> {
+        self.opt_u64(key)?.ok_or_else(|| missing(key))
+    }
+
+    /// A float that must be there, stored as f32 or f64.
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`]; [`Error::BadValue`] if it is no float, or past f32's range.
+    pub fn f32(&self, key: &str) -> Result<f32> {
+        self.opt_f32(key)?.ok_or_else(|| missing(key))
+    }
+
+    /// A boolean that must be there.
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`]; [`Error::BadValue`] if it is no boolean.
+    pub fn bool(&self, key: &str) -> Result<bool> {
+        self.opt_bool(key)?.ok_or_else(|| missing(key))
+    }
+
+    /// An array that must be there.
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`]; [`Error::BadValue`] if it is no array.
+    pub fn array(&self, key: &str) -> Result<Array<'a>> {
+        self.opt_array(key)?.ok_or_else(|| missing(key))
+    }
+
+    /// As [`Gguf::str`], but the key may be absent.
+    ///
+    /// # Errors
+    /// [`Error::BadValue`] if it is no string, or not UTF-8.
+    pub fn opt_str(&self, key: &str) -> Result<Option<&'a str>> {
+        self.convert(key, "a UTF-8 string", |v| v.as_text()?.as_str())
+    }
+
+    /// As [`Gguf::u32`], but the key may be absent.
+    ///
+    /// # Errors
+    /// [`Error::BadValue`] if it is no integer, or does not fit.
+    pub fn opt_u32(&self, key: &str) -> Result<Option<u32>> {
+        self.convert(key, "an integer of 0..2^32", |v| {
+            v.as_u64()?.try_into().ok()
+        })
+    }
+
+    /// As [`Gguf::u64`], but the key may be absent.
+    ///
+    /// # Errors
+    /// [`Error::BadValue`] if it is no integer, or negative.
+    pub fn opt_u64(&self, key: &str) -> Result<Option<u64>> {
+        self.convert(key, "an integer of 0..2^64", |v| v.as_u64())
+    }
+
+    /// As [`Gguf::f32`], but the key may be absent.
+    ///
+    /// # Errors
+    /// [`Error::BadValue`] if it is no float, or past f32's range.
+    pub fn opt_f32(&self, key: &str) -> Result<Option<f32>> {
+        self.convert(key, "a float in f32's range", |v| v.as_f32())
+    }
+
+    /// As [`Gguf::bool`], but the key may be absent.
+    ///
+    /// # Errors
+    /// [`Error::BadValue`] if it is no boolean.
+    pub fn opt_bool(&self, key: &str) -> Result<Option<bool>> {
+        self.convert(key, "a boolean", |v| v.as_bool())
+    }
+
+    /// As [`Gguf::array`], but the key may be absent.
+    ///
+    /// # Errors
+    /// [`Error::BadValue`] if it is no array.
+    pub fn opt_array(&self, key: &str) -> Result<Option<Array<'a>>> {
+        self.convert(key, "an array", |v| v.as_array())
+    }
+
+    fn convert<T>(
+        &self,
+        key: &str,
+        wanted: &str,
+        convert: impl Fn(&Value<'a>) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let Some(value) = self.get(key) else {
+            return Ok(None);
+        };
+        match convert(value) {
+            Some(converted) => Ok(Some(converted)),
+            None => Err(Error::BadValue {
+                key: key.into(),
+                reason: format!("expected {wanted}, found {}", described(value)),
+            }),
+        }
+    }
+}
+
+fn missing(key: &str) -> Error {
+    Error::MissingKey { key: key.into() }
+}
+
+/// The type of a value, and the value where it is short.
+fn described(value: &Value<'_>) -> String {
+    match value {
+        Value::String(_) | Value::Array(_) => format!("{}", value.kind()),
+        scalar => format!("{} {scalar}", scalar.kind()),
+    }
+}
+
+/// Checks the value of [`ALIGNMENT_KEY`].
+fn checked_alignment(alignment: u32) -> Result<usize> {
+    match usize::try_from(alignment) {
+        Ok(n) if n.is_power_of_two() && (8..=MAX_ALIGNMENT).contains(&n) => Ok(n),
+        _ => Err(Error::BadValue {
+            key: ALIGNMENT_KEY.into(),
+            reason: format!("{alignment} is not a power of two of 8 to {MAX_ALIGNMENT}"),
+        }),
+    }
+}

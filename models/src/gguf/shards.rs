@@ -1,0 +1,91 @@
+//! Models that are split over several files, `name-00001-of-00003.gguf` and so on.
+//!
+//! The first shard has all metadata; each has `split.no` (from 0), `split.count`,
+//! and a part of the tensors.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::Gguf;
+use super::read::{malformed, tensor_index};
+use crate::Result;
+
+/// Reads a set of shards; see [`Gguf::parse_shards`].
+pub(super) fn parse<'a>(shards: &[&'a [u8]]) -> Result<Gguf<'a>> {
+    let Some((first, others)) = shards.split_first() else {
+        return Err(malformed(
+            "a model has at least one shard, none was given".into(),
+        ));
+    };
+    let mut gguf = Gguf::parse(first)?;
+    check_place(&gguf, 0, shards.len())?;
+    for (no, bytes) in (1u32..).zip(others) {
+        let shard = Gguf::parse(bytes)?;
+        check_place(&shard, no, shards.len())?;
+        gguf.tensors
+            .extend(shard.tensors.into_iter().map(|mut tensor| {
+                tensor.shard = no;
+                tensor
+            }));
+    }
+    check_tensor_count(&gguf)?;
+    gguf.tensor_index = tensor_index(&gguf.tensors)?;
+    Ok(gguf)
+}
+
+/// Checks that this is the shard `no` (from 0) of `count`. A file that says
+/// nothing of shards is a set of one.
+fn check_place(shard: &Gguf<'_>, no: u32, count: usize) -> Result<()> {
+    if count == 1 && shard.get("split.count").is_none() {
+        return Ok(());
+    }
+    let said_count = shard.u32("split.count")?;
+    if said_count as usize != count {
+        let reason = format!("the model has {said_count} shards, but {count} were given");
+        return Err(malformed(reason));
+    }
+    let said_no = shard.u32("split.no")?;
+    if said_no != no {
+        let reason = format!(
+            "shard {} of {count} says that it is {said_no} from 0",
+            no + 1
+        );
+        return Err(malformed(reason));
+    }
+    Ok(())
+}
+
+/// Checks `split.tensors.count`, the number of tensors in all shards.
+fn check_tensor_count(gguf: &Gguf<'_>) -> Result<()> {
+    let found = gguf.tensors.len() as u64;
+    match gguf.opt_u64("split.tensors.count")? {
+        Some(said) if said != found => Err(malformed(format!(
+            "the shards hold {found} tensors, their header says {said}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The file names of all shards, in order, given that of any one of them;
+/// `None` for a name that is not of the form `name-00001-of-00003.gguf`.
+pub fn shard_names(file_name: &str) -> Option<Vec<String>> {
+    let stem = file_name.strip_suffix(".gguf")?;
+    let (rest, count) = split_number(stem, "-of-")?;
+    let (name, number) = split_number(rest, "-")?;
+    (1..=count)
+        .contains(&number)
+        .then(|| (1..=count).map(|n| shard_name(name, n, count)).collect())
+}
+
+/// The file name of shard `number` (from 1) of `count`.
+pub fn shard_name(name: &str, number: u32, count: u32) -> String {
+    format!("{name}-{number:05}-of-{count:05}.gguf")
+}
+
+/// Takes the separator and five digits off the end.
+fn split_number<'n>(name: &'n str, separator: &str) -> Option<(&'n str, u32)> {
+    let (rest, digits) = name.rsplit_once(separator)?;
+    let is_number = digits.len() == 5 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| digits.parse().ok().map(|number| (rest, number)))?
+}
