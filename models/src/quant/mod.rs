@@ -1,7 +1,115 @@
 //! Block formats of weights: one table of layouts, and for each format a
 //! reference dequantize and quantize. The kernels that compute on blocks live
 //! in the runtime; these functions are their oracle.
+//!
+//! A format is one type that implements [`Block`], one row in the table of
+//! layouts ([`DType`]) and one row in the table of codecs below. All numbers
+//! in a block are little-endian. The order of f32 operations is part of a
+//! format: two readers that keep it agree bit for bit.
 
 mod dtype;
+pub mod floats;
+pub mod iq4;
+pub mod k;
+pub mod legacy;
+pub mod mxfp4;
+pub mod planes;
+
+use half::f16;
 
 pub use dtype::DType;
+
+/// Why a slice can't be dequantized or quantized.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The two slices do not hold the same number of whole blocks.
+    #[error("{dtype}: {bytes} bytes do not hold {elements} elements")]
+    SizeMismatch {
+        /// The format of the bytes.
+        dtype: DType,
+        /// Length of the slice of floats.
+        elements: usize,
+        /// Length of the slice of blocks.
+        bytes: usize,
+    },
+}
+
+/// One block format: `LEN` elements in `BYTES` bytes.
+pub trait Block<const LEN: usize, const BYTES: usize> {
+    /// The values of a block.
+    fn decode(block: &[u8; BYTES], out: &mut [f32; LEN]);
+}
+
+/// The functions of one format over whole slices.
+struct Codec {
+    dtype: DType,
+    decode: fn(&[u8], &mut [f32]),
+}
+
+const CODECS: [Codec; 16] = [
+    codec::<floats::F32, 1, 4>(DType::F32),
+    codec::<floats::F16, 1, 2>(DType::F16),
+    codec::<floats::BF16, 1, 2>(DType::BF16),
+    codec::<legacy::Q4_0, 32, 18>(DType::Q4_0),
+    codec::<legacy::Q4_1, 32, 20>(DType::Q4_1),
+    codec::<legacy::Q5_0, 32, 22>(DType::Q5_0),
+    codec::<legacy::Q5_1, 32, 24>(DType::Q5_1),
+    codec::<legacy::Q8_0, 32, 34>(DType::Q8_0),
+    codec::<k::Q2_K, 256, 84>(DType::Q2_K),
+    codec::<k::Q3_K, 256, 110>(DType::Q3_K),
+    codec::<k::Q4_K, 256, 144>(DType::Q4_K),
+    codec::<k::Q5_K, 256, 176>(DType::Q5_K),
+    codec::<k::Q6_K, 256, 210>(DType::Q6_K),
+    codec::<iq4::IQ4_NL, 32, 18>(DType::IQ4_NL),
+    codec::<iq4::IQ4_XS, 256, 136>(DType::IQ4_XS),
+    codec::<mxfp4::MXFP4, 32, 17>(DType::MXFP4),
+];
+
+const fn codec<B: Block<LEN, BYTES>, const LEN: usize, const BYTES: usize>(dtype: DType) -> Codec {
+    Codec { dtype, decode: decode_all::<B, LEN, BYTES> }
+}
+
+fn decode_all<B: Block<LEN, BYTES>, const LEN: usize, const BYTES: usize>(
+    src: &[u8],
+    dst: &mut [f32],
+) {
+    let blocks = src.as_chunks::<BYTES>().0;
+    let rows = dst.as_chunks_mut::<LEN>().0;
+    for (block, out) in blocks.iter().zip(rows) {
+        B::decode(block, out);
+    }
+}
+
+/// The codec of `dtype`, where the slices hold the same number of whole blocks.
+fn checked_codec(dtype: DType, elements: usize, bytes: usize) -> Result<&'static Codec, Error> {
+    let mismatch = Error::SizeMismatch { dtype, elements, bytes };
+    if dtype.row_bytes(elements) != Some(bytes) {
+        return Err(mismatch);
+    }
+    CODECS.iter().find(|c| c.dtype == dtype).ok_or(mismatch)
+}
+
+/// The values of whole blocks: `src` holds `dst.len()` elements of `dtype`.
+///
+/// Scales are taken as they are: a block with an infinite or NaN scale yields
+/// infinite or NaN values, and no block panics.
+pub fn dequantize(dtype: DType, src: &[u8], dst: &mut [f32]) -> Result<(), Error> {
+    let codec = checked_codec(dtype, dst.len(), src.len())?;
+    (codec.decode)(src, dst);
+    Ok(())
+}
+
+/// The `N` bytes of a block's field that starts at `offset`.
+fn field<const N: usize, const BYTES: usize>(block: &[u8; BYTES], offset: usize) -> &[u8; N] {
+    // Offsets are constants of the formats, so that this check folds away.
+    block[offset..].first_chunk().expect("a field lies inside its block")
+}
+
+/// A block's f16 field that starts at `offset`.
+fn f16_field<const BYTES: usize>(block: &[u8; BYTES], offset: usize) -> f32 {
+    f16::from_le_bytes(*field(block, offset)).to_f32()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+//! The K formats: super-blocks of 256 elements, whose sub-blocks have small
+//! integer scales over one f16 scale.
+//!
+//! With `q` an element's level and `sc`, `m` its sub-block's integers, its value is
+//!
+//! | format | sub-block | value |
+//! | --- | --- | --- |
+//! | Q2_K | 16 | `(d * sc) * q - dmin * m` |
+//! | Q3_K | 16 | `(d * (sc - 32)) * (q - 4)` |
+//! | Q4_K | 32 | `(d * sc) * q - dmin * m` |
+//! | Q5_K | 32 | `(d * sc) * q - dmin * m` |
+//! | Q6_K | 16 | `(d * sc) * (q - 32)` |
+#![allow(non_camel_case_types)]
+
+use super::planes::{unpack1, unpack2, unpack4};
+use super::{Block, f16_field, field};
+
+/// 2-bit levels in 16 sub-blocks, each with a 4-bit scale and a 4-bit minimum.
+pub struct Q2_K;
+
+impl Q2_K {
+    /// Where the sub-blocks' scales (low nibble) and minima (high nibble) lie: 16 bytes.
+    pub const SCALES: usize = 0;
+    /// Where the levels lie: 64 bytes, see [`unpack2`].
+    pub const QS: usize = 16;
+    /// Where the scale of scales lies: f16.
+    pub const D: usize = 80;
+    /// Where the scale of minima lies: f16.
+    pub const DMIN: usize = 82;
+}
+
+impl Block<256, 84> for Q2_K {
+    fn decode(block: &[u8; 84], out: &mut [f32; 256]) {
+        let scales: &[u8; 16] = field(block, Self::SCALES);
+        let levels = unpack2(field(block, Self::QS));
+        let scale_min = |j: usize| (scales[j] & 15, scales[j] >> 4);
+        let (d, dmin) = (f16_field(block, Self::D), f16_field(block, Self::DMIN));
+        decode_affine::<16>(d, dmin, scale_min, &levels, out);
+    }
+}
+
+/// 3-bit levels in 16 sub-blocks, each with a signed 6-bit scale.
+pub struct Q3_K;
+
+impl Q3_K {
+    /// Where the levels' third bits lie: 32 bytes, see [`unpack1`].
+    pub const HMASK: usize = 0;
+    /// Where the levels' lower two bits lie: 64 bytes, see [`unpack2`].
+    pub const QS: usize = 32;
+    /// Where the packed scales lie: 12 bytes, see [`q3_scales`].
+    pub const SCALES: usize = 96;
+    /// Where the scale of scales lies: f16.
+    pub const D: usize = 108;
+}
+
+impl Block<256, 110> for Q3_K {
+    fn decode(block: &[u8; 110], out: &mut [f32; 256]) {
+        let mut levels = unpack2(field(block, Self::QS));
+        let high = unpack1(field(block, Self::HMASK));
+        for (level, bit) in levels.iter_mut().zip(high) {
+            *level |= bit << 2;
+        }
+        let scales = q3_scales(field(block, Self::SCALES));
+        decode_symmetric(f16_field(block, Self::D), &scales, &levels, 4, out);
+    }
+}
+
+/// 4-bit levels in 8 sub-blocks, each with a 6-bit scale and a 6-bit minimum.
+pub struct Q4_K;
+
+impl Q4_K {
+    /// Where the scale of scales lies: f16.
+    pub const D: usize = 0;
+    /// Where the scale of minima lies: f16.
+    pub const DMIN: usize = 2;
+    /// Where the packed scales and minima lie: 12 bytes, see [`k4_scale_min`].
+    pub const SCALES: usize = 4;
+    /// Where the levels lie: 128 bytes, see [`unpack4`] in groups of 32.
+    pub const QS: usize = 16;
+}
+
+impl Block<256, 144> for Q4_K {
+    fn decode(block: &[u8; 144], out: &mut [f32; 256]) {
+        let mut levels = [0; 256];
+        unpack4::<32>(field::<128, _>(block, Self::QS), &mut levels);
+        let scales = field(block, Self::SCALES);
+        let (d, dmin) = (f16_field(block, Self::D), f16_field(block, Self::DMIN));
+        decode_affine::<32>(d, dmin, |j| k4_scale_min(scales, j), &levels, out);
+    }
+}
+
+/// 5-bit levels in 8 sub-blocks, each with a 6-bit scale and a 6-bit minimum.
+pub struct Q5_K;
+
+impl Q5_K {
+    /// Where the scale of scales lies: f16.
+    pub const D: usize = 0;
+    /// Where the scale of minima lies: f16.
+    pub const DMIN: usize = 2;
+    /// Where the packed scales and minima lie: 12 bytes, see [`k4_scale_min`].
+    pub const SCALES: usize = 4;
+    /// Where the levels' fifth bits lie: 32 bytes, see [`unpack1`].
+    pub const QH: usize = 16;
+    /// Where the levels' lower four bits lie: 128 bytes, see [`unpack4`] in groups of 32.
+    pub const QS: usize = 48;
+}
+
+impl Block<256, 176> for Q5_K {
+    fn decode(block: &[u8; 176], out: &mut [f32; 256]) {
+        let mut levels = [0; 256];
+        unpack4::<32>(field::<128, _>(block, Self::QS), &mut levels);
+        let high = unpack1(field(block, Self::QH));
+        for (level, bit) in levels.iter_mut().zip(high) {
+            *level |= bit << 4;
+        }
+        let scales = field(block, Self::SCALES);
+        let (d, dmin) = (f16_field(block, Self::D), f16_field(block, Self::DMIN));
+        decode_affine::<32>(d, dmin, |j| k4_scale_min(scales, j), &levels, out);
+    }
+}
+
+/// 6-bit levels in 16 sub-blocks, each with an 8-bit scale.
+pub struct Q6_K;
+
+impl Q6_K {
+    /// Where the levels' lower four bits lie: 128 bytes, see [`unpack4`] in groups of 64.
+    pub const QL: usize = 0;
+    /// Where the levels' upper two bits lie: 64 bytes, see [`unpack2`].
+    pub const QH: usize = 128;
+    /// Where the scales lie: 16 times i8.
+    pub const SCALES: usize = 192;
+    /// Where the scale of scales lies: f16.
+    pub const D: usize = 208;
+}
+
+impl Block<256, 210> for Q6_K {
+    fn decode(block: &[u8; 210], out: &mut [f32; 256]) {
+        let mut levels = [0; 256];
+        unpack4::<64>(field::<128, _>(block, Self::QL), &mut levels);
+        let high = unpack2(field(block, Self::QH));
+        for (level, bits) in levels.iter_mut().zip(high) {
+            *level |= bits << 4;
+        }
+        let scales = field::<16, _>(block, Self::SCALES).map(u8::cast_signed);
+        decode_symmetric(f16_field(block, Self::D), &scales, &levels, 32, out);
+    }
+}
+
+/// The 6-bit scale and minimum of sub-block `j` (0 to 7) of Q4_K and Q5_K.
+///
+/// Bytes 0-3 and 4-7 hold the scales and minima of sub-blocks 0-3 in their low
+/// six bits. Of sub-blocks 4-7, the low nibbles are in bytes 8-11 (scale in the
+/// low nibble, minimum in the high one), and the upper two bits in the top of
+/// bytes 0-3 (scale) and 4-7 (minimum).
+#[inline]
+pub fn k4_scale_min(scales: &[u8; 12], j: usize) -> (u8, u8) {
+    let i = j % 4;
+    let (scale, min) = (scales[i], scales[i + 4]);
+    if j < 4 {
+        return (scale & 63, min & 63);
+    }
+    let low = scales[i + 8];
+    ((low & 15) | ((scale >> 6) << 4), (low >> 4) | ((min >> 6) << 4))
+}
+
+/// The 16 scales of Q3_K, in -32 to 31.
+///
+/// Bytes 0-7 hold the low nibbles of scales 0-7 (low nibble) and 8-15 (high
+/// nibble); bits `2 * (j / 4)` of byte `8 + j % 4` are the upper two bits of scale `j`.
+#[inline]
+pub fn q3_scales(packed: &[u8; 12]) -> [i8; 16] {
+    core::array::from_fn(|j| {
+        let low = (packed[j % 8] >> (4 * (j / 8))) & 15;
+        let high = (packed[8 + j % 4] >> (2 * (j / 4))) & 3;
+        (low | (high << 4)).cast_signed() - 32
+    })
+}
+
+/// Values of a super-block with scales and minima, in sub-blocks of `SUB`.
+#[inline]
+fn decode_affine<const SUB: usize>(
+    d: f32,
+    dmin: f32,
+    scale_min: impl Fn(usize) -> (u8, u8),
+    levels: &[u8; 256],
+    out: &mut [f32; 256],
+) {
+    let subs = levels.as_chunks::<SUB>().0.iter().zip(out.as_chunks_mut::<SUB>().0);
+    for (j, (levels, out)) in subs.enumerate() {
+        let (scale, min) = scale_min(j);
+        let (scale, min) = (d * f32::from(scale), dmin * f32::from(min));
+        for (y, &q) in out.iter_mut().zip(levels) {
+            *y = scale * f32::from(q) - min;
+        }
+    }
+}
+
+/// Values of a super-block with 16 signed scales, whose level `offset` is zero.
+#[inline]
+fn decode_symmetric(
+    d: f32,
+    scales: &[i8; 16],
+    levels: &[u8; 256],
+    offset: i8,
+    out: &mut [f32; 256],
+) {
+    let subs = levels.as_chunks::<16>().0.iter().zip(out.as_chunks_mut::<16>().0);
+    for (&scale, (levels, out)) in scales.iter().zip(subs) {
+        let scale = d * f32::from(scale);
+        for (y, &q) in out.iter_mut().zip(levels) {
+            *y = scale * f32::from(q.cast_signed() - offset);
+        }
+    }
+}
