@@ -1,1 +1,3 @@
 //! Oracles and small models shared by the whole-path tests.
+
+pub mod hostile;

@@ -1,2 +1,41 @@
-//! Chores of the workspace.
-fn main() {}
+//! Every chore of the workspace: `cargo xtask test`, and its parts.
+
+mod steps;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask <chore>
+
+  test       everything below, in this order; what CI runs
+  lint       cargo fmt --check, clippy and doc without warnings
+  unit       the tests of every crate, and the whole-path tests
+  no-std     models and runtime without the standard library
+  hostile    20,000 damaged copies of the model `hello`
+  models     the real models of the catalog against the reference records
+  fuzz       the fuzz targets, a minute each (needs cargo-fuzz and nightly)
+";
+
+fn main() -> ExitCode {
+    let chore = std::env::args().nth(1).unwrap_or_default();
+    let outcome = match chore.as_str() {
+        "test" => steps::test(),
+        "lint" => steps::lint(),
+        "unit" => steps::unit(),
+        "no-std" => steps::no_std(),
+        "hostile" => steps::hostile(),
+        "models" => steps::models(),
+        "fuzz" => steps::fuzz(),
+        _ => {
+            eprint!("{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            eprintln!("xtask: {failed} failed");
+            ExitCode::FAILURE
+        }
+    }
+}

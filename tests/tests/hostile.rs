@@ -1,0 +1,126 @@
+//! Damaged copies of `hello` through load and four tokens: an error or an
+//! answer, never a panic, and never more memory than was announced.
+
+use ondol::{CancelToken, Level, Model, Options};
+use ondol_tests::hostile::{Random, fields, mutate};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What loading may allocate: vocabulary, graph and messages, for a file of this size.
+const LOAD_BYTES_PER_FILE_BYTE: usize = 8;
+const LOAD_BYTES: usize = 4 << 20;
+/// The sessions' limit.
+const MEMORY_LIMIT: u64 = 64 << 20;
+
+struct Counting;
+
+/// The counters are the process's: one mutant at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+static NOW: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(now, Ordering::Relaxed);
+        // SAFETY: passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(now, Ordering::Relaxed);
+        // SAFETY: passed on.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// What became of a mutant.
+#[derive(PartialEq)]
+enum Fate {
+    Refused,
+    Ran,
+}
+
+fn run(bytes: Vec<u8>) -> Fate {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let load_bound = bytes.len() * LOAD_BYTES_PER_FILE_BYTE + LOAD_BYTES;
+    let before = NOW.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    let peak = || PEAK.load(Ordering::Relaxed) - before;
+
+    let model = Model::from_bytes(bytes);
+    assert!(peak() <= load_bound, "loading took {} bytes, {load_bound} were announced", peak());
+    let Ok(model) = model else { return Fate::Refused };
+    let options = Options {
+        threads: Some(1),
+        context: Some(16),
+        memory_limit: Some(MEMORY_LIMIT),
+        kernels: Some(Level::Exact),
+        ..Options::default()
+    };
+    let announced = match model.memory(&options) {
+        Ok(memory) => memory.total as usize,
+        Err(_) => return Fate::Refused,
+    };
+    let Ok(mut session) = model.session(&options) else { return Fate::Refused };
+    for token in [1, 2, 3, 4] {
+        if token == 1 {
+            let _ = session.prefill(&[token], &CancelToken::new());
+        } else {
+            let _ = session.decode(token);
+        }
+    }
+    let bound = load_bound + announced;
+    assert!(peak() <= bound, "the session took {} bytes, {bound} were announced", peak());
+    Fate::Ran
+}
+
+fn run_mutants(count: u64) {
+    let file = include_bytes!("../../models/hello/hello.gguf");
+    let (fields, header) = fields(file);
+    assert!(run(file.to_vec()) == Fate::Ran, "the file itself must run");
+    let mut ran = 0;
+    for number in 0..count {
+        let mutant = mutate(file, &fields, header, &mut Random(number));
+        let fate = std::panic::catch_unwind(|| run(mutant));
+        match fate {
+            Ok(Fate::Ran) => ran += 1,
+            Ok(Fate::Refused) => {}
+            Err(_) => panic!("mutant {number} panicked"),
+        }
+    }
+    println!("{count} mutants: {ran} ran, {} were refused", count - ran);
+    assert!(ran > 0 && ran < count, "the mutator no longer reaches both outcomes");
+}
+
+#[test]
+fn truncation_at_every_field_is_refused() {
+    let file = include_bytes!("../../models/hello/hello.gguf");
+    let (fields, _) = fields(file);
+    for field in fields.iter().step_by(7) {
+        assert!(run(file[..field.at].to_vec()) == Fate::Refused, "cut at {}", field.at);
+    }
+}
+
+#[test]
+fn a_thousand_mutants() {
+    run_mutants(1_000);
+}
+
+#[test]
+#[ignore = "long: `cargo xtask hostile` runs it"]
+fn twenty_thousand_mutants() {
+    run_mutants(20_000);
+}
