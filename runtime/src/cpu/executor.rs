@@ -81,7 +81,7 @@ impl Executor<'_> {
     }
 
     fn row_op(&self, op: &RowOp, pass: Pass, row: usize) {
-        let (arena, kernels) = (self.arena, self.kernels);
+        let (arena, vector) = (self.arena, self.kernels.vector());
         // SAFETY: this thread alone works on `row`, and the planner keeps apart
         // the buffers that one operation reads and writes.
         unsafe {
@@ -97,36 +97,37 @@ impl Executor<'_> {
                 RowOp::Embed { table, scale, out } => {
                     self.embed(&table, pass.tokens[row], scale, arena.row_mut(out, row));
                 }
-                RowOp::RmsNorm { input, weight, group, eps, out } => {
+                RowOp::RmsNorm { input, weight, eps, out } => {
                     let weight = weight.map(|v| arena.floats(v.region));
-                    let (x, out) = (arena.row(input, row), arena.row_mut(out, row));
-                    for (x, out) in x.chunks_exact(group).zip(out.chunks_exact_mut(group)) {
-                        kernels.rms_norm(x, weight, eps, out);
-                    }
+                    vector.rms_norm(arena.row(input, row), weight, eps, arena.row_mut(out, row));
+                }
+                RowOp::RmsNormHeads { x, weight, head_dim, eps } => {
+                    let weight = weight.map(|v| arena.floats(v.region));
+                    vector.rms_norm_heads(arena.row_mut(x, row), head_dim, weight, eps);
                 }
                 RowOp::Rope { x, head_dim, style, table, table_at, dims } => {
                     let angles = &arena.row(table, row)[table_at..table_at + dims];
                     let (cos, sin) = angles.split_at(dims / 2);
-                    kernels.rope(arena.row_mut(x, row), head_dim, style, cos, sin);
+                    vector.rope(arena.row_mut(x, row), head_dim, cos, sin, style);
                 }
                 RowOp::Copy { input, out } => arena.row_mut(out, row).copy_from_slice(arena.row(input, row)),
-                RowOp::Add { x, y } => kernels.add_assign(arena.row_mut(x, row), arena.row(y, row)),
-                RowOp::Scale { x, factor } => kernels.scale(arena.row_mut(x, row), factor),
-                RowOp::Glu { gate, up, activation, out } => {
-                    let (gate, up, out) = (arena.row(gate, row), arena.row(up, row), arena.row_mut(out, row));
+                RowOp::Add { x, y } => vector.add_assign(arena.row_mut(x, row), arena.row(y, row)),
+                RowOp::Scale { x, factor } => vector.scale(arena.row_mut(x, row), factor),
+                RowOp::Glu { gate, up, activation } => {
+                    let (gate, up) = (arena.row_mut(gate, row), arena.row(up, row));
                     match activation {
-                        Activation::Silu => kernels.silu_mul(gate, up, out),
-                        Activation::GeluTanh => kernels.gelu_tanh_mul(gate, up, out),
+                        Activation::Silu => vector.silu_mul(gate, up),
+                        Activation::GeluTanh => vector.gelu_tanh_mul(gate, up),
                     }
                 }
-                RowOp::Softcap { x, cap } => kernels.softcap(arena.row_mut(x, row), cap),
+                RowOp::Softcap { x, cap } => vector.softcap(arena.row_mut(x, row), cap),
                 RowOp::StoreKv { slot, k, v } => self.store_kv(slot, arena.row(k, row), arena.row(v, row), pass.start + row),
                 RowOp::Prepare { input, step } => {
                     let matmul = &self.plan.matmuls[step.0];
                     for (kind, region) in self.acts(matmul, input.width, pass.rows) {
                         let bytes = self.kernels.act_bytes(kind, input.width);
                         let region = Region { offset: region.offset + row * bytes, bytes };
-                        kernels.prepare(kind, arena.row(input, row), arena.bytes_mut(region));
+                        self.kernels.prepare(kind, arena.row(input, row), arena.bytes_mut(region));
                     }
                 }
             }
@@ -141,7 +142,7 @@ impl Executor<'_> {
             out.fill(f32::NAN);
         }
         if scale != 1.0 {
-            self.kernels.scale(out, scale);
+            self.kernels.vector().scale(out, scale);
         }
     }
 
@@ -158,7 +159,7 @@ impl Executor<'_> {
                 let offset = region.offset + (head * self.context + position) * head_bytes;
                 // SAFETY: passed on to the caller; the place lies in the slot.
                 let out = unsafe { self.arena.halves_mut(Region { offset, bytes: head_bytes }) };
-                self.kernels.store_f16(x, out);
+                self.kernels.vector().f32_to_f16(x, out);
             }
         }
     }

@@ -44,8 +44,10 @@ pub enum RowOp {
     RopeTable { out: Buffer },
     /// The row of `table` of the token's id, times `scale`.
     Embed { table: Weight, scale: f32, out: Buffer },
-    /// RMS norm of each run of `group` elements.
-    RmsNorm { input: Buffer, weight: Option<Vector>, group: usize, eps: f32, out: Buffer },
+    /// RMS norm of the row.
+    RmsNorm { input: Buffer, weight: Option<Vector>, eps: f32, out: Buffer },
+    /// RMS norm of each head, in place.
+    RmsNormHeads { x: Buffer, weight: Option<Vector>, head_dim: usize, eps: f32 },
     /// Rotates the heads in place with the part of the rope table from `table_at` on.
     Rope { x: Buffer, head_dim: usize, style: RopeStyle, table: Buffer, table_at: usize, dims: usize },
     /// `out = input`, where an operation in place would destroy a value still needed.
@@ -54,8 +56,8 @@ pub enum RowOp {
     Add { x: Buffer, y: Buffer },
     /// `x *= factor`.
     Scale { x: Buffer, factor: f32 },
-    /// `out = activation(gate) * up`.
-    Glu { gate: Buffer, up: Buffer, activation: Activation, out: Buffer },
+    /// `gate = activation(gate) * up`.
+    Glu { gate: Buffer, up: Buffer, activation: Activation },
     /// `x = cap * tanh(x / cap)`.
     Softcap { x: Buffer, cap: f32 },
     /// Keys and values into the cache, as f16.

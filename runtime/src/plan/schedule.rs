@@ -321,9 +321,15 @@ impl<'g> Scheduler<'g> {
                 ops.push(RowOp::Embed { table, scale, out });
             }
             Op::RmsNorm { input, weight, group, eps } => {
-                let (input, weight) = (self.buffer(input), self.vector(weight));
-                let out = self.new_buffer(node, now);
-                ops.push(RowOp::RmsNorm { input, weight, group, eps, out });
+                let weight = self.vector(weight);
+                if group == self.graph.nodes[node].width {
+                    let input = self.buffer(input);
+                    let out = self.new_buffer(node, now);
+                    ops.push(RowOp::RmsNorm { input, weight, eps, out });
+                } else {
+                    let x = self.in_place(node, input, now, ops);
+                    ops.push(RowOp::RmsNormHeads { x, weight, head_dim: group, eps });
+                }
             }
             Op::Rope { input, head_dim, rope } => {
                 let x = self.in_place(node, input, now, ops);
@@ -343,9 +349,9 @@ impl<'g> Scheduler<'g> {
                 ops.push(RowOp::Scale { x, factor });
             }
             Op::Glu { gate, up, activation } => {
-                let (gate, up) = (self.buffer(gate), self.buffer(up));
-                let out = self.new_buffer(node, now);
-                ops.push(RowOp::Glu { gate, up, activation, out });
+                let up = self.buffer(up);
+                let gate = self.in_place(node, gate, now, ops);
+                ops.push(RowOp::Glu { gate, up, activation });
             }
             Op::Softcap { input, cap } => {
                 let x = self.in_place(node, input, now, ops);
