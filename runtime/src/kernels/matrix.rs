@@ -1,0 +1,148 @@
+//! What a matmul reads and writes: a weight matrix, prepared activations, and
+//! a window of the output that one thread owns.
+
+use super::acts::ActKind;
+use ondol_models::quant::DType;
+
+/// A weight matrix as the file has it: `rows` rows of `cols` elements, one
+/// after another. The shape is known to fit the bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a> {
+    dtype: DType,
+    rows: usize,
+    cols: usize,
+    row_bytes: usize,
+    data: &'a [u8],
+}
+
+impl<'a> Matrix<'a> {
+    /// A view of `data`; `None` unless it is exactly `rows` rows of `cols`
+    /// elements, in whole blocks.
+    pub fn new(dtype: DType, rows: usize, cols: usize, data: &'a [u8]) -> Option<Matrix<'a>> {
+        let row_bytes = dtype.row_bytes(cols)?;
+        (rows.checked_mul(row_bytes)? == data.len()).then_some(Matrix {
+            dtype,
+            rows,
+            cols,
+            row_bytes,
+            data,
+        })
+    }
+
+    /// How the elements are stored.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Number of rows: the outputs of a matmul.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns: the inputs of a matmul.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Bytes of one row.
+    pub fn row_bytes(&self) -> usize {
+        self.row_bytes
+    }
+
+    /// The bytes of `count` rows from row `first` on.
+    pub(super) fn row_data(&self, first: usize, count: usize) -> &'a [u8] {
+        &self.data[first * self.row_bytes..(first + count) * self.row_bytes]
+    }
+}
+
+/// Prepared activations: `tokens` rows, each [`ActKind::bytes`] long, made by
+/// [`super::Kernels::prepare`].
+#[derive(Debug, Clone, Copy)]
+pub struct Acts<'a> {
+    kind: ActKind,
+    tokens: usize,
+    row_bytes: usize,
+    data: &'a [u8],
+}
+
+impl<'a> Acts<'a> {
+    /// Alignment that prepared activations need, in bytes.
+    pub const ALIGN: usize = 64;
+
+    /// A view of the first `tokens` prepared rows of `cols` elements in `data`.
+    ///
+    /// # Panics
+    /// If `data` is too short or not aligned to [`Acts::ALIGN`]: both are the
+    /// planner's to get right, and no file can change them.
+    pub fn new(kind: ActKind, tokens: usize, cols: usize, data: &'a [u8]) -> Acts<'a> {
+        let row_bytes = kind.bytes(cols);
+        assert!(data.as_ptr().addr().is_multiple_of(Acts::ALIGN), "activations are not aligned");
+        Acts { kind, tokens, row_bytes, data: &data[..tokens * row_bytes] }
+    }
+
+    /// The form of the activations.
+    pub fn kind(&self) -> ActKind {
+        self.kind
+    }
+
+    /// Number of rows.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// Bytes from one token's row to the next.
+    pub(super) fn row_bytes(&self) -> usize {
+        self.row_bytes
+    }
+
+    /// The prepared row of one token.
+    pub(super) fn row(&self, token: usize) -> &'a [u8] {
+        &self.data[token * self.row_bytes..(token + 1) * self.row_bytes]
+    }
+}
+
+/// What happens to the values that the output holds already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// They are replaced.
+    Set,
+    /// They are added to: the residual connection, fused.
+    Add,
+}
+
+/// The output of a matmul, which several threads fill at once, each its own rows.
+///
+/// Element (token `t`, row `r`) lies at `t * stride + r`.
+#[derive(Debug, Clone, Copy)]
+pub struct Out {
+    base: *mut f32,
+    stride: usize,
+    store: Store,
+}
+
+impl Out {
+    /// # Safety
+    /// While this value is used, `base + t * stride + r` must be valid for
+    /// reads and writes for every token `t` and every row `r` that is passed
+    /// along with it to a matmul, and nobody else may touch those elements.
+    /// With [`Store::Add`] they must be initialized.
+    pub unsafe fn new(base: *mut f32, stride: usize, store: Store) -> Out {
+        Out { base, stride, store }
+    }
+
+    /// Stores the values of consecutive rows, from `row` on, of one token.
+    #[inline(always)]
+    pub(super) fn put(&self, token: usize, row: usize, values: &[f32]) {
+        for (i, &value) in values.iter().enumerate() {
+            // SAFETY: `new` promises that the elements of the matmul's rows
+            // and tokens, the only ones the kernels put, are ours to write.
+            unsafe {
+                let at = self.base.add(token * self.stride + row + i);
+                *at = match self.store {
+                    Store::Set => value,
+                    Store::Add => *at + value,
+                };
+            }
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The arithmetic. Everything above it says what to compute; only this folder
+//! knows how the CPU does it.
+//!
+//! # Names
+//! A kernel's name says, in this order, what it does, on which weights, with
+//! which activations, in which shape, and its folder says for which ISA:
+//!
+//! | part | words |
+//! | --- | --- |
+//! | what | `gemv` (weights times one token), `gemm` (times many), `prepare` (activations) |
+//! | weights | a format's own name (`Q4_K`), or the panel type that it unpacks to: `Whole<DEPTH>`, `Halves<DEPTH>`, `Wide` |
+//! | activations | a block type: `I8Block`, `SplitBlock`, `I16Block`; or plain floats |
+//! | shape | `P` panels of eight rows, `T` tokens |
+//! | ISA | the folder: `scalar`, `x86/avx2` |
+//!
+//! # Levels
+//! [`Level::Exact`] dequantizes the weights and computes in f32. The others
+//! multiply integers, [`Level::Scalar`] in plain Rust and the rest by SIMD, and
+//! are equal bit for bit where the activations are integers (see [`ActKind`]).
+//! f32 products (plain float weights, and the exact level) differ between
+//! levels by their rounding, within a few units in the last place of the sum
+//! of magnitudes.
+//!
+//! At any level an output element depends on its row of weights and its row of
+//! prepared activations alone: not on the range of rows of a call, the number
+//! of tokens, or the number of threads.
+
+mod acts;
+mod floats;
+mod matrix;
+mod scalar;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+pub use acts::ActKind;
+pub use matrix::{Acts, Matrix, Out, Store};
+
+use core::ops::Range;
+use ondol_models::quant::DType;
+#[cfg(target_arch = "x86_64")]
+use x86::avx2::Avx2;
+
+/// Most tokens whose activations keep 16 bits with low-bit weights. So few
+/// rows are bound by memory, and the finer activations cost nothing; with
+/// speculation, checking a handful of tokens must equal decoding them one by one.
+pub const FINE_TOKENS: usize = 8;
+
+/// How the arithmetic is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Level {
+    /// Dequantized weights and f32 activations.
+    Exact,
+    /// Integers in plain Rust.
+    Scalar,
+    /// Integers by AVX2 and FMA.
+    Avx2,
+}
+
+impl Level {
+    /// Every level, lowest first.
+    pub const ALL: [Level; 3] = [Level::Exact, Level::Scalar, Level::Avx2];
+
+    /// The name that `ONDOL_KERNELS` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Exact => "exact",
+            Level::Scalar => "scalar",
+            Level::Avx2 => "avx2",
+        }
+    }
+
+    /// The level of this name.
+    pub fn from_name(name: &str) -> Option<Level> {
+        Level::ALL.into_iter().find(|level| level.name() == name)
+    }
+}
+
+/// Why a level can't be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LevelError {
+    /// This CPU, or this build, does not have its instructions.
+    #[error("kernels `{}` do not run on this CPU", .0.name())]
+    Unavailable(Level),
+    /// `ONDOL_KERNELS` holds no level's name.
+    #[error("ONDOL_KERNELS=`{name}` is no kernel level; the levels are exact, scalar and avx2")]
+    Unknown {
+        /// The name.
+        name: alloc::string::String,
+    },
+}
+
+/// The kernels of one level: a value that exists only if the CPU can run them.
+#[derive(Debug, Clone, Copy)]
+pub struct Kernels {
+    level: Level,
+    #[cfg(target_arch = "x86_64")]
+    avx2: Option<Avx2>,
+}
+
+impl Kernels {
+    /// The fastest kernels that this CPU can run.
+    pub fn detect() -> Kernels {
+        let levels = Level::ALL.into_iter().rev();
+        let mut able = levels.filter_map(|level| Kernels::with_level(level).ok());
+        // The scalar level runs anywhere.
+        able.next().unwrap_or(Kernels {
+            level: Level::Scalar,
+            #[cfg(target_arch = "x86_64")]
+            avx2: None,
+        })
+    }
+
+    /// The level that the environment variable `ONDOL_KERNELS` names, or else
+    /// the fastest.
+    #[cfg(feature = "std")]
+    pub fn from_env() -> Result<Kernels, LevelError> {
+        let Some(name) = std::env::var_os("ONDOL_KERNELS") else {
+            return Ok(Kernels::detect());
+        };
+        let name = name.to_string_lossy();
+        let level = Level::from_name(&name);
+        Kernels::with_level(level.ok_or_else(|| LevelError::Unknown { name: name.into() })?)
+    }
+
+    /// The kernels of a level.
+    pub fn with_level(level: Level) -> Result<Kernels, LevelError> {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = Avx2::new();
+            match level {
+                Level::Scalar => Ok(Kernels { level, avx2: None }),
+                Level::Exact => Ok(Kernels { level, avx2 }),
+                Level::Avx2 if avx2.is_some() => Ok(Kernels { level, avx2 }),
+                Level::Avx2 => Err(LevelError::Unavailable(level)),
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        match level {
+            Level::Scalar | Level::Exact => Ok(Kernels { level }),
+            Level::Avx2 => Err(LevelError::Unavailable(level)),
+        }
+    }
+
+    /// The level.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// The form of activations for a matmul of `tokens` tokens with weights of
+    /// this type.
+    pub fn act_kind(&self, dtype: DType, tokens: usize) -> ActKind {
+        if self.level == Level::Exact {
+            return ActKind::F32;
+        }
+        match dtype {
+            DType::F32 | DType::F16 | DType::BF16 => ActKind::F32,
+            DType::Q8_0 | DType::IQ4_NL | DType::IQ4_XS => ActKind::I16,
+            _ if tokens <= FINE_TOKENS => ActKind::I16Split,
+            _ => ActKind::I8,
+        }
+    }
+
+    /// Prepares one row of activations.
+    ///
+    /// A value that is not finite makes every product with its block NaN.
+    ///
+    /// # Panics
+    /// If `dst` is shorter than `kind.bytes(x.len())` or not aligned to 4, or
+    /// if the form is one of integers and `x` is not made of blocks of 32.
+    pub fn prepare(&self, kind: ActKind, x: &[f32], dst: &mut [u8]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx2) = self.avx2 {
+            return avx2.prepare(kind, x, dst);
+        }
+        acts::prepare(kind, x, dst);
+    }
+
+    /// Bytes of scratch that a thread needs for [`Self::matmul`] with rows of
+    /// `cols` elements of this type.
+    pub fn scratch_bytes(&self, dtype: DType, cols: usize) -> usize {
+        let floats = floats::scratch_bytes(cols);
+        #[cfg(target_arch = "x86_64")]
+        if self.avx2.is_some() {
+            return floats.max(Avx2::scratch_bytes(dtype, cols));
+        }
+        let _ = dtype;
+        floats
+    }
+
+    /// Computes the given rows of the product of weights and activations, for
+    /// all tokens: `out[t][r] = sum over k of w[r][k] * acts[t][k]`.
+    ///
+    /// Activations of [`ActKind::F32`] go with any weights at any level;
+    /// the integer forms are the one that [`Self::act_kind`] gives, or with
+    /// low-bit weights either of I8 and I16Split. Ranges that start at
+    /// multiples of 16 are fastest. `scratch` needs [`Self::scratch_bytes`],
+    /// holds nothing before or after, and is each thread's own.
+    ///
+    /// # Panics
+    /// If rows are out of range, the scratch is too short, or the activations
+    /// do not fit the weights: all the planner's to get right.
+    pub fn matmul(
+        &self,
+        w: &Matrix,
+        rows: Range<usize>,
+        acts: &Acts,
+        out: &Out,
+        scratch: &mut [u8],
+    ) {
+        assert!(rows.end <= w.rows(), "rows out of range");
+        assert_eq!(acts.row_bytes(), acts.kind().bytes(w.cols()), "activations of another length");
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx2) = self.avx2 {
+            return match acts.kind() {
+                ActKind::F32 => floats::matmul(avx2, w, rows, acts, out, scratch),
+                _ => avx2.matmul(w, rows, acts, out, scratch),
+            };
+        }
+        match acts.kind() {
+            ActKind::F32 => floats::matmul(floats::Scalar, w, rows, acts, out, scratch),
+            _ => scalar::matmul(w, rows, acts, out),
+        }
+    }
+}

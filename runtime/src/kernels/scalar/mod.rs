@@ -1,0 +1,132 @@
+//! Integer matmul in plain Rust: the oracle of the SIMD kernels, and what runs
+//! where there are none.
+//!
+//! One output element is, over the blocks of 32 in ascending order,
+//!
+//! ```text
+//! acc = fma(f32(sum of sub * q * x), w.scale * x.scale, acc)
+//! acc = fma(w.min, x.sum, acc)          (where the format has a minimum)
+//! ```
+//!
+//! with the inner sum in integers. All levels compute exactly this, so that
+//! they agree bit for bit (with `std`; without it the two `fma` round twice).
+
+mod formats;
+
+use super::acts::{self, ActBlock, ActKind, BLOCK, I8Block, I16Block, SplitBlock, widened_place};
+use super::{Acts, Matrix, Out};
+use core::ops::Range;
+pub(super) use formats::decoder;
+
+/// 32 weights of one row: weight `i` is `scale * sub[i / 16] * q[i] + min[i / 16]`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WeightBlock {
+    pub q: [i8; BLOCK],
+    pub scale: f32,
+    pub sub: [i32; 2],
+    pub min: Min,
+}
+
+/// What a block adds to each weight.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Min {
+    /// Nothing: levels are signed.
+    None,
+    /// One value for all 32.
+    Whole(f32),
+    /// One value for each 16.
+    Halves([f32; 2]),
+}
+
+/// Decodes block `b` (of 32 elements) of a row.
+pub(super) type Decode = fn(row: &[u8], b: usize) -> WeightBlock;
+
+/// Tokens that share one decoding of a block.
+const TILE: usize = 4;
+
+/// Multiplies the given rows with all tokens.
+pub(super) fn matmul(w: &Matrix, rows: Range<usize>, acts: &Acts, out: &Out) {
+    let Some(decode) = decoder(w.dtype()) else {
+        unreachable!("float weights take f32 activations")
+    };
+    match acts.kind() {
+        ActKind::I8 => matmul_as::<I8Block>(w, rows, acts, out, decode),
+        ActKind::I16Split => matmul_as::<SplitBlock>(w, rows, acts, out, decode),
+        ActKind::I16 => matmul_as::<I16Block>(w, rows, acts, out, decode),
+        ActKind::F32 => unreachable!("f32 activations have kernels of their own"),
+    }
+}
+
+fn matmul_as<B: Dot>(w: &Matrix, rows: Range<usize>, acts: &Acts, out: &Out, decode: Decode) {
+    let blocks = w.cols() / BLOCK;
+    for row in rows {
+        let data = w.row_data(row, 1);
+        for first in (0..acts.tokens()).step_by(TILE) {
+            let tokens = TILE.min(acts.tokens() - first);
+            let mut acc = [0.0; TILE];
+            for b in 0..blocks {
+                let weights = decode(data, b);
+                for (t, acc) in acc[..tokens].iter_mut().enumerate() {
+                    *acc = accumulate(*acc, &weights, &acts::blocks::<B>(acts.row(first + t))[b]);
+                }
+            }
+            for (t, acc) in acc[..tokens].iter().enumerate() {
+                out.put(first + t, row, core::slice::from_ref(acc));
+            }
+        }
+    }
+}
+
+fn accumulate<B: Dot>(acc: f32, w: &WeightBlock, x: &B) -> f32 {
+    let meta = x.meta();
+    let acc = fma(x.dot(w), w.scale * meta.scale, acc);
+    match w.min {
+        Min::None => acc,
+        Min::Whole(min) => fma(min, meta.sum, acc),
+        Min::Halves([a, b]) => fma(b, meta.half_sums[1], fma(a, meta.half_sums[0], acc)),
+    }
+}
+
+/// A block of activations that meets a block of weights.
+trait Dot: ActBlock {
+    /// The sum of `sub * q * x`, rounded once.
+    fn dot(&self, w: &WeightBlock) -> f32;
+}
+
+/// The sum of `sub[i / 16] * q[i] * x(i)`. It fits: |q| < 2^7, |sub| <= 2^7
+/// with |x| <= 2^7, and |sub| = 1 with |x| < 2^15.
+fn dot(w: &WeightBlock, x: impl Fn(usize) -> i32) -> i32 {
+    let half = |h: usize| -> i32 {
+        let range = 16 * h..16 * (h + 1);
+        range.map(|i| i32::from(w.q[i]) * x(i)).sum::<i32>() * w.sub[h]
+    };
+    half(0) + half(1)
+}
+
+impl Dot for I8Block {
+    fn dot(&self, w: &WeightBlock) -> f32 {
+        dot(w, |i| self.q[i].into()) as f32
+    }
+}
+
+impl Dot for SplitBlock {
+    fn dot(&self, w: &WeightBlock) -> f32 {
+        let (high, low) = (dot(w, |i| self.high[i].into()), dot(w, |i| self.low[i].into()));
+        fma(high as f32, 256.0, low as f32)
+    }
+}
+
+impl Dot for I16Block {
+    fn dot(&self, w: &WeightBlock) -> f32 {
+        dot(w, |i| self.q[widened_place(i)].into()) as f32
+    }
+}
+
+/// `a * b + c`, rounded once where that is to be had.
+#[inline]
+fn fma(a: f32, b: f32, c: f32) -> f32 {
+    #[cfg(feature = "std")]
+    return a.mul_add(b, c);
+    #[cfg(not(feature = "std"))]
+    return a * b + c;
+}

@@ -1,0 +1,60 @@
+//! The f32 kernel, and widening of 16-bit floats.
+
+use super::super::super::floats::{FloatKernel, LANES, ROWS, add_lanes};
+use super::{Avx2, lanes};
+use core::arch::x86_64::*;
+use ondol_models::quant::{DType, dequantize};
+
+impl FloatKernel for Avx2 {
+    fn products<const T: usize>(self, w: [&[f32]; ROWS], x: [&[f32]; T]) -> [[f32; ROWS]; T] {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { products(w, x) }
+    }
+
+    fn widen(self, dtype: DType, row: &[u8], to: &mut [f32]) {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { widen(dtype, row, to) }
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn products<const T: usize>(w: [&[f32]; ROWS], x: [&[f32]; T]) -> [[f32; ROWS]; T] {
+    let w = w.map(|w| w.as_chunks::<LANES>().0);
+    let x = x.map(|x| x.as_chunks::<LANES>().0);
+    let len = w.iter().chain(&x).fold(usize::MAX, |len, v| len.min(v.len()));
+    let mut acc = [[_mm256_setzero_ps(); ROWS]; T];
+    for i in 0..len {
+        for t in 0..T {
+            // SAFETY: `i` is below all lengths, and each element is 8 floats.
+            let x = unsafe { _mm256_loadu_ps(x[t].as_ptr().add(i).cast()) };
+            for r in 0..ROWS {
+                // SAFETY: as above.
+                let w = unsafe { _mm256_loadu_ps(w[r].as_ptr().add(i).cast()) };
+                acc[t][r] = _mm256_fmadd_ps(w, x, acc[t][r]);
+            }
+        }
+    }
+    // SAFETY: the features are enabled here.
+    acc.map(|acc| acc.map(|acc| add_lanes(unsafe { lanes(acc) })))
+}
+
+/// As [`dequantize`], which is compiled for this level here, with hardware
+/// conversion of f16.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn widen(dtype: DType, row: &[u8], to: &mut [f32]) {
+    if dtype != DType::F16 {
+        let result = dequantize(dtype, row, to);
+        debug_assert!(result.is_ok(), "a matrix has whole rows");
+        return;
+    }
+    let whole = to.len() / LANES * LANES;
+    for (from, to) in row.as_chunks::<16>().0.iter().zip(to.as_chunks_mut::<LANES>().0) {
+        // SAFETY: the arrays are as long as the vectors.
+        unsafe {
+            let halves = _mm_loadu_si128(from.as_ptr().cast());
+            _mm256_storeu_ps(to.as_mut_ptr(), _mm256_cvtph_ps(halves));
+        }
+    }
+    let rest = dequantize(dtype, &row[2 * whole..], &mut to[whole..]);
+    debug_assert!(rest.is_ok(), "a matrix has whole rows");
+}
