@@ -221,10 +221,13 @@ impl Model {
 }
 
 fn kernels(options: &Options) -> Result<Kernels> {
-    match options.kernels {
-        Some(level) => Kernels::with_level(level),
-        None => Kernels::from_env(),
-    }
+    Ok(match options.kernels {
+        Some(level) => Kernels::with_level(level)?,
+        #[cfg(feature = "std")]
+        None => Kernels::from_env()?,
+        #[cfg(not(feature = "std"))]
+        None => Kernels::detect(),
+    })
 }
 
 #[cfg(feature = "std")]

@@ -7,12 +7,13 @@
 
 use super::arena::Arena;
 use super::pool::Pool;
-use crate::kernels::{ActKind, Kernels, Matrix, OutRows, Store};
-use crate::plan::{AttentionStep, MatMul, Plan, Region, RowOp, Step};
+use crate::kernels::attention::{KvSlot, Queries, SharedSlice};
+use crate::kernels::{ActKind, Acts, Kernels, Matrix, Out, Store};
+use crate::plan::{AttentionStep, MatMul, Plan, Region, RowOp, Step, StoreKv};
 use crate::weights::Weights;
 use crate::{CancelToken, Error, Result};
 use core::ops::Range;
-use ondol_models::graph::{Activation, Weight};
+use ondol_models::graph::{Activation, Rope, Weight};
 use ondol_models::quant;
 
 /// What the steps need; borrowed from a session for one pass.
@@ -89,8 +90,8 @@ impl Executor<'_> {
                 RowOp::RopeTable { out } => {
                     let mut table = arena.row_mut(out, row);
                     for rope in &self.plan.ropes {
-                        let (now, rest) = table.split_at_mut(2 * rope.inverse_frequencies.len());
-                        crate::kernels::vector::rope_table(rope, pass.start + row, now);
+                        let (angles, rest) = table.split_at_mut(2 * rope.inverse_frequencies.len());
+                        fill_angles(rope, pass.start + row, angles);
                         table = rest;
                     }
                 }
@@ -121,11 +122,14 @@ impl Executor<'_> {
                     }
                 }
                 RowOp::Softcap { x, cap } => vector.softcap(arena.row_mut(x, row), cap),
-                RowOp::StoreKv { slot, k, v } => self.store_kv(slot, arena.row(k, row), arena.row(v, row), pass.start + row),
+                RowOp::StoreKv(ref store) => {
+                    let (k, v) = (arena.row(store.k, row), arena.row(store.v, row));
+                    self.store_kv(store, k, v, pass.start + row);
+                }
                 RowOp::Prepare { input, step } => {
                     let matmul = &self.plan.matmuls[step.0];
                     for (kind, region) in self.acts(matmul, input.width, pass.rows) {
-                        let bytes = self.kernels.act_bytes(kind, input.width);
+                        let bytes = kind.bytes(input.width);
                         let region = Region { offset: region.offset + row * bytes, bytes };
                         self.kernels.prepare(kind, arena.row(input, row), arena.bytes_mut(region));
                     }
@@ -150,15 +154,14 @@ impl Executor<'_> {
     ///
     /// # Safety
     /// No other thread may write this position of the slot, or read it.
-    unsafe fn store_kv(&self, slot: usize, k: &[f32], v: &[f32], position: usize) {
-        let (keys, values) = self.plan.layout.slots[slot];
-        let (_, shape) = self.plan.slot_shape(slot);
-        let head_bytes = shape.head_dim * 2;
+    unsafe fn store_kv(&self, store: &StoreKv, k: &[f32], v: &[f32], position: usize) {
+        let (keys, values) = self.plan.layout.slots[store.slot];
         for (region, row) in [(keys, k), (values, v)] {
-            for (head, x) in row.chunks_exact(shape.head_dim).enumerate() {
-                let offset = region.offset + (head * self.context + position) * head_bytes;
+            for (head, x) in row.chunks_exact(store.shape.head_dim).enumerate() {
+                let place = store.shape.slot_range(head, position, self.context);
+                let place = Region { offset: region.offset + place.start * 2, bytes: place.len() * 2 };
                 // SAFETY: passed on to the caller; the place lies in the slot.
-                let out = unsafe { self.arena.halves_mut(Region { offset, bytes: head_bytes }) };
+                let out = unsafe { self.arena.halves_mut(place) };
                 self.kernels.vector().f32_to_f16(x, out);
             }
         }
@@ -172,10 +175,9 @@ impl Executor<'_> {
         rows: usize,
     ) -> impl Iterator<Item = (ActKind, Region)> + 'm {
         let mut offset = self.plan.layout.acts.offset;
-        ActKind::ALL.into_iter().filter(move |&kind| matmul.needs(kind, rows, self.kernels)).map(move |kind| {
-            let bytes = self.kernels.act_bytes(kind, cols) * rows;
-            let region = Region { offset, bytes };
-            offset += bytes;
+        matmul.act_kinds(rows, self.kernels).map(move |kind| {
+            let region = Region { offset, bytes: kind.bytes(cols) * rows };
+            offset += region.bytes;
             (kind, region)
         })
     }
@@ -185,29 +187,76 @@ impl Executor<'_> {
             let piece = &matmul.pieces[piece];
             let part = &matmul.parts[piece.part];
             let (dtype, cols) = (part.weight.dtype, part.weight.cols);
-            let matrix = Matrix { dtype, rows: part.weight.rows, cols, data: self.weights.rows(&part.weight) };
             let kind = self.kernels.act_kind(dtype, rows);
-            let Some((_, acts)) = self.acts(matmul, cols, rows).find(|(k, _)| *k == kind) else { return };
+            let matrix = Matrix::new(dtype, part.weight.rows, cols, self.weights.rows(&part.weight));
+            let acts = self.acts(matmul, cols, rows).find(|(k, _)| *k == kind);
+            // The builder checked the weight's shape, and the step prepared this kind.
+            let (Some(matrix), Some((_, acts))) = (matrix, acts) else { return };
             let store = if part.accumulate { Store::Add } else { Store::Set };
             // SAFETY: activations are only read in this step; pieces are disjoint
             // columns of the outputs; scratch is this worker's own.
             unsafe {
-                let out = OutRows::new(self.arena.pointer(part.out), part.out.width);
+                let acts = Acts::new(kind, rows, cols, self.arena.bytes(acts));
+                let out = Out::new(self.arena.pointer(part.out), part.out.width, store);
                 let scratch = self.arena.bytes_mut(self.plan.layout.scratch[worker]);
-                let acts = self.arena.bytes(acts);
-                self.kernels.matmul(&matrix, piece.rows.clone(), acts, rows, out, store, scratch);
+                self.kernels.matmul(&matrix, piece.rows.clone(), &acts, &out, scratch);
                 if let Some(bias) = part.bias {
                     let bias = &self.arena.floats(bias.region)[piece.rows.clone()];
+                    let columns = |row| Region {
+                        offset: part.out.rows(row, 1).offset + piece.rows.start * 4,
+                        bytes: piece.rows.len() * 4,
+                    };
                     for row in 0..rows {
-                        self.kernels.add_assign(out.row(row, piece.rows.clone()), bias);
+                        self.kernels.vector().add_assign(self.arena.floats_mut(columns(row)), bias);
                     }
                 }
             }
         })
     }
 
+    /// Many tokens are cut by tiles of tokens, one token by chunks of keys whose
+    /// partial results are joined at the end.
     fn attention(&self, step: &AttentionStep, pass: Pass) -> Result<()> {
-        let _ = (step, pass);
-        Ok(())
+        let attention = self.kernels.attention();
+        let shape = &step.shape;
+        let layout = &self.plan.layout;
+        let (keys, values) = layout.slots[step.slot];
+        // SAFETY: the cache was written in an earlier step; queries are only
+        // read; pieces write their own parts of the output or the partials;
+        // scratch is each worker's own.
+        unsafe {
+            let kv = KvSlot {
+                k: self.arena.halves(keys),
+                v: self.arena.halves(values),
+                capacity: self.context,
+            };
+            let q = self.arena.floats(step.q.rows(0, pass.rows));
+            let out = self.arena.floats_mut(step.out.rows(0, pass.rows));
+            let scratch = |worker: usize| self.arena.floats_mut(layout.scratch[worker]);
+            if pass.rows > 1 {
+                let queries = Queries { q, tokens: pass.rows, start: pass.start };
+                let out = SharedSlice::new(out);
+                return self.fork(shape.prefill_pieces(pass.rows), |piece, worker| {
+                    attention.prefill(shape, piece, queries, kv, out, scratch(worker));
+                });
+            }
+            let partials = SharedSlice::new(self.arena.floats_mut(layout.partials));
+            self.fork(shape.decode_pieces(pass.start), |piece, worker| {
+                attention.decode(shape, piece, q, pass.start, kv, partials, scratch(worker));
+            })?;
+            attention.combine(shape, pass.start, self.arena.floats(layout.partials), out);
+            Ok(())
+        }
+    }
+}
+
+/// Cosines, then sines of a position's angles. In f64: an f32 product is off by
+/// a thousandth of a turn at a position of ten thousand.
+fn fill_angles(rope: &Rope, position: usize, out: &mut [f32]) {
+    let (cos, sin) = out.split_at_mut(rope.inverse_frequencies.len());
+    for ((cos, sin), &frequency) in cos.iter_mut().zip(sin).zip(&rope.inverse_frequencies) {
+        let (s, c) = libm::sincos(position as f64 * f64::from(frequency));
+        *cos = c as f32 * rope.magnitude;
+        *sin = s as f32 * rope.magnitude;
     }
 }

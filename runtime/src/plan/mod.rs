@@ -60,10 +60,23 @@ pub enum RowOp {
     Glu { gate: Buffer, up: Buffer, activation: Activation },
     /// `x = cap * tanh(x / cap)`.
     Softcap { x: Buffer, cap: f32 },
-    /// Keys and values into the cache, as f16.
-    StoreKv { slot: usize, k: Buffer, v: Buffer },
+    /// Keys and values into the cache.
+    StoreKv(StoreKv),
     /// The row in the forms that the matmuls of the next step ask for.
     Prepare { input: Buffer, step: PrepareFor },
+}
+
+/// Puts a token's keys and values into a cache slot, as f16.
+#[derive(Debug, Clone)]
+pub struct StoreKv {
+    /// Cache slot.
+    pub slot: usize,
+    /// Heads.
+    pub shape: AttentionShape,
+    /// Keys.
+    pub k: Buffer,
+    /// Values.
+    pub v: Buffer,
 }
 
 /// Which matmul step a [`RowOp::Prepare`] works for: its place among the plan's matmul steps.

@@ -11,10 +11,11 @@
 
 use super::memory::{Placer, round_up};
 use super::{
-    AttentionStep, Buffer, Layout, MatMul, Part, Piece, Plan, PlanOptions, PrepareFor, RowOp, Step, Vector,
+    AttentionStep, Buffer, Layout, MatMul, Part, Piece, Plan, PlanOptions, PrepareFor, RowOp, Step, StoreKv, Vector,
     attention_shape,
 };
-use crate::kernels::{ActKind, Kernels};
+use crate::kernels::attention::AttentionShape;
+use crate::kernels::{ActKind, FINE_TOKENS, Kernels};
 use alloc::vec;
 use alloc::vec::Vec;
 use ondol_models::graph::{Graph, Op, ValueId, Weight};
@@ -99,7 +100,7 @@ impl<'g> Scheduler<'g> {
 
         let acts = self.acts_bytes();
         self.layout.acts = self.layout.push(acts);
-        let partials = self.graph_attention(|kernels, shape, context| kernels.attention_partial_bytes(shape, context));
+        let partials = self.largest_attention(|shape| shape.partials_len(self.options.context));
         self.layout.partials = self.layout.push(partials);
         let scratch = self.scratch_bytes();
         self.layout.scratch = (0..self.options.threads).map(|_| self.layout.push(scratch)).collect();
@@ -390,7 +391,7 @@ impl<'g> Scheduler<'g> {
         let op = &self.graph.nodes[node].op;
         let Op::Attention { q, k, v, .. } = *op else { return None };
         let (slot, shape) = attention_shape(op)?;
-        ops.push(RowOp::StoreKv { slot, k: self.buffer(k), v: self.buffer(v) });
+        ops.push(RowOp::StoreKv(StoreKv { slot, shape, k: self.buffer(k), v: self.buffer(v) }));
         let q = self.buffer(q);
         let out = self.new_buffer(node, now);
         Some(Step::Attention(AttentionStep { slot, shape, q, out }))
@@ -399,32 +400,35 @@ impl<'g> Scheduler<'g> {
     /// The largest a matmul step's prepared activations can get.
     fn acts_bytes(&self) -> usize {
         let chunk = self.options.chunk;
-        let step_bytes = |step: &MatMul, m: usize| {
+        let bytes = |step: &MatMul, m: usize| {
             let cols = step.parts.first().map_or(0, |p| p.weight.cols);
-            let bytes = |kind: ActKind| self.kernels.act_bytes(kind, cols);
-            ActKind::ALL.into_iter().filter(|&kind| step.needs(kind, m, self.kernels)).map(bytes).sum::<usize>()
+            step.act_kinds(m, self.kernels).map(|kind| kind.bytes(cols).saturating_mul(m)).sum::<usize>()
         };
-        let counts = (1..=16.min(chunk)).chain([chunk]);
-        let largest = |step: &MatMul| counts.clone().map(|m| round_up(step_bytes(step, m).saturating_mul(m))).max();
+        // The forms change with the number of tokens where it is small.
+        let counts = (1..=FINE_TOKENS.min(chunk)).chain([chunk]);
+        let largest = |step: &MatMul| counts.clone().map(|m| bytes(step, m)).max();
         self.matmuls.iter().filter_map(largest).max().unwrap_or(0)
     }
 
     fn scratch_bytes(&self) -> usize {
         let weights = self.matmuls.iter().flat_map(|m| &m.parts).map(|p| p.weight);
         let matmul = weights.map(|w| self.kernels.scratch_bytes(w.dtype, w.cols)).max().unwrap_or(0);
-        matmul.max(self.graph_attention(|kernels, shape, _| kernels.attention_scratch_bytes(shape)))
+        matmul.max(self.largest_attention(|shape| shape.scratch_len()))
     }
 
-    fn graph_attention(&self, bytes: impl Fn(&Kernels, &super::AttentionShape, usize) -> usize) -> usize {
+    /// Bytes for the largest number of floats that an attention step asks for.
+    fn largest_attention(&self, floats: impl Fn(&AttentionShape) -> usize) -> usize {
         let shapes = self.graph.nodes.iter().filter_map(|n| attention_shape(&n.op));
-        shapes.map(|(_, shape)| bytes(self.kernels, &shape, self.options.context)).max().unwrap_or(0)
+        shapes.map(|(_, shape)| floats(&shape).saturating_mul(4)).max().unwrap_or(0)
     }
 }
 
 impl MatMul {
-    /// Whether a part asks for activations of this kind when `m` rows are computed.
-    pub fn needs(&self, kind: ActKind, m: usize, kernels: &Kernels) -> bool {
-        self.parts.iter().any(|part| kernels.act_kind(part.weight.dtype, m) == kind)
+    /// The forms of activations that the parts ask for when `m` rows are computed.
+    pub fn act_kinds<'m>(&'m self, m: usize, kernels: &'m Kernels) -> impl Iterator<Item = ActKind> + 'm {
+        let asked = move |part: &Part| kernels.act_kind(part.weight.dtype, m);
+        let parts = self.parts.iter().enumerate();
+        parts.filter(move |(i, part)| !self.parts[..*i].iter().any(|p| asked(p) == asked(part))).map(move |(_, p)| asked(p))
     }
 }
 
