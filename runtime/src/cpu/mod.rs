@@ -1,0 +1,3 @@
+//! Running steps on the CPU.
+
+pub mod pool;
