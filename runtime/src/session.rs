@@ -1,7 +1,7 @@
 //! A session: one conversation's KV cache, and the memory its steps run in.
 
 use crate::cpu::arena::Arena;
-use crate::cpu::executor::Executor;
+use crate::cpu::executor::{Executor, Shared};
 use crate::cpu::pool::Pool;
 use crate::generate::{GenerateOptions, Generation};
 use crate::kernels::Kernels;
@@ -81,7 +81,7 @@ impl Session {
         let last = chunks.len() - 1;
         for (index, chunk) in chunks.enumerate() {
             let start = self.tokens.len();
-            let executor = self.executor();
+            let mut executor = self.executor();
             executor.body(chunk, start, Some(cancel))?;
             if index == last {
                 executor.head(chunk.len() - 1..chunk.len())?;
@@ -97,8 +97,9 @@ impl Session {
     /// [`Error::BadToken`], [`Error::ContextFull`].
     pub fn decode(&mut self, token: u32) -> Result<&[f32]> {
         self.check(&[token])?;
-        let executor = self.executor();
-        executor.body(&[token], self.tokens.len(), None)?;
+        let start = self.tokens.len();
+        let mut executor = self.executor();
+        executor.body(&[token], start, None)?;
         executor.head(0..1)?;
         self.tokens.push(token);
         Ok(self.logits(0))
@@ -117,7 +118,8 @@ impl Session {
         self.check(tokens)?;
         let mut scored = 0;
         for chunk in tokens.chunks(self.sizes.chunk) {
-            self.executor().body(chunk, self.tokens.len(), Some(cancel))?;
+            let start = self.tokens.len();
+            self.executor().body(chunk, start, Some(cancel))?;
             for first in (0..chunk.len()).step_by(self.sizes.logit_rows) {
                 let rows = first..(first + self.sizes.logit_rows).min(chunk.len());
                 self.executor().head(rows.clone())?;
@@ -145,20 +147,25 @@ impl Session {
         Generation::start(self, prompt, options, cancel)
     }
 
+    /// The logits of the last prefill or decode.
+    pub fn last_logits(&self) -> &[f32] {
+        self.logits(0)
+    }
+
     fn logits(&self, row: usize) -> &[f32] {
         // SAFETY: no step runs while the session is borrowed for the result.
         unsafe { self.arena.row(self.plan.logits, row) }
     }
 
-    fn executor(&self) -> Executor<'_> {
-        Executor {
+    fn executor(&mut self) -> Executor<'_> {
+        let shared = Shared {
             plan: &self.plan,
             kernels: &self.kernels,
-            pool: &self.pool,
             weights: &self.model.0.weights,
             arena: &self.arena,
             context: self.sizes.context,
-        }
+        };
+        Executor { shared, pool: &mut self.pool }
     }
 
     fn check(&self, tokens: &[u32]) -> Result<()> {

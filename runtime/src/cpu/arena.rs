@@ -46,6 +46,11 @@ impl Arena {
         self.at(buffer.offset, 0).cast()
     }
 
+    /// The first float of a region, likewise.
+    pub fn pointer_at(&self, region: Region) -> *mut f32 {
+        self.at(region.offset, region.bytes).cast()
+    }
+
     /// The bytes of a region, to read.
     ///
     /// # Safety

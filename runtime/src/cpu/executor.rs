@@ -9,18 +9,23 @@ use super::arena::Arena;
 use super::pool::Pool;
 use crate::kernels::attention::{KvSlot, Queries, SharedSlice};
 use crate::kernels::{ActKind, Acts, Kernels, Matrix, Out, Store};
-use crate::plan::{AttentionStep, MatMul, Plan, Region, RowOp, Step, StoreKv};
+use crate::plan::{AttentionStep, MatMul, Piece, Plan, Region, RowOp, Step, StoreKv};
 use crate::weights::Weights;
 use crate::{CancelToken, Error, Result};
 use core::ops::Range;
 use ondol_models::graph::{Activation, Rope, Weight};
 use ondol_models::quant;
 
-/// What the steps need; borrowed from a session for one pass.
+/// Runs passes over one session's memory.
 pub(crate) struct Executor<'s> {
+    pub shared: Shared<'s>,
+    pub pool: &'s mut Pool,
+}
+
+/// What every thread reads; borrowed from a session for one pass.
+pub(crate) struct Shared<'s> {
     pub plan: &'s Plan,
     pub kernels: &'s Kernels,
-    pub pool: &'s Pool,
     pub weights: &'s Weights,
     pub arena: &'s Arena,
     /// Tokens that a cache slot holds.
@@ -37,9 +42,9 @@ struct Pass<'t> {
 
 impl Executor<'_> {
     /// Runs the layers for `tokens`, whose first has the position `start`.
-    pub fn body(&self, tokens: &[u32], start: usize, cancel: Option<&CancelToken>) -> Result<()> {
+    pub fn body(&mut self, tokens: &[u32], start: usize, cancel: Option<&CancelToken>) -> Result<()> {
         let pass = Pass { tokens, start, rows: tokens.len() };
-        for step in &self.plan.body {
+        for step in &self.shared.plan.body {
             if matches!(step, Step::Attention(_)) && cancel.is_some_and(CancelToken::is_cancelled) {
                 return Err(Error::Cancelled);
             }
@@ -49,38 +54,52 @@ impl Executor<'_> {
     }
 
     /// Computes logits for the given rows of the pass that [`Executor::body`] just ran.
-    pub fn head(&self, rows: Range<usize>) -> Result<()> {
-        for &(from, to) in &self.plan.head_inputs {
+    pub fn head(&mut self, rows: Range<usize>) -> Result<()> {
+        let Shared { plan, arena, .. } = self.shared;
+        for &(from, to) in &plan.head_inputs {
             for (row, source) in rows.clone().enumerate() {
                 // SAFETY: the two buffers lie in different regions, and no step runs.
-                unsafe { self.arena.row_mut(to, row).copy_from_slice(self.arena.row(from, source)) };
+                unsafe { arena.row_mut(to, row).copy_from_slice(arena.row(from, source)) };
             }
         }
         let pass = Pass { tokens: &[], start: 0, rows: rows.len() };
-        self.plan.head.iter().try_for_each(|step| self.step(step, pass))
+        plan.head.iter().try_for_each(|step| self.step(step, pass))
     }
 
-    fn step(&self, step: &Step, pass: Pass) -> Result<()> {
+    fn step(&mut self, step: &Step, pass: Pass) -> Result<()> {
         match step {
-            Step::Rows(ops) => self.rows(ops, pass),
-            Step::MatMul(index) => self.matmul(&self.plan.matmuls[*index], pass.rows),
-            Step::Attention(step) => self.attention(step, pass),
+            Step::Rows(ops) => self.fork(pass.rows, |shared, row, _| {
+                ops.iter().for_each(|op| shared.row_op(op, pass, row));
+            }),
+            Step::MatMul(index) => {
+                let matmul = &self.shared.plan.matmuls[*index];
+                self.fork(matmul.pieces.len(), |shared, piece, worker| {
+                    shared.matmul_piece(matmul, &matmul.pieces[piece], pass.rows, worker);
+                })
+            }
+            Step::Attention(step) if pass.rows > 1 => {
+                self.fork(step.shape.prefill_pieces(pass.rows), |shared, piece, worker| {
+                    shared.prefill_attention(step, pass, piece, worker);
+                })
+            }
+            Step::Attention(step) => {
+                self.fork(step.shape.decode_pieces(pass.start), |shared, piece, worker| {
+                    shared.decode_attention(step, pass.start, piece, worker);
+                })?;
+                self.shared.combine_attention(step, pass.start);
+                Ok(())
+            }
         }
     }
 
-    /// Forks `pieces` over the pool.
-    fn fork(&self, pieces: usize, work: impl Fn(usize, usize) + Sync) -> Result<()> {
-        self.pool.run(pieces, &work).map_err(|_| Error::Panicked)
+    /// Shares out `pieces` over the pool; `work` gets the piece's and the worker's number.
+    fn fork(&mut self, pieces: usize, work: impl Fn(&Shared, usize, usize) + Sync) -> Result<()> {
+        let shared = &self.shared;
+        self.pool.run(pieces, &|piece, worker| work(shared, piece, worker)).map_err(|_| Error::Panicked)
     }
+}
 
-    fn rows(&self, ops: &[RowOp], pass: Pass) -> Result<()> {
-        self.fork(pass.rows, |row, _| {
-            for op in ops {
-                self.row_op(op, pass, row);
-            }
-        })
-    }
-
+impl Shared<'_> {
     fn row_op(&self, op: &RowOp, pass: Pass, row: usize) {
         let (arena, vector) = (self.arena, self.kernels.vector());
         // SAFETY: this thread alone works on `row`, and the planner keeps apart
@@ -182,71 +201,73 @@ impl Executor<'_> {
         })
     }
 
-    fn matmul(&self, matmul: &MatMul, rows: usize) -> Result<()> {
-        self.fork(matmul.pieces.len(), |piece, worker| {
-            let piece = &matmul.pieces[piece];
-            let part = &matmul.parts[piece.part];
-            let (dtype, cols) = (part.weight.dtype, part.weight.cols);
-            let kind = self.kernels.act_kind(dtype, rows);
-            let matrix = Matrix::new(dtype, part.weight.rows, cols, self.weights.rows(&part.weight));
-            let acts = self.acts(matmul, cols, rows).find(|(k, _)| *k == kind);
-            // The builder checked the weight's shape, and the step prepared this kind.
-            let (Some(matrix), Some((_, acts))) = (matrix, acts) else { return };
-            let store = if part.accumulate { Store::Add } else { Store::Set };
-            // SAFETY: activations are only read in this step; pieces are disjoint
-            // columns of the outputs; scratch is this worker's own.
-            unsafe {
-                let acts = Acts::new(kind, rows, cols, self.arena.bytes(acts));
-                let out = Out::new(self.arena.pointer(part.out), part.out.width, store);
-                let scratch = self.arena.bytes_mut(self.plan.layout.scratch[worker]);
-                self.kernels.matmul(&matrix, piece.rows.clone(), &acts, &out, scratch);
-                if let Some(bias) = part.bias {
-                    let bias = &self.arena.floats(bias.region)[piece.rows.clone()];
-                    let columns = |row| Region {
-                        offset: part.out.rows(row, 1).offset + piece.rows.start * 4,
-                        bytes: piece.rows.len() * 4,
-                    };
-                    for row in 0..rows {
-                        self.kernels.vector().add_assign(self.arena.floats_mut(columns(row)), bias);
-                    }
-                }
+    /// Some rows of one weight, times all tokens.
+    fn matmul_piece(&self, matmul: &MatMul, piece: &Piece, tokens: usize, worker: usize) {
+        let part = &matmul.parts[piece.part];
+        let (dtype, cols) = (part.weight.dtype, part.weight.cols);
+        let kind = self.kernels.act_kind(dtype, tokens);
+        let matrix = Matrix::new(dtype, part.weight.rows, cols, self.weights.rows(&part.weight));
+        let acts = self.acts(matmul, cols, tokens).find(|(k, _)| *k == kind);
+        // The builder checked the weight's shape, and the step before prepared this kind.
+        let (Some(matrix), Some((_, acts))) = (matrix, acts) else { return };
+        let store = if part.accumulate { Store::Add } else { Store::Set };
+        // SAFETY: activations are only read in this step; pieces are disjoint
+        // columns of the outputs; scratch is this worker's own.
+        unsafe {
+            let acts = Acts::new(kind, tokens, cols, self.arena.bytes(acts));
+            let out = Out::new(self.arena.pointer(part.out), part.out.width, store);
+            let scratch = self.arena.bytes_mut(self.plan.layout.scratch[worker]);
+            self.kernels.matmul(&matrix, piece.rows.clone(), &acts, &out, scratch);
+            let Some(bias) = part.bias else { return };
+            let bias = &self.arena.floats(bias.region)[piece.rows.clone()];
+            for token in 0..tokens {
+                let row = part.out.rows(token, 1).offset;
+                let columns = Region { offset: row + piece.rows.start * 4, bytes: piece.rows.len() * 4 };
+                self.kernels.vector().add_assign(self.arena.floats_mut(columns), bias);
             }
-        })
+        }
     }
 
-    /// Many tokens are cut by tiles of tokens, one token by chunks of keys whose
-    /// partial results are joined at the end.
-    fn attention(&self, step: &AttentionStep, pass: Pass) -> Result<()> {
-        let attention = self.kernels.attention();
-        let shape = &step.shape;
-        let layout = &self.plan.layout;
-        let (keys, values) = layout.slots[step.slot];
-        // SAFETY: the cache was written in an earlier step; queries are only
-        // read; pieces write their own parts of the output or the partials;
-        // scratch is each worker's own.
+    /// The cache slot of an attention step.
+    ///
+    /// # Safety
+    /// Nobody may write the slot meanwhile.
+    unsafe fn kv(&self, step: &AttentionStep) -> KvSlot<'_> {
+        let (keys, values) = self.plan.layout.slots[step.slot];
+        // SAFETY: passed on to the caller.
+        unsafe { KvSlot { k: self.arena.halves(keys), v: self.arena.halves(values), capacity: self.context } }
+    }
+
+    /// Many tokens are cut by tiles of tokens.
+    fn prefill_attention(&self, step: &AttentionStep, pass: Pass, piece: usize, worker: usize) {
+        // SAFETY: cache and queries were written in an earlier step; pieces
+        // write their own parts of the output; scratch is this worker's own.
         unsafe {
-            let kv = KvSlot {
-                k: self.arena.halves(keys),
-                v: self.arena.halves(values),
-                capacity: self.context,
-            };
             let q = self.arena.floats(step.q.rows(0, pass.rows));
-            let out = self.arena.floats_mut(step.out.rows(0, pass.rows));
-            let scratch = |worker: usize| self.arena.floats_mut(layout.scratch[worker]);
-            if pass.rows > 1 {
-                let queries = Queries { q, tokens: pass.rows, start: pass.start };
-                let out = SharedSlice::new(out);
-                return self.fork(shape.prefill_pieces(pass.rows), |piece, worker| {
-                    attention.prefill(shape, piece, queries, kv, out, scratch(worker));
-                });
-            }
-            let partials = SharedSlice::new(self.arena.floats_mut(layout.partials));
-            self.fork(shape.decode_pieces(pass.start), |piece, worker| {
-                attention.decode(shape, piece, q, pass.start, kv, partials, scratch(worker));
-            })?;
-            attention.combine(shape, pass.start, self.arena.floats(layout.partials), out);
-            Ok(())
+            let queries = Queries { q, tokens: pass.rows, start: pass.start };
+            let out = SharedSlice::from_raw(self.arena.pointer(step.out), pass.rows * step.out.width);
+            let scratch = self.arena.floats_mut(self.plan.layout.scratch[worker]);
+            self.kernels.attention().prefill(&step.shape, piece, queries, self.kv(step), out, scratch);
         }
+    }
+
+    /// One token is cut by chunks of keys, whose partial results are joined afterwards.
+    fn decode_attention(&self, step: &AttentionStep, position: usize, piece: usize, worker: usize) {
+        let partials = self.plan.layout.partials;
+        // SAFETY: as for prefill, with the partials in the place of the output.
+        unsafe {
+            let q = self.arena.row(step.q, 0);
+            let partials = SharedSlice::from_raw(self.arena.pointer_at(partials), partials.bytes / 4);
+            let scratch = self.arena.floats_mut(self.plan.layout.scratch[worker]);
+            self.kernels.attention().decode(&step.shape, piece, q, position, self.kv(step), partials, scratch);
+        }
+    }
+
+    fn combine_attention(&self, step: &AttentionStep, position: usize) {
+        // SAFETY: no step runs.
+        let (partials, out) =
+            unsafe { (self.arena.floats(self.plan.layout.partials), self.arena.row_mut(step.out, 0)) };
+        self.kernels.attention().combine(&step.shape, position, partials, out);
     }
 }
 

@@ -26,19 +26,23 @@
 //! of tokens, or the number of threads.
 
 mod acts;
+pub mod attention;
 mod floats;
 mod matrix;
 mod scalar;
 #[cfg(test)]
 mod tests;
+pub mod vector;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 pub use acts::ActKind;
 pub use matrix::{Acts, Matrix, Out, Store};
 
+use attention::Attention;
 use core::ops::Range;
 use ondol_models::quant::DType;
+use vector::VectorOps;
 #[cfg(target_arch = "x86_64")]
 use x86::avx2::Avx2;
 
@@ -146,6 +150,24 @@ impl Kernels {
     /// The level.
     pub fn level(&self) -> Level {
         self.level
+    }
+
+    /// Functions on rows of floats.
+    pub fn vector(&self) -> &dyn VectorOps {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx2) = &self.avx2 {
+            return avx2;
+        }
+        &vector::Scalar
+    }
+
+    /// Attention over a KV cache.
+    pub fn attention(&self) -> &dyn Attention {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx2) = &self.avx2 {
+            return avx2;
+        }
+        &vector::Scalar
     }
 
     /// The form of activations for a matmul of `tokens` tokens with weights of

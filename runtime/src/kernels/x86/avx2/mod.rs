@@ -12,6 +12,7 @@
 //! F16C, and are always inlined into one that has these features enabled. What
 //! they ask of pointers is written at [`Rows`].
 
+mod attention;
 mod floats;
 mod formats_k;
 mod formats_legacy;
@@ -19,6 +20,7 @@ mod gemm;
 mod gemv;
 mod panel;
 mod rows;
+mod vector;
 
 use super::super::acts::{self, ActKind, I8Block, I16Block, SplitBlock};
 use super::super::{Acts, Matrix, Out};

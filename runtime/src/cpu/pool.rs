@@ -1,0 +1,59 @@
+//! The thread pool: one step is one fork-join over numbered pieces of work.
+//!
+//! Pieces are taken one by one, by whoever is free, and the caller of
+//! [`Pool::run`] is one of the workers. So a core that is busy elsewhere costs
+//! little: the caller finishes alone what nobody else takes, and waits only for
+//! pieces that somebody has taken. Those who wait spin for some microseconds,
+//! then park.
+//!
+//! Without `std` there are no threads, and the caller does all pieces in order.
+
+/// A piece of the work panicked. The other pieces may have been left out; the
+/// pool is as good as before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a worker thread panicked")]
+pub struct Panicked;
+
+/// A piece of work: the function gets the piece's number and the worker's. A
+/// worker does one piece at a time, so that its number can name its scratch.
+pub type Job<'a> = dyn Fn(usize, usize) + Sync + 'a;
+
+#[cfg(not(feature = "std"))]
+pub use alone::Pool;
+#[cfg(feature = "std")]
+pub use threads::Pool;
+
+#[cfg(not(feature = "std"))]
+mod alone {
+    use super::{Job, Panicked};
+
+    /// The pool of a system without threads.
+    #[derive(Debug)]
+    pub struct Pool(());
+
+    impl Pool {
+        /// A pool of one worker, whatever is asked for.
+        #[must_use]
+        pub fn new(_threads: usize) -> Self {
+            Self(())
+        }
+
+        /// The number of workers.
+        #[must_use]
+        pub fn threads(&self) -> usize {
+            1
+        }
+
+        /// Does `job(piece, 0)` for every piece below `pieces`, in order.
+        ///
+        /// # Errors
+        /// None; with threads there are.
+        pub fn run(&mut self, pieces: usize, job: &Job<'_>) -> Result<(), Panicked> {
+            (0..pieces).for_each(|piece| job(piece, 0));
+            Ok(())
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+mod threads;

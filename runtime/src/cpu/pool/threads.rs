@@ -1,0 +1,381 @@
+//! The pool of a system with threads.
+//!
+//! # Why it is right
+//!
+//! All that threads share is in [`Shared`]. A run goes through these places:
+//!
+//! - `job`: the function, as a pointer without its lifetime, and the number of
+//!   pieces. Written by the caller alone, before the run is opened.
+//! - `unclaimed`: pieces that nobody has taken. The caller opens a run by storing
+//!   the number of pieces; who subtracts one from a positive number has claimed
+//!   a piece. It may fall a little below zero, by those who came too late.
+//! - `unfinished`: pieces that are not done. The caller's `run` returns when it is
+//!   zero.
+//!
+//! *The function is alive, and `job` is at rest, whenever a worker looks.* A
+//! worker reads `job` only between claiming a piece and subtracting it from
+//! `unfinished`. In that time `unfinished` is positive, so `run` has not returned
+//! (it waits even if the caller's own piece panicked), so what the function
+//! borrows is alive and no other run was opened. A worker that wakes late finds
+//! nothing to claim, or claims a piece of a later run, which is as good.
+//!
+//! *A worker sees the job and all that the caller wrote before.* The store that
+//! opens the run is a release, and the claims of others after it are
+//! read-modify-writes, which carry on its release sequence; so the acquire of any
+//! claim that got a positive number synchronizes with that store.
+//!
+//! *The caller sees all that the workers wrote.* Each subtraction from
+//! `unfinished` is a release, and each later one carries on its release sequence;
+//! the caller's acquire load of zero reads the last of them, and so synchronizes
+//! with all.
+//!
+//! *Nobody sleeps through his call.* A worker says `parked`, then looks at
+//! `unclaimed` once more, then parks; the caller opens the run, then looks who is
+//! parked. All four are sequentially consistent, so it cannot be that both looks
+//! miss: either the worker sees the run or the caller sees the worker and unparks
+//! it (and an unpark that comes before the park makes it return at once). The
+//! caller's own wait for the last piece is the same with `caller_waits` and
+//! `unfinished`; there the last worker takes the lock before it notifies, which
+//! the caller holds from before its look until it waits.
+
+use std::any::Any;
+use std::boxed::Box;
+use std::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use std::vec::Vec;
+
+use super::{Job, Panicked};
+
+/// A fixed team of threads that do numbered pieces of work together.
+///
+/// A run borrows the pool mutably, so that the compiler refuses a run inside a
+/// run:
+///
+/// ```compile_fail
+/// let mut pool = ondol::cpu::pool::Pool::new(2);
+/// pool.run(2, &|_, _| { pool.run(1, &|_, _| ()); });
+/// ```
+#[derive(Debug)]
+pub struct Pool {
+    shared: Arc<Shared>,
+    handles: Vec<JoinHandle<()>>,
+    patience: Patience,
+}
+
+/// What the threads share; the module's head says how.
+struct Shared {
+    job: UnsafeCell<RawJob>,
+    unclaimed: Lone<AtomicIsize>,
+    unfinished: Lone<AtomicUsize>,
+    panicked: AtomicBool,
+    closing: AtomicBool,
+    /// For each thread but the caller: it parks, or is about to.
+    parked: Box<[Lone<AtomicBool>]>,
+    caller_waits: AtomicBool,
+    lock: Mutex<()>,
+    last_piece_done: Condvar,
+}
+
+// SAFETY: `job` is the only field that is not `Sync`, and access to it is ruled
+// as the module's head says.
+unsafe impl Sync for Shared {}
+// SAFETY: the pointer in `job` is to a `Sync` function and is followed only while
+// that is borrowed by a run.
+unsafe impl Send for Shared {}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+/// A value with cache lines of its own (Arm's big cores and Intel's prefetcher
+/// take 128 bytes at a time).
+#[repr(align(128))]
+struct Lone<T>(T);
+
+#[derive(Clone, Copy)]
+struct RawJob {
+    function: *const Job<'static>,
+    pieces: usize,
+}
+
+impl Pool {
+    /// A pool of `threads` workers, one of which is the caller of
+    /// [`Pool::run`]. If the system refuses a thread, the pool has as many as
+    /// it gave: results do not depend on it.
+    #[must_use]
+    pub fn new(threads: usize) -> Self {
+        let others = threads.saturating_sub(1);
+        let nothing: &Job<'static> = &|_, _| ();
+        let shared = Arc::new(Shared {
+            job: UnsafeCell::new(RawJob {
+                function: nothing,
+                pieces: 0,
+            }),
+            unclaimed: Lone(AtomicIsize::new(0)),
+            unfinished: Lone(AtomicUsize::new(0)),
+            panicked: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            parked: (0..others).map(|_| Lone(AtomicBool::new(false))).collect(),
+            caller_waits: AtomicBool::new(false),
+            lock: Mutex::new(()),
+            last_piece_done: Condvar::new(),
+        });
+        let patience = Patience::new(threads);
+        let handles = (1..=others)
+            .map_while(|worker| {
+                let shared = Arc::clone(&shared);
+                thread::Builder::new()
+                    .name(std::format!("ondol-{worker}"))
+                    .spawn(move || shared.work(worker, patience))
+                    .ok()
+            })
+            .collect();
+        Self {
+            shared,
+            handles,
+            patience,
+        }
+    }
+
+    /// The number of workers, the caller among them.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.handles.len() + 1
+    }
+
+    /// Does `job(piece, worker)` once for every `piece` below `pieces`, in any
+    /// order and on any worker (`worker` is below [`Pool::threads`]; the caller
+    /// is 0), and returns when all are done. Nothing is allocated.
+    ///
+    /// # Errors
+    /// [`Panicked`] if a piece did; pieces not begun by then are left out.
+    ///
+    /// # Panics
+    /// If there are more than `isize::MAX` pieces.
+    pub fn run(&mut self, pieces: usize, job: &Job<'_>) -> Result<(), Panicked> {
+        if pieces <= 1 || self.handles.is_empty() {
+            // A fork would cost more than it gives.
+            return catch_unwind(AssertUnwindSafe(|| (0..pieces).for_each(|p| job(p, 0))))
+                .map_err(forget_payload);
+        }
+        self.open(pieces, job);
+        let done = self.shared.claim_all(0);
+        self.shared.finish(done);
+        self.wait_for_last_piece();
+        if self.shared.panicked.swap(false, Relaxed) {
+            return Err(Panicked);
+        }
+        Ok(())
+    }
+
+    /// Publishes a run and wakes who sleeps.
+    fn open(&mut self, pieces: usize, job: &Job<'_>) {
+        assert!(
+            pieces <= isize::MAX.unsigned_abs(),
+            "more pieces than can be counted"
+        );
+        let shared = &*self.shared;
+        let function: *const Job<'_> = job;
+        let job = RawJob {
+            // SAFETY: only the lifetime changes, and nobody follows the pointer
+            // after `run` has returned.
+            function: unsafe {
+                std::mem::transmute::<*const Job<'_>, *const Job<'static>>(function)
+            },
+            pieces,
+        };
+        // SAFETY: no run is open, so nobody else looks at the job.
+        unsafe { *shared.job.get() = job };
+        shared.unfinished.0.store(pieces, Relaxed);
+        shared.unclaimed.0.store(pieces.cast_signed(), SeqCst);
+
+        // The caller takes a piece too, so one less is for others.
+        let sleepers = self.handles.iter().zip(&shared.parked);
+        for (handle, parked) in sleepers.take(pieces - 1) {
+            if parked.0.load(SeqCst) {
+                handle.thread().unpark();
+            }
+        }
+    }
+
+    fn wait_for_last_piece(&mut self) {
+        let unfinished = &self.shared.unfinished.0;
+        if self.patience.spin_until(|| unfinished.load(Acquire) == 0) {
+            return;
+        }
+        let began = Instant::now();
+        let shared = &*self.shared;
+        let mut guard = shared.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.caller_waits.store(true, SeqCst);
+        while unfinished.load(SeqCst) != 0 {
+            guard = shared
+                .last_piece_done
+                .wait(guard)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        shared.caller_waits.store(false, Relaxed);
+        drop(guard);
+        self.patience.slept(began.elapsed());
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.closing.store(true, SeqCst);
+        for handle in self.handles.drain(..) {
+            handle.thread().unpark();
+            // A worker catches the panics of its pieces, and has no others.
+            let _ = handle.join();
+        }
+    }
+}
+
+impl Shared {
+    /// The life of a thread.
+    fn work(&self, worker: usize, mut patience: Patience) {
+        while self.wait_for_work(worker, &mut patience) {
+            let done = self.claim_all(worker);
+            self.finish(done);
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        self.unclaimed.0.load(SeqCst) > 0 || self.closing.load(SeqCst)
+    }
+
+    /// Waits for a run; false when the pool closes.
+    fn wait_for_work(&self, worker: usize, patience: &mut Patience) -> bool {
+        if !patience.spin_until(|| self.has_work()) {
+            let began = Instant::now();
+            let parked = &self.parked[worker - 1].0;
+            parked.store(true, SeqCst);
+            while !self.has_work() {
+                thread::park();
+            }
+            parked.store(false, Relaxed);
+            patience.slept(began.elapsed());
+        }
+        !self.closing.load(SeqCst)
+    }
+
+    /// Does pieces until there are none to claim; returns how many.
+    fn claim_all(&self, worker: usize) -> usize {
+        let mut done = 0;
+        while self.unclaimed.0.load(Relaxed) > 0 {
+            let left = self.unclaimed.0.fetch_sub(1, Acquire);
+            if left <= 0 {
+                break;
+            }
+            self.do_piece(left.unsigned_abs(), worker);
+            done += 1;
+        }
+        done
+    }
+
+    /// Does a piece that was claimed when `left` were left.
+    fn do_piece(&self, left: usize, worker: usize) {
+        if self.panicked.load(Relaxed) {
+            return;
+        }
+        // SAFETY: this thread has claimed a piece that is not finished, so the
+        // run is open: the job is not written, and the function is borrowed.
+        let (function, pieces) = unsafe {
+            let job = *self.job.get();
+            (&*job.function, job.pieces)
+        };
+        let piece = pieces - left;
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| function(piece, worker))) {
+            forget_payload(payload);
+            self.panicked.store(true, Relaxed);
+        }
+    }
+
+    /// Counts `done` pieces as finished, and wakes the caller after the last.
+    fn finish(&self, done: usize) {
+        if done == 0 {
+            return;
+        }
+        let before = self.unfinished.0.fetch_sub(done, SeqCst);
+        if before == done && self.caller_waits.load(SeqCst) {
+            let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            self.last_piece_done.notify_one();
+        }
+    }
+}
+
+/// The panic hook has told the message. Dropping what was thrown could throw
+/// again, so it is not dropped.
+fn forget_payload(payload: Box<dyn Any + Send>) -> Panicked {
+    std::mem::forget(payload);
+    Panicked
+}
+
+/// How long to spin before parking.
+///
+/// Spinning pays if the wait ends meanwhile. So a wait that was much longer than
+/// any spin halves the next spin, and one that a longer spin would have met
+/// doubles it: on an idle or a crowded machine threads soon park at once.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    spin: Duration,
+    longest: Duration,
+}
+
+impl Patience {
+    const LONGEST: Duration = Duration::from_micros(50);
+    const SHORTEST: Duration = Duration::from_micros(1);
+
+    fn new(threads: usize) -> Self {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let longest = if threads > cores {
+            // Who spins takes the core of who works.
+            Self::SHORTEST
+        } else {
+            Self::LONGEST
+        };
+        Self {
+            spin: longest,
+            longest,
+        }
+    }
+
+    /// Spins until the condition holds, or patience ends (then it is false).
+    fn spin_until(&self, condition: impl Fn() -> bool) -> bool {
+        // Most joins end in this first, clockless round.
+        for _ in 0..64 {
+            if condition() {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        let began = Instant::now();
+        while began.elapsed() < self.spin {
+            for _ in 0..16 {
+                if condition() {
+                    return true;
+                }
+                std::hint::spin_loop();
+            }
+        }
+        false
+    }
+
+    /// Learns from a park that lasted so long.
+    fn slept(&mut self, time: Duration) {
+        self.spin = if time < self.longest {
+            (self.spin * 2).min(self.longest)
+        } else {
+            (self.spin / 2).max(Self::SHORTEST)
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+use std::sync::atomic::AtomicU32;
+
+use super::*;
+
+/// Every piece is done exactly once, and `run` returns after the last, for
+/// teams smaller and larger than the number of pieces.
+#[test]
+fn every_piece_is_done_once() {
+    for threads in [0, 1, 2, 4] {
+        let mut pool = Pool::new(threads);
+        assert_eq!(pool.threads(), threads.max(1));
+        for pieces in [0, 1, 2, 3, 4, 5, 17, 100] {
+            let counts: Vec<AtomicU32> = (0..pieces).map(|_| AtomicU32::new(0)).collect();
+            pool.run(pieces, &|piece, worker| {
+                assert!(worker < threads.max(1));
+                counts[piece].fetch_add(1, Relaxed);
+            })
+            .unwrap();
+            assert!(counts.iter().all(|count| count.load(Relaxed) == 1));
+        }
+    }
+}
+
+/// Many short runs one after the other, with data that is not atomic: what the
+/// caller wrote before is seen by pieces, and what pieces wrote is seen after.
+#[test]
+fn writes_are_seen_across_many_runs() {
+    struct Cells(Vec<UnsafeCell<u64>>);
+    // SAFETY: in a run each piece uses its own cell, and the caller none.
+    unsafe impl Sync for Cells {}
+
+    for threads in [2, 4] {
+        let mut pool = Pool::new(threads);
+        let mut cells = Cells((0..7).map(UnsafeCell::new).collect());
+        for run in 0..5_000_u64 {
+            let pieces = 1 + usize::try_from(run % 7).unwrap();
+            let cells_ref = &cells;
+            pool.run(pieces, &|piece, _| {
+                // SAFETY: as above.
+                unsafe { *cells_ref.0[piece].get() += run };
+            })
+            .unwrap();
+            *cells.0[0].get_mut() += 1;
+        }
+        let expected = |piece: u64| {
+            let added: u64 = (0..5_000).filter(|run| run % 7 >= piece).sum();
+            piece + added + if piece == 0 { 5_000 } else { 0 }
+        };
+        for (piece, cell) in cells.0.iter_mut().enumerate() {
+            assert_eq!(*cell.get_mut(), expected(piece as u64), "piece {piece}");
+        }
+    }
+}
+
+/// A worker does one piece at a time, so its scratch is its own.
+#[test]
+fn a_worker_does_one_piece_at_a_time() {
+    let mut pool = Pool::new(4);
+    let busy: Vec<AtomicBool> = (0..4).map(|_| AtomicBool::new(false)).collect();
+    for _ in 0..200 {
+        pool.run(50, &|_, worker| {
+            assert!(!busy[worker].swap(true, SeqCst));
+            std::hint::black_box((0..100).sum::<u32>());
+            assert!(busy[worker].swap(false, SeqCst));
+        })
+        .unwrap();
+    }
+}
+
+/// Other threads do take part: two pieces that wait for each other end.
+#[test]
+fn pieces_run_at_the_same_time() {
+    let mut pool = Pool::new(2);
+    for _ in 0..20 {
+        let met = AtomicU32::new(0);
+        pool.run(2, &|_, _| {
+            met.fetch_add(1, SeqCst);
+            while met.load(SeqCst) < 2 {
+                thread::yield_now();
+            }
+        })
+        .unwrap();
+    }
+}
+
+/// Threads that have parked are woken, and a caller that has parked too.
+#[test]
+fn sleepers_are_woken() {
+    let mut pool = Pool::new(3);
+    for pause in [0, 1, 5] {
+        thread::sleep(Duration::from_millis(pause));
+        let met = AtomicU32::new(0);
+        pool.run(3, &|_, worker| {
+            met.fetch_add(1, SeqCst);
+            while met.load(SeqCst) < 3 {
+                thread::yield_now();
+            }
+            if worker != 0 {
+                // The caller gives up spinning meanwhile.
+                thread::sleep(Duration::from_millis(2));
+            }
+        })
+        .unwrap();
+    }
+}
+
+/// The caller waits for pieces that were taken, but never for a worker that has
+/// taken none: here no worker ever comes.
+#[test]
+fn the_caller_finishes_alone_when_nobody_comes() {
+    let mut pool = Pool::new(2);
+    let hold = Arc::clone(&pool.shared);
+    // A worker that sees the pool closing ends, as if it were never scheduled.
+    hold.closing.store(true, SeqCst);
+    pool.handles[0].thread().unpark();
+    while !pool.handles[0].is_finished() {
+        thread::yield_now();
+    }
+    let done = AtomicU32::new(0);
+    pool.run(100, &|_, worker| {
+        assert_eq!(worker, 0);
+        done.fetch_add(1, Relaxed);
+    })
+    .unwrap();
+    assert_eq!(done.into_inner(), 100);
+}
+
+/// A panic in any piece, on any worker, is an error after the join, and the
+/// next run is whole.
+#[test]
+fn a_panic_is_an_error_and_the_pool_lives_on() {
+    for threads in [1, 2, 4] {
+        let mut pool = Pool::new(threads);
+        for bad in [0, 1, 30, 63] {
+            let result = pool.run(64, &|piece, _| assert_ne!(piece, bad, "on purpose"));
+            assert_eq!(result, Err(Panicked));
+            let done = AtomicU32::new(0);
+            let whole = pool.run(64, &|_, _| {
+                done.fetch_add(1, Relaxed);
+            });
+            assert_eq!(whole, Ok(()));
+            assert_eq!(done.into_inner(), 64);
+        }
+    }
+}
+
+#[test]
+fn patience_follows_the_waits() {
+    let mut patience = Patience {
+        spin: Patience::LONGEST,
+        longest: Patience::LONGEST,
+    };
+    for _ in 0..10 {
+        patience.slept(Duration::from_millis(1));
+    }
+    assert_eq!(patience.spin, Patience::SHORTEST);
+    assert!(!patience.spin_until(|| false));
+    for _ in 0..10 {
+        patience.slept(Duration::from_micros(10));
+    }
+    assert_eq!(patience.spin, Patience::LONGEST);
+}
+
+#[test]
+fn a_pool_can_move_to_another_thread() {
+    let mut pool = Pool::new(2);
+    pool.run(4, &|_, _| ()).unwrap();
+    let pool = thread::spawn(move || {
+        pool.run(4, &|_, _| ()).unwrap();
+        pool
+    });
+    pool.join().unwrap().run(4, &|_, _| ()).unwrap();
+}

@@ -1,0 +1,395 @@
+//! Attention of one token.
+//!
+//! A piece is one key head and a chunk of keys, with all query heads of the
+//! group. Keys and values are read from the cache once, as they lie there, and
+//! converted in registers. Each piece leaves the maximum, the sum of weights
+//! and the weighted sum of values of its chunk; [`combine`] joins them in a
+//! fixed order.
+
+use core::ops::Range;
+
+use half::f16;
+
+use super::softmax::{NO_MAX, Softcap, inverse_sum};
+use super::{AttentionShape, KvSlot, SharedSlice};
+use crate::kernels::vector::simd::LANES;
+use crate::kernels::vector::{Simd, math, rows};
+
+/// Keys whose scores are held at a time.
+const KEYS: usize = 64;
+
+/// Most chunks of a key head: enough for every core of a phone, and a bound of
+/// the memory for partial results that does not depend on the context.
+const MAX_CHUNKS: usize = 16;
+
+/// Multiply-adds that make a chunk worth taking, for keys or values alone.
+const CHUNK_WORK: usize = 1 << 15;
+
+/// Before the weighted values, a partial result has its maximum and its sum of
+/// weights.
+const HEADER: usize = 2;
+
+/// How one token's visible keys are cut into chunks.
+pub struct Chunks {
+    visible: Range<usize>,
+    /// Keys of a chunk; the last may have fewer.
+    len: usize,
+    /// How many chunks there are.
+    pub count: usize,
+}
+
+impl Chunks {
+    /// The chunks for a token at `position`: by the shape and the position
+    /// alone, so that results do not depend on who computes them.
+    pub fn of(shape: &AttentionShape, position: usize) -> Self {
+        let visible = shape.visible(position);
+        let fair = visible.len().div_ceil(MAX_CHUNKS).next_multiple_of(KEYS);
+        let len = fair.max(min_chunk(shape));
+        Self {
+            count: visible.len().div_ceil(len),
+            len,
+            visible,
+        }
+    }
+
+    fn keys(&self, chunk: usize) -> Range<usize> {
+        let start = self.visible.start + chunk * self.len;
+        start..self.visible.end.min(start + self.len)
+    }
+}
+
+/// Keys of the smallest chunk that is worth a piece.
+fn min_chunk(shape: &AttentionShape) -> usize {
+    let keys = CHUNK_WORK / shape.row().max(1) * shape.kv_heads;
+    keys.next_multiple_of(KEYS).clamp(KEYS, 4 * KEYS)
+}
+
+pub fn max_chunks(shape: &AttentionShape, capacity: usize) -> usize {
+    capacity.div_ceil(min_chunk(shape)).min(MAX_CHUNKS)
+}
+
+pub fn partial_len(shape: &AttentionShape) -> usize {
+    HEADER + shape.head_dim
+}
+
+pub fn scratch_len(shape: &AttentionShape) -> usize {
+    shape.group() * (shape.head_dim + KEYS)
+}
+
+/// Computes one piece; see [`super::Attention::decode`].
+///
+/// # Safety
+/// Nobody else uses the piece's part of `partials`.
+#[allow(clippy::too_many_arguments)]
+#[inline(always)]
+pub unsafe fn attend<S: Simd>(
+    s: S,
+    shape: &AttentionShape,
+    piece: usize,
+    q: &[f32],
+    position: usize,
+    kv: KvSlot<'_>,
+    partials: SharedSlice<'_, f32>,
+    scratch: &mut [f32],
+) {
+    let (group, head_dim) = (shape.group(), shape.head_dim);
+    let chunks = Chunks::of(shape, position);
+    let kv_head = piece / chunks.count;
+    let keys = chunks.keys(piece % chunks.count);
+
+    let (scaled, scores) = scratch.split_at_mut(group * head_dim);
+    let (scores, _) = scores.as_chunks_mut::<KEYS>();
+    let scores = &mut scores[..group];
+    scaled.copy_from_slice(&q[kv_head * group * head_dim..][..group * head_dim]);
+    rows::scale(s, scaled, shape.scale);
+
+    let len = group * partial_len(shape);
+    // SAFETY: the caller keeps the contract; pieces' parts are disjoint.
+    let partials = unsafe { partials.part(piece * len..(piece + 1) * len) };
+    for partial in partials.chunks_exact_mut(partial_len(shape)) {
+        partial.fill(0.0);
+        partial[0] = NO_MAX;
+    }
+
+    for first in keys.clone().step_by(KEYS) {
+        let count = KEYS.min(keys.end - first);
+        let start = shape.slot_range(kv_head, first, kv.capacity).start;
+        let halves = start..start + count * head_dim;
+        score(s, head_dim, scaled, &kv.k[halves.clone()], scores);
+        for (scores, partial) in scores
+            .iter_mut()
+            .zip(partials.chunks_exact_mut(partial_len(shape)))
+        {
+            weigh(s, shape, count, scores, partial);
+        }
+        add_values(s, head_dim, scores, &kv.v[halves], partials);
+    }
+}
+
+/// `scores[head][key] = q[head] . k[key]`.
+#[inline(always)]
+fn score<S: Simd>(s: S, head_dim: usize, q: &[f32], k: &[f16], scores: &mut [[f32; KEYS]]) {
+    let mut head = 0;
+    while head < scores.len() {
+        let q = &q[head * head_dim..];
+        let scores = &mut scores[head..];
+        head += match heads_at_once(scores.len()) {
+            1 => score_heads::<S, 1>(s, head_dim, q, k, scores),
+            2 => score_heads::<S, 2>(s, head_dim, q, k, scores),
+            _ => score_heads::<S, 3>(s, head_dim, q, k, scores),
+        };
+    }
+}
+
+/// How many of the remaining heads share one pass over keys or values: up to
+/// three, which with four keys (or four vectors of a value) make twelve sums.
+fn heads_at_once(remaining: usize) -> usize {
+    match remaining {
+        1 => 1,
+        2 | 4 => 2,
+        _ => 3,
+    }
+}
+
+/// [`score`] for the first `H` heads; returns `H`.
+#[inline(always)]
+fn score_heads<S: Simd, const H: usize>(
+    s: S,
+    head_dim: usize,
+    q: &[f32],
+    k: &[f16],
+    scores: &mut [[f32; KEYS]],
+) -> usize {
+    let q: [&[f32]; H] = core::array::from_fn(|h| &q[h * head_dim..(h + 1) * head_dim]);
+    let count = k.len() / head_dim;
+    for first in (0..count).step_by(4) {
+        // Past the last key the last one is scored again, and not kept.
+        let k: [&[f16]; 4] = core::array::from_fn(|j| {
+            let key = (first + j).min(count - 1);
+            &k[key * head_dim..(key + 1) * head_dim]
+        });
+        let dots = dot_products(s, head_dim, q, k);
+        for (scores, dots) in scores.iter_mut().zip(dots) {
+            // KEYS is a multiple of four, so that the whole block has room.
+            scores[first..first + 4].copy_from_slice(&dots);
+        }
+    }
+    H
+}
+
+/// The dot products of `H` queries and four keys.
+#[inline(always)]
+fn dot_products<S: Simd, const H: usize>(
+    s: S,
+    head_dim: usize,
+    q: [&[f32]; H],
+    k: [&[f16]; 4],
+) -> [[f32; 4]; H] {
+    let vectors = head_dim / LANES;
+    let mut sums = [[s.splat(0.0); 4]; H];
+    let q_vectors = q.map(|q| &q.as_chunks::<LANES>().0[..vectors]);
+    let k_vectors = k.map(|k| &k.as_chunks::<LANES>().0[..vectors]);
+    for d in 0..vectors {
+        let mut keys = [s.splat(0.0); 4];
+        for (key, k) in keys.iter_mut().zip(k_vectors) {
+            *key = s.load_f16(&k[d]);
+        }
+        for (sums, q) in sums.iter_mut().zip(q_vectors) {
+            let q = s.load(&q[d]);
+            for (sum, key) in sums.iter_mut().zip(keys) {
+                *sum = s.mul_add(q, key, *sum);
+            }
+        }
+    }
+    let mut dots = [[0.0; 4]; H];
+    for ((dots, sums), q) in dots.iter_mut().zip(sums).zip(q) {
+        *dots = s.sum4(sums);
+        for (dot, k) in dots.iter_mut().zip(k) {
+            for d in vectors * LANES..head_dim {
+                *dot += q[d] * k[d].to_f32();
+            }
+        }
+    }
+    dots
+}
+
+/// Turns one head's first `count` scores into weights (and the others into 0),
+/// with the partial result's maximum, sum and values brought up to date.
+#[inline(always)]
+fn weigh<S: Simd>(
+    s: S,
+    shape: &AttentionShape,
+    count: usize,
+    scores: &mut [f32; KEYS],
+    partial: &mut [f32],
+) {
+    let (header, sums) = partial.split_at_mut(HEADER);
+    if let Some(cap) = shape.softcap {
+        let cap = Softcap::new(cap);
+        for score in scores.as_chunks_mut::<LANES>().0 {
+            let capped = cap.apply(s, s.load(score));
+            s.store(capped, score);
+        }
+    }
+    scores[count..].fill(f32::NEG_INFINITY);
+
+    let (vectors, _) = scores.as_chunks_mut::<LANES>();
+    let highest = s.splat(f32::MAX);
+    let mut max = s.splat(header[0]);
+    for score in vectors.iter_mut() {
+        // In this order a NaN stays one.
+        let held = s.min(highest, s.load(score));
+        s.store(held, score);
+        max = s.max(held, max);
+    }
+    let max = s.max_lane(max);
+
+    let shift = s.splat(max);
+    let mut sum = s.splat(0.0);
+    for score in vectors {
+        let weight = math::exp(s, s.sub(s.load(score), shift));
+        s.store(weight, score);
+        sum = s.add(sum, weight);
+    }
+    if max > header[0] {
+        let rescale = exp(s, header[0] - max);
+        header[0] = max;
+        header[1] *= rescale;
+        rows::scale(s, sums, rescale);
+    }
+    header[1] += s.sum(sum);
+}
+
+/// `e^x` of one number, as the lanes have it.
+#[inline(always)]
+fn exp<S: Simd>(s: S, x: f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    s.store(math::exp(s, s.splat(x)), &mut lanes);
+    lanes[0]
+}
+
+/// `sums[head][d] += weights[head][key] v[key][d]`, where the sums are what
+/// follows the header of a partial result.
+#[inline(always)]
+fn add_values<S: Simd>(
+    s: S,
+    head_dim: usize,
+    weights: &[[f32; KEYS]],
+    v: &[f16],
+    partials: &mut [f32],
+) {
+    let len = HEADER + head_dim;
+    let mut head = 0;
+    while head < weights.len() {
+        let weights = &weights[head..];
+        let partials = &mut partials[head * len..];
+        head += match heads_at_once(weights.len()) {
+            1 => add_values_heads::<S, 1>(s, head_dim, weights, v, partials),
+            2 => add_values_heads::<S, 2>(s, head_dim, weights, v, partials),
+            _ => add_values_heads::<S, 3>(s, head_dim, weights, v, partials),
+        };
+    }
+}
+
+/// [`add_values`] for the first `H` heads; returns `H`.
+#[inline(always)]
+fn add_values_heads<S: Simd, const H: usize>(
+    s: S,
+    head_dim: usize,
+    weights: &[[f32; KEYS]],
+    v: &[f16],
+    partials: &mut [f32],
+) -> usize {
+    let mut d = 0;
+    while d + 4 * LANES <= head_dim {
+        add_columns::<S, H, 4>(s, head_dim, d, weights, v, partials);
+        d += 4 * LANES;
+    }
+    while d + LANES <= head_dim {
+        add_columns::<S, H, 1>(s, head_dim, d, weights, v, partials);
+        d += LANES;
+    }
+    for (partial, weights) in partials
+        .chunks_exact_mut(HEADER + head_dim)
+        .zip(&weights[..H])
+    {
+        for (v, weight) in v.chunks_exact(head_dim).zip(weights) {
+            for (sum, v) in partial[HEADER + d..].iter_mut().zip(&v[d..]) {
+                *sum += v.to_f32() * weight;
+            }
+        }
+    }
+    H
+}
+
+/// [`add_values_heads`] for `W` vectors of columns from `d` on.
+#[inline(always)]
+fn add_columns<S: Simd, const H: usize, const W: usize>(
+    s: S,
+    head_dim: usize,
+    d: usize,
+    weights: &[[f32; KEYS]],
+    v: &[f16],
+    partials: &mut [f32],
+) {
+    let len = HEADER + head_dim;
+    let columns = |h: usize| h * len + HEADER + d..h * len + HEADER + d + W * LANES;
+    let mut sums = [[s.splat(0.0); W]; H];
+    for (h, sums) in sums.iter_mut().enumerate() {
+        for (sum, x) in sums.iter_mut().zip(partials[columns(h)].as_chunks().0) {
+            *sum = s.load(x);
+        }
+    }
+    for (key, v) in v.chunks_exact(head_dim).enumerate().take(KEYS) {
+        let (v, _) = v[d..d + W * LANES].as_chunks::<LANES>();
+        let mut values = [s.splat(0.0); W];
+        for (value, v) in values.iter_mut().zip(v) {
+            *value = s.load_f16(v);
+        }
+        for (sums, weights) in sums.iter_mut().zip(weights) {
+            let weight = s.splat(weights[key]);
+            for (sum, value) in sums.iter_mut().zip(values) {
+                *sum = s.mul_add(weight, value, *sum);
+            }
+        }
+    }
+    for (h, sums) in sums.iter().enumerate() {
+        let columns = partials[columns(h)].as_chunks_mut().0;
+        for (sum, x) in sums.iter().zip(columns) {
+            s.store(*sum, x);
+        }
+    }
+}
+
+/// Joins the partial results; see [`super::Attention::combine`].
+#[inline(always)]
+pub fn combine<S: Simd>(
+    s: S,
+    shape: &AttentionShape,
+    position: usize,
+    partials: &[f32],
+    out: &mut [f32],
+) {
+    let len = partial_len(shape);
+    let group = shape.group();
+    let chunks = Chunks::of(shape, position).count;
+    let heads = out.chunks_exact_mut(shape.head_dim);
+    for (head, out) in heads.enumerate().take(shape.heads) {
+        // Pieces lie as [kv_head][chunk][head of the group].
+        let first = head / group * chunks * group + head % group;
+        let of_chunk = |chunk: usize| {
+            let start = (first + chunk * group) * len;
+            partials[start..start + len].split_at(HEADER)
+        };
+
+        let max = (0..chunks).map(|c| of_chunk(c).0[0]).fold(NO_MAX, f32::max);
+        let mut sum = 0.0;
+        out.fill(0.0);
+        for (header, values) in (0..chunks).map(of_chunk) {
+            let weight = exp(s, header[0] - max);
+            sum += header[1] * weight;
+            rows::add_scaled(s, out, values, weight);
+        }
+        rows::scale(s, out, inverse_sum(sum));
+    }
+}

@@ -1,0 +1,432 @@
+//! Attention of many tokens.
+//!
+//! A piece is one key head and a tile of tokens, with all query heads of the
+//! group: `tokens x group` *rows*. Rows lie across the lanes, sixteen to a
+//! panel: queries as `[head_dim][16]`, scores as `[key][16]`, results as
+//! `[head_dim][16]`. So maximum, exponentials, sums and rescaling are plain
+//! operations on lanes, nothing is ever transposed but the queries once and
+//! the results once, and both products (keys x queries, values x weights) are
+//! the same small matrix kernel.
+
+use half::f16;
+
+use super::softmax::{NO_MAX, Softcap, inverse_sum};
+use super::{AttentionShape, KvSlot, Queries, SharedSlice};
+use crate::kernels::vector::simd::LANES;
+use crate::kernels::vector::{Simd, math, rows};
+
+/// Rows of a panel: two vectors.
+const PANEL: usize = 2 * LANES;
+
+/// Keys converted and swept at a time. Tiles start at multiples of this, so
+/// that a token's result does not depend on where its chunk of the prompt began.
+const KEYS: usize = 64;
+
+/// Most rows of a piece; more would push the tiles of keys out of the cache.
+const MAX_ROWS: usize = 128;
+
+/// One line of a panel: a number for each row.
+type Line = [f32; PANEL];
+
+/// Tokens of a tile: sixteen, so that panels are full whatever the group is.
+pub fn tile_tokens(shape: &AttentionShape) -> usize {
+    (MAX_ROWS / shape.group()).clamp(1, PANEL)
+}
+
+/// Panels of a full tile.
+fn max_panels(shape: &AttentionShape) -> usize {
+    (tile_tokens(shape) * shape.group()).div_ceil(PANEL)
+}
+
+/// Floats between the values of neighbouring keys. Sixteen more than needed:
+/// a power of two would lay a column of them onto few sets of the cache.
+fn value_stride(shape: &AttentionShape) -> usize {
+    shape.head_dim + PANEL
+}
+
+pub fn scratch_len(shape: &AttentionShape) -> usize {
+    let lines = max_panels(shape) * (2 * shape.head_dim + 2) + KEYS;
+    lines * PANEL + KEYS * (shape.head_dim + value_stride(shape))
+}
+
+/// The rows of a piece: which tokens, which query heads, and what they see.
+struct Rows<'a> {
+    shape: &'a AttentionShape,
+    queries: Queries<'a>,
+    kv_head: usize,
+    first_token: usize,
+    count: usize,
+}
+
+impl<'a> Rows<'a> {
+    fn of_piece(shape: &'a AttentionShape, piece: usize, queries: Queries<'a>) -> Self {
+        let tile = tile_tokens(shape);
+        // The last tiles see most keys: they go first, so that no thread is
+        // left with a long one at the end.
+        let tiles = queries.tokens.div_ceil(tile);
+        let first_token = (tiles - 1 - piece / shape.kv_heads) * tile;
+        let tokens = tile.min(queries.tokens - first_token);
+        Self {
+            shape,
+            queries,
+            kv_head: piece % shape.kv_heads,
+            first_token,
+            count: tokens * shape.group(),
+        }
+    }
+
+    /// Where row `row` lies in the queries and in the output.
+    #[inline(always)]
+    fn place(&self, row: usize) -> core::ops::Range<usize> {
+        let group = self.shape.group();
+        let head = self.kv_head * group + row % group;
+        let token = self.first_token + row / group;
+        let start = (token * self.shape.heads + head) * self.shape.head_dim;
+        start..start + self.shape.head_dim
+    }
+
+    /// The keys that row `row` sees.
+    #[inline(always)]
+    fn visible(&self, row: usize) -> core::ops::Range<usize> {
+        let token = self.first_token + row / self.shape.group();
+        self.shape.visible(self.queries.start + token)
+    }
+
+    /// The rows of panel `panel`.
+    #[inline(always)]
+    fn of_panel(&self, panel: usize) -> core::ops::Range<usize> {
+        panel * PANEL..self.count.min((panel + 1) * PANEL)
+    }
+}
+
+/// Sixteen rows on their way: the queries and the running softmax.
+struct Panel<'a> {
+    /// Scaled queries, `[head_dim]`.
+    q: &'a [Line],
+    /// Weighted sums of values, `[head_dim]`.
+    sums: &'a mut [Line],
+    max: &'a mut Line,
+    /// Sums of weights.
+    weight: &'a mut Line,
+}
+
+/// A tile of keys and values in `f32`.
+struct Tile<'a> {
+    first_key: usize,
+    keys: usize,
+    /// `[key][head_dim]`.
+    k: &'a [f32],
+    /// `[key][value_stride]`.
+    v: &'a [f32],
+}
+
+/// Computes one piece; see [`super::Attention::prefill`].
+///
+/// # Safety
+/// Nobody else uses the piece's part of `out`.
+#[inline(always)]
+pub unsafe fn attend<S: Simd>(
+    s: S,
+    shape: &AttentionShape,
+    piece: usize,
+    queries: Queries<'_>,
+    kv: KvSlot<'_>,
+    out: SharedSlice<'_, f32>,
+    scratch: &mut [f32],
+) {
+    let rows = Rows::of_piece(shape, piece, queries);
+    let panels = rows.count.div_ceil(PANEL);
+    let head_dim = shape.head_dim;
+
+    let (lines, floats) = scratch.split_at_mut((panels * (2 * head_dim + 2) + KEYS) * PANEL);
+    let (lines, _) = lines.as_chunks_mut::<PANEL>();
+    let (q, lines) = lines.split_at_mut(panels * head_dim);
+    let (sums, lines) = lines.split_at_mut(panels * head_dim);
+    let (max, lines) = lines.split_at_mut(panels);
+    let (weight, scores) = lines.split_at_mut(panels);
+    let (k, v) = floats.split_at_mut(KEYS * head_dim);
+
+    gather_queries(&rows, q);
+    sums.fill([0.0; PANEL]);
+    max.fill([NO_MAX; PANEL]);
+    weight.fill([0.0; PANEL]);
+
+    let seen = rows.visible(0).start..rows.visible(rows.count - 1).end;
+    let mut first_key = seen.start - seen.start % KEYS;
+    while first_key < seen.end {
+        let keys = KEYS.min(seen.end - first_key);
+        load_tile(s, shape, kv, rows.kv_head, first_key, keys, k, v);
+        let tile = Tile {
+            first_key,
+            keys,
+            k,
+            v,
+        };
+        for p in 0..panels {
+            let span = p * head_dim..(p + 1) * head_dim;
+            let mut panel = Panel {
+                q: &q[span.clone()],
+                sums: &mut sums[span],
+                max: &mut max[p],
+                weight: &mut weight[p],
+            };
+            let scores = &mut scores[..keys];
+            score(s, shape, &panel, &tile, scores);
+            mask(&rows, p, &tile, scores);
+            weigh(s, &mut panel, scores);
+            add_values(s, shape, &mut panel, &tile, scores);
+        }
+        first_key += KEYS;
+    }
+
+    // SAFETY: the caller keeps the contract of this function.
+    unsafe { scatter_results(&rows, sums, weight, out) };
+}
+
+/// Lays the rows' queries, scaled, across the lanes of panels; lanes without a
+/// row are zeros.
+#[inline(always)]
+fn gather_queries(rows: &Rows<'_>, q: &mut [Line]) {
+    let head_dim = rows.shape.head_dim;
+    for (p, panel) in q.chunks_exact_mut(head_dim).enumerate() {
+        panel.fill([0.0; PANEL]);
+        for (lane, row) in rows.of_panel(p).enumerate() {
+            let from = &rows.queries.q[rows.place(row)];
+            for (line, &x) in panel.iter_mut().zip(from) {
+                line[lane] = x * rows.shape.scale;
+            }
+        }
+    }
+}
+
+/// Divides the weighted sums by the sums of weights and writes them out.
+///
+/// # Safety
+/// Nobody else uses the rows' part of `out`.
+#[inline(always)]
+unsafe fn scatter_results(
+    rows: &Rows<'_>,
+    sums: &[Line],
+    weight: &[Line],
+    out: SharedSlice<'_, f32>,
+) {
+    let head_dim = rows.shape.head_dim;
+    for (p, (panel, weight)) in sums.chunks_exact(head_dim).zip(weight).enumerate() {
+        for (lane, row) in rows.of_panel(p).enumerate() {
+            let inverse = inverse_sum(weight[lane]);
+            // SAFETY: a row's place belongs to this piece alone, and rows have
+            // different places.
+            let to = unsafe { out.part(rows.place(row)) };
+            for (x, line) in to.iter_mut().zip(panel) {
+                *x = line[lane] * inverse;
+            }
+        }
+    }
+}
+
+/// Converts a tile of keys and values to `f32`.
+#[allow(clippy::too_many_arguments)]
+#[inline(always)]
+fn load_tile<S: Simd>(
+    s: S,
+    shape: &AttentionShape,
+    kv: KvSlot<'_>,
+    kv_head: usize,
+    first_key: usize,
+    keys: usize,
+    k: &mut [f32],
+    v: &mut [f32],
+) {
+    let head_dim = shape.head_dim;
+    let start = shape.slot_range(kv_head, first_key, kv.capacity).start;
+    let halves = start..start + keys * head_dim;
+    convert(s, &kv.k[halves.clone()], &mut k[..keys * head_dim]);
+    let values = kv.v[halves].chunks_exact(head_dim);
+    for (from, to) in values.zip(v.chunks_exact_mut(value_stride(shape))) {
+        convert(s, from, &mut to[..head_dim]);
+    }
+}
+
+/// Half floats to floats.
+#[inline(always)]
+fn convert<S: Simd>(s: S, from: &[f16], to: &mut [f32]) {
+    rows::f16_to_f32(s, from, to);
+}
+
+/// Scores before the mask: `scores[key][row] = k[key] . q[row]`.
+#[inline(always)]
+fn score<S: Simd>(
+    s: S,
+    shape: &AttentionShape,
+    panel: &Panel<'_>,
+    tile: &Tile<'_>,
+    scores: &mut [Line],
+) {
+    scores.fill([0.0; PANEL]);
+    let k = Strided {
+        numbers: tile.k,
+        across: shape.head_dim,
+        along: 1,
+    };
+    multiply_add(s, k, panel.q, scores);
+    if let Some(cap) = shape.softcap {
+        let cap = Softcap::new(cap);
+        for score in scores.as_flattened_mut().as_chunks_mut::<LANES>().0 {
+            let capped = cap.apply(s, s.load(score));
+            s.store(capped, score);
+        }
+    }
+}
+
+/// Makes the scores of unseen keys minus infinity.
+#[inline(always)]
+fn mask(rows: &Rows<'_>, panel: usize, tile: &Tile<'_>, scores: &mut [Line]) {
+    let tile_keys = tile.first_key..tile.first_key + tile.keys;
+    for (lane, row) in rows.of_panel(panel).enumerate() {
+        let seen = rows.visible(row);
+        let before = tile_keys.start..seen.start.min(tile_keys.end);
+        let after = seen.end.max(tile_keys.start)..tile_keys.end;
+        for key in before.chain(after) {
+            scores[key - tile.first_key][lane] = f32::NEG_INFINITY;
+        }
+    }
+}
+
+/// Turns scores into weights, with the running maximum and sum brought up to
+/// date, and the sums of values rescaled.
+#[inline(always)]
+fn weigh<S: Simd>(s: S, panel: &mut Panel<'_>, scores: &mut [Line]) {
+    let highest = s.splat(f32::MAX);
+    let (max, _) = panel.max.as_chunks_mut::<LANES>();
+    let (weight, _) = panel.weight.as_chunks_mut::<LANES>();
+    let mut factors = [1.0; PANEL];
+    let (factor, _) = factors.as_chunks_mut::<LANES>();
+
+    for half in 0..2 {
+        let old = s.load(&max[half]);
+        let mut new = old;
+        for line in scores.iter_mut() {
+            let score = &mut line.as_chunks_mut::<LANES>().0[half];
+            // In this order a NaN stays one.
+            let held = s.min(highest, s.load(score));
+            s.store(held, score);
+            new = s.max(held, new);
+        }
+        let rescale = math::exp(s, s.sub(old, new));
+        let mut sum = s.mul(s.load(&weight[half]), rescale);
+        for line in scores.iter_mut() {
+            let score = &mut line.as_chunks_mut::<LANES>().0[half];
+            let weight = math::exp(s, s.sub(s.load(score), new));
+            s.store(weight, score);
+            sum = s.add(sum, weight);
+        }
+        s.store(new, &mut max[half]);
+        s.store(sum, &mut weight[half]);
+        s.store(rescale, &mut factor[half]);
+    }
+
+    // Most tiles after the first few raise no maximum.
+    if factors != [1.0; PANEL] {
+        let factors = load_line(s, &factors);
+        for line in panel.sums.iter_mut() {
+            let [a, b] = load_line(s, line);
+            store_line(s, [s.mul(a, factors[0]), s.mul(b, factors[1])], line);
+        }
+    }
+}
+
+/// `sums[d][row] += v[key][d] weight[key][row]`, over all keys of the tile.
+#[inline(always)]
+fn add_values<S: Simd>(
+    s: S,
+    shape: &AttentionShape,
+    panel: &mut Panel<'_>,
+    tile: &Tile<'_>,
+    weights: &[Line],
+) {
+    let v = Strided {
+        numbers: tile.v,
+        across: 1,
+        along: value_stride(shape),
+    };
+    multiply_add(s, v, weights, panel.sums);
+}
+
+/// A matrix inside a slice: number `(i, j)` is at `i * across + j * along`.
+#[derive(Clone, Copy)]
+struct Strided<'a> {
+    numbers: &'a [f32],
+    across: usize,
+    along: usize,
+}
+
+/// The matrix kernel: `c[i][..] += sum over j of a(i, j) b[j][..]`, for as many
+/// `i` as `c` has lines and as many `j` as `b` has.
+#[inline(always)]
+fn multiply_add<S: Simd>(s: S, a: Strided<'_>, b: &[Line], c: &mut [Line]) {
+    // Six lines of two vectors: twelve sums, two of b, one of a make fifteen
+    // registers of sixteen, and enough sums to hide the latency.
+    let (blocks, rest) = c.as_chunks_mut::<6>();
+    for (i, block) in blocks.iter_mut().enumerate() {
+        multiply_add_block(s, a, 6 * i, b, block);
+    }
+    let done = 6 * blocks.len();
+    let (pairs, last) = rest.as_chunks_mut::<2>();
+    for (i, block) in pairs.iter_mut().enumerate() {
+        multiply_add_block(s, a, done + 2 * i, b, block);
+    }
+    let done = done + 2 * pairs.len();
+    let (last, _) = last.as_chunks_mut::<1>();
+    for block in last {
+        multiply_add_block(s, a, done, b, block);
+    }
+}
+
+/// [`multiply_add`] for lines `first..first + N` of `a`.
+#[inline(always)]
+fn multiply_add_block<S: Simd, const N: usize>(
+    s: S,
+    a: Strided<'_>,
+    first: usize,
+    b: &[Line],
+    c: &mut [Line; N],
+) {
+    if b.is_empty() {
+        return;
+    }
+    let last = (first + N - 1) * a.across + (b.len() - 1) * a.along;
+    assert!(last < a.numbers.len(), "a matrix beyond its slice");
+    let mut sums = [[s.splat(0.0); 2]; N];
+    for (sum, line) in sums.iter_mut().zip(c.iter()) {
+        *sum = load_line(s, line);
+    }
+    for (j, line) in b.iter().enumerate() {
+        let [b0, b1] = load_line(s, line);
+        for (i, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: with i < N and j < b.len() the index is at most `last`.
+            let a = unsafe {
+                a.numbers
+                    .get_unchecked((first + i) * a.across + j * a.along)
+            };
+            let a = s.splat(*a);
+            sum[0] = s.mul_add(a, b0, sum[0]);
+            sum[1] = s.mul_add(a, b1, sum[1]);
+        }
+    }
+    for (sum, line) in sums.into_iter().zip(c) {
+        store_line(s, sum, line);
+    }
+}
+
+#[inline(always)]
+fn load_line<S: Simd>(s: S, line: &Line) -> [S::V; 2] {
+    let (halves, _) = line.as_chunks::<LANES>();
+    [s.load(&halves[0]), s.load(&halves[1])]
+}
+
+#[inline(always)]
+fn store_line<S: Simd>(s: S, v: [S::V; 2], line: &mut Line) {
+    let (halves, _) = line.as_chunks_mut::<LANES>();
+    s.store(v[0], &mut halves[0]);
+    s.store(v[1], &mut halves[1]);
+}

@@ -1,0 +1,343 @@
+use std::boxed::Box;
+use std::vec::Vec;
+
+use half::f16;
+use proptest::prelude::*;
+
+use super::{Attention, AttentionShape, KvSlot, Queries, SharedSlice};
+use crate::kernels::vector::Scalar;
+
+/// Every level that this machine has.
+fn levels() -> Vec<Box<dyn Attention>> {
+    let mut levels: Vec<Box<dyn Attention>> = Vec::new();
+    levels.push(Box::new(Scalar));
+    #[cfg(target_arch = "x86_64")]
+    if let Some(avx2) = crate::kernels::x86::avx2::Avx2::new() {
+        levels.push(Box::new(avx2));
+    }
+    levels
+}
+
+/// A layer's cache and some tokens' queries. Room in the cache beyond the last
+/// token is NaN, and so is what kernels must overwrite: reading it shows.
+struct Case {
+    shape: AttentionShape,
+    start: usize,
+    tokens: usize,
+    capacity: usize,
+    q: Vec<f32>,
+    k: Vec<f16>,
+    v: Vec<f16>,
+}
+
+impl Case {
+    fn new(shape: AttentionShape, start: usize, tokens: usize, size: f32, seed: u32) -> Self {
+        let mut state = seed;
+        let mut random = move || {
+            // A linear congruential generator: the numbers need no quality.
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        };
+        let capacity = start + tokens + 5;
+        let mut cache = |size: f32| -> Vec<f16> {
+            (0..shape.slot_len(capacity))
+                .map(|i| {
+                    let number = f16::from_f32(random() * size);
+                    let position = i / shape.head_dim % capacity;
+                    if position < start + tokens {
+                        number
+                    } else {
+                        f16::NAN
+                    }
+                })
+                .collect()
+        };
+        let (k, v) = (cache(size), cache(1.0));
+        let q = (0..tokens * shape.row()).map(|_| random() * size).collect();
+        Self {
+            shape,
+            start,
+            tokens,
+            capacity,
+            q,
+            k,
+            v,
+        }
+    }
+
+    fn kv(&self) -> KvSlot<'_> {
+        KvSlot {
+            k: &self.k,
+            v: &self.v,
+            capacity: self.capacity,
+        }
+    }
+
+    /// Attention as its formula says, in `f64`.
+    fn truth(&self) -> Vec<f64> {
+        let shape = &self.shape;
+        let mut out = std::vec![0.0; self.q.len()];
+        for token in 0..self.tokens {
+            let position = self.start + token;
+            for head in 0..shape.heads {
+                let kv_head = head * shape.kv_heads / shape.heads;
+                let at = token * shape.row() + head * shape.head_dim;
+                let q = &self.q[at..at + shape.head_dim];
+                let first = shape
+                    .window
+                    .map_or(0, |window| (position + 1).saturating_sub(window));
+                let of_cache = |cache: &[f16], key: usize| -> Vec<f64> {
+                    let start = (kv_head * self.capacity + key) * shape.head_dim;
+                    cache[start..start + shape.head_dim]
+                        .iter()
+                        .map(|x| x.to_f64())
+                        .collect()
+                };
+                let scores: Vec<f64> = (first..=position)
+                    .map(|key| {
+                        let k = of_cache(&self.k, key);
+                        let dot: f64 = q.iter().zip(k).map(|(&q, k)| f64::from(q) * k).sum();
+                        let score = dot * f64::from(shape.scale);
+                        shape.softcap.map_or(score, |cap| {
+                            f64::from(cap) * (score / f64::from(cap)).tanh()
+                        })
+                    })
+                    .collect();
+                let max = scores.iter().copied().fold(f64::MIN, f64::max);
+                let sum: f64 = scores.iter().map(|score| (score - max).exp()).sum();
+                for (key, score) in (first..).zip(&scores) {
+                    let weight = (score - max).exp() / sum;
+                    for (out, v) in out[at..].iter_mut().zip(of_cache(&self.v, key)) {
+                        *out += weight * v;
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    /// All tokens by [`Attention::prefill`].
+    fn prefill(&self, level: &dyn Attention) -> Vec<f32> {
+        let mut out = std::vec![f32::NAN; self.q.len()];
+        let mut scratch = std::vec![f32::NAN; self.shape.scratch_len()];
+        let queries = Queries {
+            q: &self.q,
+            tokens: self.tokens,
+            start: self.start,
+        };
+        let shared = SharedSlice::new(&mut out);
+        for piece in 0..self.shape.prefill_pieces(self.tokens) {
+            // SAFETY: one thread, one piece after the other.
+            unsafe { level.prefill(&self.shape, piece, queries, self.kv(), shared, &mut scratch) };
+        }
+        out
+    }
+
+    /// Each token by [`Attention::decode`], its pieces in the given order.
+    fn decode(&self, level: &dyn Attention, backwards: bool) -> Vec<f32> {
+        let shape = &self.shape;
+        let mut out = std::vec![f32::NAN; self.q.len()];
+        let mut scratch = std::vec![f32::NAN; shape.scratch_len()];
+        let mut partials = std::vec![f32::NAN; shape.partials_len(self.capacity)];
+        let rows = self.q.chunks(shape.row()).zip(out.chunks_mut(shape.row()));
+        for (token, (q, out)) in rows.enumerate() {
+            let position = self.start + token;
+            let pieces = shape.decode_pieces(position);
+            for piece in 0..pieces {
+                let piece = if backwards { pieces - 1 - piece } else { piece };
+                let shared = SharedSlice::new(&mut partials);
+                // SAFETY: one thread, one piece after the other.
+                unsafe {
+                    level.decode(shape, piece, q, position, self.kv(), shared, &mut scratch);
+                }
+            }
+            level.combine(shape, position, &partials, out);
+        }
+        out
+    }
+}
+
+fn assert_close(got: &[f32], truth: &[f64], tolerance: f64) {
+    for (i, (&got, &truth)) in got.iter().zip(truth).enumerate() {
+        let error = (f64::from(got) - truth).abs();
+        assert!(error <= tolerance, "at {i}: {got} instead of {truth}");
+    }
+}
+
+fn shape(kv_heads: usize, group: usize, head_dim: usize) -> AttentionShape {
+    AttentionShape {
+        heads: kv_heads * group,
+        kv_heads,
+        head_dim,
+        scale: 1.0 / (head_dim as f32).sqrt(),
+        softcap: None,
+        window: None,
+    }
+}
+
+/// The shapes of models, and odd ones.
+fn shapes() -> impl Strategy<Value = AttentionShape> {
+    let head_dim = prop_oneof![
+        3 => prop::sample::select(std::vec![64_usize, 80, 96, 128, 256]),
+        3 => (1_usize..12).prop_map(|eights| 8 * eights),
+        1 => 1_usize..70,
+    ];
+    let window = prop_oneof![Just(None), (1_usize..700).prop_map(Some)];
+    let softcap = prop_oneof![Just(None), (1.0_f32..60.0).prop_map(Some)];
+    (1_usize..4, 1_usize..9, head_dim, softcap, window).prop_map(
+        |(kv_heads, group, head_dim, softcap, window)| AttentionShape {
+            softcap,
+            window,
+            ..shape(kv_heads, group, head_dim)
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn prefill_is_attention(
+        shape in shapes(),
+        start in prop_oneof![Just(0_usize), 0_usize..560],
+        tokens in 1_usize..41,
+        size in prop_oneof![Just(1.0_f32), Just(4.0)],
+        seed: u32,
+    ) {
+        let case = Case::new(shape, start, tokens, size, seed);
+        let truth = case.truth();
+        for level in levels() {
+            assert_close(&case.prefill(&*level), &truth, 1e-5 * f64::from(size * size));
+        }
+    }
+
+    #[test]
+    fn decode_is_attention(
+        shape in shapes(),
+        start in 0_usize..600,
+        size in prop_oneof![Just(1.0_f32), Just(4.0)],
+        seed: u32,
+    ) {
+        let case = Case::new(shape, start, 3, size, seed);
+        let truth = case.truth();
+        for level in levels() {
+            let got = case.decode(&*level, false);
+            assert_close(&got, &truth, 1e-5 * f64::from(size * size));
+            prop_assert_eq!(got, case.decode(&*level, true), "the order of pieces shows");
+        }
+    }
+}
+
+/// A long context, where chunks are longer than the smallest.
+#[test]
+fn decode_of_a_long_context() {
+    for window in [None, Some(5000)] {
+        let shape = AttentionShape {
+            window,
+            ..shape(1, 3, 16)
+        };
+        let case = Case::new(shape, 9000, 1, 2.0, 7);
+        let truth = case.truth();
+        for level in levels() {
+            assert_close(&case.decode(&*level, false), &truth, 2e-5);
+        }
+    }
+}
+
+/// Cutting a prompt into chunks changes no bit of any token's result.
+#[test]
+fn prefill_does_not_depend_on_chunks() {
+    for window in [None, Some(30)] {
+        let shape = AttentionShape {
+            window,
+            ..shape(2, 3, 24)
+        };
+        let whole = Case::new(shape, 100, 40, 2.0, 3);
+        for level in levels() {
+            let expected = whole.prefill(&*level);
+            for cut in [1, 7, 16, 33] {
+                let part = |from: usize, to: usize| {
+                    let queries = Queries {
+                        q: &whole.q[from * shape.row()..to * shape.row()],
+                        tokens: to - from,
+                        start: whole.start + from,
+                    };
+                    let mut out = std::vec![f32::NAN; queries.q.len()];
+                    let mut scratch = std::vec![f32::NAN; shape.scratch_len()];
+                    let shared = SharedSlice::new(&mut out);
+                    for piece in 0..shape.prefill_pieces(queries.tokens) {
+                        let kv = whole.kv();
+                        // SAFETY: one thread, one piece after the other.
+                        unsafe {
+                            level.prefill(&shape, piece, queries, kv, shared, &mut scratch);
+                        }
+                    }
+                    out
+                };
+                let got = [part(0, cut), part(cut, 40)].concat();
+                assert_eq!(got, expected, "cut at {cut}");
+            }
+        }
+    }
+}
+
+/// Scores beyond what `f32` holds, and huge ones of both signs: the result is
+/// still a weighted mean of values.
+#[test]
+fn huge_scores_make_no_nan() {
+    for size in [1e4, 6e4] {
+        for scale in [1.0, 1e30, 3e38] {
+            let shape = AttentionShape {
+                scale,
+                ..shape(1, 2, 32)
+            };
+            let mut case = Case::new(shape, 130, 20, size, 11);
+            for q in &mut case.q {
+                *q = q.signum() * 1e-3;
+            }
+            for level in levels() {
+                for out in [case.prefill(&*level), case.decode(&*level, false)] {
+                    let sane = out.iter().all(|x| x.abs() <= 1.001);
+                    assert!(sane, "size {size}, scale {scale}");
+                }
+            }
+        }
+    }
+}
+
+/// A window that hides whole tiles from some tokens of a tile, and shows one
+/// key alone to each.
+#[test]
+fn windows_at_the_edges_of_tiles() {
+    for window in [1, 2, 63, 64, 65, 128] {
+        for start in [0, 62, 63, 64, 127, 200] {
+            let shape = AttentionShape {
+                window: Some(window),
+                ..shape(1, 1, 8)
+            };
+            let case = Case::new(shape, start, 20, 2.0, 5);
+            let truth = case.truth();
+            for level in levels() {
+                assert_close(&case.prefill(&*level), &truth, 2e-5);
+                assert_close(&case.decode(&*level, false), &truth, 2e-5);
+            }
+        }
+    }
+}
+
+/// What the planner reserves is enough and not idle: the formulas name the
+/// figures that DESIGN's memory rule adds up.
+#[test]
+fn memory_is_known_in_advance() {
+    let shape = shape(3, 3, 64);
+    assert_eq!(shape.slot_len(100), 3 * 100 * 64);
+    assert_eq!(shape.slot_range(2, 5, 100), 205 * 64..206 * 64);
+    let most = (0..8192)
+        .map(|position| shape.decode_pieces(position))
+        .max();
+    assert_eq!(
+        most.unwrap() * shape.group() * (2 + 64),
+        shape.partials_len(8192)
+    );
+    assert!(shape.scratch_len() * 4 < 100_000);
+}

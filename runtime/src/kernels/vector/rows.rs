@@ -1,0 +1,235 @@
+//! Norms, element-wise functions and conversions, over [`Simd`].
+
+use half::f16;
+
+use super::math;
+use super::simd::{LANES, Simd};
+
+/// A function of two lanes. A trait and not a closure, since a closure is
+/// compiled without the level's features unless the compiler inlines it.
+trait Lanewise: Copy {
+    fn apply<S: Simd>(self, s: S, x: S::V, y: S::V) -> S::V;
+}
+
+/// `x[i] = f(x[i], y[i])`. The last lanes go through a padded copy, so that
+/// every element sees the same arithmetic.
+#[inline(always)]
+fn zip_map<S: Simd>(s: S, x: &mut [f32], y: &[f32], f: impl Lanewise) {
+    assert_eq!(x.len(), y.len(), "rows of different lengths");
+    let (xs, x_rest) = x.as_chunks_mut::<LANES>();
+    let (ys, y_rest) = y.as_chunks::<LANES>();
+    for (x, y) in xs.iter_mut().zip(ys) {
+        let v = f.apply(s, s.load(x), s.load(y));
+        s.store(v, x);
+    }
+    if !x_rest.is_empty() {
+        let mut padded = pad(x_rest);
+        let v = f.apply(s, s.load(&padded), s.load(&pad(y_rest)));
+        s.store(v, &mut padded);
+        x_rest.copy_from_slice(&padded[..x_rest.len()]);
+    }
+}
+
+/// `x[i] = f(x[i])`: as [`zip_map`] with one row.
+#[inline(always)]
+fn map<S: Simd>(s: S, x: &mut [f32], f: impl Lanewise) {
+    let none = s.splat(0.0);
+    let (xs, rest) = x.as_chunks_mut::<LANES>();
+    for x in xs {
+        let v = f.apply(s, s.load(x), none);
+        s.store(v, x);
+    }
+    if !rest.is_empty() {
+        let mut padded = pad(rest);
+        let v = f.apply(s, s.load(&padded), none);
+        s.store(v, &mut padded);
+        rest.copy_from_slice(&padded[..rest.len()]);
+    }
+}
+
+/// Fewer than eight floats, and zeros.
+#[inline(always)]
+pub(super) fn pad(x: &[f32]) -> [f32; LANES] {
+    let mut padded = [0.0; LANES];
+    padded[..x.len()].copy_from_slice(x);
+    padded
+}
+
+macro_rules! lanewise {
+    ($name:ident $(($($field:ty),*))?, |$f:pat_param, $s:ident, $x:ident, $y:pat_param| $body:expr) => {
+        #[derive(Clone, Copy)]
+        struct $name $(($($field),*))?;
+        impl Lanewise for $name {
+            #[inline(always)]
+            fn apply<S: Simd>(self, $s: S, $x: S::V, $y: S::V) -> S::V {
+                let $f = self;
+                $body
+            }
+        }
+    };
+}
+
+lanewise!(Add, |_, s, x, y| s.add(x, y));
+lanewise!(AddScaled(f32), |AddScaled(factor), s, x, y| {
+    s.mul_add(y, s.splat(factor), x)
+});
+lanewise!(Scale(f32), |Scale(factor), s, x, _| s
+    .mul(x, s.splat(factor)));
+lanewise!(SiluMul, |_, s, x, y| s.mul(math::silu(s, x), y));
+lanewise!(GeluTanhMul, |_, s, x, y| s.mul(math::gelu_tanh(s, x), y));
+lanewise!(Softcap(f32, f32), |Softcap(cap, inverse), s, x, _| {
+    math::softcap(s, x, cap, inverse)
+});
+
+#[inline(always)]
+pub fn add_assign<S: Simd>(s: S, x: &mut [f32], y: &[f32]) {
+    zip_map(s, x, y, Add);
+}
+
+/// `x += factor * y`.
+#[inline(always)]
+pub fn add_scaled<S: Simd>(s: S, x: &mut [f32], y: &[f32], factor: f32) {
+    zip_map(s, x, y, AddScaled(factor));
+}
+
+#[inline(always)]
+pub fn scale<S: Simd>(s: S, x: &mut [f32], factor: f32) {
+    map(s, x, Scale(factor));
+}
+
+#[inline(always)]
+pub fn silu_mul<S: Simd>(s: S, gate: &mut [f32], up: &[f32]) {
+    zip_map(s, gate, up, SiluMul);
+}
+
+#[inline(always)]
+pub fn gelu_tanh_mul<S: Simd>(s: S, gate: &mut [f32], up: &[f32]) {
+    zip_map(s, gate, up, GeluTanhMul);
+}
+
+#[inline(always)]
+pub fn softcap<S: Simd>(s: S, x: &mut [f32], cap: f32) {
+    map(s, x, Softcap(cap, 1.0 / cap));
+}
+
+#[inline(always)]
+pub fn rms_norm<S: Simd>(s: S, x: &[f32], weight: Option<&[f32]>, eps: f32, out: &mut [f32]) {
+    out.copy_from_slice(x);
+    normalize(s, out, weight, eps);
+}
+
+#[inline(always)]
+pub fn rms_norm_heads<S: Simd>(
+    s: S,
+    x: &mut [f32],
+    head_dim: usize,
+    weight: Option<&[f32]>,
+    eps: f32,
+) {
+    assert_eq!(x.len() % head_dim, 0, "a part of a head");
+    for head in x.chunks_exact_mut(head_dim) {
+        normalize(s, head, weight, eps);
+    }
+}
+
+/// The root mean square norm in place.
+#[inline(always)]
+fn normalize<S: Simd>(s: S, x: &mut [f32], weight: Option<&[f32]>, eps: f32) {
+    let mean_square = sum_squares(s, x) / x.len() as f32;
+    scale(s, x, 1.0 / sqrt(mean_square + eps));
+    if let Some(weight) = weight {
+        zip_map(s, x, weight, Mul);
+    }
+}
+
+lanewise!(Mul, |_, s, x, y| s.mul(x, y));
+
+#[inline(always)]
+pub fn layer_norm<S: Simd>(
+    s: S,
+    x: &[f32],
+    weight: Option<&[f32]>,
+    bias: Option<&[f32]>,
+    eps: f32,
+    out: &mut [f32],
+) {
+    let mean = sum(s, x) / x.len() as f32;
+    out.copy_from_slice(x);
+    // Subtracting first keeps the variance exact where the mean is large.
+    map(s, out, Shift(-mean));
+    let variance = sum_squares(s, out) / x.len() as f32;
+    scale(s, out, 1.0 / sqrt(variance + eps));
+    if let Some(weight) = weight {
+        zip_map(s, out, weight, Mul);
+    }
+    if let Some(bias) = bias {
+        zip_map(s, out, bias, Add);
+    }
+}
+
+lanewise!(Shift(f32), |Shift(by), s, x, _| s.add(x, s.splat(by)));
+
+/// The sum of `x`, in 32 running sums.
+#[inline(always)]
+fn sum<S: Simd>(s: S, x: &[f32]) -> f32 {
+    let mut sums = [s.splat(0.0); 4];
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for group in chunks.chunks(4) {
+        for (sum, x) in sums.iter_mut().zip(group) {
+            *sum = s.add(*sum, s.load(x));
+        }
+    }
+    sums[3] = s.add(sums[3], s.load(&pad(rest)));
+    s.sum(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3])))
+}
+
+/// The sum of the squares of `x`, in 32 running sums.
+#[inline(always)]
+fn sum_squares<S: Simd>(s: S, x: &[f32]) -> f32 {
+    let mut sums = [s.splat(0.0); 4];
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    for group in chunks.chunks(4) {
+        for (sum, x) in sums.iter_mut().zip(group) {
+            let x = s.load(x);
+            *sum = s.mul_add(x, x, *sum);
+        }
+    }
+    let rest = s.load(&pad(rest));
+    sums[3] = s.mul_add(rest, rest, sums[3]);
+    s.sum(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3])))
+}
+
+/// The square root, once a row.
+#[inline(always)]
+fn sqrt(x: f32) -> f32 {
+    #[cfg(feature = "std")]
+    return x.sqrt();
+    #[cfg(not(feature = "std"))]
+    return libm::sqrtf(x);
+}
+
+#[inline(always)]
+pub fn f32_to_f16<S: Simd>(s: S, x: &[f32], out: &mut [f16]) {
+    assert_eq!(x.len(), out.len(), "rows of different lengths");
+    let (xs, x_rest) = x.as_chunks::<LANES>();
+    let (outs, out_rest) = out.as_chunks_mut::<LANES>();
+    for (x, out) in xs.iter().zip(outs) {
+        s.store_f16(s.load(x), out);
+    }
+    let mut padded = [f16::ZERO; LANES];
+    s.store_f16(s.load(&pad(x_rest)), &mut padded);
+    out_rest.copy_from_slice(&padded[..x_rest.len()]);
+}
+
+#[inline(always)]
+pub fn f16_to_f32<S: Simd>(s: S, x: &[f16], out: &mut [f32]) {
+    assert_eq!(x.len(), out.len(), "rows of different lengths");
+    let (xs, x_rest) = x.as_chunks::<LANES>();
+    let (outs, out_rest) = out.as_chunks_mut::<LANES>();
+    for (x, out) in xs.iter().zip(outs) {
+        s.store(s.load_f16(x), out);
+    }
+    for (x, out) in x_rest.iter().zip(out_rest) {
+        *out = x.to_f32();
+    }
+}
