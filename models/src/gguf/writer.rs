@@ -229,9 +229,8 @@ impl<W: Write> Stream<'_, W> {
     pub fn tensor(&mut self, data: &[u8]) -> io::Result<()> {
         next_for(&mut self.left, data).map_err(invalid_input)?;
         self.out.write_all(data)?;
-        let mut padding = Vec::new();
-        padding.resize(data.len().next_multiple_of(self.alignment) - data.len(), 0);
-        self.out.write_all(&padding)
+        let padding = data.len().next_multiple_of(self.alignment) - data.len();
+        self.out.write_all(&alloc::vec![0; padding])
     }
 
     /// Flushes, and gives the output back.
