@@ -1,0 +1,83 @@
+use super::*;
+
+/// The shard `no` (from 0) of `count`, with one tensor.
+fn shard(no: u16, count: u16, tensor: &str) -> Vec<u8> {
+    let mut writer = Writer::new();
+    writer.set("split.no", no);
+    writer.set("split.count", count);
+    writer.set("split.tensors.count", 2i32);
+    if no == 0 {
+        writer.set("general.architecture", "llama");
+    }
+    writer.add_tensor(tensor, DType::F32, &[8]).unwrap();
+    writer.to_vec(&[&[no as u8; 32]]).unwrap()
+}
+
+#[test]
+fn shards_make_one_model() {
+    let (first, second) = (shard(0, 2, "a"), shard(1, 2, "b"));
+    let gguf = Gguf::parse_shards(&[&first, &second]).unwrap();
+    assert_eq!(gguf.str("general.architecture"), Ok("llama"));
+    let places: Vec<_> = gguf
+        .tensors()
+        .iter()
+        .map(|t| (t.name, t.shard, t.data[0]))
+        .collect();
+    assert_eq!(places, [("a", 0, 0), ("b", 1, 1)]);
+    assert_eq!(gguf.tensor("b").unwrap().data, &[1; 32]);
+}
+
+#[test]
+fn one_whole_file_is_a_set_of_one() {
+    let file = sample();
+    assert_eq!(Gguf::parse_shards(&[&file]).unwrap().tensors().len(), 3);
+}
+
+#[test]
+fn incomplete_and_mixed_sets_are_refused() {
+    let (first, second) = (shard(0, 2, "a"), shard(1, 2, "b"));
+    let (twin, lonely, whole) = (shard(1, 2, "a"), shard(0, 1, "a"), sample());
+    for (set, wanted) in [
+        (&[][..], "none was given"),
+        (&[&first[..]][..], "has 2 shards, but 1 were given"),
+        (&[&second, &first], "shard 1 of 2 says that it is 1"),
+        (&[&first, &first], "shard 2 of 2 says that it is 0"),
+        (&[&first, &twin], "`a` occurs twice"),
+        (&[&lonely], "hold 1 tensors, their header says 2"),
+        (&[&first, &whole], "`split.count` is missing"),
+    ] {
+        let error = Gguf::parse_shards(set).unwrap_err().to_string();
+        assert!(error.contains(wanted), "{error}");
+    }
+}
+
+#[test]
+fn names_of_all_shards_follow_from_one() {
+    let names = shard_names("phi-00002-of-00003.gguf").unwrap();
+    assert_eq!(
+        names,
+        [
+            "phi-00001-of-00003.gguf",
+            "phi-00002-of-00003.gguf",
+            "phi-00003-of-00003.gguf"
+        ]
+    );
+    assert_eq!(
+        shard_names(&shard_name("a-of-b", 1, 1)).unwrap(),
+        ["a-of-b-00001-of-00001.gguf"]
+    );
+    for other in [
+        "phi.gguf",
+        "phi-00002-of-00003.bin",
+        "phi-2-of-3.gguf",
+        "phi-00000-of-00003.gguf",
+        "phi-00004-of-00003.gguf",
+        "phi-00001-of-0000x.gguf",
+        "phi-+0001-of-00003.gguf",
+        "phi00001-of-00003.gguf",
+        "00001-of-00003.gguf",
+        "",
+    ] {
+        assert_eq!(shard_names(other), None, "{other}");
+    }
+}
