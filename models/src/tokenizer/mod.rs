@@ -1,1 +1,354 @@
 //! Text to token ids and back, from GGUF metadata.
+//!
+//! ```text
+//! text -> special -> pretokenizer -> bpe -> ids -> stream -> text
+//!                 -> spm
+//!                 -> wordpiece
+//! ```
+//!
+//! | file | job |
+//! | --- | --- |
+//! | `vocab`, `strings` | pieces, their kinds and scores; look-up in both directions |
+//! | `special` | special tokens, cut out of the text first |
+//! | `pretokenizer` | text to words, by a table of rules |
+//! | `bpe`, `spm`, `wordpiece` | the three algorithms; `merge` is what the first two share |
+//! | `stream` | ids to text, whole characters only |
+//! | `unicode` | categories, lower case, base letters |
+
+mod bpe;
+mod merge;
+mod pretokenizer;
+mod special;
+mod spm;
+mod stream;
+mod strings;
+#[cfg(test)]
+mod tests;
+mod unicode;
+mod vocab;
+mod wordpiece;
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::gguf::Gguf;
+use crate::{Error, Result};
+use bpe::Bpe;
+use special::{ENDS, ENDS_IF_CONTROL, Fragment, SpecialTokens};
+use spm::Spm;
+use vocab::Vocab;
+use wordpiece::WordPiece;
+
+pub use stream::StreamDecoder;
+pub use vocab::TokenKind;
+
+const MODEL: &str = "tokenizer.ggml.model";
+const BOS: &str = "tokenizer.ggml.bos_token_id";
+const CLS: &str = "tokenizer.ggml.cls_token_id";
+const EOS: &str = "tokenizer.ggml.eos_token_id";
+const EOT: &str = "tokenizer.ggml.eot_token_id";
+const EOM: &str = "tokenizer.ggml.eom_token_id";
+const UNKNOWN: &str = "tokenizer.ggml.unknown_token_id";
+/// The format spells it so.
+const SEPARATOR: &str = "tokenizer.ggml.seperator_token_id";
+
+/// The vocabulary of a model, and how it cuts text into tokens.
+///
+/// It owns all that it needs: the file may be closed once it is made.
+#[derive(Clone)]
+pub struct Tokenizer {
+    vocab: Vocab,
+    algorithm: Algorithm,
+    special: SpecialTokens,
+    bos: Option<u32>,
+    eos: Option<u32>,
+    eot: Option<u32>,
+    /// What `add_special` puts before and after a text.
+    before: Option<u32>,
+    after: Option<u32>,
+    /// Tokens that end an answer.
+    ends: Vec<u32>,
+}
+
+#[derive(Clone)]
+enum Algorithm {
+    Bpe(Bpe),
+    Spm(Spm),
+    WordPiece(WordPiece),
+}
+
+/// What [`Tokenizer::encode`] does about special tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EncodeOptions {
+    /// Adds BOS and EOS (or what takes their place) as the file says.
+    pub add_special: bool,
+    /// Matches control tokens that are spelled out in the text. Leave it off for
+    /// text that a user typed, lest it speaks with the system's voice.
+    pub parse_special: bool,
+}
+
+impl Tokenizer {
+    /// Reads the `tokenizer.ggml.*` keys.
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`] for keys that the algorithm needs; [`Error::BadValue`]
+    /// for an unknown algorithm or pre-tokenizer, ids outside of the vocabulary,
+    /// and lists of the wrong type or length; [`Error::Tokenizer`] for a vocabulary
+    /// that is too large or repeats itself.
+    pub fn from_gguf(gguf: &Gguf) -> Result<Tokenizer> {
+        let model = gguf.str(MODEL)?;
+        let mut vocab = Vocab::from_gguf(gguf)?;
+        let ids = Ids {
+            gguf,
+            tokens: vocab.len(),
+        };
+        let (algorithm, bos, eos, before, after) = match model {
+            "gpt2" => {
+                let bpe = Bpe::from_gguf(gguf)?;
+                let (bos, eos) = (ids.read(BOS)?, ids.read(EOS)?);
+                let (before, after) = ids.added(bos, eos, bpe.adds_bos())?;
+                (Algorithm::Bpe(bpe), bos, eos, before, after)
+            }
+            "llama" => {
+                let unknown = ids.read_or(UNKNOWN, 0)?;
+                let prefix = gguf
+                    .opt_bool("tokenizer.ggml.add_space_prefix")?
+                    .unwrap_or(true);
+                let spm = Spm::from_gguf(gguf, &vocab, unknown, prefix)?;
+                let (bos, eos) = (ids.read_or(BOS, 1)?, ids.read_or(EOS, 2)?);
+                let (before, after) = ids.added(bos, eos, true)?;
+                (Algorithm::Spm(spm), bos, eos, before, after)
+            }
+            "bert" => {
+                let word_piece = WordPiece::from_gguf(gguf, ids.read_or(UNKNOWN, 100)?)?;
+                let cls = ids.read(BOS)?.or(ids.read_or(CLS, 101)?);
+                let separator = ids.read_or(SEPARATOR, 102)?;
+                (
+                    Algorithm::WordPiece(word_piece),
+                    cls,
+                    ids.read(EOS)?,
+                    cls,
+                    separator,
+                )
+            }
+            other => {
+                let reason =
+                    format!("unknown tokenizer `{other}`; this build knows gpt2, llama, bert");
+                return Err(Error::BadValue {
+                    key: MODEL.into(),
+                    reason,
+                });
+            }
+        };
+        let turn_ends = retype_ends(&mut vocab);
+        let eot = ids.read(EOT)?.or(turn_ends.first().copied());
+        let mut ends: Vec<u32> = [eos, eot, ids.read(EOM)?].into_iter().flatten().collect();
+        ends.extend(turn_ends);
+        ends.extend(ENDS_IF_CONTROL.iter().filter_map(|piece| {
+            let id = vocab.id_of(piece.as_bytes())?;
+            (vocab.kind(id) == Some(TokenKind::Control)).then_some(id)
+        }));
+        ends.sort_unstable();
+        ends.dedup();
+        let special = SpecialTokens::new(gguf, &vocab)?;
+        Ok(Tokenizer {
+            vocab,
+            algorithm,
+            special,
+            bos,
+            eos,
+            eot,
+            before,
+            after,
+            ends,
+        })
+    }
+
+    /// The token ids of `text`.
+    ///
+    /// User-defined tokens are always cut out first, control tokens if
+    /// `parse_special` says so; longer ones before shorter ones.
+    pub fn encode(&self, text: &str, options: EncodeOptions) -> Vec<u32> {
+        let mut ids = Vec::new();
+        if options.add_special {
+            ids.extend(self.before);
+        }
+        let mut after_token = true;
+        self.special
+            .split(&self.vocab, text, options.parse_special, |fragment| {
+                match fragment {
+                    Fragment::Token(id) => ids.push(id),
+                    Fragment::Text(text) => self.encode_plain(text, after_token, &mut ids),
+                }
+                after_token = matches!(fragment, Fragment::Token(_));
+            });
+        if options.add_special {
+            ids.extend(self.after);
+        }
+        ids
+    }
+
+    fn encode_plain(&self, text: &str, first: bool, ids: &mut Vec<u32>) {
+        match &self.algorithm {
+            Algorithm::Bpe(bpe) => bpe.encode(&self.vocab, text, ids),
+            Algorithm::Spm(spm) => spm.encode(&self.vocab, text, first, ids),
+            Algorithm::WordPiece(word_piece) => word_piece.encode(&self.vocab, text, ids),
+        }
+    }
+
+    /// The text of these tokens, with U+FFFD for bytes that are no UTF-8.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        let mut bytes = Vec::new();
+        for &id in ids {
+            self.piece(id, &mut bytes);
+        }
+        let skipped = usize::from(self.strips_first_space() && bytes.first() == Some(&b' '));
+        String::from_utf8_lossy(&bytes[skipped..]).into_owned()
+    }
+
+    /// Appends the bytes of text that a token stands for: part of a character,
+    /// one, or many. Control, unknown and unused tokens, and ids outside of the
+    /// vocabulary, have none; their spelling is [`Tokenizer::token_bytes`].
+    pub fn piece(&self, id: u32, bytes: &mut Vec<u8>) {
+        let (Some(piece), Some(kind)) = (self.vocab.piece(id), self.vocab.kind(id)) else {
+            return;
+        };
+        match kind {
+            TokenKind::Control | TokenKind::Unknown | TokenKind::Unused => {}
+            TokenKind::UserDefined => bytes.extend_from_slice(piece),
+            TokenKind::Byte => bytes.extend(vocab::parse_byte_piece(piece)),
+            TokenKind::Normal => match self.algorithm {
+                Algorithm::Bpe(_) => bpe::decode_piece(piece, bytes),
+                Algorithm::Spm(_) | Algorithm::WordPiece(_) => spm::decode_piece(piece, bytes),
+            },
+        }
+    }
+
+    /// How many tokens the vocabulary has; ids are below this.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab.len()
+    }
+
+    /// A token as the file spells it: `Ġhello`, `▁hello`, `<0x0A>`, `<|im_end|>`.
+    pub fn token_bytes(&self, id: u32) -> Option<&[u8]> {
+        self.vocab.piece(id)
+    }
+
+    /// What kind of token this is.
+    pub fn token_kind(&self, id: u32) -> Option<TokenKind> {
+        self.vocab.kind(id)
+    }
+
+    /// The token that the file spells like this; the lowest if there are several.
+    pub fn id_of(&self, piece: impl AsRef<[u8]>) -> Option<u32> {
+        self.vocab.id_of(piece.as_ref())
+    }
+
+    /// The token that begins a text.
+    pub fn bos(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// The token that ends a text.
+    pub fn eos(&self) -> Option<u32> {
+        self.eos
+    }
+
+    /// The token that ends a turn of a chat.
+    pub fn eot(&self) -> Option<u32> {
+        self.eot
+    }
+
+    /// Whether generation stops at this token: EOS, the end of a turn, and pieces
+    /// that are known to mean as much.
+    pub fn is_end_of_generation(&self, id: u32) -> bool {
+        self.ends.contains(&id)
+    }
+
+    /// Whether a space at the beginning of decoded text is not the text's own.
+    fn strips_first_space(&self) -> bool {
+        match &self.algorithm {
+            Algorithm::Bpe(_) => false,
+            Algorithm::Spm(spm) => spm.space_prefix(),
+            Algorithm::WordPiece(_) => true,
+        }
+    }
+}
+
+impl fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let algorithm = match self.algorithm {
+            Algorithm::Bpe(_) => "gpt2",
+            Algorithm::Spm(_) => "llama",
+            Algorithm::WordPiece(_) => "bert",
+        };
+        f.debug_struct("Tokenizer")
+            .field("algorithm", &algorithm)
+            .field("vocab_size", &self.vocab_size())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes control tokens of all [`ENDS`] in the vocabulary, and returns their ids.
+fn retype_ends(vocab: &mut Vocab) -> Vec<u32> {
+    let ends: Vec<u32> = ENDS
+        .iter()
+        .filter_map(|piece| vocab.id_of(piece.as_bytes()))
+        .collect();
+    for &id in &ends {
+        vocab.set_kind(id, TokenKind::Control);
+    }
+    ends
+}
+
+/// Reads ids of special tokens, checked against the size of the vocabulary.
+struct Ids<'a> {
+    gguf: &'a Gguf<'a>,
+    tokens: usize,
+}
+
+impl Ids<'_> {
+    fn read(&self, key: &str) -> Result<Option<u32>> {
+        match self.gguf.opt_u32(key)? {
+            Some(id) if id as usize >= self.tokens => {
+                let reason = format!("{id} is past the vocabulary of {} tokens", self.tokens);
+                Err(Error::BadValue {
+                    key: key.into(),
+                    reason,
+                })
+            }
+            id => Ok(id),
+        }
+    }
+
+    /// As [`Ids::read`]; where the file does not say, the default of the format if
+    /// the vocabulary has it.
+    fn read_or(&self, key: &str, default: u32) -> Result<Option<u32>> {
+        let known = Some(default).filter(|&id| (id as usize) < self.tokens);
+        Ok(self.read(key)?.or(known))
+    }
+
+    /// The tokens put before and after a text, by `add_bos_token` and `add_eos_token`.
+    fn added(
+        &self,
+        bos: Option<u32>,
+        eos: Option<u32>,
+        bos_by_default: bool,
+    ) -> Result<(Option<u32>, Option<u32>)> {
+        let flag = |key| self.gguf.opt_bool(key);
+        let add_bos = flag("tokenizer.ggml.add_bos_token")?.unwrap_or(bos_by_default);
+        let add_eos = flag("tokenizer.ggml.add_eos_token")?.unwrap_or(false);
+        Ok((needed(add_bos, bos, BOS)?, needed(add_eos, eos, EOS)?))
+    }
+}
+
+/// The token if it is to be added; then it must be there.
+fn needed(add: bool, id: Option<u32>, key: &str) -> Result<Option<u32>> {
+    match (add, id) {
+        (true, None) => Err(Error::MissingKey { key: key.into() }),
+        (true, id) => Ok(id),
+        (false, _) => Ok(None),
+    }
+}

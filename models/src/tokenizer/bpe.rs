@@ -1,0 +1,198 @@
+//! Byte-level BPE, as GPT-2 introduced it (Radford et al., 2019).
+//!
+//! Text is split into words; each byte of a word is written as a printable
+//! character; neighbours are merged in the order of `tokenizer.ggml.merges`.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::merge::Merger;
+use super::pretokenizer::{self, PreTokenizer};
+use super::strings::Strings;
+use super::vocab::Vocab;
+use crate::gguf::Gguf;
+use crate::{Error, Result};
+
+const PRE: &str = "tokenizer.ggml.pre";
+const MERGES: &str = "tokenizer.ggml.merges";
+
+/// The merges of a model, and how it splits text into words.
+#[derive(Clone)]
+pub(super) struct Bpe {
+    pre: &'static PreTokenizer,
+    /// Pairs spelled "left right"; the number of a pair is its rank.
+    merges: Strings,
+}
+
+impl Bpe {
+    /// Reads `tokenizer.ggml.pre` and `tokenizer.ggml.merges`.
+    pub(super) fn from_gguf(gguf: &Gguf) -> Result<Bpe> {
+        let pre = pre_tokenizer(gguf.opt_str(PRE)?.unwrap_or("default"))?;
+        let list = gguf.array(MERGES)?;
+        if let Some(at) = list.texts().position(|pair| separator(pair).is_none()) {
+            let reason = format!("element {at} is not two parts with a space between");
+            return Err(Error::BadValue {
+                key: MERGES.into(),
+                reason,
+            });
+        }
+        if list.texts().len() != list.len() {
+            let reason = format!("{list:?} is no list of strings");
+            return Err(Error::BadValue {
+                key: MERGES.into(),
+                reason,
+            });
+        }
+        Ok(Bpe {
+            pre,
+            merges: Strings::new(list.texts(), "merges")?,
+        })
+    }
+
+    /// Whether BOS is added where the file does not say.
+    pub(super) fn adds_bos(&self) -> bool {
+        self.pre.add_bos
+    }
+
+    /// Appends the tokens of `text`.
+    pub(super) fn encode(&self, vocab: &Vocab, text: &str, ids: &mut Vec<u32>) {
+        let mut merger = Merger::default();
+        let mut word = String::new();
+        let mut pair_name = Vec::new();
+        self.pre.split(text, &mut |bytes| {
+            word.clear();
+            word.extend(bytes.bytes().map(byte_to_char));
+            let whole = self
+                .pre
+                .whole_words
+                .then(|| vocab.id_of(word.as_bytes()))
+                .flatten();
+            if let Some(id) = whole {
+                return ids.push(id);
+            }
+            merger.merge(
+                &word,
+                |pair, at| self.rank(pair, at, &mut pair_name),
+                |part| push_part(vocab, part, ids),
+            );
+        });
+    }
+
+    fn rank(&self, pair: &[u8], at: usize, name: &mut Vec<u8>) -> Option<u32> {
+        if pair.len() >= self.merges.longest() {
+            return None;
+        }
+        let (left, right) = pair.split_at(at);
+        name.clear();
+        name.extend_from_slice(left);
+        name.push(b' ');
+        name.extend_from_slice(right);
+        self.merges.find(name)
+    }
+}
+
+/// Appends the token of a finished part, or of its characters if it has none;
+/// bytes that the vocabulary does not know are dropped, as it has no way to say them.
+fn push_part(vocab: &Vocab, part: &str, ids: &mut Vec<u32>) {
+    match vocab.id_of(part.as_bytes()) {
+        Some(id) => ids.push(id),
+        None => {
+            let mut buffer = [0; 4];
+            ids.extend(
+                part.chars()
+                    .filter_map(|c| vocab.id_of(c.encode_utf8(&mut buffer).as_bytes())),
+            );
+        }
+    }
+}
+
+/// Appends the bytes that a piece stands for; characters that stand for no byte
+/// are taken as they are.
+pub(super) fn decode_piece(piece: &[u8], bytes: &mut Vec<u8>) {
+    let mut buffer = [0; 4];
+    for chunk in piece.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match char_to_byte(c) {
+                Some(byte) => bytes.push(byte),
+                None => bytes.extend_from_slice(c.encode_utf8(&mut buffer).as_bytes()),
+            }
+        }
+        bytes.extend_from_slice(chunk.invalid());
+    }
+}
+
+fn pre_tokenizer(name: &str) -> Result<&'static PreTokenizer> {
+    pretokenizer::find(name).ok_or_else(|| {
+        let known: Vec<&str> = pretokenizer::names().collect();
+        let reason = format!(
+            "unknown pre-tokenizer `{name}`; this build knows {}",
+            known.join(", ")
+        );
+        Error::BadValue {
+            key: PRE.into(),
+            reason,
+        }
+    })
+}
+
+/// Where the space of a merge lies; the left part has at least one byte.
+fn separator(pair: &[u8]) -> Option<usize> {
+    let at = pair.iter().skip(1).position(|&byte| byte == b' ')? + 1;
+    (at + 1 < pair.len()).then_some(at)
+}
+
+/// Printable bytes are written as the Latin-1 character of the same number, the
+/// others as characters from U+0100 on, in order.
+fn is_printable(byte: u8) -> bool {
+    matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff)
+}
+
+fn byte_to_char(byte: u8) -> char {
+    let others = match byte {
+        _ if is_printable(byte) => return char::from(byte),
+        0..=0x20 => byte,
+        // 0x21..=0x7e are printable.
+        0x7f..=0xa0 => byte - 0x7f + 0x21,
+        _ => 0x43,
+    };
+    char::from_u32(0x100 + u32::from(others)).unwrap_or(char::REPLACEMENT_CHARACTER)
+}
+
+fn char_to_byte(c: char) -> Option<u8> {
+    match u32::from(c) {
+        code @ 0..=0xff => Some(code as u8).filter(|&byte| is_printable(byte)),
+        code @ 0x100..=0x120 => Some((code - 0x100) as u8),
+        code @ 0x121..=0x142 => Some((code - 0x121) as u8 + 0x7f),
+        0x143 => Some(0xad),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_become_the_characters_of_gpt2_and_come_back() {
+        assert_eq!(byte_to_char(b'a'), 'a');
+        assert_eq!(byte_to_char(b' '), 'Ġ');
+        assert_eq!(byte_to_char(b'\n'), 'Ċ');
+        assert_eq!(byte_to_char(0x7f), 'ġ');
+        assert_eq!(byte_to_char(0xad), 'Ń');
+        for byte in 0..=255 {
+            assert_eq!(char_to_byte(byte_to_char(byte)), Some(byte));
+        }
+        assert_eq!(char_to_byte(' '), None);
+        assert_eq!(char_to_byte('가'), None);
+    }
+
+    #[test]
+    fn merges_have_two_parts() {
+        assert_eq!(separator(b"a b"), Some(1));
+        assert_eq!(separator(b"  b"), Some(1));
+        for bad in [&b""[..], b"a", b"ab", b" b", b"a ", b" "] {
+            assert_eq!(separator(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Special tokens: which there are, which of them end an answer, and cutting them
+//! out of text before the rest is tokenized.
+
+use alloc::collections::{BTreeMap, BinaryHeap};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+
+use super::vocab::{TokenKind, Vocab};
+use crate::Result;
+use crate::gguf::Gguf;
+
+/// Pieces that end a turn or an answer, whatever kind the file gives them: some
+/// converters call them normal. The first one found is the end of a turn where the
+/// file names none.
+pub(super) const ENDS: &[&str] = &[
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<end_of_turn>",
+    "<|endofturn|>",
+    "[|endofturn|]",
+    "<end_of_utterance>",
+    "<|eom_id|>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<｜end▁of▁sentence｜>",
+];
+
+/// Pieces that end an answer only where they are control tokens: elsewhere they
+/// are text (Gemma has `</s>` for struck-out HTML).
+pub(super) const ENDS_IF_CONTROL: &[&str] = &["</s>", "<eos>", "[EOS]", "[EOT]", "<EOT>"];
+
+/// A part of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fragment<'t> {
+    /// Text to tokenize.
+    Text(&'t str),
+    /// A special token.
+    Token(u32),
+}
+
+/// The tokens that are matched in raw text.
+#[derive(Debug, Clone)]
+pub(super) struct SpecialTokens {
+    /// Control, unknown and user-defined tokens, sorted by piece.
+    by_piece: Vec<u32>,
+    /// Tokens that take the space before, or after them, with them.
+    strip_left: Vec<u32>,
+    strip_right: Vec<u32>,
+}
+
+/// A token that is matched at some place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Match {
+    // The order of fields is that of preference: long ones first, then left ones.
+    len: usize,
+    start: Reverse<usize>,
+    id: u32,
+}
+
+impl SpecialTokens {
+    /// Collects the special tokens of a vocabulary.
+    pub(super) fn new(gguf: &Gguf, vocab: &Vocab) -> Result<SpecialTokens> {
+        let special = |kind| {
+            matches!(
+                kind,
+                TokenKind::Control | TokenKind::Unknown | TokenKind::UserDefined
+            )
+        };
+        let mut by_piece: Vec<u32> = vocab.ids_of_kinds(special).collect();
+        by_piece.retain(|&id| vocab.piece(id).is_some_and(|piece| !piece.is_empty()));
+        by_piece.sort_by_key(|&id| vocab.piece(id));
+        let strip_left = left_strippers(gguf, vocab)?;
+        let strip_right = right_strippers(gguf, vocab, &by_piece)?;
+        Ok(SpecialTokens {
+            by_piece,
+            strip_left,
+            strip_right,
+        })
+    }
+
+    /// Cuts text at special tokens and hands the fragments to `emit`, in order.
+    ///
+    /// Longer tokens are cut out before shorter ones, wherever they are, and left
+    /// before right. Without `all`, only user-defined tokens count.
+    pub(super) fn split<'t>(
+        &self,
+        vocab: &Vocab,
+        text: &'t str,
+        all: bool,
+        mut emit: impl FnMut(Fragment<'t>),
+    ) {
+        let mut done = 0;
+        for (start, (end, id)) in self.claims(vocab, text, all) {
+            if done < start {
+                emit(Fragment::Text(&text[done..start]));
+            }
+            emit(Fragment::Token(id));
+            done = end;
+        }
+        if done < text.len() {
+            emit(Fragment::Text(&text[done..]));
+        }
+    }
+
+    /// Start, end and id of each special token in the text, with the space it strips.
+    fn claims(&self, vocab: &Vocab, text: &str, all: bool) -> BTreeMap<usize, (usize, u32)> {
+        let mut waiting: BinaryHeap<Match> = text
+            .char_indices()
+            .filter_map(|(start, _)| self.longest_at(vocab, text, start, text.len(), all))
+            .collect();
+        let mut claims = BTreeMap::new();
+        while let Some(Match {
+            len,
+            start: Reverse(start),
+            id,
+        }) = waiting.pop()
+        {
+            let before = claims.range(..=start).next_back();
+            let floor = before.map_or(0, |(_, &(end, _))| end);
+            let ceiling = claims
+                .range(start..)
+                .next()
+                .map_or(text.len(), |(&next, _)| next);
+            if start < floor {
+                continue;
+            }
+            if start + len > ceiling {
+                waiting.extend(self.longest_at(vocab, text, start, ceiling, all));
+                continue;
+            }
+            let (start, end) = self.strip(id, text, floor, start..start + len, ceiling);
+            claims.insert(start, (end, id));
+        }
+        claims
+    }
+
+    /// The longest special token that begins at `start` and ends by `limit`.
+    fn longest_at(
+        &self,
+        vocab: &Vocab,
+        text: &str,
+        start: usize,
+        limit: usize,
+        all: bool,
+    ) -> Option<Match> {
+        let rest = &text.as_bytes()[start..limit];
+        let mut found = None;
+        let mut candidates = &self.by_piece[..];
+        // All candidates begin with the bytes looked at so far.
+        for (depth, &byte) in rest.iter().enumerate() {
+            let at_depth = |&id: &u32| vocab.piece(id).and_then(|piece| piece.get(depth)).copied();
+            let from = candidates.partition_point(|id| at_depth(id) < Some(byte));
+            let to = candidates.partition_point(|id| at_depth(id) <= Some(byte));
+            candidates = &candidates[from..to];
+            let Some(&first) = candidates.first() else {
+                break;
+            };
+            let len = depth + 1;
+            let whole = vocab.piece(first).is_some_and(|piece| piece.len() == len);
+            let counts = all || vocab.kind(first) == Some(TokenKind::UserDefined);
+            if whole && counts && text.is_char_boundary(start + len) {
+                found = Some(Match {
+                    len,
+                    start: Reverse(start),
+                    id: first,
+                });
+            }
+        }
+        found
+    }
+
+    /// Widens a match by the white space that its token strips.
+    fn strip(
+        &self,
+        id: u32,
+        text: &str,
+        floor: usize,
+        found: core::ops::Range<usize>,
+        ceiling: usize,
+    ) -> (usize, usize) {
+        let (mut start, mut end) = (found.start, found.end);
+        if self.strip_left.contains(&id) {
+            start = floor + text[floor..start].trim_end_matches(is_c_space).len();
+        }
+        if self.strip_right.contains(&id) {
+            end = ceiling - text[end..ceiling].trim_start_matches(is_c_space).len();
+        }
+        (start, end)
+    }
+}
+
+/// The white space of C's `isspace`.
+fn is_c_space(c: char) -> bool {
+    matches!(c, ' ' | '\t'..='\r')
+}
+
+/// Mask tokens of some embedding models take the space before them with them. The
+/// format has no key for this, so models are known by name.
+fn left_strippers(gguf: &Gguf, vocab: &Vocab) -> Result<Vec<u32>> {
+    let pre = gguf.opt_str("tokenizer.ggml.pre")?.unwrap_or_default();
+    let mask = if ["jina-v2-de", "jina-v2-es", "jina-v2-code"].contains(&pre) {
+        "<mask>"
+    } else if model_name(gguf)?.contains("modern-bert") {
+        "[MASK]"
+    } else {
+        return Ok(Vec::new());
+    };
+    Ok(vocab.id_of(mask.as_bytes()).into_iter().collect())
+}
+
+/// In Phi-3, nearly all special tokens take the space after them with them.
+fn right_strippers(gguf: &Gguf, vocab: &Vocab, special: &[u32]) -> Result<Vec<u32>> {
+    let name = model_name(gguf)?;
+    if !name.contains("phi-3") && !name.contains("phi3") {
+        return Ok(Vec::new());
+    }
+    let strips = |id: &u32| {
+        let piece = vocab.piece(*id).unwrap_or_default();
+        ![&b"<unk>"[..], b"<s>", b"<|endoftext|>"].contains(&piece)
+    };
+    Ok(special.iter().copied().filter(strips).collect())
+}
+
+fn model_name(gguf: &Gguf) -> Result<String> {
+    let name = gguf.opt_str("general.name")?.unwrap_or_default();
+    Ok(name.to_lowercase())
+}

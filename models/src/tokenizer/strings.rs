@@ -1,0 +1,187 @@
+//! Many short byte strings in one blob, and the way back from a string to its number.
+//!
+//! A vocabulary of 262,144 pieces must be ready within milliseconds of a cold
+//! start: three allocations, no comparison while building, no keyed hash.
+
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::{Error, Result};
+
+/// Most strings a table holds: a slot of the index keeps 24 bits of number.
+const MAX_STRINGS: usize = (1 << NUMBER_BITS) - 1;
+const NUMBER_BITS: u32 = 24;
+const NUMBER_MASK: u32 = (1 << NUMBER_BITS) - 1;
+
+/// A free slot; no string has the number that it would hold.
+const FREE: u32 = u32::MAX;
+
+/// A string that finds no slot within so many is refused: the vocabulary repeats
+/// itself, or was made to collide. Honest ones stay far below.
+const MAX_PROBES: usize = 1024;
+
+/// Numbered byte strings with look-up by content.
+#[derive(Debug, Clone)]
+pub(super) struct Strings {
+    text: Vec<u8>,
+    /// The end of each string in `text`; it begins where the one before ends.
+    ends: Vec<u32>,
+    /// Open addressing with linear probing. A slot is 8 bits of hash and 24 bits of number.
+    index: Vec<u32>,
+    longest: usize,
+}
+
+impl Strings {
+    /// Copies the strings, in order. Empty ones keep their number but are never found.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] naming `what`, if there are too many strings, too many
+    /// bytes, or too many equal strings.
+    pub(super) fn new<'a>(
+        strings: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
+        what: &str,
+    ) -> Result<Strings> {
+        let bytes: usize = strings.clone().map(<[u8]>::len).sum();
+        if strings.len() > MAX_STRINGS || u32::try_from(bytes).is_err() {
+            let reason = format!("too many {what}: {} with {bytes} bytes", strings.len());
+            return Err(Error::Tokenizer { reason });
+        }
+        // Half of the slots stay free, so that searches are short.
+        let slots = (strings.len() * 2).next_power_of_two().max(2);
+        let mut table = Strings {
+            text: Vec::with_capacity(bytes),
+            ends: Vec::with_capacity(strings.len()),
+            index: vec![FREE; slots],
+            longest: 0,
+        };
+        for (number, string) in (0..).zip(strings) {
+            table.text.extend_from_slice(string);
+            table.ends.push(table.text.len() as u32);
+            table.longest = table.longest.max(string.len());
+            if !string.is_empty() && !table.insert(string, number) {
+                let reason = format!("too many {what} are equal or collide at {number}");
+                return Err(Error::Tokenizer { reason });
+            }
+        }
+        Ok(table)
+    }
+
+    fn insert(&mut self, string: &[u8], number: u32) -> bool {
+        let hash = hash(string);
+        let slot = self.probes(hash).find(|&slot| self.index[slot] == FREE);
+        if let Some(slot) = slot {
+            self.index[slot] = tag(hash) | number;
+        }
+        slot.is_some()
+    }
+
+    /// The slots in which a string of this hash may lie.
+    fn probes(&self, hash: u64) -> impl Iterator<Item = usize> + use<> {
+        let mask = self.index.len() - 1;
+        let home = (hash >> 24) as usize;
+        (0..MAX_PROBES).map(move |step| home.wrapping_add(step) & mask)
+    }
+
+    /// The number of this string; the lowest if there are several.
+    pub(super) fn find(&self, string: &[u8]) -> Option<u32> {
+        if string.len() > self.longest {
+            return None;
+        }
+        let hash = hash(string);
+        self.probes(hash)
+            .map(|slot| self.index[slot])
+            .take_while(|&entry| entry != FREE)
+            .filter(|entry| entry & !NUMBER_MASK == tag(hash))
+            .map(|entry| entry & NUMBER_MASK)
+            .find(|&number| self.get(number) == Some(string))
+    }
+
+    /// The string with this number.
+    pub(super) fn get(&self, number: u32) -> Option<&[u8]> {
+        let number = number as usize;
+        let end = *self.ends.get(number)? as usize;
+        let start = match number.checked_sub(1) {
+            Some(before) => *self.ends.get(before)? as usize,
+            None => 0,
+        };
+        self.text.get(start..end)
+    }
+
+    /// How many strings there are.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The length of the longest string, in bytes.
+    pub(super) fn longest(&self) -> usize {
+        self.longest
+    }
+}
+
+/// The top 8 bits of a hash, where an index slot keeps them.
+fn tag(hash: u64) -> u32 {
+    (hash >> 32) as u32 & !NUMBER_MASK
+}
+
+/// A multiply-and-rotate hash over words of 8 bytes, after FxHash, with a final mix.
+fn hash(string: &[u8]) -> u64 {
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    let (words, tail) = string.as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..tail.len()].copy_from_slice(tail);
+    let words = words
+        .iter()
+        .chain([&last])
+        .map(|word| u64::from_le_bytes(*word));
+    let mixed = words.fold(string.len() as u64, |hash, word| {
+        (hash.rotate_left(23) ^ word).wrapping_mul(FACTOR)
+    });
+    (mixed ^ mixed >> 32).wrapping_mul(FACTOR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(strings: &[&str]) -> Result<Strings> {
+        Strings::new(strings.iter().map(|s| s.as_bytes()), "words")
+    }
+
+    #[test]
+    fn finds_what_it_holds_and_nothing_else() {
+        let words: Vec<_> = (0..5000)
+            .map(|i| format!("{}가{i}", "x".repeat(i % 19)))
+            .collect();
+        let table = Strings::new(words.iter().map(|w| w.as_bytes()), "words").unwrap();
+        for (number, word) in (0..).zip(&words) {
+            assert_eq!(table.find(word.as_bytes()), Some(number));
+            assert_eq!(table.get(number), Some(word.as_bytes()));
+            assert_eq!(table.find(format!("{word}y").as_bytes()), None);
+        }
+        assert_eq!(table.get(5000), None);
+        assert_eq!(table.get(u32::MAX), None);
+    }
+
+    #[test]
+    fn the_first_of_equal_strings_is_found_and_empty_ones_never() {
+        let table = table(&["", "a", "b", "a"]).unwrap();
+        assert_eq!(table.find(b"a"), Some(1));
+        assert_eq!(table.find(b""), None);
+        assert_eq!(table.get(3), Some(&b"a"[..]));
+        assert_eq!(table.len(), 4);
+    }
+
+    #[test]
+    fn an_empty_table_finds_nothing() {
+        let table = table(&[]).unwrap();
+        assert_eq!(table.find(b"a"), None);
+        assert_eq!(table.get(0), None);
+    }
+
+    #[test]
+    fn a_vocabulary_of_one_word_repeated_is_refused_quickly() {
+        let same = vec!["same"; 100_000];
+        assert!(matches!(table(&same), Err(Error::Tokenizer { .. })));
+    }
+}
