@@ -1,4 +1,5 @@
-use crate::kernels::LevelError;
+use crate::kernels::Level;
+use alloc::string::String;
 
 /// What can go wrong between a file and its answer.
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +49,12 @@ pub enum Error {
     /// The caller cancelled; what was computed before stays in the cache.
     #[error("cancelled")]
     Cancelled,
-    /// The kernel level asked for does not exist, or can't run here.
-    #[error(transparent)]
-    Kernels(#[from] LevelError),
+    /// This CPU, or this build, does not have the kernels asked for.
+    #[error("the `{0}` kernels can't run on this CPU or in this build")]
+    UnsupportedLevel(Level),
+    /// A level name that does not exist.
+    #[error("`{0}` is no kernel level; there are exact, scalar and avx2")]
+    UnknownLevel(String),
     /// An option of the sampler is out of range, or no token can be chosen.
     #[error(transparent)]
     Sampler(#[from] crate::generate::SamplerError),

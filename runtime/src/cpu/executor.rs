@@ -8,7 +8,7 @@
 use super::arena::Arena;
 use super::pool::Pool;
 use crate::kernels::attention::{KvSlot, Queries, SharedSlice};
-use crate::kernels::{ActKind, Acts, Kernels, Matrix, Out, Store};
+use crate::kernels::{ActKind, Acts, Kernels, Matrix, OutRows, Store};
 use crate::plan::{AttentionStep, MatMul, Piece, Plan, Region, RowOp, Step, StoreKv};
 use crate::weights::Weights;
 use crate::{CancelToken, Error, Result};
@@ -215,7 +215,7 @@ impl Shared<'_> {
         // columns of the outputs; scratch is this worker's own.
         unsafe {
             let acts = Acts::new(kind, tokens, cols, self.arena.bytes(acts));
-            let out = Out::new(self.arena.pointer(part.out), part.out.width, store);
+            let out = OutRows::new(self.arena.pointer(part.out), part.out.width, store);
             let scratch = self.arena.bytes_mut(self.plan.layout.scratch[worker]);
             self.kernels.matmul(&matrix, piece.rows.clone(), &acts, &out, scratch);
             let Some(bias) = part.bias else { return };

@@ -6,7 +6,7 @@
 //! ISA, so that their prepared rows are equal bit for bit.
 
 use super::Acts;
-use core::mem::{align_of, size_of};
+use ondol_models::quant::DType;
 
 /// The form of prepared activations. A prepared row is [`ActKind::bytes`] long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,6 +79,19 @@ pub(super) trait ActBlock: Plain {
 }
 
 impl ActKind {
+    /// Every form.
+    pub const ALL: [ActKind; 4] = [ActKind::F32, ActKind::I8, ActKind::I16Split, ActKind::I16];
+
+    /// Whether kernels multiply this form with weights of this type.
+    pub fn fits(self, dtype: DType) -> bool {
+        match dtype {
+            _ if self == ActKind::F32 => true,
+            DType::F32 | DType::F16 | DType::BF16 => false,
+            DType::Q8_0 | DType::IQ4_NL | DType::IQ4_XS => self == ActKind::I16,
+            _ => self != ActKind::I16,
+        }
+    }
+
     /// Bytes of one prepared row of `cols` elements, a multiple of [`Acts::ALIGN`].
     pub fn bytes(self, cols: usize) -> usize {
         let bytes = match self {

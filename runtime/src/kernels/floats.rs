@@ -8,7 +8,7 @@
 //! between multiplication and addition.
 
 use super::acts::{floats, floats_mut};
-use super::{Acts, Matrix, Out};
+use super::{Acts, Matrix, OutRows};
 use core::ops::Range;
 use ondol_models::quant::{DType, dequantize};
 
@@ -50,7 +50,7 @@ pub(super) fn matmul<K: FloatKernel>(
     w: &Matrix,
     rows: Range<usize>,
     acts: &Acts,
-    out: &Out,
+    out: &OutRows,
     scratch: &mut [u8],
 ) {
     let (cols, padded) = (w.cols(), padded(w.cols()));
@@ -80,7 +80,7 @@ fn sweep<K: FloatKernel, const T: usize>(
     w: [&[f32]; ROWS],
     acts: &Acts,
     token: usize,
-    out: &Out,
+    out: &OutRows,
     row: usize,
     count: usize,
 ) {

@@ -114,20 +114,20 @@ pub enum Store {
 ///
 /// Element (token `t`, row `r`) lies at `t * stride + r`.
 #[derive(Debug, Clone, Copy)]
-pub struct Out {
+pub struct OutRows {
     base: *mut f32,
     stride: usize,
     store: Store,
 }
 
-impl Out {
+impl OutRows {
     /// # Safety
     /// While this value is used, `base + t * stride + r` must be valid for
     /// reads and writes for every token `t` and every row `r` that is passed
     /// along with it to a matmul, and nobody else may touch those elements.
     /// With [`Store::Add`] they must be initialized.
-    pub unsafe fn new(base: *mut f32, stride: usize, store: Store) -> Out {
-        Out { base, stride, store }
+    pub unsafe fn new(base: *mut f32, stride: usize, store: Store) -> OutRows {
+        OutRows { base, stride, store }
     }
 
     /// Stores the values of consecutive rows, from `row` on, of one token.

@@ -37,8 +37,9 @@ pub mod vector;
 mod x86;
 
 pub use acts::ActKind;
-pub use matrix::{Acts, Matrix, Out, Store};
+pub use matrix::{Acts, Matrix, OutRows, Store};
 
+use crate::{Error, Result};
 use attention::Attention;
 use core::ops::Range;
 use ondol_models::quant::DType;
@@ -81,18 +82,10 @@ impl Level {
     }
 }
 
-/// Why a level can't be had.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LevelError {
-    /// This CPU, or this build, does not have its instructions.
-    #[error("kernels `{}` do not run on this CPU", .0.name())]
-    Unavailable(Level),
-    /// `ONDOL_KERNELS` holds no level's name.
-    #[error("ONDOL_KERNELS=`{name}` is no kernel level; the levels are exact, scalar and avx2")]
-    Unknown {
-        /// The name.
-        name: alloc::string::String,
-    },
+impl core::fmt::Display for Level {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// The kernels of one level: a value that exists only if the CPU can run them.
@@ -119,17 +112,17 @@ impl Kernels {
     /// The level that the environment variable `ONDOL_KERNELS` names, or else
     /// the fastest.
     #[cfg(feature = "std")]
-    pub fn from_env() -> Result<Kernels, LevelError> {
+    pub fn from_env() -> Result<Kernels> {
         let Some(name) = std::env::var_os("ONDOL_KERNELS") else {
             return Ok(Kernels::detect());
         };
         let name = name.to_string_lossy();
         let level = Level::from_name(&name);
-        Kernels::with_level(level.ok_or_else(|| LevelError::Unknown { name: name.into() })?)
+        Kernels::with_level(level.ok_or_else(|| Error::UnknownLevel(name.into()))?)
     }
 
     /// The kernels of a level.
-    pub fn with_level(level: Level) -> Result<Kernels, LevelError> {
+    pub fn with_level(level: Level) -> Result<Kernels> {
         #[cfg(target_arch = "x86_64")]
         {
             let avx2 = Avx2::new();
@@ -137,13 +130,13 @@ impl Kernels {
                 Level::Scalar => Ok(Kernels { level, avx2: None }),
                 Level::Exact => Ok(Kernels { level, avx2 }),
                 Level::Avx2 if avx2.is_some() => Ok(Kernels { level, avx2 }),
-                Level::Avx2 => Err(LevelError::Unavailable(level)),
+                Level::Avx2 => Err(Error::UnsupportedLevel(level)),
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
         match level {
             Level::Scalar | Level::Exact => Ok(Kernels { level }),
-            Level::Avx2 => Err(LevelError::Unavailable(level)),
+            Level::Avx2 => Err(Error::UnsupportedLevel(level)),
         }
     }
 
@@ -176,12 +169,10 @@ impl Kernels {
         if self.level == Level::Exact {
             return ActKind::F32;
         }
-        match dtype {
-            DType::F32 | DType::F16 | DType::BF16 => ActKind::F32,
-            DType::Q8_0 | DType::IQ4_NL | DType::IQ4_XS => ActKind::I16,
-            _ if tokens <= FINE_TOKENS => ActKind::I16Split,
-            _ => ActKind::I8,
-        }
+        let kinds = [ActKind::I16Split, ActKind::I8, ActKind::I16];
+        let coarse = |kind| kind == ActKind::I16Split && tokens > FINE_TOKENS;
+        let mut able = kinds.into_iter().filter(|kind| kind.fits(dtype) && !coarse(*kind));
+        able.next().unwrap_or(ActKind::F32)
     }
 
     /// Prepares one row of activations.
@@ -228,10 +219,11 @@ impl Kernels {
         w: &Matrix,
         rows: Range<usize>,
         acts: &Acts,
-        out: &Out,
+        out: &OutRows,
         scratch: &mut [u8],
     ) {
         assert!(rows.end <= w.rows(), "rows out of range");
+        assert!(acts.kind().fits(w.dtype()), "{:?} with {}", acts.kind(), w.dtype());
         assert_eq!(acts.row_bytes(), acts.kind().bytes(w.cols()), "activations of another length");
         #[cfg(target_arch = "x86_64")]
         if let Some(avx2) = self.avx2 {

@@ -14,7 +14,7 @@
 mod formats;
 
 use super::acts::{self, ActBlock, ActKind, BLOCK, I8Block, I16Block, SplitBlock, widened_place};
-use super::{Acts, Matrix, Out};
+use super::{Acts, Matrix, OutRows};
 use core::ops::Range;
 pub(super) use formats::decoder;
 
@@ -45,7 +45,7 @@ pub(super) type Decode = fn(row: &[u8], b: usize) -> WeightBlock;
 const TILE: usize = 4;
 
 /// Multiplies the given rows with all tokens.
-pub(super) fn matmul(w: &Matrix, rows: Range<usize>, acts: &Acts, out: &Out) {
+pub(super) fn matmul(w: &Matrix, rows: Range<usize>, acts: &Acts, out: &OutRows) {
     let Some(decode) = decoder(w.dtype()) else {
         unreachable!("float weights take f32 activations")
     };
@@ -57,7 +57,7 @@ pub(super) fn matmul(w: &Matrix, rows: Range<usize>, acts: &Acts, out: &Out) {
     }
 }
 
-fn matmul_as<B: Dot>(w: &Matrix, rows: Range<usize>, acts: &Acts, out: &Out, decode: Decode) {
+fn matmul_as<B: Dot>(w: &Matrix, rows: Range<usize>, acts: &Acts, out: &OutRows, decode: Decode) {
     let blocks = w.cols() / BLOCK;
     for row in rows {
         let data = w.row_data(row, 1);

@@ -2,7 +2,7 @@
 //! all tokens sweep over them, four at a time.
 
 use super::super::super::acts::{ActBlock, BLOCK};
-use super::super::super::{Acts, Matrix, Out};
+use super::super::super::{Acts, Matrix, OutRows};
 use super::panel::{Packed, Product, accumulate};
 use super::rows::{LANES, Rows};
 use super::{Block, Format, Sink, lanes};
@@ -23,7 +23,7 @@ pub(super) unsafe fn gemm<F: Format, A: ActBlock>(
     w: &Matrix,
     rows: Range<usize>,
     acts: &Acts,
-    out: &Out,
+    out: &OutRows,
     scratch: &mut [u8],
 ) where
     F::Packed: Product<A>,
@@ -92,7 +92,7 @@ struct Sweep<'a, W> {
     panels: [*mut W; PANELS],
     blocks: usize,
     acts: &'a Acts<'a>,
-    out: &'a Out,
+    out: &'a OutRows,
     row: usize,
     count: usize,
 }

@@ -2,7 +2,7 @@
 //! arithmetic in registers.
 
 use super::super::super::acts::{self, ActBlock, BLOCK};
-use super::super::super::{Acts, Matrix, Out};
+use super::super::super::{Acts, Matrix, OutRows};
 use super::panel::{Product, accumulate};
 use super::rows::{LANES, Rows};
 use super::{Block, Format, Sink, lanes};
@@ -16,7 +16,7 @@ pub(super) unsafe fn gemv<F: Format, A: ActBlock>(
     w: &Matrix,
     rows: Range<usize>,
     acts: &Acts,
-    out: &Out,
+    out: &OutRows,
     scratch: &mut [u8],
 ) where
     F::Packed: Product<A>,
@@ -25,7 +25,8 @@ pub(super) unsafe fn gemv<F: Format, A: ActBlock>(
     let x = &acts::blocks::<A>(acts.row(0))[..blocks];
     for row in rows.clone().step_by(LANES) {
         let source = Rows::of(w, row, scratch);
-        let mut dot = Dot { x: x.iter(), acc: [[_mm256_setzero_ps()]], weights: PhantomData };
+        let acc = [[_mm256_setzero_ps()]];
+        let mut dot = Dot::<F::Packed, A> { x: x.iter(), acc, weights: PhantomData };
         // SAFETY: the features are enabled here, and the rows have `blocks` blocks.
         let sums = unsafe {
             F::for_each_block(source, blocks, &mut dot);

@@ -23,7 +23,7 @@ mod rows;
 mod vector;
 
 use super::super::acts::{self, ActKind, I8Block, I16Block, SplitBlock};
-use super::super::{Acts, Matrix, Out};
+use super::super::{Acts, Matrix, OutRows};
 use core::arch::x86_64::*;
 use core::ops::Range;
 use formats_k::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
@@ -124,7 +124,7 @@ impl Avx2 {
         w: &Matrix,
         rows: Range<usize>,
         acts: &Acts,
-        out: &Out,
+        out: &OutRows,
         scratch: &mut [u8],
     ) {
         match w.dtype() {
@@ -153,7 +153,7 @@ impl Avx2 {
         w: &Matrix,
         rows: Range<usize>,
         acts: &Acts,
-        out: &Out,
+        out: &OutRows,
         scratch: &mut [u8],
     ) where
         F::Packed: Product<I8Block> + Product<SplitBlock>,
@@ -177,7 +177,7 @@ impl Avx2 {
         w: &Matrix,
         rows: Range<usize>,
         acts: &Acts,
-        out: &Out,
+        out: &OutRows,
         scratch: &mut [u8],
     ) {
         assert_eq!(acts.kind(), ActKind::I16, "weights of 8 bits take 16-bit activations");

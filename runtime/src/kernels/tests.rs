@@ -1,0 +1,435 @@
+//! Every format at every level that the CPU has, against products in f64 of
+//! the dequantized weights and the dequantized prepared activations.
+
+use super::acts::{I8Block, I16Block, SplitBlock, blocks, floats, widened_place};
+use super::*;
+use half::{bf16, f16};
+use ondol_models::quant::dequantize;
+use proptest::prelude::*;
+
+/// Tokens at which another path begins or ends.
+const TOKENS: [usize; 12] = [1, 2, 3, 4, 5, 7, 8, 9, 12, 17, 31, 64];
+
+fn levels() -> impl Iterator<Item = Kernels> {
+    Level::ALL.into_iter().filter_map(|level| Kernels::with_level(level).ok())
+}
+
+/// Deterministic noise.
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 33
+    }
+
+    /// Roughly normal, of standard deviation 1.
+    fn float(&mut self) -> f32 {
+        (0..3).map(|_| (self.next() % 65536) as f32 / 32768.0 - 1.0).sum()
+    }
+
+    fn floats(&mut self, len: usize) -> Vec<f32> {
+        (0..len).map(|_| self.float()).collect()
+    }
+
+    /// Rows of weights with any levels and ordinary scales.
+    fn weights(&mut self, dtype: DType, rows: usize, cols: usize) -> Vec<u8> {
+        let len = rows * dtype.row_bytes(cols).unwrap();
+        let mut data: Vec<u8> = (0..len).map(|_| self.next() as u8).collect();
+        for block in data.chunks_exact_mut(dtype.block_bytes()) {
+            for &at in scale_fields(dtype) {
+                let scale = f16::from_f32(self.float() * 0.01).to_le_bytes();
+                block[at..at + 2].copy_from_slice(&scale);
+            }
+            match dtype {
+                DType::MXFP4 => block[0] = 110 + block[0] % 16,
+                DType::F32 => block.copy_from_slice(&self.float().to_le_bytes()),
+                DType::F16 => block.copy_from_slice(&f16::from_f32(self.float()).to_le_bytes()),
+                DType::BF16 => block.copy_from_slice(&bf16::from_f32(self.float()).to_le_bytes()),
+                _ => {}
+            }
+        }
+        data
+    }
+}
+
+/// Where a block has f16 scales.
+fn scale_fields(dtype: DType) -> &'static [usize] {
+    match dtype {
+        DType::F32 | DType::F16 | DType::BF16 | DType::MXFP4 => &[],
+        DType::Q4_0 | DType::Q5_0 | DType::Q8_0 | DType::IQ4_NL | DType::IQ4_XS => &[0],
+        DType::Q4_1 | DType::Q5_1 | DType::Q4_K | DType::Q5_K => &[0, 2],
+        DType::Q2_K => &[80, 82],
+        DType::Q3_K => &[108],
+        DType::Q6_K => &[208],
+    }
+}
+
+/// Bytes that start at a multiple of [`Acts::ALIGN`].
+#[derive(Clone)]
+struct Aligned {
+    lines: Vec<Line>,
+}
+
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line([u8; 64]);
+
+impl Aligned {
+    fn new(len: usize) -> Aligned {
+        Aligned { lines: vec![Line([0xa5; 64]); len.div_ceil(64)] }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: lines are 64 bytes each, without padding.
+        unsafe { core::slice::from_raw_parts(self.lines.as_ptr().cast(), self.lines.len() * 64) }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        let len = self.lines.len() * 64;
+        // SAFETY: lines are 64 bytes each, without padding.
+        unsafe { core::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), len) }
+    }
+}
+
+/// A matmul's inputs.
+struct Case {
+    dtype: DType,
+    rows: usize,
+    cols: usize,
+    weights: Vec<u8>,
+    tokens: usize,
+    x: Vec<f32>,
+}
+
+impl Case {
+    fn random(dtype: DType, rows: usize, cols: usize, tokens: usize, seed: u64) -> Case {
+        let mut noise = Noise(seed);
+        let weights = noise.weights(dtype, rows, cols);
+        Case { dtype, rows, cols, weights, tokens, x: noise.floats(tokens * cols) }
+    }
+
+    fn prepare(&self, kernels: &Kernels, kind: ActKind) -> Aligned {
+        let bytes = kind.bytes(self.cols);
+        let mut acts = Aligned::new(self.tokens * bytes);
+        let rows = self.x.chunks_exact(self.cols).zip(acts.bytes_mut().chunks_exact_mut(bytes));
+        rows.for_each(|(x, dst)| kernels.prepare(kind, x, dst));
+        acts
+    }
+
+    /// The product, in calls of `step` rows.
+    fn run(&self, kernels: &Kernels, kind: ActKind, step: usize, store: Store) -> Vec<f32> {
+        let w = Matrix::new(self.dtype, self.rows, self.cols, &self.weights).unwrap();
+        let acts = self.prepare(kernels, kind);
+        let acts = Acts::new(kind, self.tokens, self.cols, acts.bytes());
+        // A stride wider than the rows, and a canary between.
+        let stride = self.rows + 3;
+        let mut out = vec![7.0; self.tokens * stride];
+        let mut scratch = vec![0x5a; kernels.scratch_bytes(self.dtype, self.cols)];
+        // SAFETY: `out` has these elements, and nothing else uses it meanwhile.
+        let target = unsafe { OutRows::new(out.as_mut_ptr(), stride, store) };
+        for first in (0..self.rows).step_by(step) {
+            let rows = first..self.rows.min(first + step);
+            kernels.matmul(&w, rows, &acts, &target, &mut scratch);
+        }
+        let (rows, rest): (Vec<_>, Vec<_>) =
+            out.chunks_exact(stride).map(|row| row.split_at(self.rows)).unzip();
+        assert!(rest.concat().iter().all(|&v| v == 7.0), "wrote outside of its rows");
+        rows.concat()
+    }
+
+    /// The exact product of what is multiplied, and the sum of magnitudes that
+    /// rounding goes by.
+    fn oracle(&self, kernels: &Kernels, kind: ActKind) -> Vec<(f64, f64)> {
+        let mut w = vec![0.0; self.rows * self.cols];
+        dequantize(self.dtype, &self.weights, &mut w).unwrap();
+        let acts = self.prepare(kernels, kind);
+        let mut products = Vec::new();
+        for prepared in acts.bytes().chunks_exact(kind.bytes(self.cols)).take(self.tokens) {
+            let x = &values(kind, prepared)[..self.cols];
+            for (row, w) in w.chunks_exact(self.cols).enumerate() {
+                let terms = w.iter().zip(x).map(|(&w, &x)| f64::from(w) * x);
+                let sums = terms.fold((0.0, 0.0), |(s, m), term| (s + term, m + term.abs()));
+                products.push((sums.0, sums.1 + self.folded(row, x)));
+            }
+        }
+        products
+    }
+
+    /// Magnitude of what formats with a minimum add and subtract again.
+    fn folded(&self, row: usize, x: &[f64]) -> f64 {
+        let bytes = self.dtype.row_bytes(self.cols).unwrap();
+        let Some(decode) = scalar::decoder(self.dtype) else { return 0.0 };
+        let row = &self.weights[row * bytes..(row + 1) * bytes];
+        let blocks = x.chunks_exact(32).enumerate();
+        let min = |b: usize| match decode(row, b).min {
+            scalar::Min::None => [0.0; 2],
+            scalar::Min::Whole(min) => [min; 2],
+            scalar::Min::Halves(min) => min,
+        };
+        let halves = blocks.flat_map(|(b, x)| {
+            let min = min(b);
+            [(min[0], &x[..16]), (min[1], &x[16..])]
+        });
+        halves.map(|(min, x)| f64::from(min).abs() * x.iter().sum::<f64>().abs()).sum()
+    }
+
+    fn kinds(&self) -> impl Iterator<Item = ActKind> {
+        let dtype = self.dtype;
+        ActKind::ALL.into_iter().filter(move |kind| kind.fits(dtype))
+    }
+
+    /// Every level and form is near to the oracle.
+    fn check(&self) {
+        for kernels in levels() {
+            for kind in self.kinds() {
+                let out = self.run(&kernels, kind, 16, Store::Set);
+                for (i, (y, (want, size))) in out.iter().zip(self.oracle(&kernels, kind)).enumerate() {
+                    let error = (f64::from(*y) - want).abs();
+                    assert!(
+                        error <= 1e-5 * size,
+                        "{} {kind:?} {:?} {}x{} element {i}: {y}, want {want}, size {size}",
+                        self.dtype, kernels.level(), self.rows, self.cols,
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The values that a prepared row stands for.
+fn values(kind: ActKind, row: &[u8]) -> Vec<f64> {
+    let scaled = |q: i32, scale: f32| f64::from(q) * f64::from(scale);
+    match kind {
+        ActKind::F32 => floats(row).iter().map(|&v| v.into()).collect(),
+        ActKind::I8 => blocks::<I8Block>(row)
+            .iter()
+            .flat_map(|b| b.q.map(|q| scaled(q.into(), b.meta.scale)))
+            .collect(),
+        ActKind::I16Split => blocks::<SplitBlock>(row)
+            .iter()
+            .flat_map(|b| {
+                let q = |i: usize| i32::from(b.high[i]) * 256 + i32::from(b.low[i]);
+                (0..32).map(move |i| scaled(q(i), b.meta.scale))
+            })
+            .collect(),
+        ActKind::I16 => blocks::<I16Block>(row)
+            .iter()
+            .flat_map(|b| {
+                (0..32).map(move |i| scaled(b.q[widened_place(i)].into(), b.meta.scale))
+            })
+            .collect(),
+    }
+}
+
+#[test]
+fn every_format_is_near_the_oracle() {
+    for dtype in DType::all() {
+        for tokens in TOKENS {
+            let rows = 1 + tokens % 19;
+            Case::random(dtype, rows, dtype.block_len().max(64), tokens, tokens as u64).check();
+        }
+        Case::random(dtype, 33, 768, 5, 1).check();
+        Case::random(dtype, 16, 256, 1, 2).check();
+    }
+}
+
+#[test]
+fn plain_floats_may_have_any_length() {
+    for dtype in [DType::F32, DType::F16, DType::BF16] {
+        for cols in [1, 7, 8, 9, 15, 17, 33, 100] {
+            Case::random(dtype, 5, cols, 3, cols as u64).check();
+        }
+    }
+}
+
+#[test]
+fn the_largest_levels_do_not_saturate() {
+    for dtype in DType::all().filter(|dtype| dtype.block_len() > 1) {
+        for (levels, x) in [(0xff, 3.0), (0xff, -3.0), (0x00, 3.0), (0x7f, -3.0), (0x80, 3.0)] {
+            for tokens in [1, 5] {
+                let mut case = Case::random(dtype, 11, 256, tokens, 3);
+                for block in case.weights.chunks_exact_mut(dtype.block_bytes()) {
+                    block.fill(levels);
+                    let scale = f16::from_f32(0.01).to_le_bytes();
+                    if dtype == DType::MXFP4 {
+                        block[0] = 120;
+                    }
+                    scale_fields(dtype).iter().for_each(|&at| block[at..at + 2].copy_from_slice(&scale));
+                }
+                case.x.fill(x);
+                case.check();
+            }
+        }
+    }
+}
+
+#[test]
+fn integer_levels_are_equal_bit_for_bit() {
+    let scalar = Kernels::with_level(Level::Scalar).unwrap();
+    for dtype in DType::all() {
+        for tokens in [1, 2, 6, 9] {
+            let case = Case::random(dtype, 21, 512, tokens, 4);
+            for kind in case.kinds().filter(|&kind| kind != ActKind::F32) {
+                let want = case.run(&scalar, kind, 16, Store::Set);
+                for kernels in levels().filter(|kernels| kernels.level() != Level::Exact) {
+                    let out = case.run(&kernels, kind, 16, Store::Set);
+                    assert_eq!(out, want, "{dtype} {kind:?} {:?} {tokens}", kernels.level());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn elements_depend_on_their_row_and_token_alone() {
+    for dtype in DType::all() {
+        for kernels in levels() {
+            let all = Case::random(dtype, 37, 256, 7, 5);
+            for kind in all.kinds() {
+                let want = all.run(&kernels, kind, 37, Store::Set);
+                for step in [1, 8, 16] {
+                    assert_eq!(all.run(&kernels, kind, step, Store::Set), want, "{dtype} {kind:?}");
+                }
+                for token in 0..all.tokens {
+                    let x = all.x[token * all.cols..(token + 1) * all.cols].to_vec();
+                    let one = Case { x, tokens: 1, weights: all.weights.clone(), ..all };
+                    let want = &want[token * all.rows..(token + 1) * all.rows];
+                    assert_eq!(one.run(&kernels, kind, 16, Store::Set), want, "{dtype} {kind:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn store_add_adds_to_what_is_there() {
+    let case = Case::random(DType::Q4_0, 10, 64, 3, 6);
+    for kernels in levels() {
+        let kind = kernels.act_kind(case.dtype, case.tokens);
+        let set = case.run(&kernels, kind, 16, Store::Set);
+        let sum: Vec<f32> = set.iter().map(|v| 7.0 + v).collect();
+        assert_eq!(case.run(&kernels, kind, 16, Store::Add), sum);
+    }
+}
+
+#[test]
+fn prepared_values_are_near_and_their_sums_agree() {
+    let kernels = Kernels::with_level(Level::Scalar).unwrap();
+    let case = Case::random(DType::Q4_0, 1, 320, 1, 7);
+    for (kind, steps) in [(ActKind::I8, 127.0), (ActKind::I16Split, 32639.0), (ActKind::I16, 32639.0)] {
+        let prepared = case.prepare(&kernels, kind);
+        let got = values(kind, &prepared.bytes()[..kind.bytes(320)]);
+        for (x, got) in case.x.chunks_exact(32).zip(got.chunks_exact(32)) {
+            let largest = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+            for (x, got) in x.iter().zip(got) {
+                assert!((f64::from(*x) - got).abs() <= f64::from(largest) / steps * 0.5001);
+            }
+        }
+    }
+    let prepared = case.prepare(&kernels, ActKind::I8);
+    for block in blocks::<I8Block>(&prepared.bytes()[..480]) {
+        let sum = |q: &[i8]| q.iter().map(|&q| f32::from(q)).sum::<f32>() * block.meta.scale;
+        assert_eq!(block.meta.sum, sum(&block.q));
+        assert_eq!(block.meta.half_sums, [sum(&block.q[..16]), sum(&block.q[16..])]);
+    }
+}
+
+#[test]
+fn values_that_are_not_finite_show_in_the_product() {
+    for kernels in levels() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut case = Case::random(DType::Q4_K, 9, 256, 2, 8);
+            case.x[256 + 40] = bad;
+            for kind in case.kinds() {
+                let out = case.run(&kernels, kind, 16, Store::Set);
+                assert!(out[..9].iter().all(|v| v.is_finite()), "{kind:?}");
+                assert!(out[9..].iter().all(|v| !v.is_finite()), "{kind:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn tiny_and_huge_values_are_safe() {
+    for scale in [1e-45, 1e-38, 1e-31, 1e38] {
+        let mut case = Case::random(DType::Q5_1, 4, 64, 3, 9);
+        case.x.iter_mut().for_each(|x| *x *= scale);
+        for kernels in levels() {
+            for kind in case.kinds() {
+                let out = case.run(&kernels, kind, 16, Store::Set);
+                assert!(scale > 1.0 || out.iter().all(|v| v.abs() < 1e-25), "{kind:?} {out:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_matrix_has_exactly_its_bytes() {
+    assert!(Matrix::new(DType::Q4_0, 2, 64, &[0; 72]).is_some());
+    assert!(Matrix::new(DType::Q4_0, 2, 64, &[0; 71]).is_none());
+    assert!(Matrix::new(DType::Q4_0, 2, 48, &[0; 54]).is_none());
+    assert!(Matrix::new(DType::F32, usize::MAX, 2, &[]).is_none());
+}
+
+#[test]
+fn levels_have_names() {
+    for level in Level::ALL {
+        assert_eq!(Level::from_name(level.name()), Some(level));
+    }
+    assert_eq!(Level::from_name("neon9"), None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn odd_shapes_are_near_the_oracle(
+        dtype in prop::sample::select(DType::all().collect::<Vec<_>>()),
+        rows in 1usize..40,
+        blocks in 1usize..4,
+        tokens in prop::sample::select(TOKENS.to_vec()),
+        seed in any::<u64>(),
+    ) {
+        let cols = blocks * dtype.block_len();
+        Case::random(dtype, rows, cols, tokens.min(9), seed).check();
+    }
+
+    #[test]
+    fn prepared_rows_are_equal_at_all_levels(
+        bits in prop::collection::vec(any::<u32>(), 64),
+        kind in prop::sample::select(ActKind::ALL.to_vec()),
+    ) {
+        let x: Vec<f32> = bits.into_iter().map(f32::from_bits).collect();
+        let case = Case { dtype: DType::Q4_0, rows: 1, cols: 64, weights: vec![0; 36], tokens: 1, x };
+        let scalar = Kernels::with_level(Level::Scalar).unwrap();
+        let want = case.prepare(&scalar, kind);
+        for kernels in levels() {
+            let got = case.prepare(&kernels, kind);
+            prop_assert_eq!(got.bytes(), want.bytes());
+        }
+    }
+
+    /// Scales of a hostile file are any bits at all.
+    #[test]
+    fn any_bytes_are_safe_and_alike_at_all_levels(
+        dtype in prop::sample::select(DType::all().collect::<Vec<_>>()),
+        seed in any::<u64>(),
+        tokens in prop::sample::select(vec![1usize, 3, 9]),
+    ) {
+        let mut case = Case::random(dtype, 10, 256, tokens, seed);
+        let mut noise = Noise(!seed);
+        case.weights.iter_mut().for_each(|byte| *byte = noise.next() as u8);
+        let scalar = Kernels::with_level(Level::Scalar).unwrap();
+        for kind in case.kinds() {
+            let want = case.run(&scalar, kind, 16, Store::Set);
+            for kernels in levels() {
+                let out = case.run(&kernels, kind, 16, Store::Set);
+                for (a, b) in out.iter().zip(&want) {
+                    let same = a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+                    prop_assert!(kind == ActKind::F32 || same, "{} {:?} {} {}", dtype, kind, a, b);
+                }
+            }
+        }
+    }
+}
