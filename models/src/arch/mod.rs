@@ -17,7 +17,7 @@ mod tests;
 use crate::gguf::Gguf;
 use crate::graph::{Builder, Graph};
 use crate::{Error, Result};
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 type Build = fn(Builder) -> Result<Graph>;
@@ -44,6 +44,6 @@ pub fn build(gguf: &Gguf) -> Result<Graph> {
 }
 
 /// The names of the architectures, comma-separated.
-fn known() -> alloc::string::String {
+fn known() -> String {
     ARCHITECTURES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
