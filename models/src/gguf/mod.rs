@@ -17,8 +17,10 @@
 //! | `value`, `tensor` | one metadata value, one tensor |
 //! | `index` | look-up by name |
 //! | `shards` | models split over several files |
+//! | `encode`, `writer` | values to bytes, and metadata and tensors to a file |
 
 mod cursor;
+mod encode;
 mod index;
 mod lookalike;
 mod read;
@@ -27,6 +29,7 @@ mod tensor;
 #[cfg(test)]
 mod tests;
 mod value;
+mod writer;
 
 use alloc::format;
 use alloc::string::String;
@@ -35,9 +38,13 @@ use alloc::vec::Vec;
 use crate::{Error, Result};
 use index::NameIndex;
 
+pub use encode::{Encode, MetaValue};
 pub use shards::{shard_name, shard_names};
 pub use tensor::TensorInfo;
 pub use value::{Array, Text, Texts, Value, ValueKind, Values};
+#[cfg(feature = "std")]
+pub use writer::Stream;
+pub use writer::Writer;
 
 /// Longest key and longest tensor name, in bytes. The specification's limit of keys.
 const MAX_NAME_BYTES: u64 = 65_535;
@@ -236,16 +243,23 @@ impl<'a> Gguf<'a> {
         };
         match convert(value) {
             Some(converted) => Ok(Some(converted)),
-            None => Err(Error::BadValue {
-                key: key.into(),
-                reason: format!("expected {wanted}, found {}", described(value)),
-            }),
+            None => Err(bad_value(
+                key,
+                format!("expected {wanted}, found {}", described(value)),
+            )),
         }
     }
 }
 
 fn missing(key: &str) -> Error {
     Error::MissingKey { key: key.into() }
+}
+
+fn bad_value(key: &str, reason: String) -> Error {
+    Error::BadValue {
+        key: key.into(),
+        reason,
+    }
 }
 
 /// The type of a value, and the value where it is short.
@@ -260,9 +274,9 @@ fn described(value: &Value<'_>) -> String {
 fn checked_alignment(alignment: u32) -> Result<usize> {
     match usize::try_from(alignment) {
         Ok(n) if n.is_power_of_two() && (8..=MAX_ALIGNMENT).contains(&n) => Ok(n),
-        _ => Err(Error::BadValue {
-            key: ALIGNMENT_KEY.into(),
-            reason: format!("{alignment} is not a power of two of 8 to {MAX_ALIGNMENT}"),
-        }),
+        _ => Err(bad_value(
+            ALIGNMENT_KEY,
+            format!("{alignment} is not a power of two of 8 to {MAX_ALIGNMENT}"),
+        )),
     }
 }

@@ -92,12 +92,20 @@ fn metadata<'a>(cursor: &mut Cursor<'a>, count: u64) -> Result<Vec<(&'a str, Val
 /// A key or a tensor name: not empty, UTF-8, and not longer than the cap.
 fn name<'a>(cursor: &mut Cursor<'a>, what: &dyn Display) -> Result<&'a str> {
     let len = cursor.u64(what)?;
-    if len == 0 || len > MAX_NAME_BYTES {
-        return Err(malformed(format!("{what} is a name of {len} bytes")));
-    }
+    refuse_bad_name(len, what)?;
     let bytes = cursor.take(len, what)?;
     core::str::from_utf8(bytes)
-        .map_err(|_| malformed(format!("{what} is a name that is not UTF-8")))
+        .map_err(|_| malformed(format!("{what} has a name that is not UTF-8")))
+}
+
+/// Checks the length of a name in bytes.
+pub(super) fn refuse_bad_name(len: u64, what: &dyn Display) -> Result<()> {
+    if (1..=MAX_NAME_BYTES).contains(&len) {
+        return Ok(());
+    }
+    Err(malformed(format!(
+        "{what} has a name of {len} bytes, expected 1 to {MAX_NAME_BYTES}"
+    )))
 }
 
 fn kind(cursor: &mut Cursor<'_>, what: &dyn Display) -> Result<ValueKind> {
