@@ -1,8 +1,12 @@
-//! What decoder-only architectures have in common: hyperparameters and rope scaling.
+//! What decoder-only architectures have in common: hyperparameters and sliding windows.
 
-use crate::graph::{Attention, Builder, Rope, RopeStyle};
+use crate::graph::{Attention, Builder};
 use crate::{Error, Result};
 use alloc::format;
+use alloc::vec::Vec;
+
+/// More queries in a token than any real model has: wider is a damaged file.
+const MAX_ATTENTION_WIDTH: usize = 1 << 20;
 
 /// Hyperparameters of a decoder-only transformer, checked against each other.
 pub struct Decoder {
@@ -25,6 +29,10 @@ pub struct Decoder {
 impl Decoder {
     /// Reads `<architecture>.*`; kv heads default to heads, the head's width to `width / heads`.
     pub fn read(b: &Builder) -> Result<Decoder> {
+        if let Some(experts @ 1..) = b.opt_count("expert_count")? {
+            let reason = format!("a mixture of {experts} experts is not supported");
+            return Err(Error::BadValue { key: b.key("expert_count"), reason });
+        }
         let width = b.size("embedding_length")?;
         let heads = b.size("attention.head_count")?;
         let kv_heads = b.opt_size("attention.head_count_kv")?.unwrap_or(heads);
@@ -40,6 +48,10 @@ impl Decoder {
                 return Err(Error::BadValue { key: b.key("attention.head_count"), reason });
             }
         };
+        if heads.checked_mul(head_dim).is_none_or(|width| width > MAX_ATTENTION_WIDTH) {
+            let reason = format!("{heads} heads of {head_dim} are over the limit of {MAX_ATTENTION_WIDTH} in all");
+            return Err(Error::BadValue { key: b.key("attention.head_count"), reason });
+        }
         if !head_dim.is_multiple_of(8) || b.opt_size("attention.value_length")?.is_some_and(|v| v != head_dim) {
             let reason = format!("heads of {head_dim} are not supported: a multiple of 8, keys and values alike");
             return Err(Error::BadValue { key: b.key("attention.key_length"), reason });
@@ -51,7 +63,7 @@ impl Decoder {
             heads,
             kv_heads,
             head_dim,
-            eps: b.float("attention.layer_norm_rms_epsilon")?,
+            eps: b.positive("attention.layer_norm_rms_epsilon")?,
         })
     }
 
@@ -79,13 +91,28 @@ impl Decoder {
     }
 }
 
-/// The file's rotary embedding with its scaling (none, linear, or Llama 3.x frequency factors).
-pub fn scaled_rope(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
-    let dims = b.opt_size("rope.dimension_count")?.unwrap_or(hp.head_dim);
-    if dims > hp.head_dim || !dims.is_multiple_of(2) {
-        let reason = format!("{dims} rotary dimensions in a head of {}", hp.head_dim);
-        return Err(Error::BadValue { key: b.key("rope.dimension_count"), reason });
-    }
-    let base = b.opt_float("rope.freq_base")?.unwrap_or(10_000.0);
-    Ok(Rope::plain(style, dims, base))
+/// The sliding window in tokens; files say zero, or nothing, where there is none.
+pub fn sliding_window(b: &Builder) -> Result<Option<usize>> {
+    Ok(b.opt_count("attention.sliding_window")?.filter(|&window| window > 0))
+}
+
+/// Which layers attend through the sliding window: as the file says for each
+/// layer, else all but every `period`th (zero: all), where the file may set the period.
+pub fn sliding_layers(b: &Builder, layers: u32, period: usize) -> Result<Vec<bool>> {
+    let key = b.key("attention.sliding_window_pattern");
+    let Some(pattern) = b.gguf().get(&key).and_then(|value| value.as_array()) else {
+        let period = b.opt_count("attention.sliding_window_pattern")?.unwrap_or(period);
+        return Ok((1..=layers as usize).map(|n| period == 0 || !n.is_multiple_of(period)).collect());
+    };
+    let slides: Option<Vec<bool>> = pattern.iter().take(layers as usize).map(|value| value.as_bool()).collect();
+    slides.filter(|slides| slides.len() == layers as usize).ok_or_else(|| {
+        let reason = format!("expected a boolean for each of {layers} layers, found {pattern:?}");
+        Error::BadValue { key, reason }
+    })
+}
+
+/// Gemma's scale of scores: the root of the head's width, except in the model of `layers_27b` layers.
+pub fn gemma_scale(hp: &Decoder, layers_27b: u32) -> f32 {
+    let per_head = if hp.layers == layers_27b { hp.width / hp.heads } else { hp.head_dim };
+    1.0 / libm::sqrtf(per_head as f32)
 }

@@ -1,16 +1,22 @@
 //! Llama (arXiv:2302.13971) and what shares its shape: SmolLM2, Mistral,
 //! HyperCLOVA X SEED, Kanana, Solar, Mi:dm.
 
-use super::common::{self, Decoder};
+use super::common::Decoder;
+use super::rope;
 use crate::Result;
 use crate::graph::{Activation, Builder, Graph, RopeStyle};
 
-/// The graph of a `llama` file.
-pub fn build(mut b: Builder) -> Result<Graph> {
+/// The graph of a `llama` file, whose q and k are stored permuted.
+pub fn build(b: Builder) -> Result<Graph> {
+    decoder(b, RopeStyle::Interleaved)
+}
+
+/// Pre-norm blocks of attention and a gated feed-forward; projections have a
+/// bias where the file has one.
+pub fn decoder(mut b: Builder, style: RopeStyle) -> Result<Graph> {
     let hp = Decoder::read(&b)?;
-    let rope = common::scaled_rope(&b, &hp, RopeStyle::Interleaved)?;
+    let rope = rope::scaled(&b, &hp, style)?;
     let rope = b.add_rope(rope);
-    let attention = hp.attention();
 
     let mut x = b.embed(hp.width, 1.0)?;
     for layer in 0..hp.layers {
@@ -21,7 +27,7 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         let v = b.linear(h, "attn_v", hp.kv_width())?;
         let q = b.rope(q, hp.head_dim, rope);
         let k = b.rope(k, hp.head_dim, rope);
-        let h = b.attention(q, k, v, attention);
+        let h = b.attention(q, k, v, hp.attention());
         let h = b.linear(h, "attn_output", hp.width)?;
         x = b.add(x, h);
 

@@ -2,18 +2,37 @@
 //! the figure in its paper. See `docs/add-an-architecture.md`.
 
 mod common;
+mod exaone;
+mod exaone4;
+mod gemma2;
+mod gemma3;
 mod llama;
+mod phi3;
+mod qwen2;
+mod qwen3;
+mod rope;
+#[cfg(test)]
+mod tests;
 
 use crate::gguf::Gguf;
 use crate::graph::{Builder, Graph};
 use crate::{Error, Result};
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 type Build = fn(Builder) -> Result<Graph>;
 
 /// Every architecture by the name in `general.architecture`.
-const ARCHITECTURES: &[(&str, Build)] = &[("llama", llama::build)];
+const ARCHITECTURES: &[(&str, Build)] = &[
+    ("llama", llama::build),
+    ("qwen2", qwen2::build),
+    ("qwen3", qwen3::build),
+    ("gemma2", gemma2::build),
+    ("gemma3", gemma3::build),
+    ("exaone", exaone::build),
+    ("exaone4", exaone4::build),
+    ("phi3", phi3::build),
+];
 
 /// The graph of a file, or [`Error::UnknownArchitecture`].
 pub fn build(gguf: &Gguf) -> Result<Graph> {
@@ -25,6 +44,6 @@ pub fn build(gguf: &Gguf) -> Result<Graph> {
 }
 
 /// The names of the architectures, comma-separated.
-fn known() -> alloc::string::String {
+fn known() -> String {
     ARCHITECTURES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }

@@ -1,7 +1,7 @@
 //! The builder an architecture writes its forward pass with.
 
 use super::{Activation, Attention, Graph, Node, Op, Rope, RopeStyle, ValueId, Weight};
-use crate::gguf::{Gguf, TensorInfo};
+use crate::gguf::{Array, Gguf, TensorInfo, Value};
 use crate::{Error, Result};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 /// More layers, heads or a wider model than any real one is a damaged file.
 const MAX_HYPERPARAMETER: u32 = 1 << 20;
 /// Layers cost memory in the graph itself, so they have a cap of their own.
-const MAX_LAYERS: u32 = 1024;
+const MAX_LAYERS: usize = 1024;
 
 /// Reads metadata and tensors of one file, and adds nodes to its graph.
 ///
@@ -44,39 +44,66 @@ impl<'g, 'a> Builder<'g, 'a> {
 
     /// A positive hyperparameter. Missing, zero or absurd values are errors.
     pub fn size(&self, key: &str) -> Result<usize> {
-        let key = self.key(key);
-        let value = self.gguf.u32(&key)?;
-        checked_size(key, value)
+        self.opt_size(key)?.ok_or_else(|| Error::MissingKey { key: self.key(key) })
     }
 
     /// A positive hyperparameter that files may leave out.
     pub fn opt_size(&self, key: &str) -> Result<Option<usize>> {
-        let key = self.key(key);
-        self.gguf.opt_u32(&key)?.map(|value| checked_size(key, value)).transpose()
-    }
-
-    /// A finite hyperparameter that files may leave out.
-    pub fn opt_float(&self, key: &str) -> Result<Option<f32>> {
-        let key = self.key(key);
-        match self.gguf.opt_f32(&key)? {
-            Some(value) if !value.is_finite() => Err(Error::BadValue { key, reason: format!("{value} is not finite") }),
+        match self.opt_count(key)? {
+            Some(0) => Err(Error::BadValue { key: self.key(key), reason: "0 is not positive".into() }),
             other => Ok(other),
         }
     }
 
-    /// A finite hyperparameter.
-    pub fn float(&self, key: &str) -> Result<f32> {
-        self.opt_float(key)?.ok_or_else(|| Error::MissingKey { key: self.key(key) })
+    /// A hyperparameter that may be zero, and that files may leave out. Where
+    /// it is an array with one value per layer, all must be equal.
+    pub fn opt_count(&self, key: &str) -> Result<Option<usize>> {
+        let key = self.key(key);
+        let value = match self.gguf.get(&key) {
+            Some(Value::Array(per_layer)) => Some(same_in_all_layers(&key, *per_layer)?),
+            _ => self.gguf.opt_u32(&key)?,
+        };
+        match value {
+            Some(value) if value > MAX_HYPERPARAMETER => {
+                let reason = format!("{value} is over the limit of {MAX_HYPERPARAMETER}");
+                Err(Error::BadValue { key, reason })
+            }
+            value => Ok(value.map(|value| value as usize)),
+        }
     }
 
-    /// The number of layers, capped.
+    /// A positive, finite hyperparameter.
+    pub fn positive(&self, key: &str) -> Result<f32> {
+        let value = self.gguf.f32(&self.key(key))?;
+        self.opt_positive(key)?.ok_or_else(|| not_positive(self.key(key), value))
+    }
+
+    /// A positive, finite hyperparameter that files may leave out; writers also
+    /// put zero for "none".
+    pub fn opt_positive(&self, key: &str) -> Result<Option<f32>> {
+        let key = self.key(key);
+        match self.gguf.opt_f32(&key)? {
+            None | Some(0.0) => Ok(None),
+            Some(value) if value.is_finite() && value > 0.0 => Ok(Some(value)),
+            Some(value) => Err(not_positive(key, value)),
+        }
+    }
+
+    /// The number of layers, capped. Layers that only predict further tokens
+    /// (`nextn_predict_layers`, the last ones) are not counted.
     pub fn layers(&self) -> Result<u32> {
-        let layers = self.size("block_count")? as u32;
-        if layers > MAX_LAYERS {
-            let reason = format!("{layers} layers; at most {MAX_LAYERS} are supported");
+        let blocks = self.size("block_count")?;
+        if blocks > MAX_LAYERS {
+            let reason = format!("{blocks} layers; at most {MAX_LAYERS} are supported");
             return Err(Error::BadValue { key: self.key("block_count"), reason });
         }
-        Ok(layers)
+        match self.opt_count("nextn_predict_layers")?.unwrap_or(0) {
+            extra if extra < blocks => Ok((blocks - extra) as u32),
+            extra => {
+                let reason = format!("{extra} of {blocks} layers");
+                Err(Error::BadValue { key: self.key("nextn_predict_layers"), reason })
+            }
+        }
     }
 
     /// Nodes added from here on belong to this layer, or to none.
@@ -127,12 +154,6 @@ impl<'g, 'a> Builder<'g, 'a> {
         Ok(Weight { tensor, dtype: info.dtype, first_row: 0, rows, cols })
     }
 
-    /// `rows` rows of a matrix from `first_row` on, where several were fused in one tensor.
-    pub fn slice(&self, weight: Weight, first_row: usize, rows: usize) -> Weight {
-        debug_assert!(first_row + rows <= weight.rows);
-        Weight { first_row: weight.first_row + first_row, rows, ..weight }
-    }
-
     fn push(&mut self, op: Op, width: usize) -> ValueId {
         self.nodes.push(Node { op, width, layer: self.layer });
         ValueId(self.nodes.len() as u32 - 1)
@@ -161,6 +182,23 @@ impl<'g, 'a> Builder<'g, 'a> {
         let weight = self.matrix(name, rows, self.width(input))?;
         let bias = self.opt_bias(name, rows)?;
         Ok(self.matmul(input, weight, bias))
+    }
+
+    /// The parts of `input * name.weight^T` where several matrices of these
+    /// `rows` were fused, one after another, in one tensor.
+    pub fn fused<const N: usize>(&mut self, input: ValueId, name: &str, rows: [usize; N]) -> Result<[ValueId; N]> {
+        let whole = self.matrix(name, rows.iter().sum(), self.width(input))?;
+        let bias = self.full_name(name, "bias");
+        if self.gguf.tensor(&bias).is_some() {
+            let reason = "a bias on fused matrices is not supported".into();
+            return Err(Error::BadShape { name: bias, reason });
+        }
+        let mut first_row = 0;
+        Ok(rows.map(|rows| {
+            let part = Weight { first_row, rows, ..whole };
+            first_row += rows;
+            self.matmul(input, part, None)
+        }))
     }
 
     /// `input * weight^T (+ bias)`.
@@ -264,14 +302,20 @@ impl Rope {
     pub fn plain(style: RopeStyle, dims: usize, base: f32) -> Rope {
         let inverse_frequencies =
             (0..dims / 2).map(|i| libm::pow(f64::from(base), -2.0 * i as f64 / dims as f64) as f32).collect();
-        Rope { style, inverse_frequencies, magnitude: 1.0 }
+        Rope { style, inverse_frequencies, magnitude: 1.0, long: None }
     }
 }
 
-fn checked_size(key: String, value: u32) -> Result<usize> {
-    if value == 0 || value > MAX_HYPERPARAMETER {
-        let reason = format!("{value} is out of the range 1..={MAX_HYPERPARAMETER}");
-        return Err(Error::BadValue { key, reason });
+/// The one value of an array with a value per layer.
+fn same_in_all_layers(key: &str, per_layer: Array) -> Result<u32> {
+    let bad = |reason: &str| Error::BadValue { key: key.into(), reason: reason.into() };
+    let first = per_layer.iter().next().ok_or_else(|| bad("the array is empty"))?;
+    if per_layer.iter().any(|value| value != first) {
+        return Err(bad("layers that differ in it are not supported"));
     }
-    Ok(value as usize)
+    first.as_u64().and_then(|value| value.try_into().ok()).ok_or_else(|| bad("expected integers of 0..2^32"))
+}
+
+fn not_positive(key: String, value: f32) -> Error {
+    Error::BadValue { key, reason: format!("{value} is not a positive number") }
 }

@@ -50,7 +50,8 @@ pub enum RopeStyle {
 /// Rotary position embedding (RoFormer, arXiv:2104.09864) with the scalings in use.
 ///
 /// The angle of pair `i` at position `p` is `p * inverse_frequencies[i]`; cosine
-/// and sine are multiplied by `magnitude` (1 except in YaRN and LongRoPE).
+/// and sine are multiplied by `magnitude` (1 except in LongRoPE). An executor
+/// takes the frequencies from [`Rope::frequencies`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rope {
     /// Pairing of the elements.
@@ -59,6 +60,28 @@ pub struct Rope {
     pub inverse_frequencies: Vec<f32>,
     /// Factor on cosine and sine.
     pub magnitude: f32,
+    /// What replaces the frequencies in long contexts, if anything does.
+    pub long: Option<LongRope>,
+}
+
+/// The second set of frequencies of LongRoPE (arXiv:2402.13753).
+#[derive(Debug, Clone, PartialEq)]
+pub struct LongRope {
+    /// It holds in contexts of more tokens than this.
+    pub above: usize,
+    /// As [`Rope::inverse_frequencies`].
+    pub inverse_frequencies: Vec<f32>,
+}
+
+impl Rope {
+    /// The inverse frequencies in a context of at most `context` tokens. They
+    /// must not change while a cache lives, so this is its capacity.
+    pub fn frequencies(&self, context: usize) -> &[f32] {
+        match &self.long {
+            Some(long) if context > long.above => &long.inverse_frequencies,
+            _ => &self.inverse_frequencies,
+        }
+    }
 }
 
 /// The gate of a gated linear unit.

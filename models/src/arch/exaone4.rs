@@ -1,0 +1,46 @@
+//! EXAONE 4.0 (arXiv:2507.11407): norms only after each block, queries and keys
+//! normalized head by head. In the large model three of four layers slide, and
+//! the full ones between them have no rotary embedding.
+
+use super::common::{self, Decoder};
+use super::rope;
+use crate::Result;
+use crate::graph::{Activation, Attention, Builder, Graph, RopeStyle};
+
+/// Every fourth layer is full where the file does not say.
+const PERIOD: usize = 4;
+
+/// The graph of an `exaone4` file.
+pub fn build(mut b: Builder) -> Result<Graph> {
+    let hp = Decoder::read(&b)?;
+    let rope = rope::scaled(&b, &hp, RopeStyle::HalfSplit)?;
+    let rope = b.add_rope(rope);
+    let window = common::sliding_window(&b)?;
+    let slides = common::sliding_layers(&b, hp.layers, PERIOD)?;
+
+    let mut x = b.embed(hp.width, 1.0)?;
+    for (layer, slides) in (0..).zip(slides) {
+        b.enter(Some(layer));
+        let mut q = b.linear(x, "attn_q", hp.q_width())?;
+        let mut k = b.linear(x, "attn_k", hp.kv_width())?;
+        let v = b.linear(x, "attn_v", hp.kv_width())?;
+        q = b.rms_norm_heads(q, "attn_q_norm", hp.head_dim, hp.eps)?;
+        k = b.rms_norm_heads(k, "attn_k_norm", hp.head_dim, hp.eps)?;
+        if slides || window.is_none() {
+            q = b.rope(q, hp.head_dim, rope);
+            k = b.rope(k, hp.head_dim, rope);
+        }
+        let h = b.attention(q, k, v, Attention { window: window.filter(|_| slides), ..hp.attention() });
+        let h = b.linear(h, "attn_output", hp.width)?;
+        let h = b.rms_norm(h, "post_attention_norm", hp.eps)?;
+        x = b.add(x, h);
+
+        let h = b.feed_forward(x, hp.hidden, Activation::Silu)?;
+        let h = b.rms_norm(h, "post_ffw_norm", hp.eps)?;
+        x = b.add(x, h);
+    }
+    b.enter(None);
+    let x = b.rms_norm(x, "output_norm", hp.eps)?;
+    let logits = b.head(x)?;
+    b.finish(logits)
+}

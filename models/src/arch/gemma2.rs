@@ -1,0 +1,52 @@
+//! Gemma 2 (arXiv:2408.00118): norms before and after each block, every other
+//! layer slides, scores and logits are capped.
+
+use super::common::{self, Decoder};
+use super::rope;
+use crate::Result;
+use crate::graph::{Activation, Attention, Builder, Graph, RopeStyle};
+
+/// Layers of the 27B model, whose scale comes from `width / heads` and not from
+/// the head's width; files do not carry the scale.
+const LAYERS_27B: u32 = 46;
+const DEFAULT_WINDOW: usize = 4096;
+const DEFAULT_SCORE_CAP: f32 = 50.0;
+const DEFAULT_LOGIT_CAP: f32 = 30.0;
+
+/// The graph of a `gemma2` file.
+pub fn build(mut b: Builder) -> Result<Graph> {
+    let hp = Decoder::read(&b)?;
+    let rope = rope::scaled(&b, &hp, RopeStyle::HalfSplit)?;
+    let rope = b.add_rope(rope);
+    let window = common::sliding_window(&b)?.unwrap_or(DEFAULT_WINDOW);
+    let slides = common::sliding_layers(&b, hp.layers, 2)?;
+    let score_cap = b.opt_positive("attn_logit_softcapping")?.unwrap_or(DEFAULT_SCORE_CAP);
+    let logit_cap = b.opt_positive("final_logit_softcapping")?.unwrap_or(DEFAULT_LOGIT_CAP);
+    let scale = common::gemma_scale(&hp, LAYERS_27B);
+    let attention = Attention { scale, softcap: Some(score_cap), ..hp.attention() };
+
+    let mut x = b.embed(hp.width, libm::sqrtf(hp.width as f32))?;
+    for (layer, slides) in (0..).zip(slides) {
+        b.enter(Some(layer));
+        let h = b.rms_norm(x, "attn_norm", hp.eps)?;
+        let q = b.linear(h, "attn_q", hp.q_width())?;
+        let k = b.linear(h, "attn_k", hp.kv_width())?;
+        let v = b.linear(h, "attn_v", hp.kv_width())?;
+        let q = b.rope(q, hp.head_dim, rope);
+        let k = b.rope(k, hp.head_dim, rope);
+        let h = b.attention(q, k, v, Attention { window: slides.then_some(window), ..attention });
+        let h = b.linear(h, "attn_output", hp.width)?;
+        let h = b.rms_norm(h, "post_attention_norm", hp.eps)?;
+        x = b.add(x, h);
+
+        let h = b.rms_norm(x, "ffn_norm", hp.eps)?;
+        let h = b.feed_forward(h, hp.hidden, Activation::GeluTanh)?;
+        let h = b.rms_norm(h, "post_ffw_norm", hp.eps)?;
+        x = b.add(x, h);
+    }
+    b.enter(None);
+    let x = b.rms_norm(x, "output_norm", hp.eps)?;
+    let logits = b.head(x)?;
+    let logits = b.softcap(logits, Some(logit_cap));
+    b.finish(logits)
+}

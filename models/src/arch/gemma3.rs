@@ -1,0 +1,56 @@
+//! Gemma 3 (arXiv:2503.19786), text: five sliding layers to a full one, each
+//! kind with a rotary base of its own; queries and keys are normalized head by head.
+
+use super::common::{self, Decoder};
+use super::rope;
+use crate::Result;
+use crate::graph::{Activation, Attention, Builder, Graph, RopeStyle};
+
+/// Layers of the 27B model, whose scale comes from `width / heads` and not from
+/// the head's width; files do not carry the scale.
+const LAYERS_27B: u32 = 62;
+/// Every sixth layer is full where the file does not say.
+const PERIOD: usize = 6;
+
+/// The graph of a `gemma3` file.
+pub fn build(mut b: Builder) -> Result<Graph> {
+    let hp = Decoder::read(&b)?;
+    let window = common::sliding_window(&b)?;
+    let slides = common::sliding_layers(&b, hp.layers, PERIOD)?;
+    let full_rope = rope::scaled(&b, &hp, RopeStyle::HalfSplit)?;
+    let full_rope = b.add_rope(full_rope);
+    let sliding_rope = rope::local(&b, &hp, RopeStyle::HalfSplit)?;
+    let sliding_rope = b.add_rope(sliding_rope);
+    let attention = Attention { scale: common::gemma_scale(&hp, LAYERS_27B), ..hp.attention() };
+
+    let mut x = b.embed(hp.width, libm::sqrtf(hp.width as f32))?;
+    for (layer, slides) in (0..).zip(slides) {
+        b.enter(Some(layer));
+        let window = window.filter(|_| slides);
+        let rope = if window.is_some() { sliding_rope } else { full_rope };
+
+        let h = b.rms_norm(x, "attn_norm", hp.eps)?;
+        let q = b.linear(h, "attn_q", hp.q_width())?;
+        let k = b.linear(h, "attn_k", hp.kv_width())?;
+        let v = b.linear(h, "attn_v", hp.kv_width())?;
+        let q = b.rms_norm_heads(q, "attn_q_norm", hp.head_dim, hp.eps)?;
+        let k = b.rms_norm_heads(k, "attn_k_norm", hp.head_dim, hp.eps)?;
+        let q = b.rope(q, hp.head_dim, rope);
+        let k = b.rope(k, hp.head_dim, rope);
+        let h = b.attention(q, k, v, Attention { window, ..attention });
+        let h = b.linear(h, "attn_output", hp.width)?;
+        let h = b.rms_norm(h, "post_attention_norm", hp.eps)?;
+        x = b.add(x, h);
+
+        let h = b.rms_norm(x, "ffn_norm", hp.eps)?;
+        let h = b.feed_forward(h, hp.hidden, Activation::GeluTanh)?;
+        let h = b.rms_norm(h, "post_ffw_norm", hp.eps)?;
+        x = b.add(x, h);
+    }
+    b.enter(None);
+    let x = b.rms_norm(x, "output_norm", hp.eps)?;
+    let logits = b.head(x)?;
+    let logit_cap = b.opt_positive("final_logit_softcapping")?;
+    let logits = b.softcap(logits, logit_cap);
+    b.finish(logits)
+}

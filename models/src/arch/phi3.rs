@@ -1,0 +1,37 @@
+//! Phi-3, Phi-3.5 and Phi-4 (arXiv:2404.14219), dense: q, k and v are one
+//! tensor, gate and up another; LongRoPE, and a window in every layer or none.
+
+use super::common::{self, Decoder};
+use super::rope;
+use crate::Result;
+use crate::graph::{Activation, Attention, Builder, Graph, RopeStyle};
+
+/// The graph of a `phi3` file.
+pub fn build(mut b: Builder) -> Result<Graph> {
+    let hp = Decoder::read(&b)?;
+    let rope = rope::long(&b, &hp, RopeStyle::HalfSplit)?;
+    let rope = b.add_rope(rope);
+    let attention = Attention { window: common::sliding_window(&b)?, ..hp.attention() };
+
+    let mut x = b.embed(hp.width, 1.0)?;
+    for layer in 0..hp.layers {
+        b.enter(Some(layer));
+        let h = b.rms_norm(x, "attn_norm", hp.eps)?;
+        let [q, k, v] = b.fused(h, "attn_qkv", [hp.q_width(), hp.kv_width(), hp.kv_width()])?;
+        let q = b.rope(q, hp.head_dim, rope);
+        let k = b.rope(k, hp.head_dim, rope);
+        let h = b.attention(q, k, v, attention);
+        let h = b.linear(h, "attn_output", hp.width)?;
+        x = b.add(x, h);
+
+        let h = b.rms_norm(x, "ffn_norm", hp.eps)?;
+        let [gate, up] = b.fused(h, "ffn_up", [hp.hidden, hp.hidden])?;
+        let h = b.glu(gate, up, Activation::Silu);
+        let h = b.linear(h, "ffn_down", hp.width)?;
+        x = b.add(x, h);
+    }
+    b.enter(None);
+    let x = b.rms_norm(x, "output_norm", hp.eps)?;
+    let logits = b.head(x)?;
+    b.finish(logits)
+}

@@ -1,0 +1,37 @@
+//! Qwen3 (arXiv:2505.09388), dense: queries and keys are normalized head by head.
+
+use super::common::Decoder;
+use super::rope;
+use crate::Result;
+use crate::graph::{Activation, Builder, Graph, RopeStyle};
+
+/// The graph of a `qwen3` file.
+pub fn build(mut b: Builder) -> Result<Graph> {
+    let hp = Decoder::read(&b)?;
+    let rope = rope::scaled(&b, &hp, RopeStyle::HalfSplit)?;
+    let rope = b.add_rope(rope);
+
+    let mut x = b.embed(hp.width, 1.0)?;
+    for layer in 0..hp.layers {
+        b.enter(Some(layer));
+        let h = b.rms_norm(x, "attn_norm", hp.eps)?;
+        let q = b.linear(h, "attn_q", hp.q_width())?;
+        let k = b.linear(h, "attn_k", hp.kv_width())?;
+        let v = b.linear(h, "attn_v", hp.kv_width())?;
+        let q = b.rms_norm_heads(q, "attn_q_norm", hp.head_dim, hp.eps)?;
+        let k = b.rms_norm_heads(k, "attn_k_norm", hp.head_dim, hp.eps)?;
+        let q = b.rope(q, hp.head_dim, rope);
+        let k = b.rope(k, hp.head_dim, rope);
+        let h = b.attention(q, k, v, hp.attention());
+        let h = b.linear(h, "attn_output", hp.width)?;
+        x = b.add(x, h);
+
+        let h = b.rms_norm(x, "ffn_norm", hp.eps)?;
+        let h = b.feed_forward(h, hp.hidden, Activation::Silu)?;
+        x = b.add(x, h);
+    }
+    b.enter(None);
+    let x = b.rms_norm(x, "output_norm", hp.eps)?;
+    let logits = b.head(x)?;
+    b.finish(logits)
+}

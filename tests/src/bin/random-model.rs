@@ -1,0 +1,43 @@
+//! `random-model ARCH OUT.gguf [--shape small|1b] [--type TYPE]`: writes a model with random weights.
+
+use ondol_models::quant::DType;
+use ondol_tests::random_model::{ARCHITECTURES, RandomModel};
+use std::error::Error;
+use std::fs::File;
+use std::io::BufWriter;
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: random-model ARCH OUT.gguf [--shape small|1b] [--type TYPE]";
+
+fn main() -> ExitCode {
+    match run(std::env::args().skip(1)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("random-model: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(mut args: impl Iterator<Item = String>) -> Result<(), Box<dyn Error>> {
+    let (name, path) = (args.next().ok_or(USAGE)?, args.next().ok_or(USAGE)?);
+    let architecture = ARCHITECTURES.into_iter().find(|known| *known == name);
+    let architecture = architecture.ok_or_else(|| format!("`{name}` is none of {ARCHITECTURES:?}"))?;
+    let (mut shape, mut dtype) = (String::from("small"), DType::F32);
+    while let Some(option) = args.next() {
+        let value = args.next().ok_or(USAGE)?;
+        match option.as_str() {
+            "--shape" => shape = value,
+            "--type" => dtype = DType::from_name(&value).ok_or_else(|| format!("unknown type `{value}`"))?,
+            _ => return Err(USAGE.into()),
+        }
+    }
+    let model = match (shape.as_str(), architecture) {
+        ("small", _) if dtype == DType::F32 => RandomModel::small(architecture),
+        ("small", _) => RandomModel::small(architecture).quantized(dtype),
+        ("1b", "llama") => RandomModel::one_billion(dtype),
+        _ => return Err("shapes are `small`, and for llama `1b`".into()),
+    };
+    model.write(BufWriter::new(File::create(path)?))?;
+    Ok(())
+}

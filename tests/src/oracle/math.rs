@@ -1,0 +1,127 @@
+//! The operations, over one row of f64 for each token.
+
+use super::file::Matrix;
+
+/// One row for each token.
+pub type Rows = Vec<Vec<f64>>;
+
+/// `x * w^T + bias`.
+pub fn linear(x: &Rows, w: &Matrix, bias: Option<&Matrix>) -> Rows {
+    let one = |x: &Vec<f64>| {
+        let mut y: Vec<f64> = w.rows().map(|row| row.iter().zip(x).map(|(w, x)| f64::from(*w) * x).sum()).collect();
+        if let Some(bias) = bias {
+            y.iter_mut().zip(&bias.data).for_each(|(y, bias)| *y += f64::from(*bias));
+        }
+        y
+    };
+    x.iter().map(one).collect()
+}
+
+/// Each run of `w`'s length over its root mean square, times `w`.
+pub fn rms_norm(x: &Rows, w: &Matrix, eps: f64) -> Rows {
+    let mut y = x.clone();
+    for run in y.iter_mut().flat_map(|row| row.chunks_exact_mut(w.cols)) {
+        let mean = run.iter().map(|v| v * v).sum::<f64>() / run.len() as f64;
+        let root = (mean + eps).sqrt();
+        run.iter_mut().zip(&w.data).for_each(|(v, w)| *v = *v / root * f64::from(*w));
+    }
+    y
+}
+
+/// Rotary embedding of every head: the first `2 * frequencies.len()` elements rotate.
+pub struct Rope {
+    /// Whether elements `2i` and `2i+1` are a pair; else `i` and `i + pairs`.
+    pub interleaved: bool,
+    /// Angle per position of each pair.
+    pub frequencies: Vec<f64>,
+    /// Factor on sine and cosine.
+    pub magnitude: f64,
+}
+
+impl Rope {
+    pub fn rotate(&self, x: &mut Rows, head_dim: usize) {
+        let pairs = self.frequencies.len();
+        for (position, row) in x.iter_mut().enumerate() {
+            for head in row.chunks_exact_mut(head_dim) {
+                for (i, frequency) in self.frequencies.iter().enumerate() {
+                    let (a, b) = if self.interleaved { (2 * i, 2 * i + 1) } else { (i, i + pairs) };
+                    let (sin, cos) = (position as f64 * frequency).sin_cos();
+                    let (x, y) = (head[a], head[b]);
+                    head[a] = (x * cos - y * sin) * self.magnitude;
+                    head[b] = (x * sin + y * cos) * self.magnitude;
+                }
+            }
+        }
+    }
+}
+
+/// Shape and options of attention.
+pub struct Attention {
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub scale: f64,
+    pub cap: Option<f64>,
+    /// A token sees itself and the `window - 1` tokens before it.
+    pub window: Option<usize>,
+}
+
+/// Causal attention; query head `h` reads key and value head `h / (heads / kv_heads)`.
+pub fn attention(q: &Rows, k: &Rows, v: &Rows, options: &Attention) -> Rows {
+    let head_dim = q[0].len() / options.heads;
+    let head = |row: &[f64], h: usize| row[h * head_dim..(h + 1) * head_dim].to_vec();
+    let mut out = Rows::new();
+    for (now, query) in q.iter().enumerate() {
+        let first = options.window.map_or(0, |window| (now + 1).saturating_sub(window));
+        let mut row = Vec::new();
+        for h in 0..options.heads {
+            let kv = h / (options.heads / options.kv_heads);
+            let query = head(query, h);
+            let scores: Vec<f64> = (first..=now)
+                .map(|then| {
+                    let dot: f64 = query.iter().zip(head(&k[then], kv)).map(|(q, k)| q * k).sum();
+                    softcap(dot * options.scale, options.cap)
+                })
+                .collect();
+            let mut mixed = vec![0.0; head_dim];
+            for (weight, then) in softmax(&scores).into_iter().zip(first..) {
+                mixed.iter_mut().zip(head(&v[then], kv)).for_each(|(m, v)| *m += weight * v);
+            }
+            row.extend(mixed);
+        }
+        out.push(row);
+    }
+    out
+}
+
+fn softmax(scores: &[f64]) -> Vec<f64> {
+    let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = scores.iter().map(|score| (score - max).exp()).sum();
+    scores.iter().map(|score| (score - max).exp() / sum).collect()
+}
+
+/// `cap * tanh(x / cap)`, or `x` without a cap.
+pub fn softcap(x: f64, cap: Option<f64>) -> f64 {
+    cap.map_or(x, |cap| cap * (x / cap).tanh())
+}
+
+pub fn silu(x: f64) -> f64 {
+    x / (1.0 + (-x).exp())
+}
+
+/// GELU in its tanh form (arXiv:1606.08415).
+pub fn gelu(x: f64) -> f64 {
+    0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
+}
+
+/// `f(gate) * up`.
+pub fn gated(gate: &Rows, up: &Rows, f: fn(f64) -> f64) -> Rows {
+    zip(gate, up, |gate, up| f(gate) * up)
+}
+
+pub fn add(a: &Rows, b: &Rows) -> Rows {
+    zip(a, b, |a, b| a + b)
+}
+
+fn zip(a: &Rows, b: &Rows, f: impl Fn(f64, f64) -> f64) -> Rows {
+    a.iter().zip(b).map(|(a, b)| a.iter().zip(b).map(|(a, b)| f(*a, *b)).collect()).collect()
+}

@@ -1,0 +1,30 @@
+//! The oracle: a forward pass in f64, written as loops from the definition of
+//! each architecture, that shares no code with the runtime and its graphs.
+//!
+//! Files are read and dequantized by candle-core. It panics on what it can't
+//! read: it is for files that tests make.
+
+mod file;
+mod forward;
+mod math;
+
+use file::File;
+
+/// A model in memory, all weights dequantized.
+pub struct Oracle {
+    file: File,
+}
+
+impl Oracle {
+    /// Reads a whole GGUF file.
+    pub fn read(gguf: &[u8]) -> Oracle {
+        Oracle { file: File::read(gguf) }
+    }
+
+    /// The logits after each token, in a session of at most `context` tokens
+    /// (which only LongRoPE looks at).
+    pub fn logits(&self, tokens: &[u32], context: usize) -> Vec<Vec<f32>> {
+        let logits = forward::forward(&self.file, tokens, context);
+        logits.into_iter().map(|row| row.into_iter().map(|logit| logit as f32).collect()).collect()
+    }
+}

@@ -1,0 +1,109 @@
+//! Small models with random weights, one for each architecture and for each
+//! thing that files of it may choose.
+//!
+//! They are what tests compare runtime and oracle on; the shape of
+//! [`RandomModel::one_billion`] is for benchmarks. The same seed gives the same bytes.
+
+mod tensors;
+mod variants;
+mod write;
+
+use ondol_models::gguf::MetaValue;
+use ondol_models::quant::DType;
+
+pub use variants::variants;
+
+/// The architectures that random models are made of.
+pub const ARCHITECTURES: [&str; 8] = ["llama", "qwen2", "qwen3", "gemma2", "gemma3", "exaone", "exaone4", "phi3"];
+
+/// What a random model is made of. Fields may be changed before it is written.
+#[derive(Debug, Clone)]
+pub struct RandomModel {
+    /// Name in `general.architecture`.
+    pub architecture: &'static str,
+    /// Number of layers.
+    pub layers: usize,
+    /// Width of the residual stream.
+    pub width: usize,
+    /// Width of the feed-forward block.
+    pub hidden: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads.
+    pub kv_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// Tokens: three special ones, 256 bytes, and pieces; so 260 or more.
+    pub vocabulary: usize,
+    /// Tokens of context in the metadata.
+    pub context: usize,
+    /// Whether the head is the embedding table.
+    pub tied: bool,
+    /// Whether q, k and v have biases.
+    pub biases: bool,
+    /// Storage of matrices; vectors are F32.
+    pub dtype: DType,
+    /// Storage of the embedding table and of the head.
+    pub table_dtype: DType,
+    /// Further metadata of the architecture, by key without its name.
+    pub keys: Vec<(&'static str, MetaValue)>,
+    /// Frequency factors, by tensor.
+    pub factors: Vec<(&'static str, Vec<f32>)>,
+    /// Seed of the weights.
+    pub seed: u64,
+}
+
+impl RandomModel {
+    /// A model of a few layers and a megabyte or less, in F32.
+    pub fn small(architecture: &'static str) -> RandomModel {
+        RandomModel {
+            architecture,
+            layers: 3,
+            width: 64,
+            hidden: 96,
+            heads: 4,
+            kv_heads: 2,
+            head_dim: 16,
+            vocabulary: 300,
+            context: 2048,
+            tied: true,
+            biases: architecture == "qwen2",
+            dtype: DType::F32,
+            table_dtype: DType::F32,
+            keys: Vec::new(),
+            factors: Vec::new(),
+            seed: 1,
+        }
+    }
+
+    /// A Llama of about a billion parameters. In Q4_0 it is a file of 632 MB:
+    /// four-bit files keep the shared table of embeddings in Q6_K.
+    pub fn one_billion(dtype: DType) -> RandomModel {
+        let four_bits = matches!(dtype, DType::Q4_0 | DType::Q4_1 | DType::Q4_K | DType::IQ4_NL | DType::IQ4_XS);
+        RandomModel {
+            layers: 16,
+            width: 2048,
+            hidden: 8192,
+            heads: 32,
+            kv_heads: 8,
+            head_dim: 64,
+            vocabulary: 49_152,
+            context: 8192,
+            dtype,
+            table_dtype: if four_bits { DType::Q6_K } else { dtype },
+            ..RandomModel::small("llama")
+        }
+    }
+
+    /// The same model with its weights in another format; rows get wide enough for any block.
+    pub fn quantized(self, dtype: DType) -> RandomModel {
+        let (width, hidden, head_dim) = (256, 512, 256 / self.heads);
+        RandomModel { width, hidden, head_dim, dtype, table_dtype: dtype, ..self }
+    }
+
+    /// The same model with one more key.
+    pub fn with(mut self, key: &'static str, value: impl Into<MetaValue>) -> RandomModel {
+        self.keys.push((key, value.into()));
+        self
+    }
+}

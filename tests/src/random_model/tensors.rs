@@ -1,0 +1,139 @@
+//! Which tensors a model has, and their random values.
+
+use super::RandomModel;
+use ondol_models::quant::DType;
+
+/// A tensor that is yet to be filled.
+pub struct Tensor {
+    pub name: String,
+    /// As in the file: columns first.
+    pub dims: Vec<u64>,
+    pub dtype: DType,
+    pub fill: Fill,
+}
+
+/// What a tensor holds.
+pub enum Fill {
+    /// These values.
+    Values(Vec<f32>),
+    /// Values about `mean`, with this standard deviation.
+    Random { mean: f32, deviation: f32 },
+}
+
+impl RandomModel {
+    /// All tensors, in the order of the file.
+    pub fn tensors(&self) -> Vec<Tensor> {
+        let mut list = List { model: self, tensors: Vec::new() };
+        list.all();
+        list.tensors
+    }
+}
+
+struct List<'a> {
+    model: &'a RandomModel,
+    tensors: Vec<Tensor>,
+}
+
+impl List<'_> {
+    fn all(&mut self) {
+        let m = self.model;
+        // Gemma multiplies embeddings by the root of the width.
+        let deviation = if m.architecture.starts_with("gemma") { 0.1 } else { 0.5 };
+        self.table("token_embd", deviation);
+        self.norm("output_norm".into(), m.width);
+        if !m.tied {
+            self.table("output", 0.5);
+        }
+        for (name, values) in &m.factors {
+            let fill = Fill::Values(values.clone());
+            self.push(format!("{name}.weight"), vec![values.len()], DType::F32, fill);
+        }
+        (0..m.layers).for_each(|layer| self.layer(layer));
+    }
+
+    fn layer(&mut self, layer: usize) {
+        let m = self.model;
+        let (width, q, kv) = (m.width, m.heads * m.head_dim, m.kv_heads * m.head_dim);
+        let at = |name: &str| format!("blk.{layer}.{name}");
+        let head_norms = matches!(m.architecture, "qwen3" | "gemma3" | "exaone4");
+        let pre_norms = m.architecture != "exaone4";
+        let post_norms = matches!(m.architecture, "gemma2" | "gemma3" | "exaone4");
+        let fused = m.architecture == "phi3";
+
+        if pre_norms {
+            self.norm(at("attn_norm"), width);
+            self.norm(at("ffn_norm"), width);
+        }
+        if post_norms {
+            self.norm(at("post_attention_norm"), width);
+            self.norm(at("post_ffw_norm"), width);
+        }
+        if head_norms {
+            self.norm(at("attn_q_norm"), m.head_dim);
+            self.norm(at("attn_k_norm"), m.head_dim);
+        }
+        if fused {
+            self.matrix(at("attn_qkv"), q + 2 * kv, width, 1.5);
+            self.matrix(at("ffn_up"), 2 * m.hidden, width, 1.0);
+        } else {
+            // Sharper attention shows errors of position.
+            self.matrix(at("attn_q"), q, width, 1.5);
+            self.matrix(at("attn_k"), kv, width, 1.5);
+            self.matrix(at("attn_v"), kv, width, 1.0);
+            self.matrix(at("ffn_gate"), m.hidden, width, 1.0);
+            self.matrix(at("ffn_up"), m.hidden, width, 1.0);
+        }
+        if m.biases {
+            for (name, rows) in [("attn_q", q), ("attn_k", kv), ("attn_v", kv)] {
+                self.vector(format!("{}.bias", at(name)), rows, 0.0, 0.3);
+            }
+        }
+        self.matrix(at("attn_output"), width, q, 1.0);
+        self.matrix(at("ffn_down"), width, m.hidden, 1.0);
+    }
+
+    fn table(&mut self, name: &str, deviation: f32) {
+        let m = self.model;
+        let fill = Fill::Random { mean: 0.0, deviation };
+        self.push(format!("{name}.weight"), vec![m.width, m.vocabulary], m.table_dtype, fill);
+    }
+
+    /// A matrix that multiplies the norm of a typical row by `gain`.
+    fn matrix(&mut self, name: String, rows: usize, cols: usize, gain: f32) {
+        let fill = Fill::Random { mean: 0.0, deviation: gain / (cols as f32).sqrt() };
+        self.push(format!("{name}.weight"), vec![cols, rows], self.model.dtype, fill);
+    }
+
+    fn norm(&mut self, name: String, len: usize) {
+        self.vector(format!("{name}.weight"), len, 1.0, 0.2);
+    }
+
+    fn vector(&mut self, name: String, len: usize, mean: f32, deviation: f32) {
+        self.push(name, vec![len], DType::F32, Fill::Random { mean, deviation });
+    }
+
+    fn push(&mut self, name: String, dims: Vec<usize>, dtype: DType, fill: Fill) {
+        let dims = dims.into_iter().map(|dim| dim as u64).collect();
+        self.tensors.push(Tensor { name, dims, dtype, fill });
+    }
+}
+
+/// SplitMix64 (<https://prng.di.unimi.it/splitmix64.c>, public domain).
+pub struct Random(pub u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Nearly normal, with mean 0 and deviation 1: the sum of four 16-bit uniforms.
+    pub fn normal(&mut self) -> f32 {
+        let bits = self.next();
+        let sum: u32 = (0..4).map(|i| (bits >> (16 * i)) as u32 & 0xffff).sum();
+        (sum as f32 / 65_535.0 - 2.0) * 3f32.sqrt()
+    }
+}
