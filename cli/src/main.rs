@@ -1,2 +1,44 @@
-//! The `ondol` command.
-fn main() {}
+//! The `ondol` command: a thin way in to the runtime, one file a command.
+
+mod catalog;
+mod commands;
+mod engine;
+mod error;
+mod fetch;
+mod home;
+mod likelihood;
+mod model;
+mod output;
+mod progress;
+mod record;
+
+use clap::Parser;
+use commands::Command;
+use error::Error;
+use std::io::ErrorKind;
+use std::process::ExitCode;
+
+/// Runs quantized GGUF models on this machine.
+#[derive(Parser)]
+#[command(name = "ondol", version, max_term_width = 100)]
+#[command(after_help = "Start with:  ondol run hello\nExit codes: 0 success, 1 failure, 2 wrong usage, 130 Ctrl-C.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has seen enough, as in `ondol list | head`.
+        Err(Error::Standard { source, .. }) if source.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            if let Some(hint) = error.hint() {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

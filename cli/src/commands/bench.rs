@@ -1,0 +1,216 @@
+//! `ondol bench MODEL`.
+
+use crate::engine::at_least_one;
+use crate::error::{Error, Result};
+use crate::{model, output};
+use ondol::{CancelToken, Level, Model, Options, Session};
+use serde::Serialize;
+use std::time::Instant;
+
+/// Arguments of `ondol bench`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+ppN is prefill of N tokens, tgN is decoding of N tokens, each from an empty context, after one run
+to warm up. Figures are the median and the range of the runs.
+
+Examples:
+  ondol bench smollm2
+  ondol bench model.gguf -p 512,2048 -n 128 -t 1,2 -r 5 --json")]
+pub struct Args {
+    /// A file, a name of the catalog, or `hello`
+    model: String,
+    /// Tokens to prefill; 0 leaves prefill out
+    #[arg(short, long, value_name = "N,..", value_delimiter = ',', default_value = "512")]
+    prompt: Vec<usize>,
+    /// Tokens to decode; 0 leaves decoding out
+    #[arg(short = 'n', long = "generate", value_name = "N,..", value_delimiter = ',', default_value = "128")]
+    generate: Vec<usize>,
+    /// Threads [default: the machine's cores]
+    #[arg(short, long, value_name = "N,..", value_delimiter = ',', value_parser = at_least_one)]
+    threads: Vec<usize>,
+    /// Runs of each test
+    #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
+    repeat: usize,
+    /// Kernels: exact (full precision, slow), scalar, avx2 [default: the best this CPU has]
+    #[arg(long, value_name = "LEVEL")]
+    kernels: Option<Level>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Everything measured, as `--json` prints it.
+#[derive(Serialize)]
+struct Report {
+    model: ModelInfo,
+    machine: Machine,
+    results: Vec<Measurement>,
+}
+
+#[derive(Serialize)]
+struct ModelInfo {
+    name: String,
+    path: String,
+    bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Machine {
+    cpu: String,
+    cores: usize,
+    kernels: String,
+}
+
+#[derive(Serialize)]
+struct Measurement {
+    test: String,
+    threads: usize,
+    tokens_per_s: Spread,
+}
+
+#[derive(Serialize)]
+struct Spread {
+    median: f64,
+    min: f64,
+    max: f64,
+}
+
+/// What is timed.
+#[derive(Clone, Copy)]
+enum Test {
+    Prefill(usize),
+    Decode(usize),
+}
+
+/// Measures and prints.
+pub fn run(args: &Args) -> Result<()> {
+    let prefills = args.prompt.iter().map(|&n| Test::Prefill(n));
+    let decodes = args.generate.iter().map(|&n| Test::Decode(n));
+    let tests: Vec<Test> = prefills.chain(decodes).filter(|test| test.tokens() > 0).collect();
+    let Some(context) = tests.iter().map(|test| test.tokens()).max() else {
+        return Err(Error::Usage("there is nothing to measure: give -p or -n a number above 0".to_owned()));
+    };
+    let model = model::open(&args.model)?;
+    let (mut results, mut kernels) = (Vec::new(), String::new());
+    for threads in thread_counts(args) {
+        let options = Options { threads, kernels: args.kernels, context: Some(context), ..Options::default() };
+        let mut session = model.session(&options).map_err(model::runtime_error(&args.model))?;
+        kernels = session.level().to_string();
+        for &test in &tests {
+            eprintln!("measuring {} with {} threads", test.name(), session.threads());
+            let tokens_per_s = measure(&mut session, test, args.repeat).map_err(model::runtime_error(&args.model))?;
+            results.push(Measurement { test: test.name(), threads: session.threads(), tokens_per_s });
+        }
+    }
+    print(args, &Report { model: describe(args, &model), machine: machine(kernels), results })
+}
+
+/// The counts asked for, or the runtime's own choice.
+fn thread_counts(args: &Args) -> Vec<Option<usize>> {
+    match args.threads.as_slice() {
+        [] => vec![None],
+        counts => counts.iter().copied().map(Some).collect(),
+    }
+}
+
+impl Test {
+    fn tokens(self) -> usize {
+        match self {
+            Test::Prefill(n) | Test::Decode(n) => n,
+        }
+    }
+
+    fn name(self) -> String {
+        match self {
+            Test::Prefill(n) => format!("pp{n}"),
+            Test::Decode(n) => format!("tg{n}"),
+        }
+    }
+
+    fn run(self, session: &mut Session, tokens: &[u32]) -> ondol::Result<()> {
+        match self {
+            Test::Prefill(_) => session.prefill(tokens, &CancelToken::new()).map(drop),
+            Test::Decode(_) => tokens.iter().try_for_each(|&token| session.decode(token).map(drop)),
+        }
+    }
+}
+
+fn measure(session: &mut Session, test: Test, repeat: usize) -> ondol::Result<Spread> {
+    let tokens = scattered_tokens(test.tokens(), session.model().graph().vocabulary);
+    let mut speeds = Vec::with_capacity(repeat);
+    for round in 0..=repeat {
+        session.clear();
+        let start = Instant::now();
+        test.run(session, &tokens)?;
+        let speed = tokens.len() as f64 / start.elapsed().as_secs_f64();
+        // Round 0 brings the weights into the page cache and wakes the threads.
+        if round > 0 {
+            speeds.push(speed);
+        }
+    }
+    speeds.sort_by(f64::total_cmp);
+    Ok(Spread { median: median(&speeds), min: speeds[0], max: speeds[speeds.len() - 1] })
+}
+
+/// The middle of sorted values.
+fn median(sorted: &[f64]) -> f64 {
+    let middle = sorted.len() / 2;
+    match sorted.len() % 2 {
+        0 => (sorted[middle - 1] + sorted[middle]) / 2.0,
+        _ => sorted[middle],
+    }
+}
+
+/// Ids all over the vocabulary, the same every time (Knuth's multiplicative hash).
+fn scattered_tokens(count: usize, vocabulary: usize) -> Vec<u32> {
+    let hash = |i: u32| u64::from(i.wrapping_mul(2_654_435_761));
+    (1..=count as u32).map(|i| ((hash(i) * vocabulary as u64) >> 32) as u32).collect()
+}
+
+fn describe(args: &Args, model: &Model) -> ModelInfo {
+    ModelInfo { name: model.name().to_owned(), path: args.model.clone(), bytes: model.file_bytes() }
+}
+
+fn machine(kernels: String) -> Machine {
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    Machine { cpu: cpu_name(), cores, kernels }
+}
+
+/// The CPU's own name where the system tells it, else the architecture.
+fn cpu_name() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    name.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
+}
+
+fn print(args: &Args, report: &Report) -> Result<()> {
+    if args.json {
+        return output::json(report);
+    }
+    let Report { model, machine, results } = report;
+    output::line(format!("{} ({}), {}", model.name, model.path, output::megabytes(model.bytes)))?;
+    output::line(format!("{}, {} cores, {} kernels\n", machine.cpu, machine.cores, machine.kernels))?;
+    output::line("test      threads  tokens/s  (min .. max)")?;
+    for Measurement { test, threads, tokens_per_s: Spread { median, min, max } } in results {
+        output::line(format!("{test:8}  {threads:7}  {median:8.2}  ({min:.2} .. {max:.2})"))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_number_of_runs_lies_between_the_two_in_the_middle() {
+        assert_eq!(median(&[1.0, 2.0, 10.0]), 2.0);
+        assert_eq!(median(&[1.0, 2.0, 4.0, 10.0]), 3.0);
+    }
+
+    #[test]
+    fn tokens_stay_in_the_vocabulary_and_spread_over_it() {
+        let tokens = scattered_tokens(1000, 512);
+        assert!(tokens.iter().all(|&t| t < 512));
+        assert!(tokens.iter().collect::<std::collections::HashSet<_>>().len() > 256);
+    }
+}

@@ -1,0 +1,80 @@
+//! `ondol record MODEL PROMPTS -o OUT`.
+
+use crate::engine::{EngineArgs, at_least_one};
+use crate::error::{Error, Result};
+use crate::likelihood;
+use crate::model;
+use crate::progress::Progress;
+use crate::record::{self, Record, Step, TOP};
+use ondol::{CancelToken, Session};
+use std::fs;
+use std::path::PathBuf;
+
+/// Arguments of `ondol record`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+PROMPTS has one prompt a line, or JSON objects with \"prompt\" (for prompts of several lines).
+Prompts are raw text: no chat template. `ondol agree` holds any engine against the record.
+
+Examples:
+  ondol record smollm2 prompts.txt -o smollm2.jsonl
+  ondol record model-f16.gguf prompts.jsonl -n 48 --kernels exact -o truth.jsonl")]
+pub struct Args {
+    /// A file, a name of the catalog, or `hello`
+    model: String,
+    /// The prompts
+    prompts: PathBuf,
+    /// Greedy steps a prompt, at most
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 48, value_parser = at_least_one)]
+    steps: usize,
+    /// The file to write
+    #[arg(short, long, value_name = "OUT.jsonl")]
+    output: PathBuf,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+/// Writes the record.
+pub fn run(args: &Args) -> Result<()> {
+    let prompts = record::read_prompts(&args.prompts)?;
+    let model = model::open(&args.model)?;
+    let prompts: Vec<(String, Vec<u32>)> =
+        prompts.into_iter().map(|prompt| (prompt.clone(), model.encode_prompt(&prompt))).collect();
+    let longest = prompts.iter().map(|(_, ids)| ids.len()).max().unwrap_or(0);
+    let mut session = args.engine.session(&model, &args.model, Some(longest + args.steps))?;
+    let progress = Progress::pieces("recording", prompts.len() as u64);
+    let mut records = Vec::with_capacity(prompts.len());
+    for (prompt, prompt_ids) in prompts {
+        records.push(
+            answer(&mut session, prompt, prompt_ids, args.steps).map_err(model::runtime_error(&args.model))?,
+        );
+        progress.add(1);
+    }
+    progress.finish();
+    fs::write(&args.output, record::to_lines(&records)).map_err(Error::file("write", &args.output))
+}
+
+/// Greedy steps up to `steps`, or to an end-of-generation token, which is the last one recorded.
+fn answer(session: &mut Session, prompt: String, prompt_ids: Vec<u32>, steps: usize) -> ondol::Result<Record> {
+    let model = session.model().clone();
+    let tokenizer = model.tokenizer();
+    session.clear();
+    let mut top = likelihood::top(session.prefill(&prompt_ids, &CancelToken::new())?, TOP);
+    let (mut taken, mut text) = (Vec::new(), Vec::new());
+    while let Some(&(id, _)) = top.first() {
+        taken.push(Step { id, top: top.iter().map(|&(id, lnp)| (id, five_decimals(lnp))).collect() });
+        if tokenizer.is_eog(id) {
+            break;
+        }
+        text.extend_from_slice(&tokenizer.token_bytes(id));
+        if taken.len() == steps {
+            break;
+        }
+        top = likelihood::top(session.decode(id)?, TOP);
+    }
+    Ok(Record { prompt, prompt_ids, text: String::from_utf8_lossy(&text).into_owned(), steps: taken })
+}
+
+fn five_decimals(lnp: f64) -> f64 {
+    (lnp * 1e5).round() / 1e5
+}

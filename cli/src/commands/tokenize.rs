@@ -1,0 +1,74 @@
+//! `ondol tokenize MODEL [TEXT]`.
+
+use crate::error::{Error, Result};
+use crate::model::{self, Files, Location};
+use crate::output;
+use ondol::Model;
+use ondol_models::tokenizer::{EncodeOptions, Tokenizer};
+use serde_json::json;
+
+/// Arguments of `ondol tokenize`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+A file with a vocabulary and no weights is enough.
+
+Examples:
+  ondol tokenize smollm2 \"Hello, world\"
+  ondol tokenize vocab.gguf --ids \"안녕하세요\"
+  ondol tokenize model.gguf --stdin --ids --no-special < text.txt")]
+pub struct Args {
+    /// A file, a name of the catalog, or `hello`
+    model: String,
+    /// The text
+    #[arg(required_unless_present = "stdin", conflicts_with = "stdin")]
+    text: Option<String>,
+    /// Read the text from standard input, to the last byte as it is
+    #[arg(long)]
+    stdin: bool,
+    /// Print the ids alone, with spaces between them
+    #[arg(long, conflicts_with = "json")]
+    ids: bool,
+    /// Add no BOS or EOS, and take special tokens in the text for plain text
+    #[arg(long)]
+    no_special: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the tokens of a text.
+pub fn run(args: &Args) -> Result<()> {
+    let text = match &args.text {
+        Some(text) => text.clone(),
+        None => model::read_stdin()?,
+    };
+    match model::locate(&args.model)? {
+        Location::BuiltIn => {
+            let hello = Model::hello().map_err(model::runtime_error(&args.model))?;
+            print(args, hello.tokenizer(), &text)
+        }
+        Location::File(path) => {
+            let files = Files::open(&path)?;
+            let tokenizer = Tokenizer::from_gguf(&files.gguf()?).map_err(|source| Error::Model { path, source })?;
+            print(args, &tokenizer, &text)
+        }
+    }
+}
+
+fn print(args: &Args, tokenizer: &Tokenizer, text: &str) -> Result<()> {
+    let special = !args.no_special;
+    let ids = tokenizer.encode(text, EncodeOptions { add_special: special, parse_special: special });
+    let piece = |id: u32| String::from_utf8_lossy(&tokenizer.token_bytes(id)).into_owned();
+    if args.json {
+        let pieces: Vec<String> = ids.iter().map(|&id| piece(id)).collect();
+        return output::json(&json!({ "ids": ids, "pieces": pieces }));
+    }
+    if args.ids {
+        let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
+        return output::line(ids.join(" "));
+    }
+    for id in ids {
+        output::line(format!("{id:>8}  {:?}", piece(id)))?;
+    }
+    Ok(())
+}

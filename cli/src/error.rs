@@ -1,0 +1,252 @@
+//! Everything that can go wrong in a command: what, where, and what to do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a command failed.
+///
+/// `Display` says what went wrong and where; [`Error::hint`] says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The arguments contradict each other or make no sense together.
+    #[error("{0}")]
+    Usage(String),
+
+    /// A file or folder could not be used.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// "read", "write", "create" and the like.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Standard input or output could not be used.
+    #[error("cannot use standard {stream}: {source}")]
+    Standard {
+        /// "input" or "output".
+        stream: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The terminal's line editor failed.
+    #[error("the terminal failed: {0}")]
+    Terminal(String),
+    /// No folder for models could be found.
+    #[error("no home folder was found to keep models in")]
+    NoHome,
+
+    /// The catalog can't be read.
+    #[error("the catalog {origin} can't be used: {reason}")]
+    Catalog {
+        /// A path, or "built into this program".
+        origin: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A MODEL argument is neither a file nor a name.
+    #[error("`{name}` is neither a file nor a model of the catalog")]
+    NoSuchModel {
+        /// The argument.
+        name: String,
+    },
+    /// A command that needs a catalog name got something else.
+    #[error("`{name}` is not in the catalog")]
+    NotInCatalog {
+        /// The argument.
+        name: String,
+    },
+    /// A model of the catalog has not been downloaded.
+    #[error("`{name}` is not downloaded; there is nothing to remove")]
+    NotDownloaded {
+        /// The catalog name.
+        name: String,
+    },
+
+    /// A server could not be reached.
+    #[error("{address} can't be reached: {reason}")]
+    Unreachable {
+        /// Address of the request.
+        address: String,
+        /// What the connection says.
+        reason: String,
+    },
+    /// A server answered, but not with the file.
+    #[error("{address} answered with status {status}")]
+    HttpStatus {
+        /// Address of the request.
+        address: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// A server answered with a web page (a login, a proxy, an error page).
+    #[error("{address} answered with a web page, not with a model")]
+    WebPage {
+        /// Address of the request.
+        address: String,
+    },
+    /// The transfer ended early.
+    #[error("the transfer from {address} ended after {have} of {size} bytes: {reason}")]
+    Interrupted {
+        /// Address of the request.
+        address: String,
+        /// Bytes that arrived.
+        have: u64,
+        /// Bytes of the whole file.
+        size: u64,
+        /// What the connection says.
+        reason: String,
+    },
+    /// A source offers a file of another size than the catalog says.
+    #[error("{origin} has {found} bytes, the catalog says {expected}")]
+    WrongSize {
+        /// Address or package.
+        origin: String,
+        /// Bytes offered.
+        found: u64,
+        /// Bytes in the catalog.
+        expected: u64,
+    },
+    /// A file's SHA-256 is not the one in the catalog.
+    #[error("the SHA-256 of the file from {origin} is {found}, the catalog says {expected}")]
+    WrongHash {
+        /// Address or package.
+        origin: String,
+        /// Hash of the bytes that came.
+        found: String,
+        /// Hash in the catalog.
+        expected: String,
+    },
+    /// Python or pip is missing or failed.
+    #[error("`pip download {package}` failed: {reason}")]
+    Pip {
+        /// Package and version.
+        package: String,
+        /// Last line that pip said, or why it did not start.
+        reason: String,
+    },
+    /// A wheel does not hold what the catalog says.
+    #[error("the wheel {} can't be used: {reason}", path.display())]
+    Wheel {
+        /// The wheel.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No source delivered.
+    #[error("`{name}` could not be pulled from any source:{}", indented(failures))]
+    AllSourcesFailed {
+        /// The catalog name.
+        name: String,
+        /// One reason a source.
+        failures: Vec<Error>,
+    },
+
+    /// A model file can't be used.
+    #[error("{}: {source}", path.display())]
+    Model {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ondol_models::Error,
+    },
+    /// The runtime refused or failed.
+    #[error("{model}: {source}")]
+    Runtime {
+        /// The model as the user named it.
+        model: String,
+        /// What the runtime says.
+        source: ondol::Error,
+    },
+    /// A text has fewer tokens than the command needs.
+    #[error("{what} has {have} tokens; at least {needed} are needed")]
+    TooShort {
+        /// The text.
+        what: String,
+        /// Tokens in it.
+        have: usize,
+        /// Tokens needed.
+        needed: usize,
+    },
+    /// A line of a prompts or record file is malformed.
+    #[error("{}, line {line}: {reason}", path.display())]
+    BadLine {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A model does not agree with a record as closely as was asked.
+    #[error("the model does not agree with the record: {0}")]
+    Disagrees(String),
+    /// A quantization that no mix and no type is named after.
+    #[error("unknown quantization `{name}`; known are {known}")]
+    UnknownMix {
+        /// The argument.
+        name: String,
+        /// Comma-separated names.
+        known: String,
+    },
+    /// The answer was cut short by Ctrl-C.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// A result whose error is [`enum@Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A closure for `map_err` on file operations.
+    pub fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+        move |source| Error::File { action, path: path.to_path_buf(), source }
+    }
+
+    /// What the user can do about it, where there is something to say.
+    pub fn hint(&self) -> Option<&'static str> {
+        use ondol_models::Error as ModelError;
+        Some(match self {
+            Error::NoHome => "set ONDOL_HOME to a folder that can be written",
+            Error::NoSuchModel { .. } | Error::NotInCatalog { .. } => {
+                "`ondol list` shows the catalog; a file is given by its path"
+            }
+            Error::AllSourcesFailed { .. } => {
+                "check the network, or put a copy of the file anywhere and give its path instead of the name; \
+                 a pull that broke off goes on where it stopped"
+            }
+            Error::WebPage { .. } => "open the address in a browser: it may ask for a login or an agreement",
+            Error::Model { source, .. } | Error::Runtime { source: ondol::Error::Model(source), .. } => match source {
+                ModelError::NotGguf { .. } => "download the model again: a GGUF file starts with the letters GGUF",
+                ModelError::Truncated { .. } => "the download broke off; download the file again",
+                ModelError::UnsupportedVersion { .. } => "convert the model again with a current converter",
+                ModelError::UnsupportedDType { .. } => {
+                    "use another quantization of the same model, such as Q4_K_M or Q8_0"
+                }
+                ModelError::UnknownArchitecture { .. } => "use a model of one of the architectures above",
+                _ => return None,
+            },
+            Error::Runtime { source: ondol::Error::DoesNotFit { .. }, .. } => {
+                "ask for a shorter context with --ctx, or use a smaller model"
+            }
+            Error::Runtime { source: ondol::Error::ContextFull { .. }, .. } => {
+                "ask for a longer context with --ctx, or give a shorter text"
+            }
+            _ => return None,
+        })
+    }
+
+    /// The exit code: 2 for usage, 130 after Ctrl-C as shells have it, else 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Usage(_) | Error::UnknownMix { .. } => 2,
+            Error::Cancelled => 130,
+            _ => 1,
+        }
+    }
+}
+
+fn indented(failures: &[Error]) -> String {
+    failures.iter().map(|failure| format!("\n  - {failure}")).collect()
+}

