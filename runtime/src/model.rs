@@ -125,7 +125,7 @@ impl Model {
         }
         let name = gguf.opt_str("general.name").ok().flatten().unwrap_or("unnamed").to_string();
         #[cfg(feature = "std")]
-        let template = ChatTemplate::from_gguf_or_fallback(&gguf, &tokenizer)?;
+        let template = ChatTemplate::from_gguf_or_fallback(&gguf)?;
         let places = Weights::places(&gguf);
         drop(gguf);
         drop(views);
@@ -245,7 +245,7 @@ fn default_threads() -> usize {
 fn shard_paths(path: &std::path::Path) -> Vec<std::path::PathBuf> {
     let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
     match ondol_models::gguf::shard_names(name) {
-        Some(names) => names.map(|n| path.with_file_name(n)).collect(),
+        Some(names) => names.into_iter().map(|n| path.with_file_name(n)).collect(),
         None => vec![path.to_path_buf()],
     }
 }

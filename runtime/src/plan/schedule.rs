@@ -9,7 +9,7 @@
 //! - Nodes after the last layer (final norm, head) run only for rows whose
 //!   logits are wanted.
 
-use super::memory::{Placer, round_up};
+use super::memory::Placer;
 use super::{
     AttentionStep, Buffer, Layout, MatMul, Part, Piece, Plan, PlanOptions, PrepareFor, RowOp, Step, StoreKv, Vector,
     attention_shape,
