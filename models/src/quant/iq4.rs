@@ -3,7 +3,8 @@
 
 use super::legacy::{nibbles, pack_nibbles};
 use super::planes::pack4;
-use super::search::{Grid, fit_f16_scale, inverse, symmetric, tame, weights};
+use super::search::{Grid, fit_f16_scale, inverse, tame, weights};
+use super::superblock::symmetric;
 use super::{Block, f16_field, field, set_f16_field, set_field};
 
 /// What each level stands for, in ascending order. Denser around zero, as weights are.

@@ -13,7 +13,8 @@
 #![allow(non_camel_case_types)]
 
 use super::planes::{pack1, pack2, pack4, unpack1, unpack2, unpack4};
-use super::search::{Integers, affine, symmetric};
+use super::search::Integers;
+use super::superblock::{affine, symmetric};
 use super::{Block, f16_field, field, set_f16_field, set_field};
 
 /// 2-bit levels in 16 sub-blocks, each with a 4-bit scale and a 4-bit minimum.

@@ -16,6 +16,7 @@ mod mix;
 pub mod mxfp4;
 pub mod planes;
 mod search;
+mod superblock;
 
 use half::f16;
 
