@@ -73,11 +73,13 @@ struct Aligned {
 
 #[derive(Clone, Copy)]
 #[repr(align(64))]
-struct Line([u8; 64]);
+struct Line {
+    _bytes: [u8; 64],
+}
 
 impl Aligned {
     fn new(len: usize) -> Aligned {
-        Aligned { lines: vec![Line([0xa5; 64]); len.div_ceil(64)] }
+        Aligned { lines: vec![Line { _bytes: [0xa5; 64] }; len.div_ceil(64)] }
     }
 
     fn bytes(&self) -> &[u8] {

@@ -1,5 +1,8 @@
 //! The f32 kernel, and widening of 16-bit floats.
 
+// `t` and `r` name tokens and rows of several arrays at once.
+#![allow(clippy::needless_range_loop)]
+
 use super::super::super::floats::{FloatKernel, LANES, ROWS, add_lanes};
 use super::{Avx2, lanes};
 use core::arch::x86_64::*;

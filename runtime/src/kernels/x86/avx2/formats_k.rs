@@ -138,7 +138,8 @@ impl Format for Q6_K {
                 for half in 0..2 {
                     rows.prefetch(at + 105 * half, 53);
                     rows.prefetch(at + 105 * half + 53, 52);
-                    let low = [0, 32].map(|i| rows.load32(at + 64 * half + i));
+                    let low = at + 64 * half;
+                    let low = [rows.load32(low), rows.load32(low + 32)];
                     let mut high = rows.load32(at + 128 + 32 * half);
                     for j in 0..4 {
                         let low = if j < 2 { low[j] } else { shifted::<4>(low[j - 2]) };

@@ -114,11 +114,11 @@ impl<W> Sweep<'_, W> {
                 accumulate(&mut acc, w, x.map(|x| &*x.add(b)));
             }
         }
-        for p in 0..PANELS {
+        for (p, acc) in acc.into_iter().enumerate() {
             let rows = self.count.saturating_sub(p * LANES).min(LANES);
-            for t in 0..T {
+            for (t, acc) in acc.into_iter().enumerate() {
                 // SAFETY: the features are enabled here.
-                let sums = unsafe { lanes(acc[p][t]) };
+                let sums = unsafe { lanes(acc) };
                 self.out.put(token + t, self.row + p * LANES, &sums[..rows]);
             }
         }

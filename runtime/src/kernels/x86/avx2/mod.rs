@@ -28,6 +28,8 @@ use core::arch::x86_64::*;
 use core::ops::Range;
 use formats_k::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
 use formats_legacy::{IQ4_NL, MXFP4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
+use gemm::{PANELS, gemm};
+use gemv::gemv;
 use ondol_models::quant::DType;
 use panel::{Packed, Product, Wide};
 use rows::Rows;
@@ -113,7 +115,7 @@ impl Avx2 {
     /// Bytes of scratch that [`Self::matmul`] needs for rows of `cols` elements.
     pub(crate) fn scratch_bytes(dtype: DType, cols: usize) -> usize {
         let blocks = cols / acts::BLOCK;
-        let panels = gemm::PANELS * blocks * panel::max_bytes();
+        let panels = PANELS * blocks * panel::max_bytes();
         let bounce = rows::LANES * dtype.row_bytes(cols).unwrap_or(0);
         panels + bounce + Acts::ALIGN
     }
@@ -158,16 +160,15 @@ impl Avx2 {
     ) where
         F::Packed: Product<I8Block> + Product<SplitBlock>,
     {
+        let one = acts.tokens() == 1;
         // SAFETY: `self` proves that the CPU has the features.
-        match (acts.kind(), acts.tokens()) {
-            (ActKind::I16Split, 1) => unsafe {
-                gemv::gemv::<F, SplitBlock>(w, rows, acts, out, scratch)
-            },
-            (ActKind::I16Split, _) => unsafe {
-                gemm::gemm::<F, SplitBlock>(w, rows, acts, out, scratch)
-            },
-            (ActKind::I8, _) => unsafe { gemm::gemm::<F, I8Block>(w, rows, acts, out, scratch) },
-            (kind, _) => unreachable!("{kind:?} with weights of few bits"),
+        unsafe {
+            match acts.kind() {
+                ActKind::I8 => gemm::<F, I8Block>(w, rows, acts, out, scratch),
+                ActKind::I16Split if one => gemv::<F, SplitBlock>(w, rows, acts, out, scratch),
+                ActKind::I16Split => gemm::<F, SplitBlock>(w, rows, acts, out, scratch),
+                kind => unreachable!("{kind:?} with weights of few bits"),
+            }
         }
     }
 
@@ -182,9 +183,11 @@ impl Avx2 {
     ) {
         assert_eq!(acts.kind(), ActKind::I16, "weights of 8 bits take 16-bit activations");
         // SAFETY: `self` proves that the CPU has the features.
-        match acts.tokens() {
-            1 => unsafe { gemv::gemv::<F, I16Block>(w, rows, acts, out, scratch) },
-            _ => unsafe { gemm::gemm::<F, I16Block>(w, rows, acts, out, scratch) },
+        unsafe {
+            match acts.tokens() {
+                1 => gemv::<F, I16Block>(w, rows, acts, out, scratch),
+                _ => gemm::<F, I16Block>(w, rows, acts, out, scratch),
+            }
         }
     }
 }

@@ -4,6 +4,8 @@
 //! Low-bit levels are unsigned and multiply 8-bit activations by `maddubs`,
 //! whose results add up in 16 bits as long as they fit: `DEPTH` of them do, if
 //! 2 * DEPTH * 128 * (largest level) < 2^15. Then they widen to 32 bits.
+// `p` and `t` name panels and tokens of several arrays at once.
+#![allow(clippy::needless_range_loop)]
 
 use super::super::super::acts::{ActBlock, I8Block, I16Block, Meta, SplitBlock};
 use super::Block;

@@ -1,0 +1,62 @@
+//! How fast the matmul kernels are on one thread: gemv in GB/s of weights,
+//! gemm in G multiply-adds/s. Arguments choose formats by name.
+
+use ondol::kernels::{Acts, Kernels, Matrix, OutRows, Store};
+use ondol_models::quant::DType;
+use std::time::Instant;
+
+/// Inputs of a matmul: the width of a 1B-shaped model.
+const COLS: usize = 2048;
+
+/// Rows of the gemv, too many for the caches.
+const LONG: usize = 65536;
+
+/// Rows of the gemv whose weights stay in a cache.
+const SHORT: usize = 512;
+
+/// Rows and tokens of the gemm.
+const ROWS: usize = 512;
+const TOKENS: usize = 256;
+
+fn main() {
+    let names: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let chosen = |dtype: &DType| {
+        names.is_empty() || names.iter().any(|name| DType::from_name(name) == Some(*dtype))
+    };
+    let kernels = Kernels::from_env().expect("ONDOL_KERNELS names a level of this CPU");
+    println!("level {}, one thread, {COLS} columns", kernels.level());
+    println!("{:8} {:>14} {:>14} {:>14}", "format", "gemv GB/s", "in cache", "gemm GMAC/s");
+    for dtype in DType::all().filter(chosen) {
+        let row_bytes = dtype.row_bytes(COLS).unwrap_or(0) as f64;
+        let gemv = |rows: usize| rows as f64 * row_bytes / seconds(&kernels, dtype, rows, 1) / 1e9;
+        let macs = (ROWS * COLS * TOKENS) as f64;
+        let gemm = macs / seconds(&kernels, dtype, ROWS, TOKENS) / 1e9;
+        println!("{:8} {:14.2} {:14.2} {gemm:14.1}", dtype.name(), gemv(LONG), gemv(SHORT));
+    }
+}
+
+/// The shortest of several runs.
+fn seconds(kernels: &Kernels, dtype: DType, rows: usize, tokens: usize) -> f64 {
+    let data = vec![0x11; rows * dtype.row_bytes(COLS).unwrap_or(0)];
+    let Some(w) = Matrix::new(dtype, rows, COLS, &data) else { return f64::NAN };
+    let kind = kernels.act_kind(dtype, tokens);
+    let x: Vec<f32> = (0..COLS).map(|i| (i as f32 * 0.37).sin()).collect();
+    let mut acts = vec![0; tokens * kind.bytes(COLS) + Acts::ALIGN];
+    let skip = acts.as_ptr().align_offset(Acts::ALIGN);
+    let acts = &mut acts[skip..];
+    for row in acts[..tokens * kind.bytes(COLS)].chunks_exact_mut(kind.bytes(COLS)) {
+        kernels.prepare(kind, &x, row);
+    }
+    let acts = Acts::new(kind, tokens, COLS, acts);
+    let mut out = vec![0.0; tokens * rows];
+    let mut scratch = vec![0; kernels.scratch_bytes(dtype, COLS)];
+    // SAFETY: `out` has these elements, and nothing else uses it meanwhile.
+    let out = unsafe { OutRows::new(out.as_mut_ptr(), rows, Store::Set) };
+    let runs = (40_000_000 / data.len()).clamp(5, 200);
+    let times = (0..runs).map(|_| {
+        let start = Instant::now();
+        kernels.matmul(&w, 0..rows, &acts, &out, &mut scratch);
+        start.elapsed().as_secs_f64()
+    });
+    times.fold(f64::INFINITY, f64::min)
+}
