@@ -1,5 +1,7 @@
 //! The one table of layouts.
 
+use alloc::string::String;
+
 /// How a tensor's elements are stored.
 ///
 /// Numbers and layouts are those of the GGUF specification
@@ -36,7 +38,12 @@ struct Layout {
 
 const LAYOUTS: [Layout; 16] = {
     const fn row(dtype: DType, name: &'static str, block_len: usize, block_bytes: usize) -> Layout {
-        Layout { dtype, name, block_len, block_bytes }
+        Layout {
+            dtype,
+            name,
+            block_len,
+            block_bytes,
+        }
     }
     [
         row(DType::F32, "F32", 1, 4),
@@ -94,22 +101,31 @@ impl DType {
     }
 
     /// The type of this GGUF number, or the name (or number) of what is not supported.
-    pub fn from_gguf(number: u32) -> Result<DType, alloc::string::String> {
+    pub fn from_gguf(number: u32) -> Result<DType, String> {
         if let Some(layout) = LAYOUTS.iter().find(|l| l.dtype as u32 == number) {
             return Ok(layout.dtype);
         }
         let known = KNOWN_UNSUPPORTED.iter().find(|(n, _)| *n == number);
-        Err(known.map_or_else(|| alloc::format!("number {number}"), |(_, name)| (*name).into()))
+        Err(known.map_or_else(
+            || alloc::format!("number {number}"),
+            |(_, name)| (*name).into(),
+        ))
     }
 
     /// The type of this name, in any case ("q4_k" is `Q4_K`).
     pub fn from_name(name: &str) -> Option<DType> {
-        LAYOUTS.iter().find(|l| l.name.eq_ignore_ascii_case(name)).map(|l| l.dtype)
+        LAYOUTS
+            .iter()
+            .find(|l| l.name.eq_ignore_ascii_case(name))
+            .map(|l| l.dtype)
     }
 
     fn layout(self) -> &'static Layout {
         // The table holds every variant: a unit test walks them.
-        LAYOUTS.iter().find(|l| l.dtype == self).unwrap_or(&LAYOUTS[0])
+        LAYOUTS
+            .iter()
+            .find(|l| l.dtype == self)
+            .unwrap_or(&LAYOUTS[0])
     }
 
     /// The name in the specification.
@@ -130,7 +146,11 @@ impl DType {
     /// Bytes of a row of `cols` elements; `None` where `cols` is no multiple of
     /// the block length, or the product overflows.
     pub fn row_bytes(self, cols: usize) -> Option<usize> {
-        let Layout { block_len, block_bytes, .. } = *self.layout();
+        let Layout {
+            block_len,
+            block_bytes,
+            ..
+        } = *self.layout();
         if !cols.is_multiple_of(block_len) {
             return None;
         }

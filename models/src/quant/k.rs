@@ -12,8 +12,10 @@
 //! | Q6_K | 16 | `(d * sc) * (q - 32)` |
 #![allow(non_camel_case_types)]
 
-use super::planes::{unpack1, unpack2, unpack4};
-use super::{Block, f16_field, field};
+use super::planes::{pack1, pack2, pack4, unpack1, unpack2, unpack4};
+use super::search::Integers;
+use super::superblock::{affine, symmetric};
+use super::{Block, f16_field, field, set_f16_field, set_field};
 
 /// 2-bit levels in 16 sub-blocks, each with a 4-bit scale and a 4-bit minimum.
 pub struct Q2_K;
@@ -36,6 +38,17 @@ impl Block<256, 84> for Q2_K {
         let scale_min = |j: usize| (scales[j] & 15, scales[j] >> 4);
         let (d, dmin) = (f16_field(block, Self::D), f16_field(block, Self::DMIN));
         decode_affine::<16>(d, dmin, scale_min, &levels, out);
+    }
+
+    fn encode(x: &[f32; 256], importance: Option<&[f32; 256]>) -> [u8; 84] {
+        let fit = affine::<16, 16>(x, importance, 3, 15);
+        let scales: [u8; 16] = core::array::from_fn(|j| fit.scales[j] | (fit.mins[j] << 4));
+        let mut block = [0; 84];
+        set_field(&mut block, Self::SCALES, &scales);
+        set_field(&mut block, Self::QS, &pack2(&fit.levels));
+        set_f16_field(&mut block, Self::D, fit.d);
+        set_f16_field(&mut block, Self::DMIN, fit.dmin);
+        block
     }
 }
 
@@ -63,6 +76,16 @@ impl Block<256, 110> for Q3_K {
         let scales = q3_scales(field(block, Self::SCALES));
         decode_symmetric(f16_field(block, Self::D), &scales, &levels, 4, out);
     }
+
+    fn encode(x: &[f32; 256], importance: Option<&[f32; 256]>) -> [u8; 110] {
+        let fit = symmetric::<Integers<4>, 16, 16>(x, importance, 32);
+        let mut block = [0; 110];
+        set_field(&mut block, Self::HMASK, &pack1(&fit.levels.map(|q| q >> 2)));
+        set_field(&mut block, Self::QS, &pack2(&fit.levels));
+        set_field(&mut block, Self::SCALES, &pack_q3_scales(&fit.scales));
+        set_f16_field(&mut block, Self::D, fit.d);
+        block
+    }
 }
 
 /// 4-bit levels in 8 sub-blocks, each with a 6-bit scale and a 6-bit minimum.
@@ -86,6 +109,20 @@ impl Block<256, 144> for Q4_K {
         let scales = field(block, Self::SCALES);
         let (d, dmin) = (f16_field(block, Self::D), f16_field(block, Self::DMIN));
         decode_affine::<32>(d, dmin, |j| k4_scale_min(scales, j), &levels, out);
+    }
+
+    fn encode(x: &[f32; 256], importance: Option<&[f32; 256]>) -> [u8; 144] {
+        let fit = affine::<32, 8>(x, importance, 15, 63);
+        let mut block = [0; 144];
+        set_f16_field(&mut block, Self::D, fit.d);
+        set_f16_field(&mut block, Self::DMIN, fit.dmin);
+        set_field(
+            &mut block,
+            Self::SCALES,
+            &pack_k4_scales(&fit.scales, &fit.mins),
+        );
+        set_field(&mut block, Self::QS, &pack_nibbles::<32>(&fit.levels));
+        block
     }
 }
 
@@ -117,6 +154,21 @@ impl Block<256, 176> for Q5_K {
         let (d, dmin) = (f16_field(block, Self::D), f16_field(block, Self::DMIN));
         decode_affine::<32>(d, dmin, |j| k4_scale_min(scales, j), &levels, out);
     }
+
+    fn encode(x: &[f32; 256], importance: Option<&[f32; 256]>) -> [u8; 176] {
+        let fit = affine::<32, 8>(x, importance, 31, 63);
+        let mut block = [0; 176];
+        set_f16_field(&mut block, Self::D, fit.d);
+        set_f16_field(&mut block, Self::DMIN, fit.dmin);
+        set_field(
+            &mut block,
+            Self::SCALES,
+            &pack_k4_scales(&fit.scales, &fit.mins),
+        );
+        set_field(&mut block, Self::QH, &pack1(&fit.levels.map(|q| q >> 4)));
+        set_field(&mut block, Self::QS, &pack_nibbles::<32>(&fit.levels));
+        block
+    }
 }
 
 /// 6-bit levels in 16 sub-blocks, each with an 8-bit scale.
@@ -144,6 +196,16 @@ impl Block<256, 210> for Q6_K {
         let scales = field::<16, _>(block, Self::SCALES).map(u8::cast_signed);
         decode_symmetric(f16_field(block, Self::D), &scales, &levels, 32, out);
     }
+
+    fn encode(x: &[f32; 256], importance: Option<&[f32; 256]>) -> [u8; 210] {
+        let fit = symmetric::<Integers<32>, 16, 16>(x, importance, 128);
+        let mut block = [0; 210];
+        set_field(&mut block, Self::QL, &pack_nibbles::<64>(&fit.levels));
+        set_field(&mut block, Self::QH, &pack2(&fit.levels.map(|q| q >> 4)));
+        set_field(&mut block, Self::SCALES, &fit.scales.map(i8::cast_unsigned));
+        set_f16_field(&mut block, Self::D, fit.d);
+        block
+    }
 }
 
 /// The 6-bit scale and minimum of sub-block `j` (0 to 7) of Q4_K and Q5_K.
@@ -160,7 +222,19 @@ pub fn k4_scale_min(scales: &[u8; 12], j: usize) -> (u8, u8) {
         return (scale & 63, min & 63);
     }
     let low = scales[i + 8];
-    ((low & 15) | ((scale >> 6) << 4), (low >> 4) | ((min >> 6) << 4))
+    (
+        (low & 15) | ((scale >> 6) << 4),
+        (low >> 4) | ((min >> 6) << 4),
+    )
+}
+
+/// Packs what [`k4_scale_min`] unpacks.
+fn pack_k4_scales(scales: &[u8; 8], mins: &[u8; 8]) -> [u8; 12] {
+    core::array::from_fn(|i| match i {
+        0..4 => scales[i] | ((scales[i + 4] >> 4) << 6),
+        4..8 => mins[i - 4] | ((mins[i] >> 4) << 6),
+        _ => (scales[i - 4] & 15) | (mins[i - 4] << 4),
+    })
 }
 
 /// The 16 scales of Q3_K, in -32 to 31.
@@ -176,6 +250,22 @@ pub fn q3_scales(packed: &[u8; 12]) -> [i8; 16] {
     })
 }
 
+/// Packs what [`q3_scales`] unpacks.
+fn pack_q3_scales(scales: &[i8; 16]) -> [u8; 12] {
+    let biased = scales.map(|scale| (scale + 32).cast_unsigned());
+    core::array::from_fn(|i| match i {
+        0..8 => (biased[i] & 15) | (biased[i + 8] << 4),
+        _ => (0..4).fold(0, |byte, k| byte | (biased[i - 8 + 4 * k] >> 4) << (2 * k)),
+    })
+}
+
+/// The low four bits of 256 levels, see [`pack4`].
+fn pack_nibbles<const GROUP: usize>(levels: &[u8; 256]) -> [u8; 128] {
+    let mut packed = [0; 128];
+    pack4::<GROUP>(levels, &mut packed);
+    packed
+}
+
 /// Values of a super-block with scales and minima, in sub-blocks of `SUB`.
 #[inline]
 fn decode_affine<const SUB: usize>(
@@ -185,7 +275,11 @@ fn decode_affine<const SUB: usize>(
     levels: &[u8; 256],
     out: &mut [f32; 256],
 ) {
-    let subs = levels.as_chunks::<SUB>().0.iter().zip(out.as_chunks_mut::<SUB>().0);
+    let subs = levels
+        .as_chunks::<SUB>()
+        .0
+        .iter()
+        .zip(out.as_chunks_mut::<SUB>().0);
     for (j, (levels, out)) in subs.enumerate() {
         let (scale, min) = scale_min(j);
         let (scale, min) = (d * f32::from(scale), dmin * f32::from(min));
@@ -204,7 +298,11 @@ fn decode_symmetric(
     offset: i8,
     out: &mut [f32; 256],
 ) {
-    let subs = levels.as_chunks::<16>().0.iter().zip(out.as_chunks_mut::<16>().0);
+    let subs = levels
+        .as_chunks::<16>()
+        .0
+        .iter()
+        .zip(out.as_chunks_mut::<16>().0);
     for (&scale, (levels, out)) in scales.iter().zip(subs) {
         let scale = d * f32::from(scale);
         for (y, &q) in out.iter_mut().zip(levels) {

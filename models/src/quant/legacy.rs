@@ -4,8 +4,14 @@
 //! `d * q_i + m` in the types `_1`.
 #![allow(non_camel_case_types)]
 
-use super::planes::unpack4;
-use super::{Block, f16_field, field};
+use half::f16;
+
+use super::planes::{pack4, unpack4};
+use super::search::{
+    Grid, Integers, clamp_to_f16, extreme, f16_saturating, f16_scale, fit_affine, fit_f16_scale,
+    inverse, nearest_int, tame, weights,
+};
+use super::{Block, f16_field, field, set_f16_field, set_field};
 
 /// 32 levels of 4 bits: `d` (f16), 16 bytes of nibbles; offset 8.
 pub struct Q4_0;
@@ -24,6 +30,14 @@ impl Block<32, 18> for Q4_0 {
         for (y, q) in out.iter_mut().zip(levels) {
             *y = d * (f32::from(q) - 8.0);
         }
+    }
+
+    fn encode(x: &[f32; 32], importance: Option<&[f32; 32]>) -> [u8; 18] {
+        let (d, levels) = symmetric::<8>(x, importance);
+        let mut block = [0; 18];
+        set_f16_field(&mut block, Self::D, d);
+        set_field(&mut block, Self::QS, &pack_nibbles(&levels));
+        block
     }
 }
 
@@ -47,6 +61,15 @@ impl Block<32, 20> for Q4_1 {
             *y = d * f32::from(q) + m;
         }
     }
+
+    fn encode(x: &[f32; 32], importance: Option<&[f32; 32]>) -> [u8; 20] {
+        let (d, m, levels) = affine(x, importance, 15.0);
+        let mut block = [0; 20];
+        set_f16_field(&mut block, Self::D, d);
+        set_f16_field(&mut block, Self::M, m);
+        set_field(&mut block, Self::QS, &pack_nibbles(&levels));
+        block
+    }
 }
 
 /// 32 levels of 5 bits: `d` (f16), 4 bytes of fifth bits, 16 bytes of nibbles; offset 16.
@@ -68,6 +91,15 @@ impl Block<32, 22> for Q5_0 {
         for (y, q) in out.iter_mut().zip(levels) {
             *y = d * (f32::from(q) - 16.0);
         }
+    }
+
+    fn encode(x: &[f32; 32], importance: Option<&[f32; 32]>) -> [u8; 22] {
+        let (d, levels) = symmetric::<16>(x, importance);
+        let mut block = [0; 22];
+        set_f16_field(&mut block, Self::D, d);
+        set_field(&mut block, Self::QH, &fifth_bits(&levels));
+        set_field(&mut block, Self::QS, &pack_nibbles(&levels));
+        block
     }
 }
 
@@ -93,6 +125,16 @@ impl Block<32, 24> for Q5_1 {
             *y = d * f32::from(q) + m;
         }
     }
+
+    fn encode(x: &[f32; 32], importance: Option<&[f32; 32]>) -> [u8; 24] {
+        let (d, m, levels) = affine(x, importance, 31.0);
+        let mut block = [0; 24];
+        set_f16_field(&mut block, Self::D, d);
+        set_f16_field(&mut block, Self::M, m);
+        set_field(&mut block, Self::QH, &fifth_bits(&levels));
+        set_field(&mut block, Self::QS, &pack_nibbles(&levels));
+        block
+    }
 }
 
 /// 32 levels of 8 bits: `d` (f16), 32 bytes.
@@ -113,6 +155,16 @@ impl Block<32, 34> for Q8_0 {
             *y = d * f32::from(q.cast_signed());
         }
     }
+
+    fn encode(x: &[f32; 32], _importance: Option<&[f32; 32]>) -> [u8; 34] {
+        let scale = clamp_to_f16(extreme(x).abs() / 127.0);
+        let inverse = inverse(scale);
+        let levels = x.map(|x| round_half_away((x * inverse).clamp(-127.0, 127.0)) as u8);
+        let mut block = [0; 34];
+        set_f16_field(&mut block, Self::D, f16::from_f32(scale));
+        set_field(&mut block, Self::QS, &levels);
+        block
+    }
 }
 
 /// The 32 levels of 16 bytes of nibbles.
@@ -120,6 +172,13 @@ pub(super) fn nibbles(qs: &[u8; 16]) -> [u8; 32] {
     let mut levels = [0; 32];
     unpack4::<16>(qs, &mut levels);
     levels
+}
+
+/// Packs the low four bits of 32 levels.
+pub(super) fn pack_nibbles(levels: &[u8; 32]) -> [u8; 16] {
+    let mut packed = [0; 16];
+    pack4::<16>(levels, &mut packed);
+    packed
 }
 
 /// The 32 levels of nibbles and fifth bits.
@@ -130,4 +189,60 @@ fn five_bits(qh: &[u8; 4], qs: &[u8; 16]) -> [u8; 32] {
         *level |= ((high >> i) as u8 & 1) << 4;
     }
     levels
+}
+
+/// The fifth bits of 32 levels.
+fn fifth_bits(levels: &[u8; 32]) -> [u8; 4] {
+    let bits = levels
+        .iter()
+        .enumerate()
+        .map(|(i, &level)| (u32::from(level) >> 4) << i);
+    bits.fold(0, |all, bit| all | bit).to_le_bytes()
+}
+
+/// The scale, and the levels from 0 to `2 * HALF - 1` of which `HALF` is zero.
+///
+/// Without importance the element of largest magnitude becomes level 0.
+fn symmetric<const HALF: u8>(x: &[f32; 32], importance: Option<&[f32; 32]>) -> (f16, [u8; 32]) {
+    let half = f32::from(HALF);
+    let Some(importance) = importance else {
+        // The levels are rounded under the scale before it is rounded to f16.
+        let scale = clamp_to_f16(extreme(x) / -half);
+        let inverse = inverse(scale);
+        let levels = x.map(|x| ((x * inverse + (half + 0.5)) as u8).min(2 * HALF - 1));
+        return (f16::from_f32(scale), levels);
+    };
+    let x = &tame(x);
+    let d = fit_f16_scale::<Integers<HALF>, 32>(x, &weights(x, Some(importance)));
+    let inverse = inverse(d.to_f32());
+    (d, x.map(|x| Integers::<HALF>::index(x * inverse)))
+}
+
+/// The scale, the minimum, and the levels from 0 to `top`.
+///
+/// Without importance the smallest element becomes level 0 and the largest `top`.
+fn affine(x: &[f32; 32], importance: Option<&[f32; 32]>, top: f32) -> (f16, f16, [u8; 32]) {
+    let Some(importance) = importance else {
+        // The levels are rounded under the scale and minimum before these are rounded to f16.
+        let least = x.iter().fold(f32::INFINITY, |a, &b| a.min(b));
+        let most = x.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+        let min = clamp_to_f16(least);
+        let scale = clamp_to_f16((most - least) / top);
+        let inverse = inverse(scale);
+        let levels = x.map(|x| ((x - min) * inverse + 0.5).min(top) as u8);
+        return (f16::from_f32(scale), f16::from_f32(min), levels);
+    };
+    let x = &tame(x);
+    let (scale, min) = fit_affine(x, &weights(x, Some(importance)), top, f32::INFINITY);
+    let (d, m) = (f16_scale(scale), f16_saturating(min));
+    let inverse = inverse(d.to_f32());
+    let levels = x.map(|x| nearest_int(((x - m.to_f32()) * inverse).clamp(0.0, top)) as u8);
+    (d, m, levels)
+}
+
+/// The nearest integer, halves away from zero, for magnitudes within i32.
+fn round_half_away(x: f32) -> i32 {
+    let whole = x as i32;
+    let rest = x - whole as f32;
+    whole + i32::from(rest >= 0.5) - i32::from(rest <= -0.5)
 }

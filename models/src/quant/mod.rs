@@ -12,12 +12,16 @@ pub mod floats;
 pub mod iq4;
 pub mod k;
 pub mod legacy;
+mod mix;
 pub mod mxfp4;
 pub mod planes;
+mod search;
+mod superblock;
 
 use half::f16;
 
 pub use dtype::DType;
+pub use mix::{Mix, ModelShape};
 
 /// Why a slice can't be dequantized or quantized.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -33,18 +37,38 @@ pub enum Error {
         /// Length of the slice of blocks.
         bytes: usize,
     },
+    /// A value to quantize is infinite or NaN.
+    #[error("element {index} is not finite")]
+    NonFinite {
+        /// The first such element.
+        index: usize,
+    },
+    /// The importances are not one finite, non-negative number for each column
+    /// of whole rows.
+    #[error("{importances} importances do not fit {elements} elements, or are not all >= 0")]
+    BadImportance {
+        /// Length of the slice of importances.
+        importances: usize,
+        /// Length of the slice of floats.
+        elements: usize,
+    },
 }
 
 /// One block format: `LEN` elements in `BYTES` bytes.
 pub trait Block<const LEN: usize, const BYTES: usize> {
     /// The values of a block.
     fn decode(block: &[u8; BYTES], out: &mut [f32; LEN]);
+
+    /// The block that stands for finite values `x`, where the error of each
+    /// element counts by its `importance`. It never decodes to infinity or NaN.
+    fn encode(x: &[f32; LEN], importance: Option<&[f32; LEN]>) -> [u8; BYTES];
 }
 
 /// The functions of one format over whole slices.
 struct Codec {
     dtype: DType,
     decode: fn(&[u8], &mut [f32]),
+    encode: fn(&[f32], Option<&[f32]>, &mut [u8]),
 }
 
 const CODECS: [Codec; 16] = [
@@ -67,7 +91,11 @@ const CODECS: [Codec; 16] = [
 ];
 
 const fn codec<B: Block<LEN, BYTES>, const LEN: usize, const BYTES: usize>(dtype: DType) -> Codec {
-    Codec { dtype, decode: decode_all::<B, LEN, BYTES> }
+    Codec {
+        dtype,
+        decode: decode_all::<B, LEN, BYTES>,
+        encode: encode_all::<B, LEN, BYTES>,
+    }
 }
 
 fn decode_all<B: Block<LEN, BYTES>, const LEN: usize, const BYTES: usize>(
@@ -81,9 +109,30 @@ fn decode_all<B: Block<LEN, BYTES>, const LEN: usize, const BYTES: usize>(
     }
 }
 
+fn encode_all<B: Block<LEN, BYTES>, const LEN: usize, const BYTES: usize>(
+    src: &[f32],
+    importance: Option<&[f32]>,
+    dst: &mut [u8],
+) {
+    let blocks = src
+        .as_chunks::<LEN>()
+        .0
+        .iter()
+        .zip(dst.as_chunks_mut::<BYTES>().0);
+    let mut importance = importance.map(|row| row.as_chunks::<LEN>().0.iter().cycle());
+    for (x, block) in blocks {
+        let importance = importance.as_mut().and_then(Iterator::next);
+        *block = B::encode(x, importance);
+    }
+}
+
 /// The codec of `dtype`, where the slices hold the same number of whole blocks.
 fn checked_codec(dtype: DType, elements: usize, bytes: usize) -> Result<&'static Codec, Error> {
-    let mismatch = Error::SizeMismatch { dtype, elements, bytes };
+    let mismatch = Error::SizeMismatch {
+        dtype,
+        elements,
+        bytes,
+    };
     if dtype.row_bytes(elements) != Some(bytes) {
         return Err(mismatch);
     }
@@ -100,15 +149,66 @@ pub fn dequantize(dtype: DType, src: &[u8], dst: &mut [f32]) -> Result<(), Error
     Ok(())
 }
 
+/// Quantizes one row or several to `dst.len()` bytes of `dtype`.
+///
+/// `importance` says how much an error in each column counts (the mean square
+/// of the activations that meet it, say): one number for each element of a row,
+/// the same for all rows. Q8_0 and plain floats have no use for it.
+///
+/// Without it, Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0 give the bytes that the field's
+/// reference quantizers give; the other formats search for the scales that lose
+/// least. Values beyond the range of a format become its largest; a value that
+/// is not finite is an error.
+pub fn quantize(
+    dtype: DType,
+    src: &[f32],
+    dst: &mut [u8],
+    importance: Option<&[f32]>,
+) -> Result<(), Error> {
+    let codec = checked_codec(dtype, src.len(), dst.len())?;
+    if let Some(index) = src.iter().position(|x| !x.is_finite()) {
+        return Err(Error::NonFinite { index });
+    }
+    if let Some(row) = importance {
+        let whole_rows = src.len().checked_rem(row.len()) == Some(0);
+        let whole_blocks = row.len().is_multiple_of(dtype.block_len());
+        if !whole_rows || !whole_blocks || !row.iter().all(|w| w.is_finite() && *w >= 0.0) {
+            let (importances, elements) = (row.len(), src.len());
+            return Err(Error::BadImportance {
+                importances,
+                elements,
+            });
+        }
+    }
+    (codec.encode)(src, importance, dst);
+    Ok(())
+}
+
 /// The `N` bytes of a block's field that starts at `offset`.
 fn field<const N: usize, const BYTES: usize>(block: &[u8; BYTES], offset: usize) -> &[u8; N] {
     // Offsets are constants of the formats, so that this check folds away.
-    block[offset..].first_chunk().expect("a field lies inside its block")
+    block[offset..]
+        .first_chunk()
+        .expect("a field lies inside its block")
 }
 
 /// A block's f16 field that starts at `offset`.
 fn f16_field<const BYTES: usize>(block: &[u8; BYTES], offset: usize) -> f32 {
     f16::from_le_bytes(*field(block, offset)).to_f32()
+}
+
+/// Writes a block's field that starts at `offset`.
+fn set_field<const N: usize, const BYTES: usize>(
+    block: &mut [u8; BYTES],
+    offset: usize,
+    bytes: &[u8; N],
+) {
+    block[offset..offset + N].copy_from_slice(bytes);
+}
+
+/// Writes a block's f16 field that starts at `offset`.
+fn set_f16_field<const BYTES: usize>(block: &mut [u8; BYTES], offset: usize, x: f16) {
+    set_field(block, offset, &x.to_le_bytes());
 }
 
 #[cfg(test)]

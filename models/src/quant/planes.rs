@@ -36,7 +36,12 @@ pub fn pack4<const GROUP: usize>(levels: &[u8], packed: &mut [u8]) {
 #[inline]
 pub fn unpack2(packed: &[u8; 64]) -> [u8; 256] {
     let mut levels = [0; 256];
-    for (bytes, levels) in packed.as_chunks::<32>().0.iter().zip(levels.chunks_exact_mut(128)) {
+    for (bytes, levels) in packed
+        .as_chunks::<32>()
+        .0
+        .iter()
+        .zip(levels.chunks_exact_mut(128))
+    {
         for (plane, levels) in levels.as_chunks_mut::<32>().0.iter_mut().enumerate() {
             for i in 0..32 {
                 levels[i] = (bytes[i] >> (2 * plane)) & 3;
@@ -50,7 +55,12 @@ pub fn unpack2(packed: &[u8; 64]) -> [u8; 256] {
 #[inline]
 pub fn pack2(levels: &[u8; 256]) -> [u8; 64] {
     let mut packed = [0; 64];
-    for (bytes, levels) in packed.as_chunks_mut::<32>().0.iter_mut().zip(levels.chunks_exact(128)) {
+    for (bytes, levels) in packed
+        .as_chunks_mut::<32>()
+        .0
+        .iter_mut()
+        .zip(levels.chunks_exact(128))
+    {
         for (plane, levels) in levels.as_chunks::<32>().0.iter().enumerate() {
             for i in 0..32 {
                 bytes[i] |= (levels[i] & 3) << (2 * plane);
