@@ -39,7 +39,7 @@ impl RandomModel {
 
     fn set_hyperparameters(&self, writer: &mut Writer) {
         writer.set("general.architecture", self.architecture);
-        writer.set("general.name", format!("random {}", self.architecture));
+        writer.set("general.name", "random weights");
         let mut set = |key: &str, value: usize| writer.set(&format!("{}.{key}", self.architecture), value as u32);
         set("block_count", self.layers);
         set("context_length", self.context);
