@@ -241,7 +241,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage(_) | Error::UnknownMix { .. } => 2,
-            Error::Cancelled => 130,
+            Error::Cancelled => crate::interrupt::EXIT_CODE,
             _ => 1,
         }
     }

@@ -1,11 +1,13 @@
 //! The `ondol` command: a thin way in to the runtime, one file a command.
 
+mod answer;
 mod catalog;
 mod commands;
 mod engine;
 mod error;
 mod fetch;
 mod home;
+mod interrupt;
 mod likelihood;
 mod model;
 mod output;

@@ -63,10 +63,10 @@ fn answer(session: &mut Session, prompt: String, prompt_ids: Vec<u32>, steps: us
     let (mut taken, mut text) = (Vec::new(), Vec::new());
     while let Some(&(id, _)) = top.first() {
         taken.push(Step { id, top: top.iter().map(|&(id, lnp)| (id, five_decimals(lnp))).collect() });
-        if tokenizer.is_eog(id) {
+        if tokenizer.is_end_of_generation(id) {
             break;
         }
-        text.extend_from_slice(&tokenizer.token_bytes(id));
+        tokenizer.piece(id, &mut text);
         if taken.len() == steps {
             break;
         }

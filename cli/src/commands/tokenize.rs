@@ -1,9 +1,8 @@
 //! `ondol tokenize MODEL [TEXT]`.
 
-use crate::error::{Error, Result};
-use crate::model::{self, Files, Location};
+use crate::error::Result;
+use crate::model::{self, Files};
 use crate::output;
-use ondol::Model;
 use ondol_models::tokenizer::{EncodeOptions, Tokenizer};
 use serde_json::json;
 
@@ -42,23 +41,19 @@ pub fn run(args: &Args) -> Result<()> {
         Some(text) => text.clone(),
         None => model::read_stdin()?,
     };
-    match model::locate(&args.model)? {
-        Location::BuiltIn => {
-            let hello = Model::hello().map_err(model::runtime_error(&args.model))?;
-            print(args, hello.tokenizer(), &text)
-        }
-        Location::File(path) => {
-            let files = Files::open(&path)?;
-            let tokenizer = Tokenizer::from_gguf(&files.gguf()?).map_err(|source| Error::Model { path, source })?;
-            print(args, &tokenizer, &text)
-        }
-    }
+    let files = Files::open(&args.model)?;
+    let tokenizer = Tokenizer::from_gguf(&files.gguf()?).map_err(|source| files.error(source))?;
+    print(args, &tokenizer, &text)
 }
 
 fn print(args: &Args, tokenizer: &Tokenizer, text: &str) -> Result<()> {
     let special = !args.no_special;
     let ids = tokenizer.encode(text, EncodeOptions { add_special: special, parse_special: special });
-    let piece = |id: u32| String::from_utf8_lossy(&tokenizer.token_bytes(id)).into_owned();
+    let piece = |id: u32| {
+        let mut bytes = Vec::new();
+        tokenizer.piece(id, &mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
     if args.json {
         let pieces: Vec<String> = ids.iter().map(|&id| piece(id)).collect();
         return output::json(&json!({ "ids": ids, "pieces": pieces }));

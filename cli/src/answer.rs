@@ -1,0 +1,101 @@
+//! One answer: its text as it comes, and what is known of it afterwards.
+
+use crate::error::Result;
+use crate::model;
+use ondol::{CancelToken, FinishReason, GenerateOptions, Session, Stats};
+use serde::Serialize;
+
+/// A finished answer, as `ondol run --json` prints it.
+#[derive(Debug, Serialize)]
+pub struct Answer {
+    /// Complete characters only.
+    pub text: String,
+    /// The tokens that were generated.
+    pub tokens: Vec<u32>,
+    /// `end_of_generation`, `stop`, `max_tokens`, `context_full` or `cancelled`.
+    pub finish_reason: &'static str,
+    /// Counts and speeds.
+    pub stats: Figures,
+}
+
+/// Counts and speeds of an answer.
+#[derive(Debug, Clone, Serialize)]
+pub struct Figures {
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Of these, tokens that the cache held already.
+    pub cached_tokens: usize,
+    /// Tokens of the answer.
+    pub generated_tokens: usize,
+    /// Seconds from the request to the first token.
+    pub ttft_s: f64,
+    /// Speed of the prompt.
+    pub prefill_tokens_per_s: f64,
+    /// Speed of the answer.
+    pub decode_tokens_per_s: f64,
+    /// Most memory that the process held, where the system tells it.
+    pub peak_memory_bytes: Option<u64>,
+}
+
+/// Generates an answer and hands its text to `show` piece by piece.
+///
+/// `name` is the model as the user named it, for errors.
+pub fn generate(
+    session: &mut Session,
+    name: &str,
+    prompt: &[u32],
+    options: &GenerateOptions,
+    cancel: &CancelToken,
+    mut show: impl FnMut(&str) -> Result<()>,
+) -> Result<Answer> {
+    let failed = model::runtime_error(name);
+    let mut generation = session.generate(prompt, options, cancel).map_err(&failed)?;
+    let (mut text, mut tokens) = (String::new(), Vec::new());
+    for piece in generation.by_ref() {
+        let piece = piece.map_err(&failed)?;
+        show(&piece.text)?;
+        text.push_str(&piece.text);
+        tokens.push(piece.token);
+    }
+    let finish_reason = match generation.finish_reason() {
+        Some(FinishReason::EndOfGeneration) | None => "end_of_generation",
+        Some(FinishReason::Stop) => "stop",
+        Some(FinishReason::MaxTokens) => "max_tokens",
+        Some(FinishReason::ContextFull) => "context_full",
+        Some(FinishReason::Cancelled) => "cancelled",
+    };
+    Ok(Answer { text, tokens, finish_reason, stats: generation.stats().into() })
+}
+
+impl From<Stats> for Figures {
+    fn from(stats: Stats) -> Figures {
+        Figures {
+            prompt_tokens: stats.prompt_tokens,
+            cached_tokens: stats.cached_tokens,
+            generated_tokens: stats.generated_tokens,
+            ttft_s: stats.ttft.as_secs_f64(),
+            prefill_tokens_per_s: stats.prefill_tokens_per_s,
+            decode_tokens_per_s: stats.decode_tokens_per_s,
+            peak_memory_bytes: stats.peak_memory_bytes,
+        }
+    }
+}
+
+impl std::fmt::Display for Figures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "prompt {} tokens ({} cached), {:.1} tokens/s; first token after {:.3} s; answer {} tokens, {:.1} tokens/s",
+            self.prompt_tokens,
+            self.cached_tokens,
+            self.prefill_tokens_per_s,
+            self.ttft_s,
+            self.generated_tokens,
+            self.decode_tokens_per_s,
+        )?;
+        match self.peak_memory_bytes {
+            Some(bytes) => write!(f, "; peak memory {}", crate::output::megabytes(bytes)),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! `ondol inspect FILE`.
+
+use crate::engine::{EngineArgs, at_least_one};
+use crate::error::{Error, Result};
+use crate::model::{self, Files};
+use crate::output::{self, megabytes};
+use ondol::Memory;
+use ondol_models::gguf::{Array, Gguf, TensorInfo, Value};
+use serde::Serialize;
+use serde_json::{Map, Value as Json, json};
+
+/// Elements of a long array that are shown.
+const SHOWN_ELEMENTS: usize = 6;
+/// Characters of a long string that are shown.
+const SHOWN_CHARS: usize = 70;
+
+/// Arguments of `ondol inspect`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Memory is what a session with --ctx tokens and --threads takes, to the byte; nothing is allocated
+to find out. Files that hold a vocabulary only, or a model that can't be run, are shown as well.
+
+Examples:
+  ondol inspect model.gguf
+  ondol inspect smollm2 --ctx 2048 --tensors
+  ondol inspect model.gguf --json")]
+pub struct Args {
+    /// A file, a name of the catalog, or `hello`
+    model: String,
+    /// Tokens of context to count memory for [default: what the model was trained for, at most 4096]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    ctx: Option<usize>,
+    /// List every tensor
+    #[arg(long)]
+    tensors: bool,
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Print JSON: everything, tensors too
+    #[arg(long)]
+    json: bool,
+}
+
+/// Tensors of one type.
+#[derive(Serialize)]
+struct Share {
+    #[serde(rename = "type")]
+    dtype: &'static str,
+    tensors: usize,
+    parameters: u64,
+    bytes: u64,
+}
+
+/// Shows the file, and the memory it would take.
+pub fn run(args: &Args) -> Result<()> {
+    let files = Files::open(&args.model)?;
+    let gguf = files.gguf()?;
+    let memory = memory(args);
+    let mix = mix(&gguf);
+    match args.json {
+        true => print_json(args, &files, &gguf, &mix, memory),
+        false => print(args, &files, &gguf, &mix, memory),
+    }
+}
+
+/// The memory of a session, or why there can't be one.
+fn memory(args: &Args) -> Result<Memory> {
+    let model = model::open(&args.model)?;
+    model.memory(&args.engine.options(args.ctx)).map_err(model::runtime_error(&args.model))
+}
+
+/// Tensors by type, the type with most bytes first.
+fn mix(gguf: &Gguf) -> Vec<Share> {
+    let mut shares: Vec<Share> = Vec::new();
+    for tensor in gguf.tensors() {
+        let dtype = tensor.dtype.name();
+        let index = shares.iter().position(|share| share.dtype == dtype).unwrap_or_else(|| {
+            shares.push(Share { dtype, tensors: 0, parameters: 0, bytes: 0 });
+            shares.len() - 1
+        });
+        let share = &mut shares[index];
+        share.tensors += 1;
+        share.parameters += tensor.elements() as u64;
+        share.bytes += tensor.data.len() as u64;
+    }
+    shares.sort_by_key(|share| std::cmp::Reverse(share.bytes));
+    shares
+}
+
+fn print(args: &Args, files: &Files, gguf: &Gguf, mix: &[Share], memory: Result<Memory>) -> Result<()> {
+    let parameters: u64 = mix.iter().map(|share| share.parameters).sum();
+    let bytes: u64 = mix.iter().map(|share| share.bytes).sum();
+    output::line(format!("file          {}", files.path().display()))?;
+    output::line(format!("size          {} bytes ({})", files.len(), megabytes(files.len())))?;
+    output::line(format!("GGUF version  {}, alignment {}", gguf.version(), gguf.alignment()))?;
+    output::line(format!("parameters    {parameters} in {} tensors", gguf.tensors().len()))?;
+    if parameters > 0 {
+        output::line(format!("bits/weight   {:.2}", bytes as f64 * 8.0 / parameters as f64))?;
+        output::line("\ntype     tensors      parameters           bytes")?;
+    }
+    for share in mix {
+        output::line(format!("{:7}  {:7}  {:14}  {:14}", share.dtype, share.tensors, share.parameters, share.bytes))?;
+    }
+    output::line("\nmetadata")?;
+    for (key, value) in gguf.metadata() {
+        output::line(format!("  {key} = {}", show(value)))?;
+    }
+    if args.tensors {
+        output::line("\ntensors")?;
+        for tensor in gguf.tensors() {
+            output::line(format!("  {:8} {:20} {}", tensor.dtype.name(), format!("{:?}", tensor.dims()), tensor.name))?;
+        }
+    }
+    print_memory(memory)
+}
+
+fn print_memory(memory: Result<Memory>) -> Result<()> {
+    let memory = match memory {
+        Ok(memory) => memory,
+        Err(error) => return output::line(format!("\nmemory: this file can't be run: {}", reason(&error))),
+    };
+    output::line("\nmemory, in bytes")?;
+    for (name, bytes) in memory_rows(&memory) {
+        output::line(format!("  {name:15} {bytes:14}  {:>9}", megabytes(bytes)))?;
+    }
+    Ok(())
+}
+
+fn memory_rows(memory: &Memory) -> [(&'static str, u64); 7] {
+    [
+        ("weights_mapped", memory.weights_mapped),
+        ("kv_cache", memory.kv_cache),
+        ("activations", memory.activations),
+        ("scratch", memory.scratch),
+        ("logits", memory.logits),
+        ("vectors", memory.vectors),
+        ("total", memory.total),
+    ]
+}
+
+/// What is wrong with the model, without its path.
+fn reason(error: &Error) -> String {
+    match error {
+        Error::Runtime { source, .. } => source.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// A value in one line.
+fn show(value: &Value) -> String {
+    match value {
+        Value::String(text) => {
+            let text = text.to_string_lossy();
+            let shown: String = text.chars().take(SHOWN_CHARS).collect();
+            let more = if shown.len() < text.len() { " ..." } else { "" };
+            format!("{shown:?}{more}")
+        }
+        Value::Array(array) => {
+            let shown: Vec<String> = array.iter().take(SHOWN_ELEMENTS).map(|v| show(&v)).collect();
+            let more = if array.len() > SHOWN_ELEMENTS { ", ..." } else { "" };
+            format!("[{}{more}] ({} elements)", shown.join(", "), array.len())
+        }
+        other => as_json(other).to_string(),
+    }
+}
+
+fn print_json(args: &Args, files: &Files, gguf: &Gguf, mix: &[Share], memory: Result<Memory>) -> Result<()> {
+    let metadata: Map<String, Json> = gguf.metadata().iter().map(|(key, v)| ((*key).to_owned(), as_json(v))).collect();
+    let tensors: Vec<Json> = gguf.tensors().iter().map(tensor_json).collect();
+    let (memory, cannot_run) = match memory {
+        Ok(memory) => {
+            let mut rows: Map<String, Json> =
+                memory_rows(&memory).iter().map(|(name, bytes)| ((*name).to_owned(), json!(bytes))).collect();
+            rows.insert("ctx".to_owned(), json!(args.ctx));
+            (Some(rows), None)
+        }
+        Err(error) => (None, Some(reason(&error))),
+    };
+    output::json(&json!({
+        "path": files.path(),
+        "bytes": files.len(),
+        "version": gguf.version(),
+        "alignment": gguf.alignment(),
+        "parameters": mix.iter().map(|share| share.parameters).sum::<u64>(),
+        "mix": mix,
+        "metadata": metadata,
+        "tensors": tensors,
+        "memory": memory,
+        "cannot_run": cannot_run,
+    }))
+}
+
+fn tensor_json(tensor: &TensorInfo) -> Json {
+    json!({
+        "name": tensor.name,
+        "type": tensor.dtype.name(),
+        "dims": tensor.dims(),
+        "bytes": tensor.data.len(),
+        "shard": tensor.shard,
+        "offset": tensor.offset,
+    })
+}
+
+fn as_json(value: &Value) -> Json {
+    match value {
+        Value::U8(v) => json!(v),
+        Value::I8(v) => json!(v),
+        Value::U16(v) => json!(v),
+        Value::I16(v) => json!(v),
+        Value::U32(v) => json!(v),
+        Value::I32(v) => json!(v),
+        Value::U64(v) => json!(v),
+        Value::I64(v) => json!(v),
+        Value::F32(v) => json!(v),
+        Value::F64(v) => json!(v),
+        Value::Bool(v) => json!(v),
+        Value::String(text) => json!(text.to_string_lossy()),
+        Value::Array(array) => array_json(array),
+    }
+}
+
+/// The beginning of an array stands for all of it: vocabularies have hundreds of thousands of elements.
+fn array_json(array: &Array) -> Json {
+    let first: Vec<Json> = array.iter().take(SHOWN_ELEMENTS).map(|v| as_json(&v)).collect();
+    json!({ "length": array.len(), "first": first })
+}

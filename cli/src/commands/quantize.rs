@@ -1,0 +1,184 @@
+//! `ondol quantize IN OUT TYPE`.
+
+use crate::engine::at_least_one;
+use crate::error::{Error, Result};
+use crate::home::sync_folder;
+use crate::model::Files;
+use crate::output::megabytes;
+use crate::progress::Progress;
+use ondol_models::gguf::{Gguf, TensorInfo, Writer};
+use ondol_models::quant::{self, DType, Mix, ModelShape};
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+/// Elements that a thread takes at a time.
+const PIECE: usize = 1 << 16;
+/// The version of the block formats, `general.quantization_version`.
+const QUANTIZATION_VERSION: u32 = 2;
+
+/// Arguments of `ondol quantize`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+TYPE is one of F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K_S, Q3_K_M, Q3_K_L, Q4_K_S,
+Q4_K_M, Q5_K_S, Q5_K_M, Q6_K, IQ4_NL, IQ4_XS, MXFP4. Mixes (_S, _M, _L) give more bits to the
+tensors that need them; norms and other vectors stay as they are.
+
+Examples:
+  ondol quantize model-f16.gguf model-q4_k_m.gguf Q4_K_M
+  ondol quantize model-bf16.gguf model-q8_0.gguf q8_0 --threads 4")]
+pub struct Args {
+    /// A file, a name of the catalog, or `hello`; best in F32, F16 or BF16
+    #[arg(value_name = "IN")]
+    input: String,
+    /// The file to write
+    #[arg(value_name = "OUT")]
+    output: PathBuf,
+    /// Type or mix
+    #[arg(value_name = "TYPE")]
+    mix: String,
+    /// Threads [default: the machine's cores]
+    #[arg(long, short = 't', value_name = "N", value_parser = at_least_one)]
+    threads: Option<usize>,
+}
+
+/// Writes the quantized copy beside, and renames it.
+pub fn run(args: &Args) -> Result<()> {
+    let mix = Mix::from_name(&args.mix).ok_or_else(|| Error::UnknownMix {
+        name: args.mix.clone(),
+        known: Mix::all().map(|mix| mix.name()).collect::<Vec<_>>().join(", "),
+    })?;
+    let files = Files::open(&args.input)?;
+    refuse_same_file(files.path(), &args.output)?;
+    let gguf = files.gguf()?;
+    let plan = plan(&gguf, mix);
+    if plan.iter().any(|(tensor, dtype)| tensor.dtype != *dtype && tensor.dtype.block_len() > 1) {
+        eprintln!(
+            "note: {} is quantized already; quantizing it again loses more than quantizing the original",
+            args.input
+        );
+    }
+    let mut part = args.output.clone().into_os_string();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let written = write(args, &files, &gguf, mix, &plan, &part);
+    if written.is_err() {
+        let _ = fs::remove_file(&part);
+    }
+    written?;
+    fs::rename(&part, &args.output).map_err(Error::file("rename", &part))?;
+    sync_folder(args.output.parent().unwrap_or(Path::new("")))?;
+    let size = fs::metadata(&args.output).map_err(Error::file("read", &args.output))?.len();
+    eprintln!("{}: {} -> {}", args.output.display(), megabytes(files.len()), megabytes(size));
+    Ok(())
+}
+
+fn refuse_same_file(input: &Path, output: &Path) -> Result<()> {
+    match (input.canonicalize(), output.canonicalize()) {
+        (Ok(input), Ok(output)) if input == output => {
+            Err(Error::Usage(format!("IN and OUT are the same file, {}", output.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The type that each tensor gets.
+fn plan<'g, 'a>(gguf: &'g Gguf<'a>, mix: Mix) -> Vec<(&'g TensorInfo<'a>, DType)> {
+    let shape = shape(gguf);
+    let wanted = |tensor: &TensorInfo| mix.tensor_type(tensor.name, tensor.dims(), &shape).unwrap_or(tensor.dtype);
+    gguf.tensors().iter().map(|tensor| (tensor, wanted(tensor))).collect()
+}
+
+/// What the mixes go by; a key that is missing or odd counts as a plain dense model.
+fn shape(gguf: &Gguf) -> ModelShape {
+    let architecture = gguf.str("general.architecture").unwrap_or_default();
+    let number = |key: &str| gguf.opt_u32(&format!("{architecture}.{key}")).ok().flatten();
+    let heads = number("attention.head_count").unwrap_or(1);
+    let kv_heads = number("attention.head_count_kv").unwrap_or(heads).max(1);
+    ModelShape {
+        layers: number("block_count").unwrap_or(0) as usize,
+        queries_per_kv: (heads / kv_heads) as usize,
+        experts: number("expert_count").unwrap_or(0) as usize,
+        tied_head: gguf.tensor("output.weight").is_none(),
+    }
+}
+
+fn write(
+    args: &Args,
+    files: &Files,
+    gguf: &Gguf,
+    mix: Mix,
+    plan: &[(&TensorInfo, DType)],
+    part: &Path,
+) -> Result<()> {
+    let writer = writer(gguf, mix, plan).map_err(|source| files.error(source))?;
+    let failed = |e| Error::file("write", part)(e);
+    let file = File::create(part).map_err(Error::file("create", part))?;
+    let mut stream = writer.stream(BufWriter::new(file)).map_err(failed)?;
+    let total = plan.iter().map(|(tensor, _)| tensor.elements() as u64).sum();
+    let progress = Progress::pieces(&format!("quantizing to {mix}, weights"), total);
+    let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
+    for &(tensor, dtype) in plan {
+        if tensor.dtype == dtype {
+            stream.tensor(tensor.data).map_err(failed)?;
+            progress.add(tensor.elements() as u64);
+        } else {
+            let data = convert(tensor, dtype, threads, &progress).map_err(|source| files.error(source))?;
+            stream.tensor(&data).map_err(failed)?;
+        }
+    }
+    progress.finish();
+    let file = stream.finish().map_err(failed)?.into_inner().map_err(|e| failed(e.into_error()))?;
+    file.sync_all().map_err(failed)
+}
+
+/// The input's metadata and directory, with the new types.
+fn writer(gguf: &Gguf, mix: Mix, plan: &[(&TensorInfo, DType)]) -> ondol_models::Result<Writer> {
+    let mut writer = Writer::with_metadata_of(gguf);
+    writer.set("general.file_type", mix.file_type());
+    writer.set("general.quantization_version", QUANTIZATION_VERSION);
+    for key in ["split.no", "split.count", "split.tensors.count"] {
+        writer.remove(key);
+    }
+    for (tensor, dtype) in plan {
+        writer.add_tensor(tensor.name, *dtype, tensor.dims())?;
+    }
+    Ok(writer)
+}
+
+/// A tensor in another type, whole rows at a time on every thread.
+fn convert(tensor: &TensorInfo, to: DType, threads: usize, progress: &Progress) -> ondol_models::Result<Vec<u8>> {
+    let bad = |reason: String| ondol_models::Error::BadShape { name: tensor.name.to_owned(), reason };
+    let cols = tensor.cols();
+    let row_bytes = |dtype: DType| {
+        dtype.row_bytes(cols).ok_or_else(|| bad(format!("rows of {cols} are no whole blocks of {dtype}")))
+    };
+    let (from_bytes, to_bytes) = (row_bytes(tensor.dtype)?, row_bytes(to)?);
+    let rows = (PIECE / cols).max(1);
+    let mut out = vec![0; to_bytes * tensor.rows()];
+    let pieces = Mutex::new(tensor.data.chunks(rows * from_bytes).zip(out.chunks_mut(rows * to_bytes)));
+    // Taken one at a time: whoever is free takes the next.
+    let next = || pieces.lock().ok()?.next();
+    let work = || -> Result<(), quant::Error> {
+        let mut floats = vec![0.0; rows * cols];
+        while let Some((from, to_piece)) = next() {
+            let floats = &mut floats[..from.len() / from_bytes * cols];
+            quant::dequantize(tensor.dtype, from, floats)?;
+            quant::quantize(to, floats, to_piece, None)?;
+            progress.add(floats.len() as u64);
+        }
+        Ok(())
+    };
+    let outcome = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|worker| worker.join()).collect::<Vec<_>>()
+    });
+    for result in outcome {
+        match result {
+            Ok(done) => done.map_err(|e| bad(e.to_string()))?,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+    Ok(out)
+}

@@ -1,0 +1,165 @@
+//! `ondol run MODEL [PROMPT]`.
+
+use super::chat::Chat;
+use crate::answer::{self, Answer};
+use crate::engine::{EngineArgs, at_least_one};
+use crate::error::{Error, Result};
+use crate::interrupt;
+use crate::{model, output};
+use ondol::models::template::TemplateOrigin;
+use ondol::{GenerateOptions, Message, Model, SamplerOptions};
+use std::io::IsTerminal;
+
+/// Arguments of `ondol run`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Without PROMPT it chats on a terminal (/help there lists what it knows); piped input is the prompt,
+less its last line break. Ctrl-C stops an answer. A prompt goes through the model's chat template;
+a model without one completes the text, as with --raw.
+
+Examples:
+  ondol run hello \"안녕하세요\"
+  ondol run smollm2
+  ondol run smollm2 \"Name three rivers.\" --temperature 0 --max-tokens 60 --json
+  cat letter.txt | ondol run gemma3-270m --raw --max-tokens 100
+  ondol run model.gguf --system \"Answer in Korean.\" --ctx 2048")]
+pub struct Args {
+    /// A file, a name of the catalog, or `hello`
+    model: String,
+    /// The prompt
+    prompt: Option<String>,
+    /// What the model is told before the conversation
+    #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
+    system: Option<String>,
+    /// Complete the text as it is, without a chat template
+    #[arg(long)]
+    raw: bool,
+    /// Tokens of context [default: what the model was trained for, at most 4096]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    ctx: Option<usize>,
+    /// Tokens of an answer, at most [default: until the model ends it]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    max_tokens: Option<usize>,
+    /// End the answer where this text would come; may be given again
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Print one JSON object: text, tokens, finish_reason, stats
+    #[arg(long)]
+    json: bool,
+}
+
+/// How the next token is chosen.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Sampling")]
+struct SamplingArgs {
+    /// 0 always takes the likeliest token; higher is more varied
+    #[arg(long, value_name = "X")]
+    temperature: Option<f32>,
+    /// Choose among the N likeliest tokens; 0 is all
+    #[arg(long, value_name = "N")]
+    top_k: Option<usize>,
+    /// Choose among the likeliest tokens that have this probability together
+    #[arg(long, value_name = "P")]
+    top_p: Option<f32>,
+    /// Leave out tokens less likely than this share of the likeliest
+    #[arg(long, value_name = "P")]
+    min_p: Option<f32>,
+    /// Divide the odds of tokens that occurred by this; 1 is off
+    #[arg(long, value_name = "X")]
+    repeat_penalty: Option<f32>,
+    /// Subtract this from a token's logit for each time it occurred
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    frequency_penalty: Option<f32>,
+    /// Subtract this from the logit of tokens that occurred
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    presence_penalty: Option<f32>,
+    /// The same seed gives the same answer
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+impl SamplingArgs {
+    /// The runtime's defaults, but for what was asked for.
+    fn options(&self) -> SamplerOptions {
+        let defaults = SamplerOptions::default();
+        SamplerOptions {
+            temperature: self.temperature.unwrap_or(defaults.temperature),
+            top_k: self.top_k.unwrap_or(defaults.top_k),
+            top_p: self.top_p.unwrap_or(defaults.top_p),
+            min_p: self.min_p.unwrap_or(defaults.min_p),
+            repeat_penalty: self.repeat_penalty.unwrap_or(defaults.repeat_penalty),
+            frequency_penalty: self.frequency_penalty.unwrap_or(defaults.frequency_penalty),
+            presence_penalty: self.presence_penalty.unwrap_or(defaults.presence_penalty),
+            seed: self.seed.unwrap_or(defaults.seed),
+            ..defaults
+        }
+    }
+}
+
+/// Answers and ends, or chats.
+pub fn run(args: &Args) -> Result<()> {
+    let prompt = prompt(args)?;
+    if prompt.is_none() && args.json {
+        return Err(Error::Usage("--json needs a prompt: give one, or pipe it in".to_owned()));
+    }
+    let model = model::open(&args.model)?;
+    let mut session = args.engine.session(&model, &args.model, args.ctx)?;
+    let options = GenerateOptions {
+        sampler: args.sampling.options(),
+        max_tokens: args.max_tokens,
+        stop: args.stop.clone(),
+        ..GenerateOptions::default()
+    };
+    let cancel = interrupt::cancel_on_ctrl_c()?;
+    let Some(prompt) = prompt else {
+        return Chat { session, name: &args.model, system: args.system.as_deref(), raw: args.raw, options, cancel }.run();
+    };
+    let tokens = model.encode_prompt(&render(args, &model, prompt)?);
+    let show = |text: &str| if args.json { Ok(()) } else { output::stream(text) };
+    let answer = answer::generate(&mut session, &args.model, &tokens, &options, &cancel, show)?;
+    finish(args, &answer)
+}
+
+/// The argument, or what is piped in; `None` means a chat.
+fn prompt(args: &Args) -> Result<Option<String>> {
+    if args.prompt.is_some() || std::io::stdin().is_terminal() {
+        return Ok(args.prompt.clone());
+    }
+    let mut text = model::read_stdin()?;
+    let line_break = if text.ends_with("\r\n") { 2 } else { usize::from(text.ends_with('\n')) };
+    text.truncate(text.len() - line_break);
+    Ok(Some(text))
+}
+
+/// The text that the model goes on with.
+///
+/// A template that was only guessed from the vocabulary is not forced on a
+/// prompt: base models carry the control tokens of their chat models.
+fn render(args: &Args, model: &Model, prompt: String) -> Result<String> {
+    let has_template = matches!(model.chat_template().origin(), TemplateOrigin::File);
+    if args.raw || (!has_template && args.system.is_none()) {
+        if !args.raw {
+            eprintln!("{} has no chat template: it completes the text (--raw says so without this line)", args.model);
+        }
+        return Ok(prompt);
+    }
+    let system = args.system.iter().map(Message::system);
+    let messages: Vec<Message> = system.chain([Message::user(&prompt)]).collect();
+    model.render_chat(&messages).map_err(model::runtime_error(&args.model))
+}
+
+fn finish(args: &Args, answer: &Answer) -> Result<()> {
+    if args.json {
+        output::json(answer)?;
+    } else if !answer.text.ends_with('\n') {
+        output::line("")?;
+    }
+    match answer.finish_reason {
+        "cancelled" => Err(Error::Cancelled),
+        _ => Ok(()),
+    }
+}
