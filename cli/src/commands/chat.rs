@@ -5,12 +5,13 @@ use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::{model, output};
 use ondol::{CancelToken, GenerateOptions, Message, Session};
+use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
+use rustyline::highlight::Highlighter;
+use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
-use rustyline::{
-    Cmd, Completer, Config, Editor, EventHandler, Helper, Highlighter, Hinter, KeyCode, KeyEvent, Modifiers,
-};
+use rustyline::{Cmd, Config, Editor, EventHandler, Helper, KeyCode, KeyEvent, Modifiers};
 use std::path::PathBuf;
 
 const HELP: &str = "\
@@ -68,7 +69,7 @@ impl Chat<'_> {
     }
 
     fn first_messages(&self) -> Vec<Message> {
-        self.system.iter().map(Message::system).collect()
+        self.system.into_iter().map(Message::system).collect()
     }
 
     /// Answers one input. What goes wrong is said, and the chat goes on; a turn without an answer is forgotten.

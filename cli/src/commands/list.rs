@@ -4,7 +4,8 @@ use crate::catalog::{Catalog, Entry};
 use crate::error::Result;
 use crate::home::Home;
 use crate::{fetch, output};
-use serde_json::json;
+use serde::Serialize;
+use std::path::PathBuf;
 
 /// Arguments of `ondol list`.
 #[derive(clap::Args)]
@@ -23,7 +24,8 @@ pub fn run(args: &Args) -> Result<()> {
     let catalog = Catalog::load()?;
     let home = Home::find()?;
     if args.json {
-        let models: Vec<_> = catalog.models.iter().map(|entry| as_json(&home, entry)).collect();
+        let listed = |entry| Listed { entry, path: fetch::cached(&home, entry) };
+        let models: Vec<_> = catalog.models.iter().map(listed).collect();
         return output::json(&models);
     }
     let width = catalog.models.iter().map(|entry| entry.name.len()).max().unwrap_or(0).max("hello".len());
@@ -41,13 +43,10 @@ pub fn run(args: &Args) -> Result<()> {
     output::line(format!("\nmodels are kept in {}", home.models().display()))
 }
 
-fn as_json(home: &Home, entry: &Entry) -> serde_json::Value {
-    json!({
-        "name": entry.name,
-        "description": entry.description,
-        "licence": entry.licence,
-        "size": entry.size,
-        "sha256": entry.sha256,
-        "path": fetch::cached(home, entry),
-    })
+/// An entry as the catalog has it, and the path of the file if it is here.
+#[derive(Serialize)]
+struct Listed<'a> {
+    #[serde(flatten)]
+    entry: &'a Entry,
+    path: Option<PathBuf>,
 }

@@ -95,7 +95,6 @@ impl SamplingArgs {
             frequency_penalty: self.frequency_penalty.unwrap_or(defaults.frequency_penalty),
             presence_penalty: self.presence_penalty.unwrap_or(defaults.presence_penalty),
             seed: self.seed.unwrap_or(defaults.seed),
-            ..defaults
         }
     }
 }
@@ -112,7 +111,6 @@ pub fn run(args: &Args) -> Result<()> {
         sampler: args.sampling.options(),
         max_tokens: args.max_tokens,
         stop: args.stop.clone(),
-        ..GenerateOptions::default()
     };
     let cancel = interrupt::cancel_on_ctrl_c()?;
     let Some(prompt) = prompt else {
