@@ -13,7 +13,17 @@ mod placeholder {
     #[error("stub")]
     pub struct SamplerError;
     #[derive(Debug, Clone, Default)]
-    pub struct SamplerOptions;
+    pub struct SamplerOptions {
+        pub temperature: f32,
+        pub top_k: usize,
+        pub top_p: f32,
+        pub min_p: f32,
+        pub repetition_penalty: f32,
+        pub frequency_penalty: f32,
+        pub presence_penalty: f32,
+        pub penalty_window: usize,
+        pub seed: u64,
+    }
     pub struct Sampler;
     impl Sampler {
         pub fn new(_: &SamplerOptions, _: usize) -> Result<Sampler, SamplerError> {
