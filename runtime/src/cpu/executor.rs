@@ -9,11 +9,11 @@ use super::arena::Arena;
 use super::pool::Pool;
 use crate::kernels::attention::{KvSlot, Queries, SharedSlice};
 use crate::kernels::{ActKind, Acts, Kernels, Matrix, OutRows, Store};
-use crate::plan::{AttentionStep, MatMul, Piece, Plan, Region, RowOp, Step, StoreKv};
+use crate::plan::{Angles, AttentionStep, MatMul, Piece, Plan, Region, RowOp, Step, StoreKv};
 use crate::weights::Weights;
 use crate::{CancelToken, Error, Result};
 use core::ops::Range;
-use ondol_models::graph::{Activation, Rope, Weight};
+use ondol_models::graph::{Activation, Weight};
 use ondol_models::quant;
 
 /// Runs passes over one session's memory.
@@ -273,7 +273,7 @@ impl Shared<'_> {
 
 /// Cosines, then sines of a position's angles. In f64: an f32 product is off by
 /// a thousandth of a turn at a position of ten thousand.
-fn fill_angles(rope: &Rope, position: usize, out: &mut [f32]) {
+fn fill_angles(rope: &Angles, position: usize, out: &mut [f32]) {
     let (cos, sin) = out.split_at_mut(rope.inverse_frequencies.len());
     for ((cos, sin), &frequency) in cos.iter_mut().zip(sin).zip(&rope.inverse_frequencies) {
         let (s, c) = libm::sincos(position as f64 * f64::from(frequency));

@@ -15,7 +15,7 @@ use crate::kernels::attention::AttentionShape;
 use crate::kernels::Kernels;
 use alloc::vec::Vec;
 use core::ops::Range;
-use ondol_models::graph::{Activation, Graph, Op, Rope, RopeStyle, Weight};
+use ondol_models::graph::{Activation, Graph, Op, RopeStyle, Weight};
 
 /// What a session's sizes are decided by.
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +77,16 @@ pub struct StoreKv {
     pub k: Buffer,
     /// Values.
     pub v: Buffer,
+}
+
+/// The angles of a rotary embedding: those of pair `i` at position `p` are
+/// `p * inverse_frequencies[i]`.
+#[derive(Debug, Clone)]
+pub struct Angles {
+    /// One per pair.
+    pub inverse_frequencies: Vec<f32>,
+    /// Factor on cosine and sine.
+    pub magnitude: f32,
 }
 
 /// Which matmul step a [`RowOp::Prepare`] works for: its place among the plan's matmul steps.
@@ -153,8 +163,8 @@ pub struct Plan {
     pub matmuls: Vec<MatMul>,
     /// Every vector of the file that is kept as f32, with its place.
     pub vectors: Vec<(Weight, Vector)>,
-    /// The ropes of the graph.
-    pub ropes: Vec<Rope>,
+    /// The ropes of the graph, for this context.
+    pub ropes: Vec<Angles>,
     /// Where everything lies.
     pub layout: Layout,
 }

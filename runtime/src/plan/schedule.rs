@@ -11,14 +11,14 @@
 
 use super::memory::Placer;
 use super::{
-    AttentionStep, Buffer, Layout, MatMul, Part, Piece, Plan, PlanOptions, PrepareFor, RowOp, Step, StoreKv, Vector,
+    Angles, AttentionStep, Buffer, Layout, MatMul, Part, Piece, Plan, PlanOptions, PrepareFor, RowOp, Step, StoreKv, Vector,
     attention_shape,
 };
 use crate::kernels::attention::AttentionShape;
 use crate::kernels::{ActKind, FINE_TOKENS, Kernels};
 use alloc::vec;
 use alloc::vec::Vec;
-use ondol_models::graph::{Graph, Op, ValueId, Weight};
+use ondol_models::graph::{Graph, Op, Rope, ValueId, Weight};
 
 /// A used-by-the-head value lives past every item of the body.
 const FOREVER: usize = usize::MAX;
@@ -106,7 +106,11 @@ impl<'g> Scheduler<'g> {
         self.layout.scratch = (0..self.options.threads).map(|_| self.layout.push(scratch)).collect();
 
         let logits = self.buffer(self.graph.logits);
-        let ropes = self.graph.ropes.clone();
+        let angles = |rope: &Rope| Angles {
+            inverse_frequencies: rope.frequencies(self.options.context).to_vec(),
+            magnitude: rope.magnitude,
+        };
+        let ropes = self.graph.ropes.iter().map(angles).collect();
         let Scheduler { matmuls, vectors, layout, .. } = self;
         Plan { body, head_inputs, head, logits, matmuls, vectors, ropes, layout }
     }
