@@ -82,6 +82,14 @@ impl Level {
     }
 }
 
+impl core::str::FromStr for Level {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Level> {
+        Level::from_name(name).ok_or_else(|| Error::UnknownLevel(name.into()))
+    }
+}
+
 impl core::fmt::Display for Level {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(self.name())
@@ -117,8 +125,7 @@ impl Kernels {
             return Ok(Kernels::detect());
         };
         let name = name.to_string_lossy();
-        let level = Level::from_name(&name);
-        Kernels::with_level(level.ok_or_else(|| Error::UnknownLevel(name.into()))?)
+        Kernels::with_level(name.parse()?)
     }
 
     /// The kernels of a level.
