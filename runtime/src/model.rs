@@ -107,6 +107,11 @@ impl Model {
         Model::from_static(HELLO)
     }
 
+    /// The GGUF file of the built-in model.
+    pub fn hello_bytes() -> &'static [u8] {
+        HELLO
+    }
+
     fn load(shards: Vec<Bytes>) -> Result<Model> {
         let views: Vec<&[u8]> = shards.iter().map(|s| &**s).collect();
         let gguf = match views.as_slice() {
