@@ -107,11 +107,7 @@ impl Model {
         Model::from_static(HELLO)
     }
 
-<<<<<<< HEAD
     /// The GGUF file of [`Model::hello`].
-=======
-    /// The GGUF file of the built-in model.
->>>>>>> refs/heads/cli
     pub fn hello_bytes() -> &'static [u8] {
         HELLO
     }
