@@ -95,6 +95,7 @@ impl SamplingArgs {
             frequency_penalty: self.frequency_penalty.unwrap_or(defaults.frequency_penalty),
             presence_penalty: self.presence_penalty.unwrap_or(defaults.presence_penalty),
             seed: self.seed.unwrap_or(defaults.seed),
+            ..defaults
         }
     }
 }
