@@ -12,7 +12,7 @@ pub struct EngineArgs {
     #[arg(long, short = 't', value_name = "N", value_parser = at_least_one)]
     pub threads: Option<usize>,
     /// Kernels: exact (full precision, slow), scalar, avx2 [default: the best this CPU has]
-    #[arg(long, value_name = "LEVEL", value_parser = kernel_level)]
+    #[arg(long, value_name = "LEVEL")]
     pub kernels: Option<Level>,
 }
 
@@ -35,9 +35,4 @@ pub fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(n) => Ok(n),
         Err(_) => Err("a whole number is needed".to_owned()),
     }
-}
-
-/// A kernel level by its name.
-pub fn kernel_level(text: &str) -> Result<Level, String> {
-    Level::from_name(text).ok_or_else(|| format!("the levels are {}", Level::ALL.map(Level::name).join(", ")))
 }

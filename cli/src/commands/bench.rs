@@ -1,6 +1,6 @@
 //! `ondol bench MODEL`.
 
-use crate::engine::{at_least_one, kernel_level};
+use crate::engine::at_least_one;
 use crate::error::{Error, Result};
 use crate::{model, output};
 use ondol::{CancelToken, Level, Model, Options, Session};
@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
     repeat: usize,
     /// Kernels: exact (full precision, slow), scalar, avx2 [default: the best this CPU has]
-    #[arg(long, value_name = "LEVEL", value_parser = kernel_level)]
+    #[arg(long, value_name = "LEVEL")]
     kernels: Option<Level>,
     /// Print JSON
     #[arg(long)]

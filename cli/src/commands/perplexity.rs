@@ -5,9 +5,13 @@ use crate::error::{Error, Result};
 use crate::likelihood::{argmax, log_sum_exp};
 use crate::progress::Progress;
 use crate::{model, output};
-use ondol::CancelToken;
+use ondol::{CancelToken, Options};
 use serde::Serialize;
 use std::path::PathBuf;
+
+/// Rows of logits at a time: enough to pay for reading the head once, and 34 MB for a
+/// vocabulary of 262,144.
+const SCORE_ROWS: usize = 32;
 
 /// Arguments of `ondol perplexity`.
 #[derive(clap::Args)]
@@ -52,7 +56,8 @@ pub fn run(args: &Args) -> Result<()> {
     if tokens.len() < 2 {
         return Err(Error::TooShort { what: args.file.display().to_string(), have: tokens.len(), needed: 2 });
     }
-    let mut session = args.engine.session(&model, &args.model, Some(tokens.len()))?;
+    let options = Options { score_rows: SCORE_ROWS, ..args.engine.options(Some(tokens.len())) };
+    let mut session = model.session(&options).map_err(model::runtime_error(&args.model))?;
     let progress = Progress::pieces("perplexity", tokens.len() as u64);
     let (mut nll, mut right) = (0.0, 0_usize);
     let each = |index: usize, logits: &[f32]| {
