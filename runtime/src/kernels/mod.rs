@@ -50,7 +50,7 @@ use x86::avx2::Avx2;
 /// Most tokens whose activations keep 16 bits with low-bit weights. So few
 /// rows are bound by memory, and the finer activations cost nothing; with
 /// speculation, checking a handful of tokens must equal decoding them one by one.
-pub const FINE_TOKENS: usize = 8;
+pub const FINE_TOKENS: usize = 32;
 
 /// How the arithmetic is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
