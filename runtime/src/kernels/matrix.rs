@@ -17,9 +17,9 @@ pub struct Matrix<'a> {
 
 impl<'a> Matrix<'a> {
     /// A view of `data`; `None` unless it is exactly `rows` rows of `cols`
-    /// elements, in whole blocks.
+    /// elements (one at least), in whole blocks.
     pub fn new(dtype: DType, rows: usize, cols: usize, data: &'a [u8]) -> Option<Matrix<'a>> {
-        let row_bytes = dtype.row_bytes(cols)?;
+        let row_bytes = dtype.row_bytes(cols).filter(|&bytes| bytes > 0)?;
         (rows.checked_mul(row_bytes)? == data.len()).then_some(Matrix {
             dtype,
             rows,
@@ -128,6 +128,11 @@ impl OutRows {
     /// With [`Store::Add`] they must be initialized.
     pub unsafe fn new(base: *mut f32, stride: usize, store: Store) -> OutRows {
         OutRows { base, stride, store }
+    }
+
+    /// The same output, with values added to what it holds.
+    pub(super) fn adding(self) -> OutRows {
+        OutRows { store: Store::Add, ..self }
     }
 
     /// Stores the values of consecutive rows, from `row` on, of one token.
