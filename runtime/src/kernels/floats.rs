@@ -98,7 +98,11 @@ fn sweep<K: FloatKernel>(
 ) {
     let mut token = 0;
     while token < acts.tokens() {
-        let tokens = if acts.tokens() - token >= TOKENS { TOKENS } else { 1 };
+        let tokens = if acts.tokens() - token >= TOKENS {
+            TOKENS
+        } else {
+            1
+        };
         for row in rows.clone().step_by(ROWS) {
             let first = (row - rows.start) * CHUNK;
             let w = core::array::from_fn(|r| &widened[first + r * CHUNK..][..len]);
@@ -107,7 +111,10 @@ fn sweep<K: FloatKernel>(
             let put = |t: usize, values: &[f32; ROWS]| out.put(token + t, row, &values[..count]);
             if tokens == TOKENS {
                 let products = kernel.products(w, [x(0), x(1)]);
-                products.iter().enumerate().for_each(|(t, values)| put(t, values));
+                products
+                    .iter()
+                    .enumerate()
+                    .for_each(|(t, values)| put(t, values));
             } else {
                 put(0, &kernel.products(w, [x(0)])[0]);
             }
@@ -134,7 +141,12 @@ impl FloatKernel for Scalar {
 
 fn dot(w: &[f32], x: &[f32]) -> f32 {
     let mut sums = [0.0; LANES];
-    for (w, x) in w.as_chunks::<LANES>().0.iter().zip(x.as_chunks::<LANES>().0) {
+    for (w, x) in w
+        .as_chunks::<LANES>()
+        .0
+        .iter()
+        .zip(x.as_chunks::<LANES>().0)
+    {
         for i in 0..LANES {
             sums[i] += w[i] * x[i];
         }

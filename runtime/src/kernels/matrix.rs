@@ -76,8 +76,16 @@ impl<'a> Acts<'a> {
     /// planner's to get right, and no file can change them.
     pub fn new(kind: ActKind, tokens: usize, cols: usize, data: &'a [u8]) -> Acts<'a> {
         let row_bytes = kind.bytes(cols);
-        assert!(data.as_ptr().addr().is_multiple_of(Acts::ALIGN), "activations are not aligned");
-        Acts { kind, tokens, row_bytes, data: &data[..tokens * row_bytes] }
+        assert!(
+            data.as_ptr().addr().is_multiple_of(Acts::ALIGN),
+            "activations are not aligned"
+        );
+        Acts {
+            kind,
+            tokens,
+            row_bytes,
+            data: &data[..tokens * row_bytes],
+        }
     }
 
     /// The form of the activations.
@@ -127,12 +135,19 @@ impl OutRows {
     /// along with it to a matmul, and nobody else may touch those elements.
     /// With [`Store::Add`] they must be initialized.
     pub unsafe fn new(base: *mut f32, stride: usize, store: Store) -> OutRows {
-        OutRows { base, stride, store }
+        OutRows {
+            base,
+            stride,
+            store,
+        }
     }
 
     /// The same output, with values added to what it holds.
     pub(super) fn adding(self) -> OutRows {
-        OutRows { store: Store::Add, ..self }
+        OutRows {
+            store: Store::Add,
+            ..self
+        }
     }
 
     /// Stores the values of consecutive rows, from `row` on, of one token.

@@ -24,7 +24,10 @@ impl FloatKernel for Avx2 {
 fn products<const T: usize>(w: [&[f32]; ROWS], x: [&[f32]; T]) -> [[f32; ROWS]; T] {
     let w = w.map(|w| w.as_chunks::<LANES>().0);
     let x = x.map(|x| x.as_chunks::<LANES>().0);
-    let len = w.iter().chain(&x).fold(usize::MAX, |len, v| len.min(v.len()));
+    let len = w
+        .iter()
+        .chain(&x)
+        .fold(usize::MAX, |len, v| len.min(v.len()));
     let mut acc = [[_mm256_setzero_ps(); ROWS]; T];
     for i in 0..len {
         for t in 0..T {
@@ -50,7 +53,12 @@ fn widen(dtype: DType, blocks: &[u8], to: &mut [f32]) {
         _ => 0,
     };
     let (vectors, rest) = to.split_at_mut(whole);
-    for (from, to) in blocks.as_chunks::<16>().0.iter().zip(vectors.as_chunks_mut::<LANES>().0) {
+    for (from, to) in blocks
+        .as_chunks::<16>()
+        .0
+        .iter()
+        .zip(vectors.as_chunks_mut::<LANES>().0)
+    {
         // SAFETY: the arrays are as long as the vectors.
         unsafe {
             let halves = _mm_loadu_si128(from.as_ptr().cast());
