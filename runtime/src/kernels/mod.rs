@@ -200,13 +200,12 @@ impl Kernels {
     /// Bytes of scratch that a thread needs for [`Self::matmul`] with rows of
     /// `cols` elements of this type.
     pub fn scratch_bytes(&self, dtype: DType, cols: usize) -> usize {
-        let floats = floats::scratch_bytes(cols);
         #[cfg(target_arch = "x86_64")]
-        if self.avx2.is_some() {
-            return floats.max(Avx2::scratch_bytes(dtype, cols));
+        if self.avx2.is_some() && ActKind::I8.fits(dtype) | ActKind::I16.fits(dtype) {
+            return floats::SCRATCH_BYTES.max(Avx2::scratch_bytes(dtype, cols));
         }
-        let _ = dtype;
-        floats
+        let _ = (dtype, cols);
+        floats::SCRATCH_BYTES
     }
 
     /// Computes the given rows of the product of weights and activations, for
