@@ -56,9 +56,16 @@ pub fn generate(
         show(&piece.text)?;
         text.push_str(&piece.text);
     }
-    let finish_reason = generation.finish_reason().unwrap_or(FinishReason::EndOfGeneration);
+    let finish_reason = generation
+        .finish_reason()
+        .unwrap_or(FinishReason::EndOfGeneration);
     let (tokens, stats) = (generation.tokens().to_vec(), generation.stats().into());
-    Ok(Answer { text, tokens, finish_reason: finish_reason.name(), stats })
+    Ok(Answer {
+        text,
+        tokens,
+        finish_reason: finish_reason.name(),
+        stats,
+    })
 }
 
 impl From<Stats> for Figures {

@@ -29,7 +29,11 @@ pub enum Progress {
 impl Progress {
     /// Work counted in bytes.
     pub fn bytes(label: &str, total: u64) -> Progress {
-        Progress::new(label, total, "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left")
+        Progress::new(
+            label,
+            total,
+            "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left",
+        )
     }
 
     /// Work counted in pieces.
@@ -39,7 +43,12 @@ impl Progress {
 
     fn new(label: &str, total: u64, template: &str) -> Progress {
         if !stderr().is_terminal() {
-            return Progress::Lines { label: label.to_owned(), total, done: AtomicU64::new(0), start: Instant::now() };
+            return Progress::Lines {
+                label: label.to_owned(),
+                total,
+                done: AtomicU64::new(0),
+                start: Instant::now(),
+            };
         }
         let bar = ProgressBar::new(total).with_message(label.to_owned());
         if let Ok(style) = ProgressStyle::with_template(template) {
@@ -63,7 +72,12 @@ impl Progress {
     pub fn add(&self, units: u64) {
         match self {
             Progress::Bar(bar) => bar.inc(units),
-            Progress::Lines { label, total, done, start } => {
+            Progress::Lines {
+                label,
+                total,
+                done,
+                start,
+            } => {
                 let before = done.fetch_add(units, Ordering::Relaxed);
                 let tenth = |n: u64| u128::from(n) * 10 / u128::from((*total).max(1));
                 if tenth(before + units) > tenth(before) && start.elapsed() > QUIET {

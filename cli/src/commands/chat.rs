@@ -81,7 +81,9 @@ impl Chat<'_> {
             Ok(answer) => {
                 messages.push(Message::assistant(answer.text));
                 if answer.finish_reason == "context_full" {
-                    eprintln!("the context is full: /reset begins anew, --ctx asks for a longer one");
+                    eprintln!(
+                        "the context is full: /reset begins anew, --ctx asks for a longer one"
+                    );
                 }
                 Ok(Some(answer.stats))
             }
@@ -89,7 +91,13 @@ impl Chat<'_> {
             Err(error) => {
                 messages.pop();
                 eprintln!("error: {error}");
-                if matches!(error, Error::Runtime { source: ondol::Error::ContextFull { .. }, .. }) {
+                if matches!(
+                    error,
+                    Error::Runtime {
+                        source: ondol::Error::ContextFull { .. },
+                        ..
+                    }
+                ) {
                     eprintln!("hint: /reset begins anew, --ctx asks for a longer context");
                 }
                 Ok(None)
@@ -101,11 +109,20 @@ impl Chat<'_> {
         let model = self.session.model().clone();
         let text = match self.raw {
             true => input.to_owned(),
-            false => model.render_chat(messages).map_err(model::runtime_error(self.name))?,
+            false => model
+                .render_chat(messages)
+                .map_err(model::runtime_error(self.name))?,
         };
         self.cancel.reset();
         let tokens = model.encode_prompt(&text);
-        answer::generate(&mut self.session, self.name, &tokens, &self.options, &self.cancel, output::stream)
+        answer::generate(
+            &mut self.session,
+            self.name,
+            &tokens,
+            &self.options,
+            &self.cancel,
+            output::stream,
+        )
     }
 }
 
@@ -122,14 +139,21 @@ impl Terminal {
         let config = Config::builder().auto_add_history(true).build();
         let mut editor = Editor::<Lines, FileHistory>::with_config(config).map_err(failed)?;
         editor.set_helper(Some(Lines));
-        editor.bind_sequence(KeyEvent(KeyCode::Enter, Modifiers::ALT), EventHandler::Simple(Cmd::Newline));
+        editor.bind_sequence(
+            KeyEvent(KeyCode::Enter, Modifiers::ALT),
+            EventHandler::Simple(Cmd::Newline),
+        );
         // A history that can't be read or kept is no reason not to chat.
         let home = Home::find().ok().filter(|home| home.create().is_ok());
         let history = home.map(|home| home.history());
         if let Some(path) = &history {
             let _ = editor.load_history(path);
         }
-        Ok(Terminal { editor, history, interrupted: false })
+        Ok(Terminal {
+            editor,
+            history,
+            interrupted: false,
+        })
     }
 
     /// The next input; `None` when the user leaves.

@@ -74,20 +74,31 @@ fn read_request(stream: &TcpStream) -> String {
         if line.is_empty() {
             break;
         }
-        request += &if request.is_empty() { line } else { line.to_lowercase() };
+        request += &if request.is_empty() {
+            line
+        } else {
+            line.to_lowercase()
+        };
         request.push('\n');
     }
     request
 }
 
 fn header<'a>(request: &'a str, name: &str) -> Option<&'a str> {
-    request.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    request
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
 /// The test may have killed the client: what can't be written is nobody's concern.
 fn respond(mut stream: TcpStream, request: &str, file: &[u8], answer: Answer) {
     let etag = "\"v1\"";
-    let range = header(request, "range").and_then(|r| r.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
+    let range = header(request, "range").and_then(|r| {
+        r.strip_prefix("bytes=")?
+            .strip_suffix('-')?
+            .parse::<usize>()
+            .ok()
+    });
     let fresh = header(request, "if-range").is_none_or(|tag| tag == etag);
     let start = match answer {
         Answer::Whole => 0,

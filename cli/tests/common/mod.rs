@@ -7,7 +7,8 @@ use std::process::{Command, Output};
 
 /// An empty folder for one test.
 pub fn folder(test: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{test}", env!("CARGO_CRATE_NAME")));
+    let folder =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{test}", env!("CARGO_CRATE_NAME")));
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();
     folder
@@ -16,8 +17,19 @@ pub fn folder(test: &str) -> PathBuf {
 /// The command, with nothing of the user's environment that it would look at.
 pub fn ondol(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ondol"));
-    command.env("ONDOL_HOME", home).env_remove("ONDOL_CATALOG").env_remove("HF_ENDPOINT").env_remove("ONDOL_KERNELS");
-    for proxy in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+    command
+        .env("ONDOL_HOME", home)
+        .env_remove("ONDOL_CATALOG")
+        .env_remove("HF_ENDPOINT")
+        .env_remove("ONDOL_KERNELS");
+    for proxy in [
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+    ] {
         command.env_remove(proxy);
     }
     command
@@ -47,14 +59,22 @@ impl Said {
     /// Fails the test with all that was said unless the exit code is this.
     #[track_caller]
     pub fn expect(self, code: i32) -> Said {
-        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        assert_eq!(
+            self.code, code,
+            "stdout:\n{}\nstderr:\n{}",
+            self.out, self.err
+        );
         self
     }
 
     /// Fails the test unless standard error has this text.
     #[track_caller]
     pub fn complains(self, text: &str) -> Said {
-        assert!(self.err.contains(text), "no {text:?} in stderr:\n{}", self.err);
+        assert!(
+            self.err.contains(text),
+            "no {text:?} in stderr:\n{}",
+            self.err
+        );
         self
     }
 

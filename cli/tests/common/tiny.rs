@@ -28,7 +28,9 @@ pub fn vocabulary_only() -> Writer {
     writer.set("llama.attention.layer_norm_rms_epsilon", 1e-5_f32);
     let mut tokens: Vec<String> = (0..=255).map(|byte| spelling(byte).to_string()).collect();
     tokens.extend(["<|endoftext|>", "<|im_start|>", "<|im_end|>"].map(str::to_owned));
-    let kinds: Vec<i32> = (0..VOCABULARY).map(|id| if id < 256 { 1 } else { 3 }).collect();
+    let kinds: Vec<i32> = (0..VOCABULARY)
+        .map(|id| if id < 256 { 1 } else { 3 })
+        .collect();
     writer.set("tokenizer.ggml.model", "gpt2");
     writer.set("tokenizer.ggml.pre", "gpt-2");
     writer.set("tokenizer.ggml.tokens", tokens);
@@ -42,7 +44,10 @@ pub fn vocabulary_only() -> Writer {
 /// The whole model in F32.
 pub fn model() -> Vec<u8> {
     let mut writer = vocabulary_only();
-    let mut shapes = vec![("token_embd.weight".to_owned(), vec![WIDTH, VOCABULARY]), ("output_norm.weight".to_owned(), vec![WIDTH])];
+    let mut shapes = vec![
+        ("token_embd.weight".to_owned(), vec![WIDTH, VOCABULARY]),
+        ("output_norm.weight".to_owned(), vec![WIDTH]),
+    ];
     for layer in 0..2 {
         for (name, dims) in [
             ("attn_norm", vec![WIDTH]),
@@ -59,12 +64,17 @@ pub fn model() -> Vec<u8> {
         }
     }
     let mut random = 1_u32;
-    let data: Vec<Vec<u8>> = shapes.iter().map(|(_, dims)| floats(dims, &mut random)).collect();
+    let data: Vec<Vec<u8>> = shapes
+        .iter()
+        .map(|(_, dims)| floats(dims, &mut random))
+        .collect();
     for (name, dims) in &shapes {
         let dims: Vec<u64> = dims.iter().map(|&d| d as u64).collect();
         writer.add_tensor(name, DType::F32, &dims).unwrap();
     }
-    writer.to_vec(&data.iter().map(Vec::as_slice).collect::<Vec<_>>()).unwrap()
+    writer
+        .to_vec(&data.iter().map(Vec::as_slice).collect::<Vec<_>>())
+        .unwrap()
 }
 
 /// Norms of one, and matrices of small numbers.
@@ -75,7 +85,10 @@ fn floats(dims: &[usize], random: &mut u32) -> Vec<u8> {
         f64::from(*random) / f64::from(u32::MAX) - 0.5
     };
     let value = |_| if dims.len() == 1 { 1.0 } else { next() * 0.4 };
-    (0..count).map(value).flat_map(|x| (x as f32).to_le_bytes()).collect()
+    (0..count)
+        .map(value)
+        .flat_map(|x| (x as f32).to_le_bytes())
+        .collect()
 }
 
 /// How byte-level vocabularies spell a byte: printable ones as they are, others moved to U+0100 and on.
