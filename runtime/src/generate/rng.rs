@@ -11,14 +11,18 @@ impl Rng {
     const INCREMENT: u64 = 1_442_695_040_888_963_407;
 
     pub fn new(seed: u64) -> Rng {
-        let mut rng = Rng { state: seed.wrapping_add(Rng::INCREMENT) };
+        let mut rng = Rng {
+            state: seed.wrapping_add(Rng::INCREMENT),
+        };
         rng.next_u32();
         rng
     }
 
     fn next_u32(&mut self) -> u32 {
         let old = self.state;
-        self.state = old.wrapping_mul(Rng::MULTIPLIER).wrapping_add(Rng::INCREMENT);
+        self.state = old
+            .wrapping_mul(Rng::MULTIPLIER)
+            .wrapping_add(Rng::INCREMENT);
         let shifted = (((old >> 18) ^ old) >> 27) as u32;
         shifted.rotate_right((old >> 59) as u32)
     }

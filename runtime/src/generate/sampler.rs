@@ -52,7 +52,10 @@ impl Default for SamplerOptions {
 impl SamplerOptions {
     /// Always the likeliest token.
     pub fn greedy() -> SamplerOptions {
-        SamplerOptions { temperature: 0.0, ..SamplerOptions::default() }
+        SamplerOptions {
+            temperature: 0.0,
+            ..SamplerOptions::default()
+        }
     }
 
     fn check(&self) -> Result<(), SamplerError> {
@@ -60,18 +63,35 @@ impl SamplerOptions {
             ("temperature", self.temperature, 0.0..=f32::MAX),
             ("top_p", self.top_p, f32::MIN_POSITIVE..=1.0),
             ("min_p", self.min_p, 0.0..=1.0),
-            ("repetition_penalty", self.repetition_penalty, f32::MIN_POSITIVE..=f32::MAX),
-            ("frequency_penalty", self.frequency_penalty, f32::MIN..=f32::MAX),
-            ("presence_penalty", self.presence_penalty, f32::MIN..=f32::MAX),
+            (
+                "repetition_penalty",
+                self.repetition_penalty,
+                f32::MIN_POSITIVE..=f32::MAX,
+            ),
+            (
+                "frequency_penalty",
+                self.frequency_penalty,
+                f32::MIN..=f32::MAX,
+            ),
+            (
+                "presence_penalty",
+                self.presence_penalty,
+                f32::MIN..=f32::MAX,
+            ),
         ];
-        match ranges.into_iter().find(|(_, value, range)| !range.contains(value)) {
+        match ranges
+            .into_iter()
+            .find(|(_, value, range)| !range.contains(value))
+        {
             Some((option, value, _)) => Err(SamplerError::OutOfRange { option, value }),
             None => Ok(()),
         }
     }
 
     fn penalizes(&self) -> bool {
-        self.repetition_penalty != 1.0 || self.frequency_penalty != 0.0 || self.presence_penalty != 0.0
+        self.repetition_penalty != 1.0
+            || self.frequency_penalty != 0.0
+            || self.presence_penalty != 0.0
     }
 }
 
@@ -120,7 +140,12 @@ impl Sampler {
         options.check()?;
         let rng = Rng::new(options.seed);
         let recent = VecDeque::with_capacity(options.penalty_window.min(1 << 20));
-        Ok(Sampler { options: options.clone(), rng, recent, candidates: Vec::with_capacity(vocabulary) })
+        Ok(Sampler {
+            options: options.clone(),
+            rng,
+            recent,
+            candidates: Vec::with_capacity(vocabulary),
+        })
     }
 
     /// Counts a token of the prompt, or one that was chosen, as recent.
@@ -140,10 +165,14 @@ impl Sampler {
     /// [`SamplerError::NothingToSample`].
     pub fn sample(&mut self, logits: &[f32]) -> Result<u32, SamplerError> {
         let possible = |(token, &logit): (usize, &f32)| {
-            (logit > f32::NEG_INFINITY).then_some(Candidate { token: token as u32, logit })
+            (logit > f32::NEG_INFINITY).then_some(Candidate {
+                token: token as u32,
+                logit,
+            })
         };
         self.candidates.clear();
-        self.candidates.extend(logits.iter().enumerate().filter_map(possible));
+        self.candidates
+            .extend(logits.iter().enumerate().filter_map(possible));
         if self.candidates.is_empty() {
             return Err(SamplerError::NothingToSample);
         }
@@ -165,7 +194,9 @@ impl Sampler {
             if self.recent.iter().take(index).any(|&t| t == token) {
                 continue;
             }
-            let Ok(at) = self.candidates.binary_search_by_key(&token, |c| c.token) else { continue };
+            let Ok(at) = self.candidates.binary_search_by_key(&token, |c| c.token) else {
+                continue;
+            };
             let logit = &mut self.candidates[at].logit;
             let times = self.recent.iter().filter(|&&t| t == token).count() as f32;
             *logit = match *logit > 0.0 {
@@ -185,7 +216,9 @@ impl Sampler {
     }
 
     fn best(&self) -> f32 {
-        self.candidates.iter().fold(f32::NEG_INFINITY, |best, c| best.max(c.logit))
+        self.candidates
+            .iter()
+            .fold(f32::NEG_INFINITY, |best, c| best.max(c.logit))
     }
 
     /// Sorts only as many of the likeliest as are kept: doubling steps, since a
@@ -196,7 +229,8 @@ impl Sampler {
         }
         let best = self.best();
         let weight = |c: &Candidate| f64::from(libm::expf(c.logit - best));
-        let needed = self.candidates.iter().map(weight).sum::<f64>() * f64::from(self.options.top_p);
+        let needed =
+            self.candidates.iter().map(weight).sum::<f64>() * f64::from(self.options.top_p);
         let (mut sorted, mut reached) = (0, 0.0);
         while sorted < self.candidates.len() {
             let rest = &mut self.candidates[sorted..];
@@ -263,14 +297,22 @@ mod tests {
         };
         all.retain(|c| before(c, &mut reached));
         all.retain(|c| o.min_p == 0.0 || c.1 - best >= f64::from(o.min_p).ln());
-        let total: f64 = all.iter().map(|c| ((c.1 - best) / f64::from(o.temperature)).exp()).sum();
-        all.iter().map(|c| (c.0, ((c.1 - best) / f64::from(o.temperature)).exp() / total)).collect()
+        let total: f64 = all
+            .iter()
+            .map(|c| ((c.1 - best) / f64::from(o.temperature)).exp())
+            .sum();
+        all.iter()
+            .map(|c| (c.0, ((c.1 - best) / f64::from(o.temperature)).exp() / total))
+            .collect()
     }
 
     #[test]
     fn greedy_takes_the_likeliest_and_the_lowest_of_equals() {
         let mut sampler = Sampler::new(&SamplerOptions::greedy(), 5).unwrap();
-        assert_eq!(sampler.sample(&[0.0, 3.0, f32::NAN, 3.0, f32::NEG_INFINITY]), Ok(1));
+        assert_eq!(
+            sampler.sample(&[0.0, 3.0, f32::NAN, 3.0, f32::NEG_INFINITY]),
+            Ok(1)
+        );
         let nothing = [f32::NAN, f32::NEG_INFINITY];
         assert_eq!(sampler.sample(&nothing), Err(SamplerError::NothingToSample));
     }
@@ -282,10 +324,34 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let base = SamplerOptions::default();
-        assert_eq!(refused(SamplerOptions { temperature: f32::NAN, ..base.clone() }), "temperature");
-        assert_eq!(refused(SamplerOptions { top_p: 0.0, ..base.clone() }), "top_p");
-        assert_eq!(refused(SamplerOptions { min_p: 1.5, ..base.clone() }), "min_p");
-        assert_eq!(refused(SamplerOptions { repetition_penalty: 0.0, ..base }), "repetition_penalty");
+        assert_eq!(
+            refused(SamplerOptions {
+                temperature: f32::NAN,
+                ..base.clone()
+            }),
+            "temperature"
+        );
+        assert_eq!(
+            refused(SamplerOptions {
+                top_p: 0.0,
+                ..base.clone()
+            }),
+            "top_p"
+        );
+        assert_eq!(
+            refused(SamplerOptions {
+                min_p: 1.5,
+                ..base.clone()
+            }),
+            "min_p"
+        );
+        assert_eq!(
+            refused(SamplerOptions {
+                repetition_penalty: 0.0,
+                ..base
+            }),
+            "repetition_penalty"
+        );
     }
 
     #[test]
@@ -309,17 +375,29 @@ mod tests {
     #[test]
     fn draws_have_the_distribution_of_the_options() {
         let logits = [1.0, 0.5, 0.0, -0.5, -4.0, 2.0];
-        let options =
-            SamplerOptions { temperature: 1.3, top_k: 5, top_p: 0.97, min_p: 0.01, seed: 9, ..Default::default() };
+        let options = SamplerOptions {
+            temperature: 1.3,
+            top_k: 5,
+            top_p: 0.97,
+            min_p: 0.01,
+            seed: 9,
+            ..Default::default()
+        };
         let mut sampler = Sampler::new(&options, logits.len()).unwrap();
         let draws = 40_000;
         let mut counts = vec![0usize; logits.len()];
         (0..draws).for_each(|_| counts[sampler.sample(&logits).unwrap() as usize] += 1);
         let expected = naive(&logits, &options);
         for (token, &count) in counts.iter().enumerate() {
-            let p = expected.iter().find(|(t, _)| *t as usize == token).map_or(0.0, |(_, p)| *p);
+            let p = expected
+                .iter()
+                .find(|(t, _)| *t as usize == token)
+                .map_or(0.0, |(_, p)| *p);
             let error = (count as f64 / f64::from(draws) - p).abs();
-            assert!(error < 0.012, "token {token}: {count} draws, probability {p}");
+            assert!(
+                error < 0.012,
+                "token {token}: {count} draws, probability {p}"
+            );
         }
     }
 

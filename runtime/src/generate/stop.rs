@@ -20,7 +20,11 @@ impl StopMatcher {
     /// stop everything.
     pub fn new(stops: &[String]) -> StopMatcher {
         let stops = stops.iter().filter(|s| !s.is_empty()).cloned().collect();
-        StopMatcher { stops, held: String::new(), stopped: false }
+        StopMatcher {
+            stops,
+            held: String::new(),
+            stopped: false,
+        }
     }
 
     /// Takes more text and appends to `out` what is certain; true once a stop
@@ -30,7 +34,11 @@ impl StopMatcher {
             return true;
         }
         self.held.push_str(text);
-        let first = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min();
+        let first = self
+            .stops
+            .iter()
+            .filter_map(|stop| self.held.find(stop.as_str()))
+            .min();
         // A longer stop string may have begun before the one that was found.
         let undecided = self.undecided();
         match first {
@@ -50,7 +58,11 @@ impl StopMatcher {
     /// The end of the text: what is held back is no stop string after all,
     /// unless a whole one is in it.
     pub fn finish(&mut self, out: &mut String) {
-        let first = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min();
+        let first = self
+            .stops
+            .iter()
+            .filter_map(|stop| self.held.find(stop.as_str()))
+            .min();
         out.push_str(&self.held[..first.unwrap_or(self.held.len())]);
         self.stopped |= first.is_some();
         self.held.clear();
@@ -62,11 +74,16 @@ impl StopMatcher {
         let starts = self.held.char_indices().map(|(at, _)| at);
         let begins = |at: &usize| {
             let rest = &self.held[*at..];
-            self.stops.iter().any(|stop| stop.len() > rest.len() && stop.starts_with(rest))
+            self.stops
+                .iter()
+                .any(|stop| stop.len() > rest.len() && stop.starts_with(rest))
         };
         let longest = self.stops.iter().map(String::len).max().unwrap_or(0);
         let from = (self.held.len() + 1).saturating_sub(longest);
-        starts.filter(|&at| at >= from).find(begins).unwrap_or(self.held.len())
+        starts
+            .filter(|&at| at >= from)
+            .find(begins)
+            .unwrap_or(self.held.len())
     }
 }
 
@@ -78,7 +95,11 @@ mod tests {
 
     /// The text before the first stop string, looked for in the whole text.
     fn naive(text: &str, stops: &[String]) -> String {
-        let first = stops.iter().filter(|s| !s.is_empty()).filter_map(|s| text.find(s.as_str())).min();
+        let first = stops
+            .iter()
+            .filter(|s| !s.is_empty())
+            .filter_map(|s| text.find(s.as_str()))
+            .min();
         text[..first.unwrap_or(text.len())].to_string()
     }
 

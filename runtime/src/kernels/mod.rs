@@ -178,7 +178,9 @@ impl Kernels {
         }
         let kinds = [ActKind::I16Split, ActKind::I8, ActKind::I16];
         let coarse = |kind| kind == ActKind::I16Split && tokens > FINE_TOKENS;
-        let mut able = kinds.into_iter().filter(|kind| kind.fits(dtype) && !coarse(*kind));
+        let mut able = kinds
+            .into_iter()
+            .filter(|kind| kind.fits(dtype) && !coarse(*kind));
         able.next().unwrap_or(ActKind::F32)
     }
 
@@ -229,8 +231,17 @@ impl Kernels {
         scratch: &mut [u8],
     ) {
         assert!(rows.end <= w.rows(), "rows out of range");
-        assert!(acts.kind().fits(w.dtype()), "{:?} with {}", acts.kind(), w.dtype());
-        assert_eq!(acts.row_bytes(), acts.kind().bytes(w.cols()), "activations of another length");
+        assert!(
+            acts.kind().fits(w.dtype()),
+            "{:?} with {}",
+            acts.kind(),
+            w.dtype()
+        );
+        assert_eq!(
+            acts.row_bytes(),
+            acts.kind().bytes(w.cols()),
+            "activations of another length"
+        );
         #[cfg(target_arch = "x86_64")]
         if let Some(avx2) = self.avx2 {
             return match acts.kind() {
