@@ -10,9 +10,9 @@ use serde::Serialize;
 pub struct Answer {
     /// Complete characters only.
     pub text: String,
-    /// The tokens that were generated.
+    /// The tokens that were generated, the end token included.
     pub tokens: Vec<u32>,
-    /// `end_of_generation`, `stop`, `max_tokens`, `context_full` or `cancelled`.
+    /// [`FinishReason::name`]: `end`, `stop`, `max_tokens`, `context_full` or `cancelled`.
     pub finish_reason: &'static str,
     /// Counts and speeds.
     pub stats: Figures,
@@ -50,21 +50,22 @@ pub fn generate(
 ) -> Result<Answer> {
     let failed = model::runtime_error(name);
     let mut generation = session.generate(prompt, options, cancel).map_err(&failed)?;
-    let (mut text, mut tokens) = (String::new(), Vec::new());
+    let mut text = String::new();
     for piece in generation.by_ref() {
         let piece = piece.map_err(&failed)?;
         show(&piece.text)?;
         text.push_str(&piece.text);
-        tokens.push(piece.token);
     }
-    let finish_reason = match generation.finish_reason() {
-        Some(FinishReason::EndOfGeneration) | None => "end_of_generation",
-        Some(FinishReason::Stop) => "stop",
-        Some(FinishReason::MaxTokens) => "max_tokens",
-        Some(FinishReason::ContextFull) => "context_full",
-        Some(FinishReason::Cancelled) => "cancelled",
-    };
-    Ok(Answer { text, tokens, finish_reason, stats: generation.stats().into() })
+    let finish_reason = generation
+        .finish_reason()
+        .unwrap_or(FinishReason::EndOfGeneration);
+    let (tokens, stats) = (generation.tokens().to_vec(), generation.stats().into());
+    Ok(Answer {
+        text,
+        tokens,
+        finish_reason: finish_reason.name(),
+        stats,
+    })
 }
 
 impl From<Stats> for Figures {

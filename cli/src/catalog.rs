@@ -1,7 +1,7 @@
 //! The catalog: models by name, with size, licence, hash and sources.
 
 use crate::error::{Error, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The catalog that comes with the program.
 const BUILT_IN: &str = include_str!("../catalog.toml");
@@ -18,7 +18,7 @@ pub struct Catalog {
 }
 
 /// One model.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// The name on the command line.
@@ -39,7 +39,7 @@ pub struct Entry {
 }
 
 /// A place that has the file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Source {
     /// A repository of the Hugging Face hub.
@@ -63,7 +63,7 @@ pub enum Source {
 }
 
 /// One file of one wheel.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Part {
     /// Name of the package.
@@ -81,7 +81,8 @@ impl Catalog {
     pub fn load() -> Result<Catalog> {
         let mut catalog = match std::env::var_os("ONDOL_CATALOG") {
             Some(path) => {
-                let text = std::fs::read_to_string(&path).map_err(Error::file("read", path.as_ref()))?;
+                let text =
+                    std::fs::read_to_string(&path).map_err(Error::file("read", path.as_ref()))?;
                 Catalog::parse(&text, &path.to_string_lossy())?
             }
             None => Catalog::parse(BUILT_IN, "built into this program")?,
@@ -95,10 +96,15 @@ impl Catalog {
     }
 
     fn parse(text: &str, origin: &str) -> Result<Catalog> {
-        let bad = |reason: String| Error::Catalog { origin: origin.to_owned(), reason };
+        let bad = |reason: String| Error::Catalog {
+            origin: origin.to_owned(),
+            reason,
+        };
         let catalog: Catalog = toml::from_str(text).map_err(|e| bad(e.to_string()))?;
         for entry in &catalog.models {
-            entry.check().map_err(|reason| bad(format!("model `{}`: {reason}", entry.name)))?;
+            entry
+                .check()
+                .map_err(|reason| bad(format!("model `{}`: {reason}", entry.name)))?;
         }
         Ok(catalog)
     }
@@ -112,14 +118,20 @@ impl Catalog {
 impl Entry {
     /// Names become file names, and hashes are compared as text: both are held to their form.
     fn check(&self) -> Result<(), &'static str> {
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
+        let plain =
+            |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
         if self.name.is_empty() || self.name.starts_with('.') || !self.name.chars().all(plain) {
             return Err("a name has lower-case letters, digits, `-`, `_` and `.` only");
         }
         if self.name == "hello" {
             return Err("`hello` is the name of the built-in model");
         }
-        if self.sha256.len() != 64 || !self.sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        if self.sha256.len() != 64
+            || !self
+                .sha256
+                .bytes()
+                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        {
             return Err("`sha256` is not 64 lower-case hexadecimal digits");
         }
         Ok(())
@@ -142,7 +154,13 @@ mod tests {
         let catalog = Catalog::parse(BUILT_IN, "built in").unwrap();
         for name in ["smollm2", "gemma3-270m"] {
             let entry = catalog.find(name).unwrap();
-            assert!(entry.sources.iter().any(|s| matches!(s, Source::Pip { verified: true, .. })), "{name}");
+            assert!(
+                entry
+                    .sources
+                    .iter()
+                    .any(|s| matches!(s, Source::Pip { verified: true, .. })),
+                "{name}"
+            );
         }
         assert!(catalog.find("gemma3-270m").unwrap().notice.is_some());
     }
@@ -152,7 +170,10 @@ mod tests {
         let hash = "0".repeat(64);
         assert!(Catalog::parse(&entry("fine-1.5b", &hash), "test").is_ok());
         for name in ["../x", "a/b", "", ".hidden", "hello", "Upper", "a b"] {
-            assert!(Catalog::parse(&entry(name, &hash), "test").is_err(), "{name}");
+            assert!(
+                Catalog::parse(&entry(name, &hash), "test").is_err(),
+                "{name}"
+            );
         }
         assert!(Catalog::parse(&entry("fine", "abc"), "test").is_err());
         assert!(Catalog::parse(&entry("fine", &"G".repeat(64)), "test").is_err());

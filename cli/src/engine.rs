@@ -19,12 +19,19 @@ pub struct EngineArgs {
 impl EngineArgs {
     /// The runtime's options for a context of so many tokens.
     pub fn options(&self, context: Option<usize>) -> Options {
-        Options { threads: self.threads, kernels: self.kernels, context, ..Options::default() }
+        Options {
+            threads: self.threads,
+            kernels: self.kernels,
+            context,
+            ..Options::default()
+        }
     }
 
     /// A session with so many tokens of context; `name` is the model as the user named it.
     pub fn session(&self, model: &Model, name: &str, context: Option<usize>) -> Result<Session> {
-        model.session(&self.options(context)).map_err(model::runtime_error(name))
+        model
+            .session(&self.options(context))
+            .map_err(model::runtime_error(name))
     }
 }
 

@@ -201,7 +201,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// A closure for `map_err` on file operations.
     pub fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
-        move |source| Error::File { action, path: path.to_path_buf(), source }
+        move |source| Error::File {
+            action,
+            path: path.to_path_buf(),
+            source,
+        }
     }
 
     /// What the user can do about it, where there is something to say.
@@ -216,23 +220,37 @@ impl Error {
                 "check the network, or put a copy of the file anywhere and give its path instead of the name; \
                  a pull that broke off goes on where it stopped"
             }
-            Error::WebPage { .. } => "open the address in a browser: it may ask for a login or an agreement",
-            Error::Model { source, .. } | Error::Runtime { source: ondol::Error::Model(source), .. } => match source {
-                ModelError::NotGguf { .. } => "download the model again: a GGUF file starts with the letters GGUF",
+            Error::WebPage { .. } => {
+                "open the address in a browser: it may ask for a login or an agreement"
+            }
+            Error::Model { source, .. }
+            | Error::Runtime {
+                source: ondol::Error::Model(source),
+                ..
+            } => match source {
+                ModelError::NotGguf { .. } => {
+                    "download the model again: a GGUF file starts with the letters GGUF"
+                }
                 ModelError::Truncated { .. } => "the download broke off; download the file again",
-                ModelError::UnsupportedVersion { .. } => "convert the model again with a current converter",
+                ModelError::UnsupportedVersion { .. } => {
+                    "convert the model again with a current converter"
+                }
                 ModelError::UnsupportedDType { .. } => {
                     "use another quantization of the same model, such as Q4_K_M or Q8_0"
                 }
-                ModelError::UnknownArchitecture { .. } => "use a model of one of the architectures above",
+                ModelError::UnknownArchitecture { .. } => {
+                    "use a model of one of the architectures above"
+                }
                 _ => return None,
             },
-            Error::Runtime { source: ondol::Error::DoesNotFit { .. }, .. } => {
-                "ask for a shorter context with --ctx, or use a smaller model"
-            }
-            Error::Runtime { source: ondol::Error::ContextFull { .. }, .. } => {
-                "ask for a longer context with --ctx, or give a shorter text"
-            }
+            Error::Runtime {
+                source: ondol::Error::DoesNotFit { .. },
+                ..
+            } => "ask for a shorter context with --ctx, or use a smaller model",
+            Error::Runtime {
+                source: ondol::Error::ContextFull { .. },
+                ..
+            } => "ask for a longer context with --ctx, or give a shorter text",
             _ => return None,
         })
     }
@@ -248,5 +266,8 @@ impl Error {
 }
 
 fn indented(failures: &[Error]) -> String {
-    failures.iter().map(|failure| format!("\n  - {failure}")).collect()
+    failures
+        .iter()
+        .map(|failure| format!("\n  - {failure}"))
+        .collect()
 }

@@ -17,8 +17,11 @@ impl Home {
         if let Some(root) = std::env::var_os("ONDOL_HOME").filter(|root| !root.is_empty()) {
             return Ok(Home { root: root.into() });
         }
-        let platform = etcetera::base_strategy::choose_native_strategy().map_err(|_| Error::NoHome)?;
-        Ok(Home { root: platform.data_dir().join("ondol") })
+        let platform =
+            etcetera::base_strategy::choose_native_strategy().map_err(|_| Error::NoHome)?;
+        Ok(Home {
+            root: platform.data_dir().join("ondol"),
+        })
     }
 
     /// The folder of model files.
@@ -69,8 +72,14 @@ impl Home {
 pub fn sync_folder(folder: &Path) -> Result<()> {
     // Windows has no way to open a folder as a file, and needs none.
     if cfg!(unix) {
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        File::open(folder).and_then(|f| f.sync_all()).map_err(Error::file("write", folder))?;
+        let folder = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        };
+        File::open(folder)
+            .and_then(|f| f.sync_all())
+            .map_err(Error::file("write", folder))?;
     }
     Ok(())
 }

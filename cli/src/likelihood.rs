@@ -5,7 +5,10 @@
 /// In f64 and shifted by the largest logit, so that neither size nor number of the logits matters.
 pub fn log_sum_exp(logits: &[f32]) -> f64 {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|&l| (f64::from(l) - f64::from(largest)).exp()).sum();
+    let sum: f64 = logits
+        .iter()
+        .map(|&l| (f64::from(l) - f64::from(largest)).exp())
+        .sum();
     f64::from(largest) + sum.ln()
 }
 
@@ -24,14 +27,20 @@ pub fn argmax(logits: &[f32]) -> u32 {
 pub fn top(logits: &[f32], n: usize) -> Vec<(u32, f64)> {
     let total = log_sum_exp(logits);
     let mut ids: Vec<u32> = (0..logits.len() as u32).collect();
-    let better = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
+    let better = |a: &u32, b: &u32| {
+        logits[*b as usize]
+            .total_cmp(&logits[*a as usize])
+            .then(a.cmp(b))
+    };
     let n = n.min(ids.len());
     if n < ids.len() && n > 0 {
         ids.select_nth_unstable_by(n - 1, better);
     }
     ids.truncate(n);
     ids.sort_by(better);
-    ids.into_iter().map(|id| (id, f64::from(logits[id as usize]) - total)).collect()
+    ids.into_iter()
+        .map(|id| (id, f64::from(logits[id as usize]) - total))
+        .collect()
 }
 
 #[cfg(test)]

@@ -23,7 +23,9 @@ use std::process::ExitCode;
 /// Runs quantized GGUF models on this machine.
 #[derive(Parser)]
 #[command(name = "ondol", version, max_term_width = 100)]
-#[command(after_help = "Start with:  ondol run hello\nExit codes: 0 success, 1 failure, 2 wrong usage, 130 Ctrl-C.")]
+#[command(
+    after_help = "Start with:  ondol run hello\nExit codes: 0 success, 1 failure, 2 wrong usage, 130 Ctrl-C."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -34,7 +36,9 @@ fn main() -> ExitCode {
     match cli.command.run() {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has seen enough, as in `ondol list | head`.
-        Err(Error::Standard { source, .. }) if source.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Error::Standard { source, .. }) if source.kind() == ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("error: {error}");
             if let Some(hint) = error.hint() {

@@ -27,14 +27,20 @@ pub fn open(name: &str) -> Result<Model> {
 pub fn runtime_error(model: &str) -> impl Fn(ondol::Error) -> Error {
     move |source| match source {
         ondol::Error::Cancelled => Error::Cancelled,
-        source => Error::Runtime { model: model.to_owned(), source },
+        source => Error::Runtime {
+            model: model.to_owned(),
+            source,
+        },
     }
 }
 
 /// All of standard input, which must be UTF-8.
 pub fn read_stdin() -> Result<String> {
     let text = std::io::read_to_string(std::io::stdin());
-    text.map_err(|source| Error::Standard { stream: "input", source })
+    text.map_err(|source| Error::Standard {
+        stream: "input",
+        source,
+    })
 }
 
 /// Where a model lies.
@@ -62,7 +68,9 @@ fn locate(name: &str) -> Result<Location> {
     let path = PathBuf::from(name);
     match path.exists() {
         true => Ok(Location::File(path)),
-        false => Err(Error::NoSuchModel { name: name.to_owned() }),
+        false => Err(Error::NoSuchModel {
+            name: name.to_owned(),
+        }),
     }
 }
 
@@ -93,13 +101,22 @@ impl Files {
     pub fn open(name: &str) -> Result<Files> {
         let path = match locate(name)? {
             Location::BuiltIn => {
-                return Ok(Files { path: name.into(), parts: vec![Bytes::BuiltIn(Model::hello_bytes())] });
+                return Ok(Files {
+                    path: name.into(),
+                    parts: vec![Bytes::BuiltIn(Model::hello_bytes())],
+                });
             }
             Location::File(path) => path,
         };
-        let file_name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        let file_name = path
+            .file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or_default();
         let parts = match gguf::shard_names(file_name) {
-            Some(names) => names.iter().map(|n| map(&path.with_file_name(n))).collect::<Result<_>>()?,
+            Some(names) => names
+                .iter()
+                .map(|n| map(&path.with_file_name(n)))
+                .collect::<Result<_>>()?,
             None => vec![map(&path)?],
         };
         Ok(Files { path, parts })
@@ -117,7 +134,10 @@ impl Files {
 
     /// An error of this model, with its path.
     pub fn error(&self, source: ondol_models::Error) -> Error {
-        Error::Model { path: self.path.clone(), source }
+        Error::Model {
+            path: self.path.clone(),
+            source,
+        }
     }
 
     /// The first file, or `hello`.

@@ -7,7 +7,10 @@ use std::io::{Write, stdout};
 
 /// Writes a line.
 pub fn line(text: impl Display) -> Result<()> {
-    writeln!(stdout(), "{text}").map_err(|source| Error::Standard { stream: "output", source })
+    writeln!(stdout(), "{text}").map_err(|source| Error::Standard {
+        stream: "output",
+        source,
+    })
 }
 
 /// Writes text as it is and shows it at once.
@@ -15,12 +18,18 @@ pub fn stream(text: &str) -> Result<()> {
     let mut out = stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
-        .map_err(|source| Error::Standard { stream: "output", source })
+        .map_err(|source| Error::Standard {
+            stream: "output",
+            source,
+        })
 }
 
 /// Writes one JSON value as a line.
 pub fn json(value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string(value).map_err(|e| Error::Standard { stream: "output", source: e.into() })?;
+    let text = serde_json::to_string(value).map_err(|e| Error::Standard {
+        stream: "output",
+        source: e.into(),
+    })?;
     line(text)
 }
 

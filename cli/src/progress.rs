@@ -1,8 +1,13 @@
-//! Progress on standard error: a bar on a terminal, a line every tenth elsewhere.
+//! Progress on standard error: a bar on a terminal; elsewhere, for work that takes
+//! its time, a line every tenth.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, stderr};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Work that is over sooner says nothing in a log.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// How far a long piece of work has come. Threads may share one.
 pub enum Progress {
@@ -16,13 +21,19 @@ pub enum Progress {
         total: u64,
         /// Units done.
         done: AtomicU64,
+        /// When the work began.
+        start: Instant,
     },
 }
 
 impl Progress {
     /// Work counted in bytes.
     pub fn bytes(label: &str, total: u64) -> Progress {
-        Progress::new(label, total, "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left")
+        Progress::new(
+            label,
+            total,
+            "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left",
+        )
     }
 
     /// Work counted in pieces.
@@ -32,7 +43,12 @@ impl Progress {
 
     fn new(label: &str, total: u64, template: &str) -> Progress {
         if !stderr().is_terminal() {
-            return Progress::Lines { label: label.to_owned(), total, done: AtomicU64::new(0) };
+            return Progress::Lines {
+                label: label.to_owned(),
+                total,
+                done: AtomicU64::new(0),
+                start: Instant::now(),
+            };
         }
         let bar = ProgressBar::new(total).with_message(label.to_owned());
         if let Ok(style) = ProgressStyle::with_template(template) {
@@ -56,10 +72,15 @@ impl Progress {
     pub fn add(&self, units: u64) {
         match self {
             Progress::Bar(bar) => bar.inc(units),
-            Progress::Lines { label, total, done } => {
+            Progress::Lines {
+                label,
+                total,
+                done,
+                start,
+            } => {
                 let before = done.fetch_add(units, Ordering::Relaxed);
                 let tenth = |n: u64| u128::from(n) * 10 / u128::from((*total).max(1));
-                if tenth(before + units) > tenth(before) {
+                if tenth(before + units) > tenth(before) && start.elapsed() > QUIET {
                     eprintln!("{label}: {}%", tenth(before + units) * 10);
                 }
             }

@@ -47,14 +47,18 @@ pub fn read(path: &Path) -> Result<Vec<Record>> {
     lines(path)?
         .into_iter()
         .map(|(line, text)| {
-            serde_json::from_str(&text).map_err(|e| bad_line(path, line, format!("not a record: {e}")))
+            serde_json::from_str(&text)
+                .map_err(|e| bad_line(path, line, format!("not a record: {e}")))
         })
         .collect()
 }
 
 /// One record a line.
 pub fn to_lines(records: &[Record]) -> String {
-    records.iter().map(|record| format!("{}\n", serde_json::json!(record))).collect()
+    records
+        .iter()
+        .map(|record| format!("{}\n", serde_json::json!(record)))
+        .collect()
 }
 
 /// Reads a file of prompts: one a line, or JSON objects with `prompt` (a record is one too).
@@ -69,8 +73,9 @@ pub fn read_prompts(path: &Path) -> Result<Vec<String>> {
             if !text.starts_with('{') {
                 return Ok(text);
             }
-            let prompt: Prompt = serde_json::from_str(&text)
-                .map_err(|e| bad_line(path, line, format!("not a JSON object with `prompt`: {e}")))?;
+            let prompt: Prompt = serde_json::from_str(&text).map_err(|e| {
+                bad_line(path, line, format!("not a JSON object with `prompt`: {e}"))
+            })?;
             Ok(prompt.prompt)
         })
         .collect()
@@ -79,8 +84,12 @@ pub fn read_prompts(path: &Path) -> Result<Vec<String>> {
 /// The lines that are not empty, with their numbers.
 fn lines(path: &Path) -> Result<Vec<(usize, String)>> {
     let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
-    let lines: Vec<(usize, String)> =
-        text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()).map(|(i, l)| (i + 1, l.to_owned())).collect();
+    let lines: Vec<(usize, String)> = text
+        .lines()
+        .enumerate()
+        .filter(|(_, l)| !l.trim().is_empty())
+        .map(|(i, l)| (i + 1, l.to_owned()))
+        .collect();
     match lines.is_empty() {
         true => Err(bad_line(path, 1, "the file is empty".to_owned())),
         false => Ok(lines),
@@ -88,5 +97,9 @@ fn lines(path: &Path) -> Result<Vec<(usize, String)>> {
 }
 
 fn bad_line(path: &Path, line: usize, reason: String) -> Error {
-    Error::BadLine { path: path.to_path_buf(), line, reason }
+    Error::BadLine {
+        path: path.to_path_buf(),
+        line,
+        reason,
+    }
 }

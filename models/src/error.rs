@@ -30,7 +30,9 @@ pub enum Error {
         found: String,
     },
     /// A tensor type that is unknown, or known by name but not supported.
-    #[error("tensor `{tensor}` has the quantization type {dtype}, which this build does not support")]
+    #[error(
+        "tensor `{tensor}` has the quantization type {dtype}, which this build does not support"
+    )]
     UnsupportedDType {
         /// The tensor, or the place that named the type.
         tensor: String,

@@ -19,26 +19,42 @@ const ROWS: usize = 512;
 const TOKENS: usize = 256;
 
 fn main() {
-    let names: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let names: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| !a.starts_with('-'))
+        .collect();
     let chosen = |dtype: &DType| {
-        names.is_empty() || names.iter().any(|name| DType::from_name(name) == Some(*dtype))
+        names.is_empty()
+            || names
+                .iter()
+                .any(|name| DType::from_name(name) == Some(*dtype))
     };
     let kernels = Kernels::from_env().expect("ONDOL_KERNELS names a level of this CPU");
     println!("level {}, one thread, {COLS} columns", kernels.level());
-    println!("{:8} {:>14} {:>14} {:>14}", "format", "gemv GB/s", "in cache", "gemm GMAC/s");
+    println!(
+        "{:8} {:>14} {:>14} {:>14}",
+        "format", "gemv GB/s", "in cache", "gemm GMAC/s"
+    );
     for dtype in DType::all().filter(chosen) {
         let row_bytes = dtype.row_bytes(COLS).unwrap_or(0) as f64;
         let gemv = |rows: usize| rows as f64 * row_bytes / seconds(&kernels, dtype, rows, 1) / 1e9;
         let macs = (ROWS * COLS * TOKENS) as f64;
         let gemm = macs / seconds(&kernels, dtype, ROWS, TOKENS) / 1e9;
-        println!("{:8} {:14.2} {:14.2} {gemm:14.1}", dtype.name(), gemv(LONG), gemv(SHORT));
+        println!(
+            "{:8} {:14.2} {:14.2} {gemm:14.1}",
+            dtype.name(),
+            gemv(LONG),
+            gemv(SHORT)
+        );
     }
 }
 
 /// The shortest of several runs.
 fn seconds(kernels: &Kernels, dtype: DType, rows: usize, tokens: usize) -> f64 {
     let data = vec![0x11; rows * dtype.row_bytes(COLS).unwrap_or(0)];
-    let Some(w) = Matrix::new(dtype, rows, COLS, &data) else { return f64::NAN };
+    let Some(w) = Matrix::new(dtype, rows, COLS, &data) else {
+        return f64::NAN;
+    };
     let kind = kernels.act_kind(dtype, tokens);
     let x: Vec<f32> = (0..COLS).map(|i| (i as f32 * 0.37).sin()).collect();
     let mut acts = vec![0; tokens * kind.bytes(COLS) + Acts::ALIGN];

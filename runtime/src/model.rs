@@ -82,7 +82,10 @@ impl Model {
         let path = path.as_ref();
         let mut shards = Vec::new();
         for path in shard_paths(path) {
-            let io = |source| Error::Io { path: path.clone(), source };
+            let io = |source| Error::Io {
+                path: path.clone(),
+                source,
+            };
             let file = std::fs::File::open(&path).map_err(io)?;
             // SAFETY: the map is read-only; that no other program truncates or
             // rewrites the file meanwhile is a documented condition of `open`.
@@ -107,6 +110,11 @@ impl Model {
         Model::from_static(HELLO)
     }
 
+    /// The GGUF file of [`Model::hello`].
+    pub fn hello_bytes() -> &'static [u8] {
+        HELLO
+    }
+
     fn load(shards: Vec<Bytes>) -> Result<Model> {
         let views: Vec<&[u8]> = shards.iter().map(|s| &**s).collect();
         let gguf = match views.as_slice() {
@@ -123,7 +131,12 @@ impl Model {
             );
             return Err(ondol_models::Error::Tokenizer { reason }.into());
         }
-        let name = gguf.opt_str("general.name").ok().flatten().unwrap_or("unnamed").to_string();
+        let name = gguf
+            .opt_str("general.name")
+            .ok()
+            .flatten()
+            .unwrap_or("unnamed")
+            .to_string();
         #[cfg(feature = "std")]
         let template = ChatTemplate::from_gguf_or_fallback(&gguf)?;
         let places = Weights::places(&gguf);
@@ -177,8 +190,18 @@ impl Model {
     /// added as the file says unless the text already starts with it.
     pub fn encode_prompt(&self, prompt: &str) -> Vec<u32> {
         let tokenizer = &self.0.tokenizer;
-        let mut ids = tokenizer.encode(prompt, EncodeOptions { add_special: true, parse_special: true });
-        if ids.len() > 1 && tokenizer.bos().is_some_and(|bos| ids[0] == bos && ids[1] == bos) {
+        let mut ids = tokenizer.encode(
+            prompt,
+            EncodeOptions {
+                add_special: true,
+                parse_special: true,
+            },
+        );
+        if ids.len() > 1
+            && tokenizer
+                .bos()
+                .is_some_and(|bos| ids[0] == bos && ids[1] == bos)
+        {
             ids.remove(0);
         }
         ids
@@ -210,7 +233,10 @@ impl Model {
     }
 
     fn plan_options(&self, options: &Options) -> PlanOptions {
-        let context = options.context.unwrap_or(self.0.graph.trained_context.min(DEFAULT_CONTEXT)).max(1);
+        let context = options
+            .context
+            .unwrap_or(self.0.graph.trained_context.min(DEFAULT_CONTEXT))
+            .max(1);
         PlanOptions {
             context,
             chunk: options.prefill_chunk.clamp(1, context),
@@ -243,7 +269,10 @@ fn default_threads() -> usize {
 /// The path, or all parts of the split file that it is the first of.
 #[cfg(feature = "std")]
 fn shard_paths(path: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .and_then(|n| n.to_str())
+        .unwrap_or_default();
     match ondol_models::gguf::shard_names(name) {
         Some(names) => names.into_iter().map(|n| path.with_file_name(n)).collect(),
         None => vec![path.to_path_buf()],

@@ -26,12 +26,25 @@ pub struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(model: Model, kernels: Kernels, plan: Plan, sizes: PlanOptions) -> Result<Session> {
+    pub(crate) fn new(
+        model: Model,
+        kernels: Kernels,
+        plan: Plan,
+        sizes: PlanOptions,
+    ) -> Result<Session> {
         let arena = Arena::new(plan.layout.total)?;
         load_vectors(&model, &plan, &arena)?;
         let pool = Pool::new(sizes.threads);
         let tokens = Vec::with_capacity(sizes.context);
-        Ok(Session { model, kernels, pool, plan, arena, sizes, tokens })
+        Ok(Session {
+            model,
+            kernels,
+            pool,
+            plan,
+            arena,
+            sizes,
+            tokens,
+        })
     }
 
     /// The model.
@@ -165,7 +178,10 @@ impl Session {
             arena: &self.arena,
             context: self.sizes.context,
         };
-        Executor { shared, pool: &mut self.pool }
+        Executor {
+            shared,
+            pool: &mut self.pool,
+        }
     }
 
     fn check(&self, tokens: &[u32]) -> Result<()> {
@@ -178,7 +194,10 @@ impl Session {
         }
         let needed = self.tokens.len() + tokens.len();
         if needed > self.sizes.context {
-            return Err(Error::ContextFull { needed, context: self.sizes.context });
+            return Err(Error::ContextFull {
+                needed,
+                context: self.sizes.context,
+            });
         }
         Ok(())
     }
@@ -191,7 +210,11 @@ fn load_vectors(model: &Model, plan: &Plan, arena: &Arena) -> Result<()> {
         let floats = unsafe { arena.floats_mut(vector.region) };
         let bytes = model.0.weights.rows(weight);
         quant::dequantize(weight.dtype, bytes, floats).map_err(|_| {
-            let reason = alloc::format!("a vector of {} floats has {} bytes", floats.len(), bytes.len());
+            let reason = alloc::format!(
+                "a vector of {} floats has {} bytes",
+                floats.len(),
+                bytes.len()
+            );
             ondol_models::Error::Malformed { reason }
         })?;
     }

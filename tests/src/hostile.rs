@@ -34,7 +34,11 @@ pub enum Kind {
 
 /// Every field of a well-formed file's header, and where the header ends.
 pub fn fields(file: &[u8]) -> (Vec<Field>, usize) {
-    let mut walk = Walk { file, at: 0, fields: Vec::new() };
+    let mut walk = Walk {
+        file,
+        at: 0,
+        fields: Vec::new(),
+    };
     walk.take(4, Kind::Start);
     walk.take(4, Kind::Start);
     let tensors = walk.count();
@@ -62,7 +66,11 @@ struct Walk<'f> {
 
 impl Walk<'_> {
     fn take(&mut self, len: usize, kind: Kind) {
-        self.fields.push(Field { at: self.at, len, kind });
+        self.fields.push(Field {
+            at: self.at,
+            len,
+            kind,
+        });
         self.at += len;
     }
 
@@ -122,9 +130,32 @@ impl Random {
     }
 }
 
-const COUNTS: [u64; 10] = [0, 1, 2, 31, 255, 65_536, 1 << 31, u32::MAX as u64, 1 << 62, u64::MAX];
-const NUMBERS: [u64; 12] =
-    [0, 1, 2, 3, 7, 8, 1024, 0x7FFF_FFFF, 0xFFFF_FFFF, 0x7F80_0000, 0x7FC0_0000, 0xBF80_0000];
+const COUNTS: [u64; 10] = [
+    0,
+    1,
+    2,
+    31,
+    255,
+    65_536,
+    1 << 31,
+    u32::MAX as u64,
+    1 << 62,
+    u64::MAX,
+];
+const NUMBERS: [u64; 12] = [
+    0,
+    1,
+    2,
+    3,
+    7,
+    8,
+    1024,
+    0x7FFF_FFFF,
+    0xFFFF_FFFF,
+    0x7F80_0000,
+    0x7FC0_0000,
+    0xBF80_0000,
+];
 
 /// One mutant of `file`, whose fields are given: one to three kinds of damage.
 pub fn mutate(file: &[u8], fields: &[Field], header: usize, random: &mut Random) -> Vec<u8> {
@@ -165,8 +196,13 @@ fn flip(bytes: &mut [u8], at: usize, random: &mut Random) {
 
 /// NaN, infinities and noise where the weights are.
 fn poison_weights(bytes: &mut [u8], header: usize, random: &mut Random) {
-    let patterns: [[u8; 4]; 5] =
-        [[0, 0, 0xC0, 0x7F], [0, 0, 0x80, 0x7F], [0x00, 0x7C, 0x00, 0xFC], [0xFF; 4], [0xFF, 0xFF, 0x7F, 0x7F]];
+    let patterns: [[u8; 4]; 5] = [
+        [0, 0, 0xC0, 0x7F],
+        [0, 0, 0x80, 0x7F],
+        [0x00, 0x7C, 0x00, 0xFC],
+        [0xFF; 4],
+        [0xFF, 0xFF, 0x7F, 0x7F],
+    ];
     for _ in 0..1 + random.below(64) {
         let at = header + random.below(bytes.len().saturating_sub(header + 4));
         let pattern = random.pick(&patterns);

@@ -4,7 +4,12 @@ use ondol::{CancelToken, Level, Model, Options};
 
 /// Logits, bit by bit, after a prompt in chunks and a few decoded tokens.
 fn logits(model: &Model, level: Option<Level>, threads: usize) -> Vec<Vec<u32>> {
-    let options = Options { threads: Some(threads), kernels: level, prefill_chunk: 24, ..Options::default() };
+    let options = Options {
+        threads: Some(threads),
+        kernels: level,
+        prefill_chunk: 24,
+        ..Options::default()
+    };
     let mut session = model.session(&options).unwrap();
     let prompt: Vec<u32> = (0..90).map(|i| 3 + i * 11 % 300).collect();
     let bits = |logits: &[f32]| logits.iter().map(|x| x.to_bits()).collect::<Vec<u32>>();
@@ -19,7 +24,10 @@ fn threads_do_not_change_a_bit() {
     for level in [None, Some(Level::Scalar), Some(Level::Exact)] {
         let one = logits(&model, level, 1);
         for threads in [2, 3, 4] {
-            assert!(one == logits(&model, level, threads), "level {level:?}, {threads} threads");
+            assert!(
+                one == logits(&model, level, threads),
+                "level {level:?}, {threads} threads"
+            );
         }
     }
 }
@@ -30,14 +38,25 @@ fn levels_agree_on_the_likeliest_token() {
     let top = |level| {
         let all = logits(&model, level, 1);
         let first = |bits: &Vec<u32>| {
-            let best = bits.iter().enumerate().max_by(|a, b| f32::from_bits(*a.1).total_cmp(&f32::from_bits(*b.1)));
+            let best = bits
+                .iter()
+                .enumerate()
+                .max_by(|a, b| f32::from_bits(*a.1).total_cmp(&f32::from_bits(*b.1)));
             best.map(|(i, _)| i)
         };
         all.iter().map(first).collect::<Vec<_>>()
     };
     let exact = top(Some(Level::Exact));
     for level in [None, Some(Level::Scalar)] {
-        let same = top(level).iter().zip(&exact).filter(|(a, b)| a == b).count();
-        assert!(same >= exact.len() - 1, "level {level:?}: {same} of {}", exact.len());
+        let same = top(level)
+            .iter()
+            .zip(&exact)
+            .filter(|(a, b)| a == b)
+            .count();
+        assert!(
+            same >= exact.len() - 1,
+            "level {level:?}: {same} of {}",
+            exact.len()
+        );
     }
 }

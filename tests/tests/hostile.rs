@@ -54,15 +54,23 @@ enum Fate {
 }
 
 fn run(bytes: Vec<u8>) -> Fate {
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _alone = ONE_AT_A_TIME
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
     let load_bound = bytes.len() * LOAD_BYTES_PER_FILE_BYTE + LOAD_BYTES;
     let before = NOW.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);
     let peak = || PEAK.load(Ordering::Relaxed) - before;
 
     let model = Model::from_bytes(bytes);
-    assert!(peak() <= load_bound, "loading took {} bytes, {load_bound} were announced", peak());
-    let Ok(model) = model else { return Fate::Refused };
+    assert!(
+        peak() <= load_bound,
+        "loading took {} bytes, {load_bound} were announced",
+        peak()
+    );
+    let Ok(model) = model else {
+        return Fate::Refused;
+    };
     let options = Options {
         threads: Some(1),
         context: Some(16),
@@ -74,7 +82,9 @@ fn run(bytes: Vec<u8>) -> Fate {
         Ok(memory) => memory.total as usize,
         Err(_) => return Fate::Refused,
     };
-    let Ok(mut session) = model.session(&options) else { return Fate::Refused };
+    let Ok(mut session) = model.session(&options) else {
+        return Fate::Refused;
+    };
     for token in [1, 2, 3, 4] {
         if token == 1 {
             let _ = session.prefill(&[token], &CancelToken::new());
@@ -83,7 +93,11 @@ fn run(bytes: Vec<u8>) -> Fate {
         }
     }
     let bound = load_bound + announced;
-    assert!(peak() <= bound, "the session took {} bytes, {bound} were announced", peak());
+    assert!(
+        peak() <= bound,
+        "the session took {} bytes, {bound} were announced",
+        peak()
+    );
     Fate::Ran
 }
 
@@ -102,7 +116,10 @@ fn run_mutants(count: u64) {
         }
     }
     println!("{count} mutants: {ran} ran, {} were refused", count - ran);
-    assert!(ran > 0 && ran < count, "the mutator no longer reaches both outcomes");
+    assert!(
+        ran > 0 && ran < count,
+        "the mutator no longer reaches both outcomes"
+    );
 }
 
 #[test]
@@ -110,7 +127,11 @@ fn truncation_at_every_field_is_refused() {
     let file = include_bytes!("../../models/hello/hello.gguf");
     let (fields, _) = fields(file);
     for field in fields.iter().step_by(7) {
-        assert!(run(file[..field.at].to_vec()) == Fate::Refused, "cut at {}", field.at);
+        assert!(
+            run(file[..field.at].to_vec()) == Fate::Refused,
+            "cut at {}",
+            field.at
+        );
     }
 }
 

@@ -31,7 +31,12 @@ fn prefill_and_decode_do_not_allocate() {
     let prompt: Vec<u32> = (0..100).map(|i| 3 + i * 7 % 200).collect();
     let cancel = CancelToken::new();
     for level in [None, Some(Level::Scalar), Some(Level::Exact)] {
-        let options = Options { threads: Some(2), kernels: level, prefill_chunk: 32, ..Options::default() };
+        let options = Options {
+            threads: Some(2),
+            kernels: level,
+            prefill_chunk: 32,
+            ..Options::default()
+        };
         let mut session = model.session(&options).unwrap();
         let before = CALLS.load(Ordering::Relaxed);
         session.prefill(&prompt, &cancel).unwrap();

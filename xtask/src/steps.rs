@@ -7,7 +7,10 @@ use std::process::Command;
 pub type Outcome = Result<(), String>;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_path_buf)
+        .unwrap_or_default()
 }
 
 fn run(program: &str, args: &[&str]) -> Outcome {
@@ -17,7 +20,11 @@ fn run(program: &str, args: &[&str]) -> Outcome {
 fn run_env(program: &str, args: &[&str], env: &[(&str, &str)]) -> Outcome {
     let line = format!("{program} {}", args.join(" "));
     eprintln!("xtask: {line}");
-    let status = Command::new(program).args(args).envs(env.iter().copied()).current_dir(root()).status();
+    let status = Command::new(program)
+        .args(args)
+        .envs(env.iter().copied())
+        .current_dir(root())
+        .status();
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(_) => Err(line),
@@ -41,8 +48,19 @@ pub fn test() -> Outcome {
 /// Formatting, lints and documentation.
 pub fn lint() -> Outcome {
     cargo(&["fmt", "--all", "--check"])?;
-    cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
-    run_env("cargo", &["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")])
+    cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ])?;
+    run_env(
+        "cargo",
+        &["doc", "--workspace", "--no-deps"],
+        &[("RUSTDOCFLAGS", "-D warnings")],
+    )
 }
 
 /// All tests but the long ones.
@@ -52,18 +70,44 @@ pub fn unit() -> Outcome {
 
 /// The two storeys without the standard library.
 pub fn no_std() -> Outcome {
-    cargo(&["clippy", "-p", "ondol-models", "-p", "ondol", "--no-default-features", "--", "-D", "warnings"])
+    cargo(&[
+        "clippy",
+        "-p",
+        "ondol-models",
+        "-p",
+        "ondol",
+        "--no-default-features",
+        "--",
+        "-D",
+        "warnings",
+    ])
 }
 
 /// Damaged copies of `hello` through load and four tokens.
 pub fn hostile() -> Outcome {
-    cargo(&["test", "-p", "ondol-tests", "--test", "hostile", "--", "--ignored", "--nocapture"])
+    cargo(&[
+        "test",
+        "-p",
+        "ondol-tests",
+        "--test",
+        "hostile",
+        "--",
+        "--ignored",
+        "--nocapture",
+    ])
 }
 
 /// The fuzz targets, a minute each.
 pub fn fuzz() -> Outcome {
     for target in ["gguf_reader", "tokenizer"] {
-        cargo(&["+nightly", "fuzz", "run", target, "--", "-max_total_time=60"])?;
+        cargo(&[
+            "+nightly",
+            "fuzz",
+            "run",
+            target,
+            "--",
+            "-max_total_time=60",
+        ])?;
     }
     Ok(())
 }
@@ -74,22 +118,57 @@ pub fn fuzz() -> Outcome {
 pub fn models() -> Outcome {
     cargo(&["build", "--release", "-p", "ondol-cli"])?;
     let ondol = root().join("target/release/ondol");
-    let ondol = std::env::var("CARGO_TARGET_DIR").map_or(ondol, |dir| Path::new(&dir).join("release/ondol"));
+    let ondol = std::env::var("CARGO_TARGET_DIR")
+        .map_or(ondol, |dir| Path::new(&dir).join("release/ondol"));
     let ondol = ondol.to_string_lossy().into_owned();
     for model in ["smollm2", "gemma3-270m"] {
-        run(&ondol, &["run", model, "The capital of France is", "--raw", "--max-tokens", "8", "--temperature", "0"])?;
+        run(
+            &ondol,
+            &[
+                "run",
+                model,
+                "The capital of France is",
+                "--raw",
+                "--max-tokens",
+                "8",
+                "--temperature",
+                "0",
+            ],
+        )?;
     }
-    let reference = std::env::var("ONDOL_REFERENCE").map_or_else(|_| root().join("../shared/reference"), PathBuf::from);
+    let reference = std::env::var("ONDOL_REFERENCE")
+        .map_or_else(|_| root().join("../shared/reference"), PathBuf::from);
     if !reference.is_dir() {
-        eprintln!("xtask: SKIPPED agreement with the reference: no folder {} (set ONDOL_REFERENCE)", reference.display());
+        eprintln!(
+            "xtask: SKIPPED agreement with the reference: no folder {} (set ONDOL_REFERENCE)",
+            reference.display()
+        );
         return Ok(());
     }
     let file = |name: &str| reference.join(name).to_string_lossy().into_owned();
     for check in AGREEMENT {
         let (record, text) = (file(check.record), file(check.text));
         let exact = ["--max-dlnp", "0.01", "--min-top1", "0.995"];
-        run(&ondol, &[&["agree", check.model, &record, "--kernels", "exact"], &exact[..]].concat())?;
-        run(&ondol, &["agree", check.model, &record, "--max-dlnp", check.max_dlnp, "--min-top1", "0.97"])?;
+        run(
+            &ondol,
+            &[
+                &["agree", check.model, &record, "--kernels", "exact"],
+                &exact[..],
+            ]
+            .concat(),
+        )?;
+        run(
+            &ondol,
+            &[
+                "agree",
+                check.model,
+                &record,
+                "--max-dlnp",
+                check.max_dlnp,
+                "--min-top1",
+                "0.97",
+            ],
+        )?;
         perplexity(&ondol, check, &text)?;
     }
     Ok(())
@@ -133,17 +212,40 @@ const AGREEMENT: [Agreement; 3] = [
 fn perplexity(ondol: &str, check: &Agreement, text: &str) -> Outcome {
     for (level, tolerance) in [(None, 0.005), (Some("exact"), 0.0005)] {
         let mut command = Command::new(ondol);
-        command.args(["perplexity", check.model, "-f", text, "--tokens", "2048", "--json"]);
+        command.args([
+            "perplexity",
+            check.model,
+            "-f",
+            text,
+            "--tokens",
+            "2048",
+            "--json",
+        ]);
         command.args(level.into_iter().flat_map(|level| ["--kernels", level]));
         let output = command.output().map_err(|e| e.to_string())?;
         let printed = String::from_utf8_lossy(&output.stdout);
         let found = printed.split("\"perplexity\":").nth(1).and_then(|rest| {
-            let number: String = rest.trim_start().chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+            let number: String = rest
+                .trim_start()
+                .chars()
+                .take_while(|c| c.is_ascii_digit() || *c == '.')
+                .collect();
             number.parse::<f64>().ok()
         });
-        let Some(found) = found else { return Err(format!("perplexity of {}: no figure in {printed}", check.model)) };
+        let Some(found) = found else {
+            return Err(format!(
+                "perplexity of {}: no figure in {printed}",
+                check.model
+            ));
+        };
         let off = found / check.perplexity - 1.0;
-        eprintln!("xtask: {} {} {}: {found:.4} ({:+.3} %)", check.model, check.text, level.unwrap_or("fast"), off * 100.0);
+        eprintln!(
+            "xtask: {} {} {}: {found:.4} ({:+.3} %)",
+            check.model,
+            check.text,
+            level.unwrap_or("fast"),
+            off * 100.0
+        );
         if off.abs() > tolerance {
             return Err(format!("perplexity of {} on {}", check.model, check.text));
         }

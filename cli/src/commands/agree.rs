@@ -45,12 +45,17 @@ pub fn run(args: &Args) -> Result<()> {
     let records = record::read(&args.record)?;
     let model = model::open(&args.model)?;
     check_ids(&records, &model)?;
-    let longest = records.iter().map(|r| r.prompt_ids.len() + r.steps.len()).max().unwrap_or(1);
+    let longest = records
+        .iter()
+        .map(|r| r.prompt_ids.len() + r.steps.len())
+        .max()
+        .unwrap_or(1);
     let mut session = args.engine.session(&model, &args.model, Some(longest))?;
     let progress = Progress::pieces("comparing", records.len() as u64);
     let (mut overall, mut prompts) = (Tally::default(), Vec::new());
     for (index, record) in records.iter().enumerate() {
-        let tally = replay(&mut session, index, record).map_err(model::runtime_error(&args.model))?;
+        let tally =
+            replay(&mut session, index, record).map_err(model::runtime_error(&args.model))?;
         overall.add(&tally);
         prompts.push(tally.report());
         progress.add(1);
@@ -67,7 +72,11 @@ fn check_ids(records: &[Record], model: &Model) -> Result<()> {
     for (index, record) in records.iter().enumerate() {
         let ids = model.encode_prompt(&record.prompt);
         if ids != record.prompt_ids {
-            let at = ids.iter().zip(&record.prompt_ids).take_while(|(a, b)| a == b).count();
+            let at = ids
+                .iter()
+                .zip(&record.prompt_ids)
+                .take_while(|(a, b)| a == b)
+                .count();
             return Err(Error::Disagrees(format!(
                 "prompt {index} ({:?}) has other tokens from place {at} on: {:?} here, {:?} in the record",
                 record.prompt,
@@ -75,9 +84,13 @@ fn check_ids(records: &[Record], model: &Model) -> Result<()> {
                 record.prompt_ids.get(at..).unwrap_or_default(),
             )));
         }
-        let listed = record.steps.iter().flat_map(|step| step.top.iter().map(|&(id, _)| id).chain([step.id]));
+        let listed = record
+            .steps
+            .iter()
+            .flat_map(|step| step.top.iter().map(|&(id, _)| id).chain([step.id]));
         if let Some(id) = listed.into_iter().find(|&id| id as usize >= vocabulary) {
-            let reason = format!("prompt {index} names token {id}, past the vocabulary of {vocabulary}");
+            let reason =
+                format!("prompt {index} names token {id}, past the vocabulary of {vocabulary}");
             return Err(Error::Disagrees(reason));
         }
     }
@@ -133,14 +146,28 @@ impl Tally {
             let dlnp = (f64::from(logits[token as usize]) - total - lnp).abs();
             self.listed += 1;
             self.sum += dlnp;
-            self.keep_worse(Worst { dlnp, prompt, step: index, token });
+            self.keep_worse(Worst {
+                dlnp,
+                prompt,
+                step: index,
+                token,
+            });
         }
     }
 
     /// A difference that is not a number is worse than any that is.
     fn keep_worse(&mut self, other: Worst) {
-        let badness = |w: Worst| if w.dlnp.is_nan() { f64::INFINITY } else { w.dlnp };
-        if self.worst.is_none_or(|worst| badness(other) > badness(worst)) {
+        let badness = |w: Worst| {
+            if w.dlnp.is_nan() {
+                f64::INFINITY
+            } else {
+                w.dlnp
+            }
+        };
+        if self
+            .worst
+            .is_none_or(|worst| badness(other) > badness(worst))
+        {
             self.worst = Some(other);
         }
     }
@@ -158,12 +185,22 @@ impl Tally {
     }
 
     fn report(&self) -> Report {
-        let share = |part: usize, whole: usize| if whole == 0 { 1.0 } else { part as f64 / whole as f64 };
+        let share = |part: usize, whole: usize| {
+            if whole == 0 {
+                1.0
+            } else {
+                part as f64 / whole as f64
+            }
+        };
         Report {
             steps: self.steps,
             top1: share(self.same, self.steps),
             top1_clear: share(self.clear_same, self.clear),
-            mean_abs_dlnp: if self.listed == 0 { 0.0 } else { self.sum / self.listed as f64 },
+            mean_abs_dlnp: if self.listed == 0 {
+                0.0
+            } else {
+                self.sum / self.listed as f64
+            },
             worst: self.worst,
         }
     }
@@ -199,8 +236,16 @@ fn print(args: &Args, records: &[Record], overall: &Report, prompts: &[Report]) 
         row(report, &format!("{beginning:?}"))?;
     }
     row(overall, "overall")?;
-    if let Some(Worst { dlnp, prompt, step, token }) = overall.worst {
-        output::line(format!("worst: |d ln p| = {dlnp:.4} at prompt {prompt}, step {step}, token {token}"))?;
+    if let Some(Worst {
+        dlnp,
+        prompt,
+        step,
+        token,
+    }) = overall.worst
+    {
+        output::line(format!(
+            "worst: |d ln p| = {dlnp:.4} at prompt {prompt}, step {step}, token {token}"
+        ))?;
     }
     Ok(())
 }
@@ -210,13 +255,19 @@ fn judge(args: &Args, overall: &Report) -> Result<()> {
     if let Some(limit) = args.max_dlnp
         && (overall.mean_abs_dlnp.is_nan() || overall.mean_abs_dlnp > limit)
     {
-        let reason = format!("mean |d ln p| is {:.5}, at most {limit} is allowed", overall.mean_abs_dlnp);
+        let reason = format!(
+            "mean |d ln p| is {:.5}, at most {limit} is allowed",
+            overall.mean_abs_dlnp
+        );
         return Err(Error::Disagrees(reason));
     }
     if let Some(limit) = args.min_top1
         && overall.top1 < limit
     {
-        return Err(Error::Disagrees(format!("top-1 is {:.5}, at least {limit} is required", overall.top1)));
+        return Err(Error::Disagrees(format!(
+            "top-1 is {:.5}, at least {limit} is required",
+            overall.top1
+        )));
     }
     Ok(())
 }
@@ -233,12 +284,22 @@ mod tests {
     #[test]
     fn differences_are_counted_and_the_worst_is_kept_with_its_place() {
         let truth = [0.7_f64.ln(), 0.2_f64.ln(), 0.1_f64.ln()];
-        let step = Step { id: 0, top: vec![(0, truth[0]), (1, truth[1] + 0.25)] };
+        let step = Step {
+            id: 0,
+            top: vec![(0, truth[0]), (1, truth[1] + 0.25)],
+        };
         let mut tally = Tally::default();
         tally.count(3, 4, &step, &logits(&truth));
         let report = tally.report();
-        assert_eq!((report.steps, report.top1, report.top1_clear), (1, 1.0, 1.0));
-        assert!((report.mean_abs_dlnp - 0.125).abs() < 1e-6, "{}", report.mean_abs_dlnp);
+        assert_eq!(
+            (report.steps, report.top1, report.top1_clear),
+            (1, 1.0, 1.0)
+        );
+        assert!(
+            (report.mean_abs_dlnp - 0.125).abs() < 1e-6,
+            "{}",
+            report.mean_abs_dlnp
+        );
         let worst = report.worst.unwrap();
         assert_eq!((worst.prompt, worst.step, worst.token), (3, 4, 1));
         assert!((worst.dlnp - 0.25).abs() < 1e-6);
@@ -246,7 +307,10 @@ mod tests {
 
     #[test]
     fn a_close_call_counts_for_top1_but_not_for_top1_clear() {
-        let step = Step { id: 1, top: vec![(1, -0.6), (0, -0.9)] };
+        let step = Step {
+            id: 1,
+            top: vec![(1, -0.6), (0, -0.9)],
+        };
         let mut tally = Tally::default();
         tally.count(0, 0, &step, &logits(&[-0.6, -0.9]));
         let report = tally.report();
@@ -255,7 +319,10 @@ mod tests {
 
     #[test]
     fn nan_is_the_worst_of_all() {
-        let step = Step { id: 0, top: vec![(0, -0.1), (1, -9.0)] };
+        let step = Step {
+            id: 0,
+            top: vec![(0, -0.1), (1, -9.0)],
+        };
         let mut tally = Tally::default();
         tally.count(0, 0, &step, &[f32::NAN, 0.0]);
         assert!(tally.report().worst.unwrap().dlnp.is_nan());

@@ -20,10 +20,22 @@ pub struct Args {
     /// A file, a name of the catalog, or `hello`
     model: String,
     /// Tokens to prefill; 0 leaves prefill out
-    #[arg(short, long, value_name = "N,..", value_delimiter = ',', default_value = "512")]
+    #[arg(
+        short,
+        long,
+        value_name = "N,..",
+        value_delimiter = ',',
+        default_value = "512"
+    )]
     prompt: Vec<usize>,
     /// Tokens to decode; 0 leaves decoding out
-    #[arg(short = 'n', long = "generate", value_name = "N,..", value_delimiter = ',', default_value = "128")]
+    #[arg(
+        short = 'n',
+        long = "generate",
+        value_name = "N,..",
+        value_delimiter = ',',
+        default_value = "128"
+    )]
     generate: Vec<usize>,
     /// Threads [default: the machine's cores]
     #[arg(short, long, value_name = "N,..", value_delimiter = ',', value_parser = at_least_one)]
@@ -86,23 +98,51 @@ enum Test {
 pub fn run(args: &Args) -> Result<()> {
     let prefills = args.prompt.iter().map(|&n| Test::Prefill(n));
     let decodes = args.generate.iter().map(|&n| Test::Decode(n));
-    let tests: Vec<Test> = prefills.chain(decodes).filter(|test| test.tokens() > 0).collect();
+    let tests: Vec<Test> = prefills
+        .chain(decodes)
+        .filter(|test| test.tokens() > 0)
+        .collect();
     let Some(context) = tests.iter().map(|test| test.tokens()).max() else {
-        return Err(Error::Usage("there is nothing to measure: give -p or -n a number above 0".to_owned()));
+        return Err(Error::Usage(
+            "there is nothing to measure: give -p or -n a number above 0".to_owned(),
+        ));
     };
     let model = model::open(&args.model)?;
     let (mut results, mut kernels) = (Vec::new(), String::new());
     for threads in thread_counts(args) {
-        let options = Options { threads, kernels: args.kernels, context: Some(context), ..Options::default() };
-        let mut session = model.session(&options).map_err(model::runtime_error(&args.model))?;
+        let options = Options {
+            threads,
+            kernels: args.kernels,
+            context: Some(context),
+            ..Options::default()
+        };
+        let mut session = model
+            .session(&options)
+            .map_err(model::runtime_error(&args.model))?;
         kernels = session.level().to_string();
         for &test in &tests {
-            eprintln!("measuring {} with {} threads", test.name(), session.threads());
-            let tokens_per_s = measure(&mut session, test, args.repeat).map_err(model::runtime_error(&args.model))?;
-            results.push(Measurement { test: test.name(), threads: session.threads(), tokens_per_s });
+            eprintln!(
+                "measuring {} with {} threads",
+                test.name(),
+                session.threads()
+            );
+            let tokens_per_s = measure(&mut session, test, args.repeat)
+                .map_err(model::runtime_error(&args.model))?;
+            results.push(Measurement {
+                test: test.name(),
+                threads: session.threads(),
+                tokens_per_s,
+            });
         }
     }
-    print(args, &Report { model: describe(args, &model), machine: machine(kernels), results })
+    print(
+        args,
+        &Report {
+            model: describe(args, &model),
+            machine: machine(kernels),
+            results,
+        },
+    )
 }
 
 /// The counts asked for, or the runtime's own choice.
@@ -130,7 +170,9 @@ impl Test {
     fn run(self, session: &mut Session, tokens: &[u32]) -> ondol::Result<()> {
         match self {
             Test::Prefill(_) => session.prefill(tokens, &CancelToken::new()).map(drop),
-            Test::Decode(_) => tokens.iter().try_for_each(|&token| session.decode(token).map(drop)),
+            Test::Decode(_) => tokens
+                .iter()
+                .try_for_each(|&token| session.decode(token).map(drop)),
         }
     }
 }
@@ -149,7 +191,11 @@ fn measure(session: &mut Session, test: Test, repeat: usize) -> ondol::Result<Sp
         }
     }
     speeds.sort_by(f64::total_cmp);
-    Ok(Spread { median: median(&speeds), min: speeds[0], max: speeds[speeds.len() - 1] })
+    Ok(Spread {
+        median: median(&speeds),
+        min: speeds[0],
+        max: speeds[speeds.len() - 1],
+    })
 }
 
 /// The middle of sorted values.
@@ -164,35 +210,69 @@ fn median(sorted: &[f64]) -> f64 {
 /// Ids all over the vocabulary, the same every time (Knuth's multiplicative hash).
 fn scattered_tokens(count: usize, vocabulary: usize) -> Vec<u32> {
     let hash = |i: u32| u64::from(i.wrapping_mul(2_654_435_761));
-    (1..=count as u32).map(|i| ((hash(i) * vocabulary as u64) >> 32) as u32).collect()
+    (1..=count as u32)
+        .map(|i| ((hash(i) * vocabulary as u64) >> 32) as u32)
+        .collect()
 }
 
 fn describe(args: &Args, model: &Model) -> ModelInfo {
-    ModelInfo { name: model.name().to_owned(), path: args.model.clone(), bytes: model.file_bytes() }
+    ModelInfo {
+        name: model.name().to_owned(),
+        path: args.model.clone(),
+        bytes: model.file_bytes(),
+    }
 }
 
 fn machine(kernels: String) -> Machine {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-    Machine { cpu: cpu_name(), cores, kernels }
+    Machine {
+        cpu: cpu_name(),
+        cores,
+        kernels,
+    }
 }
 
 /// The CPU's own name where the system tells it, else the architecture.
 fn cpu_name() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    name.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
+    let name = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    name.map_or_else(
+        || std::env::consts::ARCH.to_owned(),
+        |(_, name)| name.trim().to_owned(),
+    )
 }
 
 fn print(args: &Args, report: &Report) -> Result<()> {
     if args.json {
         return output::json(report);
     }
-    let Report { model, machine, results } = report;
-    output::line(format!("{} ({}), {}", model.name, model.path, output::megabytes(model.bytes)))?;
-    output::line(format!("{}, {} cores, {} kernels\n", machine.cpu, machine.cores, machine.kernels))?;
+    let Report {
+        model,
+        machine,
+        results,
+    } = report;
+    output::line(format!(
+        "{} ({}), {}",
+        model.name,
+        model.path,
+        output::megabytes(model.bytes)
+    ))?;
+    output::line(format!(
+        "{}, {} cores, {} kernels\n",
+        machine.cpu, machine.cores, machine.kernels
+    ))?;
     output::line("test      threads  tokens/s  (min .. max)")?;
-    for Measurement { test, threads, tokens_per_s: Spread { median, min, max } } in results {
-        output::line(format!("{test:8}  {threads:7}  {median:8.2}  ({min:.2} .. {max:.2})"))?;
+    for Measurement {
+        test,
+        threads,
+        tokens_per_s: Spread { median, min, max },
+    } in results
+    {
+        output::line(format!(
+            "{test:8}  {threads:7}  {median:8.2}  ({min:.2} .. {max:.2})"
+        ))?;
     }
     Ok(())
 }
@@ -211,6 +291,12 @@ mod tests {
     fn tokens_stay_in_the_vocabulary_and_spread_over_it() {
         let tokens = scattered_tokens(1000, 512);
         assert!(tokens.iter().all(|&t| t < 512));
-        assert!(tokens.iter().collect::<std::collections::HashSet<_>>().len() > 256);
+        assert!(
+            tokens
+                .iter()
+                .collect::<std::collections::HashSet<_>>()
+                .len()
+                > 256
+        );
     }
 }

@@ -5,12 +5,13 @@ use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::{model, output};
 use ondol::{CancelToken, GenerateOptions, Message, Session};
+use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
+use rustyline::highlight::Highlighter;
+use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
-use rustyline::{
-    Cmd, Completer, Config, Editor, EventHandler, Helper, Highlighter, Hinter, KeyCode, KeyEvent, Modifiers,
-};
+use rustyline::{Cmd, Config, Editor, EventHandler, Helper, KeyCode, KeyEvent, Modifiers};
 use std::path::PathBuf;
 
 const HELP: &str = "\
@@ -68,7 +69,7 @@ impl Chat<'_> {
     }
 
     fn first_messages(&self) -> Vec<Message> {
-        self.system.iter().map(Message::system).collect()
+        self.system.into_iter().map(Message::system).collect()
     }
 
     /// Answers one input. What goes wrong is said, and the chat goes on; a turn without an answer is forgotten.
@@ -80,7 +81,9 @@ impl Chat<'_> {
             Ok(answer) => {
                 messages.push(Message::assistant(answer.text));
                 if answer.finish_reason == "context_full" {
-                    eprintln!("the context is full: /reset begins anew, --ctx asks for a longer one");
+                    eprintln!(
+                        "the context is full: /reset begins anew, --ctx asks for a longer one"
+                    );
                 }
                 Ok(Some(answer.stats))
             }
@@ -88,7 +91,13 @@ impl Chat<'_> {
             Err(error) => {
                 messages.pop();
                 eprintln!("error: {error}");
-                if matches!(error, Error::Runtime { source: ondol::Error::ContextFull { .. }, .. }) {
+                if matches!(
+                    error,
+                    Error::Runtime {
+                        source: ondol::Error::ContextFull { .. },
+                        ..
+                    }
+                ) {
                     eprintln!("hint: /reset begins anew, --ctx asks for a longer context");
                 }
                 Ok(None)
@@ -100,11 +109,20 @@ impl Chat<'_> {
         let model = self.session.model().clone();
         let text = match self.raw {
             true => input.to_owned(),
-            false => model.render_chat(messages).map_err(model::runtime_error(self.name))?,
+            false => model
+                .render_chat(messages)
+                .map_err(model::runtime_error(self.name))?,
         };
         self.cancel.reset();
         let tokens = model.encode_prompt(&text);
-        answer::generate(&mut self.session, self.name, &tokens, &self.options, &self.cancel, output::stream)
+        answer::generate(
+            &mut self.session,
+            self.name,
+            &tokens,
+            &self.options,
+            &self.cancel,
+            output::stream,
+        )
     }
 }
 
@@ -121,14 +139,21 @@ impl Terminal {
         let config = Config::builder().auto_add_history(true).build();
         let mut editor = Editor::<Lines, FileHistory>::with_config(config).map_err(failed)?;
         editor.set_helper(Some(Lines));
-        editor.bind_sequence(KeyEvent(KeyCode::Enter, Modifiers::ALT), EventHandler::Simple(Cmd::Newline));
+        editor.bind_sequence(
+            KeyEvent(KeyCode::Enter, Modifiers::ALT),
+            EventHandler::Simple(Cmd::Newline),
+        );
         // A history that can't be read or kept is no reason not to chat.
         let home = Home::find().ok().filter(|home| home.create().is_ok());
         let history = home.map(|home| home.history());
         if let Some(path) = &history {
             let _ = editor.load_history(path);
         }
-        Ok(Terminal { editor, history, interrupted: false })
+        Ok(Terminal {
+            editor,
+            history,
+            interrupted: false,
+        })
     }
 
     /// The next input; `None` when the user leaves.

@@ -65,7 +65,9 @@ pub fn run(args: &Args) -> Result<()> {
 /// The memory of a session, or why there can't be one.
 fn memory(args: &Args) -> Result<Memory> {
     let model = model::open(&args.model)?;
-    model.memory(&args.engine.options(args.ctx)).map_err(model::runtime_error(&args.model))
+    model
+        .memory(&args.engine.options(args.ctx))
+        .map_err(model::runtime_error(&args.model))
 }
 
 /// Tensors by type, the type with most bytes first.
@@ -73,10 +75,18 @@ fn mix(gguf: &Gguf) -> Vec<Share> {
     let mut shares: Vec<Share> = Vec::new();
     for tensor in gguf.tensors() {
         let dtype = tensor.dtype.name();
-        let index = shares.iter().position(|share| share.dtype == dtype).unwrap_or_else(|| {
-            shares.push(Share { dtype, tensors: 0, parameters: 0, bytes: 0 });
-            shares.len() - 1
-        });
+        let index = shares
+            .iter()
+            .position(|share| share.dtype == dtype)
+            .unwrap_or_else(|| {
+                shares.push(Share {
+                    dtype,
+                    tensors: 0,
+                    parameters: 0,
+                    bytes: 0,
+                });
+                shares.len() - 1
+            });
         let share = &mut shares[index];
         share.tensors += 1;
         share.parameters += tensor.elements() as u64;
@@ -86,19 +96,42 @@ fn mix(gguf: &Gguf) -> Vec<Share> {
     shares
 }
 
-fn print(args: &Args, files: &Files, gguf: &Gguf, mix: &[Share], memory: Result<Memory>) -> Result<()> {
+fn print(
+    args: &Args,
+    files: &Files,
+    gguf: &Gguf,
+    mix: &[Share],
+    memory: Result<Memory>,
+) -> Result<()> {
     let parameters: u64 = mix.iter().map(|share| share.parameters).sum();
     let bytes: u64 = mix.iter().map(|share| share.bytes).sum();
     output::line(format!("file          {}", files.path().display()))?;
-    output::line(format!("size          {} bytes ({})", files.len(), megabytes(files.len())))?;
-    output::line(format!("GGUF version  {}, alignment {}", gguf.version(), gguf.alignment()))?;
-    output::line(format!("parameters    {parameters} in {} tensors", gguf.tensors().len()))?;
+    output::line(format!(
+        "size          {} bytes ({})",
+        files.len(),
+        megabytes(files.len())
+    ))?;
+    output::line(format!(
+        "GGUF version  {}, alignment {}",
+        gguf.version(),
+        gguf.alignment()
+    ))?;
+    output::line(format!(
+        "parameters    {parameters} in {} tensors",
+        gguf.tensors().len()
+    ))?;
     if parameters > 0 {
-        output::line(format!("bits/weight   {:.2}", bytes as f64 * 8.0 / parameters as f64))?;
+        output::line(format!(
+            "bits/weight   {:.2}",
+            bytes as f64 * 8.0 / parameters as f64
+        ))?;
         output::line("\ntype     tensors      parameters           bytes")?;
     }
     for share in mix {
-        output::line(format!("{:7}  {:7}  {:14}  {:14}", share.dtype, share.tensors, share.parameters, share.bytes))?;
+        output::line(format!(
+            "{:7}  {:7}  {:14}  {:14}",
+            share.dtype, share.tensors, share.parameters, share.bytes
+        ))?;
     }
     output::line("\nmetadata")?;
     for (key, value) in gguf.metadata() {
@@ -107,7 +140,12 @@ fn print(args: &Args, files: &Files, gguf: &Gguf, mix: &[Share], memory: Result<
     if args.tensors {
         output::line("\ntensors")?;
         for tensor in gguf.tensors() {
-            output::line(format!("  {:8} {:20} {}", tensor.dtype.name(), format!("{:?}", tensor.dims()), tensor.name))?;
+            output::line(format!(
+                "  {:8} {:20} {}",
+                tensor.dtype.name(),
+                format!("{:?}", tensor.dims()),
+                tensor.name
+            ))?;
         }
     }
     print_memory(memory)
@@ -116,7 +154,12 @@ fn print(args: &Args, files: &Files, gguf: &Gguf, mix: &[Share], memory: Result<
 fn print_memory(memory: Result<Memory>) -> Result<()> {
     let memory = match memory {
         Ok(memory) => memory,
-        Err(error) => return output::line(format!("\nmemory: this file can't be run: {}", reason(&error))),
+        Err(error) => {
+            return output::line(format!(
+                "\nmemory: this file can't be run: {}",
+                reason(&error)
+            ));
+        }
     };
     output::line("\nmemory, in bytes")?;
     for (name, bytes) in memory_rows(&memory) {
@@ -155,21 +198,41 @@ fn show(value: &Value) -> String {
             format!("{shown:?}{more}")
         }
         Value::Array(array) => {
-            let shown: Vec<String> = array.iter().take(SHOWN_ELEMENTS).map(|v| show(&v)).collect();
-            let more = if array.len() > SHOWN_ELEMENTS { ", ..." } else { "" };
+            let shown: Vec<String> = array
+                .iter()
+                .take(SHOWN_ELEMENTS)
+                .map(|v| show(&v))
+                .collect();
+            let more = if array.len() > SHOWN_ELEMENTS {
+                ", ..."
+            } else {
+                ""
+            };
             format!("[{}{more}] ({} elements)", shown.join(", "), array.len())
         }
         other => as_json(other).to_string(),
     }
 }
 
-fn print_json(args: &Args, files: &Files, gguf: &Gguf, mix: &[Share], memory: Result<Memory>) -> Result<()> {
-    let metadata: Map<String, Json> = gguf.metadata().iter().map(|(key, v)| ((*key).to_owned(), as_json(v))).collect();
+fn print_json(
+    args: &Args,
+    files: &Files,
+    gguf: &Gguf,
+    mix: &[Share],
+    memory: Result<Memory>,
+) -> Result<()> {
+    let metadata: Map<String, Json> = gguf
+        .metadata()
+        .iter()
+        .map(|(key, v)| ((*key).to_owned(), as_json(v)))
+        .collect();
     let tensors: Vec<Json> = gguf.tensors().iter().map(tensor_json).collect();
     let (memory, cannot_run) = match memory {
         Ok(memory) => {
-            let mut rows: Map<String, Json> =
-                memory_rows(&memory).iter().map(|(name, bytes)| ((*name).to_owned(), json!(bytes))).collect();
+            let mut rows: Map<String, Json> = memory_rows(&memory)
+                .iter()
+                .map(|(name, bytes)| ((*name).to_owned(), json!(bytes)))
+                .collect();
             rows.insert("ctx".to_owned(), json!(args.ctx));
             (Some(rows), None)
         }
@@ -220,6 +283,10 @@ fn as_json(value: &Value) -> Json {
 
 /// The beginning of an array stands for all of it: vocabularies have hundreds of thousands of elements.
 fn array_json(array: &Array) -> Json {
-    let first: Vec<Json> = array.iter().take(SHOWN_ELEMENTS).map(|v| as_json(&v)).collect();
+    let first: Vec<Json> = array
+        .iter()
+        .take(SHOWN_ELEMENTS)
+        .map(|v| as_json(&v))
+        .collect();
     json!({ "length": array.len(), "first": first })
 }

@@ -4,7 +4,8 @@ use crate::catalog::{Catalog, Entry};
 use crate::error::Result;
 use crate::home::Home;
 use crate::{fetch, output};
-use serde_json::json;
+use serde::Serialize;
+use std::path::PathBuf;
 
 /// Arguments of `ondol list`.
 #[derive(clap::Args)]
@@ -23,31 +24,48 @@ pub fn run(args: &Args) -> Result<()> {
     let catalog = Catalog::load()?;
     let home = Home::find()?;
     if args.json {
-        let models: Vec<_> = catalog.models.iter().map(|entry| as_json(&home, entry)).collect();
+        let listed = |entry| Listed {
+            entry,
+            path: fetch::cached(&home, entry),
+        };
+        let models: Vec<_> = catalog.models.iter().map(listed).collect();
         return output::json(&models);
     }
-    let width = catalog.models.iter().map(|entry| entry.name.len()).max().unwrap_or(0).max("hello".len());
-    output::line(format!("{:width$}  {:>9}  {:8}  {:18}  description", "name", "size", "here", "licence"))?;
+    let width = catalog
+        .models
+        .iter()
+        .map(|entry| entry.name.len())
+        .max()
+        .unwrap_or(0)
+        .max("hello".len());
+    output::line(format!(
+        "{:width$}  {:>9}  {:8}  {:18}  description",
+        "name", "size", "here", "licence"
+    ))?;
     output::line(format!(
         "{:width$}  {:>9}  {:8}  {:18}  built in: a tiny model, Korean and English, for first steps",
         "hello", "-", "yes", "as Ondol"
     ))?;
     for entry in &catalog.models {
-        let here = if fetch::cached(&home, entry).is_some() { "yes" } else { "no" };
+        let here = if fetch::cached(&home, entry).is_some() {
+            "yes"
+        } else {
+            "no"
+        };
         let size = output::megabytes(entry.size);
         let (name, licence) = (&entry.name, &entry.licence);
-        output::line(format!("{name:width$}  {size:>9}  {here:8}  {licence:18}  {}", entry.description))?;
+        output::line(format!(
+            "{name:width$}  {size:>9}  {here:8}  {licence:18}  {}",
+            entry.description
+        ))?;
     }
     output::line(format!("\nmodels are kept in {}", home.models().display()))
 }
 
-fn as_json(home: &Home, entry: &Entry) -> serde_json::Value {
-    json!({
-        "name": entry.name,
-        "description": entry.description,
-        "licence": entry.licence,
-        "size": entry.size,
-        "sha256": entry.sha256,
-        "path": fetch::cached(home, entry),
-    })
+/// An entry as the catalog has it, and the path of the file if it is here.
+#[derive(Serialize)]
+struct Listed<'a> {
+    #[serde(flatten)]
+    entry: &'a Entry,
+    path: Option<PathBuf>,
 }

@@ -5,9 +5,13 @@ use crate::error::{Error, Result};
 use crate::likelihood::{argmax, log_sum_exp};
 use crate::progress::Progress;
 use crate::{model, output};
-use ondol::CancelToken;
+use ondol::{CancelToken, Options};
 use serde::Serialize;
 use std::path::PathBuf;
+
+/// Rows of logits at a time: enough to pay for reading the head once, and 34 MB for a
+/// vocabulary of 262,144.
+const SCORE_ROWS: usize = 32;
 
 /// Arguments of `ondol perplexity`.
 #[derive(clap::Args)]
@@ -50,22 +54,44 @@ pub fn run(args: &Args) -> Result<()> {
     let mut tokens = model.encode_prompt(&text);
     tokens.truncate(args.tokens);
     if tokens.len() < 2 {
-        return Err(Error::TooShort { what: args.file.display().to_string(), have: tokens.len(), needed: 2 });
+        return Err(Error::TooShort {
+            what: args.file.display().to_string(),
+            have: tokens.len(),
+            needed: 2,
+        });
     }
-    let mut session = args.engine.session(&model, &args.model, Some(tokens.len()))?;
+    let options = Options {
+        score_rows: SCORE_ROWS,
+        ..args.engine.options(Some(tokens.len()))
+    };
+    let mut session = model
+        .session(&options)
+        .map_err(model::runtime_error(&args.model))?;
     let progress = Progress::pieces("perplexity", tokens.len() as u64);
     let (mut nll, mut right) = (0.0, 0_usize);
     let each = |index: usize, logits: &[f32]| {
         progress.add(1);
-        let Some(&next) = tokens.get(index + 1) else { return };
+        let Some(&next) = tokens.get(index + 1) else {
+            return;
+        };
         nll += log_sum_exp(logits) - f64::from(logits[next as usize]);
         right += usize::from(argmax(logits) == next);
     };
-    session.score(&tokens, &CancelToken::new(), each).map_err(model::runtime_error(&args.model))?;
+    session
+        .score(&tokens, &CancelToken::new(), each)
+        .map_err(model::runtime_error(&args.model))?;
     progress.finish();
     let predicted = (tokens.len() - 1) as f64;
     let mean_nll = nll / predicted;
-    print(args, &Report { tokens: tokens.len(), mean_nll, perplexity: mean_nll.exp(), top1: right as f64 / predicted })
+    print(
+        args,
+        &Report {
+            tokens: tokens.len(),
+            mean_nll,
+            perplexity: mean_nll.exp(),
+            top1: right as f64 / predicted,
+        },
+    )
 }
 
 fn print(args: &Args, report: &Report) -> Result<()> {

@@ -24,7 +24,11 @@ pub struct Args {
 /// Pulls the model, and prints where it is.
 pub fn run(args: &Args) -> Result<()> {
     let catalog = Catalog::load()?;
-    let entry = catalog.find(&args.name).ok_or_else(|| Error::NotInCatalog { name: args.name.clone() })?;
+    let entry = catalog
+        .find(&args.name)
+        .ok_or_else(|| Error::NotInCatalog {
+            name: args.name.clone(),
+        })?;
     let path = fetch::pull(&Home::find()?, &catalog, entry)?;
     output::line(path.display())
 }

@@ -47,13 +47,19 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let mix = Mix::from_name(&args.mix).ok_or_else(|| Error::UnknownMix {
         name: args.mix.clone(),
-        known: Mix::all().map(|mix| mix.name()).collect::<Vec<_>>().join(", "),
+        known: Mix::all()
+            .map(|mix| mix.name())
+            .collect::<Vec<_>>()
+            .join(", "),
     })?;
     let files = Files::open(&args.input)?;
     refuse_same_file(files.path(), &args.output)?;
     let gguf = files.gguf()?;
     let plan = plan(&gguf, mix);
-    if plan.iter().any(|(tensor, dtype)| tensor.dtype != *dtype && tensor.dtype.block_len() > 1) {
+    if plan
+        .iter()
+        .any(|(tensor, dtype)| tensor.dtype != *dtype && tensor.dtype.block_len() > 1)
+    {
         eprintln!(
             "note: {} is quantized already; quantizing it again loses more than quantizing the original",
             args.input
@@ -69,16 +75,24 @@ pub fn run(args: &Args) -> Result<()> {
     written?;
     fs::rename(&part, &args.output).map_err(Error::file("rename", &part))?;
     sync_folder(args.output.parent().unwrap_or(Path::new("")))?;
-    let size = fs::metadata(&args.output).map_err(Error::file("read", &args.output))?.len();
-    eprintln!("{}: {} -> {}", args.output.display(), megabytes(files.len()), megabytes(size));
+    let size = fs::metadata(&args.output)
+        .map_err(Error::file("read", &args.output))?
+        .len();
+    eprintln!(
+        "{}: {} -> {}",
+        args.output.display(),
+        megabytes(files.len()),
+        megabytes(size)
+    );
     Ok(())
 }
 
 fn refuse_same_file(input: &Path, output: &Path) -> Result<()> {
     match (input.canonicalize(), output.canonicalize()) {
-        (Ok(input), Ok(output)) if input == output => {
-            Err(Error::Usage(format!("IN and OUT are the same file, {}", output.display())))
-        }
+        (Ok(input), Ok(output)) if input == output => Err(Error::Usage(format!(
+            "IN and OUT are the same file, {}",
+            output.display()
+        ))),
         _ => Ok(()),
     }
 }
@@ -86,14 +100,24 @@ fn refuse_same_file(input: &Path, output: &Path) -> Result<()> {
 /// The type that each tensor gets.
 fn plan<'g, 'a>(gguf: &'g Gguf<'a>, mix: Mix) -> Vec<(&'g TensorInfo<'a>, DType)> {
     let shape = shape(gguf);
-    let wanted = |tensor: &TensorInfo| mix.tensor_type(tensor.name, tensor.dims(), &shape).unwrap_or(tensor.dtype);
-    gguf.tensors().iter().map(|tensor| (tensor, wanted(tensor))).collect()
+    let wanted = |tensor: &TensorInfo| {
+        mix.tensor_type(tensor.name, tensor.dims(), &shape)
+            .unwrap_or(tensor.dtype)
+    };
+    gguf.tensors()
+        .iter()
+        .map(|tensor| (tensor, wanted(tensor)))
+        .collect()
 }
 
 /// What the mixes go by; a key that is missing or odd counts as a plain dense model.
 fn shape(gguf: &Gguf) -> ModelShape {
     let architecture = gguf.str("general.architecture").unwrap_or_default();
-    let number = |key: &str| gguf.opt_u32(&format!("{architecture}.{key}")).ok().flatten();
+    let number = |key: &str| {
+        gguf.opt_u32(&format!("{architecture}.{key}"))
+            .ok()
+            .flatten()
+    };
     let heads = number("attention.head_count").unwrap_or(1);
     let kv_heads = number("attention.head_count_kv").unwrap_or(heads).max(1);
     ModelShape {
@@ -116,20 +140,30 @@ fn write(
     let failed = |e| Error::file("write", part)(e);
     let file = File::create(part).map_err(Error::file("create", part))?;
     let mut stream = writer.stream(BufWriter::new(file)).map_err(failed)?;
-    let total = plan.iter().map(|(tensor, _)| tensor.elements() as u64).sum();
+    let total = plan
+        .iter()
+        .map(|(tensor, _)| tensor.elements() as u64)
+        .sum();
     let progress = Progress::pieces(&format!("quantizing to {mix}, weights"), total);
-    let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
+    let threads = args
+        .threads
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
     for &(tensor, dtype) in plan {
         if tensor.dtype == dtype {
             stream.tensor(tensor.data).map_err(failed)?;
             progress.add(tensor.elements() as u64);
         } else {
-            let data = convert(tensor, dtype, threads, &progress).map_err(|source| files.error(source))?;
+            let data =
+                convert(tensor, dtype, threads, &progress).map_err(|source| files.error(source))?;
             stream.tensor(&data).map_err(failed)?;
         }
     }
     progress.finish();
-    let file = stream.finish().map_err(failed)?.into_inner().map_err(|e| failed(e.into_error()))?;
+    let file = stream
+        .finish()
+        .map_err(failed)?
+        .into_inner()
+        .map_err(|e| failed(e.into_error()))?;
     file.sync_all().map_err(failed)
 }
 
@@ -148,16 +182,31 @@ fn writer(gguf: &Gguf, mix: Mix, plan: &[(&TensorInfo, DType)]) -> ondol_models:
 }
 
 /// A tensor in another type, whole rows at a time on every thread.
-fn convert(tensor: &TensorInfo, to: DType, threads: usize, progress: &Progress) -> ondol_models::Result<Vec<u8>> {
-    let bad = |reason: String| ondol_models::Error::BadShape { name: tensor.name.to_owned(), reason };
+fn convert(
+    tensor: &TensorInfo,
+    to: DType,
+    threads: usize,
+    progress: &Progress,
+) -> ondol_models::Result<Vec<u8>> {
+    let bad = |reason: String| ondol_models::Error::BadShape {
+        name: tensor.name.to_owned(),
+        reason,
+    };
     let cols = tensor.cols();
     let row_bytes = |dtype: DType| {
-        dtype.row_bytes(cols).ok_or_else(|| bad(format!("rows of {cols} are no whole blocks of {dtype}")))
+        dtype
+            .row_bytes(cols)
+            .ok_or_else(|| bad(format!("rows of {cols} are no whole blocks of {dtype}")))
     };
     let (from_bytes, to_bytes) = (row_bytes(tensor.dtype)?, row_bytes(to)?);
     let rows = (PIECE / cols).max(1);
     let mut out = vec![0; to_bytes * tensor.rows()];
-    let pieces = Mutex::new(tensor.data.chunks(rows * from_bytes).zip(out.chunks_mut(rows * to_bytes)));
+    let pieces = Mutex::new(
+        tensor
+            .data
+            .chunks(rows * from_bytes)
+            .zip(out.chunks_mut(rows * to_bytes)),
+    );
     // Taken one at a time: whoever is free takes the next.
     let next = || pieces.lock().ok()?.next();
     let work = || -> Result<(), quant::Error> {
@@ -172,7 +221,10 @@ fn convert(tensor: &TensorInfo, to: DType, threads: usize, progress: &Progress) 
     };
     let outcome = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().map(|worker| worker.join()).collect::<Vec<_>>()
+        workers
+            .into_iter()
+            .map(|worker| worker.join())
+            .collect::<Vec<_>>()
     });
     for result in outcome {
         match result {

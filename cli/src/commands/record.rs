@@ -38,15 +38,20 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let prompts = record::read_prompts(&args.prompts)?;
     let model = model::open(&args.model)?;
-    let prompts: Vec<(String, Vec<u32>)> =
-        prompts.into_iter().map(|prompt| (prompt.clone(), model.encode_prompt(&prompt))).collect();
+    let prompts: Vec<(String, Vec<u32>)> = prompts
+        .into_iter()
+        .map(|prompt| (prompt.clone(), model.encode_prompt(&prompt)))
+        .collect();
     let longest = prompts.iter().map(|(_, ids)| ids.len()).max().unwrap_or(0);
-    let mut session = args.engine.session(&model, &args.model, Some(longest + args.steps))?;
+    let mut session = args
+        .engine
+        .session(&model, &args.model, Some(longest + args.steps))?;
     let progress = Progress::pieces("recording", prompts.len() as u64);
     let mut records = Vec::with_capacity(prompts.len());
     for (prompt, prompt_ids) in prompts {
         records.push(
-            answer(&mut session, prompt, prompt_ids, args.steps).map_err(model::runtime_error(&args.model))?,
+            answer(&mut session, prompt, prompt_ids, args.steps)
+                .map_err(model::runtime_error(&args.model))?,
         );
         progress.add(1);
     }
@@ -55,14 +60,25 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// Greedy steps up to `steps`, or to an end-of-generation token, which is the last one recorded.
-fn answer(session: &mut Session, prompt: String, prompt_ids: Vec<u32>, steps: usize) -> ondol::Result<Record> {
+fn answer(
+    session: &mut Session,
+    prompt: String,
+    prompt_ids: Vec<u32>,
+    steps: usize,
+) -> ondol::Result<Record> {
     let model = session.model().clone();
     let tokenizer = model.tokenizer();
     session.clear();
     let mut top = likelihood::top(session.prefill(&prompt_ids, &CancelToken::new())?, TOP);
     let (mut taken, mut text) = (Vec::new(), Vec::new());
     while let Some(&(id, _)) = top.first() {
-        taken.push(Step { id, top: top.iter().map(|&(id, lnp)| (id, five_decimals(lnp))).collect() });
+        taken.push(Step {
+            id,
+            top: top
+                .iter()
+                .map(|&(id, lnp)| (id, five_decimals(lnp)))
+                .collect(),
+        });
         if tokenizer.is_end_of_generation(id) {
             break;
         }
@@ -72,7 +88,12 @@ fn answer(session: &mut Session, prompt: String, prompt_ids: Vec<u32>, steps: us
         }
         top = likelihood::top(session.decode(id)?, TOP);
     }
-    Ok(Record { prompt, prompt_ids, text: String::from_utf8_lossy(&text).into_owned(), steps: taken })
+    Ok(Record {
+        prompt,
+        prompt_ids,
+        text: String::from_utf8_lossy(&text).into_owned(),
+        steps: taken,
+    })
 }
 
 fn five_decimals(lnp: f64) -> f64 {

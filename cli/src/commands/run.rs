@@ -91,7 +91,7 @@ impl SamplingArgs {
             top_k: self.top_k.unwrap_or(defaults.top_k),
             top_p: self.top_p.unwrap_or(defaults.top_p),
             min_p: self.min_p.unwrap_or(defaults.min_p),
-            repeat_penalty: self.repeat_penalty.unwrap_or(defaults.repeat_penalty),
+            repetition_penalty: self.repeat_penalty.unwrap_or(defaults.repetition_penalty),
             frequency_penalty: self.frequency_penalty.unwrap_or(defaults.frequency_penalty),
             presence_penalty: self.presence_penalty.unwrap_or(defaults.presence_penalty),
             seed: self.seed.unwrap_or(defaults.seed),
@@ -104,7 +104,9 @@ impl SamplingArgs {
 pub fn run(args: &Args) -> Result<()> {
     let prompt = prompt(args)?;
     if prompt.is_none() && args.json {
-        return Err(Error::Usage("--json needs a prompt: give one, or pipe it in".to_owned()));
+        return Err(Error::Usage(
+            "--json needs a prompt: give one, or pipe it in".to_owned(),
+        ));
     }
     let model = model::open(&args.model)?;
     let mut session = args.engine.session(&model, &args.model, args.ctx)?;
@@ -112,14 +114,27 @@ pub fn run(args: &Args) -> Result<()> {
         sampler: args.sampling.options(),
         max_tokens: args.max_tokens,
         stop: args.stop.clone(),
-        ..GenerateOptions::default()
     };
     let cancel = interrupt::cancel_on_ctrl_c()?;
     let Some(prompt) = prompt else {
-        return Chat { session, name: &args.model, system: args.system.as_deref(), raw: args.raw, options, cancel }.run();
+        return Chat {
+            session,
+            name: &args.model,
+            system: args.system.as_deref(),
+            raw: args.raw,
+            options,
+            cancel,
+        }
+        .run();
     };
     let tokens = model.encode_prompt(&render(args, &model, prompt)?);
-    let show = |text: &str| if args.json { Ok(()) } else { output::stream(text) };
+    let show = |text: &str| {
+        if args.json {
+            Ok(())
+        } else {
+            output::stream(text)
+        }
+    };
     let answer = answer::generate(&mut session, &args.model, &tokens, &options, &cancel, show)?;
     finish(args, &answer)
 }
@@ -130,7 +145,11 @@ fn prompt(args: &Args) -> Result<Option<String>> {
         return Ok(args.prompt.clone());
     }
     let mut text = model::read_stdin()?;
-    let line_break = if text.ends_with("\r\n") { 2 } else { usize::from(text.ends_with('\n')) };
+    let line_break = if text.ends_with("\r\n") {
+        2
+    } else {
+        usize::from(text.ends_with('\n'))
+    };
     text.truncate(text.len() - line_break);
     Ok(Some(text))
 }
@@ -143,13 +162,18 @@ fn render(args: &Args, model: &Model, prompt: String) -> Result<String> {
     let has_template = matches!(model.chat_template().origin(), TemplateOrigin::File);
     if args.raw || (!has_template && args.system.is_none()) {
         if !args.raw {
-            eprintln!("{} has no chat template: it completes the text (--raw says so without this line)", args.model);
+            eprintln!(
+                "{} has no chat template: it completes the text (--raw says so without this line)",
+                args.model
+            );
         }
         return Ok(prompt);
     }
     let system = args.system.iter().map(Message::system);
     let messages: Vec<Message> = system.chain([Message::user(&prompt)]).collect();
-    model.render_chat(&messages).map_err(model::runtime_error(&args.model))
+    model
+        .render_chat(&messages)
+        .map_err(model::runtime_error(&args.model))
 }
 
 fn finish(args: &Args, answer: &Answer) -> Result<()> {

@@ -48,7 +48,13 @@ pub fn run(args: &Args) -> Result<()> {
 
 fn print(args: &Args, tokenizer: &Tokenizer, text: &str) -> Result<()> {
     let special = !args.no_special;
-    let ids = tokenizer.encode(text, EncodeOptions { add_special: special, parse_special: special });
+    let ids = tokenizer.encode(
+        text,
+        EncodeOptions {
+            add_special: special,
+            parse_special: special,
+        },
+    );
     let piece = |id: u32| {
         let mut bytes = Vec::new();
         tokenizer.piece(id, &mut bytes);

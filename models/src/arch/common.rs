@@ -31,30 +31,55 @@ impl Decoder {
     pub fn read(b: &Builder) -> Result<Decoder> {
         if let Some(experts @ 1..) = b.opt_count("expert_count")? {
             let reason = format!("a mixture of {experts} experts is not supported");
-            return Err(Error::BadValue { key: b.key("expert_count"), reason });
+            return Err(Error::BadValue {
+                key: b.key("expert_count"),
+                reason,
+            });
         }
         let width = b.size("embedding_length")?;
         let heads = b.size("attention.head_count")?;
         let kv_heads = b.opt_size("attention.head_count_kv")?.unwrap_or(heads);
         if !heads.is_multiple_of(kv_heads) {
             let reason = format!("{kv_heads} does not divide the {heads} query heads");
-            return Err(Error::BadValue { key: b.key("attention.head_count_kv"), reason });
+            return Err(Error::BadValue {
+                key: b.key("attention.head_count_kv"),
+                reason,
+            });
         }
         let head_dim = match b.opt_size("attention.key_length")? {
             Some(head_dim) => head_dim,
             None if width.is_multiple_of(heads) => width / heads,
             None => {
                 let reason = format!("{heads} heads do not divide the width {width}");
-                return Err(Error::BadValue { key: b.key("attention.head_count"), reason });
+                return Err(Error::BadValue {
+                    key: b.key("attention.head_count"),
+                    reason,
+                });
             }
         };
-        if heads.checked_mul(head_dim).is_none_or(|width| width > MAX_ATTENTION_WIDTH) {
-            let reason = format!("{heads} heads of {head_dim} are over the limit of {MAX_ATTENTION_WIDTH} in all");
-            return Err(Error::BadValue { key: b.key("attention.head_count"), reason });
+        if heads
+            .checked_mul(head_dim)
+            .is_none_or(|width| width > MAX_ATTENTION_WIDTH)
+        {
+            let reason = format!(
+                "{heads} heads of {head_dim} are over the limit of {MAX_ATTENTION_WIDTH} in all"
+            );
+            return Err(Error::BadValue {
+                key: b.key("attention.head_count"),
+                reason,
+            });
         }
-        if !head_dim.is_multiple_of(8) || b.opt_size("attention.value_length")?.is_some_and(|v| v != head_dim) {
-            let reason = format!("heads of {head_dim} are not supported: a multiple of 8, keys and values alike");
-            return Err(Error::BadValue { key: b.key("attention.key_length"), reason });
+        if !head_dim.is_multiple_of(8)
+            || b.opt_size("attention.value_length")?
+                .is_some_and(|v| v != head_dim)
+        {
+            let reason = format!(
+                "heads of {head_dim} are not supported: a multiple of 8, keys and values alike"
+            );
+            return Err(Error::BadValue {
+                key: b.key("attention.key_length"),
+                reason,
+            });
         }
         Ok(Decoder {
             layers: b.layers()?,
@@ -93,7 +118,8 @@ impl Decoder {
 
 /// The sliding window in tokens; files say zero, or nothing, where there is none.
 pub fn sliding_window(b: &Builder) -> Result<Option<usize>> {
-    Ok(b.opt_count("attention.sliding_window")?.filter(|&window| window > 0))
+    Ok(b.opt_count("attention.sliding_window")?
+        .filter(|&window| window > 0))
 }
 
 /// Which layers attend through the sliding window: as the file says for each
@@ -101,18 +127,33 @@ pub fn sliding_window(b: &Builder) -> Result<Option<usize>> {
 pub fn sliding_layers(b: &Builder, layers: u32, period: usize) -> Result<Vec<bool>> {
     let key = b.key("attention.sliding_window_pattern");
     let Some(pattern) = b.gguf().get(&key).and_then(|value| value.as_array()) else {
-        let period = b.opt_count("attention.sliding_window_pattern")?.unwrap_or(period);
-        return Ok((1..=layers as usize).map(|n| period == 0 || !n.is_multiple_of(period)).collect());
+        let period = b
+            .opt_count("attention.sliding_window_pattern")?
+            .unwrap_or(period);
+        return Ok((1..=layers as usize)
+            .map(|n| period == 0 || !n.is_multiple_of(period))
+            .collect());
     };
-    let slides: Option<Vec<bool>> = pattern.iter().take(layers as usize).map(|value| value.as_bool()).collect();
-    slides.filter(|slides| slides.len() == layers as usize).ok_or_else(|| {
-        let reason = format!("expected a boolean for each of {layers} layers, found {pattern:?}");
-        Error::BadValue { key, reason }
-    })
+    let slides: Option<Vec<bool>> = pattern
+        .iter()
+        .take(layers as usize)
+        .map(|value| value.as_bool())
+        .collect();
+    slides
+        .filter(|slides| slides.len() == layers as usize)
+        .ok_or_else(|| {
+            let reason =
+                format!("expected a boolean for each of {layers} layers, found {pattern:?}");
+            Error::BadValue { key, reason }
+        })
 }
 
 /// Gemma's scale of scores: the root of the head's width, except in the model of `layers_27b` layers.
 pub fn gemma_scale(hp: &Decoder, layers_27b: u32) -> f32 {
-    let per_head = if hp.layers == layers_27b { hp.width / hp.heads } else { hp.head_dim };
+    let per_head = if hp.layers == layers_27b {
+        hp.width / hp.heads
+    } else {
+        hp.head_dim
+    };
     1.0 / libm::sqrtf(per_head as f32)
 }

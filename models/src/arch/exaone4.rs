@@ -30,7 +30,15 @@ pub fn build(mut b: Builder) -> Result<Graph> {
             q = b.rope(q, hp.head_dim, rope);
             k = b.rope(k, hp.head_dim, rope);
         }
-        let h = b.attention(q, k, v, Attention { window: window.filter(|_| slides), ..hp.attention() });
+        let h = b.attention(
+            q,
+            k,
+            v,
+            Attention {
+                window: window.filter(|_| slides),
+                ..hp.attention()
+            },
+        );
         let h = b.linear(h, "attn_output", hp.width)?;
         let h = b.rms_norm(h, "post_attention_norm", hp.eps)?;
         x = b.add(x, h);

@@ -20,10 +20,18 @@ pub fn build(mut b: Builder) -> Result<Graph> {
     let rope = b.add_rope(rope);
     let window = common::sliding_window(&b)?.unwrap_or(DEFAULT_WINDOW);
     let slides = common::sliding_layers(&b, hp.layers, 2)?;
-    let score_cap = b.opt_positive("attn_logit_softcapping")?.unwrap_or(DEFAULT_SCORE_CAP);
-    let logit_cap = b.opt_positive("final_logit_softcapping")?.unwrap_or(DEFAULT_LOGIT_CAP);
+    let score_cap = b
+        .opt_positive("attn_logit_softcapping")?
+        .unwrap_or(DEFAULT_SCORE_CAP);
+    let logit_cap = b
+        .opt_positive("final_logit_softcapping")?
+        .unwrap_or(DEFAULT_LOGIT_CAP);
     let scale = common::gemma_scale(&hp, LAYERS_27B);
-    let attention = Attention { scale, softcap: Some(score_cap), ..hp.attention() };
+    let attention = Attention {
+        scale,
+        softcap: Some(score_cap),
+        ..hp.attention()
+    };
 
     let mut x = b.embed(hp.width, libm::sqrtf(hp.width as f32))?;
     for (layer, slides) in (0..).zip(slides) {
@@ -34,7 +42,15 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         let v = b.linear(h, "attn_v", hp.kv_width())?;
         let q = b.rope(q, hp.head_dim, rope);
         let k = b.rope(k, hp.head_dim, rope);
-        let h = b.attention(q, k, v, Attention { window: slides.then_some(window), ..attention });
+        let h = b.attention(
+            q,
+            k,
+            v,
+            Attention {
+                window: slides.then_some(window),
+                ..attention
+            },
+        );
         let h = b.linear(h, "attn_output", hp.width)?;
         let h = b.rms_norm(h, "post_attention_norm", hp.eps)?;
         x = b.add(x, h);

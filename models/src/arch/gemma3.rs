@@ -21,13 +21,20 @@ pub fn build(mut b: Builder) -> Result<Graph> {
     let full_rope = b.add_rope(full_rope);
     let sliding_rope = rope::local(&b, &hp, RopeStyle::HalfSplit)?;
     let sliding_rope = b.add_rope(sliding_rope);
-    let attention = Attention { scale: common::gemma_scale(&hp, LAYERS_27B), ..hp.attention() };
+    let attention = Attention {
+        scale: common::gemma_scale(&hp, LAYERS_27B),
+        ..hp.attention()
+    };
 
     let mut x = b.embed(hp.width, libm::sqrtf(hp.width as f32))?;
     for (layer, slides) in (0..).zip(slides) {
         b.enter(Some(layer));
         let window = window.filter(|_| slides);
-        let rope = if window.is_some() { sliding_rope } else { full_rope };
+        let rope = if window.is_some() {
+            sliding_rope
+        } else {
+            full_rope
+        };
 
         let h = b.rms_norm(x, "attn_norm", hp.eps)?;
         let q = b.linear(h, "attn_q", hp.q_width())?;
@@ -37,7 +44,15 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         let k = b.rms_norm_heads(k, "attn_k_norm", hp.head_dim, hp.eps)?;
         let q = b.rope(q, hp.head_dim, rope);
         let k = b.rope(k, hp.head_dim, rope);
-        let h = b.attention(q, k, v, Attention { window, ..attention });
+        let h = b.attention(
+            q,
+            k,
+            v,
+            Attention {
+                window,
+                ..attention
+            },
+        );
         let h = b.linear(h, "attn_output", hp.width)?;
         let h = b.rms_norm(h, "post_attention_norm", hp.eps)?;
         x = b.add(x, h);

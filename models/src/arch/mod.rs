@@ -39,11 +39,18 @@ pub fn build(gguf: &Gguf) -> Result<Graph> {
     let name = gguf.str("general.architecture")?;
     match ARCHITECTURES.iter().find(|(known, _)| *known == name) {
         Some((_, build)) => build(Builder::new(gguf)?),
-        None => Err(Error::UnknownArchitecture { name: name.to_string(), known: known() }),
+        None => Err(Error::UnknownArchitecture {
+            name: name.to_string(),
+            known: known(),
+        }),
     }
 }
 
 /// The names of the architectures, comma-separated.
 fn known() -> String {
-    ARCHITECTURES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    ARCHITECTURES
+        .iter()
+        .map(|(name, _)| *name)
+        .collect::<Vec<_>>()
+        .join(", ")
 }

@@ -11,7 +11,10 @@ pub fn build(mut b: Builder) -> Result<Graph> {
     let hp = Decoder::read(&b)?;
     let rope = rope::long(&b, &hp, RopeStyle::HalfSplit)?;
     let rope = b.add_rope(rope);
-    let attention = Attention { window: common::sliding_window(&b)?, ..hp.attention() };
+    let attention = Attention {
+        window: common::sliding_window(&b)?,
+        ..hp.attention()
+    };
 
     let mut x = b.embed(hp.width, 1.0)?;
     for layer in 0..hp.layers {

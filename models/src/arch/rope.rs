@@ -51,7 +51,10 @@ pub fn long(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
     let mut inverse_frequencies = rope.inverse_frequencies.clone();
     divide(&mut inverse_frequencies, &long);
     divide(&mut rope.inverse_frequencies, &short);
-    rope.long = Some(LongRope { above, inverse_frequencies });
+    rope.long = Some(LongRope {
+        above,
+        inverse_frequencies,
+    });
     rope.magnitude = b.opt_positive("rope.scaling.attn_factor")?.unwrap_or(1.0);
     Ok(rope)
 }
@@ -61,9 +64,16 @@ fn unscaled(b: &Builder, hp: &Decoder, style: RopeStyle, base_key: &str) -> Resu
     let dims = b.opt_size("rope.dimension_count")?.unwrap_or(hp.head_dim);
     if dims > hp.head_dim || !dims.is_multiple_of(2) {
         let reason = format!("{dims} rotary dimensions in a head of {}", hp.head_dim);
-        return Err(Error::BadValue { key: b.key("rope.dimension_count"), reason });
+        return Err(Error::BadValue {
+            key: b.key("rope.dimension_count"),
+            reason,
+        });
     }
-    Ok(Rope::plain(style, dims, b.opt_positive(base_key)?.unwrap_or(DEFAULT_BASE)))
+    Ok(Rope::plain(
+        style,
+        dims,
+        b.opt_positive(base_key)?.unwrap_or(DEFAULT_BASE),
+    ))
 }
 
 /// What positions are divided by; 1 where there is no scaling. The type is
@@ -92,16 +102,37 @@ fn frequency_factors(b: &Builder, name: &str, pairs: usize) -> Result<Option<Vec
         return Ok(None);
     };
     if tensor.dtype != DType::F32 {
-        return Err(Error::UnsupportedDType { tensor: name.into(), dtype: tensor.dtype.name().into() });
+        return Err(Error::UnsupportedDType {
+            tensor: name.into(),
+            dtype: tensor.dtype.name().into(),
+        });
     }
     if tensor.dims() != [pairs as u64] {
-        let reason = format!("expected {pairs} frequency factors, the file has {:?}", tensor.dims());
-        return Err(Error::BadShape { name: name.into(), reason });
+        let reason = format!(
+            "expected {pairs} frequency factors, the file has {:?}",
+            tensor.dims()
+        );
+        return Err(Error::BadShape {
+            name: name.into(),
+            reason,
+        });
     }
-    let factors: Vec<f32> = tensor.data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-    if let Some(bad) = factors.iter().find(|factor| !(factor.is_finite() && **factor > 0.0)) {
+    let factors: Vec<f32> = tensor
+        .data
+        .as_chunks()
+        .0
+        .iter()
+        .map(|bytes| f32::from_le_bytes(*bytes))
+        .collect();
+    if let Some(bad) = factors
+        .iter()
+        .find(|factor| !(factor.is_finite() && **factor > 0.0))
+    {
         let reason = format!("the frequency factor {bad} is not a positive number");
-        return Err(Error::BadValue { key: name.into(), reason });
+        return Err(Error::BadValue {
+            key: name.into(),
+            reason,
+        });
     }
     Ok(Some(factors))
 }

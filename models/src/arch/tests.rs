@@ -30,7 +30,12 @@ impl File {
     }
 
     fn with_heads(architecture: &'static str, layers: u32, head_dim: u64) -> File {
-        let mut file = File { architecture, head_dim, metadata: Vec::new(), tensors: Vec::new() };
+        let mut file = File {
+            architecture,
+            head_dim,
+            metadata: Vec::new(),
+            tensors: Vec::new(),
+        };
         for (key, value) in [
             ("block_count", layers),
             ("context_length", 64),
@@ -52,7 +57,10 @@ impl File {
     fn layer(&mut self, layer: u32) {
         let (q, kv) = (4 * self.head_dim, 2 * self.head_dim);
         let mut matrices = match self.architecture {
-            "phi3" => vec![("attn_qkv", WIDTH, q + 2 * kv), ("ffn_up", WIDTH, 2 * HIDDEN)],
+            "phi3" => vec![
+                ("attn_qkv", WIDTH, q + 2 * kv),
+                ("ffn_up", WIDTH, 2 * HIDDEN),
+            ],
             _ => vec![
                 ("attn_q", WIDTH, q),
                 ("attn_k", WIDTH, kv),
@@ -65,7 +73,12 @@ impl File {
         for (name, cols, rows) in matrices {
             self.zeros(&format!("blk.{layer}.{name}.weight"), &[cols, rows]);
         }
-        for name in ["attn_norm", "ffn_norm", "post_attention_norm", "post_ffw_norm"] {
+        for name in [
+            "attn_norm",
+            "ffn_norm",
+            "post_attention_norm",
+            "post_ffw_norm",
+        ] {
             self.zeros(&format!("blk.{layer}.{name}.weight"), &[WIDTH]);
         }
         for name in ["attn_q_norm", "attn_k_norm"] {
@@ -79,12 +92,14 @@ impl File {
     }
 
     fn with(mut self, key: &str, value: impl Into<MetaValue>) -> File {
-        self.metadata.push((format!("{}.{key}", self.architecture), value.into()));
+        self.metadata
+            .push((format!("{}.{key}", self.architecture), value.into()));
         self
     }
 
     fn with_vector(mut self, name: &str, values: &[f32]) -> File {
-        self.tensors.push((name.into(), vec![values.len() as u64], values.into()));
+        self.tensors
+            .push((name.into(), vec![values.len() as u64], values.into()));
         self
     }
 
@@ -102,7 +117,12 @@ impl File {
         let mut data: Vec<Vec<u8>> = Vec::new();
         for (name, dims, values) in &self.tensors {
             writer.add_tensor(name, DType::F32, dims)?;
-            data.push(values.iter().flat_map(|value| value.to_le_bytes()).collect());
+            data.push(
+                values
+                    .iter()
+                    .flat_map(|value| value.to_le_bytes())
+                    .collect(),
+            );
         }
         let data: Vec<&[u8]> = data.iter().map(|bytes| &bytes[..]).collect();
         build(&Gguf::parse(&writer.to_vec(&data)?)?)
@@ -115,7 +135,10 @@ impl File {
 
 /// The window of each layer.
 fn windows(graph: &Graph) -> Vec<Option<usize>> {
-    graph.attentions().map(|attention| attention.window).collect()
+    graph
+        .attentions()
+        .map(|attention| attention.window)
+        .collect()
 }
 
 /// The rotary embedding of q in each layer.
@@ -143,10 +166,16 @@ fn every_architecture_builds() {
     for architecture in ALL {
         let graph = File::new(architecture, 2).graph().expect(architecture);
         assert_eq!((graph.vocabulary, graph.trained_context), (20, 64));
-        assert_eq!(graph.attentions().map(|a| a.slot).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(
+            graph.attentions().map(|a| a.slot).collect::<Vec<_>>(),
+            [0, 1]
+        );
         assert_eq!(graph.node(graph.logits).width, 20);
         let text = graph.to_string();
-        assert!(text.starts_with(&format!("graph {architecture} (vocabulary 20)")), "{text}");
+        assert!(
+            text.starts_with(&format!("graph {architecture} (vocabulary 20)")),
+            "{text}"
+        );
     }
 }
 
@@ -154,7 +183,10 @@ fn every_architecture_builds() {
 fn pairs_of_a_head_are_neighbours_only_in_llama() {
     for architecture in ALL {
         let graph = File::new(architecture, 1).graph().expect(architecture);
-        let interleaved = graph.ropes.iter().all(|rope| rope.style == RopeStyle::Interleaved);
+        let interleaved = graph
+            .ropes
+            .iter()
+            .all(|rope| rope.style == RopeStyle::Interleaved);
         assert_eq!(interleaved, architecture == "llama", "{architecture}");
     }
 }
@@ -179,16 +211,25 @@ fn the_head_is_the_embedding_table_unless_the_file_has_one() {
 fn biases_are_added_where_the_file_has_them() {
     let file = File::new("qwen2", 1).with_vector("blk.0.attn_k.bias", &[0.0; 16]);
     let graph = file.graph().expect("a graph");
-    let biased = graph.nodes.iter().filter(|n| matches!(n.op, Op::MatMul { bias: Some(_), .. }));
+    let biased = graph
+        .nodes
+        .iter()
+        .filter(|n| matches!(n.op, Op::MatMul { bias: Some(_), .. }));
     assert_eq!(biased.map(|n| n.width).collect::<Vec<_>>(), [16]);
 }
 
 #[test]
 fn gemma2_alternates_and_caps() {
-    let graph = File::new("gemma2", 4).with("attention.sliding_window", 5u32).graph().expect("a graph");
+    let graph = File::new("gemma2", 4)
+        .with("attention.sliding_window", 5u32)
+        .graph()
+        .expect("a graph");
     assert_eq!(windows(&graph), [Some(5), None, Some(5), None]);
     assert!(graph.attentions().all(|a| a.softcap == Some(50.0)));
-    assert!(matches!(graph.node(graph.logits).op, Op::Softcap { cap: 30.0, .. }));
+    assert!(matches!(
+        graph.node(graph.logits).op,
+        Op::Softcap { cap: 30.0, .. }
+    ));
     let root = libm::sqrtf(WIDTH as f32);
     assert!(matches!(graph.nodes[0].op, Op::Embed { scale, .. } if scale == root));
 }
@@ -196,17 +237,24 @@ fn gemma2_alternates_and_caps() {
 #[test]
 fn gemma3_has_five_sliding_layers_to_a_full_one() {
     let file = File::new("gemma3", 7).with("attention.sliding_window", 5u32);
-    let file = file.with("rope.freq_base", 1e6f32).with("rope.scaling.factor", 8f32);
+    let file = file
+        .with("rope.freq_base", 1e6f32)
+        .with("rope.scaling.factor", 8f32);
     let graph = file.graph().expect("a graph");
     let mut expected = [Some(5); 7];
     expected[5] = None;
     assert_eq!(windows(&graph), expected);
-    let of = ropes(&graph).into_iter().map(|rope| &graph.ropes[rope.expect("all layers rotate")]);
+    let of = ropes(&graph)
+        .into_iter()
+        .map(|rope| &graph.ropes[rope.expect("all layers rotate")]);
     let second: Vec<f32> = of.map(|rope| rope.inverse_frequencies[1]).collect();
     let (local, global) = (libm::powf(1e4, -0.25), libm::powf(1e6, -0.25) / 8.0);
     for (layer, frequency) in second.into_iter().enumerate() {
         let wanted = if layer == 5 { global } else { local };
-        assert!((frequency - wanted).abs() < 1e-6, "layer {layer}: {frequency}");
+        assert!(
+            (frequency - wanted).abs() < 1e-6,
+            "layer {layer}: {frequency}"
+        );
     }
 }
 
@@ -214,18 +262,26 @@ fn gemma3_has_five_sliding_layers_to_a_full_one() {
 fn the_largest_gemmas_scale_by_width_over_heads() {
     for (architecture, largest) in [("gemma2", 46), ("gemma3", 62)] {
         let scale = |layers| {
-            let graph = File::with_heads(architecture, layers, 16).graph().expect("a graph");
+            let graph = File::with_heads(architecture, layers, 16)
+                .graph()
+                .expect("a graph");
             graph.attentions().map(|a| a.scale).collect::<Vec<_>>()
         };
         assert_eq!(scale(2), [1.0 / libm::sqrtf(16.0); 2]);
-        assert_eq!(scale(largest), vec![1.0 / libm::sqrtf(8.0); largest as usize]);
+        assert_eq!(
+            scale(largest),
+            vec![1.0 / libm::sqrtf(8.0); largest as usize]
+        );
     }
 }
 
 #[test]
 fn exaone4_rotates_sliding_layers_only_if_any_slide() {
     let graph = File::new("exaone4", 5).graph().expect("a graph");
-    assert_eq!((windows(&graph), ropes(&graph)), (vec![None; 5], vec![Some(0); 5]));
+    assert_eq!(
+        (windows(&graph), ropes(&graph)),
+        (vec![None; 5], vec![Some(0); 5])
+    );
 
     let sliding = || File::new("exaone4", 5).with("attention.sliding_window", 6u32);
     let graph = sliding().graph().expect("a graph");
@@ -233,7 +289,10 @@ fn exaone4_rotates_sliding_layers_only_if_any_slide() {
     assert_eq!(ropes(&graph), [Some(0), Some(0), Some(0), None, Some(0)]);
 
     let pattern = vec![false, true, false, true, false];
-    let graph = sliding().with("attention.sliding_window_pattern", pattern).graph().expect("a graph");
+    let graph = sliding()
+        .with("attention.sliding_window_pattern", pattern)
+        .graph()
+        .expect("a graph");
     assert_eq!(windows(&graph), [None, Some(6), None, Some(6), None]);
     assert_eq!(ropes(&graph), [None, Some(0), None, Some(0), None]);
 }
@@ -242,7 +301,12 @@ fn exaone4_rotates_sliding_layers_only_if_any_slide() {
 fn layers_that_predict_further_tokens_are_left_out() {
     let file = File::new("exaone4", 3).with("nextn_predict_layers", 1u32);
     assert_eq!(windows(&file.graph().expect("a graph")).len(), 2);
-    assert_names_key(&File::new("exaone4", 3).with("nextn_predict_layers", 3u32).error(), "exaone4.nextn_predict_layers");
+    assert_names_key(
+        &File::new("exaone4", 3)
+            .with("nextn_predict_layers", 3u32)
+            .error(),
+        "exaone4.nextn_predict_layers",
+    );
 }
 
 #[test]
@@ -252,10 +316,21 @@ fn phi3_takes_its_matrices_out_of_fused_tensors() {
         Op::MatMul { weight, .. } => Some((weight.first_row, weight.rows)),
         _ => None,
     });
-    let expected = [(0, 32), (32, 16), (48, 16), (0, 32), (0, 48), (48, 48), (0, 32), (0, 20)];
+    let expected = [
+        (0, 32),
+        (32, 16),
+        (48, 16),
+        (0, 32),
+        (0, 48),
+        (48, 48),
+        (0, 32),
+        (0, 20),
+    ];
     assert_eq!(parts.collect::<Vec<_>>(), expected);
     let biased = File::new("phi3", 1).with_vector("blk.0.attn_qkv.bias", &[0.0; 64]);
-    assert!(matches!(biased.error(), Error::BadShape { name, .. } if name == "blk.0.attn_qkv.bias"));
+    assert!(
+        matches!(biased.error(), Error::BadShape { name, .. } if name == "blk.0.attn_qkv.bias")
+    );
 }
 
 #[test]
@@ -265,20 +340,46 @@ fn phi3_changes_its_frequencies_in_long_contexts() {
         let file = file.with("rope.scaling.original_context_length", 32u32);
         file.with_vector("rope_factors_short.weight", &[2.0; 4])
     };
-    let graph = factors().with_vector("rope_factors_long.weight", &[8.0; 4]).graph().expect("a graph");
+    let graph = factors()
+        .with_vector("rope_factors_long.weight", &[8.0; 4])
+        .graph()
+        .expect("a graph");
     let rope = &graph.ropes[0];
-    assert_eq!((rope.magnitude, rope.frequencies(32)[0], rope.frequencies(33)[0]), (1.5, 0.5, 0.125));
-    assert_eq!(factors().error(), Error::MissingTensor { name: "rope_factors_long.weight".into() });
+    assert_eq!(
+        (
+            rope.magnitude,
+            rope.frequencies(32)[0],
+            rope.frequencies(33)[0]
+        ),
+        (1.5, 0.5, 0.125)
+    );
+    assert_eq!(
+        factors().error(),
+        Error::MissingTensor {
+            name: "rope_factors_long.weight".into()
+        }
+    );
     let none = File::new("phi3", 1).with("rope.scaling.type", "longrope");
-    assert_eq!(none.error(), Error::MissingTensor { name: "rope_factors_short.weight".into() });
+    assert_eq!(
+        none.error(),
+        Error::MissingTensor {
+            name: "rope_factors_short.weight".into()
+        }
+    );
 }
 
 #[test]
 fn frequencies_are_divided_by_the_factors_of_the_file() {
     let second = |file: File| file.graph().expect("a graph").ropes[0].inverse_frequencies[1];
     assert_eq!(second(File::new("llama", 1)), 0.1);
-    assert_eq!(second(File::new("llama", 1).with("rope.scaling.factor", 4f32)), 0.025);
-    assert_eq!(second(File::new("llama", 1).with("rope.scale_linear", 4f32)), 0.025);
+    assert_eq!(
+        second(File::new("llama", 1).with("rope.scaling.factor", 4f32)),
+        0.025
+    );
+    assert_eq!(
+        second(File::new("llama", 1).with("rope.scale_linear", 4f32)),
+        0.025
+    );
     let none = File::new("llama", 1).with("rope.scaling.factor", 4f32);
     assert_eq!(second(none.with("rope.scaling.type", "none")), 0.1);
     let factors = File::new("llama", 1).with_vector("rope_freqs.weight", &[1.0, 2.0, 4.0, 8.0]);
@@ -343,7 +444,12 @@ fn absurd_hyperparameters_are_refused_by_name() {
 
 #[test]
 fn missing_and_misshapen_tensors_are_refused_by_name() {
-    for name in ["token_embd.weight", "output_norm.weight", "blk.1.attn_k.weight", "blk.0.ffn_down.weight"] {
+    for name in [
+        "token_embd.weight",
+        "output_norm.weight",
+        "blk.1.attn_k.weight",
+        "blk.0.ffn_down.weight",
+    ] {
         let error = File::new("llama", 2).without(name).error();
         assert_eq!(error, Error::MissingTensor { name: name.into() });
     }

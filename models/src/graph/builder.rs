@@ -29,7 +29,14 @@ impl<'g, 'a> Builder<'g, 'a> {
     /// A builder for the file's architecture, whose name prefixes its keys.
     pub fn new(gguf: &'g Gguf<'a>) -> Result<Self> {
         let architecture = gguf.str("general.architecture")?.to_string();
-        Ok(Builder { gguf, architecture, layer: None, slots: 0, nodes: Vec::new(), ropes: Vec::new() })
+        Ok(Builder {
+            gguf,
+            architecture,
+            layer: None,
+            slots: 0,
+            nodes: Vec::new(),
+            ropes: Vec::new(),
+        })
     }
 
     /// The file.
@@ -44,13 +51,17 @@ impl<'g, 'a> Builder<'g, 'a> {
 
     /// A positive hyperparameter. Missing, zero or absurd values are errors.
     pub fn size(&self, key: &str) -> Result<usize> {
-        self.opt_size(key)?.ok_or_else(|| Error::MissingKey { key: self.key(key) })
+        self.opt_size(key)?
+            .ok_or_else(|| Error::MissingKey { key: self.key(key) })
     }
 
     /// A positive hyperparameter that files may leave out.
     pub fn opt_size(&self, key: &str) -> Result<Option<usize>> {
         match self.opt_count(key)? {
-            Some(0) => Err(Error::BadValue { key: self.key(key), reason: "0 is not positive".into() }),
+            Some(0) => Err(Error::BadValue {
+                key: self.key(key),
+                reason: "0 is not positive".into(),
+            }),
             other => Ok(other),
         }
     }
@@ -75,7 +86,8 @@ impl<'g, 'a> Builder<'g, 'a> {
     /// A positive, finite hyperparameter.
     pub fn positive(&self, key: &str) -> Result<f32> {
         let value = self.gguf.f32(&self.key(key))?;
-        self.opt_positive(key)?.ok_or_else(|| not_positive(self.key(key), value))
+        self.opt_positive(key)?
+            .ok_or_else(|| not_positive(self.key(key), value))
     }
 
     /// A positive, finite hyperparameter that files may leave out; writers also
@@ -95,13 +107,19 @@ impl<'g, 'a> Builder<'g, 'a> {
         let blocks = self.size("block_count")?;
         if blocks > MAX_LAYERS {
             let reason = format!("{blocks} layers; at most {MAX_LAYERS} are supported");
-            return Err(Error::BadValue { key: self.key("block_count"), reason });
+            return Err(Error::BadValue {
+                key: self.key("block_count"),
+                reason,
+            });
         }
         match self.opt_count("nextn_predict_layers")?.unwrap_or(0) {
             extra if extra < blocks => Ok((blocks - extra) as u32),
             extra => {
                 let reason = format!("{extra} of {blocks} layers");
-                Err(Error::BadValue { key: self.key("nextn_predict_layers"), reason })
+                Err(Error::BadValue {
+                    key: self.key("nextn_predict_layers"),
+                    reason,
+                })
             }
         }
     }
@@ -120,7 +138,11 @@ impl<'g, 'a> Builder<'g, 'a> {
 
     fn tensor(&self, name: &str) -> Option<(u32, &'g TensorInfo<'a>)> {
         let info = self.gguf.tensor(name)?;
-        let index = self.gguf.tensors().iter().position(|t| core::ptr::eq(t, info))?;
+        let index = self
+            .gguf
+            .tensors()
+            .iter()
+            .position(|t| core::ptr::eq(t, info))?;
         Some((index as u32, info))
     }
 
@@ -142,20 +164,35 @@ impl<'g, 'a> Builder<'g, 'a> {
     /// The tensor `name.bias`, where the file has it.
     pub fn opt_bias(&self, name: &str, len: usize) -> Result<Option<Weight>> {
         let name = self.full_name(name, "bias");
-        self.gguf.tensor(&name).map(|_| self.shaped(name.clone(), 1, len)).transpose()
+        self.gguf
+            .tensor(&name)
+            .map(|_| self.shaped(name.clone(), 1, len))
+            .transpose()
     }
 
     fn shaped(&self, name: String, rows: usize, cols: usize) -> Result<Weight> {
-        let (tensor, info) = self.tensor(&name).ok_or_else(|| Error::MissingTensor { name: name.clone() })?;
+        let (tensor, info) = self
+            .tensor(&name)
+            .ok_or_else(|| Error::MissingTensor { name: name.clone() })?;
         if (info.rows(), info.cols()) != (rows, cols) || info.dims().len() > 2 {
             let reason = format!("expected {cols} x {rows}, the file has {:?}", info.dims());
             return Err(Error::BadShape { name, reason });
         }
-        Ok(Weight { tensor, dtype: info.dtype, first_row: 0, rows, cols })
+        Ok(Weight {
+            tensor,
+            dtype: info.dtype,
+            first_row: 0,
+            rows,
+            cols,
+        })
     }
 
     fn push(&mut self, op: Op, width: usize) -> ValueId {
-        self.nodes.push(Node { op, width, layer: self.layer });
+        self.nodes.push(Node {
+            op,
+            width,
+            layer: self.layer,
+        });
         ValueId(self.nodes.len() as u32 - 1)
     }
 
@@ -173,7 +210,9 @@ impl<'g, 'a> Builder<'g, 'a> {
     /// The embedding table: its rows are the vocabulary.
     fn embedding_table(&self, width: usize) -> Result<Weight> {
         let name = "token_embd.weight";
-        let (_, info) = self.tensor(name).ok_or_else(|| Error::MissingTensor { name: name.into() })?;
+        let (_, info) = self
+            .tensor(name)
+            .ok_or_else(|| Error::MissingTensor { name: name.into() })?;
         self.shaped(name.into(), info.rows(), width)
     }
 
@@ -186,7 +225,12 @@ impl<'g, 'a> Builder<'g, 'a> {
 
     /// The parts of `input * name.weight^T` where several matrices of these
     /// `rows` were fused, one after another, in one tensor.
-    pub fn fused<const N: usize>(&mut self, input: ValueId, name: &str, rows: [usize; N]) -> Result<[ValueId; N]> {
+    pub fn fused<const N: usize>(
+        &mut self,
+        input: ValueId,
+        name: &str,
+        rows: [usize; N],
+    ) -> Result<[ValueId; N]> {
         let whole = self.matrix(name, rows.iter().sum(), self.width(input))?;
         let bias = self.full_name(name, "bias");
         if self.gguf.tensor(&bias).is_some() {
@@ -195,7 +239,11 @@ impl<'g, 'a> Builder<'g, 'a> {
         }
         let mut first_row = 0;
         Ok(rows.map(|rows| {
-            let part = Weight { first_row, rows, ..whole };
+            let part = Weight {
+                first_row,
+                rows,
+                ..whole
+            };
             first_row += rows;
             self.matmul(input, part, None)
         }))
@@ -204,7 +252,14 @@ impl<'g, 'a> Builder<'g, 'a> {
     /// `input * weight^T (+ bias)`.
     pub fn matmul(&mut self, input: ValueId, weight: Weight, bias: Option<Weight>) -> ValueId {
         debug_assert_eq!(self.width(input), weight.cols);
-        self.push(Op::MatMul { input, weight, bias }, weight.rows)
+        self.push(
+            Op::MatMul {
+                input,
+                weight,
+                bias,
+            },
+            weight.rows,
+        )
     }
 
     /// RMS norm over the whole width with the weight `name`.
@@ -213,10 +268,24 @@ impl<'g, 'a> Builder<'g, 'a> {
     }
 
     /// RMS norm over each head of `head_dim` with the weight `name` of that length.
-    pub fn rms_norm_heads(&mut self, input: ValueId, name: &str, head_dim: usize, eps: f32) -> Result<ValueId> {
+    pub fn rms_norm_heads(
+        &mut self,
+        input: ValueId,
+        name: &str,
+        head_dim: usize,
+        eps: f32,
+    ) -> Result<ValueId> {
         let weight = Some(self.vector(name, head_dim)?);
         let width = self.width(input);
-        Ok(self.push(Op::RmsNorm { input, weight, group: head_dim, eps }, width))
+        Ok(self.push(
+            Op::RmsNorm {
+                input,
+                weight,
+                group: head_dim,
+                eps,
+            },
+            width,
+        ))
     }
 
     /// Registers a rotary embedding; the number is for [`Builder::rope`].
@@ -228,14 +297,33 @@ impl<'g, 'a> Builder<'g, 'a> {
     /// Rotates each head of `input`.
     pub fn rope(&mut self, input: ValueId, head_dim: usize, rope: usize) -> ValueId {
         let width = self.width(input);
-        self.push(Op::Rope { input, head_dim, rope }, width)
+        self.push(
+            Op::Rope {
+                input,
+                head_dim,
+                rope,
+            },
+            width,
+        )
     }
 
     /// Attention over the next cache slot; `attention.slot` is filled in here.
-    pub fn attention(&mut self, q: ValueId, k: ValueId, v: ValueId, attention: Attention) -> ValueId {
-        let attention = Attention { slot: self.slots, ..attention };
+    pub fn attention(
+        &mut self,
+        q: ValueId,
+        k: ValueId,
+        v: ValueId,
+        attention: Attention,
+    ) -> ValueId {
+        let attention = Attention {
+            slot: self.slots,
+            ..attention
+        };
         self.slots += 1;
-        self.push(Op::Attention { q, k, v, attention }, attention.heads * attention.head_dim)
+        self.push(
+            Op::Attention { q, k, v, attention },
+            attention.heads * attention.head_dim,
+        )
     }
 
     /// `a + b`.
@@ -258,11 +346,23 @@ impl<'g, 'a> Builder<'g, 'a> {
     pub fn glu(&mut self, gate: ValueId, up: ValueId, activation: Activation) -> ValueId {
         debug_assert_eq!(self.width(gate), self.width(up));
         let width = self.width(gate);
-        self.push(Op::Glu { gate, up, activation }, width)
+        self.push(
+            Op::Glu {
+                gate,
+                up,
+                activation,
+            },
+            width,
+        )
     }
 
     /// `down(activation(gate(x)) * up(x))`, the usual feed-forward block of `hidden` width.
-    pub fn feed_forward(&mut self, x: ValueId, hidden: usize, activation: Activation) -> Result<ValueId> {
+    pub fn feed_forward(
+        &mut self,
+        x: ValueId,
+        hidden: usize,
+        activation: Activation,
+    ) -> Result<ValueId> {
         let width = self.width(x);
         let gate = self.linear(x, "ffn_gate", hidden)?;
         let up = self.linear(x, "ffn_up", hidden)?;
@@ -292,30 +392,60 @@ impl<'g, 'a> Builder<'g, 'a> {
     pub fn finish(self, logits: ValueId) -> Result<Graph> {
         let trained_context = self.size("context_length")?;
         let vocabulary = self.width(logits);
-        let Builder { architecture, nodes, ropes, .. } = self;
-        Ok(Graph { architecture, nodes, ropes, logits, vocabulary, trained_context })
+        let Builder {
+            architecture,
+            nodes,
+            ropes,
+            ..
+        } = self;
+        Ok(Graph {
+            architecture,
+            nodes,
+            ropes,
+            logits,
+            vocabulary,
+            trained_context,
+        })
     }
 }
 
 impl Rope {
     /// Plain rotary embedding: `base^(-2i/dims)` for pair `i` of `dims / 2`.
     pub fn plain(style: RopeStyle, dims: usize, base: f32) -> Rope {
-        let inverse_frequencies =
-            (0..dims / 2).map(|i| libm::pow(f64::from(base), -2.0 * i as f64 / dims as f64) as f32).collect();
-        Rope { style, inverse_frequencies, magnitude: 1.0, long: None }
+        let inverse_frequencies = (0..dims / 2)
+            .map(|i| libm::pow(f64::from(base), -2.0 * i as f64 / dims as f64) as f32)
+            .collect();
+        Rope {
+            style,
+            inverse_frequencies,
+            magnitude: 1.0,
+            long: None,
+        }
     }
 }
 
 /// The one value of an array with a value per layer.
 fn same_in_all_layers(key: &str, per_layer: Array) -> Result<u32> {
-    let bad = |reason: &str| Error::BadValue { key: key.into(), reason: reason.into() };
-    let first = per_layer.iter().next().ok_or_else(|| bad("the array is empty"))?;
+    let bad = |reason: &str| Error::BadValue {
+        key: key.into(),
+        reason: reason.into(),
+    };
+    let first = per_layer
+        .iter()
+        .next()
+        .ok_or_else(|| bad("the array is empty"))?;
     if per_layer.iter().any(|value| value != first) {
         return Err(bad("layers that differ in it are not supported"));
     }
-    first.as_u64().and_then(|value| value.try_into().ok()).ok_or_else(|| bad("expected integers of 0..2^32"))
+    first
+        .as_u64()
+        .and_then(|value| value.try_into().ok())
+        .ok_or_else(|| bad("expected integers of 0..2^32"))
 }
 
 fn not_positive(key: String, value: f32) -> Error {
-    Error::BadValue { key, reason: format!("{value} is not a positive number") }
+    Error::BadValue {
+        key,
+        reason: format!("{value} is not a positive number"),
+    }
 }

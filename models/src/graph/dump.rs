@@ -5,10 +5,19 @@ use core::fmt;
 
 impl fmt::Display for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "graph {} (vocabulary {})", self.architecture, self.vocabulary)?;
+        writeln!(
+            f,
+            "graph {} (vocabulary {})",
+            self.architecture, self.vocabulary
+        )?;
         for (i, node) in self.nodes.iter().enumerate() {
             let layer = node.layer.map_or(-1, i64::from);
-            write!(f, "%{i:<4} layer {layer:>3}  [t x {:>6}]  {}", node.width, name(&node.op))?;
+            write!(
+                f,
+                "%{i:<4} layer {layer:>3}  [t x {:>6}]  {}",
+                node.width,
+                name(&node.op)
+            )?;
             for input in node.op.inputs() {
                 write!(f, " %{}", input.0)?;
             }
@@ -35,15 +44,27 @@ fn name(op: &Op) -> &'static str {
 
 fn describe(op: &Op, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match op {
-        Op::Embed { table: w, scale } => write!(f, " {}[{}x{}] scale {scale}", w.dtype, w.rows, w.cols),
-        Op::MatMul { weight: w, bias, .. } => {
+        Op::Embed { table: w, scale } => {
+            write!(f, " {}[{}x{}] scale {scale}", w.dtype, w.rows, w.cols)
+        }
+        Op::MatMul {
+            weight: w, bias, ..
+        } => {
             write!(f, " {}[{}x{}]", w.dtype, w.rows, w.cols)?;
-            if bias.is_some() { write!(f, " + bias") } else { Ok(()) }
+            if bias.is_some() {
+                write!(f, " + bias")
+            } else {
+                Ok(())
+            }
         }
         Op::RmsNorm { group, eps, .. } => write!(f, " group {group} eps {eps:e}"),
         Op::Rope { head_dim, rope, .. } => write!(f, " head {head_dim} rope {rope}"),
         Op::Attention { attention: a, .. } => {
-            write!(f, " slot {} heads {}/{} x {} scale {}", a.slot, a.heads, a.kv_heads, a.head_dim, a.scale)?;
+            write!(
+                f,
+                " slot {} heads {}/{} x {} scale {}",
+                a.slot, a.heads, a.kv_heads, a.head_dim, a.scale
+            )?;
             if let Some(window) = a.window {
                 write!(f, " window {window}")?;
             }

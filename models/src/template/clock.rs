@@ -1,6 +1,14 @@
 //! `strftime_now`: the caller's clock in the codes of C's `strftime`.
 
-const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+const DAYS: [&str; 7] = [
+    "Sunday",
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+];
 const MONTHS: [&str; 12] = [
     "January",
     "February",
@@ -70,15 +78,23 @@ impl Moment {
         let since_era = days + 719_468;
         let era = since_era / 146_097;
         let day_of_era = since_era % 146_097;
-        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_from_march = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let month_from_march = (5 * day_from_march + 2) / 153;
         let day = day_from_march - (153 * month_from_march + 2) / 5 + 1;
-        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+        let month = if month_from_march < 10 {
+            month_from_march + 3
+        } else {
+            month_from_march - 9
+        };
         let year = era * 400 + year_of_era + i64::from(month <= 2);
         let leap = i64::from(year % 4 == 0 && (year % 100 != 0 || year % 400 == 0));
-        let day_of_year =
-            if month > 2 { day_from_march + 60 + leap } else { day_from_march - 305 };
+        let day_of_year = if month > 2 {
+            day_from_march + 60 + leap
+        } else {
+            day_from_march - 305
+        };
         Moment {
             year,
             month,
@@ -93,7 +109,11 @@ impl Moment {
 
     fn field(&self, code: char, padded: bool) -> Option<String> {
         let number = |value: i64, width: usize| {
-            if padded { format!("{value:0width$}") } else { value.to_string() }
+            if padded {
+                format!("{value:0width$}")
+            } else {
+                value.to_string()
+            }
         };
         let day_name = DAYS[(self.weekday % 7) as usize];
         let month_name = MONTHS[((self.month - 1) % 12) as usize];
@@ -132,15 +152,30 @@ mod tests {
     #[test]
     fn known_dates() {
         // From `date -u -d @… +…`.
-        assert_eq!(strftime(0, "%A %a %d %B %Y %j %H:%M:%S %p"), "Thursday Thu 01 January 1970 001 00:00:00 AM");
-        assert_eq!(strftime(951_827_696, "%F %T %j %a"), "2000-02-29 12:34:56 060 Tue");
-        assert_eq!(strftime(1_735_689_599, "%d %b %Y %j %I %-I %p"), "31 Dec 2024 366 11 11 PM");
-        assert_eq!(strftime(1_772_323_200, "%Y-%m-%d %j %w %e|%-d|%y"), "2026-03-01 060 0  1|1|26");
+        assert_eq!(
+            strftime(0, "%A %a %d %B %Y %j %H:%M:%S %p"),
+            "Thursday Thu 01 January 1970 001 00:00:00 AM"
+        );
+        assert_eq!(
+            strftime(951_827_696, "%F %T %j %a"),
+            "2000-02-29 12:34:56 060 Tue"
+        );
+        assert_eq!(
+            strftime(1_735_689_599, "%d %b %Y %j %I %-I %p"),
+            "31 Dec 2024 366 11 11 PM"
+        );
+        assert_eq!(
+            strftime(1_772_323_200, "%Y-%m-%d %j %w %e|%-d|%y"),
+            "2026-03-01 060 0  1|1|26"
+        );
     }
 
     #[test]
     fn the_text_around_codes_stays() {
-        assert_eq!(strftime(0, "오늘은 %Y년 %-m월 %-d일, 100%% %Q %"), "오늘은 1970년 1월 1일, 100% %Q %");
+        assert_eq!(
+            strftime(0, "오늘은 %Y년 %-m월 %-d일, 100%% %Q %"),
+            "오늘은 1970년 1월 1일, 100% %Q %"
+        );
     }
 
     #[test]
@@ -155,7 +190,10 @@ mod tests {
         for day in 0..40_000 {
             let text = strftime(day * 86_400, "%m %d %j");
             let fields: Vec<i64> = text.split(' ').map(|f| f.parse().unwrap()).collect();
-            assert!(fields[2] == last + 1 || (fields[..2] == [1, 1] && fields[2] == 1), "{text}");
+            assert!(
+                fields[2] == last + 1 || (fields[..2] == [1, 1] && fields[2] == 1),
+                "{text}"
+            );
             last = fields[2];
         }
     }

@@ -20,9 +20,15 @@ const STACK_BYTES: usize = 16 << 20;
 pub(super) fn render(template: &str, input: &RenderInput, bos: &str, eos: &str) -> Result<String> {
     let run = || run(template, input, bos, eos);
     let done = thread::scope(|scope| {
-        let thread = thread::Builder::new().name("chat-template".to_owned()).stack_size(STACK_BYTES);
-        let handle = thread.spawn_scoped(scope, run).map_err(|e| reason(format!("no thread to run it: {e}")))?;
-        handle.join().map_err(|_| reason("the template engine failed".to_owned()))
+        let thread = thread::Builder::new()
+            .name("chat-template".to_owned())
+            .stack_size(STACK_BYTES);
+        let handle = thread
+            .spawn_scoped(scope, run)
+            .map_err(|e| reason(format!("no thread to run it: {e}")))?;
+        handle
+            .join()
+            .map_err(|_| reason("the template engine failed".to_owned()))
     });
     done?
 }
@@ -33,14 +39,19 @@ fn run(template: &str, input: &RenderInput, bos: &str, eos: &str) -> Result<Stri
     let context = context(input, bos, eos, &mut input_bytes)?;
     let env = environment(Limits::new(input, input_bytes), input.now());
     let mut output = Output { text: Vec::new() };
-    let compiled = env.template_from_named_str("chat_template", &template).map_err(explain)?;
-    compiled.render_captured_to(context, &mut output).map_err(explain)?;
+    let compiled = env
+        .template_from_named_str("chat_template", &template)
+        .map_err(explain)?;
+    compiled
+        .render_captured_to(context, &mut output)
+        .map_err(explain)?;
     String::from_utf8(output.text).map_err(|_| reason("the output is not UTF-8".to_owned()))
 }
 
 /// The variables of a template, and how many bytes they are as JSON.
 fn context(input: &RenderInput, bos: &str, eos: &str, bytes: &mut usize) -> Result<Value> {
-    let json = |value: serde_json::Result<serde_json::Value>| value.map_err(|e| reason(e.to_string()));
+    let json =
+        |value: serde_json::Result<serde_json::Value>| value.map_err(|e| reason(e.to_string()));
     let messages = json(serde_json::to_value(input.messages))?;
     let tools = match input.tools {
         [] => serde_json::Value::Null,
@@ -51,7 +62,10 @@ fn context(input: &RenderInput, bos: &str, eos: &str, bytes: &mut usize) -> Resu
         ("messages".to_owned(), messages),
         ("tools".to_owned(), tools),
         ("documents".to_owned(), serde_json::Value::Null),
-        ("add_generation_prompt".to_owned(), input.add_generation_prompt.into()),
+        (
+            "add_generation_prompt".to_owned(),
+            input.add_generation_prompt.into(),
+        ),
         ("bos_token".to_owned(), bos.into()),
         ("eos_token".to_owned(), eos.into()),
     ]);
@@ -61,20 +75,30 @@ fn context(input: &RenderInput, bos: &str, eos: &str, bytes: &mut usize) -> Resu
 
 fn environment(limits: Limits, now: i64) -> Environment<'static> {
     let mut env = Environment::new();
-    if let Ok(syntax) = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build() {
+    if let Ok(syntax) = SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .build()
+    {
         env.set_syntax(syntax);
     }
     env.set_auto_escape_callback(|_| AutoEscape::None);
     env.set_unknown_method_callback(move |state, value, method, arguments| {
         methods::call(limits, state, value, method, arguments)
     });
-    env.add_filter("tojson", move |state: &State, value: &Value, arguments: Rest<Value>| {
-        json::tojson(limits, state, value, arguments)
+    env.add_filter(
+        "tojson",
+        move |state: &State, value: &Value, arguments: Rest<Value>| {
+            json::tojson(limits, state, value, arguments)
+        },
+    );
+    env.add_function("strftime_now", move |format: &str| {
+        clock::strftime(now, format)
     });
-    env.add_function("strftime_now", move |format: &str| clock::strftime(now, format));
-    env.add_function("raise_exception", |message: &str| -> Result<Value, minijinja::Error> {
-        Err(failure(message.to_owned()))
-    });
+    env.add_function(
+        "raise_exception",
+        |message: &str| -> Result<Value, minijinja::Error> { Err(failure(message.to_owned())) },
+    );
     // It prints all variables, and is not in Jinja.
     env.remove_global("debug");
     limits.install(&mut env);
@@ -89,7 +113,9 @@ struct Output {
 impl io::Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.text.len() + bytes.len() > MAX_TEXT_BYTES {
-            return Err(io::Error::other(format!("the output is longer than {MAX_TEXT_BYTES} bytes")));
+            return Err(io::Error::other(format!(
+                "the output is longer than {MAX_TEXT_BYTES} bytes"
+            )));
         }
         self.text.extend_from_slice(bytes);
         Ok(bytes.len())

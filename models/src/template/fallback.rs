@@ -14,12 +14,36 @@ struct Family {
 }
 
 const FAMILIES: [Family; 6] = [
-    Family { name: "chatml", tokens: &["<|im_start|>", "<|im_end|>"], template: CHATML },
-    Family { name: "llama3", tokens: &["<|start_header_id|>", "<|eot_id|>"], template: LLAMA3 },
-    Family { name: "gemma", tokens: &["<start_of_turn>", "<end_of_turn>"], template: GEMMA },
-    Family { name: "exaone", tokens: &["[|user|]", "[|endofturn|]"], template: EXAONE },
-    Family { name: "phi3", tokens: &["<|user|>", "<|assistant|>", "<|end|>"], template: PHI3 },
-    Family { name: "mistral", tokens: &["[INST]", "[/INST]"], template: MISTRAL },
+    Family {
+        name: "chatml",
+        tokens: &["<|im_start|>", "<|im_end|>"],
+        template: CHATML,
+    },
+    Family {
+        name: "llama3",
+        tokens: &["<|start_header_id|>", "<|eot_id|>"],
+        template: LLAMA3,
+    },
+    Family {
+        name: "gemma",
+        tokens: &["<start_of_turn>", "<end_of_turn>"],
+        template: GEMMA,
+    },
+    Family {
+        name: "exaone",
+        tokens: &["[|user|]", "[|endofturn|]"],
+        template: EXAONE,
+    },
+    Family {
+        name: "phi3",
+        tokens: &["<|user|>", "<|assistant|>", "<|end|>"],
+        template: PHI3,
+    },
+    Family {
+        name: "mistral",
+        tokens: &["[INST]", "[/INST]"],
+        template: MISTRAL,
+    },
 ];
 
 const CHATML: &str = "\
@@ -105,7 +129,10 @@ pub(super) fn guess(gguf: &Gguf) -> Result<(TemplateOrigin, &'static str)> {
         return Ok((TemplateOrigin::Plain, PLAIN));
     };
     let has = |token: &str| vocabulary.texts().any(|text| text == token.as_bytes());
-    let Some(family) = FAMILIES.iter().find(|family| family.tokens.iter().all(|token| has(token))) else {
+    let Some(family) = FAMILIES
+        .iter()
+        .find(|family| family.tokens.iter().all(|token| has(token)))
+    else {
         return Ok((TemplateOrigin::Plain, PLAIN));
     };
     if family.name == "exaone" && gguf.opt_str("general.architecture")? == Some("exaone4") {

@@ -50,7 +50,9 @@ pub(super) struct Limits {
 impl Limits {
     pub(super) fn new(input: &RenderInput, input_bytes: usize) -> Limits {
         Limits {
-            tree_bytes: input_bytes.saturating_mul(2).saturating_add(BASE_TREE_BYTES),
+            tree_bytes: input_bytes
+                .saturating_mul(2)
+                .saturating_add(BASE_TREE_BYTES),
             fuel: BASE_FUEL + FUEL_PER_MESSAGE * input.messages.len() as u64 + input_bytes as u64,
         }
     }
@@ -88,7 +90,10 @@ impl Limits {
         if value.as_object().is_none() {
             return Ok(());
         }
-        let mut walk = Walk { left: self.tree_bytes, namespaces };
+        let mut walk = Walk {
+            left: self.tree_bytes,
+            namespaces,
+        };
         let result = walk.visit(value, 0);
         state.consume_fuel((self.tree_bytes - walk.left) as u64 / BYTES_PER_FUEL)?;
         result

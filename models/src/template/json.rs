@@ -7,7 +7,13 @@ use minijinja::{Error, State};
 use super::guard::{Limits, MAX_TEXT_BYTES, failure};
 
 /// Arguments in Python's order: `ensure_ascii`, `indent`, `separators`, `sort_keys`.
-type Arguments = (Option<bool>, Option<Value>, Option<Value>, Option<bool>, Kwargs);
+type Arguments = (
+    Option<bool>,
+    Option<Value>,
+    Option<Value>,
+    Option<bool>,
+    Kwargs,
+);
 
 /// The filter `tojson`.
 pub(super) fn tojson(
@@ -33,7 +39,9 @@ struct Writer {
 }
 
 impl Writer {
-    fn new((ensure_ascii, indent, separators, sort_keys, named): Arguments) -> Result<Writer, Error> {
+    fn new(
+        (ensure_ascii, indent, separators, sort_keys, named): Arguments,
+    ) -> Result<Writer, Error> {
         let indent = match indent {
             None => named.get("indent")?,
             given => given,
@@ -51,7 +59,14 @@ impl Writer {
             None if indent.is_some() => (",".to_owned(), ": ".to_owned()),
             None => (", ".to_owned(), ": ".to_owned()),
         };
-        Ok(Writer { out: String::new(), ensure_ascii, sort_keys, indent, between_items, after_key })
+        Ok(Writer {
+            out: String::new(),
+            ensure_ascii,
+            sort_keys,
+            indent,
+            between_items,
+            after_key,
+        })
     }
 
     fn value(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
@@ -79,7 +94,12 @@ impl Writer {
 
     fn map(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
         let mut pairs: Vec<(String, Value)> = Vec::new();
-        for (key, item) in value.as_object().and_then(|o| o.try_iter_pairs()).into_iter().flatten() {
+        for (key, item) in value
+            .as_object()
+            .and_then(|o| o.try_iter_pairs())
+            .into_iter()
+            .flatten()
+        {
             pairs.push((key_text(&key)?, item));
         }
         if self.sort_keys {
@@ -123,7 +143,9 @@ impl Writer {
         self.push("\"")?;
         let mut plain = 0;
         for (at, c) in text.char_indices() {
-            let Some(escaped) = self.escape(c) else { continue };
+            let Some(escaped) = self.escape(c) else {
+                continue;
+            };
             self.push(&text[plain..at])?;
             self.push(&escaped)?;
             plain = at + c.len_utf8();
@@ -142,9 +164,11 @@ impl Writer {
             '\t' => "\\t".to_owned(),
             '\u{8}' => "\\b".to_owned(),
             '\u{c}' => "\\f".to_owned(),
-            c if c < ' ' || self.ensure_ascii && c > '~' => {
-                c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect()
-            }
+            c if c < ' ' || self.ensure_ascii && c > '~' => c
+                .encode_utf16(&mut [0; 2])
+                .iter()
+                .map(|unit| format!("\\u{unit:04x}"))
+                .collect(),
             _ => return None,
         })
     }
@@ -165,7 +189,9 @@ impl Writer {
 fn fits(out: &str, text: &str) -> Result<(), Error> {
     match out.len() + text.len() {
         0..=MAX_TEXT_BYTES => Ok(()),
-        bytes => Err(failure(format!("`tojson` would make more than {bytes} bytes"))),
+        bytes => Err(failure(format!(
+            "`tojson` would make more than {bytes} bytes"
+        ))),
     }
 }
 

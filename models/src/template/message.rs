@@ -9,7 +9,11 @@ pub struct Message {
     #[serde(default, deserialize_with = "text_or_null")]
     pub content: String,
     /// Tools that the assistant calls.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "calls_or_null")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "calls_or_null"
+    )]
     pub tool_calls: Vec<ToolCall>,
     /// Name of the tool that answers, or of the speaker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,7 +58,11 @@ pub struct FunctionCall {
 impl Message {
     /// A message with this role and content.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Message { role: role.into(), content: content.into(), ..Message::default() }
+        Message {
+            role: role.into(),
+            content: content.into(),
+            ..Message::default()
+        }
     }
 
     /// Instructions for the whole conversation.
@@ -76,8 +84,15 @@ impl Message {
 impl ToolCall {
     /// A call of the function `name`.
     pub fn new(name: impl Into<String>, arguments: serde_json::Value) -> Self {
-        let function = FunctionCall { name: name.into(), arguments };
-        ToolCall { id: None, kind: function_kind(), function }
+        let function = FunctionCall {
+            name: name.into(),
+            arguments,
+        };
+        ToolCall {
+            id: None,
+            kind: function_kind(),
+            function,
+        }
     }
 }
 
@@ -93,8 +108,12 @@ fn calls_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ToolC
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-fn parsed_arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<serde_json::Value, D::Error> {
+fn parsed_arguments<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<serde_json::Value, D::Error> {
     let value = serde_json::Value::deserialize(deserializer)?;
-    let parsed = value.as_str().and_then(|text| serde_json::from_str(text).ok());
+    let parsed = value
+        .as_str()
+        .and_then(|text| serde_json::from_str(text).ok());
     Ok(parsed.unwrap_or(value))
 }

@@ -41,17 +41,25 @@ fn made_bytes(text: &str, method: &str, arguments: &[Value]) -> Result<usize, Er
     let argument = |index: usize| arguments.get(index).and_then(Value::as_str);
     Ok(match method {
         "replace" => {
-            let (old, new) = (argument(0).unwrap_or_default(), argument(1).unwrap_or_default());
+            let (old, new) = (
+                argument(0).unwrap_or_default(),
+                argument(1).unwrap_or_default(),
+            );
             let found = text.matches(old).count();
             found.saturating_mul(new.len()).saturating_add(text.len())
         }
         "split" => {
-            let pieces = argument(0).map_or(text.len(), |separator| text.matches(separator).count());
-            (pieces + 1).saturating_mul(size_of::<Value>()).saturating_add(text.len())
+            let pieces =
+                argument(0).map_or(text.len(), |separator| text.matches(separator).count());
+            (pieces + 1)
+                .saturating_mul(size_of::<Value>())
+                .saturating_add(text.len())
         }
-        "splitlines" => {
-            text.matches('\n').count().saturating_mul(size_of::<Value>()).saturating_add(text.len())
-        }
+        "splitlines" => text
+            .matches('\n')
+            .count()
+            .saturating_mul(size_of::<Value>())
+            .saturating_add(text.len()),
         "join" => {
             let items = arguments.first().and_then(Value::len).unwrap_or_default();
             items.saturating_mul(text.len())

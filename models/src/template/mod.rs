@@ -90,12 +90,18 @@ pub struct RenderInput<'a> {
 impl<'a> RenderInput<'a> {
     /// A conversation that the model is to answer, without tools.
     pub fn chat(messages: &'a [Message]) -> Self {
-        RenderInput { messages, add_generation_prompt: true, ..RenderInput::default() }
+        RenderInput {
+            messages,
+            add_generation_prompt: true,
+            ..RenderInput::default()
+        }
     }
 
     fn now(&self) -> i64 {
         self.now.unwrap_or_else(|| {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let since = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
             i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
         })
     }
@@ -198,7 +204,8 @@ impl ChatTemplate {
 
 /// The text of the token whose id `key` holds; empty where the key is missing.
 fn token_text(gguf: &Gguf, key: &str) -> Result<String> {
-    let (Some(id), Some(tokens)) = (gguf.opt_u32(key)?, gguf.opt_array("tokenizer.ggml.tokens")?) else {
+    let (Some(id), Some(tokens)) = (gguf.opt_u32(key)?, gguf.opt_array("tokenizer.ggml.tokens")?)
+    else {
         return Ok(String::new());
     };
     match tokens.texts().nth(id as usize) {

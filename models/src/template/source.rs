@@ -28,7 +28,10 @@ const KEYWORDS: [&str; 8] = ["and", "or", "not", "if", "else", "is", "in", "recu
 /// The source with guards in place.
 pub(super) fn rewrite(source: &str) -> Result<String> {
     if source.len() > MAX_SOURCE_BYTES {
-        let reason = format!("{} bytes of source, at most {MAX_SOURCE_BYTES} are allowed", source.len());
+        let reason = format!(
+            "{} bytes of source, at most {MAX_SOURCE_BYTES} are allowed",
+            source.len()
+        );
         return Err(Error::Template { reason });
     }
     let mut out = String::with_capacity(source.len() * 2);
@@ -48,8 +51,14 @@ pub(super) fn rewrite(source: &str) -> Result<String> {
         elifs += usize::from(tokens.first().is_some_and(|t| t.text == "elif"));
         if too_long || elifs > MAX_ELIFS {
             let line = 1 + source[..source.len() - tag.len()].matches('\n').count();
-            let what = if too_long { "this tag is too long" } else { "too many `elif`" };
-            return Err(Error::Template { reason: format!("line {line}: {what}") });
+            let what = if too_long {
+                "this tag is too long"
+            } else {
+                "too many `elif`"
+            };
+            return Err(Error::Template {
+                reason: format!("line {line}: {what}"),
+            });
         }
         rest = &tag[end..];
         match tokens.as_slice() {
@@ -68,7 +77,9 @@ pub(super) fn rewrite(source: &str) -> Result<String> {
 /// Where the next tag or comment starts.
 fn next_tag(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
-    bytes.windows(2).position(|pair| matches!(pair, b"{{" | b"{%" | b"{#"))
+    bytes
+        .windows(2)
+        .position(|pair| matches!(pair, b"{{" | b"{%" | b"{#"))
 }
 
 /// Length of what a `{% raw %}` tag quotes; its end tag is not included.
@@ -77,7 +88,10 @@ fn end_of_raw(text: &str) -> usize {
         let inner = tag[2..].trim_start_matches(['-', '+']).trim_start();
         inner.starts_with("endraw")
     };
-    text.match_indices("{%").map(|(at, _)| at).find(|&at| is_end(&text[at..])).unwrap_or(text.len())
+    text.match_indices("{%")
+        .map(|(at, _)| at)
+        .find(|&at| is_end(&text[at..]))
+        .unwrap_or(text.len())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -138,7 +152,11 @@ fn lex(tag: &str) -> (Vec<Token<'_>>, usize) {
             c if is_name(c) => (Kind::Name, rest.find(|c| !is_name(c)).unwrap_or(rest.len())),
             _ => (Kind::Sign, sign_len(rest)),
         };
-        let token = Token { kind, text: &rest[..len], start: at };
+        let token = Token {
+            kind,
+            text: &rest[..len],
+            start: at,
+        };
         if kind == Kind::Sign && token.opens() {
             depth += 1;
         } else if kind == Kind::Sign && token.closes() {
@@ -194,10 +212,19 @@ fn write_tag(out: &mut String, tag: &str, tokens: &[Token]) {
     let mut edits = Vec::new();
     let mut replaced = None;
     match tokens {
-        [first @ Token { text: "generation", .. }] if tag.starts_with("{%") => {
+        [
+            first @ Token {
+                text: "generation", ..
+            },
+        ] if tag.starts_with("{%") => {
             replaced = Some((first, "if true"));
         }
-        [first @ Token { text: "endgeneration", .. }] if tag.starts_with("{%") => {
+        [
+            first @ Token {
+                text: "endgeneration",
+                ..
+            },
+        ] if tag.starts_with("{%") => {
             replaced = Some((first, "endif"));
         }
         _ => edits = guards(tag, tokens),
@@ -219,7 +246,11 @@ fn write_tag(out: &mut String, tag: &str, tokens: &[Token]) {
 
 /// The guards of one tag, in order.
 fn guards(tag: &str, tokens: &[Token]) -> Vec<Edit> {
-    let statement = if tag.starts_with("{%") { tokens.first() } else { None };
+    let statement = if tag.starts_with("{%") {
+        tokens.first()
+    } else {
+        None
+    };
     let Some(statement) = statement else {
         return operand_guards(tokens);
     };
@@ -227,7 +258,10 @@ fn guards(tag: &str, tokens: &[Token]) -> Vec<Edit> {
         // Names of parameters are no operands.
         "macro" => Vec::new(),
         "for" => {
-            let expression = tokens.iter().position(|t| t.is("in")).map_or(tokens.len(), |at| at + 1);
+            let expression = tokens
+                .iter()
+                .position(|t| t.is("in"))
+                .map_or(tokens.len(), |at| at + 1);
             operand_guards(&tokens[expression..])
         }
         "set" => assignment_guards(tokens),
@@ -260,7 +294,10 @@ struct Level<'a> {
 
 impl Level<'_> {
     fn new(call: bool) -> Self {
-        Level { operator: call.then_some(CALL), call }
+        Level {
+            operator: call.then_some(CALL),
+            call,
+        }
     }
 }
 
@@ -282,7 +319,9 @@ fn operand_guards(tokens: &[Token]) -> Vec<Edit> {
         if token.kind == Kind::Sign && token.closes() && levels.len() > 1 {
             levels.pop();
         }
-        let Some(level) = levels.last_mut() else { break };
+        let Some(level) = levels.last_mut() else {
+            break;
+        };
         if !ends_operand(tokens, index) {
             match token.text {
                 // These may stand between an operator and the end of its operand.
@@ -295,7 +334,8 @@ fn operand_guards(tokens: &[Token]) -> Vec<Edit> {
             continue;
         }
         let next = tokens.get(index + 1);
-        let is_next = |signs: &[&str]| next.is_some_and(|t| t.kind == Kind::Sign && signs.contains(&t.text));
+        let is_next =
+            |signs: &[&str]| next.is_some_and(|t| t.kind == Kind::Sign && signs.contains(&t.text));
         // A longer operand goes on, or this is the name of an argument.
         if is_next(&[".", "(", "[", "="]) {
             continue;

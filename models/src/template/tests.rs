@@ -45,7 +45,14 @@ mod families {
             "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n\
              <|im_start|>user\n안녕하세요<|im_end|>\n<|im_start|>assistant\n"
         );
-        let text = render(SMOLLM2, &RenderInput { messages: &conversation(), ..Default::default() }).unwrap();
+        let text = render(
+            SMOLLM2,
+            &RenderInput {
+                messages: &conversation(),
+                ..Default::default()
+            },
+        )
+        .unwrap();
         assert_eq!(
             text,
             "<|im_start|>system\n짧게 답해 주세요.<|im_end|>\n<|im_start|>user\n온돌이 뭐예요?<|im_end|>\n\
@@ -89,7 +96,11 @@ mod families {
             tool_calls: vec![ToolCall::new("weather", json!({"도시": "서울", "days": 2}))],
             ..Message::assistant("")
         });
-        let input = RenderInput { bos: Some("<s>"), now: Some(1_735_689_599), ..RenderInput::chat(&messages) };
+        let input = RenderInput {
+            bos: Some("<s>"),
+            now: Some(1_735_689_599),
+            ..RenderInput::chat(&messages)
+        };
         assert_eq!(
             render(source, &input).unwrap(),
             "<s><|start_header_id|>system<|end_header_id|>\n\nToday: 31 Dec 2024\n짧게 답해 주세요.<|eot_id|>\
@@ -103,7 +114,10 @@ mod families {
         messages[4].role = "assistant".into();
         messages[4].tool_calls = vec![ToolCall::default(), ToolCall::default()];
         let error = render(source, &RenderInput::chat(&messages)).unwrap_err();
-        assert_eq!(error.to_string(), "chat template: line 19: one call at a time");
+        assert_eq!(
+            error.to_string(),
+            "chat template: line 19: one call at a time"
+        );
     }
 
     /// In the style of Qwen 3: tools as JSON lines, thoughts cut from history, reversed search.
@@ -156,10 +170,17 @@ mod families {
             Message::user("1+1은?"),
             Message::assistant("<think>\n더하면 2\n</think>\n\n2입니다"),
             Message::user("왜?"),
-            Message { reasoning: Some("산수".into()), ..Message::assistant("덧셈이니까요") },
+            Message {
+                reasoning: Some("산수".into()),
+                ..Message::assistant("덧셈이니까요")
+            },
         ];
-        let tools = [json!({"type": "function", "function": {"name": "계산", "a": [1, 2.5, null, true]}})];
-        let mut input = RenderInput { tools: &tools, ..RenderInput::chat(&messages) };
+        let tools =
+            [json!({"type": "function", "function": {"name": "계산", "a": [1, 2.5, null, true]}})];
+        let mut input = RenderInput {
+            tools: &tools,
+            ..RenderInput::chat(&messages)
+        };
         input.extra.insert("enable_thinking".into(), false.into());
         assert_eq!(
             render(source, &input).unwrap(),
@@ -225,7 +246,10 @@ mod families {
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{ '<start_of_turn>model\\n' }}{%- endif -%}";
         let messages = conversation();
-        let input = RenderInput { bos: Some("<bos>"), ..RenderInput::chat(&messages) };
+        let input = RenderInput {
+            bos: Some("<bos>"),
+            ..RenderInput::chat(&messages)
+        };
         assert_eq!(
             render(source, &input).unwrap(),
             "<bos><start_of_turn>user\n짧게 답해 주세요.\n\n온돌이 뭐예요?<end_of_turn>\n\
@@ -233,7 +257,10 @@ mod families {
              <start_of_turn>model\n"
         );
         let error = render(source, &RenderInput::chat(&messages[2..])).unwrap_err();
-        assert_eq!(error.to_string(), "chat template: line 11: roles must alternate");
+        assert_eq!(
+            error.to_string(),
+            "chat template: line 11: roles must alternate"
+        );
     }
 
     /// In the style of Phi 3: blocks on lines of their own, which `trim_blocks` and `lstrip_blocks` swallow.
@@ -252,7 +279,11 @@ mod families {
 {% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% else %}{{ eos_token }}{% endif %}
 ";
         let messages = conversation();
-        let input = RenderInput { messages: &messages, eos: Some("<eos>"), ..Default::default() };
+        let input = RenderInput {
+            messages: &messages,
+            eos: Some("<eos>"),
+            ..Default::default()
+        };
         assert_eq!(
             render(source, &input).unwrap(),
             "<|system|>\n짧게 답해 주세요.<|end|>\n<|user|>\n온돌이 뭐예요?<|end|>\n\
@@ -286,9 +317,14 @@ mod families {
 {%- endfor %}
 {{- '#%d' | format(ns.index) }}";
         let messages = conversation();
-        let tools = [json!({"type": "function", "function": {"name": "f", "return": 1, "parameters": {}}})];
-        let input =
-            RenderInput { tools: &tools, bos: Some("<s>"), eos: Some("</s>"), ..RenderInput::chat(&messages) };
+        let tools =
+            [json!({"type": "function", "function": {"name": "f", "return": 1, "parameters": {}}})];
+        let input = RenderInput {
+            tools: &tools,
+            bos: Some("<s>"),
+            eos: Some("</s>"),
+            ..RenderInput::chat(&messages)
+        };
         assert_eq!(
             render(source, &input).unwrap(),
             "<s>[INST] 온돌이 뭐예요?[/INST] 바닥 난방이에요. 🔥</s>\
@@ -304,15 +340,34 @@ mod environment {
     #[test]
     fn tojson_is_pythons() {
         let cases = [
-            ("{{ {'가': [1, 1.0, 1e-7, 1e16, 0.0001, -0.5], 'b': none}|tojson }}",
-             r#"{"가": [1, 1.0, 1e-07, 1e+16, 0.0001, -0.5], "b": null}"#),
-            ("{{ 'a\"\\\\\\n\\t<&>\\'가'|tojson }}", r#""a\"\\\n\t<&>'가""#),
-            ("{{ '가🔥'|tojson(ensure_ascii=true) }}", r#""\uac00\ud83d\udd25""#),
-            ("{{ {'b': 1, 'a': [], 'c': {}}|tojson(sort_keys=true) }}", r#"{"a": [], "b": 1, "c": {}}"#),
-            ("{{ [1, {'a': true}]|tojson(separators=(',', ':')) }}", r#"[1,{"a":true}]"#),
-            ("{{ [1, {'a': [2]}, []]|tojson(indent=2) }}",
-             "[\n  1,\n  {\n    \"a\": [\n      2\n    ]\n  },\n  []\n]"),
-            ("{{ {1: 2, true: 3, none: 4}|tojson }}", r#"{"1": 3, "null": 4}"#),
+            (
+                "{{ {'가': [1, 1.0, 1e-7, 1e16, 0.0001, -0.5], 'b': none}|tojson }}",
+                r#"{"가": [1, 1.0, 1e-07, 1e+16, 0.0001, -0.5], "b": null}"#,
+            ),
+            (
+                "{{ 'a\"\\\\\\n\\t<&>\\'가'|tojson }}",
+                r#""a\"\\\n\t<&>'가""#,
+            ),
+            (
+                "{{ '가🔥'|tojson(ensure_ascii=true) }}",
+                r#""\uac00\ud83d\udd25""#,
+            ),
+            (
+                "{{ {'b': 1, 'a': [], 'c': {}}|tojson(sort_keys=true) }}",
+                r#"{"a": [], "b": 1, "c": {}}"#,
+            ),
+            (
+                "{{ [1, {'a': true}]|tojson(separators=(',', ':')) }}",
+                r#"[1,{"a":true}]"#,
+            ),
+            (
+                "{{ [1, {'a': [2]}, []]|tojson(indent=2) }}",
+                "[\n  1,\n  {\n    \"a\": [\n      2\n    ]\n  },\n  []\n]",
+            ),
+            (
+                "{{ {1: 2, true: 3, none: 4}|tojson }}",
+                r#"{"1": 3, "null": 4}"#,
+            ),
         ];
         for (source, expected) in cases {
             // In Python `1 == True`, so the two keys above are one.
@@ -329,24 +384,69 @@ mod environment {
     fn operators_and_filters_survive_the_guards() {
         let cases = [
             ("{{ 2 * 3 + 4 ~ 'x' }}", "10x"),
-            ("{{ 'ab' * 2 }}{% set n = 2 %}{{ n * 3 }}{{ (n + 1) * n }}{{ 'ab'|length * n }}", "abab664"),
-            ("{% set f = [1, 2] + [3] %}{{ f[1:]|join('-') }}{{ f|length + 1 }}", "2-34"),
-            ("{{ not 1 == 2 }}{{ 1 is not none }}{{ x is not defined }}{{ -1 + 2 }}{{ 1 in [1] }}", "TrueTrueTrue1True"),
-            ("{{ 3 is divisibleby(3) and 2 is even }}{{ 'a' not in ['b'] }}", "TrueTrue"),
+            (
+                "{{ 'ab' * 2 }}{% set n = 2 %}{{ n * 3 }}{{ (n + 1) * n }}{{ 'ab'|length * n }}",
+                "abab664",
+            ),
+            (
+                "{% set f = [1, 2] + [3] %}{{ f[1:]|join('-') }}{{ f|length + 1 }}",
+                "2-34",
+            ),
+            (
+                "{{ not 1 == 2 }}{{ 1 is not none }}{{ x is not defined }}{{ -1 + 2 }}{{ 1 in [1] }}",
+                "TrueTrueTrue1True",
+            ),
+            (
+                "{{ 3 is divisibleby(3) and 2 is even }}{{ 'a' not in ['b'] }}",
+                "TrueTrue",
+            ),
             ("{% set a, b = 1, 2 %}{{ a }}{{ b }}", "12"),
-            ("{% set t %}a{{ 1 + 1 }}{% endset %}{{ t|upper|lower }}", "a2"),
+            (
+                "{% set t %}a{{ 1 + 1 }}{% endset %}{{ t|upper|lower }}",
+                "a2",
+            ),
             ("{% set t|upper %}a{% endset %}{{ t }}", "A"),
-            ("{% macro f(a, b=2) %}{{ a ~ b }}{% endmacro %}{{ f(1) }}{{ f(1, b=3) }}{{ f(*[5, 6]) }}", "121356"),
-            ("{% for a, b in {'k': 1}.items() if b != 2 %}{{ a ~ b }}{% endfor %}", "k1"),
-            ("{% for x in [3, 1, 2]|sort(reverse=true) %}{{ x }}{{ ',' if not loop.last else '' }}{% endfor %}", "3,2,1"),
-            ("{{ 'a,b'.split(',')[-1] ~ 'x'.upper() ~ ['a', 'b']|join('+') }}", "bXa+b"),
-            ("{{ ('a' if 1 < 2 else 'b') ~ ('%s-%d'|format('c', 3)) }}", "ac-3"),
-            ("{{ {'a': 1 + 1}['a'] }}{{ {'a': {'b': '}}'}}.a.b }}{{ '{%' }}", "2}}{%"),
-            ("{% raw %}{{ a ~ b }}{% endraw %}{# {{ #}{{ 1.5 + 1 }}", "{{ a ~ b }}2.5"),
+            (
+                "{% macro f(a, b=2) %}{{ a ~ b }}{% endmacro %}{{ f(1) }}{{ f(1, b=3) }}{{ f(*[5, 6]) }}",
+                "121356",
+            ),
+            (
+                "{% for a, b in {'k': 1}.items() if b != 2 %}{{ a ~ b }}{% endfor %}",
+                "k1",
+            ),
+            (
+                "{% for x in [3, 1, 2]|sort(reverse=true) %}{{ x }}{{ ',' if not loop.last else '' }}{% endfor %}",
+                "3,2,1",
+            ),
+            (
+                "{{ 'a,b'.split(',')[-1] ~ 'x'.upper() ~ ['a', 'b']|join('+') }}",
+                "bXa+b",
+            ),
+            (
+                "{{ ('a' if 1 < 2 else 'b') ~ ('%s-%d'|format('c', 3)) }}",
+                "ac-3",
+            ),
+            (
+                "{{ {'a': 1 + 1}['a'] }}{{ {'a': {'b': '}}'}}.a.b }}{{ '{%' }}",
+                "2}}{%",
+            ),
+            (
+                "{% raw %}{{ a ~ b }}{% endraw %}{# {{ #}{{ 1.5 + 1 }}",
+                "{{ a ~ b }}2.5",
+            ),
             ("{% with a = 1 + 1, b = 3 %}{{ a ~ b }}{% endwith %}", "23"),
-            ("{{ namespace(a=1).a }}{{ dict(a=[1]).a }}{{ none }}{{ [none, true, 'x'] }}", "1[1]None[None, True, 'x']"),
-            ("{% set ns = namespace() %}{% for i in range(3) %}{% set ns.x = i %}{% endfor %}{{ ns.x }}", "2"),
-            ("{% for x in [1, 2] %}{{ loop.previtem is defined }}{{ loop.nextitem }}{% endfor %}", "False2True"),
+            (
+                "{{ namespace(a=1).a }}{{ dict(a=[1]).a }}{{ none }}{{ [none, true, 'x'] }}",
+                "1[1]None[None, True, 'x']",
+            ),
+            (
+                "{% set ns = namespace() %}{% for i in range(3) %}{% set ns.x = i %}{% endfor %}{{ ns.x }}",
+                "2",
+            ),
+            (
+                "{% for x in [1, 2] %}{{ loop.previtem is defined }}{{ loop.nextitem }}{% endfor %}",
+                "False2True",
+            ),
             ("a\n  {% if true %}\n  b\n  {% endif %}\nc\n", "a\n  b\nc"),
         ];
         for (source, expected) in cases {
@@ -356,7 +456,10 @@ mod environment {
 
     #[test]
     fn generation_tags_keep_their_whitespace_control() {
-        assert_eq!(rendered("a {%- generation -%} b {%- endgeneration %} c"), "ab c");
+        assert_eq!(
+            rendered("a {%- generation -%} b {%- endgeneration %} c"),
+            "ab c"
+        );
     }
 
     #[test]
@@ -365,7 +468,15 @@ mod environment {
         template.tool_use = Some("{{ tools|length }}".into());
         let tools = [json!({})];
         assert_eq!(template.render(&RenderInput::default()).unwrap(), "plain");
-        assert_eq!(template.render(&RenderInput { tools: &tools, ..Default::default() }).unwrap(), "1");
+        assert_eq!(
+            template
+                .render(&RenderInput {
+                    tools: &tools,
+                    ..Default::default()
+                })
+                .unwrap(),
+            "1"
+        );
     }
 
     #[test]
@@ -378,9 +489,16 @@ mod environment {
 
     #[test]
     fn errors_say_the_line() {
-        assert!(refused("\n\n{{ x y }}").starts_with("line 3: syntax error"), "{}", refused("\n\n{{ x y }}"));
+        assert!(
+            refused("\n\n{{ x y }}").starts_with("line 3: syntax error"),
+            "{}",
+            refused("\n\n{{ x y }}")
+        );
         assert!(refused("a\n{{ messages.x.y }}").starts_with("line 2: undefined value"));
-        assert_eq!(refused("a\n\n\n{{ raise_exception('안 돼요') }}"), "line 4: 안 돼요");
+        assert_eq!(
+            refused("a\n\n\n{{ raise_exception('안 돼요') }}"),
+            "line 4: 안 돼요"
+        );
         assert!(refused("\n{{ 1|no_such_filter }}").starts_with("line 2: unknown filter"));
         assert!(refused("{% for x in y %}\n").starts_with("line 1: syntax error"));
     }
@@ -393,7 +511,10 @@ mod environment {
             {"role":"tool","tool_call_id":"c1","content":"ok"},
             {"role":"assistant","content":"네","reasoning":"음","tool_calls":null}]"#;
         let messages: Vec<Message> = serde_json::from_str(text).unwrap();
-        assert_eq!(messages[1].tool_calls[0].function.arguments, json!({"도시": 1}));
+        assert_eq!(
+            messages[1].tool_calls[0].function.arguments,
+            json!({"도시": 1})
+        );
         let source = "{% for m in messages %}{{ m|tojson }}\n{% endfor %}";
         assert_eq!(
             render(source, &RenderInput::chat(&messages)).unwrap(),
@@ -415,8 +536,14 @@ mod hostile {
     #[test]
     fn endless_work() {
         let inner = "{% for a in range(100000) %}".repeat(4) + "x" + &"{% endfor %}".repeat(4);
-        assert_eq!(refused(&inner), "line 1: it takes more steps than are allowed");
-        assert_eq!(refused("\n{{ range(10**9)|length }}"), "line 2: range has too many elements");
+        assert_eq!(
+            refused(&inner),
+            "line 1: it takes more steps than are allowed"
+        );
+        assert_eq!(
+            refused("\n{{ range(10**9)|length }}"),
+            "line 2: range has too many elements"
+        );
         refused("{% for a in range(99999) %}{{ ('a' * 99999).find('b') }}{% endfor %}");
         refused("{% for a in range(99999) %}{{ messages|tojson }}{% endfor %}");
     }
@@ -428,7 +555,11 @@ mod hostile {
             "{% macro f(x) %}{{ f([x, x]) }}{% endmacro %}{{ f(1) }}",
             "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",
         ] {
-            assert!(refused(source).contains("recursion limit exceeded"), "{}", refused(source));
+            assert!(
+                refused(source).contains("recursion limit exceeded"),
+                "{}",
+                refused(source)
+            );
         }
         let deep = "(".repeat(9999) + "1" + &")".repeat(9999);
         refused(&format!("{{{{ {deep} }}}}"));
@@ -437,7 +568,18 @@ mod hostile {
 
     #[test]
     fn chains_that_the_compiler_recurses_over() {
-        for link in ["+x", ".a", "|e", "~x", " and x", " is x", "()", "[0]", "**x", " if x else x"] {
+        for link in [
+            "+x",
+            ".a",
+            "|e",
+            "~x",
+            " and x",
+            " is x",
+            "()",
+            "[0]",
+            "**x",
+            " if x else x",
+        ] {
             let chain = link.repeat(30_000 / link.len());
             let source = format!("\n{{{{ x{chain} }}}}");
             assert_eq!(refused(&source), "line 2: this tag is too long", "{link}");
@@ -456,7 +598,9 @@ mod hostile {
     #[test]
     fn values_that_hold_themselves_or_grow_without_end() {
         let grow = |step: &str, rest: &str| {
-            format!("{{% set ns = namespace(x=[1]) %}}{{% for i in range(20000) %}}{{% set ns.x = {step} %}}{{% endfor %}}{rest}")
+            format!(
+                "{{% set ns = namespace(x=[1]) %}}{{% for i in range(20000) %}}{{% set ns.x = {step} %}}{{% endfor %}}{rest}"
+            )
         };
         assert_eq!(
             refused("{% set ns = namespace() %}{% set ns.x = [ns] %}{{ ns }}"),
@@ -503,7 +647,11 @@ mod hostile {
 
     #[test]
     fn multiplied_lists() {
-        for source in ["{{ [1] * 9 }}", "{{ 9 * [1] }}", "{% set x = [1] %}{{ (9 * x|list) ~ '' }}"] {
+        for source in [
+            "{{ [1] * 9 }}",
+            "{{ 9 * [1] }}",
+            "{% set x = [1] %}{{ (9 * x|list) ~ '' }}",
+        ] {
             assert!(refused(source).contains("can be multiplied"), "{source}");
         }
         refused("{{ ([[[1] * 9999] * 9999] * 9999) ~ '' }}");
@@ -536,11 +684,44 @@ mod hostile {
     fn noise() {
         use proptest::prelude::*;
         let piece = prop_oneof![
-            Just("{{"), Just("}}"), Just("{%"), Just("%}"), Just("{#"), Just("-%}"), Just(" set "), Just(" x"),
-            Just("="), Just("|"), Just("."), Just("'"), Just("\""), Just("\\"), Just("["), Just("]"), Just("("),
-            Just(")"), Just(" for "), Just(" in "), Just(" if "), Just(" endif "), Just(" endfor "), Just("*"),
-            Just("~"), Just("messages"), Just("tojson"), Just(" raw "), Just(" endraw "), Just("가"), Just("\n"),
-            Just("generation"), Just(" is "), Just(" not "), Just("1"), Just("}"), Just("{"), Just(","),
+            Just("{{"),
+            Just("}}"),
+            Just("{%"),
+            Just("%}"),
+            Just("{#"),
+            Just("-%}"),
+            Just(" set "),
+            Just(" x"),
+            Just("="),
+            Just("|"),
+            Just("."),
+            Just("'"),
+            Just("\""),
+            Just("\\"),
+            Just("["),
+            Just("]"),
+            Just("("),
+            Just(")"),
+            Just(" for "),
+            Just(" in "),
+            Just(" if "),
+            Just(" endif "),
+            Just(" endfor "),
+            Just("*"),
+            Just("~"),
+            Just("messages"),
+            Just("tojson"),
+            Just(" raw "),
+            Just(" endraw "),
+            Just("가"),
+            Just("\n"),
+            Just("generation"),
+            Just(" is "),
+            Just(" not "),
+            Just("1"),
+            Just("}"),
+            Just("{"),
+            Just(","),
         ];
         let source = proptest::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat());
         proptest!(ProptestConfig::with_cases(500), |(source in source)| {

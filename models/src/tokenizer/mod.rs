@@ -337,16 +337,18 @@ impl Ids<'_> {
         eos: Option<u32>,
         bos_by_default: bool,
     ) -> Result<(Option<u32>, Option<u32>)> {
-        let flag = |key| self.gguf.opt_bool(key);
-        let add_bos = flag("tokenizer.ggml.add_bos_token")?.unwrap_or(bos_by_default);
-        let add_eos = flag("tokenizer.ggml.add_eos_token")?.unwrap_or(false);
-        Ok((needed(add_bos, bos, BOS)?, needed(add_eos, eos, EOS)?))
+        let bos = match self.gguf.opt_bool("tokenizer.ggml.add_bos_token")? {
+            Some(add) => asked_for(add, bos, BOS)?,
+            None => bos.filter(|_| bos_by_default),
+        };
+        let add_eos = self.gguf.opt_bool("tokenizer.ggml.add_eos_token")?;
+        Ok((bos, asked_for(add_eos == Some(true), eos, EOS)?))
     }
 }
 
-/// The token if it is to be added; then it must be there.
-fn needed(add: bool, id: Option<u32>, key: &str) -> Result<Option<u32>> {
-    match (add, id) {
+/// The token if the file asks for it; then it must be there.
+fn asked_for(asked: bool, id: Option<u32>, key: &str) -> Result<Option<u32>> {
+    match (asked, id) {
         (true, None) => Err(Error::MissingKey { key: key.into() }),
         (true, id) => Ok(id),
         (false, _) => Ok(None),

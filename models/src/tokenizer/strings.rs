@@ -47,8 +47,8 @@ impl Strings {
             let reason = format!("too many {what}: {} with {bytes} bytes", strings.len());
             return Err(Error::Tokenizer { reason });
         }
-        // Half of the slots stay free, so that searches are short.
-        let slots = (strings.len() * 2).next_power_of_two().max(2);
+        // A quarter of the slots stays free, so that searches are short.
+        let slots = (strings.len() / 3 * 4 + 4).next_power_of_two();
         let mut table = Strings {
             text: Vec::with_capacity(bytes),
             ends: Vec::with_capacity(strings.len()),
@@ -125,19 +125,30 @@ fn tag(hash: u64) -> u32 {
 }
 
 /// A multiply-and-rotate hash over words of 8 bytes, after FxHash, with a final mix.
+/// What is left past the last whole word is read as words that overlap.
 fn hash(string: &[u8]) -> u64 {
-    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut hash = string.len() as u64;
     let (words, tail) = string.as_chunks::<8>();
-    let mut last = [0; 8];
-    last[..tail.len()].copy_from_slice(tail);
-    let words = words
-        .iter()
-        .chain([&last])
-        .map(|word| u64::from_le_bytes(*word));
-    let mixed = words.fold(string.len() as u64, |hash, word| {
-        (hash.rotate_left(23) ^ word).wrapping_mul(FACTOR)
-    });
-    (mixed ^ mixed >> 32).wrapping_mul(FACTOR)
+    for word in words {
+        hash = mix(hash, u64::from_le_bytes(*word));
+    }
+    if let (false, Some(last)) = (tail.is_empty(), string.last_chunk::<8>()) {
+        hash = mix(hash, u64::from_le_bytes(*last));
+    } else if let (Some(&low), Some(&high)) = (tail.first_chunk::<4>(), tail.last_chunk::<4>()) {
+        let (low, high) = (u32::from_le_bytes(low), u32::from_le_bytes(high));
+        hash = mix(hash, u64::from(low) | u64::from(high) << 32);
+    } else if let (Some(&first), Some(&last)) = (tail.first(), tail.last()) {
+        let middle = tail[tail.len() / 2];
+        hash = mix(
+            hash,
+            u64::from_le_bytes([first, middle, last, 0, 0, 0, 0, 0]),
+        );
+    }
+    mix(hash ^ hash >> 32, 0)
+}
+
+fn mix(hash: u64, word: u64) -> u64 {
+    (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[cfg(test)]
@@ -161,6 +172,18 @@ mod tests {
         }
         assert_eq!(table.get(5000), None);
         assert_eq!(table.get(u32::MAX), None);
+    }
+
+    #[test]
+    fn every_byte_of_a_string_counts() {
+        for length in 1..40 {
+            let zeros = vec![0; length];
+            for at in 0..length {
+                let mut other = zeros.clone();
+                other[at] = 1;
+                assert_ne!(hash(&zeros), hash(&other), "byte {at} of {length}");
+            }
+        }
     }
 
     #[test]

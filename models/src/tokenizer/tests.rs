@@ -1,1 +1,605 @@
+//! The rules that matter, on vocabularies small enough to check by hand.
 
+use super::*;
+use crate::gguf::Gguf;
+use proptest::prelude::*;
+use std::vec;
+
+/// Metadata of a file under construction.
+#[derive(Default, Clone)]
+struct File {
+    bytes: Vec<u8>,
+    keys: u64,
+}
+
+/// Kinds of tokens as files have them.
+const NORMAL: i32 = 1;
+const UNK: i32 = 2;
+const CONTROL: i32 = 3;
+const USER: i32 = 4;
+const BYTE: i32 = 6;
+
+impl File {
+    fn new(model: &str) -> File {
+        File::default().str("tokenizer.ggml.model", model)
+    }
+
+    fn key(mut self, key: &str, kind: u32) -> File {
+        self.keys += 1;
+        self.put_text(key.as_bytes());
+        self.bytes.extend(kind.to_le_bytes());
+        self
+    }
+
+    fn put_text(&mut self, text: &[u8]) {
+        self.bytes.extend((text.len() as u64).to_le_bytes());
+        self.bytes.extend(text);
+    }
+
+    fn str(self, key: &str, value: &str) -> File {
+        let mut file = self.key(key, 8);
+        file.put_text(value.as_bytes());
+        file
+    }
+
+    fn u32(self, key: &str, value: u32) -> File {
+        let mut file = self.key(key, 4);
+        file.bytes.extend(value.to_le_bytes());
+        file
+    }
+
+    fn bool(self, key: &str, value: bool) -> File {
+        let mut file = self.key(key, 7);
+        file.bytes.push(value.into());
+        file
+    }
+
+    fn texts(self, key: &str, values: &[&str]) -> File {
+        let mut file = self.array(key, 8, values.len());
+        for value in values {
+            file.put_text(value.as_bytes());
+        }
+        file
+    }
+
+    fn words(self, key: &str, kind: u32, values: impl ExactSizeIterator<Item = [u8; 4]>) -> File {
+        let mut file = self.array(key, kind, values.len());
+        file.bytes.extend(values.flatten());
+        file
+    }
+
+    fn array(self, key: &str, kind: u32, len: usize) -> File {
+        let mut file = self.key(key, 9);
+        file.bytes.extend(kind.to_le_bytes());
+        file.bytes.extend((len as u64).to_le_bytes());
+        file
+    }
+
+    /// Pieces and kinds.
+    fn tokens(self, tokens: &[(&str, i32)]) -> File {
+        let pieces: Vec<&str> = tokens.iter().map(|&(piece, _)| piece).collect();
+        self.texts("tokenizer.ggml.tokens", &pieces).words(
+            "tokenizer.ggml.token_type",
+            5,
+            tokens.iter().map(|&(_, kind)| kind.to_le_bytes()),
+        )
+    }
+
+    fn merges(self, merges: &[&str]) -> File {
+        self.texts("tokenizer.ggml.merges", merges)
+    }
+
+    fn scores(self, scores: &[f32]) -> File {
+        self.words(
+            "tokenizer.ggml.scores",
+            6,
+            scores.iter().map(|score| score.to_le_bytes()),
+        )
+    }
+
+    fn load(&self) -> Result<Tokenizer> {
+        let header = [
+            &b"GGUF"[..],
+            &3_u32.to_le_bytes(),
+            &[0; 8],
+            &self.keys.to_le_bytes(),
+        ];
+        let bytes = [&header.concat()[..], &self.bytes].concat();
+        Tokenizer::from_gguf(&Gguf::parse(&bytes).unwrap())
+    }
+}
+
+const PLAIN: EncodeOptions = EncodeOptions {
+    add_special: false,
+    parse_special: false,
+};
+const ALL: EncodeOptions = EncodeOptions {
+    add_special: true,
+    parse_special: true,
+};
+
+/// The raw pieces of what `text` is encoded to, separated by `|`.
+fn pieces(tokenizer: &Tokenizer, text: &str, options: EncodeOptions) -> String {
+    let spell = |&id: &u32| String::from_utf8_lossy(tokenizer.token_bytes(id).unwrap());
+    let ids = tokenizer.encode(text, options);
+    ids.iter().map(spell).collect::<Vec<_>>().join("|")
+}
+
+/// Pushes tokens one by one; each step's text.
+fn stream(tokenizer: &Tokenizer, ids: &[u32]) -> Vec<String> {
+    let mut decoder = StreamDecoder::new();
+    let mut steps: Vec<String> = ids
+        .iter()
+        .map(|&id| {
+            let mut text = String::new();
+            decoder.push(tokenizer, id, &mut text);
+            text
+        })
+        .collect();
+    let mut rest = String::new();
+    decoder.finish(&mut rest);
+    steps.push(rest);
+    steps
+}
+
+/// A byte-level vocabulary: some letters, `Ġ`, the bytes of 가 (EA B0 80), and more.
+fn bpe_file() -> File {
+    bpe_file_split_as("gpt-2")
+}
+
+fn bpe_file_split_as(pre: &str) -> File {
+    File::new("gpt2")
+        .str("tokenizer.ggml.pre", pre)
+        .tokens(&[
+            ("<|endoftext|>", CONTROL),
+            ("<|im_start|>", CONTROL),
+            ("<|im_end|>", NORMAL),
+            ("a", NORMAL),
+            ("b", NORMAL),
+            ("c", NORMAL),
+            ("Ġ", NORMAL),
+            ("ab", NORMAL),
+            ("Ġab", NORMAL),
+            ("bc", NORMAL),
+            ("abc", NORMAL),
+            ("ê", NORMAL),
+            ("°", NORMAL),
+            ("Ģ", NORMAL),
+            ("ê°", NORMAL),
+            ("[b]", USER),
+            ("Ċ", NORMAL),
+        ])
+        .merges(&["a b", "Ġ ab", "b c", "ê °", "a c"])
+        .u32("tokenizer.ggml.bos_token_id", 1)
+        .u32("tokenizer.ggml.eos_token_id", 0)
+}
+
+fn spm_file() -> File {
+    let tokens = [
+        ("<unk>", UNK),
+        ("<s>", CONTROL),
+        ("</s>", CONTROL),
+        ("<0xEA>", BYTE),
+        ("<0xB0>", BYTE),
+        ("<0x80>", BYTE),
+        ("▁", NORMAL),
+        ("a", NORMAL),
+        ("b", NORMAL),
+        ("▁a", NORMAL),
+        ("ab", NORMAL),
+        ("▁ab", NORMAL),
+        ("  ", USER),
+    ];
+    let scores = [
+        0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -9.0, -8.0, -7.0, -2.0, -1.0, -3.0, 0.0,
+    ];
+    File::new("llama").tokens(&tokens).scores(&scores)
+}
+
+fn bert_file() -> File {
+    File::new("bert")
+        .tokens(&[
+            ("[UNK]", CONTROL),
+            ("[CLS]", CONTROL),
+            ("[SEP]", CONTROL),
+            ("▁play", NORMAL),
+            ("ing", NORMAL),
+            ("▁,", NORMAL),
+            ("▁cafe", NORMAL),
+            ("▁中", NORMAL),
+            ("▁~", NORMAL),
+        ])
+        .u32("tokenizer.ggml.unknown_token_id", 0)
+        .u32("tokenizer.ggml.cls_token_id", 1)
+        .u32("tokenizer.ggml.seperator_token_id", 2)
+}
+
+#[test]
+fn bpe_merges_by_rank_within_words() {
+    let tokenizer = bpe_file().load().unwrap();
+    assert_eq!(pieces(&tokenizer, "abc ab a", PLAIN), "ab|c|Ġab|Ġ|a");
+    assert_eq!(pieces(&tokenizer, "가\n", PLAIN), "ê°|Ģ|Ċ");
+    assert_eq!(tokenizer.encode("", PLAIN), []);
+}
+
+#[test]
+fn bpe_drops_what_the_vocabulary_cannot_spell() {
+    let tokenizer = bpe_file().load().unwrap();
+    // "ac" is a merge that names no token: its letters are taken. There is no "z".
+    assert_eq!(pieces(&tokenizer, "acz", PLAIN), "a|c");
+}
+
+#[test]
+fn whole_words_go_before_merges_in_the_llama3_family() {
+    assert_eq!(pieces(&bpe_file().load().unwrap(), "abc", PLAIN), "ab|c");
+    assert_eq!(
+        pieces(&bpe_file_split_as("glm4").load().unwrap(), "abc", PLAIN),
+        "abc"
+    );
+}
+
+#[test]
+fn special_tokens_are_cut_out_of_text_only_when_asked() {
+    let tokenizer = bpe_file().load().unwrap();
+    let text = "<|im_start|>ab[b]<|im_end|>";
+    let parsed = EncodeOptions {
+        add_special: false,
+        parse_special: true,
+    };
+    assert_eq!(
+        pieces(&tokenizer, text, parsed),
+        "<|im_start|>|ab|[b]|<|im_end|>"
+    );
+    // User-defined tokens always count. What else is in there, this vocabulary can't spell.
+    assert_eq!(pieces(&tokenizer, "ab[b]c<|im_end|>", PLAIN), "ab|[b]|c");
+}
+
+#[test]
+fn longer_special_tokens_go_before_shorter_ones_to_their_left() {
+    let tokens = [
+        ("<a", USER),
+        ("a><b>", USER),
+        ("<", NORMAL),
+        ("aa", USER),
+        ("aaa", USER),
+    ];
+    let tokenizer = File::new("gpt2")
+        .tokens(&tokens)
+        .merges(&[])
+        .load()
+        .unwrap();
+    assert_eq!(pieces(&tokenizer, "<a><b>", PLAIN), "<|a><b>");
+    assert_eq!(pieces(&tokenizer, "<a>", PLAIN), "<a");
+    assert_eq!(pieces(&tokenizer, "aaaaaaaa", PLAIN), "aaa|aaa|aa");
+}
+
+#[test]
+fn phi3_control_tokens_take_the_space_after_them() {
+    let tokens = [
+        ("<|end|>", CONTROL),
+        ("<s>", CONTROL),
+        ("Ġ", NORMAL),
+        ("a", NORMAL),
+    ];
+    let file = File::new("gpt2")
+        .str("tokenizer.ggml.pre", "gpt-2")
+        .tokens(&tokens)
+        .merges(&[]);
+    let phi3 = file
+        .clone()
+        .str("general.name", "Phi-3 mini")
+        .load()
+        .unwrap();
+    let parsed = EncodeOptions {
+        add_special: false,
+        parse_special: true,
+    };
+    assert_eq!(
+        pieces(&phi3, "<|end|> \n a<s> a", parsed),
+        "<|end|>|a|<s>|Ġ|a"
+    );
+    assert_eq!(
+        pieces(&file.load().unwrap(), "<|end|> a", parsed),
+        "<|end|>|Ġ|a"
+    );
+}
+
+#[test]
+fn bos_and_eos_are_added_as_the_file_says() {
+    let file = bpe_file();
+    assert_eq!(pieces(&file.load().unwrap(), "a", ALL), "a");
+    let both = file
+        .bool("tokenizer.ggml.add_bos_token", true)
+        .bool("tokenizer.ggml.add_eos_token", true);
+    let both = both.load().unwrap();
+    assert_eq!(pieces(&both, "a", ALL), "<|im_start|>|a|<|endoftext|>");
+    assert_eq!(pieces(&both, "a", PLAIN), "a");
+    assert_eq!(pieces(&spm_file().load().unwrap(), "", ALL), "<s>");
+}
+
+#[test]
+fn ends_are_known_by_id_and_by_name() {
+    let tokenizer = bpe_file().load().unwrap();
+    assert_eq!(
+        (tokenizer.bos(), tokenizer.eos(), tokenizer.eot()),
+        (Some(1), Some(0), Some(2))
+    );
+    assert!(tokenizer.is_end_of_generation(0) && tokenizer.is_end_of_generation(2));
+    assert!(!tokenizer.is_end_of_generation(1));
+    // The file calls it normal.
+    assert_eq!(tokenizer.token_kind(2), Some(TokenKind::Control));
+    let html = File::new("gpt2")
+        .tokens(&[("</s>", USER)])
+        .merges(&[])
+        .load()
+        .unwrap();
+    assert!(!html.is_end_of_generation(0));
+    let control = File::new("gpt2")
+        .tokens(&[("</s>", CONTROL)])
+        .merges(&[])
+        .load()
+        .unwrap();
+    assert!(control.is_end_of_generation(0));
+}
+
+#[test]
+fn spm_merges_by_score_and_falls_back_to_bytes() {
+    let tokenizer = spm_file().load().unwrap();
+    // "ab" scores best, so it is made before "▁a".
+    assert_eq!(pieces(&tokenizer, "ab", PLAIN), "▁ab");
+    assert_eq!(pieces(&tokenizer, "ba", PLAIN), "▁|b|a");
+    assert_eq!(
+        pieces(&tokenizer, "a 가", PLAIN),
+        "▁a|▁|<0xEA>|<0xB0>|<0x80>"
+    );
+    // No token for this byte: unknown.
+    assert_eq!(pieces(&tokenizer, "az", PLAIN), "▁a|<unk>");
+}
+
+#[test]
+fn spm_begins_text_and_what_follows_a_token_as_after_a_space() {
+    let parsed = EncodeOptions {
+        add_special: false,
+        parse_special: true,
+    };
+    let tokenizer = spm_file().load().unwrap();
+    assert_eq!(pieces(&tokenizer, "a</s>a", parsed), "▁a|</s>|▁a");
+    assert_eq!(tokenizer.decode(&tokenizer.encode(" a b", PLAIN)), " a b");
+    let bare = spm_file()
+        .bool("tokenizer.ggml.add_space_prefix", false)
+        .load()
+        .unwrap();
+    assert_eq!(pieces(&bare, "a</s>a", parsed), "a|</s>|a");
+    assert_eq!(pieces(&bare, "a  a", PLAIN), "a|  |a");
+    assert_eq!(bare.decode(&bare.encode(" a", PLAIN)), " a");
+}
+
+#[test]
+fn wordpiece_cuts_words_into_the_longest_pieces() {
+    let tokenizer = bert_file().load().unwrap();
+    assert_eq!(
+        pieces(&tokenizer, "PLAYing, playX", ALL),
+        "[CLS]|▁play|ing|▁,|[UNK]|[SEP]"
+    );
+    assert_eq!(
+        pieces(&tokenizer, "Café\u{200d}中中~", PLAIN),
+        "▁cafe|▁中|▁中|▁~"
+    );
+    assert_eq!(
+        tokenizer.decode(&tokenizer.encode("playing ,", PLAIN)),
+        "playing ,"
+    );
+    let cased = bert_file()
+        .bool("tokenizer.ggml.normalizer.lowercase", false)
+        .load()
+        .unwrap();
+    assert_eq!(pieces(&cased, "Play café play", PLAIN), "[UNK]|[UNK]|▁play");
+}
+
+#[test]
+fn characters_come_out_of_the_stream_whole() {
+    let tokenizer = bpe_file().load().unwrap();
+    let id = |piece: &str| tokenizer.id_of(piece).unwrap();
+    let ids = ["a", "ê", "°", "Ģ", "b", "ê°"].map(id);
+    assert_eq!(
+        stream(&tokenizer, &ids),
+        ["a", "", "", "가", "b", "", "\u{fffd}"]
+    );
+    // A character that breaks off is replaced as soon as that is certain.
+    assert_eq!(
+        stream(&tokenizer, &["ê", "a"].map(id)),
+        ["", "\u{fffd}a", ""]
+    );
+    assert_eq!(
+        stream(&tokenizer, &["<|im_start|>", "a"].map(id)),
+        ["", "a", ""]
+    );
+    assert_eq!(stream(&tokenizer, &[u32::MAX]), ["", ""]);
+}
+
+#[test]
+fn joined_emoji_come_out_of_the_stream_whole() {
+    let pieces = ["👩\u{200d}", "👩🏽\u{200d}", "👧", "x👩", "\u{200d}"];
+    let tokens = pieces.map(|piece| (piece, USER));
+    let tokenizer = File::new("gpt2")
+        .tokens(&tokens)
+        .merges(&[])
+        .load()
+        .unwrap();
+    assert_eq!(
+        stream(&tokenizer, &[0, 1, 2]),
+        ["", "", "👩\u{200d}👩🏽\u{200d}👧", ""]
+    );
+    assert_eq!(
+        stream(&tokenizer, &[3, 4, 2]),
+        ["x👩", "", "\u{200d}👧", ""]
+    );
+    assert_eq!(stream(&tokenizer, &[0]), ["", "👩\u{200d}"]);
+    // Nobody waits for ever.
+    assert!(
+        stream(&tokenizer, &[0; 20])
+            .iter()
+            .take(10)
+            .any(|text| !text.is_empty())
+    );
+}
+
+#[test]
+fn the_space_that_spm_put_first_is_not_given_back() {
+    let tokenizer = spm_file().load().unwrap();
+    let ids = tokenizer.encode("a b", ALL);
+    assert_eq!(stream(&tokenizer, &ids).concat(), "a b");
+    assert_eq!(tokenizer.decode(&ids), "a b");
+}
+
+#[test]
+fn a_megabyte_of_one_character_is_encoded_quickly() {
+    let text = "a".repeat(1 << 20);
+    for file in [bpe_file(), spm_file(), bert_file()] {
+        let tokenizer = file.load().unwrap();
+        assert!(!tokenizer.encode(&text, ALL).is_empty());
+    }
+    let newlines = [("\n", USER), ("\n\n", USER), ("\n\n\n", USER)];
+    let tokenizer = File::new("gpt2")
+        .tokens(&newlines)
+        .merges(&[])
+        .load()
+        .unwrap();
+    let ids = tokenizer.encode(&"\n".repeat(1 << 20), PLAIN);
+    assert_eq!(ids.len(), (1 << 20) / 3 + 1);
+}
+
+#[test]
+fn what_is_wrong_with_a_vocabulary_is_said() {
+    let tokens = [("a", NORMAL), ("b", NORMAL)];
+    let bare = || File::new("gpt2").tokens(&tokens);
+    let cases = [
+        (
+            File::default().tokens(&tokens),
+            "metadata key `tokenizer.ggml.model` is missing",
+        ),
+        (
+            File::new("gpt2"),
+            "metadata key `tokenizer.ggml.tokens` is missing",
+        ),
+        (bare(), "metadata key `tokenizer.ggml.merges` is missing"),
+        (File::new("t5").tokens(&tokens), "unknown tokenizer `t5`"),
+        (
+            bare().merges(&[]).str("tokenizer.ggml.pre", "viking"),
+            "unknown pre-tokenizer `viking`",
+        ),
+        (bare().merges(&["a b", "ab"]), "element 1 is not two parts"),
+        (
+            bare().merges(&[]).u32("tokenizer.ggml.eos_token_id", 2),
+            "2 is past the vocabulary",
+        ),
+        (
+            bare()
+                .merges(&[])
+                .u32("tokenizer.ggml.eot_token_id", u32::MAX),
+            "past the vocabulary",
+        ),
+        (
+            bare()
+                .merges(&[])
+                .bool("tokenizer.ggml.add_bos_token", true),
+            "metadata key `tokenizer.ggml.bos_token_id` is missing",
+        ),
+        (
+            bare().str("tokenizer.ggml.merges", "a b"),
+            "tokenizer.ggml.merges",
+        ),
+        (
+            File::new("llama").tokens(&tokens),
+            "metadata key `tokenizer.ggml.scores` is missing",
+        ),
+        (
+            File::new("llama").tokens(&tokens).scores(&[0.0]),
+            "1 elements for 2 tokens",
+        ),
+        (
+            File::new("gpt2").tokens(&[("a", 9)]),
+            "element 0 has no meaning",
+        ),
+        (File::new("gpt2").tokens(&[]), "no list of pieces"),
+        (
+            File::new("gpt2")
+                .scores(&[])
+                .u32("tokenizer.ggml.tokens", 1),
+            "tokenizer.ggml.tokens",
+        ),
+    ];
+    for (file, expected) in cases {
+        let error = std::format!("{}", file.load().unwrap_err());
+        assert!(
+            error.contains(expected),
+            "{error:?} does not say {expected:?}"
+        );
+    }
+}
+
+#[test]
+fn strange_vocabularies_do_no_harm() {
+    let tokens = [
+        ("", CONTROL),
+        ("", NORMAL),
+        ("a", NORMAL),
+        ("a", CONTROL),
+        ("<0xZZ>", BYTE),
+    ];
+    let merges = ["a a", "a a", "aa aa", "nowhere to be found", "aa a"];
+    let bpe = File::new("gpt2")
+        .tokens(&tokens)
+        .merges(&merges)
+        .load()
+        .unwrap();
+    assert_eq!(bpe.encode("aaaaa", PLAIN), [2; 5]);
+    assert_eq!(bpe.decode(&[0, 1, 2, 3, 4, 5]), "a");
+    let scores = [f32::NAN, f32::INFINITY, -0.0, f32::NEG_INFINITY, 1.0];
+    let spm = File::new("llama")
+        .tokens(&tokens)
+        .scores(&scores)
+        .load()
+        .unwrap();
+    assert_eq!(spm.decode(&spm.encode("aaa", PLAIN)), "aaa");
+    let bert = File::new("bert").tokens(&tokens).load().unwrap();
+    assert_eq!(bert.encode("abc abc", PLAIN), []);
+}
+
+/// Any vocabulary over pieces of the kinds that matter, and text of the same.
+fn any_piece() -> impl Strategy<Value = String> {
+    let part = prop::sample::select(vec![
+        "a", "b", "ab", " ", "▁", "Ġ", "ê", "°", "가", "\u{200d}", "👩", "🏽", "<0xEA>", "<0xB0>",
+        "<0x80>", "<0xFF>", "\n", "e\u{301}",
+    ]);
+    prop::collection::vec(part, 0..4).prop_map(|parts| parts.concat())
+}
+
+proptest! {
+    #[test]
+    fn streams_give_what_decoding_gives(
+        model in prop::sample::select(vec!["gpt2", "llama", "bert"]),
+        tokens in prop::collection::vec((any_piece(), 1..=6_i32), 1..40),
+        scores in prop::collection::vec(any::<f32>(), 40),
+        merges in prop::collection::vec((any_piece(), any_piece()), 0..20),
+        ids in prop::collection::vec(0..45_u32, 0..30),
+        texts in prop::collection::vec(any_piece(), 0..8),
+        options in any::<(bool, bool)>(),
+    ) {
+        let merges: Vec<String> = merges
+            .iter()
+            .filter(|(left, right)| !left.is_empty() && !right.is_empty())
+            .map(|(left, right)| std::format!("{left} {right}"))
+            .collect();
+        let merges: Vec<&str> = merges.iter().map(String::as_str).collect();
+        let tokens: Vec<(&str, i32)> = tokens.iter().map(|(p, kind)| (p.as_str(), *kind)).collect();
+        let file = File::new(model).tokens(&tokens).scores(&scores[..tokens.len()]).merges(&merges);
+        let tokenizer = file.load().unwrap();
+        prop_assert_eq!(stream(&tokenizer, &ids).concat(), tokenizer.decode(&ids));
+
+        let options = EncodeOptions { add_special: options.0, parse_special: options.1 };
+        let ids = tokenizer.encode(&texts.concat(), options);
+        prop_assert!(ids.iter().all(|&id| (id as usize) < tokenizer.vocab_size()));
+        prop_assert_eq!(stream(&tokenizer, &ids).concat(), tokenizer.decode(&ids));
+    }
+}

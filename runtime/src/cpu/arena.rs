@@ -27,11 +27,18 @@ unsafe impl Sync for Arena {}
 impl Arena {
     /// Allocates `bytes`, or says that they can't be had.
     pub fn new(bytes: usize) -> Result<Arena> {
-        let refused = Error::DoesNotFit { needed: bytes as u64, allowed: 0 };
-        let Ok(layout) = Layout::from_size_align(bytes.max(1), ALIGN) else { return Err(refused) };
+        let refused = Error::DoesNotFit {
+            needed: bytes as u64,
+            allowed: 0,
+        };
+        let Ok(layout) = Layout::from_size_align(bytes.max(1), ALIGN) else {
+            return Err(refused);
+        };
         // SAFETY: the layout's size is not zero.
         let start = unsafe { alloc_zeroed(layout) };
-        NonNull::new(start).map(|start| Arena { start, layout }).ok_or(refused)
+        NonNull::new(start)
+            .map(|start| Arena { start, layout })
+            .ok_or(refused)
     }
 
     /// Where a byte of the arena lies.
@@ -67,7 +74,9 @@ impl Arena {
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn bytes_mut(&self, region: Region) -> &mut [u8] {
         // SAFETY: the region lies in the arena; the caller keeps it exclusive.
-        unsafe { core::slice::from_raw_parts_mut(self.at(region.offset, region.bytes), region.bytes) }
+        unsafe {
+            core::slice::from_raw_parts_mut(self.at(region.offset, region.bytes), region.bytes)
+        }
     }
 
     /// The floats of a region, to read.
@@ -76,7 +85,12 @@ impl Arena {
     /// As for [`Arena::bytes`].
     pub unsafe fn floats(&self, region: Region) -> &[f32] {
         // SAFETY: every region starts at a multiple of 4, and any bits are a float.
-        unsafe { core::slice::from_raw_parts(self.at(region.offset, region.bytes).cast(), region.bytes / 4) }
+        unsafe {
+            core::slice::from_raw_parts(
+                self.at(region.offset, region.bytes).cast(),
+                region.bytes / 4,
+            )
+        }
     }
 
     /// The floats of a region, to write.
@@ -86,7 +100,12 @@ impl Arena {
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn floats_mut(&self, region: Region) -> &mut [f32] {
         // SAFETY: every region starts at a multiple of 4, and any bits are a float.
-        unsafe { core::slice::from_raw_parts_mut(self.at(region.offset, region.bytes).cast(), region.bytes / 4) }
+        unsafe {
+            core::slice::from_raw_parts_mut(
+                self.at(region.offset, region.bytes).cast(),
+                region.bytes / 4,
+            )
+        }
     }
 
     /// The half floats of a region, to read.
@@ -95,7 +114,12 @@ impl Arena {
     /// As for [`Arena::bytes`].
     pub unsafe fn halves(&self, region: Region) -> &[f16] {
         // SAFETY: every region starts at a multiple of 2, and any bits are a half float.
-        unsafe { core::slice::from_raw_parts(self.at(region.offset, region.bytes).cast(), region.bytes / 2) }
+        unsafe {
+            core::slice::from_raw_parts(
+                self.at(region.offset, region.bytes).cast(),
+                region.bytes / 2,
+            )
+        }
     }
 
     /// The half floats of a region, to write.
@@ -105,7 +129,12 @@ impl Arena {
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn halves_mut(&self, region: Region) -> &mut [f16] {
         // SAFETY: every region starts at a multiple of 2, and any bits are a half float.
-        unsafe { core::slice::from_raw_parts_mut(self.at(region.offset, region.bytes).cast(), region.bytes / 2) }
+        unsafe {
+            core::slice::from_raw_parts_mut(
+                self.at(region.offset, region.bytes).cast(),
+                region.bytes / 2,
+            )
+        }
     }
 
     /// One row of a buffer, to read.

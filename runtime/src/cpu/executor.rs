@@ -9,11 +9,11 @@ use super::arena::Arena;
 use super::pool::Pool;
 use crate::kernels::attention::{KvSlot, Queries, SharedSlice};
 use crate::kernels::{ActKind, Acts, Kernels, Matrix, OutRows, Store};
-use crate::plan::{AttentionStep, MatMul, Piece, Plan, Region, RowOp, Step, StoreKv};
+use crate::plan::{Angles, AttentionStep, MatMul, Piece, Plan, Region, RowOp, Step, StoreKv};
 use crate::weights::Weights;
 use crate::{CancelToken, Error, Result};
 use core::ops::Range;
-use ondol_models::graph::{Activation, Rope, Weight};
+use ondol_models::graph::{Activation, Weight};
 use ondol_models::quant;
 
 /// Runs passes over one session's memory.
@@ -42,8 +42,17 @@ struct Pass<'t> {
 
 impl Executor<'_> {
     /// Runs the layers for `tokens`, whose first has the position `start`.
-    pub fn body(&mut self, tokens: &[u32], start: usize, cancel: Option<&CancelToken>) -> Result<()> {
-        let pass = Pass { tokens, start, rows: tokens.len() };
+    pub fn body(
+        &mut self,
+        tokens: &[u32],
+        start: usize,
+        cancel: Option<&CancelToken>,
+    ) -> Result<()> {
+        let pass = Pass {
+            tokens,
+            start,
+            rows: tokens.len(),
+        };
         for step in &self.shared.plan.body {
             if matches!(step, Step::Attention(_)) && cancel.is_some_and(CancelToken::is_cancelled) {
                 return Err(Error::Cancelled);
@@ -59,10 +68,18 @@ impl Executor<'_> {
         for &(from, to) in &plan.head_inputs {
             for (row, source) in rows.clone().enumerate() {
                 // SAFETY: the two buffers lie in different regions, and no step runs.
-                unsafe { arena.row_mut(to, row).copy_from_slice(arena.row(from, source)) };
+                unsafe {
+                    arena
+                        .row_mut(to, row)
+                        .copy_from_slice(arena.row(from, source))
+                };
             }
         }
-        let pass = Pass { tokens: &[], start: 0, rows: rows.len() };
+        let pass = Pass {
+            tokens: &[],
+            start: 0,
+            rows: rows.len(),
+        };
         plan.head.iter().try_for_each(|step| self.step(step, pass))
     }
 
@@ -77,15 +94,19 @@ impl Executor<'_> {
                     shared.matmul_piece(matmul, &matmul.pieces[piece], pass.rows, worker);
                 })
             }
-            Step::Attention(step) if pass.rows > 1 => {
-                self.fork(step.shape.prefill_pieces(pass.rows), |shared, piece, worker| {
+            Step::Attention(step) if pass.rows > 1 => self.fork(
+                step.shape.prefill_pieces(pass.rows),
+                |shared, piece, worker| {
                     shared.prefill_attention(step, pass, piece, worker);
-                })
-            }
+                },
+            ),
             Step::Attention(step) => {
-                self.fork(step.shape.decode_pieces(pass.start), |shared, piece, worker| {
-                    shared.decode_attention(step, pass.start, piece, worker);
-                })?;
+                self.fork(
+                    step.shape.decode_pieces(pass.start),
+                    |shared, piece, worker| {
+                        shared.decode_attention(step, pass.start, piece, worker);
+                    },
+                )?;
                 self.shared.combine_attention(step, pass.start);
                 Ok(())
             }
@@ -95,7 +116,9 @@ impl Executor<'_> {
     /// Shares out `pieces` over the pool; `work` gets the piece's and the worker's number.
     fn fork(&mut self, pieces: usize, work: impl Fn(&Shared, usize, usize) + Sync) -> Result<()> {
         let shared = &self.shared;
-        self.pool.run(pieces, &|piece, worker| work(shared, piece, worker)).map_err(|_| Error::Panicked)
+        self.pool
+            .run(pieces, &|piece, worker| work(shared, piece, worker))
+            .map_err(|_| Error::Panicked)
     }
 }
 
@@ -117,23 +140,46 @@ impl Shared<'_> {
                 RowOp::Embed { table, scale, out } => {
                     self.embed(&table, pass.tokens[row], scale, arena.row_mut(out, row));
                 }
-                RowOp::RmsNorm { input, weight, eps, out } => {
+                RowOp::RmsNorm {
+                    input,
+                    weight,
+                    eps,
+                    out,
+                } => {
                     let weight = weight.map(|v| arena.floats(v.region));
                     vector.rms_norm(arena.row(input, row), weight, eps, arena.row_mut(out, row));
                 }
-                RowOp::RmsNormHeads { x, weight, head_dim, eps } => {
+                RowOp::RmsNormHeads {
+                    x,
+                    weight,
+                    head_dim,
+                    eps,
+                } => {
                     let weight = weight.map(|v| arena.floats(v.region));
                     vector.rms_norm_heads(arena.row_mut(x, row), head_dim, weight, eps);
                 }
-                RowOp::Rope { x, head_dim, style, table, table_at, dims } => {
+                RowOp::Rope {
+                    x,
+                    head_dim,
+                    style,
+                    table,
+                    table_at,
+                    dims,
+                } => {
                     let angles = &arena.row(table, row)[table_at..table_at + dims];
                     let (cos, sin) = angles.split_at(dims / 2);
                     vector.rope(arena.row_mut(x, row), head_dim, cos, sin, style);
                 }
-                RowOp::Copy { input, out } => arena.row_mut(out, row).copy_from_slice(arena.row(input, row)),
+                RowOp::Copy { input, out } => arena
+                    .row_mut(out, row)
+                    .copy_from_slice(arena.row(input, row)),
                 RowOp::Add { x, y } => vector.add_assign(arena.row_mut(x, row), arena.row(y, row)),
                 RowOp::Scale { x, factor } => vector.scale(arena.row_mut(x, row), factor),
-                RowOp::Glu { gate, up, activation } => {
+                RowOp::Glu {
+                    gate,
+                    up,
+                    activation,
+                } => {
                     let (gate, up) = (arena.row_mut(gate, row), arena.row(up, row));
                     match activation {
                         Activation::Silu => vector.silu_mul(gate, up),
@@ -149,8 +195,12 @@ impl Shared<'_> {
                     let matmul = &self.plan.matmuls[step.0];
                     for (kind, region) in self.acts(matmul, input.width, pass.rows) {
                         let bytes = kind.bytes(input.width);
-                        let region = Region { offset: region.offset + row * bytes, bytes };
-                        self.kernels.prepare(kind, arena.row(input, row), arena.bytes_mut(region));
+                        let region = Region {
+                            offset: region.offset + row * bytes,
+                            bytes,
+                        };
+                        self.kernels
+                            .prepare(kind, arena.row(input, row), arena.bytes_mut(region));
                     }
                 }
             }
@@ -159,7 +209,11 @@ impl Shared<'_> {
 
     /// One row of the embedding table. The token was checked against the vocabulary.
     fn embed(&self, table: &Weight, token: u32, scale: f32, out: &mut [f32]) {
-        let row = Weight { first_row: table.first_row + token as usize, rows: 1, ..*table };
+        let row = Weight {
+            first_row: table.first_row + token as usize,
+            rows: 1,
+            ..*table
+        };
         // Lengths agree: the builder checked the table's shape.
         if quant::dequantize(table.dtype, self.weights.rows(&row), out).is_err() {
             out.fill(f32::NAN);
@@ -178,7 +232,10 @@ impl Shared<'_> {
         for (region, row) in [(keys, k), (values, v)] {
             for (head, x) in row.chunks_exact(store.shape.head_dim).enumerate() {
                 let place = store.shape.slot_range(head, position, self.context);
-                let place = Region { offset: region.offset + place.start * 2, bytes: place.len() * 2 };
+                let place = Region {
+                    offset: region.offset + place.start * 2,
+                    bytes: place.len() * 2,
+                };
                 // SAFETY: passed on to the caller; the place lies in the slot.
                 let out = unsafe { self.arena.halves_mut(place) };
                 self.kernels.vector().f32_to_f16(x, out);
@@ -195,7 +252,10 @@ impl Shared<'_> {
     ) -> impl Iterator<Item = (ActKind, Region)> + 'm {
         let mut offset = self.plan.layout.acts.offset;
         matmul.act_kinds(rows, self.kernels).map(move |kind| {
-            let region = Region { offset, bytes: kind.bytes(cols) * rows };
+            let region = Region {
+                offset,
+                bytes: kind.bytes(cols) * rows,
+            };
             offset += region.bytes;
             (kind, region)
         })
@@ -206,24 +266,41 @@ impl Shared<'_> {
         let part = &matmul.parts[piece.part];
         let (dtype, cols) = (part.weight.dtype, part.weight.cols);
         let kind = self.kernels.act_kind(dtype, tokens);
-        let matrix = Matrix::new(dtype, part.weight.rows, cols, self.weights.rows(&part.weight));
+        let matrix = Matrix::new(
+            dtype,
+            part.weight.rows,
+            cols,
+            self.weights.rows(&part.weight),
+        );
         let acts = self.acts(matmul, cols, tokens).find(|(k, _)| *k == kind);
         // The builder checked the weight's shape, and the step before prepared this kind.
-        let (Some(matrix), Some((_, acts))) = (matrix, acts) else { return };
-        let store = if part.accumulate { Store::Add } else { Store::Set };
+        let (Some(matrix), Some((_, acts))) = (matrix, acts) else {
+            return;
+        };
+        let store = if part.accumulate {
+            Store::Add
+        } else {
+            Store::Set
+        };
         // SAFETY: activations are only read in this step; pieces are disjoint
         // columns of the outputs; scratch is this worker's own.
         unsafe {
             let acts = Acts::new(kind, tokens, cols, self.arena.bytes(acts));
             let out = OutRows::new(self.arena.pointer(part.out), part.out.width, store);
             let scratch = self.arena.bytes_mut(self.plan.layout.scratch[worker]);
-            self.kernels.matmul(&matrix, piece.rows.clone(), &acts, &out, scratch);
+            self.kernels
+                .matmul(&matrix, piece.rows.clone(), &acts, &out, scratch);
             let Some(bias) = part.bias else { return };
             let bias = &self.arena.floats(bias.region)[piece.rows.clone()];
             for token in 0..tokens {
                 let row = part.out.rows(token, 1).offset;
-                let columns = Region { offset: row + piece.rows.start * 4, bytes: piece.rows.len() * 4 };
-                self.kernels.vector().add_assign(self.arena.floats_mut(columns), bias);
+                let columns = Region {
+                    offset: row + piece.rows.start * 4,
+                    bytes: piece.rows.len() * 4,
+                };
+                self.kernels
+                    .vector()
+                    .add_assign(self.arena.floats_mut(columns), bias);
             }
         }
     }
@@ -235,7 +312,13 @@ impl Shared<'_> {
     unsafe fn kv(&self, step: &AttentionStep) -> KvSlot<'_> {
         let (keys, values) = self.plan.layout.slots[step.slot];
         // SAFETY: passed on to the caller.
-        unsafe { KvSlot { k: self.arena.halves(keys), v: self.arena.halves(values), capacity: self.context } }
+        unsafe {
+            KvSlot {
+                k: self.arena.halves(keys),
+                v: self.arena.halves(values),
+                capacity: self.context,
+            }
+        }
     }
 
     /// Many tokens are cut by tiles of tokens.
@@ -244,10 +327,22 @@ impl Shared<'_> {
         // write their own parts of the output; scratch is this worker's own.
         unsafe {
             let q = self.arena.floats(step.q.rows(0, pass.rows));
-            let queries = Queries { q, tokens: pass.rows, start: pass.start };
-            let out = SharedSlice::from_raw(self.arena.pointer(step.out), pass.rows * step.out.width);
+            let queries = Queries {
+                q,
+                tokens: pass.rows,
+                start: pass.start,
+            };
+            let out =
+                SharedSlice::from_raw(self.arena.pointer(step.out), pass.rows * step.out.width);
             let scratch = self.arena.floats_mut(self.plan.layout.scratch[worker]);
-            self.kernels.attention().prefill(&step.shape, piece, queries, self.kv(step), out, scratch);
+            self.kernels.attention().prefill(
+                &step.shape,
+                piece,
+                queries,
+                self.kv(step),
+                out,
+                scratch,
+            );
         }
     }
 
@@ -257,23 +352,38 @@ impl Shared<'_> {
         // SAFETY: as for prefill, with the partials in the place of the output.
         unsafe {
             let q = self.arena.row(step.q, 0);
-            let partials = SharedSlice::from_raw(self.arena.pointer_at(partials), partials.bytes / 4);
+            let partials =
+                SharedSlice::from_raw(self.arena.pointer_at(partials), partials.bytes / 4);
             let scratch = self.arena.floats_mut(self.plan.layout.scratch[worker]);
-            self.kernels.attention().decode(&step.shape, piece, q, position, self.kv(step), partials, scratch);
+            self.kernels.attention().decode(
+                &step.shape,
+                piece,
+                q,
+                position,
+                self.kv(step),
+                partials,
+                scratch,
+            );
         }
     }
 
     fn combine_attention(&self, step: &AttentionStep, position: usize) {
         // SAFETY: no step runs.
-        let (partials, out) =
-            unsafe { (self.arena.floats(self.plan.layout.partials), self.arena.row_mut(step.out, 0)) };
-        self.kernels.attention().combine(&step.shape, position, partials, out);
+        let (partials, out) = unsafe {
+            (
+                self.arena.floats(self.plan.layout.partials),
+                self.arena.row_mut(step.out, 0),
+            )
+        };
+        self.kernels
+            .attention()
+            .combine(&step.shape, position, partials, out);
     }
 }
 
 /// Cosines, then sines of a position's angles. In f64: an f32 product is off by
 /// a thousandth of a turn at a position of ten thousand.
-fn fill_angles(rope: &Rope, position: usize, out: &mut [f32]) {
+fn fill_angles(rope: &Angles, position: usize, out: &mut [f32]) {
     let (cos, sin) = out.split_at_mut(rope.inverse_frequencies.len());
     for ((cos, sin), &frequency) in cos.iter_mut().zip(sin).zip(&rope.inverse_frequencies) {
         let (s, c) = libm::sincos(position as f64 * f64::from(frequency));

@@ -104,7 +104,12 @@ impl<'s> Generation<'s> {
         let vocabulary = session.model().graph().vocabulary;
         let mut sampler = Sampler::new(&options.sampler, vocabulary)?;
         let mut clock = Clock::start();
-        let shared = session.tokens().iter().zip(prompt).take_while(|(a, b)| a == b).count();
+        let shared = session
+            .tokens()
+            .iter()
+            .zip(prompt)
+            .take_while(|(a, b)| a == b)
+            .count();
         let cached_tokens = shared.min(prompt.len().saturating_sub(1));
         session.truncate(cached_tokens);
         session.prefill(&prompt[cached_tokens..], cancel)?;
@@ -141,7 +146,13 @@ impl<'s> Generation<'s> {
         let (ttft, decode) = (self.clock.first, self.clock.decode());
         let computed = (self.prompt_tokens - self.cached_tokens) as f64;
         let decoded = self.tokens.len().saturating_sub(1) as f64;
-        let rate = |tokens: f64, time: Duration| if time.is_zero() { 0.0 } else { tokens / time.as_secs_f64() };
+        let rate = |tokens: f64, time: Duration| {
+            if time.is_zero() {
+                0.0
+            } else {
+                tokens / time.as_secs_f64()
+            }
+        };
         Stats {
             prompt_tokens: self.prompt_tokens,
             cached_tokens: self.cached_tokens,
@@ -215,7 +226,8 @@ impl Iterator for Generation<'_> {
                 }
             };
             let mut decoded = String::new();
-            self.decoder.push(self.session.model().tokenizer(), token, &mut decoded);
+            self.decoder
+                .push(self.session.model().tokenizer(), token, &mut decoded);
             let mut text = String::new();
             if self.stop.push(&decoded, &mut text) {
                 self.finish = Some(FinishReason::Stop);

@@ -178,7 +178,10 @@ impl ActBlock for I8Block {
     #[inline(always)]
     fn quantize(x: &[f32; BLOCK]) -> I8Block {
         let (q, meta) = round(x, 127.0);
-        I8Block { q: q.map(|v| v as i8), meta }
+        I8Block {
+            q: q.map(|v| v as i8),
+            meta,
+        }
     }
 
     #[inline(always)]
@@ -192,7 +195,11 @@ impl ActBlock for SplitBlock {
     fn quantize(x: &[f32; BLOCK]) -> SplitBlock {
         let (q, meta) = round(x, I16_MAX);
         // Nearest multiple of 256, so that the rest fits in a signed byte.
-        SplitBlock { high: q.map(|v| ((v + 128) >> 8) as i8), low: q.map(|v| v as i8), meta }
+        SplitBlock {
+            high: q.map(|v| ((v + 128) >> 8) as i8),
+            low: q.map(|v| v as i8),
+            meta,
+        }
     }
 
     #[inline(always)]
@@ -205,7 +212,10 @@ impl ActBlock for I16Block {
     #[inline(always)]
     fn quantize(x: &[f32; BLOCK]) -> I16Block {
         let (q, meta) = round(x, I16_MAX);
-        I16Block { q: core::array::from_fn(|i| q[widened_place(i)] as i16), meta }
+        I16Block {
+            q: core::array::from_fn(|i| q[widened_place(i)] as i16),
+            meta,
+        }
     }
 
     #[inline(always)]
@@ -222,7 +232,11 @@ fn round(x: &[f32; BLOCK], max: f32) -> ([i32; BLOCK], Meta) {
     let largest = x.iter().fold(0, |m, v| (v.to_bits() & 0x7fff_ffff).max(m));
     let largest = f32::from_bits(largest);
     if !largest.is_finite() {
-        let meta = Meta { scale: f32::NAN, sum: f32::NAN, half_sums: [f32::NAN; 2] };
+        let meta = Meta {
+            scale: f32::NAN,
+            sum: f32::NAN,
+            half_sums: [f32::NAN; 2],
+        };
         return ([0; BLOCK], meta);
     }
     // So near to zero that 1 / scale would overflow: as good as zero.

@@ -17,9 +17,9 @@ pub struct Matrix<'a> {
 
 impl<'a> Matrix<'a> {
     /// A view of `data`; `None` unless it is exactly `rows` rows of `cols`
-    /// elements, in whole blocks.
+    /// elements (one at least), in whole blocks.
     pub fn new(dtype: DType, rows: usize, cols: usize, data: &'a [u8]) -> Option<Matrix<'a>> {
-        let row_bytes = dtype.row_bytes(cols)?;
+        let row_bytes = dtype.row_bytes(cols).filter(|&bytes| bytes > 0)?;
         (rows.checked_mul(row_bytes)? == data.len()).then_some(Matrix {
             dtype,
             rows,
@@ -76,8 +76,16 @@ impl<'a> Acts<'a> {
     /// planner's to get right, and no file can change them.
     pub fn new(kind: ActKind, tokens: usize, cols: usize, data: &'a [u8]) -> Acts<'a> {
         let row_bytes = kind.bytes(cols);
-        assert!(data.as_ptr().addr().is_multiple_of(Acts::ALIGN), "activations are not aligned");
-        Acts { kind, tokens, row_bytes, data: &data[..tokens * row_bytes] }
+        assert!(
+            data.as_ptr().addr().is_multiple_of(Acts::ALIGN),
+            "activations are not aligned"
+        );
+        Acts {
+            kind,
+            tokens,
+            row_bytes,
+            data: &data[..tokens * row_bytes],
+        }
     }
 
     /// The form of the activations.
@@ -127,7 +135,19 @@ impl OutRows {
     /// along with it to a matmul, and nobody else may touch those elements.
     /// With [`Store::Add`] they must be initialized.
     pub unsafe fn new(base: *mut f32, stride: usize, store: Store) -> OutRows {
-        OutRows { base, stride, store }
+        OutRows {
+            base,
+            stride,
+            store,
+        }
+    }
+
+    /// The same output, with values added to what it holds.
+    pub(super) fn adding(self) -> OutRows {
+        OutRows {
+            store: Store::Add,
+            ..self
+        }
     }
 
     /// Stores the values of consecutive rows, from `row` on, of one token.

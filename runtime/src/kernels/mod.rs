@@ -50,7 +50,7 @@ use x86::avx2::Avx2;
 /// Most tokens whose activations keep 16 bits with low-bit weights. So few
 /// rows are bound by memory, and the finer activations cost nothing; with
 /// speculation, checking a handful of tokens must equal decoding them one by one.
-pub const FINE_TOKENS: usize = 8;
+pub const FINE_TOKENS: usize = 32;
 
 /// How the arithmetic is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,6 +79,14 @@ impl Level {
     /// The level of this name.
     pub fn from_name(name: &str) -> Option<Level> {
         Level::ALL.into_iter().find(|level| level.name() == name)
+    }
+}
+
+impl core::str::FromStr for Level {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Level> {
+        Level::from_name(name).ok_or_else(|| Error::UnknownLevel(name.into()))
     }
 }
 
@@ -117,8 +125,7 @@ impl Kernels {
             return Ok(Kernels::detect());
         };
         let name = name.to_string_lossy();
-        let level = Level::from_name(&name);
-        Kernels::with_level(level.ok_or_else(|| Error::UnknownLevel(name.into()))?)
+        Kernels::with_level(name.parse()?)
     }
 
     /// The kernels of a level.
@@ -171,7 +178,9 @@ impl Kernels {
         }
         let kinds = [ActKind::I16Split, ActKind::I8, ActKind::I16];
         let coarse = |kind| kind == ActKind::I16Split && tokens > FINE_TOKENS;
-        let mut able = kinds.into_iter().filter(|kind| kind.fits(dtype) && !coarse(*kind));
+        let mut able = kinds
+            .into_iter()
+            .filter(|kind| kind.fits(dtype) && !coarse(*kind));
         able.next().unwrap_or(ActKind::F32)
     }
 
@@ -193,13 +202,12 @@ impl Kernels {
     /// Bytes of scratch that a thread needs for [`Self::matmul`] with rows of
     /// `cols` elements of this type.
     pub fn scratch_bytes(&self, dtype: DType, cols: usize) -> usize {
-        let floats = floats::scratch_bytes(cols);
         #[cfg(target_arch = "x86_64")]
-        if self.avx2.is_some() {
-            return floats.max(Avx2::scratch_bytes(dtype, cols));
+        if self.avx2.is_some() && ActKind::I8.fits(dtype) | ActKind::I16.fits(dtype) {
+            return floats::SCRATCH_BYTES.max(Avx2::scratch_bytes(dtype, cols));
         }
-        let _ = dtype;
-        floats
+        let _ = (dtype, cols);
+        floats::SCRATCH_BYTES
     }
 
     /// Computes the given rows of the product of weights and activations, for
@@ -223,8 +231,17 @@ impl Kernels {
         scratch: &mut [u8],
     ) {
         assert!(rows.end <= w.rows(), "rows out of range");
-        assert!(acts.kind().fits(w.dtype()), "{:?} with {}", acts.kind(), w.dtype());
-        assert_eq!(acts.row_bytes(), acts.kind().bytes(w.cols()), "activations of another length");
+        assert!(
+            acts.kind().fits(w.dtype()),
+            "{:?} with {}",
+            acts.kind(),
+            w.dtype()
+        );
+        assert_eq!(
+            acts.row_bytes(),
+            acts.kind().bytes(w.cols()),
+            "activations of another length"
+        );
         #[cfg(target_arch = "x86_64")]
         if let Some(avx2) = self.avx2 {
             return match acts.kind() {

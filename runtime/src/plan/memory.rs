@@ -27,7 +27,10 @@ impl Buffer {
     /// `count` rows from `first` on.
     pub fn rows(self, first: usize, count: usize) -> Region {
         let row = self.width * 4;
-        Region { offset: self.offset + first * row, bytes: count * row }
+        Region {
+            offset: self.offset + first * row,
+            bytes: count * row,
+        }
     }
 }
 
@@ -75,7 +78,10 @@ pub struct Layout {
 impl Layout {
     /// Appends a region of `bytes`, saturating: an absurd total is refused later.
     pub fn push(&mut self, bytes: usize) -> Region {
-        let region = Region { offset: self.total, bytes };
+        let region = Region {
+            offset: self.total,
+            bytes,
+        };
         self.total = self.total.saturating_add(round_up(bytes));
         region
     }
@@ -131,7 +137,11 @@ impl Placer {
             }
             offset = offset.max(live.offset.saturating_add(live.bytes));
         }
-        self.live.push(Live { offset, bytes, last_use });
+        self.live.push(Live {
+            offset,
+            bytes,
+            last_use,
+        });
         self.end = self.end.max(offset.saturating_add(bytes));
         offset
     }

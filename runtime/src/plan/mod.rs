@@ -11,11 +11,11 @@ mod schedule;
 
 pub use memory::{Buffer, Layout, Memory, Region};
 
-use crate::kernels::attention::AttentionShape;
 use crate::kernels::Kernels;
+use crate::kernels::attention::AttentionShape;
 use alloc::vec::Vec;
 use core::ops::Range;
-use ondol_models::graph::{Activation, Graph, Op, Rope, RopeStyle, Weight};
+use ondol_models::graph::{Activation, Graph, Op, RopeStyle, Weight};
 
 /// What a session's sizes are decided by.
 #[derive(Debug, Clone, Copy)]
@@ -43,13 +43,34 @@ pub enum RowOp {
     /// Cosines, then sines of every rope for the token's position.
     RopeTable { out: Buffer },
     /// The row of `table` of the token's id, times `scale`.
-    Embed { table: Weight, scale: f32, out: Buffer },
+    Embed {
+        table: Weight,
+        scale: f32,
+        out: Buffer,
+    },
     /// RMS norm of the row.
-    RmsNorm { input: Buffer, weight: Option<Vector>, eps: f32, out: Buffer },
+    RmsNorm {
+        input: Buffer,
+        weight: Option<Vector>,
+        eps: f32,
+        out: Buffer,
+    },
     /// RMS norm of each head, in place.
-    RmsNormHeads { x: Buffer, weight: Option<Vector>, head_dim: usize, eps: f32 },
+    RmsNormHeads {
+        x: Buffer,
+        weight: Option<Vector>,
+        head_dim: usize,
+        eps: f32,
+    },
     /// Rotates the heads in place with the part of the rope table from `table_at` on.
-    Rope { x: Buffer, head_dim: usize, style: RopeStyle, table: Buffer, table_at: usize, dims: usize },
+    Rope {
+        x: Buffer,
+        head_dim: usize,
+        style: RopeStyle,
+        table: Buffer,
+        table_at: usize,
+        dims: usize,
+    },
     /// `out = input`, where an operation in place would destroy a value still needed.
     Copy { input: Buffer, out: Buffer },
     /// `x += y`.
@@ -57,7 +78,11 @@ pub enum RowOp {
     /// `x *= factor`.
     Scale { x: Buffer, factor: f32 },
     /// `gate = activation(gate) * up`.
-    Glu { gate: Buffer, up: Buffer, activation: Activation },
+    Glu {
+        gate: Buffer,
+        up: Buffer,
+        activation: Activation,
+    },
     /// `x = cap * tanh(x / cap)`.
     Softcap { x: Buffer, cap: f32 },
     /// Keys and values into the cache.
@@ -77,6 +102,16 @@ pub struct StoreKv {
     pub k: Buffer,
     /// Values.
     pub v: Buffer,
+}
+
+/// The angles of a rotary embedding: those of pair `i` at position `p` are
+/// `p * inverse_frequencies[i]`.
+#[derive(Debug, Clone)]
+pub struct Angles {
+    /// One per pair.
+    pub inverse_frequencies: Vec<f32>,
+    /// Factor on cosine and sine.
+    pub magnitude: f32,
 }
 
 /// Which matmul step a [`RowOp::Prepare`] works for: its place among the plan's matmul steps.
@@ -153,8 +188,8 @@ pub struct Plan {
     pub matmuls: Vec<MatMul>,
     /// Every vector of the file that is kept as f32, with its place.
     pub vectors: Vec<(Weight, Vector)>,
-    /// The ropes of the graph.
-    pub ropes: Vec<Rope>,
+    /// The ropes of the graph, for this context.
+    pub ropes: Vec<Angles>,
     /// Where everything lies.
     pub layout: Layout,
 }
@@ -168,7 +203,9 @@ impl Plan {
 
 /// The attention shape of the kernels for a graph's attention.
 fn attention_shape(op: &Op) -> Option<(usize, AttentionShape)> {
-    let Op::Attention { attention: a, .. } = op else { return None };
+    let Op::Attention { attention: a, .. } = op else {
+        return None;
+    };
     let shape = AttentionShape {
         heads: a.heads,
         kv_heads: a.kv_heads,

@@ -11,14 +11,14 @@
 
 use super::memory::Placer;
 use super::{
-    AttentionStep, Buffer, Layout, MatMul, Part, Piece, Plan, PlanOptions, PrepareFor, RowOp, Step, StoreKv, Vector,
-    attention_shape,
+    Angles, AttentionStep, Buffer, Layout, MatMul, Part, Piece, Plan, PlanOptions, PrepareFor,
+    RowOp, Step, StoreKv, Vector, attention_shape,
 };
 use crate::kernels::attention::AttentionShape;
 use crate::kernels::{ActKind, FINE_TOKENS, Kernels};
 use alloc::vec;
 use alloc::vec::Vec;
-use ondol_models::graph::{Graph, Op, ValueId, Weight};
+use ondol_models::graph::{Graph, Op, Rope, ValueId, Weight};
 
 /// A used-by-the-head value lives past every item of the body.
 const FOREVER: usize = usize::MAX;
@@ -61,7 +61,11 @@ pub struct Scheduler<'g> {
 impl<'g> Scheduler<'g> {
     pub fn new(graph: &'g Graph, kernels: &'g Kernels, options: PlanOptions) -> Self {
         let n = graph.nodes.len();
-        let tail = graph.nodes.iter().rposition(|node| node.layer.is_some()).map_or(n, |last| last + 1);
+        let tail = graph
+            .nodes
+            .iter()
+            .rposition(|node| node.layer.is_some())
+            .map_or(n, |last| last + 1);
         Scheduler {
             graph,
             kernels,
@@ -103,12 +107,32 @@ impl<'g> Scheduler<'g> {
         let partials = self.largest_attention(|shape| shape.partials_len(self.options.context));
         self.layout.partials = self.layout.push(partials);
         let scratch = self.scratch_bytes();
-        self.layout.scratch = (0..self.options.threads).map(|_| self.layout.push(scratch)).collect();
+        self.layout.scratch = (0..self.options.threads)
+            .map(|_| self.layout.push(scratch))
+            .collect();
 
         let logits = self.buffer(self.graph.logits);
-        let ropes = self.graph.ropes.clone();
-        let Scheduler { matmuls, vectors, layout, .. } = self;
-        Plan { body, head_inputs, head, logits, matmuls, vectors, ropes, layout }
+        let angles = |rope: &Rope| Angles {
+            inverse_frequencies: rope.frequencies(self.options.context).to_vec(),
+            magnitude: rope.magnitude,
+        };
+        let ropes = self.graph.ropes.iter().map(angles).collect();
+        let Scheduler {
+            matmuls,
+            vectors,
+            layout,
+            ..
+        } = self;
+        Plan {
+            body,
+            head_inputs,
+            head,
+            logits,
+            matmuls,
+            vectors,
+            ropes,
+            layout,
+        }
     }
 
     /// Finds additions that a matmul can do in its store.
@@ -141,7 +165,9 @@ impl<'g> Scheduler<'g> {
     /// Whether anything but the node `except` reads `value` at or after node `from`.
     fn read_after(&self, value: ValueId, from: usize, except: usize) -> bool {
         let nodes = self.graph.nodes.iter().enumerate().skip(from);
-        nodes.filter(|(i, _)| *i != except).any(|(_, node)| node.op.inputs().any(|v| v == value))
+        nodes
+            .filter(|(i, _)| *i != except)
+            .any(|(_, node)| node.op.inputs().any(|v| v == value))
     }
 
     /// Vectors come first in the arena: their places are needed by every step.
@@ -157,12 +183,18 @@ impl<'g> Scheduler<'g> {
             let region = self.layout.push(weight.cols.saturating_mul(4));
             self.vectors.push((weight, Vector { region }));
         }
-        self.layout.vectors = super::Region { offset: start, bytes: self.layout.total - start };
+        self.layout.vectors = super::Region {
+            offset: start,
+            bytes: self.layout.total - start,
+        };
     }
 
     fn place_cache(&mut self) {
         for attention in self.graph.attentions() {
-            let floats = attention.kv_heads.saturating_mul(attention.head_dim).saturating_mul(self.options.context);
+            let floats = attention
+                .kv_heads
+                .saturating_mul(attention.head_dim)
+                .saturating_mul(self.options.context);
             let bytes = floats.saturating_mul(2);
             let slot = (self.layout.push(bytes), self.layout.push(bytes));
             self.layout.slots.push(slot);
@@ -171,7 +203,10 @@ impl<'g> Scheduler<'g> {
 
     fn vector(&self, weight: Option<Weight>) -> Option<Vector> {
         let weight = weight?;
-        self.vectors.iter().find(|(w, _)| *w == weight).map(|(_, v)| *v)
+        self.vectors
+            .iter()
+            .find(|(w, _)| *w == weight)
+            .map(|(_, v)| *v)
     }
 
     /// The nodes of a range, grouped into items.
@@ -184,8 +219,9 @@ impl<'g> Scheduler<'g> {
             }
             match &self.graph.nodes[node].op {
                 Op::MatMul { input, .. } => {
-                    let group: Vec<usize> =
-                        (node..range.end).filter(|&other| other == node || self.joins(node, other, *input)).collect();
+                    let group: Vec<usize> = (node..range.end)
+                        .filter(|&other| other == node || self.joins(node, other, *input))
+                        .collect();
                     group.iter().for_each(|&n| taken[n] = true);
                     items.push(Item::MatMul(group));
                 }
@@ -198,7 +234,8 @@ impl<'g> Scheduler<'g> {
 
     /// Whether the matmul `other` may run together with the earlier matmul `first`.
     fn joins(&self, first: usize, other: usize, shared: ValueId) -> bool {
-        let same_input = matches!(self.graph.nodes[other].op, Op::MatMul { input, .. } if input == shared);
+        let same_input =
+            matches!(self.graph.nodes[other].op, Op::MatMul { input, .. } if input == shared);
         same_input && self.absorbed[first].is_none() && self.absorbed[other].is_none()
     }
 
@@ -212,7 +249,9 @@ impl<'g> Scheduler<'g> {
             self.mark_uses(item, now);
         }
         for (value, used) in in_body.into_iter().enumerate().take(self.tail) {
-            let read_by_head = self.graph.nodes[self.tail..].iter().any(|n| n.op.inputs().any(|v| v.0 as usize == value));
+            let read_by_head = self.graph.nodes[self.tail..]
+                .iter()
+                .any(|n| n.op.inputs().any(|v| v.0 as usize == value));
             self.last_use[value] = if read_by_head { FOREVER } else { used };
         }
         self.last_use[self.graph.logits.0 as usize] = FOREVER;
@@ -224,7 +263,10 @@ impl<'g> Scheduler<'g> {
             Item::MatMul(group) => group,
         };
         for &node in nodes {
-            self.graph.nodes[node].op.inputs().for_each(|v| self.last_use[v.0 as usize] = now);
+            self.graph.nodes[node]
+                .op
+                .inputs()
+                .for_each(|v| self.last_use[v.0 as usize] = now);
             if let Some((_, residual)) = self.absorbed[node] {
                 self.last_use[residual.0 as usize] = now;
             }
@@ -233,42 +275,66 @@ impl<'g> Scheduler<'g> {
 
     /// The buffer of a value that an earlier item made.
     fn buffer(&self, value: ValueId) -> Buffer {
-        self.buffers[value.0 as usize].unwrap_or(Buffer { offset: self.base, width: 0 })
+        self.buffers[value.0 as usize].unwrap_or(Buffer {
+            offset: self.base,
+            width: 0,
+        })
     }
 
     fn rows(&self, node: usize) -> usize {
-        if node < self.tail { self.options.chunk } else { self.options.logit_rows }
+        if node < self.tail {
+            self.options.chunk
+        } else {
+            self.options.logit_rows
+        }
     }
 
     fn new_buffer(&mut self, node: usize, now: usize) -> Buffer {
         let width = self.graph.nodes[node].width;
         let bytes = width.saturating_mul(4).saturating_mul(self.rows(node));
-        let offset = self.base.saturating_add(self.placer.place(bytes, now, self.last_use[node].max(now)));
+        let offset =
+            self.base
+                .saturating_add(self.placer.place(bytes, now, self.last_use[node].max(now)));
         let buffer = Buffer { offset, width };
         self.buffers[node] = Some(buffer);
         buffer
     }
 
     /// The output of `node` in the buffer of `input`, copied first if `input` is still needed.
-    fn in_place(&mut self, node: usize, input: ValueId, now: usize, ops: &mut Vec<RowOp>) -> Buffer {
+    fn in_place(
+        &mut self,
+        node: usize,
+        input: ValueId,
+        now: usize,
+        ops: &mut Vec<RowOp>,
+    ) -> Buffer {
         let source = self.buffer(input);
         if self.last_use[input.0 as usize] != now {
             let out = self.new_buffer(node, now);
             ops.push(RowOp::Copy { input: source, out });
             return out;
         }
-        self.placer.extend(source.offset - self.base, self.last_use[node]);
+        self.placer
+            .extend(source.offset - self.base, self.last_use[node]);
         self.buffers[node] = Some(source);
         source
     }
 
     fn body_steps(&mut self, items: &[Item]) -> Vec<Step> {
         let mut first = Vec::new();
-        let angles: usize = self.graph.ropes.iter().map(|r| 2 * r.inverse_frequencies.len()).sum();
+        let angles: usize = self
+            .graph
+            .ropes
+            .iter()
+            .map(|r| 2 * r.inverse_frequencies.len())
+            .sum();
         if angles > 0 {
             let bytes = angles.saturating_mul(4).saturating_mul(self.options.chunk);
             let offset = self.base + self.placer.place(bytes, 0, FOREVER);
-            let out = Buffer { offset, width: angles };
+            let out = Buffer {
+                offset,
+                width: angles,
+            };
             self.rope_table = Some(out);
             first.push(RowOp::RopeTable { out });
         }
@@ -281,10 +347,18 @@ impl<'g> Scheduler<'g> {
             if self.last_use[value] != FOREVER {
                 continue;
             }
-            let Some(from) = self.buffers[value] else { continue };
-            let bytes = from.width.saturating_mul(4).saturating_mul(self.options.logit_rows);
+            let Some(from) = self.buffers[value] else {
+                continue;
+            };
+            let bytes = from
+                .width
+                .saturating_mul(4)
+                .saturating_mul(self.options.logit_rows);
             let offset = self.base + self.placer.place(bytes, 0, FOREVER);
-            let to = Buffer { offset, width: from.width };
+            let to = Buffer {
+                offset,
+                width: from.width,
+            };
             self.buffers[value] = Some(to);
             inputs.push((from, to));
         }
@@ -321,24 +395,53 @@ impl<'g> Scheduler<'g> {
                 let out = self.new_buffer(node, now);
                 ops.push(RowOp::Embed { table, scale, out });
             }
-            Op::RmsNorm { input, weight, group, eps } => {
+            Op::RmsNorm {
+                input,
+                weight,
+                group,
+                eps,
+            } => {
                 let weight = self.vector(weight);
                 if group == self.graph.nodes[node].width {
                     let input = self.buffer(input);
                     let out = self.new_buffer(node, now);
-                    ops.push(RowOp::RmsNorm { input, weight, eps, out });
+                    ops.push(RowOp::RmsNorm {
+                        input,
+                        weight,
+                        eps,
+                        out,
+                    });
                 } else {
                     let x = self.in_place(node, input, now, ops);
-                    ops.push(RowOp::RmsNormHeads { x, weight, head_dim: group, eps });
+                    ops.push(RowOp::RmsNormHeads {
+                        x,
+                        weight,
+                        head_dim: group,
+                        eps,
+                    });
                 }
             }
-            Op::Rope { input, head_dim, rope } => {
+            Op::Rope {
+                input,
+                head_dim,
+                rope,
+            } => {
                 let x = self.in_place(node, input, now, ops);
                 let Some(table) = self.rope_table else { return };
-                let table_at = self.graph.ropes[..rope].iter().map(|r| 2 * r.inverse_frequencies.len()).sum();
+                let table_at = self.graph.ropes[..rope]
+                    .iter()
+                    .map(|r| 2 * r.inverse_frequencies.len())
+                    .sum();
                 let rope = &self.graph.ropes[rope];
                 let dims = 2 * rope.inverse_frequencies.len();
-                ops.push(RowOp::Rope { x, head_dim, style: rope.style, table, table_at, dims });
+                ops.push(RowOp::Rope {
+                    x,
+                    head_dim,
+                    style: rope.style,
+                    table,
+                    table_at,
+                    dims,
+                });
             }
             Op::Add { a, b } => {
                 let y = self.buffer(b);
@@ -349,10 +452,18 @@ impl<'g> Scheduler<'g> {
                 let x = self.in_place(node, input, now, ops);
                 ops.push(RowOp::Scale { x, factor });
             }
-            Op::Glu { gate, up, activation } => {
+            Op::Glu {
+                gate,
+                up,
+                activation,
+            } => {
                 let up = self.buffer(up);
                 let gate = self.in_place(node, gate, now, ops);
-                ops.push(RowOp::Glu { gate, up, activation });
+                ops.push(RowOp::Glu {
+                    gate,
+                    up,
+                    activation,
+                });
             }
             Op::Softcap { input, cap } => {
                 let x = self.in_place(node, input, now, ops);
@@ -366,21 +477,37 @@ impl<'g> Scheduler<'g> {
     fn matmul(&mut self, group: &[usize], now: usize, ops: &mut Vec<RowOp>) -> Step {
         let mut parts = Vec::new();
         for &node in group {
-            let Op::MatMul { input, weight, bias } = self.graph.nodes[node].op else { continue };
+            let Op::MatMul {
+                input,
+                weight,
+                bias,
+            } = self.graph.nodes[node].op
+            else {
+                continue;
+            };
             if parts.is_empty() {
-                ops.push(RowOp::Prepare { input: self.buffer(input), step: PrepareFor(self.matmuls.len()) });
+                ops.push(RowOp::Prepare {
+                    input: self.buffer(input),
+                    step: PrepareFor(self.matmuls.len()),
+                });
             }
             let bias = self.vector(bias);
             let (out, accumulate) = match self.absorbed[node] {
                 Some((add, residual)) => {
                     let out = self.buffer(residual);
-                    self.placer.extend(out.offset - self.base, self.last_use[add]);
+                    self.placer
+                        .extend(out.offset - self.base, self.last_use[add]);
                     self.buffers[add] = Some(out);
                     (out, true)
                 }
                 None => (self.new_buffer(node, now), false),
             };
-            parts.push(Part { weight, bias, out, accumulate });
+            parts.push(Part {
+                weight,
+                bias,
+                out,
+                accumulate,
+            });
         }
         let pieces = pieces(&parts);
         self.matmuls.push(MatMul { parts, pieces });
@@ -389,12 +516,24 @@ impl<'g> Scheduler<'g> {
 
     fn attention(&mut self, node: usize, now: usize, ops: &mut Vec<RowOp>) -> Option<Step> {
         let op = &self.graph.nodes[node].op;
-        let Op::Attention { q, k, v, .. } = *op else { return None };
+        let Op::Attention { q, k, v, .. } = *op else {
+            return None;
+        };
         let (slot, shape) = attention_shape(op)?;
-        ops.push(RowOp::StoreKv(StoreKv { slot, shape, k: self.buffer(k), v: self.buffer(v) }));
+        ops.push(RowOp::StoreKv(StoreKv {
+            slot,
+            shape,
+            k: self.buffer(k),
+            v: self.buffer(v),
+        }));
         let q = self.buffer(q);
         let out = self.new_buffer(node, now);
-        Some(Step::Attention(AttentionStep { slot, shape, q, out }))
+        Some(Step::Attention(AttentionStep {
+            slot,
+            shape,
+            q,
+            out,
+        }))
     }
 
     /// The largest a matmul step's prepared activations can get.
@@ -402,7 +541,9 @@ impl<'g> Scheduler<'g> {
         let chunk = self.options.chunk;
         let bytes = |step: &MatMul, m: usize| {
             let cols = step.parts.first().map_or(0, |p| p.weight.cols);
-            step.act_kinds(m, self.kernels).map(|kind| kind.bytes(cols).saturating_mul(m)).sum::<usize>()
+            step.act_kinds(m, self.kernels)
+                .map(|kind| kind.bytes(cols).saturating_mul(m))
+                .sum::<usize>()
         };
         // The forms change with the number of tokens where it is small.
         let counts = (1..=FINE_TOKENS.min(chunk)).chain([chunk]);
@@ -412,36 +553,66 @@ impl<'g> Scheduler<'g> {
 
     fn scratch_bytes(&self) -> usize {
         let weights = self.matmuls.iter().flat_map(|m| &m.parts).map(|p| p.weight);
-        let matmul = weights.map(|w| self.kernels.scratch_bytes(w.dtype, w.cols)).max().unwrap_or(0);
+        let matmul = weights
+            .map(|w| self.kernels.scratch_bytes(w.dtype, w.cols))
+            .max()
+            .unwrap_or(0);
         matmul.max(self.largest_attention(|shape| shape.scratch_len()))
     }
 
     /// Bytes for the largest number of floats that an attention step asks for.
     fn largest_attention(&self, floats: impl Fn(&AttentionShape) -> usize) -> usize {
-        let shapes = self.graph.nodes.iter().filter_map(|n| attention_shape(&n.op));
-        shapes.map(|(_, shape)| floats(&shape).saturating_mul(4)).max().unwrap_or(0)
+        let shapes = self
+            .graph
+            .nodes
+            .iter()
+            .filter_map(|n| attention_shape(&n.op));
+        shapes
+            .map(|(_, shape)| floats(&shape).saturating_mul(4))
+            .max()
+            .unwrap_or(0)
     }
 }
 
 impl MatMul {
     /// The forms of activations that the parts ask for when `m` rows are computed.
-    pub fn act_kinds<'m>(&'m self, m: usize, kernels: &'m Kernels) -> impl Iterator<Item = ActKind> + 'm {
+    pub fn act_kinds<'m>(
+        &'m self,
+        m: usize,
+        kernels: &'m Kernels,
+    ) -> impl Iterator<Item = ActKind> + 'm {
         let asked = move |part: &Part| kernels.act_kind(part.weight.dtype, m);
         let parts = self.parts.iter().enumerate();
-        parts.filter(move |(i, part)| !self.parts[..*i].iter().any(|p| asked(p) == asked(part))).map(move |(_, p)| asked(p))
+        parts
+            .filter(move |(i, part)| !self.parts[..*i].iter().any(|p| asked(p) == asked(part)))
+            .map(move |(_, p)| asked(p))
     }
 }
 
 /// Cuts the rows of all parts into pieces of about equal bytes.
 fn pieces(parts: &[Part]) -> Vec<Piece> {
-    let row_bytes = |part: &Part| part.weight.dtype.row_bytes(part.weight.cols).unwrap_or(1).max(1);
-    let total: usize = parts.iter().map(|p| row_bytes(p).saturating_mul(p.weight.rows)).sum();
+    let row_bytes = |part: &Part| {
+        part.weight
+            .dtype
+            .row_bytes(part.weight.cols)
+            .unwrap_or(1)
+            .max(1)
+    };
+    let total: usize = parts
+        .iter()
+        .map(|p| row_bytes(p).saturating_mul(p.weight.rows))
+        .sum();
     let target = (total / PIECES).clamp(*PIECE_BYTES.start(), *PIECE_BYTES.end());
     let mut pieces = Vec::new();
     for (index, part) in parts.iter().enumerate() {
-        let rows = (target / row_bytes(part)).next_multiple_of(ROWS_MULTIPLE).max(ROWS_MULTIPLE);
+        let rows = (target / row_bytes(part))
+            .next_multiple_of(ROWS_MULTIPLE)
+            .max(ROWS_MULTIPLE);
         let starts = (0..part.weight.rows).step_by(rows);
-        pieces.extend(starts.map(|r| Piece { part: index, rows: r..(r + rows).min(part.weight.rows) }));
+        pieces.extend(starts.map(|r| Piece {
+            part: index,
+            rows: r..(r + rows).min(part.weight.rows),
+        }));
     }
     pieces
 }

@@ -22,13 +22,16 @@ fn main() -> ExitCode {
 fn run(mut args: impl Iterator<Item = String>) -> Result<(), Box<dyn Error>> {
     let (name, path) = (args.next().ok_or(USAGE)?, args.next().ok_or(USAGE)?);
     let architecture = ARCHITECTURES.into_iter().find(|known| *known == name);
-    let architecture = architecture.ok_or_else(|| format!("`{name}` is none of {ARCHITECTURES:?}"))?;
+    let architecture =
+        architecture.ok_or_else(|| format!("`{name}` is none of {ARCHITECTURES:?}"))?;
     let (mut shape, mut dtype) = (String::from("small"), DType::F32);
     while let Some(option) = args.next() {
         let value = args.next().ok_or(USAGE)?;
         match option.as_str() {
             "--shape" => shape = value,
-            "--type" => dtype = DType::from_name(&value).ok_or_else(|| format!("unknown type `{value}`"))?,
+            "--type" => {
+                dtype = DType::from_name(&value).ok_or_else(|| format!("unknown type `{value}`"))?
+            }
             _ => return Err(USAGE.into()),
         }
     }

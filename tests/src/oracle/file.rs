@@ -25,7 +25,10 @@ impl Matrix {
     /// The rows of `range` as a matrix.
     pub fn slice(&self, range: std::ops::Range<usize>) -> Matrix {
         let data = self.data[range.start * self.cols..range.end * self.cols].to_vec();
-        Matrix { cols: self.cols, data }
+        Matrix {
+            cols: self.cols,
+            data,
+        }
     }
 }
 
@@ -41,13 +44,23 @@ impl File {
         let content = Content::read(&mut reader).expect("candle reads the header");
         let mut tensors = HashMap::new();
         for name in content.tensor_infos.keys() {
-            let tensor = content.tensor(&mut reader, name, &Device::Cpu).expect("candle reads the tensor");
-            let tensor = tensor.dequantize(&Device::Cpu).expect("candle dequantizes the tensor");
+            let tensor = content
+                .tensor(&mut reader, name, &Device::Cpu)
+                .expect("candle reads the tensor");
+            let tensor = tensor
+                .dequantize(&Device::Cpu)
+                .expect("candle dequantizes the tensor");
             let cols = *tensor.dims().last().expect("a tensor has a dimension");
-            let data = tensor.flatten_all().and_then(|flat| flat.to_vec1()).expect("a tensor of floats");
+            let data = tensor
+                .flatten_all()
+                .and_then(|flat| flat.to_vec1())
+                .expect("a tensor of floats");
             tensors.insert(name.clone(), Matrix { cols, data });
         }
-        File { metadata: content.metadata, tensors }
+        File {
+            metadata: content.metadata,
+            tensors,
+        }
     }
 
     pub fn architecture(&self) -> &str {
@@ -62,12 +75,14 @@ impl File {
 
     /// An integer, or zero.
     pub fn integer(&self, key: &str) -> usize {
-        self.value(key).map_or(0, |value| value.to_u64().expect(key) as usize)
+        self.value(key)
+            .map_or(0, |value| value.to_u64().expect(key) as usize)
     }
 
     /// A float, or `default`.
     pub fn float(&self, key: &str, default: f64) -> f64 {
-        self.value(key).map_or(default, |value| value.to_f32().expect(key).into())
+        self.value(key)
+            .map_or(default, |value| value.to_f32().expect(key).into())
     }
 
     pub fn opt_tensor(&self, name: &str) -> Option<&Matrix> {
@@ -75,6 +90,7 @@ impl File {
     }
 
     pub fn tensor(&self, name: &str) -> &Matrix {
-        self.opt_tensor(name).unwrap_or_else(|| panic!("no tensor {name}"))
+        self.opt_tensor(name)
+            .unwrap_or_else(|| panic!("no tensor {name}"))
     }
 }

@@ -1,7 +1,9 @@
 //! The forward pass of each architecture.
 
 use super::file::{File, Matrix};
-use super::math::{Attention, Rope, Rows, add, attention, gated, gelu, linear, rms_norm, silu, softcap};
+use super::math::{
+    Attention, Rope, Rows, add, attention, gated, gelu, linear, rms_norm, silu, softcap,
+};
 
 /// The logits after each token.
 pub fn forward(file: &File, tokens: &[u32], context: usize) -> Rows {
@@ -47,7 +49,13 @@ impl<'a> Model<'a> {
 
     fn embed(&self, tokens: &[u32], scale: f64) -> Rows {
         let table = self.file.tensor("token_embd.weight");
-        let row = |token: &u32| table.row(*token as usize).iter().map(|v| f64::from(*v) * scale).collect();
+        let row = |token: &u32| {
+            table
+                .row(*token as usize)
+                .iter()
+                .map(|v| f64::from(*v) * scale)
+                .collect()
+        };
         tokens.iter().map(row).collect()
     }
 
@@ -79,7 +87,13 @@ impl<'a> Model<'a> {
 
     fn attention(&self) -> Attention {
         let scale = 1.0 / (self.head_dim as f64).sqrt();
-        Attention { heads: self.heads, kv_heads: self.kv_heads, scale, cap: None, window: None }
+        Attention {
+            heads: self.heads,
+            kv_heads: self.kv_heads,
+            scale,
+            cap: None,
+            window: None,
+        }
     }
 
     /// `base^(-2i/dims)`, over the linear factor and the factors of the tensor, if any.
@@ -91,12 +105,19 @@ impl<'a> Model<'a> {
         let factor = |i: usize| factors.map_or(1.0, |f| f64::from(f.data[i]));
         let frequency = |i: usize| base.powf(-2.0 * i as f64 / dims as f64) / linear / factor(i);
         let frequencies = (0..dims / 2).map(frequency).collect();
-        Rope { interleaved: false, frequencies, magnitude: 1.0 }
+        Rope {
+            interleaved: false,
+            frequencies,
+            magnitude: 1.0,
+        }
     }
 
     /// The rope of the whole file, with the scalings of linear factor and `rope_freqs`.
     fn file_rope(&self) -> Rope {
-        let named = self.file.value("rope.scaling.type").map(|name| name.to_string().expect("a name").as_str());
+        let named = self
+            .file
+            .value("rope.scaling.type")
+            .map(|name| name.to_string().expect("a name").as_str());
         let linear = match named {
             None | Some("linear") => self.file.float("rope.scaling.factor", 1.0),
             _ => 1.0,
@@ -111,14 +132,20 @@ impl<'a> Model<'a> {
             None => layer % every != every - 1,
             Some(value) => match value.to_vec() {
                 Ok(per_layer) => per_layer[layer].to_bool().expect("booleans"),
-                Err(_) => layer % value.to_u32().expect("a period") as usize != value.to_u32().expect("a period") as usize - 1,
+                Err(_) => {
+                    layer % value.to_u32().expect("a period") as usize
+                        != value.to_u32().expect("a period") as usize - 1
+                }
             },
         }
     }
 
     /// Llama; Qwen2 and EXAONE 3 differ in the pairs that rotate.
     fn llama(&self, tokens: &[u32], interleaved: bool) -> Rows {
-        let rope = Rope { interleaved, ..self.file_rope() };
+        let rope = Rope {
+            interleaved,
+            ..self.file_rope()
+        };
         let mut x = self.embed(tokens, 1.0);
         for layer in 0..self.layers {
             let h = self.norm(&x, layer, "attn_norm");
@@ -155,7 +182,11 @@ impl<'a> Model<'a> {
 
     fn gemma2(&self, tokens: &[u32]) -> Rows {
         let rope = self.file_rope();
-        let per_head = if self.layers == 46 { self.width / self.heads } else { self.head_dim };
+        let per_head = if self.layers == 46 {
+            self.width / self.heads
+        } else {
+            self.head_dim
+        };
         let scale = 1.0 / (per_head as f64).sqrt();
         let cap = Some(self.file.float("attn_logit_softcapping", 50.0));
         let window = match self.file.integer("attention.sliding_window") {
@@ -171,7 +202,17 @@ impl<'a> Model<'a> {
             rope.rotate(&mut q, self.head_dim);
             rope.rotate(&mut k, self.head_dim);
             let window = self.slides(layer, 2).then_some(window);
-            let h = attention(&q, &k, &v, &Attention { scale, cap, window, ..self.attention() });
+            let h = attention(
+                &q,
+                &k,
+                &v,
+                &Attention {
+                    scale,
+                    cap,
+                    window,
+                    ..self.attention()
+                },
+            );
             let h = self.linear(&h, layer, "attn_output");
             x = add(&x, &self.norm(&h, layer, "post_attention_norm"));
             let h = self.norm(&x, layer, "ffn_norm");
@@ -186,7 +227,11 @@ impl<'a> Model<'a> {
     fn gemma3(&self, tokens: &[u32]) -> Rows {
         let global = self.file_rope();
         let local = self.rope(self.file.float("rope.freq_base_swa", 10_000.0), 1.0, None);
-        let per_head = if self.layers == 62 { self.width / self.heads } else { self.head_dim };
+        let per_head = if self.layers == 62 {
+            self.width / self.heads
+        } else {
+            self.head_dim
+        };
         let scale = 1.0 / (per_head as f64).sqrt();
         let window = self.file.integer("attention.sliding_window");
         let mut x = self.embed(tokens, (self.width as f64).sqrt());
@@ -200,7 +245,16 @@ impl<'a> Model<'a> {
             rope.rotate(&mut q, self.head_dim);
             rope.rotate(&mut k, self.head_dim);
             let window = slides.then_some(window);
-            let h = attention(&q, &k, &v, &Attention { scale, window, ..self.attention() });
+            let h = attention(
+                &q,
+                &k,
+                &v,
+                &Attention {
+                    scale,
+                    window,
+                    ..self.attention()
+                },
+            );
             let h = self.linear(&h, layer, "attn_output");
             x = add(&x, &self.norm(&h, layer, "post_attention_norm"));
             let h = self.norm(&x, layer, "ffn_norm");
@@ -226,7 +280,15 @@ impl<'a> Model<'a> {
                 rope.rotate(&mut k, self.head_dim);
             }
             let window = slides.then_some(window);
-            let h = attention(&q, &k, &v, &Attention { window, ..self.attention() });
+            let h = attention(
+                &q,
+                &k,
+                &v,
+                &Attention {
+                    window,
+                    ..self.attention()
+                },
+            );
             let h = self.linear(&h, layer, "attn_output");
             x = add(&x, &self.norm(&h, layer, "post_attention_norm"));
             let h = self.feed_forward(&x, layer, silu);
@@ -241,7 +303,11 @@ impl<'a> Model<'a> {
             0 => trained,
             original => original as f64,
         };
-        let factors = if context as f64 > original { "rope_factors_long.weight" } else { "rope_factors_short.weight" };
+        let factors = if context as f64 > original {
+            "rope_factors_long.weight"
+        } else {
+            "rope_factors_short.weight"
+        };
         let rope = match self.file.opt_tensor(factors) {
             None => self.file_rope(),
             factors => Rope {
@@ -249,7 +315,8 @@ impl<'a> Model<'a> {
                 ..self.rope(self.file.float("rope.freq_base", 10_000.0), 1.0, factors)
             },
         };
-        let window = Some(self.file.integer("attention.sliding_window")).filter(|window| *window > 0);
+        let window =
+            Some(self.file.integer("attention.sliding_window")).filter(|window| *window > 0);
         let hidden = self.file.integer("feed_forward_length");
         let (q_rows, kv_rows) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
         let mut x = self.embed(tokens, 1.0);
@@ -261,13 +328,24 @@ impl<'a> Model<'a> {
             let v = linear(&h, &qkv.slice(q_rows + kv_rows..q_rows + 2 * kv_rows), None);
             rope.rotate(&mut q, self.head_dim);
             rope.rotate(&mut k, self.head_dim);
-            let h = attention(&q, &k, &v, &Attention { window, ..self.attention() });
+            let h = attention(
+                &q,
+                &k,
+                &v,
+                &Attention {
+                    window,
+                    ..self.attention()
+                },
+            );
             x = add(&x, &self.linear(&h, layer, "attn_output"));
             let h = self.norm(&x, layer, "ffn_norm");
             let both = self.weight(layer, "ffn_up");
             let gate = linear(&h, &both.slice(0..hidden), None);
             let up = linear(&h, &both.slice(hidden..2 * hidden), None);
-            x = add(&x, &self.linear(&gated(&gate, &up, silu), layer, "ffn_down"));
+            x = add(
+                &x,
+                &self.linear(&gated(&gate, &up, silu), layer, "ffn_down"),
+            );
         }
         self.head(&x)
     }

@@ -8,9 +8,14 @@ pub type Rows = Vec<Vec<f64>>;
 /// `x * w^T + bias`.
 pub fn linear(x: &Rows, w: &Matrix, bias: Option<&Matrix>) -> Rows {
     let one = |x: &Vec<f64>| {
-        let mut y: Vec<f64> = w.rows().map(|row| row.iter().zip(x).map(|(w, x)| f64::from(*w) * x).sum()).collect();
+        let mut y: Vec<f64> = w
+            .rows()
+            .map(|row| row.iter().zip(x).map(|(w, x)| f64::from(*w) * x).sum())
+            .collect();
         if let Some(bias) = bias {
-            y.iter_mut().zip(&bias.data).for_each(|(y, bias)| *y += f64::from(*bias));
+            y.iter_mut()
+                .zip(&bias.data)
+                .for_each(|(y, bias)| *y += f64::from(*bias));
         }
         y
     };
@@ -23,7 +28,9 @@ pub fn rms_norm(x: &Rows, w: &Matrix, eps: f64) -> Rows {
     for run in y.iter_mut().flat_map(|row| row.chunks_exact_mut(w.cols)) {
         let mean = run.iter().map(|v| v * v).sum::<f64>() / run.len() as f64;
         let root = (mean + eps).sqrt();
-        run.iter_mut().zip(&w.data).for_each(|(v, w)| *v = *v / root * f64::from(*w));
+        run.iter_mut()
+            .zip(&w.data)
+            .for_each(|(v, w)| *v = *v / root * f64::from(*w));
     }
     y
 }
@@ -44,7 +51,11 @@ impl Rope {
         for (position, row) in x.iter_mut().enumerate() {
             for head in row.chunks_exact_mut(head_dim) {
                 for (i, frequency) in self.frequencies.iter().enumerate() {
-                    let (a, b) = if self.interleaved { (2 * i, 2 * i + 1) } else { (i, i + pairs) };
+                    let (a, b) = if self.interleaved {
+                        (2 * i, 2 * i + 1)
+                    } else {
+                        (i, i + pairs)
+                    };
                     let (sin, cos) = (position as f64 * frequency).sin_cos();
                     let (x, y) = (head[a], head[b]);
                     head[a] = (x * cos - y * sin) * self.magnitude;
@@ -71,20 +82,29 @@ pub fn attention(q: &Rows, k: &Rows, v: &Rows, options: &Attention) -> Rows {
     let head = |row: &[f64], h: usize| row[h * head_dim..(h + 1) * head_dim].to_vec();
     let mut out = Rows::new();
     for (now, query) in q.iter().enumerate() {
-        let first = options.window.map_or(0, |window| (now + 1).saturating_sub(window));
+        let first = options
+            .window
+            .map_or(0, |window| (now + 1).saturating_sub(window));
         let mut row = Vec::new();
         for h in 0..options.heads {
             let kv = h / (options.heads / options.kv_heads);
             let query = head(query, h);
             let scores: Vec<f64> = (first..=now)
                 .map(|then| {
-                    let dot: f64 = query.iter().zip(head(&k[then], kv)).map(|(q, k)| q * k).sum();
+                    let dot: f64 = query
+                        .iter()
+                        .zip(head(&k[then], kv))
+                        .map(|(q, k)| q * k)
+                        .sum();
                     softcap(dot * options.scale, options.cap)
                 })
                 .collect();
             let mut mixed = vec![0.0; head_dim];
             for (weight, then) in softmax(&scores).into_iter().zip(first..) {
-                mixed.iter_mut().zip(head(&v[then], kv)).for_each(|(m, v)| *m += weight * v);
+                mixed
+                    .iter_mut()
+                    .zip(head(&v[then], kv))
+                    .for_each(|(m, v)| *m += weight * v);
             }
             row.extend(mixed);
         }
@@ -96,7 +116,10 @@ pub fn attention(q: &Rows, k: &Rows, v: &Rows, options: &Attention) -> Rows {
 fn softmax(scores: &[f64]) -> Vec<f64> {
     let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let sum: f64 = scores.iter().map(|score| (score - max).exp()).sum();
-    scores.iter().map(|score| (score - max).exp() / sum).collect()
+    scores
+        .iter()
+        .map(|score| (score - max).exp() / sum)
+        .collect()
 }
 
 /// `cap * tanh(x / cap)`, or `x` without a cap.
@@ -123,5 +146,8 @@ pub fn add(a: &Rows, b: &Rows) -> Rows {
 }
 
 fn zip(a: &Rows, b: &Rows, f: impl Fn(f64, f64) -> f64) -> Rows {
-    a.iter().zip(b).map(|(a, b)| a.iter().zip(b).map(|(a, b)| f(*a, *b)).collect()).collect()
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| a.iter().zip(b).map(|(a, b)| f(*a, *b)).collect())
+        .collect()
 }

@@ -18,13 +18,18 @@ pub struct Oracle {
 impl Oracle {
     /// Reads a whole GGUF file.
     pub fn read(gguf: &[u8]) -> Oracle {
-        Oracle { file: File::read(gguf) }
+        Oracle {
+            file: File::read(gguf),
+        }
     }
 
     /// The logits after each token, in a session of at most `context` tokens
     /// (which only LongRoPE looks at).
     pub fn logits(&self, tokens: &[u32], context: usize) -> Vec<Vec<f32>> {
         let logits = forward::forward(&self.file, tokens, context);
-        logits.into_iter().map(|row| row.into_iter().map(|logit| logit as f32).collect()).collect()
+        logits
+            .into_iter()
+            .map(|row| row.into_iter().map(|logit| logit as f32).collect())
+            .collect()
     }
 }

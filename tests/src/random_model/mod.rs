@@ -14,7 +14,9 @@ use ondol_models::quant::DType;
 pub use variants::variants;
 
 /// The architectures that random models are made of.
-pub const ARCHITECTURES: [&str; 8] = ["llama", "qwen2", "qwen3", "gemma2", "gemma3", "exaone", "exaone4", "phi3"];
+pub const ARCHITECTURES: [&str; 8] = [
+    "llama", "qwen2", "qwen3", "gemma2", "gemma3", "exaone", "exaone4", "phi3",
+];
 
 /// What a random model is made of. Fields may be changed before it is written.
 #[derive(Debug, Clone)]
@@ -79,7 +81,10 @@ impl RandomModel {
     /// A Llama of about a billion parameters. In Q4_0 it is a file of 632 MB:
     /// four-bit files keep the shared table of embeddings in Q6_K.
     pub fn one_billion(dtype: DType) -> RandomModel {
-        let four_bits = matches!(dtype, DType::Q4_0 | DType::Q4_1 | DType::Q4_K | DType::IQ4_NL | DType::IQ4_XS);
+        let four_bits = matches!(
+            dtype,
+            DType::Q4_0 | DType::Q4_1 | DType::Q4_K | DType::IQ4_NL | DType::IQ4_XS
+        );
         RandomModel {
             layers: 16,
             width: 2048,
@@ -98,7 +103,14 @@ impl RandomModel {
     /// The same model with its weights in another format; rows get wide enough for any block.
     pub fn quantized(self, dtype: DType) -> RandomModel {
         let (width, hidden, head_dim) = (256, 512, 256 / self.heads);
-        RandomModel { width, hidden, head_dim, dtype, table_dtype: dtype, ..self }
+        RandomModel {
+            width,
+            hidden,
+            head_dim,
+            dtype,
+            table_dtype: dtype,
+            ..self
+        }
     }
 
     /// The same model with one more key.

@@ -23,7 +23,10 @@ pub enum Fill {
 impl RandomModel {
     /// All tensors, in the order of the file.
     pub fn tensors(&self) -> Vec<Tensor> {
-        let mut list = List { model: self, tensors: Vec::new() };
+        let mut list = List {
+            model: self,
+            tensors: Vec::new(),
+        };
         list.all();
         list.tensors
     }
@@ -38,7 +41,11 @@ impl List<'_> {
     fn all(&mut self) {
         let m = self.model;
         // Gemma multiplies embeddings by the root of the width.
-        let deviation = if m.architecture.starts_with("gemma") { 0.1 } else { 0.5 };
+        let deviation = if m.architecture.starts_with("gemma") {
+            0.1
+        } else {
+            0.5
+        };
         self.table("token_embd", deviation);
         self.norm("output_norm".into(), m.width);
         if !m.tied {
@@ -46,7 +53,12 @@ impl List<'_> {
         }
         for (name, values) in &m.factors {
             let fill = Fill::Values(values.clone());
-            self.push(format!("{name}.weight"), vec![values.len()], DType::F32, fill);
+            self.push(
+                format!("{name}.weight"),
+                vec![values.len()],
+                DType::F32,
+                fill,
+            );
         }
         (0..m.layers).for_each(|layer| self.layer(layer));
     }
@@ -94,14 +106,30 @@ impl List<'_> {
 
     fn table(&mut self, name: &str, deviation: f32) {
         let m = self.model;
-        let fill = Fill::Random { mean: 0.0, deviation };
-        self.push(format!("{name}.weight"), vec![m.width, m.vocabulary], m.table_dtype, fill);
+        let fill = Fill::Random {
+            mean: 0.0,
+            deviation,
+        };
+        self.push(
+            format!("{name}.weight"),
+            vec![m.width, m.vocabulary],
+            m.table_dtype,
+            fill,
+        );
     }
 
     /// A matrix that multiplies the norm of a typical row by `gain`.
     fn matrix(&mut self, name: String, rows: usize, cols: usize, gain: f32) {
-        let fill = Fill::Random { mean: 0.0, deviation: gain / (cols as f32).sqrt() };
-        self.push(format!("{name}.weight"), vec![cols, rows], self.model.dtype, fill);
+        let fill = Fill::Random {
+            mean: 0.0,
+            deviation: gain / (cols as f32).sqrt(),
+        };
+        self.push(
+            format!("{name}.weight"),
+            vec![cols, rows],
+            self.model.dtype,
+            fill,
+        );
     }
 
     fn norm(&mut self, name: String, len: usize) {
@@ -109,12 +137,22 @@ impl List<'_> {
     }
 
     fn vector(&mut self, name: String, len: usize, mean: f32, deviation: f32) {
-        self.push(name, vec![len], DType::F32, Fill::Random { mean, deviation });
+        self.push(
+            name,
+            vec![len],
+            DType::F32,
+            Fill::Random { mean, deviation },
+        );
     }
 
     fn push(&mut self, name: String, dims: Vec<usize>, dtype: DType, fill: Fill) {
         let dims = dims.into_iter().map(|dim| dim as u64).collect();
-        self.tensors.push(Tensor { name, dims, dtype, fill });
+        self.tensors.push(Tensor {
+            name,
+            dims,
+            dtype,
+            fill,
+        });
     }
 }
 

@@ -21,7 +21,9 @@ impl RandomModel {
         self.set_tokenizer(&mut writer);
         let tensors = self.tensors();
         for tensor in &tensors {
-            writer.add_tensor(&tensor.name, tensor.dtype, &tensor.dims).map_err(io::Error::other)?;
+            writer
+                .add_tensor(&tensor.name, tensor.dtype, &tensor.dims)
+                .map_err(io::Error::other)?;
         }
         let mut stream = writer.stream(out)?;
         for (index, tensor) in (1..).zip(&tensors) {
@@ -40,7 +42,9 @@ impl RandomModel {
     fn set_hyperparameters(&self, writer: &mut Writer) {
         writer.set("general.architecture", self.architecture);
         writer.set("general.name", "random weights");
-        let mut set = |key: &str, value: usize| writer.set(&format!("{}.{key}", self.architecture), value as u32);
+        let mut set = |key: &str, value: usize| {
+            writer.set(&format!("{}.{key}", self.architecture), value as u32)
+        };
         set("block_count", self.layers);
         set("context_length", self.context);
         set("embedding_length", self.width);
@@ -51,7 +55,10 @@ impl RandomModel {
             set("attention.key_length", self.head_dim);
             set("attention.value_length", self.head_dim);
         }
-        writer.set(&format!("{}.attention.layer_norm_rms_epsilon", self.architecture), 1e-5f32);
+        writer.set(
+            &format!("{}.attention.layer_norm_rms_epsilon", self.architecture),
+            1e-5f32,
+        );
         for (key, value) in &self.keys {
             writer.set(&format!("{}.{key}", self.architecture), value.clone());
         }
@@ -61,9 +68,18 @@ impl RandomModel {
     fn set_tokenizer(&self, writer: &mut Writer) {
         let ids = || 0..self.vocabulary;
         writer.set("tokenizer.ggml.model", "llama");
-        writer.set("tokenizer.ggml.tokens", ids().map(piece).collect::<Vec<_>>());
-        writer.set("tokenizer.ggml.scores", ids().map(|id| -(id as f32)).collect::<Vec<_>>());
-        writer.set("tokenizer.ggml.token_type", ids().map(token_type).collect::<Vec<_>>());
+        writer.set(
+            "tokenizer.ggml.tokens",
+            ids().map(piece).collect::<Vec<_>>(),
+        );
+        writer.set(
+            "tokenizer.ggml.scores",
+            ids().map(|id| -(id as f32)).collect::<Vec<_>>(),
+        );
+        writer.set(
+            "tokenizer.ggml.token_type",
+            ids().map(token_type).collect::<Vec<_>>(),
+        );
         writer.set("tokenizer.ggml.unknown_token_id", 0u32);
         writer.set("tokenizer.ggml.bos_token_id", 1u32);
         writer.set("tokenizer.ggml.eos_token_id", 2u32);
@@ -95,12 +111,17 @@ impl Tensor {
     fn bytes(&self, mut random: Random) -> io::Result<Vec<u8>> {
         let cols = self.dims[0] as usize;
         let rows = self.dims[1..].iter().product::<u64>() as usize;
-        let row_bytes = self.dtype.row_bytes(cols).ok_or(io::ErrorKind::InvalidInput)?;
+        let row_bytes = self
+            .dtype
+            .row_bytes(cols)
+            .ok_or(io::ErrorKind::InvalidInput)?;
         let mut bytes = vec![0; rows * row_bytes];
         for out in bytes.chunks_exact_mut(row_bytes) {
             let row: Vec<f32> = match &self.fill {
                 Fill::Values(values) => values.clone(),
-                Fill::Random { mean, deviation } => (0..cols).map(|_| mean + deviation * random.normal()).collect(),
+                Fill::Random { mean, deviation } => (0..cols)
+                    .map(|_| mean + deviation * random.normal())
+                    .collect(),
             };
             quant::quantize(self.dtype, &row, out, None).map_err(io::Error::other)?;
         }

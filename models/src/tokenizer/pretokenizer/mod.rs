@@ -201,8 +201,8 @@ fn with_optional_lead(text: &str, body: impl Fn(&str) -> Option<usize>) -> Optio
 }
 
 fn cased_word(text: &str, with_contraction: bool) -> Option<usize> {
-    let end = with_optional_lead(text, |t| ends_in_lower(t))
-        .or_else(|| with_optional_lead(text, |t| starts_in_upper(t)))?;
+    let end = with_optional_lead(text, ends_in_lower)
+        .or_else(|| with_optional_lead(text, starts_in_upper))?;
     let suffix = match with_contraction {
         true => Rule::AnyCaseContraction.matches(&text[end..]).unwrap_or(0),
         false => 0,

@@ -83,10 +83,34 @@ const RUNS_PER_START: usize = 32;
 
 /// The category of a character.
 pub(super) fn category(c: char) -> Category {
-    if c.is_ascii_lowercase() {
-        return Category::Lower;
-    }
     let code = c as u32;
+    if let Some(&category) = ASCII.get(code as usize) {
+        return category;
+    }
+    search(code)
+}
+
+/// The categories of the first 128 characters, which most text is made of.
+static ASCII: [Category; 128] = {
+    let mut table = [Category::Control; 128];
+    let mut code = 0;
+    while code < 128 {
+        let byte = code as u8;
+        table[code] = match byte {
+            b' ' => Category::Separator,
+            b'A'..=b'Z' => Category::Upper,
+            b'a'..=b'z' => Category::Lower,
+            b'0'..=b'9' => Category::Number,
+            b'$' | b'+' | b'<'..=b'>' | b'^' | b'`' | b'|' | b'~' => Category::Symbol,
+            _ if byte.is_ascii_punctuation() => Category::Punctuation,
+            _ => Category::Control,
+        };
+        code += 1;
+    }
+    table
+};
+
+fn search(code: u32) -> Category {
     let block = RUN_STARTS
         .partition_point(|&start| start <= code)
         .saturating_sub(1);

@@ -160,57 +160,74 @@ fn score_heads<S: Simd, const H: usize>(
     k: &[f16],
     scores: &mut [[f32; KEYS]],
 ) -> usize {
-    let q: [&[f32]; H] = core::array::from_fn(|h| &q[h * head_dim..(h + 1) * head_dim]);
-    let count = k.len() / head_dim;
-    for first in (0..count).step_by(4) {
-        // Past the last key the last one is scored again, and not kept.
-        let k: [&[f16]; 4] = core::array::from_fn(|j| {
-            let key = (first + j).min(count - 1);
-            &k[key * head_dim..(key + 1) * head_dim]
-        });
-        let dots = dot_products(s, head_dim, q, k);
+    let mut key = 0;
+    // KEYS is a multiple of four, so that whole blocks have room.
+    for keys in k.chunks_exact(4 * head_dim) {
+        let dots = dot_products::<S, H, 4>(s, head_dim, q, keys);
         for (scores, dots) in scores.iter_mut().zip(dots) {
-            // KEYS is a multiple of four, so that the whole block has room.
-            scores[first..first + 4].copy_from_slice(&dots);
+            scores[key..key + 4].copy_from_slice(&dots);
         }
+        key += 4;
+    }
+    for keys in k[key * head_dim..].chunks_exact(head_dim) {
+        let dots = dot_products::<S, H, 1>(s, head_dim, q, keys);
+        for (scores, dots) in scores.iter_mut().zip(dots) {
+            scores[key] = dots[0];
+        }
+        key += 1;
     }
     H
 }
 
-/// The dot products of `H` queries and four keys.
+/// The dot products of the first `H` queries and the first `K <= 4` keys; the
+/// others of four are 0.
 #[inline(always)]
-fn dot_products<S: Simd, const H: usize>(
+fn dot_products<S: Simd, const H: usize, const K: usize>(
     s: S,
     head_dim: usize,
-    q: [&[f32]; H],
-    k: [&[f16]; 4],
+    q: &[f32],
+    k: &[f16],
 ) -> [[f32; 4]; H] {
-    let vectors = head_dim / LANES;
+    assert!(H * head_dim <= q.len() && K * head_dim <= k.len() && K <= 4);
+    let whole = head_dim - head_dim % LANES;
     let mut sums = [[s.splat(0.0); 4]; H];
-    let q_vectors = q.map(|q| &q.as_chunks::<LANES>().0[..vectors]);
-    let k_vectors = k.map(|k| &k.as_chunks::<LANES>().0[..vectors]);
-    for d in 0..vectors {
-        let mut keys = [s.splat(0.0); 4];
-        for (key, k) in keys.iter_mut().zip(k_vectors) {
-            *key = s.load_f16(&k[d]);
+    for d in (0..whole).step_by(LANES) {
+        // Twelve sums, three queries and one key at a time: sixteen registers.
+        let mut queries = [s.splat(0.0); H];
+        for (h, query) in queries.iter_mut().enumerate() {
+            // SAFETY: d + LANES <= head_dim and h < H, and q has H heads.
+            *query = s.load(unsafe { eight(q, h * head_dim + d) });
         }
-        for (sums, q) in sums.iter_mut().zip(q_vectors) {
-            let q = s.load(&q[d]);
-            for (sum, key) in sums.iter_mut().zip(keys) {
-                *sum = s.mul_add(q, key, *sum);
+        for j in 0..K {
+            // SAFETY: as above, for j < K and the keys.
+            let key = s.load_f16(unsafe { eight(k, j * head_dim + d) });
+            for (sums, query) in sums.iter_mut().zip(queries) {
+                sums[j] = s.mul_add(query, key, sums[j]);
             }
         }
     }
     let mut dots = [[0.0; 4]; H];
-    for ((dots, sums), q) in dots.iter_mut().zip(sums).zip(q) {
+    for (h, (dots, sums)) in dots.iter_mut().zip(sums).enumerate() {
         *dots = s.sum4(sums);
-        for (dot, k) in dots.iter_mut().zip(k) {
-            for d in vectors * LANES..head_dim {
-                *dot += q[d] * k[d].to_f32();
+        for (j, dot) in dots.iter_mut().enumerate().take(K) {
+            for d in whole..head_dim {
+                *dot += q[h * head_dim + d] * k[j * head_dim + d].to_f32();
             }
         }
     }
     dots
+}
+
+/// Eight neighbours from `at` on, unchecked: in the loops over heads and keys
+/// the checks would cost as much as the arithmetic.
+///
+/// # Safety
+/// `at + 8 <= x.len()`.
+#[inline(always)]
+unsafe fn eight<T>(x: &[T], at: usize) -> &[T; LANES] {
+    debug_assert!(at + LANES <= x.len());
+    // SAFETY: the eight elements are inside the slice by the caller's word.
+    unsafe { &*x.as_ptr().add(at).cast() }
 }
 
 /// Turns one head's first `count` scores into weights (and the others into 0),
@@ -340,16 +357,17 @@ fn add_columns<S: Simd, const H: usize, const W: usize>(
             *sum = s.load(x);
         }
     }
+    assert!(d + W * LANES <= head_dim);
     for (key, v) in v.chunks_exact(head_dim).enumerate().take(KEYS) {
-        let (v, _) = v[d..d + W * LANES].as_chunks::<LANES>();
-        let mut values = [s.splat(0.0); W];
-        for (value, v) in values.iter_mut().zip(v) {
-            *value = s.load_f16(v);
+        let mut of_heads = [s.splat(0.0); H];
+        for (weight, weights) in of_heads.iter_mut().zip(weights) {
+            *weight = s.splat(weights[key]);
         }
-        for (sums, weights) in sums.iter_mut().zip(weights) {
-            let weight = s.splat(weights[key]);
-            for (sum, value) in sums.iter_mut().zip(values) {
-                *sum = s.mul_add(weight, value, *sum);
+        for w in 0..W {
+            // SAFETY: v has head_dim values, and d + W * LANES is not beyond.
+            let value = s.load_f16(unsafe { eight(v, d + w * LANES) });
+            for (sums, weight) in sums.iter_mut().zip(of_heads) {
+                sums[w] = s.mul_add(weight, value, sums[w]);
             }
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! Queries, scores and sums are `f32`; keys and values are `f16` in the cache
 //! and `f32` in the arithmetic. Two paths, for two shapes of work:
-//! [`prefill`] sweeps tiles of keys over tiles of tokens; [`decode`] splits one
+//! `prefill` sweeps tiles of keys over tiles of tokens; `decode` splits one
 //! token's keys into chunks that are joined at the end. Both cut the work into
 //! pieces by the shape and the context alone, never by the number of threads,
 //! so that results do not depend on it.

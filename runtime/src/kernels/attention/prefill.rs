@@ -366,20 +366,29 @@ struct Strided<'a> {
 fn multiply_add<S: Simd>(s: S, a: Strided<'_>, b: &[Line], c: &mut [Line]) {
     // Six lines of two vectors: twelve sums, two of b, one of a make fifteen
     // registers of sixteen, and enough sums to hide the latency.
-    let (blocks, rest) = c.as_chunks_mut::<6>();
-    for (i, block) in blocks.iter_mut().enumerate() {
-        multiply_add_block(s, a, 6 * i, b, block);
+    let (first, c) = multiply_add_blocks::<S, 6>(s, a, 0, b, c);
+    let (first, c) = multiply_add_blocks::<S, 4>(s, a, first, b, c);
+    let (first, c) = multiply_add_blocks::<S, 2>(s, a, first, b, c);
+    multiply_add_blocks::<S, 1>(s, a, first, b, c);
+}
+
+/// [`multiply_add`] for as many whole blocks of `N` lines as `c` has, the first
+/// of which is line `first` of `a`; returns the line after them, and the rest.
+#[inline(always)]
+fn multiply_add_blocks<'c, S: Simd, const N: usize>(
+    s: S,
+    a: Strided<'_>,
+    first: usize,
+    b: &[Line],
+    c: &'c mut [Line],
+) -> (usize, &'c mut [Line]) {
+    let (blocks, rest) = c.as_chunks_mut::<N>();
+    let mut line = first;
+    for block in blocks {
+        multiply_add_block(s, a, line, b, block);
+        line += N;
     }
-    let done = 6 * blocks.len();
-    let (pairs, last) = rest.as_chunks_mut::<2>();
-    for (i, block) in pairs.iter_mut().enumerate() {
-        multiply_add_block(s, a, done + 2 * i, b, block);
-    }
-    let done = done + 2 * pairs.len();
-    let (last, _) = last.as_chunks_mut::<1>();
-    for block in last {
-        multiply_add_block(s, a, done, b, block);
-    }
+    (line, rest)
 }
 
 /// [`multiply_add`] for lines `first..first + N` of `a`.

@@ -49,17 +49,27 @@ fn q5_0(row: &[u8], b: usize) -> WeightBlock {
 
 fn q5_1(row: &[u8], b: usize) -> WeightBlock {
     let block = nth::<24>(row, b);
-    whole(fifth_bits(nibbles(&block[8..]), &block[4..8]), f16_at(block, 0), f16_at(block, 2))
+    whole(
+        fifth_bits(nibbles(&block[8..]), &block[4..8]),
+        f16_at(block, 0),
+        f16_at(block, 2),
+    )
 }
 
 fn q8_0(row: &[u8], b: usize) -> WeightBlock {
     let block = nth::<34>(row, b);
-    signed(core::array::from_fn(|i| block[2 + i].cast_signed()), f16_at(block, 0))
+    signed(
+        core::array::from_fn(|i| block[2 + i].cast_signed()),
+        f16_at(block, 0),
+    )
 }
 
 fn iq4_nl(row: &[u8], b: usize) -> WeightBlock {
     let block = nth::<18>(row, b);
-    signed(nibbles(&block[2..]).map(|q| CODEBOOK[usize::from(q)]), f16_at(block, 0))
+    signed(
+        nibbles(&block[2..]).map(|q| CODEBOOK[usize::from(q)]),
+        f16_at(block, 0),
+    )
 }
 
 fn mxfp4(row: &[u8], b: usize) -> WeightBlock {
@@ -81,12 +91,20 @@ fn q2_k(row: &[u8], b: usize) -> WeightBlock {
 
 fn q3_k(row: &[u8], b: usize) -> WeightBlock {
     let (block, j) = (nth::<110>(row, b / 8), b % 8);
-    let (low, high) = (bits(&block[32 + 32 * (j / 4)..], 2 * (j % 4), 3), bits(block, j, 1));
+    let (low, high) = (
+        bits(&block[32 + 32 * (j / 4)..], 2 * (j % 4), 3),
+        bits(block, j, 1),
+    );
     let scales = q3_scales(block[96..].first_chunk().unwrap_or(&[0; 12]));
     let d = f16_at(block, 108);
     let scales = [scales[2 * j], scales[2 * j + 1]];
     let min = scales.map(|s| -4.0 * d * f32::from(s));
-    halves(core::array::from_fn(|i| low[i] | (high[i] << 2)), d, scales.map(i32::from), min)
+    halves(
+        core::array::from_fn(|i| low[i] | (high[i] << 2)),
+        d,
+        scales.map(i32::from),
+        min,
+    )
 }
 
 fn q4_k(row: &[u8], b: usize) -> WeightBlock {
@@ -104,7 +122,11 @@ fn q5_k(row: &[u8], b: usize) -> WeightBlock {
 /// Sub-block `j` of Q4_K or Q5_K, whose scales lie alike.
 fn k4(block: &[u8], j: usize, q: [u8; BLOCK]) -> WeightBlock {
     let (scale, min) = k4_scale_min(block[4..].first_chunk().unwrap_or(&[0; 12]), j);
-    whole(q, f16_at(block, 0) * f32::from(scale), -f16_at(block, 2) * f32::from(min))
+    whole(
+        q,
+        f16_at(block, 0) * f32::from(scale),
+        -f16_at(block, 2) * f32::from(min),
+    )
 }
 
 fn q6_k(row: &[u8], b: usize) -> WeightBlock {
@@ -115,12 +137,20 @@ fn q6_k(row: &[u8], b: usize) -> WeightBlock {
     let d = f16_at(block, 208);
     let scales = [block[192 + 2 * j], block[193 + 2 * j]].map(u8::cast_signed);
     let min = scales.map(|s| -32.0 * d * f32::from(s));
-    halves(core::array::from_fn(|i| low[i] | (high[i] << 4)), d, scales.map(i32::from), min)
+    halves(
+        core::array::from_fn(|i| low[i] | (high[i] << 4)),
+        d,
+        scales.map(i32::from),
+        min,
+    )
 }
 
 fn iq4_xs(row: &[u8], b: usize) -> WeightBlock {
     let (block, j) = (nth::<136>(row, b / 8), b % 8);
-    let scales = iq4_xs_scales(&[block[2], block[3]], &[block[4], block[5], block[6], block[7]]);
+    let scales = iq4_xs_scales(
+        &[block[2], block[3]],
+        &[block[4], block[5], block[6], block[7]],
+    );
     let q = nibbles(&block[8 + 16 * j..]).map(|q| CODEBOOK[usize::from(q)]);
     signed(q, f16_at(block, 0) * f32::from(scales[j]))
 }
@@ -151,15 +181,30 @@ fn fifth_bits(q: [u8; BLOCK], high: &[u8]) -> [u8; BLOCK] {
 
 /// A block of unsigned levels with one minimum.
 fn whole(q: [u8; BLOCK], scale: f32, min: f32) -> WeightBlock {
-    WeightBlock { q: q.map(u8::cast_signed), scale, sub: [1; 2], min: Min::Whole(min) }
+    WeightBlock {
+        q: q.map(u8::cast_signed),
+        scale,
+        sub: [1; 2],
+        min: Min::Whole(min),
+    }
 }
 
 /// A block of unsigned levels with integer scales and minima for each 16.
 fn halves(q: [u8; BLOCK], scale: f32, sub: [i32; 2], min: [f32; 2]) -> WeightBlock {
-    WeightBlock { q: q.map(u8::cast_signed), scale, sub, min: Min::Halves(min) }
+    WeightBlock {
+        q: q.map(u8::cast_signed),
+        scale,
+        sub,
+        min: Min::Halves(min),
+    }
 }
 
 /// A block of signed levels.
 fn signed(q: [i8; BLOCK], scale: f32) -> WeightBlock {
-    WeightBlock { q, scale, sub: [1; 2], min: Min::None }
+    WeightBlock {
+        q,
+        scale,
+        sub: [1; 2],
+        min: Min::None,
+    }
 }

@@ -111,7 +111,10 @@ impl Dot for I8Block {
 
 impl Dot for SplitBlock {
     fn dot(&self, w: &WeightBlock) -> f32 {
-        let (high, low) = (dot(w, |i| self.high[i].into()), dot(w, |i| self.low[i].into()));
+        let (high, low) = (
+            dot(w, |i| self.high[i].into()),
+            dot(w, |i| self.low[i].into()),
+        );
         fma(high as f32, 256.0, low as f32)
     }
 }

@@ -1,25 +1,27 @@
 //! Reductions over a row of logits (up to some 260,000 floats).
 
 use super::math;
+use super::rows::{Lanewise, fold};
 use super::simd::{LANES, Simd};
 
 /// Floats summed or searched as one stretch.
 const STRETCH: usize = 4096;
 
+/// The larger number; a NaN in `x` leaves the maximum as it was.
+#[derive(Clone, Copy)]
+struct Max;
+
+impl Lanewise for Max {
+    #[inline(always)]
+    fn apply<S: Simd>(self, s: S, x: S::V, max: S::V) -> S::V {
+        s.max(x, max)
+    }
+}
+
 #[inline(always)]
 pub fn max<S: Simd>(s: S, x: &[f32]) -> f32 {
-    let lowest = s.splat(f32::NEG_INFINITY);
-    let mut running = [lowest; 4];
-    let (chunks, rest) = x.as_chunks::<LANES>();
-    for group in chunks.chunks(4) {
-        for (max, x) in running.iter_mut().zip(group) {
-            // In this order a NaN in x leaves the maximum as it was.
-            *max = s.max(s.load(x), *max);
-        }
-    }
-    let top = s.max(s.max(running[0], running[1]), s.max(running[2], running[3]));
-    rest.iter()
-        .fold(s.max_lane(top), |max, &x| if x > max { x } else { max })
+    let [a, b, c, d] = fold(s, x, f32::NEG_INFINITY, Max);
+    s.max_lane(s.max(s.max(a, b), s.max(c, d)))
 }
 
 #[inline(always)]

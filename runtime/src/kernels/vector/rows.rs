@@ -7,7 +7,7 @@ use super::simd::{LANES, Simd};
 
 /// A function of two lanes. A trait and not a closure, since a closure is
 /// compiled without the level's features unless the compiler inlines it.
-trait Lanewise: Copy {
+pub(super) trait Lanewise: Copy {
     fn apply<S: Simd>(self, s: S, x: S::V, y: S::V) -> S::V;
 }
 
@@ -49,7 +49,7 @@ fn map<S: Simd>(s: S, x: &mut [f32], f: impl Lanewise) {
 
 /// Fewer than eight floats, and zeros.
 #[inline(always)]
-pub(super) fn pad(x: &[f32]) -> [f32; LANES] {
+fn pad(x: &[f32]) -> [f32; LANES] {
     let mut padded = [0.0; LANES];
     padded[..x.len()].copy_from_slice(x);
     padded
@@ -135,14 +135,22 @@ pub fn rms_norm_heads<S: Simd>(
 /// The root mean square norm in place.
 #[inline(always)]
 fn normalize<S: Simd>(s: S, x: &mut [f32], weight: Option<&[f32]>, eps: f32) {
-    let mean_square = sum_squares(s, x) / x.len() as f32;
-    scale(s, x, 1.0 / sqrt(mean_square + eps));
-    if let Some(weight) = weight {
-        zip_map(s, x, weight, Mul);
+    let mean_square = sum(s, x, SumSquares) / x.len() as f32;
+    scale_by(s, x, weight, 1.0 / sqrt(mean_square + eps));
+}
+
+/// `x *= factor * weight`, where no weight means ones.
+#[inline(always)]
+fn scale_by<S: Simd>(s: S, x: &mut [f32], weight: Option<&[f32]>, factor: f32) {
+    match weight {
+        Some(weight) => zip_map(s, x, weight, ScaleMul(factor)),
+        None => scale(s, x, factor),
     }
 }
 
-lanewise!(Mul, |_, s, x, y| s.mul(x, y));
+lanewise!(ScaleMul(f32), |ScaleMul(factor), s, x, y| {
+    s.mul(s.mul(x, s.splat(factor)), y)
+});
 
 #[inline(always)]
 pub fn layer_norm<S: Simd>(
@@ -153,15 +161,12 @@ pub fn layer_norm<S: Simd>(
     eps: f32,
     out: &mut [f32],
 ) {
-    let mean = sum(s, x) / x.len() as f32;
+    let mean = sum(s, x, Add) / x.len() as f32;
     out.copy_from_slice(x);
     // Subtracting first keeps the variance exact where the mean is large.
     map(s, out, Shift(-mean));
-    let variance = sum_squares(s, out) / x.len() as f32;
-    scale(s, out, 1.0 / sqrt(variance + eps));
-    if let Some(weight) = weight {
-        zip_map(s, out, weight, Mul);
-    }
+    let variance = sum(s, out, SumSquares) / x.len() as f32;
+    scale_by(s, out, weight, 1.0 / sqrt(variance + eps));
     if let Some(bias) = bias {
         zip_map(s, out, bias, Add);
     }
@@ -169,34 +174,34 @@ pub fn layer_norm<S: Simd>(
 
 lanewise!(Shift(f32), |Shift(by), s, x, _| s.add(x, s.splat(by)));
 
-/// The sum of `x`, in 32 running sums.
+/// Folds a row into four vectors, all `start` at first, by `sum = f(x, sum)`;
+/// the last lanes are filled up with `start`.
 #[inline(always)]
-fn sum<S: Simd>(s: S, x: &[f32]) -> f32 {
-    let mut sums = [s.splat(0.0); 4];
-    let (chunks, rest) = x.as_chunks::<LANES>();
-    for group in chunks.chunks(4) {
-        for (sum, x) in sums.iter_mut().zip(group) {
-            *sum = s.add(*sum, s.load(x));
+pub(super) fn fold<S: Simd>(s: S, x: &[f32], start: f32, f: impl Lanewise) -> [S::V; 4] {
+    let mut sums = [s.splat(start); 4];
+    let (groups, rest) = x.as_chunks::<{ 4 * LANES }>();
+    for group in groups {
+        let (group, _) = group.as_chunks::<LANES>();
+        for i in 0..4 {
+            sums[i] = f.apply(s, s.load(&group[i]), sums[i]);
         }
     }
-    sums[3] = s.add(sums[3], s.load(&pad(rest)));
-    s.sum(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3])))
+    let mut padded = [start; 4 * LANES];
+    padded[..rest.len()].copy_from_slice(rest);
+    let (group, _) = padded.as_chunks::<LANES>();
+    for i in 0..4 {
+        sums[i] = f.apply(s, s.load(&group[i]), sums[i]);
+    }
+    sums
 }
 
-/// The sum of the squares of `x`, in 32 running sums.
+lanewise!(SumSquares, |_, s, x, sum| s.mul_add(x, x, sum));
+
+/// The sum of the numbers (by [`Add`]) or of their squares.
 #[inline(always)]
-fn sum_squares<S: Simd>(s: S, x: &[f32]) -> f32 {
-    let mut sums = [s.splat(0.0); 4];
-    let (chunks, rest) = x.as_chunks::<LANES>();
-    for group in chunks.chunks(4) {
-        for (sum, x) in sums.iter_mut().zip(group) {
-            let x = s.load(x);
-            *sum = s.mul_add(x, x, *sum);
-        }
-    }
-    let rest = s.load(&pad(rest));
-    sums[3] = s.mul_add(rest, rest, sums[3]);
-    s.sum(s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3])))
+fn sum<S: Simd>(s: S, x: &[f32], f: impl Lanewise) -> f32 {
+    let [a, b, c, d] = fold(s, x, 0.0, f);
+    s.sum(s.add(s.add(a, b), s.add(c, d)))
 }
 
 /// The square root, once a row.

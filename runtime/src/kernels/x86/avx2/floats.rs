@@ -24,7 +24,10 @@ impl FloatKernel for Avx2 {
 fn products<const T: usize>(w: [&[f32]; ROWS], x: [&[f32]; T]) -> [[f32; ROWS]; T] {
     let w = w.map(|w| w.as_chunks::<LANES>().0);
     let x = x.map(|x| x.as_chunks::<LANES>().0);
-    let len = w.iter().chain(&x).fold(usize::MAX, |len, v| len.min(v.len()));
+    let len = w
+        .iter()
+        .chain(&x)
+        .fold(usize::MAX, |len, v| len.min(v.len()));
     let mut acc = [[_mm256_setzero_ps(); ROWS]; T];
     for i in 0..len {
         for t in 0..T {
@@ -41,23 +44,34 @@ fn products<const T: usize>(w: [&[f32]; ROWS], x: [&[f32]; T]) -> [[f32; ROWS]; 
     acc.map(|acc| acc.map(|acc| add_lanes(unsafe { lanes(acc) })))
 }
 
-/// As [`dequantize`], which is compiled for this level here, with hardware
-/// conversion of f16.
+/// As [`dequantize`], which is compiled for this level here; 16-bit floats by
+/// hand.
 #[target_feature(enable = "avx2,fma,f16c")]
-fn widen(dtype: DType, row: &[u8], to: &mut [f32]) {
-    if dtype != DType::F16 {
-        let result = dequantize(dtype, row, to);
-        debug_assert!(result.is_ok(), "a matrix has whole rows");
-        return;
-    }
-    let whole = to.len() / LANES * LANES;
-    for (from, to) in row.as_chunks::<16>().0.iter().zip(to.as_chunks_mut::<LANES>().0) {
+fn widen(dtype: DType, blocks: &[u8], to: &mut [f32]) {
+    let whole = match dtype {
+        DType::F16 | DType::BF16 => to.len() / LANES * LANES,
+        _ => 0,
+    };
+    let (vectors, rest) = to.split_at_mut(whole);
+    for (from, to) in blocks
+        .as_chunks::<16>()
+        .0
+        .iter()
+        .zip(vectors.as_chunks_mut::<LANES>().0)
+    {
         // SAFETY: the arrays are as long as the vectors.
         unsafe {
             let halves = _mm_loadu_si128(from.as_ptr().cast());
-            _mm256_storeu_ps(to.as_mut_ptr(), _mm256_cvtph_ps(halves));
+            let floats = match dtype {
+                DType::F16 => _mm256_cvtph_ps(halves),
+                _ => {
+                    let bits = _mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves));
+                    _mm256_castsi256_ps(bits)
+                }
+            };
+            _mm256_storeu_ps(to.as_mut_ptr(), floats);
         }
     }
-    let rest = dequantize(dtype, &row[2 * whole..], &mut to[whole..]);
-    debug_assert!(rest.is_ok(), "a matrix has whole rows");
+    let result = dequantize(dtype, &blocks[2 * whole..], rest);
+    debug_assert!(result.is_ok(), "chunks are whole blocks");
 }

@@ -38,7 +38,12 @@ impl Format for Q2_K {
                         let min = _mm256_srli_epi16::<4>(pair);
                         let min = _mm256_and_si256(min, _mm256_set1_epi8(15));
                         let min = scaled(dmin, byte_pair(min));
-                        sink.block(&Block { q: masked(q, 3), scale: d, sub: byte_pair(scale), min });
+                        sink.block(&Block {
+                            q: masked(q, 3),
+                            scale: d,
+                            sub: byte_pair(scale),
+                            min,
+                        });
                         q = shifted::<2>(q);
                     }
                 }
@@ -65,7 +70,12 @@ impl Format for Q3_K {
                     for j in 0..4 {
                         let sub = byte_pair(shifted_out(scales[2 * half + j / 2], j % 2));
                         let q = joined::<2>(masked(low, 3), masked(high, 1));
-                        sink.block(&Block { q, scale: d, sub, min: scaled(zero, sub) });
+                        sink.block(&Block {
+                            q,
+                            scale: d,
+                            sub,
+                            min: scaled(zero, sub),
+                        });
                         low = shifted::<2>(low);
                         high = shifted::<1>(high);
                     }
@@ -142,10 +152,19 @@ impl Format for Q6_K {
                     let low = [rows.load32(low), rows.load32(low + 32)];
                     let mut high = rows.load32(at + 128 + 32 * half);
                     for j in 0..4 {
-                        let low = if j < 2 { low[j] } else { shifted::<4>(low[j - 2]) };
+                        let low = if j < 2 {
+                            low[j]
+                        } else {
+                            shifted::<4>(low[j - 2])
+                        };
                         let sub = byte_pair(shifted_out(scales[2 * half + j / 2], j % 2));
                         let q = joined::<4>(masked(low, 15), masked(high, 3));
-                        sink.block(&Block { q, scale: d, sub, min: scaled(zero, sub) });
+                        sink.block(&Block {
+                            q,
+                            scale: d,
+                            sub,
+                            min: scaled(zero, sub),
+                        });
                         high = shifted::<2>(high);
                     }
                 }
@@ -213,7 +232,10 @@ impl K4Head {
                     _mm256_and_si256(scales, six),
                     _mm256_or_si256(_mm256_and_si256(rest, four), top(scales)),
                 ],
-                mins: [_mm256_and_si256(mins, six), _mm256_or_si256(rest_high, top(mins))],
+                mins: [
+                    _mm256_and_si256(mins, six),
+                    _mm256_or_si256(rest_high, top(mins)),
+                ],
             }
         }
     }
@@ -244,7 +266,12 @@ unsafe fn q3_scales(rows: Rows, at: usize) -> [__m256i; 4] {
     unsafe {
         let low = [rows.load_u32(at), rows.load_u32(at + 4)];
         let high = rows.load_u32(at + 8);
-        let low = [low[0], low[1], _mm256_srli_epi16::<4>(low[0]), _mm256_srli_epi16::<4>(low[1])];
+        let low = [
+            low[0],
+            low[1],
+            _mm256_srli_epi16::<4>(low[0]),
+            _mm256_srli_epi16::<4>(low[1]),
+        ];
         let high = [
             _mm256_slli_epi16::<4>(high),
             _mm256_slli_epi16::<2>(high),
@@ -265,7 +292,11 @@ unsafe fn q3_scales(rows: Rows, at: usize) -> [__m256i; 4] {
 #[inline(always)]
 unsafe fn shifted_out(v: __m256i, which: usize) -> __m256i {
     // SAFETY: see the module `avx2` for features.
-    if which == 0 { v } else { unsafe { _mm256_srli_epi32::<16>(v) } }
+    if which == 0 {
+        v
+    } else {
+        unsafe { _mm256_srli_epi32::<16>(v) }
+    }
 }
 
 /// The lower two bytes of each lane, signed, each as a pair of equal i16.

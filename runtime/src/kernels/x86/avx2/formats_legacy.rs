@@ -180,8 +180,9 @@ unsafe fn fifth_bits(q: [__m256i; 8], bits: __m256i) -> [__m256i; 8] {
     unsafe {
         // Byte i of a lane looks at bit i of its four: 1, 2, 4 or 8, or zero.
         let own = _mm256_set1_epi32(0x0804_0201);
-        let sixteen_if_set =
-            _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 16, 16, 0, 16, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0));
+        let sixteen_if_set = _mm256_broadcastsi128_si256(_mm_setr_epi8(
+            0, 16, 16, 0, 16, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0,
+        ));
         let first_byte = _mm256_set_epi64x(
             0x0c0c_0c0c_0808_0808,
             0x0404_0404_0000_0000,
@@ -228,6 +229,10 @@ unsafe fn e8m0_half(e: __m256i) -> __m256 {
         let one = _mm256_set1_epi32(1);
         let normal = _mm256_slli_epi32::<23>(_mm256_sub_epi32(e, one));
         let subnormal = _mm256_sllv_epi32(_mm256_set1_epi32(0x0020_0000), e);
-        _mm256_castsi256_ps(_mm256_blendv_epi8(subnormal, normal, _mm256_cmpgt_epi32(e, one)))
+        _mm256_castsi256_ps(_mm256_blendv_epi8(
+            subnormal,
+            normal,
+            _mm256_cmpgt_epi32(e, one),
+        ))
     }
 }

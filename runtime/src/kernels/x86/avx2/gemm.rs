@@ -41,7 +41,14 @@ pub(super) unsafe fn gemm<F: Format, A: ActBlock>(
                 unsafe { F::for_each_block(source, blocks, &mut Unpack { next: *panel }) };
             }
         }
-        let mut sweep = Sweep { panels, blocks, acts, out, row, count };
+        let mut sweep = Sweep {
+            panels,
+            blocks,
+            acts,
+            out,
+            row,
+            count,
+        };
         if count <= LANES {
             sweep.panels[1] = panels[0];
         }
@@ -67,7 +74,10 @@ fn split_scratch<W>(scratch: &mut [u8], blocks: usize) -> ([*mut W; PANELS], &mu
     let bytes = blocks * size_of::<W>();
     let (panels, bounce) = scratch[skip..].split_at_mut(PANELS * bytes);
     let (first, second) = panels.split_at_mut(bytes);
-    ([first.as_mut_ptr().cast(), second.as_mut_ptr().cast()], bounce)
+    (
+        [first.as_mut_ptr().cast(), second.as_mut_ptr().cast()],
+        bounce,
+    )
 }
 
 /// Writes blocks to a panel, as they come.

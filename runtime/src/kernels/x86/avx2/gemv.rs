@@ -26,7 +26,11 @@ pub(super) unsafe fn gemv<F: Format, A: ActBlock>(
     for row in rows.clone().step_by(LANES) {
         let source = Rows::of(w, row, scratch);
         let acc = [[_mm256_setzero_ps()]];
-        let mut dot = Dot::<F::Packed, A> { x: x.iter(), acc, weights: PhantomData };
+        let mut dot = Dot::<F::Packed, A> {
+            x: x.iter(),
+            acc,
+            weights: PhantomData,
+        };
         // SAFETY: the features are enabled here, and the rows have `blocks` blocks.
         let sums = unsafe {
             F::for_each_block(source, blocks, &mut dot);

@@ -181,7 +181,11 @@ impl Avx2 {
         out: &OutRows,
         scratch: &mut [u8],
     ) {
-        assert_eq!(acts.kind(), ActKind::I16, "weights of 8 bits take 16-bit activations");
+        assert_eq!(
+            acts.kind(),
+            ActKind::I16,
+            "weights of 8 bits take 16-bit activations"
+        );
         // SAFETY: `self` proves that the CPU has the features.
         unsafe {
             match acts.tokens() {

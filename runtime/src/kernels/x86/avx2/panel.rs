@@ -86,7 +86,11 @@ pub(super) unsafe fn accumulate<W: Product<A>, A: ActBlock, const P: usize, cons
 impl<const DEPTH: usize> Packed for Whole<DEPTH> {
     #[inline(always)]
     unsafe fn pack(block: &Block) -> Self {
-        Whole { q: block.q, scale: block.scale, min: block.min[0] }
+        Whole {
+            q: block.q,
+            scale: block.scale,
+            min: block.min[0],
+        }
     }
 
     #[inline(always)]
@@ -104,7 +108,12 @@ impl<const DEPTH: usize> Packed for Whole<DEPTH> {
 impl<const DEPTH: usize> Packed for Halves<DEPTH> {
     #[inline(always)]
     unsafe fn pack(block: &Block) -> Self {
-        Halves { q: block.q, scale: block.scale, sub: block.sub, min: block.min }
+        Halves {
+            q: block.q,
+            scale: block.scale,
+            sub: block.sub,
+            min: block.min,
+        }
     }
 
     #[inline(always)]
@@ -133,7 +142,10 @@ impl Packed for Wide {
                 q[2 * j] = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(block.q[j]));
                 q[2 * j + 1] = _mm256_srai_epi16::<8>(block.q[j]);
             }
-            Wide { q, scale: block.scale }
+            Wide {
+                q,
+                scale: block.scale,
+            }
         }
     }
 

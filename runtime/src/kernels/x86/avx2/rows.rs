@@ -24,13 +24,19 @@ impl Rows {
         let stride = w.row_bytes();
         let count = LANES.min(w.rows() - first);
         if count == LANES {
-            return Rows { base: w.row_data(first, LANES).as_ptr(), stride };
+            return Rows {
+                base: w.row_data(first, LANES).as_ptr(),
+                stride,
+            };
         }
         for lane in 0..LANES {
             let row = w.row_data(first + lane.min(count - 1), 1);
             bounce[lane * stride..(lane + 1) * stride].copy_from_slice(row);
         }
-        Rows { base: bounce[..LANES * stride].as_ptr(), stride }
+        Rows {
+            base: bounce[..LANES * stride].as_ptr(),
+            stride,
+        }
     }
 
     #[inline(always)]
@@ -104,7 +110,16 @@ impl Rows {
         // SAFETY: the caller's 2 bytes lie within each row.
         unsafe {
             let h = |lane: usize| self.at(lane, offset).cast::<i16>().read_unaligned();
-            _mm256_cvtph_ps(_mm_setr_epi16(h(0), h(1), h(2), h(3), h(4), h(5), h(6), h(7)))
+            _mm256_cvtph_ps(_mm_setr_epi16(
+                h(0),
+                h(1),
+                h(2),
+                h(3),
+                h(4),
+                h(5),
+                h(6),
+                h(7),
+            ))
         }
     }
 

@@ -1,0 +1,403 @@
+//! Commands that run a model: run, record, agree, perplexity, bench.
+
+mod common;
+#[path = "common/tiny.rs"]
+mod tiny;
+
+use common::{Said, folder, ondol, run};
+use serde_json::Value;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+/// A folder with `model.gguf` and some prompts.
+fn home(test: &str) -> PathBuf {
+    let home = folder(test);
+    fs::write(home.join("model.gguf"), tiny::model()).unwrap();
+    let prompts = "The river\n온돌은 따뜻하다\n\n{\"prompt\": \"two\\nlines\"}\n";
+    fs::write(home.join("prompts.txt"), prompts).unwrap();
+    home
+}
+
+fn say(home: &Path, args: &[&str]) -> Said {
+    run(ondol(home).current_dir(home).args(args))
+}
+
+#[test]
+fn run_completes_and_reports() {
+    let home = home("run");
+    let args = [
+        "run",
+        "model.gguf",
+        "The river",
+        "--raw",
+        "--temperature",
+        "0",
+        "--max-tokens",
+        "8",
+        "--json",
+    ];
+    let json = say(&home, &args).expect(0).json();
+    let tokens = json["tokens"].as_array().unwrap().len();
+    assert_eq!(json["stats"]["generated_tokens"], tokens);
+    assert_eq!(json["stats"]["prompt_tokens"], "The river".len());
+    assert!(
+        json["text"].is_string() && (tokens == 8 || json["finish_reason"] == "end"),
+        "{json}"
+    );
+    let again = say(&home, &args).expect(0).json();
+    assert_eq!(json["tokens"], again["tokens"]);
+    let text = say(&home, &args[..args.len() - 1]).expect(0).out;
+    assert_eq!(
+        text.trim_end_matches('\n'),
+        json["text"].as_str().unwrap().trim_end_matches('\n')
+    );
+}
+
+#[test]
+fn piped_input_is_the_prompt_less_its_last_line_break() {
+    let home = home("pipe");
+    let args = [
+        "run",
+        "model.gguf",
+        "--raw",
+        "--temperature",
+        "0",
+        "--max-tokens",
+        "1",
+        "--json",
+    ];
+    let mut command = ondol(&home);
+    command
+        .current_dir(&home)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all("abc\n".as_bytes())
+        .unwrap();
+    let json = common::said(child.wait_with_output().unwrap())
+        .expect(0)
+        .json();
+    assert_eq!(json["stats"]["prompt_tokens"], 3);
+}
+
+#[test]
+fn a_model_without_a_template_completes_and_says_so() {
+    let home = home("no-template");
+    let args = [
+        "run",
+        "model.gguf",
+        "abc",
+        "--temperature",
+        "0",
+        "--max-tokens",
+        "2",
+        "--json",
+    ];
+    let said = say(&home, &args)
+        .expect(0)
+        .complains("has no chat template");
+    assert_eq!(said.json()["stats"]["prompt_tokens"], 3);
+    let raw = say(&home, &[&args[..], &["--raw"]].concat()).expect(0);
+    assert!(!raw.err.contains("template"), "{}", raw.err);
+}
+
+#[test]
+fn what_can_not_run_is_refused_with_advice() {
+    let home = home("refused");
+    say(
+        &home,
+        &["run", "model.gguf", "a long prompt", "--raw", "--ctx", "4"],
+    )
+    .expect(1)
+    .complains("--ctx");
+    say(&home, &["run", "model.gguf", "x", "--threads", "0"]).expect(2);
+    say(&home, &["run", "model.gguf", "x", "--kernels", "magic"])
+        .expect(2)
+        .complains("exact");
+    say(&home, &["run", "model.gguf", "x", "--raw", "--system", "y"]).expect(2);
+    say(&home, &["run"]).expect(2);
+}
+
+#[test]
+fn a_record_agrees_with_the_engine_that_made_it() {
+    let home = home("agree");
+    say(
+        &home,
+        &[
+            "record",
+            "model.gguf",
+            "prompts.txt",
+            "-n",
+            "6",
+            "-o",
+            "r.jsonl",
+        ],
+    )
+    .expect(0);
+    let text = fs::read_to_string(home.join("r.jsonl")).unwrap();
+    let records: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(records.len(), 3);
+    assert_eq!(records[2]["prompt"], "two\nlines");
+    let step = &records[0]["steps"][0];
+    assert_eq!(step["top"].as_array().unwrap().len(), 10);
+    assert_eq!(step["id"], step["top"][0][0]);
+    let lnp: Vec<f64> = step["top"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| t[1].as_f64().unwrap())
+        .collect();
+    assert!(lnp.is_sorted_by(|a, b| a >= b) && lnp[0] < 0.0, "{lnp:?}");
+
+    let args = [
+        "agree",
+        "model.gguf",
+        "r.jsonl",
+        "--json",
+        "--max-dlnp",
+        "0.00001",
+        "--min-top1",
+        "1",
+    ];
+    let report = say(&home, &args).expect(0).json();
+    assert_eq!(report["overall"]["top1"], 1.0);
+    assert_eq!(report["overall"]["top1_clear"], 1.0);
+    let steps: u64 = report["prompts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| p["steps"].as_u64().unwrap())
+        .sum();
+    assert_eq!(report["overall"]["steps"], steps);
+    assert_eq!(
+        steps,
+        records
+            .iter()
+            .map(|r| r["steps"].as_array().unwrap().len() as u64)
+            .sum::<u64>()
+    );
+}
+
+#[test]
+fn a_model_that_differs_does_not_agree() {
+    let home = home("disagree");
+    say(
+        &home,
+        &[
+            "record",
+            "model.gguf",
+            "prompts.txt",
+            "-n",
+            "6",
+            "-o",
+            "r.jsonl",
+        ],
+    )
+    .expect(0);
+    say(&home, &["quantize", "model.gguf", "q2.gguf", "Q2_K"]).expect(0);
+    let said = say(
+        &home,
+        &[
+            "agree",
+            "q2.gguf",
+            "r.jsonl",
+            "--json",
+            "--max-dlnp",
+            "0.00001",
+        ],
+    )
+    .expect(1);
+    let report = said.complains("mean |d ln p|").json();
+    assert!(
+        report["overall"]["mean_abs_dlnp"].as_f64().unwrap() > 1e-3,
+        "{report}"
+    );
+    assert!(
+        report["overall"]["worst"]["dlnp"].as_f64() >= report["overall"]["mean_abs_dlnp"].as_f64()
+    );
+    say(
+        &home,
+        &["agree", "q2.gguf", "r.jsonl", "--min-top1", "1.01"],
+    )
+    .expect(1)
+    .complains("top-1");
+}
+
+#[test]
+fn a_record_of_another_vocabulary_is_refused() {
+    let home = home("other-vocabulary");
+    let line = |ids: &str, top: &str| {
+        format!(
+            "{{\"prompt\":\"ab\",\"prompt_ids\":{ids},\"text\":\"\",\"steps\":[{{\"id\":1,\"top\":{top}}}]}}\n"
+        )
+    };
+    fs::write(home.join("ids.jsonl"), line("[97,99]", "[[1,-1.0]]")).unwrap();
+    say(&home, &["agree", "model.gguf", "ids.jsonl"])
+        .expect(1)
+        .complains("other tokens");
+    fs::write(home.join("top.jsonl"), line("[97,98]", "[[99999,-1.0]]")).unwrap();
+    say(&home, &["agree", "model.gguf", "top.jsonl"])
+        .expect(1)
+        .complains("token 99999");
+    fs::write(home.join("broken.jsonl"), "{\"prompt\":\"ab\"}\n").unwrap();
+    say(&home, &["agree", "model.gguf", "broken.jsonl"])
+        .expect(1)
+        .complains("line 1");
+    fs::write(home.join("empty.jsonl"), "\n").unwrap();
+    say(&home, &["agree", "model.gguf", "empty.jsonl"])
+        .expect(1)
+        .complains("empty");
+}
+
+/// A vocabulary of random weights predicts nothing: about one chance in `VOCABULARY`, or worse.
+#[test]
+fn perplexity_counts_every_token_but_the_first() {
+    let home = home("perplexity");
+    let text: String = (0..300)
+        .map(|i| char::from(b'a' + (i * 7 % 26) as u8))
+        .collect();
+    fs::write(home.join("text.txt"), text).unwrap();
+    let json = say(
+        &home,
+        &[
+            "perplexity",
+            "model.gguf",
+            "-f",
+            "text.txt",
+            "--tokens",
+            "100",
+            "--json",
+        ],
+    )
+    .expect(0)
+    .json();
+    assert_eq!(json["tokens"], 100);
+    let (nll, perplexity) = (
+        json["mean_nll"].as_f64().unwrap(),
+        json["perplexity"].as_f64().unwrap(),
+    );
+    assert!((nll.exp() / perplexity - 1.0).abs() < 1e-9);
+    assert!(nll > 3.0, "{nll}");
+    fs::write(home.join("short.txt"), "a").unwrap();
+    say(&home, &["perplexity", "model.gguf", "-f", "short.txt"])
+        .expect(1)
+        .complains("has 1 tokens");
+}
+
+/// What `perplexity` sums must be what `record` lists: the same text, token by token.
+#[test]
+fn perplexity_and_record_tell_the_same_probabilities() {
+    let home = home("same-figures");
+    fs::write(home.join("prompt.txt"), "a").unwrap();
+    say(
+        &home,
+        &[
+            "record",
+            "model.gguf",
+            "prompt.txt",
+            "-n",
+            "1",
+            "-o",
+            "r.jsonl",
+        ],
+    )
+    .expect(0);
+    let record: Value =
+        serde_json::from_str(fs::read_to_string(home.join("r.jsonl")).unwrap().trim()).unwrap();
+    let printable = |t: &&Value| t[0].as_u64().is_some_and(|id| (32..127).contains(&id));
+    let Some(listed) = record["steps"][0]["top"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(printable)
+    else {
+        panic!("no ASCII among the likeliest: {record}");
+    };
+    let next = char::from(listed[0].as_u64().unwrap() as u8);
+    fs::write(home.join("text.txt"), format!("a{next}")).unwrap();
+    let json = say(
+        &home,
+        &["perplexity", "model.gguf", "-f", "text.txt", "--json"],
+    )
+    .expect(0)
+    .json();
+    let (nll, lnp) = (
+        json["mean_nll"].as_f64().unwrap(),
+        listed[1].as_f64().unwrap(),
+    );
+    assert!((nll + lnp).abs() < 1e-3, "{nll} against {lnp}");
+}
+
+#[test]
+fn bench_prints_its_json() {
+    let home = home("bench");
+    let args = [
+        "bench",
+        "model.gguf",
+        "-p",
+        "16,0",
+        "-n",
+        "4",
+        "-t",
+        "1,2",
+        "-r",
+        "2",
+        "--json",
+    ];
+    let json = say(&home, &args).expect(0).json();
+    let results = json["results"].as_array().unwrap();
+    let tests: Vec<String> = results
+        .iter()
+        .map(|r| format!("{} {}", r["test"].as_str().unwrap(), r["threads"]))
+        .collect();
+    assert_eq!(tests, ["pp16 1", "tg4 1", "pp16 2", "tg4 2"]);
+    for result in results {
+        let speed = |key: &str| result["tokens_per_s"][key].as_f64().unwrap();
+        assert!(
+            speed("min") > 0.0
+                && speed("min") <= speed("median")
+                && speed("median") <= speed("max")
+        );
+    }
+    assert!(json["machine"]["cpu"].is_string() && json["model"]["bytes"].is_u64());
+    say(&home, &["bench", "model.gguf", "-p", "0", "-n", "0"])
+        .expect(2)
+        .complains("nothing to measure");
+}
+
+#[test]
+fn every_command_has_help_with_examples() {
+    let home = folder("help");
+    let list = say(&home, &["--help"]).expect(0).out;
+    for command in [
+        "run",
+        "pull",
+        "list",
+        "rm",
+        "inspect",
+        "bench",
+        "perplexity",
+        "tokenize",
+        "record",
+        "agree",
+        "quantize",
+    ] {
+        assert!(list.contains(command), "{list}");
+        let help = say(&home, &[command, "--help"]).expect(0).out;
+        assert!(
+            help.contains("Examples:") && help.contains(&format!("ondol {command}")),
+            "{help}"
+        );
+    }
+}

@@ -1,0 +1,309 @@
+//! Commands that read and write files and run no model: tokenize, inspect, quantize.
+
+mod common;
+#[path = "common/tiny.rs"]
+mod tiny;
+
+use common::{Said, folder, ondol, run};
+use ondol_models::gguf::Gguf;
+use ondol_models::quant::{DType, dequantize};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+/// Runs the command in a folder of its own.
+fn say(home: &Path, args: &[&str]) -> Said {
+    run(ondol(home).current_dir(home).args(args))
+}
+
+fn with_input(home: &Path, args: &[&str], input: &[u8]) -> Said {
+    let mut command = ondol(home);
+    command
+        .current_dir(home)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    common::said(child.wait_with_output().unwrap())
+}
+
+/// A folder with `vocab.gguf` and `model.gguf`.
+fn models(test: &str) -> PathBuf {
+    let home = folder(test);
+    fs::write(
+        home.join("vocab.gguf"),
+        tiny::vocabulary_only().to_vec(&[]).unwrap(),
+    )
+    .unwrap();
+    fs::write(home.join("model.gguf"), tiny::model()).unwrap();
+    home
+}
+
+#[test]
+fn a_vocabulary_alone_tokenizes() {
+    let home = models("tokenize");
+    assert_eq!(
+        say(&home, &["tokenize", "vocab.gguf", "Hi 한", "--ids"])
+            .expect(0)
+            .out,
+        "72 105 32 237 149 156\n"
+    );
+    let lines = say(&home, &["tokenize", "vocab.gguf", "Hi"]).expect(0).out;
+    assert_eq!(lines, "      72  \"H\"\n     105  \"i\"\n");
+    let json = say(&home, &["tokenize", "vocab.gguf", "Hi", "--json"])
+        .expect(0)
+        .json();
+    assert_eq!(
+        json,
+        serde_json::json!({ "ids": [72, 105], "pieces": ["H", "i"] })
+    );
+}
+
+#[test]
+fn special_tokens_are_parsed_unless_told_otherwise() {
+    let home = models("special");
+    let ids = |more: &[&str]| {
+        let args = [&["tokenize", "vocab.gguf", "<|im_end|>", "--ids"], more].concat();
+        say(&home, &args).expect(0).out
+    };
+    assert_eq!(ids(&[]), "258\n");
+    assert_eq!(
+        ids(&["--no-special"]).split_whitespace().count(),
+        "<|im_end|>".len()
+    );
+}
+
+#[test]
+fn standard_input_is_tokenized_to_its_last_byte() {
+    let home = models("stdin");
+    let args = ["tokenize", "vocab.gguf", "--stdin", "--ids", "--no-special"];
+    assert_eq!(
+        with_input(&home, &args, b" a\n\n").expect(0).out,
+        "32 97 10 10\n"
+    );
+    assert_eq!(with_input(&home, &args, b"").expect(0).out, "\n");
+    with_input(&home, &args, b"\xff\xfe")
+        .expect(1)
+        .complains("standard input");
+    say(&home, &["tokenize", "vocab.gguf"]).expect(2);
+    say(&home, &["tokenize", "vocab.gguf", "text", "--stdin"]).expect(2);
+}
+
+#[test]
+fn inspect_counts_parameters_bytes_and_memory() {
+    let home = models("inspect");
+    let json = say(&home, &["inspect", "model.gguf", "--ctx", "64", "--json"])
+        .expect(0)
+        .json();
+    let bytes = tiny::model();
+    let gguf = Gguf::parse(&bytes).unwrap();
+    let parameters: usize = gguf.tensors().iter().map(|t| t.elements()).sum();
+    assert_eq!(json["parameters"], parameters);
+    assert_eq!(json["mix"][0]["type"], "F32");
+    assert_eq!(json["mix"][0]["bytes"], parameters * 4);
+    assert_eq!(json["metadata"]["llama.block_count"], 2);
+    assert_eq!(
+        json["metadata"]["tokenizer.ggml.tokens"]["length"],
+        tiny::VOCABULARY
+    );
+    assert_eq!(
+        json["tensors"].as_array().unwrap().len(),
+        gguf.tensors().len()
+    );
+    let cache = |ctx: &str| {
+        let json = say(&home, &["inspect", "model.gguf", "--ctx", ctx, "--json"])
+            .expect(0)
+            .json();
+        json["memory"]["kv_cache"].as_u64().unwrap()
+    };
+    assert_eq!(
+        cache("128"),
+        2 * cache("64"),
+        "the cache grows with the context"
+    );
+    let table = say(&home, &["inspect", "model.gguf", "--tensors"])
+        .expect(0)
+        .out;
+    assert!(
+        table.contains("blk.1.ffn_down.weight") && table.contains("kv_cache"),
+        "{table}"
+    );
+}
+
+#[test]
+fn inspect_shows_a_vocabulary_and_says_that_it_can_not_run() {
+    let home = models("inspect-vocabulary");
+    let said = say(&home, &["inspect", "vocab.gguf"]).expect(0);
+    assert!(
+        said.out.contains("can't be run") && said.out.contains("tokenizer.ggml.merges"),
+        "{}",
+        said.out
+    );
+    let json = say(&home, &["inspect", "vocab.gguf", "--json"])
+        .expect(0)
+        .json();
+    assert!(json["memory"].is_null() && json["cannot_run"].is_string());
+}
+
+/// The largest error of a matrix against the original, over the original's largest value.
+fn error(original: &Gguf, copy: &Gguf, name: &str) -> f64 {
+    let floats = |gguf: &Gguf| {
+        let tensor = gguf.tensor(name).unwrap();
+        let mut out = vec![0.0; tensor.elements()];
+        dequantize(tensor.dtype, tensor.data, &mut out).unwrap();
+        out
+    };
+    let (a, b) = (floats(original), floats(copy));
+    let largest = a.iter().fold(0.0_f64, |m, &x| m.max(f64::from(x).abs()));
+    a.iter()
+        .zip(&b)
+        .fold(0.0_f64, |m, (x, y)| m.max(f64::from(x - y).abs()))
+        / largest
+}
+
+#[test]
+fn quantize_writes_the_mix_and_keeps_the_rest() {
+    let home = models("quantize");
+    let source = tiny::model();
+    let original = Gguf::parse(&source).unwrap();
+    for (mix, file_type, dtype, bound) in [
+        ("q4_k_m", 15, DType::Q4_K, 0.2),
+        ("Q8_0", 7, DType::Q8_0, 0.01),
+    ] {
+        let out = home.join(format!("{mix}.gguf"));
+        say(
+            &home,
+            &["quantize", "model.gguf", out.to_str().unwrap(), mix],
+        )
+        .expect(0);
+        let bytes = fs::read(&out).unwrap();
+        let copy = Gguf::parse(&bytes).unwrap();
+        assert_eq!(copy.u32("general.file_type"), Ok(file_type));
+        assert_eq!(copy.u32("general.quantization_version"), Ok(2));
+        assert_eq!(
+            copy.get("tokenizer.ggml.tokens"),
+            original.get("tokenizer.ggml.tokens")
+        );
+        assert_eq!(copy.tensor("blk.0.attn_q.weight").unwrap().dtype, dtype);
+        assert_eq!(
+            copy.tensor("output_norm.weight").unwrap().data,
+            original.tensor("output_norm.weight").unwrap().data
+        );
+        let error = error(&original, &copy, "blk.0.attn_q.weight");
+        assert!(error > 0.0 && error < bound, "{mix}: {error}");
+        let mut left = out.into_os_string();
+        left.push(".part");
+        assert!(!Path::new(&left).exists());
+    }
+}
+
+#[test]
+fn quantize_gives_the_same_bytes_for_any_number_of_threads() {
+    let home = models("quantize-threads");
+    for threads in ["1", "3"] {
+        say(
+            &home,
+            &[
+                "quantize",
+                "model.gguf",
+                &format!("{threads}.gguf"),
+                "Q4_K_M",
+                "-t",
+                threads,
+            ],
+        )
+        .expect(0);
+    }
+    assert!(fs::read(home.join("1.gguf")).unwrap() == fs::read(home.join("3.gguf")).unwrap());
+}
+
+#[test]
+fn quantizing_again_is_allowed_with_a_note_and_keeps_what_fits() {
+    let home = models("requantize");
+    say(&home, &["quantize", "model.gguf", "q8.gguf", "Q8_0"]).expect(0);
+    say(&home, &["quantize", "q8.gguf", "q4.gguf", "Q4_0"])
+        .expect(0)
+        .complains("quantized already");
+    let said = say(&home, &["quantize", "q8.gguf", "same.gguf", "Q8_0"]).expect(0);
+    assert!(!said.err.contains("quantized already"), "{}", said.err);
+    assert!(fs::read(home.join("q8.gguf")).unwrap() == fs::read(home.join("same.gguf")).unwrap());
+}
+
+#[test]
+fn quantize_refuses_what_it_can_not_do() {
+    let home = models("quantize-refuses");
+    say(&home, &["quantize", "model.gguf", "out.gguf", "Q9_X"])
+        .expect(2)
+        .complains("Q4_K_M");
+    say(&home, &["quantize", "model.gguf", "model.gguf", "Q8_0"])
+        .expect(2)
+        .complains("the same file");
+    say(
+        &home,
+        &["quantize", "model.gguf", "no/such/folder/out.gguf", "Q8_0"],
+    )
+    .expect(1)
+    .complains("cannot create");
+    let mut bytes = tiny::model();
+    let place = bytes.len() - 40;
+    bytes[place..place + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(home.join("nan.gguf"), bytes).unwrap();
+    say(&home, &["quantize", "nan.gguf", "out.gguf", "Q8_0"])
+        .expect(1)
+        .complains("not finite");
+    assert!(!home.join("out.gguf").exists() && !home.join("out.gguf.part").exists());
+}
+
+/// Every command that opens a file tells these apart.
+#[test]
+fn hostile_files_are_told_apart() {
+    let home = models("hostile");
+    let whole = fs::read(home.join("model.gguf")).unwrap();
+    fs::write(
+        home.join("page.gguf"),
+        "<!DOCTYPE html><html><body>Sign in</body></html>",
+    )
+    .unwrap();
+    fs::write(home.join("cut.gguf"), &whole[..whole.len() / 2]).unwrap();
+    fs::write(home.join("empty.gguf"), "").unwrap();
+    let mut unknown = tiny::vocabulary_only();
+    unknown.set("general.architecture", "perceptron");
+    fs::write(home.join("architecture.gguf"), unknown.to_vec(&[]).unwrap()).unwrap();
+    let name = b"output_norm.weight";
+    let mut strange = whole.clone();
+    let at = strange.windows(name.len()).position(|w| w == name).unwrap() + name.len() + 4 + 8;
+    strange[at..at + 4].copy_from_slice(&16_u32.to_le_bytes());
+    fs::write(home.join("quant.gguf"), strange).unwrap();
+    for (file, what) in [
+        ("page.gguf", "an HTML page"),
+        ("cut.gguf", "the file is truncated"),
+        ("quant.gguf", "the quantization type IQ2_XXS"),
+    ] {
+        say(&home, &["inspect", file])
+            .expect(1)
+            .complains(what)
+            .complains("hint: ");
+        say(&home, &["tokenize", file, "x"])
+            .expect(1)
+            .complains(what);
+        say(&home, &["quantize", file, "out.gguf", "Q8_0"])
+            .expect(1)
+            .complains(what);
+        say(&home, &["run", file, "x"])
+            .expect(1)
+            .complains(what)
+            .complains("hint: ");
+    }
+    say(&home, &["run", "architecture.gguf", "x"])
+        .expect(1)
+        .complains("unknown architecture `perceptron`");
+    say(&home, &["inspect", "empty.gguf"]).expect(1);
+    say(&home, &["run", "empty.gguf", "x"]).expect(1);
+    say(&home, &["inspect", "."]).expect(1);
+    say(&home, &["inspect", "no-such.gguf"])
+        .expect(1)
+        .complains("neither a file nor a model of the catalog");
+}

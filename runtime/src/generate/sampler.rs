@@ -1,0 +1,422 @@
+//! From logits to a token.
+
+use super::rng::Rng;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+
+/// How a token is chosen.
+///
+/// The steps are applied in this order: penalties, top-k, top-p, min-p,
+/// temperature, draw. A step whose option has its neutral value is left out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SamplerOptions {
+    /// Logits are divided by it; 0 always takes the likeliest token. At least 0.
+    pub temperature: f32,
+    /// Keep this many of the likeliest tokens; 0 keeps all.
+    pub top_k: usize,
+    /// Keep the fewest likeliest tokens whose probabilities add up to this; 1 keeps all. In (0, 1].
+    pub top_p: f32,
+    /// Keep tokens at least this times as likely as the likeliest; 0 keeps all. In `[0, 1]`.
+    pub min_p: f32,
+    /// Divides the positive and multiplies the negative logits of recent tokens
+    /// (arXiv:1909.05858); 1 does nothing. Over 0.
+    pub repetition_penalty: f32,
+    /// Taken from a recent token's logit for each time it occurs; 0 does nothing.
+    pub frequency_penalty: f32,
+    /// Taken once from the logit of each recent token; 0 does nothing.
+    pub presence_penalty: f32,
+    /// How many of the last tokens, the prompt's included, are recent.
+    pub penalty_window: usize,
+    /// Seed of the draws: the same seed gives the same tokens on every platform.
+    pub seed: u64,
+}
+
+impl Default for SamplerOptions {
+    /// Temperature 0.7, top-k 40, top-p 0.95, min-p 0.05, no penalties, seed 0.
+    fn default() -> Self {
+        SamplerOptions {
+            temperature: 0.7,
+            top_k: 40,
+            top_p: 0.95,
+            min_p: 0.05,
+            repetition_penalty: 1.0,
+            frequency_penalty: 0.0,
+            presence_penalty: 0.0,
+            penalty_window: 64,
+            seed: 0,
+        }
+    }
+}
+
+impl SamplerOptions {
+    /// Always the likeliest token.
+    pub fn greedy() -> SamplerOptions {
+        SamplerOptions {
+            temperature: 0.0,
+            ..SamplerOptions::default()
+        }
+    }
+
+    fn check(&self) -> Result<(), SamplerError> {
+        let ranges = [
+            ("temperature", self.temperature, 0.0..=f32::MAX),
+            ("top_p", self.top_p, f32::MIN_POSITIVE..=1.0),
+            ("min_p", self.min_p, 0.0..=1.0),
+            (
+                "repetition_penalty",
+                self.repetition_penalty,
+                f32::MIN_POSITIVE..=f32::MAX,
+            ),
+            (
+                "frequency_penalty",
+                self.frequency_penalty,
+                f32::MIN..=f32::MAX,
+            ),
+            (
+                "presence_penalty",
+                self.presence_penalty,
+                f32::MIN..=f32::MAX,
+            ),
+        ];
+        match ranges
+            .into_iter()
+            .find(|(_, value, range)| !range.contains(value))
+        {
+            Some((option, value, _)) => Err(SamplerError::OutOfRange { option, value }),
+            None => Ok(()),
+        }
+    }
+
+    fn penalizes(&self) -> bool {
+        self.repetition_penalty != 1.0
+            || self.frequency_penalty != 0.0
+            || self.presence_penalty != 0.0
+    }
+}
+
+/// Why no token can be chosen.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum SamplerError {
+    /// An option has a value that means nothing.
+    #[error("the sampler's {option} can't be {value}")]
+    OutOfRange {
+        /// Name of the option.
+        option: &'static str,
+        /// Its value.
+        value: f32,
+    },
+    /// Every logit is NaN or minus infinity: the model's weights are damaged.
+    #[error("the model gives no token a finite score; its weights may be damaged")]
+    NothingToSample,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    token: u32,
+    logit: f32,
+}
+
+/// Likeliest first; the lower id where logits are equal, so that every platform agrees.
+fn likelier(a: &Candidate, b: &Candidate) -> Ordering {
+    b.logit.total_cmp(&a.logit).then(a.token.cmp(&b.token))
+}
+
+/// Chooses tokens. Its buffers are as large as they get from the start.
+#[derive(Debug, Clone)]
+pub struct Sampler {
+    options: SamplerOptions,
+    rng: Rng,
+    recent: VecDeque<u32>,
+    candidates: Vec<Candidate>,
+}
+
+impl Sampler {
+    /// A sampler for logits of this many tokens.
+    ///
+    /// # Errors
+    /// [`SamplerError::OutOfRange`].
+    pub fn new(options: &SamplerOptions, vocabulary: usize) -> Result<Sampler, SamplerError> {
+        options.check()?;
+        let rng = Rng::new(options.seed);
+        let recent = VecDeque::with_capacity(options.penalty_window.min(1 << 20));
+        Ok(Sampler {
+            options: options.clone(),
+            rng,
+            recent,
+            candidates: Vec::with_capacity(vocabulary),
+        })
+    }
+
+    /// Counts a token of the prompt, or one that was chosen, as recent.
+    pub fn accept(&mut self, token: u32) {
+        if !self.options.penalizes() || self.options.penalty_window == 0 {
+            return;
+        }
+        if self.recent.len() >= self.options.penalty_window {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(token);
+    }
+
+    /// The token for these logits. NaN counts as impossible.
+    ///
+    /// # Errors
+    /// [`SamplerError::NothingToSample`].
+    pub fn sample(&mut self, logits: &[f32]) -> Result<u32, SamplerError> {
+        let possible = |(token, &logit): (usize, &f32)| {
+            (logit > f32::NEG_INFINITY).then_some(Candidate {
+                token: token as u32,
+                logit,
+            })
+        };
+        self.candidates.clear();
+        self.candidates
+            .extend(logits.iter().enumerate().filter_map(possible));
+        if self.candidates.is_empty() {
+            return Err(SamplerError::NothingToSample);
+        }
+        self.penalize();
+        if self.options.temperature == 0.0 {
+            let best = self.candidates.iter().min_by(|a, b| likelier(a, b));
+            return best.map(|c| c.token).ok_or(SamplerError::NothingToSample);
+        }
+        self.keep_top_k();
+        self.keep_top_p();
+        self.keep_min_p();
+        Ok(self.draw())
+    }
+
+    fn penalize(&mut self) {
+        let options = &self.options;
+        for (index, &token) in self.recent.iter().enumerate() {
+            // Each token once, at its first occurrence.
+            if self.recent.iter().take(index).any(|&t| t == token) {
+                continue;
+            }
+            let Ok(at) = self.candidates.binary_search_by_key(&token, |c| c.token) else {
+                continue;
+            };
+            let logit = &mut self.candidates[at].logit;
+            let times = self.recent.iter().filter(|&&t| t == token).count() as f32;
+            *logit = match *logit > 0.0 {
+                true => *logit / options.repetition_penalty,
+                false => *logit * options.repetition_penalty,
+            };
+            *logit -= times * options.frequency_penalty + options.presence_penalty;
+        }
+    }
+
+    fn keep_top_k(&mut self) {
+        let k = self.options.top_k;
+        if k > 0 && k < self.candidates.len() {
+            self.candidates.select_nth_unstable_by(k - 1, likelier);
+            self.candidates.truncate(k);
+        }
+    }
+
+    fn best(&self) -> f32 {
+        self.candidates
+            .iter()
+            .fold(f32::NEG_INFINITY, |best, c| best.max(c.logit))
+    }
+
+    /// Sorts only as many of the likeliest as are kept: doubling steps, since a
+    /// sharp distribution keeps a handful of a vocabulary of hundreds of thousands.
+    fn keep_top_p(&mut self) {
+        if self.options.top_p >= 1.0 {
+            return;
+        }
+        let best = self.best();
+        let weight = |c: &Candidate| f64::from(libm::expf(c.logit - best));
+        let needed =
+            self.candidates.iter().map(weight).sum::<f64>() * f64::from(self.options.top_p);
+        let (mut sorted, mut reached) = (0, 0.0);
+        while sorted < self.candidates.len() {
+            let rest = &mut self.candidates[sorted..];
+            let step = (sorted.max(32)).min(rest.len());
+            if step < rest.len() {
+                rest.select_nth_unstable_by(step - 1, likelier);
+            }
+            rest[..step].sort_unstable_by(likelier);
+            for (index, candidate) in rest[..step].iter().enumerate() {
+                reached += weight(candidate);
+                if reached >= needed {
+                    self.candidates.truncate(sorted + index + 1);
+                    return;
+                }
+            }
+            sorted += step;
+        }
+    }
+
+    fn keep_min_p(&mut self) {
+        if self.options.min_p > 0.0 {
+            let least = self.best() + libm::logf(self.options.min_p);
+            self.candidates.retain(|c| c.logit >= least);
+        }
+    }
+
+    fn draw(&mut self) -> u32 {
+        // The order of the draw must not depend on how the candidates were selected.
+        self.candidates.sort_unstable_by(likelier);
+        let best = self.candidates[0].logit;
+        let temperature = self.options.temperature;
+        let weight = |c: &Candidate| f64::from(libm::expf((c.logit - best) / temperature));
+        let mut rest = self.candidates.iter().map(weight).sum::<f64>() * self.rng.unit();
+        for candidate in &self.candidates {
+            rest -= weight(candidate);
+            if rest < 0.0 {
+                return candidate.token;
+            }
+        }
+        self.candidates[0].token
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use proptest::prelude::*;
+
+    /// The tokens that may be drawn and their probabilities, by sorting all.
+    fn naive(logits: &[f32], o: &SamplerOptions) -> Vec<(u32, f64)> {
+        let mut all: Vec<(u32, f64)> = (0..).zip(logits.iter().map(|&l| f64::from(l))).collect();
+        all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        if o.top_k > 0 {
+            all.truncate(o.top_k);
+        }
+        let best = all[0].1;
+        let total: f64 = all.iter().map(|c| (c.1 - best).exp()).sum();
+        let mut reached = 0.0;
+        let before = |c: &(u32, f64), reached: &mut f64| {
+            let keep = *reached < total * f64::from(o.top_p) || o.top_p >= 1.0;
+            *reached += (c.1 - best).exp();
+            keep
+        };
+        all.retain(|c| before(c, &mut reached));
+        all.retain(|c| o.min_p == 0.0 || c.1 - best >= f64::from(o.min_p).ln());
+        let total: f64 = all
+            .iter()
+            .map(|c| ((c.1 - best) / f64::from(o.temperature)).exp())
+            .sum();
+        all.iter()
+            .map(|c| (c.0, ((c.1 - best) / f64::from(o.temperature)).exp() / total))
+            .collect()
+    }
+
+    #[test]
+    fn greedy_takes_the_likeliest_and_the_lowest_of_equals() {
+        let mut sampler = Sampler::new(&SamplerOptions::greedy(), 5).unwrap();
+        assert_eq!(
+            sampler.sample(&[0.0, 3.0, f32::NAN, 3.0, f32::NEG_INFINITY]),
+            Ok(1)
+        );
+        let nothing = [f32::NAN, f32::NEG_INFINITY];
+        assert_eq!(sampler.sample(&nothing), Err(SamplerError::NothingToSample));
+    }
+
+    #[test]
+    fn options_out_of_range_are_refused_by_name() {
+        let refused = |o: SamplerOptions| match Sampler::new(&o, 8) {
+            Err(SamplerError::OutOfRange { option, .. }) => option,
+            other => panic!("{other:?}"),
+        };
+        let base = SamplerOptions::default();
+        assert_eq!(
+            refused(SamplerOptions {
+                temperature: f32::NAN,
+                ..base.clone()
+            }),
+            "temperature"
+        );
+        assert_eq!(
+            refused(SamplerOptions {
+                top_p: 0.0,
+                ..base.clone()
+            }),
+            "top_p"
+        );
+        assert_eq!(
+            refused(SamplerOptions {
+                min_p: 1.5,
+                ..base.clone()
+            }),
+            "min_p"
+        );
+        assert_eq!(
+            refused(SamplerOptions {
+                repetition_penalty: 0.0,
+                ..base
+            }),
+            "repetition_penalty"
+        );
+    }
+
+    #[test]
+    fn penalties_follow_their_formulas_within_the_window() {
+        let options = SamplerOptions {
+            temperature: 0.0,
+            repetition_penalty: 2.0,
+            frequency_penalty: 0.5,
+            presence_penalty: 0.25,
+            penalty_window: 3,
+            ..SamplerOptions::default()
+        };
+        let mut sampler = Sampler::new(&options, 4).unwrap();
+        [3, 1, 1, 2].into_iter().for_each(|t| sampler.accept(t));
+        // 1: 6/2 - 2*0.5 - 0.25 = 1.75; 2: -1*2 - 0.5 - 0.25; 3 has left the window.
+        assert_eq!(sampler.sample(&[1.7, 6.0, -1.0, 1.6]), Ok(1));
+        assert_eq!(sampler.sample(&[1.8, 6.0, -1.0, 1.6]), Ok(0));
+        assert_eq!(sampler.sample(&[-2.7, -9.0, -1.0, -2.72]), Ok(0));
+    }
+
+    #[test]
+    fn draws_have_the_distribution_of_the_options() {
+        let logits = [1.0, 0.5, 0.0, -0.5, -4.0, 2.0];
+        let options = SamplerOptions {
+            temperature: 1.3,
+            top_k: 5,
+            top_p: 0.97,
+            min_p: 0.01,
+            seed: 9,
+            ..Default::default()
+        };
+        let mut sampler = Sampler::new(&options, logits.len()).unwrap();
+        let draws = 40_000;
+        let mut counts = vec![0usize; logits.len()];
+        (0..draws).for_each(|_| counts[sampler.sample(&logits).unwrap() as usize] += 1);
+        let expected = naive(&logits, &options);
+        for (token, &count) in counts.iter().enumerate() {
+            let p = expected
+                .iter()
+                .find(|(t, _)| *t as usize == token)
+                .map_or(0.0, |(_, p)| *p);
+            let error = (count as f64 / f64::from(draws) - p).abs();
+            assert!(
+                error < 0.012,
+                "token {token}: {count} draws, probability {p}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn only_kept_tokens_are_drawn(
+            logits in prop::collection::vec(-8.0f32..8.0, 1..300),
+            top_k in 0usize..60, top_p in 0.05f32..=1.0, min_p in 0.0f32..0.5, seed in any::<u64>(),
+        ) {
+            let options = SamplerOptions { temperature: 2.0, top_k, top_p, min_p, seed, ..Default::default() };
+            let kept = naive(&logits, &options);
+            let mut sampler = Sampler::new(&options, logits.len()).unwrap();
+            for _ in 0..20 {
+                let token = sampler.sample(&logits).unwrap();
+                // A token on the edge may fall either way by rounding.
+                let edge = kept.last().map_or(0.0, |last| f64::from(logits[last.0 as usize]));
+                let near = (f64::from(logits[token as usize]) - edge).abs() < 0.2;
+                prop_assert!(near || kept.iter().any(|(t, _)| *t == token));
+            }
+        }
+    }
+}
