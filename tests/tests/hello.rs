@@ -10,10 +10,20 @@ fn generate(model: &Model, prompt: &str, threads: usize) -> (String, Vec<u32>) {
         max_tokens: Some(80),
         ..GenerateOptions::default()
     };
-    let mut session = model.session(&Options { threads: Some(threads), ..Options::default() }).unwrap();
+    let mut session = model
+        .session(&Options {
+            threads: Some(threads),
+            ..Options::default()
+        })
+        .unwrap();
     let prompt = model.encode_prompt(prompt);
-    let mut generation = session.generate(&prompt, &options, &CancelToken::new()).unwrap();
-    let text = generation.by_ref().map(|piece| piece.unwrap().text).collect();
+    let mut generation = session
+        .generate(&prompt, &options, &CancelToken::new())
+        .unwrap();
+    let text = generation
+        .by_ref()
+        .map(|piece| piece.unwrap().text)
+        .collect();
     (text, generation.tokens().to_vec())
 }
 
@@ -43,7 +53,12 @@ fn it_ends_its_answer() {
     let model = Model::hello().unwrap();
     let prompt = model.render_chat(&[Message::user("고마워요.")]).unwrap();
     let (_, tokens) = generate(&model, &prompt, 1);
-    assert!(tokens.last().is_some_and(|&token| model.tokenizer().is_end_of_generation(token)), "{tokens:?}");
+    assert!(
+        tokens
+            .last()
+            .is_some_and(|&token| model.tokenizer().is_end_of_generation(token)),
+        "{tokens:?}"
+    );
 }
 
 #[test]
@@ -60,7 +75,10 @@ fn it_recalls_an_earlier_turn() {
 #[test]
 fn it_continues_plain_text() {
     let model = Model::hello().unwrap();
-    for (text, word) in [("The capital of Korea is", " Seoul."), ("한국의 수도는", " 서울이에요.")] {
+    for (text, word) in [
+        ("The capital of Korea is", " Seoul."),
+        ("한국의 수도는", " 서울이에요."),
+    ] {
         let continued = generate(&model, text, 1).0;
         assert!(continued.starts_with(word), "{text} ...{continued}");
     }
@@ -69,7 +87,9 @@ fn it_continues_plain_text() {
 #[test]
 fn threads_do_not_change_the_tokens() {
     let model = Model::hello().unwrap();
-    let prompt = model.render_chat(&[Message::user("온돌을 설명해 주세요.")]).unwrap();
+    let prompt = model
+        .render_chat(&[Message::user("온돌을 설명해 주세요.")])
+        .unwrap();
     let one = generate(&model, &prompt, 1);
     assert!(one.1.len() > 10, "{one:?}");
     for threads in [2, 4] {

@@ -19,7 +19,9 @@ pub struct Vocabulary {
 /// the order of bytes, so that the outcome is always the same.
 pub fn learn(texts: impl Iterator<Item = String>, size: usize) -> Vocabulary {
     let mut words = count_words(texts);
-    let mut tokens: Vec<String> = (0..=u8::MAX).map(|byte| byte_to_char(byte).to_string()).collect();
+    let mut tokens: Vec<String> = (0..=u8::MAX)
+        .map(|byte| byte_to_char(byte).to_string())
+        .collect();
     let mut merges = Vec::new();
     while tokens.len() + CONTROL.len() < size {
         let Some((left, right)) = most_frequent_pair(&words) else {
@@ -27,7 +29,9 @@ pub fn learn(texts: impl Iterator<Item = String>, size: usize) -> Vocabulary {
         };
         merges.push(format!("{left} {right}"));
         tokens.push(format!("{left}{right}"));
-        words.iter_mut().for_each(|(word, _)| merge(word, &left, &right));
+        words
+            .iter_mut()
+            .for_each(|(word, _)| merge(word, &left, &right));
     }
     tokens.extend(CONTROL.map(String::from));
     Vocabulary { tokens, merges }
@@ -41,8 +45,15 @@ fn count_words(texts: impl Iterator<Item = String>) -> Vec<(Vec<String>, u64)> {
             *counts.entry(word).or_default() += 1;
         }
     }
-    let spell = |word: String| word.bytes().map(|byte| byte_to_char(byte).to_string()).collect();
-    counts.into_iter().map(|(word, count)| (spell(word), count)).collect()
+    let spell = |word: String| {
+        word.bytes()
+            .map(|byte| byte_to_char(byte).to_string())
+            .collect()
+    };
+    counts
+        .into_iter()
+        .map(|(word, count)| (spell(word), count))
+        .collect()
 }
 
 /// Words as the pre-tokenizer `smollm` cuts them, as far as our text needs:
@@ -52,7 +63,8 @@ fn split(text: &str) -> Vec<String> {
     let mut last = Class::Digit;
     for c in text.chars() {
         let class = Class::of(c);
-        let joins = class != Class::Digit && (class == last || last == Class::Space && class != Class::Space);
+        let joins = class != Class::Digit
+            && (class == last || last == Class::Space && class != Class::Space);
         match words.last_mut() {
             Some(word) if joins => word.push(c),
             _ => words.push(c.into()),
@@ -121,17 +133,26 @@ mod tests {
 
     #[test]
     fn bytes_have_the_characters_of_gpt2() {
-        assert_eq!([b' ', b'\n', b'A', 0, 0xAD].map(byte_to_char), ['Ġ', 'Ċ', 'A', 'Ā', 'Ń']);
+        assert_eq!(
+            [b' ', b'\n', b'A', 0, 0xAD].map(byte_to_char),
+            ['Ġ', 'Ċ', 'A', 'Ā', 'Ń']
+        );
     }
 
     #[test]
     fn words_keep_one_space_and_digits_are_alone() {
-        assert_eq!(split("is 10, 온돌은?"), ["is", " ", "1", "0", ",", " 온돌은", "?"]);
+        assert_eq!(
+            split("is 10, 온돌은?"),
+            ["is", " ", "1", "0", ",", " 온돌은", "?"]
+        );
     }
 
     #[test]
     fn the_most_frequent_pair_merges_first() {
-        let vocabulary = learn(["ababab ab ac".to_string()].into_iter(), 256 + 2 + CONTROL.len());
+        let vocabulary = learn(
+            ["ababab ab ac".to_string()].into_iter(),
+            256 + 2 + CONTROL.len(),
+        );
         assert_eq!(vocabulary.merges, ["a b", "ab ab"]);
         assert_eq!(vocabulary.tokens.len(), 261);
     }

@@ -26,10 +26,15 @@ pub fn vocabulary(vocabulary: &Vocabulary) -> Writer {
     writer.set("general.author", "The Ondol project");
     writer.set("general.license", "Apache-2.0 OR MIT");
     writer.set("general.size_label", "0.7M");
-    writer.set("general.languages", vec!["en".to_string(), "ko".to_string()]);
+    writer.set(
+        "general.languages",
+        vec!["en".to_string(), "ko".to_string()],
+    );
     let normal = vocabulary.tokens.len() - CONTROL.len();
     let id = |at: usize| (normal + at) as u32;
-    let kinds: Vec<i32> = (0..vocabulary.tokens.len()).map(|i| if i < normal { NORMAL } else { CONTROL_TYPE }).collect();
+    let kinds: Vec<i32> = (0..vocabulary.tokens.len())
+        .map(|i| if i < normal { NORMAL } else { CONTROL_TYPE })
+        .collect();
     writer.set("tokenizer.ggml.model", "gpt2");
     writer.set("tokenizer.ggml.pre", "smollm");
     writer.set("tokenizer.ggml.tokens", vocabulary.tokens.clone());
@@ -50,9 +55,18 @@ pub fn file(mut writer: Writer, model: &Model) -> Result<Vec<u8>, Error> {
     let mut data = Vec::new();
     for weight in &model.weights {
         let dims: Vec<u64> = weight.var.dims().iter().rev().map(|&n| n as u64).collect();
-        let dtype = if dims.len() == 1 { DType::F32 } else { DType::Q8_0 };
+        let dtype = if dims.len() == 1 {
+            DType::F32
+        } else {
+            DType::Q8_0
+        };
         let values = weight.var.flatten_all()?.to_vec1::<f32>()?;
-        let mut bytes = vec![0; dtype.row_bytes(values.len()).ok_or("rows of whole blocks")?];
+        let mut bytes = vec![
+            0;
+            dtype
+                .row_bytes(values.len())
+                .ok_or("rows of whole blocks")?
+        ];
         quant::quantize(dtype, &values, &mut bytes, None)?;
         writer.add_tensor(&weight.name, dtype, &dims)?;
         data.push(bytes);

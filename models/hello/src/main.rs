@@ -38,14 +38,26 @@ const CONFIG: Config = Config {
     eps: 1e-5,
 };
 /// Short rows, then long ones, so that the model knows the distances of a long chat.
-const PHASES: [Phase; 2] =
-    [Phase { steps: 1000, rows: 16, tokens: 128 }, Phase { steps: 150, rows: 4, tokens: export::CONTEXT }];
+const PHASES: [Phase; 2] = [
+    Phase {
+        steps: 1000,
+        rows: 16,
+        tokens: 128,
+    },
+    Phase {
+        steps: 150,
+        rows: 4,
+        tokens: export::CONTEXT,
+    },
+];
 /// Held-out questions to ask at the end.
 const QUIZZES: usize = 300;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut grammar = Grammar::new(SEED);
-    let texts = (0..VOCABULARY_DOCUMENTS).flat_map(|_| grammar.document()).map(|segment| plain(&segment.text));
+    let texts = (0..VOCABULARY_DOCUMENTS)
+        .flat_map(|_| grammar.document())
+        .map(|segment| plain(&segment.text));
     let vocabulary = bpe::learn(texts, VOCABULARY);
     let writer = export::vocabulary(&vocabulary);
     let tokenizer = Tokenizer::from_gguf(&Gguf::parse(&writer.to_vec(&[])?)?)?;
@@ -53,14 +65,31 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let model = Model::new(CONFIG, &mut Rng::new(SEED))?;
     println!("{} parameters", model.parameters());
-    let steps = |phases: [Phase; 2]| match std::env::args().nth(1).and_then(|n| n.parse::<usize>().ok()) {
-        Some(steps) => phases.map(|phase| Phase { steps: steps.min(phase.steps), ..phase }),
+    let steps = |phases: [Phase; 2]| match std::env::args()
+        .nth(1)
+        .and_then(|n| n.parse::<usize>().ok())
+    {
+        Some(steps) => phases.map(|phase| Phase {
+            steps: steps.min(phase.steps),
+            ..phase
+        }),
         None => phases,
     };
-    train::train(&model, &mut Batches::new(&tokenizer, || grammar.document()), &steps(PHASES))?;
+    train::train(
+        &model,
+        &mut Batches::new(&tokenizer, || grammar.document()),
+        &steps(PHASES),
+    )?;
     let mut held_out = Grammar::new(SEED + 1);
-    let score = train::evaluate(&model, &mut Batches::new(&tokenizer, || held_out.quiz().document))?;
-    println!("held-out questions: loss {:.4}, tokens right {:.2} %", score.loss, 100.0 * score.accuracy);
+    let score = train::evaluate(
+        &model,
+        &mut Batches::new(&tokenizer, || held_out.quiz().document),
+    )?;
+    println!(
+        "held-out questions: loss {:.4}, tokens right {:.2} %",
+        score.loss,
+        100.0 * score.accuracy
+    );
 
     let file = export::file(writer, &model)?;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("hello.gguf");
@@ -71,5 +100,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 /// Text without control tokens.
 fn plain(text: &str) -> String {
-    bpe::CONTROL.iter().fold(text.to_string(), |text, token| text.replace(token, " "))
+    bpe::CONTROL
+        .iter()
+        .fold(text.to_string(), |text, token| text.replace(token, " "))
 }

@@ -58,15 +58,26 @@ impl Model {
     /// Random weights: uniform, with a deviation of `0.6 / sqrt(inputs)` (the
     /// projections that write to the residual stream less, by the depth).
     pub fn new(config: Config, rng: &mut Rng) -> Result<Model> {
-        let Config { vocabulary, width, hidden, .. } = config;
-        let (q, kv) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
+        let Config {
+            vocabulary,
+            width,
+            hidden,
+            ..
+        } = config;
+        let (q, kv) = (
+            config.heads * config.head_dim,
+            config.kv_heads * config.head_dim,
+        );
         let depth = (2.0 * config.layers as f32).sqrt();
         let mut weights = Vec::new();
         let mut matrix = |name: String, rows: usize, cols: usize, deviation: f32| -> Result<()> {
             // A uniform number from -1 to 1 deviates by 1 / sqrt(3).
             let scale = deviation * 3f32.sqrt();
             let values: Vec<f32> = (0..rows * cols).map(|_| rng.signed() * scale).collect();
-            weights.push(Weight { name, var: Var::from_vec(values, (rows, cols), &Device::Cpu)? });
+            weights.push(Weight {
+                name,
+                var: Var::from_vec(values, (rows, cols), &Device::Cpu)?,
+            });
             Ok(())
         };
         let fan_in = |inputs: usize| 0.6 / (inputs as f32).sqrt();
@@ -81,26 +92,39 @@ impl Model {
             matrix(name("ffn_up"), hidden, width, fan_in(width))?;
             matrix(name("ffn_down"), width, hidden, fan_in(hidden) / depth)?;
         }
-        let norms = (0..config.layers).flat_map(|l| ["attn_norm", "ffn_norm"].map(|part| format!("blk.{l}.{part}.weight")));
+        let norms = (0..config.layers)
+            .flat_map(|l| ["attn_norm", "ffn_norm"].map(|part| format!("blk.{l}.{part}.weight")));
         for name in norms.chain(["output_norm.weight".into()]) {
-            weights.push(Weight { name, var: Var::from_vec(vec![1f32; width], width, &Device::Cpu)? });
+            weights.push(Weight {
+                name,
+                var: Var::from_vec(vec![1f32; width], width, &Device::Cpu)?,
+            });
         }
         Ok(Model { config, weights })
     }
 
     /// Number of parameters.
     pub fn parameters(&self) -> usize {
-        self.weights.iter().map(|weight| weight.var.elem_count()).sum()
+        self.weights
+            .iter()
+            .map(|weight| weight.var.elem_count())
+            .sum()
     }
 
     fn weight(&self, name: &str) -> Result<&Tensor> {
         let found = self.weights.iter().find(|weight| weight.name == name);
-        found.map(|weight| weight.var.as_tensor()).ok_or_else(|| candle_core::Error::msg(format!("no weight {name}")))
+        found
+            .map(|weight| weight.var.as_tensor())
+            .ok_or_else(|| candle_core::Error::msg(format!("no weight {name}")))
     }
 
     /// Angles and mask for sequences of this many tokens.
     pub fn positions(&self, tokens: usize) -> Result<Positions> {
-        let Config { head_dim, rope_base, .. } = self.config;
+        let Config {
+            head_dim,
+            rope_base,
+            ..
+        } = self.config;
         let groups = self.config.heads / self.config.kv_heads;
         let angle = |i: usize| {
             let (at, pair) = (i / head_dim, i % head_dim / 2);
@@ -116,7 +140,9 @@ impl Model {
             turn[even * head_dim + even + 1] = 1.0;
         }
         let blocked = |i: usize| i % tokens > i / tokens % tokens;
-        let mask: Vec<f32> = (0..groups * tokens * tokens).map(|i| if blocked(i) { -1e9 } else { 0.0 }).collect();
+        let mask: Vec<f32> = (0..groups * tokens * tokens)
+            .map(|i| if blocked(i) { -1e9 } else { 0.0 })
+            .collect();
         Ok(Positions {
             cos: table(f32::cos)?,
             sin: table(f32::sin)?,
@@ -128,7 +154,9 @@ impl Model {
     /// The states after the last norm, `[batch * tokens, width]`, of `ids`, `[batch, tokens]`.
     pub fn states(&self, ids: &Tensor, positions: &Positions) -> Result<Tensor> {
         let (batch, tokens) = ids.dims2()?;
-        let mut x = self.weight("token_embd.weight")?.index_select(&ids.flatten_all()?, 0)?;
+        let mut x = self
+            .weight("token_embd.weight")?
+            .index_select(&ids.flatten_all()?, 0)?;
         for layer in 0..self.config.layers {
             let name = |part: &str| format!("blk.{layer}.{part}.weight");
             let h = self.rms_norm(&x, &name("attn_norm"))?;
@@ -163,22 +191,42 @@ impl Model {
 
     /// Causal attention. The queries that share a kv head are one longer
     /// sequence, so that keys and values need not be repeated.
-    fn attention(&self, [q, k, v]: [Tensor; 3], (batch, tokens): (usize, usize), p: &Positions) -> Result<Tensor> {
-        let Config { heads, kv_heads, head_dim, .. } = self.config;
+    fn attention(
+        &self,
+        [q, k, v]: [Tensor; 3],
+        (batch, tokens): (usize, usize),
+        p: &Positions,
+    ) -> Result<Tensor> {
+        let Config {
+            heads,
+            kv_heads,
+            head_dim,
+            ..
+        } = self.config;
         let groups = heads / kv_heads;
-        let by_head = |x: Tensor, heads: usize| x.reshape((batch, tokens, heads, head_dim))?.transpose(1, 2)?.contiguous();
-        let q = rope(&by_head(q, heads)?, p)?.reshape((batch * kv_heads, groups * tokens, head_dim))?;
+        let by_head = |x: Tensor, heads: usize| {
+            x.reshape((batch, tokens, heads, head_dim))?
+                .transpose(1, 2)?
+                .contiguous()
+        };
+        let q =
+            rope(&by_head(q, heads)?, p)?.reshape((batch * kv_heads, groups * tokens, head_dim))?;
         let k = rope(&by_head(k, kv_heads)?, p)?.reshape((batch * kv_heads, tokens, head_dim))?;
         let v = by_head(v, kv_heads)?.reshape((batch * kv_heads, tokens, head_dim))?;
         let scores = ((q * (1.0 / (head_dim as f64).sqrt()))?).matmul(&k.t()?)?;
         let h = softmax(&scores.broadcast_add(&p.mask)?, D::Minus1)?.matmul(&v)?;
-        h.reshape((batch, heads, tokens, head_dim))?.transpose(1, 2)?.reshape((batch * tokens, heads * head_dim))
+        h.reshape((batch, heads, tokens, head_dim))?
+            .transpose(1, 2)?
+            .reshape((batch * tokens, heads * head_dim))
     }
 }
 
 /// Turns neighbours 2i and 2i+1 by the angle of their position.
 fn rope(x: &Tensor, positions: &Positions) -> Result<Tensor> {
     let head_dim = x.dim(D::Minus1)?;
-    let turned = x.reshape(((), head_dim))?.matmul(&positions.turn)?.reshape(x.shape())?;
+    let turned = x
+        .reshape(((), head_dim))?
+        .matmul(&positions.turn)?
+        .reshape(x.shape())?;
     x.broadcast_mul(&positions.cos)? + turned.broadcast_mul(&positions.sin)?
 }

@@ -24,7 +24,11 @@ const SAMPLES: [&str; 12] = [
     "고마워요",
 ];
 /// Plain text to continue.
-const BEGINNINGS: [&str; 3] = ["The capital of Korea is", "한국의 수도는", "Tuesday comes after"];
+const BEGINNINGS: [&str; 3] = [
+    "The capital of Korea is",
+    "한국의 수도는",
+    "Tuesday comes after",
+];
 
 /// Prints answers, and the share of `count` held-out questions answered right.
 pub fn run(file: Vec<u8>, grammar: &mut Grammar, count: usize) -> ondol::Result<()> {

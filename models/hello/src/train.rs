@@ -23,7 +23,13 @@ pub struct Phase {
 const PEAK_RATE: f64 = 4e-3;
 const LAST_RATE: f64 = 1e-4;
 const WARMUP_STEPS: usize = 40;
-const OPTIMIZER: ParamsAdamW = ParamsAdamW { lr: 0.0, beta1: 0.9, beta2: 0.98, eps: 1e-8, weight_decay: 0.02 };
+const OPTIMIZER: ParamsAdamW = ParamsAdamW {
+    lr: 0.0,
+    beta1: 0.9,
+    beta2: 0.98,
+    eps: 1e-8,
+    weight_decay: 0.02,
+};
 
 /// Rows of whole documents, and what follows each token.
 struct Batch {
@@ -54,11 +60,18 @@ pub struct Score {
 impl<'a, F: FnMut() -> Vec<Segment>> Batches<'a, F> {
     /// Batches of what `documents` gives.
     pub fn new(tokenizer: &'a Tokenizer, documents: F) -> Self {
-        Batches { tokenizer, documents, left: None }
+        Batches {
+            tokenizer,
+            documents,
+            left: None,
+        }
     }
 
     fn document(&mut self) -> Vec<(u32, bool)> {
-        let options = EncodeOptions { add_special: false, parse_special: true };
+        let options = EncodeOptions {
+            add_special: false,
+            parse_special: true,
+        };
         let segments = (self.documents)();
         let tokens = segments.iter().flat_map(|segment| {
             let ids = self.tokenizer.encode(&segment.text, options);
@@ -87,7 +100,8 @@ impl<'a, F: FnMut() -> Vec<Segment>> Batches<'a, F> {
         let ids: Vec<u32> = all.iter().map(|&(id, _)| id).collect();
         // The first token of a row has no place before it.
         let learned = (1..all.len()).filter(|&i| all[i].1 && i % tokens != 0);
-        let (places, targets): (Vec<u32>, Vec<u32>) = learned.map(|i| (i as u32 - 1, all[i].0)).unzip();
+        let (places, targets): (Vec<u32>, Vec<u32>) =
+            learned.map(|i| (i as u32 - 1, all[i].0)).unzip();
         Ok(Batch {
             ids: Tensor::from_vec(ids, (rows, tokens), &Device::Cpu)?,
             places: Tensor::new(places, &Device::Cpu)?,
@@ -98,15 +112,25 @@ impl<'a, F: FnMut() -> Vec<Segment>> Batches<'a, F> {
 
 /// Logits at the learned places, and their loss.
 fn forward(model: &Model, batch: &Batch, positions: &Positions) -> Result<(Tensor, Tensor)> {
-    let states = model.states(&batch.ids, positions)?.index_select(&batch.places, 0)?;
+    let states = model
+        .states(&batch.ids, positions)?
+        .index_select(&batch.places, 0)?;
     let logits = model.head(&states)?;
     let loss = cross_entropy(&logits, &batch.targets)?;
     Ok((logits, loss))
 }
 
 /// Runs the phases one after the other under one schedule of rates.
-pub fn train<F: FnMut() -> Vec<Segment>>(model: &Model, batches: &mut Batches<'_, F>, phases: &[Phase]) -> Result<()> {
-    let vars = model.weights.iter().map(|weight| weight.var.clone()).collect();
+pub fn train<F: FnMut() -> Vec<Segment>>(
+    model: &Model,
+    batches: &mut Batches<'_, F>,
+    phases: &[Phase],
+) -> Result<()> {
+    let vars = model
+        .weights
+        .iter()
+        .map(|weight| weight.var.clone())
+        .collect();
     let mut optimizer = AdamW::new(vars, OPTIMIZER)?;
     let total = phases.iter().map(|phase| phase.steps).sum();
     let (start, mut step, mut mean) = (Instant::now(), 0, 0.0);
@@ -120,7 +144,11 @@ pub fn train<F: FnMut() -> Vec<Segment>>(model: &Model, batches: &mut Batches<'_
             step += 1;
             mean += loss.to_scalar::<f32>()?;
             if step % 50 == 0 || step == total {
-                println!("step {step:5} of {total}  loss {:.4}  {:.0?}", mean / 50.0, start.elapsed());
+                println!(
+                    "step {step:5} of {total}  loss {:.4}  {:.0?}",
+                    mean / 50.0,
+                    start.elapsed()
+                );
                 mean = 0.0;
             }
         }
@@ -138,12 +166,22 @@ fn rate(step: usize, total: usize) -> f64 {
 }
 
 /// Scores the model on one batch, without learning from it.
-pub fn evaluate<F: FnMut() -> Vec<Segment>>(model: &Model, batches: &mut Batches<'_, F>) -> Result<Score> {
+pub fn evaluate<F: FnMut() -> Vec<Segment>>(
+    model: &Model,
+    batches: &mut Batches<'_, F>,
+) -> Result<Score> {
     let (rows, tokens) = (32, 128);
     let batch = batches.batch(rows, tokens)?;
     let (logits, loss) = forward(model, &batch, &model.positions(tokens)?)?;
     let likeliest = logits.argmax(1)?.to_vec1::<u32>()?;
     let targets = batch.targets.to_vec1::<u32>()?;
-    let right = likeliest.iter().zip(&targets).filter(|(a, b)| a == b).count();
-    Ok(Score { loss: loss.to_scalar()?, accuracy: right as f32 / targets.len() as f32 })
+    let right = likeliest
+        .iter()
+        .zip(&targets)
+        .filter(|(a, b)| a == b)
+        .count();
+    Ok(Score {
+        loss: loss.to_scalar()?,
+        accuracy: right as f32 / targets.len() as f32,
+    })
 }

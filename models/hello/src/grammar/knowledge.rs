@@ -33,14 +33,21 @@ pub(super) fn capital_ko() -> Phrases {
         follow_ups: &["{0}(은/는)요?", "그럼 {0}(은/는)요?"],
         answers: &["{0}의 수도는 {1}(이에요/예요)."],
         key: "수도는 {1}",
-        statements: &["{0}의 수도는 {1}(이에요/예요).", "{1}(은/는) {0}의 수도예요."],
+        statements: &[
+            "{0}의 수도는 {1}(이에요/예요).",
+            "{1}(은/는) {0}의 수도예요.",
+        ],
         ..Phrases::NONE
     }
 }
 
 pub(super) fn country_en() -> Phrases {
     Phrases {
-        questions: &["{1} is the capital of which country?", "Which country has the capital {1}?", "Where is {1}?"],
+        questions: &[
+            "{1} is the capital of which country?",
+            "Which country has the capital {1}?",
+            "Where is {1}?",
+        ],
         follow_ups: &["And {1}?"],
         answers: &["{1} is the capital of {0}."],
         key: "of {0}.",
@@ -96,7 +103,11 @@ pub(super) fn color_ko() -> Phrases {
 
 pub(super) fn day_after_en() -> Phrases {
     Phrases {
-        questions: &["What day comes after {0}?", "Which day is after {0}?", "Today is {0}. What day is tomorrow?"],
+        questions: &[
+            "What day comes after {0}?",
+            "Which day is after {0}?",
+            "Today is {0}. What day is tomorrow?",
+        ],
         follow_ups: &["And after {0}?"],
         answers: &["{1} comes after {0}."],
         key: "{1} comes",
@@ -122,7 +133,11 @@ pub(super) fn day_after_ko() -> Phrases {
 
 pub(super) fn day_before_en() -> Phrases {
     Phrases {
-        questions: &["What day comes before {0}?", "Which day is before {0}?", "Today is {0}. What day was yesterday?"],
+        questions: &[
+            "What day comes before {0}?",
+            "Which day is before {0}?",
+            "Today is {0}. What day was yesterday?",
+        ],
         follow_ups: &["And before {0}?"],
         answers: &["{1} comes before {0}."],
         key: "{1} comes",
@@ -220,7 +235,11 @@ pub(super) fn difference_ko() -> Phrases {
 
 pub(super) fn count_en() -> Phrases {
     Phrases {
-        questions: &["Count from {0} to {1}.", "Please count from {0} to {1}.", "Can you count from {0} to {1}?"],
+        questions: &[
+            "Count from {0} to {1}.",
+            "Please count from {0} to {1}.",
+            "Can you count from {0} to {1}?",
+        ],
         follow_ups: &["And from {0} to {1}?"],
         answers: &["{2}."],
         key: "{2}.",
@@ -231,7 +250,11 @@ pub(super) fn count_en() -> Phrases {
 
 pub(super) fn count_ko() -> Phrases {
     Phrases {
-        questions: &["{0}부터 {1}까지 세어 주세요.", "{0}에서 {1}까지 세어 봐.", "{0}부터 {1}까지 셀 수 있어요?"],
+        questions: &[
+            "{0}부터 {1}까지 세어 주세요.",
+            "{0}에서 {1}까지 세어 봐.",
+            "{0}부터 {1}까지 셀 수 있어요?",
+        ],
         follow_ups: &["{0}부터 {1}까지는요?"],
         answers: &["{2}."],
         key: "{2}.",

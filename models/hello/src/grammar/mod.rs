@@ -76,7 +76,10 @@ pub struct Grammar {
 impl Grammar {
     /// The text of this seed.
     pub fn new(seed: u64) -> Grammar {
-        Grammar { topics: topics::all(), rng: Rng::new(seed) }
+        Grammar {
+            topics: topics::all(),
+            rng: Rng::new(seed),
+        }
     }
 
     /// A dialog or a few plain sentences.
@@ -97,7 +100,11 @@ impl Grammar {
             if let Some((_, exchange)) = self.exchange(topic, language, Part::HeldOut, false) {
                 let mut document = Vec::new();
                 push_exchange(&mut document, &exchange);
-                return Quiz { question: exchange.question, key: exchange.key, document };
+                return Quiz {
+                    question: exchange.question,
+                    key: exchange.key,
+                    document,
+                };
             }
         }
     }
@@ -125,7 +132,8 @@ impl Grammar {
         let (mut language, mut topic, mut follows) = (language, self.topic(), false);
         for _ in 0..1 + self.rng.below(4) {
             let exchange = loop {
-                if let Some((_, exchange)) = self.exchange(topic, language, Part::Training, follows) {
+                if let Some((_, exchange)) = self.exchange(topic, language, Part::Training, follows)
+                {
                     break exchange;
                 }
             };
@@ -133,7 +141,8 @@ impl Grammar {
             if self.rng.chance(8) {
                 language = self.language();
             }
-            follows = self.rng.chance(30) && !self.topics[topic].phrases(language).follow_ups.is_empty();
+            follows =
+                self.rng.chance(30) && !self.topics[topic].phrases(language).follow_ups.is_empty();
             if !follows {
                 topic = self.topic();
             }
@@ -164,19 +173,36 @@ impl Grammar {
         let words = &self.topics[topic].items[item][language as usize];
         let question = fill(self.rng.pick(phrases.recalls), words, language);
         let answer = fill(phrases.recall_answer, words, language);
-        push_exchange(&mut document, &Exchange { question, answer, key: String::new() });
+        push_exchange(
+            &mut document,
+            &Exchange {
+                question,
+                answer,
+                key: String::new(),
+            },
+        );
         document
     }
 
     /// Sometimes a system message, so that one does not confuse the model.
     fn system(&mut self) -> Vec<Segment> {
-        const MESSAGES: [&str; 4] =
-            ["You are a helpful assistant.", "Answer briefly.", "당신은 친절한 도우미입니다.", "짧게 답해 주세요."];
+        const MESSAGES: [&str; 4] = [
+            "You are a helpful assistant.",
+            "Answer briefly.",
+            "당신은 친절한 도우미입니다.",
+            "짧게 답해 주세요.",
+        ];
         if !self.rng.chance(8) {
             return Vec::new();
         }
-        let text = format!("<|im_start|>system\n{}<|im_end|>\n", self.rng.pick(&MESSAGES));
-        vec![Segment { text, learned: false }]
+        let text = format!(
+            "<|im_start|>system\n{}<|im_end|>\n",
+            self.rng.pick(&MESSAGES)
+        );
+        vec![Segment {
+            text,
+            learned: false,
+        }]
     }
 
     /// A few plain sentences, without the marks of a dialog.
@@ -191,7 +217,10 @@ impl Grammar {
                 sentences.push(fill(self.rng.pick(statements), words, language));
             }
         }
-        vec![Segment { text: sentences.join(" ") + "<|endoftext|>", learned: true }]
+        vec![Segment {
+            text: sentences.join(" ") + "<|endoftext|>",
+            learned: true,
+        }]
     }
 
     /// An exchange and the number of its item, or `None` where the pair drawn is
@@ -205,7 +234,11 @@ impl Grammar {
     ) -> Option<(usize, Exchange)> {
         let Topic { items, .. } = &self.topics[topic];
         let phrases = self.topics[topic].phrases(language);
-        let forms = if follows { phrases.follow_ups } else { phrases.questions };
+        let forms = if follows {
+            phrases.follow_ups
+        } else {
+            phrases.questions
+        };
         let (form, item) = (self.rng.below(forms.len()), self.rng.below(items.len()));
         let held_out = items.len() > 1 && !follows && is_held_out(topic, language, form, item);
         if held_out != (part == Part::HeldOut) {
@@ -222,16 +255,28 @@ impl Grammar {
 }
 
 impl Exchange {
-    fn new(phrases: &Phrases, question: &str, answer: &str, item: &Item, language: Language) -> Exchange {
+    fn new(
+        phrases: &Phrases,
+        question: &str,
+        answer: &str,
+        item: &Item,
+        language: Language,
+    ) -> Exchange {
         let words = &item[language as usize];
         let fill = |template| fill(template, words, language);
         // A key may begin inside of a sentence, so that it keeps its case.
-        Exchange { question: fill(question), answer: fill(answer), key: substitute(phrases.key, words) }
+        Exchange {
+            question: fill(question),
+            answer: fill(answer),
+            key: substitute(phrases.key, words),
+        }
     }
 }
 
 fn is_held_out(topic: usize, language: Language, form: usize, item: usize) -> bool {
-    let pair = [topic, language as usize, form, item].iter().fold(0, |sum, &n| sum * 1000 + n as u64);
+    let pair = [topic, language as usize, form, item]
+        .iter()
+        .fold(0, |sum, &n| sum * 1000 + n as u64);
     Rng::new(pair).bits().is_multiple_of(HELD_OUT)
 }
 
@@ -251,7 +296,9 @@ fn substitute(template: &str, words: &[String]) -> String {
 
 fn capitalized(text: &str) -> String {
     let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+    chars.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(chars).collect()
+    })
 }
 
 /// A question as people type it: now and then without its mark, or in lower case.
@@ -260,14 +307,30 @@ fn careless(question: String, rng: &mut Rng) -> String {
         0..20 => question.trim_end_matches(['?', '.', '!']).to_string(),
         _ => question,
     };
-    if rng.chance(12) { question.to_lowercase() } else { question }
+    if rng.chance(12) {
+        question.to_lowercase()
+    } else {
+        question
+    }
 }
 
 fn push_exchange(document: &mut Vec<Segment>, exchange: &Exchange) {
-    let question = format!("<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n", exchange.question);
-    document.push(Segment { text: question, learned: false });
-    document.push(Segment { text: format!("{}<|im_end|>", exchange.answer), learned: true });
-    document.push(Segment { text: "\n".into(), learned: false });
+    let question = format!(
+        "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n",
+        exchange.question
+    );
+    document.push(Segment {
+        text: question,
+        learned: false,
+    });
+    document.push(Segment {
+        text: format!("{}<|im_end|>", exchange.answer),
+        learned: true,
+    });
+    document.push(Segment {
+        text: "\n".into(),
+        learned: false,
+    });
 }
 
 #[cfg(test)]
@@ -276,7 +339,12 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_same_text() {
-        let text = |seed| (0..50).map(|_| 0).scan(Grammar::new(seed), |g, _| Some(g.document())).collect::<Vec<_>>();
+        let text = |seed| {
+            (0..50)
+                .map(|_| 0)
+                .scan(Grammar::new(seed), |g, _| Some(g.document()))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(text(1), text(1));
         assert_ne!(text(1), text(2));
     }
@@ -286,7 +354,11 @@ mod tests {
         let mut grammar = Grammar::new(3);
         for _ in 0..3000 {
             for segment in grammar.document() {
-                assert!(!segment.text.contains(['{', '}', '(', '/']), "{}", segment.text);
+                assert!(
+                    !segment.text.contains(['{', '}', '(', '/']),
+                    "{}",
+                    segment.text
+                );
             }
         }
     }
@@ -298,7 +370,9 @@ mod tests {
         let training: Vec<Segment> = (0..3000).flat_map(|_| grammar.document()).collect();
         for quiz in quizzes {
             assert!(quiz.document[1].text.contains(&quiz.key), "{quiz:?}");
-            let asked = training.iter().any(|s| !s.learned && s.text == quiz.document[0].text);
+            let asked = training
+                .iter()
+                .any(|s| !s.learned && s.text == quiz.document[0].text);
             assert!(!asked, "{quiz:?}");
         }
     }

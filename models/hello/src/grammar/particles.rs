@@ -51,9 +51,18 @@ mod tests {
     fn particles_fit_the_sound_before_them() {
         assert_eq!(resolve("온돌(은/는) 방(이/가)"), "온돌은 방이");
         assert_eq!(resolve("나무(은/는) 의자(이/가)"), "나무는 의자가");
-        assert_eq!(resolve("서울(이에요/예요). 도쿄(이에요/예요)."), "서울이에요. 도쿄예요.");
-        assert_eq!(resolve("서울(으로/로) 집(으로/로) 학교(으로/로)"), "서울로 집으로 학교로");
-        assert_eq!(resolve("7(이에요/예요) 2(이에요/예요) 10(은/는)"), "7이에요 2예요 10은");
+        assert_eq!(
+            resolve("서울(이에요/예요). 도쿄(이에요/예요)."),
+            "서울이에요. 도쿄예요."
+        );
+        assert_eq!(
+            resolve("서울(으로/로) 집(으로/로) 학교(으로/로)"),
+            "서울로 집으로 학교로"
+        );
+        assert_eq!(
+            resolve("7(이에요/예요) 2(이에요/예요) 10(은/는)"),
+            "7이에요 2예요 10은"
+        );
     }
 
     #[test]

@@ -16,7 +16,10 @@ pub(super) fn greeting_en() -> Phrases {
             "Hi, how are you?",
             "Hello there, nice to meet you.",
         ],
-        answers: &["Hello! How can I help you?", "Hello! Nice to meet you. What can I do for you?"],
+        answers: &[
+            "Hello! How can I help you?",
+            "Hello! Nice to meet you. What can I do for you?",
+        ],
         key: "Hello!",
         statements: &["Hello and welcome."],
         ..Phrases::NONE
@@ -37,7 +40,10 @@ pub(super) fn greeting_ko() -> Phrases {
             "좋은 저녁이에요!",
             "안녕하세요, 만나서 반가워요.",
         ],
-        answers: &["안녕하세요! 무엇을 도와드릴까요?", "안녕하세요! 만나서 반가워요. 무엇을 도와드릴까요?"],
+        answers: &[
+            "안녕하세요! 무엇을 도와드릴까요?",
+            "안녕하세요! 만나서 반가워요. 무엇을 도와드릴까요?",
+        ],
         key: "안녕하세요!",
         statements: &["안녕하세요. 어서 오세요."],
         ..Phrases::NONE
@@ -63,7 +69,9 @@ pub(super) fn identity_en() -> Phrases {
             "My name is hello. I am the built-in demo model of Ondol, and I am very small.",
         ],
         key: "hello",
-        statements: &["I am hello, the tiny model that is built into Ondol. I know only a few things."],
+        statements: &[
+            "I am hello, the tiny model that is built into Ondol. I know only a few things.",
+        ],
         ..Phrases::NONE
     }
 }
@@ -146,7 +154,13 @@ pub(super) fn ondol_ko() -> Phrases {
 
 pub(super) fn ability_en() -> Phrases {
     Phrases {
-        questions: &["What can you do?", "What do you know?", "How can you help me?", "Help", "What can I ask you?"],
+        questions: &[
+            "What can you do?",
+            "What do you know?",
+            "How can you help me?",
+            "Help",
+            "What can I ask you?",
+        ],
         follow_ups: &["What else can you do?"],
         answers: &[
             "I can add small numbers, count, name capitals, days and colors, and translate a few words between Korean and English.",
@@ -159,9 +173,17 @@ pub(super) fn ability_en() -> Phrases {
 
 pub(super) fn ability_ko() -> Phrases {
     Phrases {
-        questions: &["무엇을 할 수 있어요?", "뭘 할 수 있어?", "뭘 알아요?", "무엇을 물어볼 수 있어요?", "도움말"],
+        questions: &[
+            "무엇을 할 수 있어요?",
+            "뭘 할 수 있어?",
+            "뭘 알아요?",
+            "무엇을 물어볼 수 있어요?",
+            "도움말",
+        ],
         follow_ups: &["또 무엇을 할 수 있어요?"],
-        answers: &["작은 수의 덧셈과 뺄셈, 숫자 세기, 수도와 요일과 색깔, 그리고 쉬운 한국어와 영어 낱말을 알아요."],
+        answers: &[
+            "작은 수의 덧셈과 뺄셈, 숫자 세기, 수도와 요일과 색깔, 그리고 쉬운 한국어와 영어 낱말을 알아요.",
+        ],
         key: "수도",
         statements: &["저는 작은 수의 덧셈과 뺄셈, 수도와 요일과 색깔을 알아요."],
         ..Phrases::NONE
@@ -170,7 +192,13 @@ pub(super) fn ability_ko() -> Phrases {
 
 pub(super) fn thanks_en() -> Phrases {
     Phrases {
-        questions: &["Thank you.", "Thanks!", "Thank you very much!", "Thanks a lot.", "That was helpful, thanks."],
+        questions: &[
+            "Thank you.",
+            "Thanks!",
+            "Thank you very much!",
+            "Thanks a lot.",
+            "That was helpful, thanks.",
+        ],
         follow_ups: &["Thank you.", "Thanks!"],
         answers: &["You are welcome!", "You are welcome. I am glad to help."],
         key: "welcome",
@@ -180,7 +208,13 @@ pub(super) fn thanks_en() -> Phrases {
 
 pub(super) fn thanks_ko() -> Phrases {
     Phrases {
-        questions: &["고마워요.", "고마워!", "감사합니다.", "정말 고맙습니다.", "도와줘서 고마워요."],
+        questions: &[
+            "고마워요.",
+            "고마워!",
+            "감사합니다.",
+            "정말 고맙습니다.",
+            "도와줘서 고마워요.",
+        ],
         follow_ups: &["고마워요.", "감사합니다."],
         answers: &["천만에요!", "천만에요. 도움이 되어 기뻐요."],
         key: "천만에요",
@@ -190,7 +224,13 @@ pub(super) fn thanks_ko() -> Phrases {
 
 pub(super) fn farewell_en() -> Phrases {
     Phrases {
-        questions: &["Goodbye!", "Bye!", "See you later.", "Good night!", "I have to go now."],
+        questions: &[
+            "Goodbye!",
+            "Bye!",
+            "See you later.",
+            "Good night!",
+            "I have to go now.",
+        ],
         follow_ups: &["Bye!", "Goodbye!"],
         answers: &["Goodbye! Have a warm day.", "Goodbye! See you again."],
         key: "Goodbye",
@@ -200,9 +240,18 @@ pub(super) fn farewell_en() -> Phrases {
 
 pub(super) fn farewell_ko() -> Phrases {
     Phrases {
-        questions: &["안녕히 계세요.", "잘 있어!", "다음에 또 봐요.", "잘 자요!", "이제 가야 해요."],
+        questions: &[
+            "안녕히 계세요.",
+            "잘 있어!",
+            "다음에 또 봐요.",
+            "잘 자요!",
+            "이제 가야 해요.",
+        ],
         follow_ups: &["안녕히 계세요.", "잘 있어!"],
-        answers: &["안녕히 가세요! 따뜻한 하루 보내세요.", "안녕히 가세요! 다음에 또 만나요."],
+        answers: &[
+            "안녕히 가세요! 따뜻한 하루 보내세요.",
+            "안녕히 가세요! 다음에 또 만나요.",
+        ],
         key: "안녕히 가세요",
         ..Phrases::NONE
     }
@@ -210,7 +259,13 @@ pub(super) fn farewell_ko() -> Phrases {
 
 pub(super) fn name_en() -> Phrases {
     Phrases {
-        questions: &["My name is {0}.", "I am {0}.", "Hello, I am {0}.", "Call me {0}.", "Hi, my name is {0}."],
+        questions: &[
+            "My name is {0}.",
+            "I am {0}.",
+            "Hello, I am {0}.",
+            "Call me {0}.",
+            "Hi, my name is {0}.",
+        ],
         recalls: &["What is my name?", "Do you remember my name?", "Who am I?"],
         recall_answer: "Your name is {0}.",
         answers: &["Nice to meet you, {0}!"],

@@ -3,8 +3,8 @@
 //! In templates `{0}`, `{1}` and so on stand for the words of an item, and
 //! `(은/는)` for the particle that fits.
 
-use super::facts::{CAPITALS, COLORS, DAYS, NAMES, OPPOSITES, WORDS};
 use super::Language;
+use super::facts::{CAPITALS, COLORS, DAYS, NAMES, OPPOSITES, WORDS};
 use super::knowledge::*;
 use super::talk::*;
 use crate::rng::Rng;
@@ -70,7 +70,10 @@ fn no_words() -> Vec<Item> {
 
 /// Items of a table whose rows are two English words and two Korean ones.
 fn pairs(table: &[[&str; 4]]) -> Vec<Item> {
-    table.iter().map(|[a, b, c, d]| [words(&[a, b]), words(&[c, d])]).collect()
+    table
+        .iter()
+        .map(|[a, b, c, d]| [words(&[a, b]), words(&[c, d])])
+        .collect()
 }
 
 /// Items of a table of words and translations: both languages see both.
@@ -91,44 +94,79 @@ fn neighbours(step: usize) -> Vec<Item> {
 
 fn sums() -> Vec<Item> {
     let pairs = (1..=10).flat_map(|a| (1..=10).map(move |b| [a, b, a + b]));
-    pairs.map(|numbers| both(&numbers.map(|n| n.to_string()))).collect()
+    pairs
+        .map(|numbers| both(&numbers.map(|n| n.to_string())))
+        .collect()
 }
 
 fn differences() -> Vec<Item> {
     let pairs = (1..=10).flat_map(|a| (1..=a).map(move |b| [a, b, a - b]));
-    pairs.map(|numbers| both(&numbers.map(|n: i32| n.to_string()))).collect()
+    pairs
+        .map(|numbers| both(&numbers.map(|n: i32| n.to_string())))
+        .collect()
 }
 
 fn counts() -> Vec<Item> {
     let ranges = (1..=8).flat_map(|a| (a + 2..=10).map(move |b| (a, b)));
-    let list = |a: i32, b: i32| (a..=b).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
-    ranges.map(|(a, b)| both(&[a.to_string(), b.to_string(), list(a, b)])).collect()
+    let list = |a: i32, b: i32| {
+        (a..=b)
+            .map(|n| n.to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    ranges
+        .map(|(a, b)| both(&[a.to_string(), b.to_string(), list(a, b)]))
+        .collect()
 }
 
 fn names() -> Vec<Item> {
-    NAMES.iter().map(|[english, korean]| [words(&[english]), words(&[korean])]).collect()
+    NAMES
+        .iter()
+        .map(|[english, korean]| [words(&[english]), words(&[korean])])
+        .collect()
 }
 
 /// Words that mean nothing, so that the model learns what it does not know.
 fn nonsense() -> Vec<Item> {
     let mut rng = Rng::new(7);
-    (0..400).map(|_| [vec![english_nonsense(&mut rng)], vec![korean_nonsense(&mut rng)]]).collect()
+    (0..400)
+        .map(|_| {
+            [
+                vec![english_nonsense(&mut rng)],
+                vec![korean_nonsense(&mut rng)],
+            ]
+        })
+        .collect()
 }
 
 fn english_nonsense(rng: &mut Rng) -> String {
     let (consonants, vowels) = (b"bcdfghjklmnprstvwz", b"aeiou");
     let syllables = 2 + rng.below(2);
-    (0..syllables * 2).map(|i| char::from(if i % 2 == 0 { rng.pick(consonants) } else { rng.pick(vowels) })).collect()
+    (0..syllables * 2)
+        .map(|i| {
+            char::from(if i % 2 == 0 {
+                rng.pick(consonants)
+            } else {
+                rng.pick(vowels)
+            })
+        })
+        .collect()
 }
 
 fn korean_nonsense(rng: &mut Rng) -> String {
     let syllables = 2 + rng.below(2);
-    (0..syllables).filter_map(|_| char::from_u32(0xAC00 + rng.below(11_172) as u32)).collect()
+    (0..syllables)
+        .filter_map(|_| char::from_u32(0xAC00 + rng.below(11_172) as u32))
+        .collect()
 }
 
 /// Every topic.
 pub fn all() -> Vec<Topic> {
-    let topic = |weight, items, english, korean| Topic { weight, items, phrases: [english, korean] };
+    let topic = |weight, items, english, korean| Topic {
+        weight,
+        items,
+        phrases: [english, korean],
+    };
     vec![
         topic(4, no_words(), greeting_en(), greeting_ko()),
         topic(5, no_words(), identity_en(), identity_ko()),
