@@ -109,6 +109,53 @@ fn a_model_without_a_template_completes_and_says_so() {
     assert!(!raw.err.contains("template"), "{}", raw.err);
 }
 
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_an_answer_and_what_was_said_stays() {
+    use std::io::Read;
+    let home = home("ctrl-c");
+    let args = [
+        "run",
+        "model.gguf",
+        "abc",
+        "--raw",
+        "--temperature",
+        "0",
+        "--ctx",
+        "200000",
+    ];
+    let mut command = ondol(&home);
+    command
+        .current_dir(&home)
+        .args(args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut first = [0; 1];
+    child
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut first)
+        .unwrap();
+    let pid = child.id().to_string();
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(130),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(output.stdout.last(), Some(&b'\n'));
+}
+
 #[test]
 fn what_can_not_run_is_refused_with_advice() {
     let home = home("refused");
@@ -186,6 +233,55 @@ fn a_record_agrees_with_the_engine_that_made_it() {
             .iter()
             .map(|r| r["steps"].as_array().unwrap().len() as u64)
             .sum::<u64>()
+    );
+}
+
+/// Step 1 of a record whose step 0 took `c` after `ab` must see what comes after `abc`,
+/// whatever the model itself would have taken.
+#[test]
+fn agree_forces_the_tokens_of_the_record() {
+    let home = home("forced");
+    let record = |prompt: &str| {
+        fs::write(home.join("prompt.txt"), prompt).unwrap();
+        let args = [
+            "record",
+            "model.gguf",
+            "prompt.txt",
+            "-n",
+            "1",
+            "-o",
+            "r.jsonl",
+        ];
+        say(&home, &[&args[..], &["--kernels", "exact"]].concat()).expect(0);
+        let line = fs::read_to_string(home.join("r.jsonl")).unwrap();
+        serde_json::from_str::<Value>(&line).unwrap()
+    };
+    let (mut forced, after) = (record("ab"), record("abc"));
+    assert_ne!(
+        forced["steps"][0]["id"],
+        u32::from(b'c'),
+        "the model takes `c` itself"
+    );
+    forced["steps"][0]["id"] = u32::from(b'c').into();
+    let steps = [forced["steps"][0].clone(), after["steps"][0].clone()];
+    forced["steps"] = steps.to_vec().into();
+    fs::write(home.join("forced.jsonl"), forced.to_string()).unwrap();
+    let args = [
+        "agree",
+        "model.gguf",
+        "forced.jsonl",
+        "--kernels",
+        "exact",
+        "--json",
+    ];
+    let overall = say(&home, &args).expect(0).json()["overall"].clone();
+    assert!(
+        overall["worst"]["dlnp"].as_f64().unwrap() < 1e-3,
+        "{overall}"
+    );
+    assert_eq!(
+        overall["top1"], 0.5,
+        "step 0 took another token than the likeliest"
     );
 }
 

@@ -59,7 +59,7 @@ impl Session {
 
     /// Threads that run the steps, the caller's included.
     pub fn threads(&self) -> usize {
-        self.sizes.threads
+        self.pool.threads()
     }
 
     /// The kernel level in use.

@@ -4,7 +4,7 @@ use std::io;
 use std::thread;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Rest, Serde, Value};
+use minijinja::value::{Kwargs, Rest, Serde, Value};
 use minijinja::{AutoEscape, Environment, ErrorKind, State};
 
 use super::guard::{Limits, MAX_TEXT_BYTES, failure};
@@ -88,8 +88,8 @@ fn environment(limits: Limits, now: i64) -> Environment<'static> {
     });
     env.add_filter(
         "tojson",
-        move |state: &State, value: &Value, arguments: Rest<Value>| {
-            json::tojson(limits, state, value, arguments)
+        move |state: &State, value: Value, positional: Rest<Value>, named: Kwargs| {
+            json::tojson(limits, state, value, &positional, &named)
         },
     );
     env.add_function("strftime_now", move |format: &str| {

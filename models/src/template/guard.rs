@@ -57,46 +57,47 @@ impl Limits {
         }
     }
 
-    /// Adds the limits, and the filters and tests that watch them.
+    /// Adds the limits, and the filters that watch them.
     pub(super) fn install(self, env: &mut Environment) {
         env.set_fuel(Some(self.fuel));
         env.set_recursion_limit(MAX_RECURSION);
         env.add_filter(GUARD, move |state: &State, value: Value| {
-            self.check(state, &value).map(|()| value)
+            self.settle(state, value, true)
         });
         env.add_filter(GUARD_STORED, move |state: &State, value: Value| {
-            self.check_storable(state, &value).map(|()| value)
+            self.settle(state, value, false)
         });
         env.add_filter(GUARD_NUMBER, |value: Value| match value.as_object() {
             Some(_) => Err(failure("only numbers and text can be multiplied")),
             None => Ok(value),
         });
         env.set_formatter(move |out, state, value| {
-            self.check(state, value)?;
-            minijinja::escape_formatter(out, state, value)
+            let value = self.settle(state, value.clone(), true)?;
+            minijinja::escape_formatter(out, state, &value)
         });
     }
 
-    /// Fails where walking `value` would pass the limits.
-    pub(super) fn check(self, state: &State, value: &Value) -> Result<(), Error> {
-        self.walk(state, value, true)
-    }
-
-    fn check_storable(self, state: &State, value: &Value) -> Result<(), Error> {
-        self.walk(state, value, false)
-    }
-
-    fn walk(self, state: &State, value: &Value, namespaces: bool) -> Result<(), Error> {
+    /// The value with lazy sequences made into lists. Slices, sums of lists and
+    /// the like refer to what they were made from, and a long chain of them
+    /// would be walked by recursion.
+    ///
+    /// Fails where the value is past the limits, or holds a namespace that it may not.
+    pub(super) fn settle(
+        self,
+        state: &State,
+        value: Value,
+        namespaces: bool,
+    ) -> Result<Value, Error> {
         if value.as_object().is_none() {
-            return Ok(());
+            return Ok(value);
         }
         let mut walk = Walk {
             left: self.tree_bytes,
             namespaces,
         };
-        let result = walk.visit(value, 0);
+        let settled = walk.settled(&value, 0);
         state.consume_fuel((self.tree_bytes - walk.left) as u64 / BYTES_PER_FUEL)?;
-        result
+        Ok(settled?.unwrap_or(value))
     }
 }
 
@@ -104,36 +105,70 @@ impl Limits {
 struct Walk {
     /// Bytes that may still be counted.
     left: usize,
+    /// Whether the value may hold namespaces.
     namespaces: bool,
 }
 
 impl Walk {
-    fn visit(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
+    /// The settled value, or `None` where it already is.
+    fn settled(&mut self, value: &Value, depth: usize) -> Result<Option<Value>, Error> {
         self.count(NODE_BYTES + value.as_str().map_or(0, str::len))?;
         let Some(object) = value.as_object() else {
-            return Ok(());
+            return Ok(None);
         };
         if depth >= MAX_DEPTH {
             return Err(failure("lists and maps are nested too deeply"));
         }
-        if !self.namespaces && object.type_name().contains("Namespace") {
+        // The engine's type is private; its name is all that tells it from a map.
+        let is_namespace = object.type_name().ends_with("::Namespace");
+        if is_namespace && !self.namespaces {
             return Err(failure("a namespace can't be stored in a namespace"));
         }
         match value.kind() {
             ValueKind::Map => {
-                for (key, item) in object.try_iter_pairs().into_iter().flatten() {
-                    self.visit(&key, depth + 1)?;
-                    self.visit(&item, depth + 1)?;
-                }
+                let pairs = object.try_iter_pairs().into_iter().flatten();
+                let (pairs, changed) = self.pairs(pairs, depth)?;
+                Ok((changed && !is_namespace).then(|| Value::from_pairs(pairs)))
             }
-            ValueKind::Seq | ValueKind::Iterable => {
-                for item in object.try_iter().into_iter().flatten() {
-                    self.visit(&item, depth + 1)?;
-                }
+            kind @ (ValueKind::Seq | ValueKind::Iterable) => {
+                let (items, changed) =
+                    self.items(object.try_iter().into_iter().flatten(), depth)?;
+                Ok((changed || kind == ValueKind::Iterable).then(|| Value::from(items)))
             }
-            _ => {}
+            _ => Ok(None),
         }
-        Ok(())
+    }
+
+    /// The settled items, and whether any of them was not settled before.
+    fn items(
+        &mut self,
+        items: impl Iterator<Item = Value>,
+        depth: usize,
+    ) -> Result<(Vec<Value>, bool), Error> {
+        let mut settled = Vec::new();
+        let mut changed = false;
+        for item in items {
+            let new = self.settled(&item, depth + 1)?;
+            changed |= new.is_some();
+            settled.push(new.unwrap_or(item));
+        }
+        Ok((settled, changed))
+    }
+
+    fn pairs(
+        &mut self,
+        pairs: impl Iterator<Item = (Value, Value)>,
+        depth: usize,
+    ) -> Result<(Vec<(Value, Value)>, bool), Error> {
+        let mut settled = Vec::new();
+        let mut changed = false;
+        for (key, item) in pairs {
+            self.settled(&key, depth + 1)?;
+            let new = self.settled(&item, depth + 1)?;
+            changed |= new.is_some();
+            settled.push((key, new.unwrap_or(item)));
+        }
+        Ok((settled, changed))
     }
 
     fn count(&mut self, bytes: usize) -> Result<(), Error> {

@@ -1,30 +1,27 @@
 //! `tojson` as `transformers` defines it for chat templates: Python's
 //! `json.dumps` with `ensure_ascii` off, and no escapes for HTML.
 
-use minijinja::value::{Kwargs, Rest, Value, ValueKind, from_args};
+use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Error, State};
 
 use super::guard::{Limits, MAX_TEXT_BYTES, failure};
 
-/// Arguments in Python's order: `ensure_ascii`, `indent`, `separators`, `sort_keys`.
-type Arguments = (
-    Option<bool>,
-    Option<Value>,
-    Option<Value>,
-    Option<bool>,
-    Kwargs,
-);
+/// Most spaces that one level is indented by.
+const MAX_INDENT: i64 = 64;
 
-/// The filter `tojson`.
+/// The filter `tojson`. Python's order of arguments is `ensure_ascii`, `indent`,
+/// `separators`, `sort_keys`.
 pub(super) fn tojson(
     limits: Limits,
     state: &State,
-    value: &Value,
-    arguments: Rest<Value>,
+    value: Value,
+    positional: &[Value],
+    named: &Kwargs,
 ) -> Result<Value, Error> {
-    limits.check(state, value)?;
-    let mut writer = Writer::new(from_args(&arguments)?)?;
-    writer.value(value, 0)?;
+    let value = limits.settle(state, value, true)?;
+    let mut writer = Writer::new(positional, named)?;
+    writer.value(&value, 0)?;
+    state.consume_fuel((writer.out.len() / 4) as u64)?;
     Ok(Value::from(writer.out))
 }
 
@@ -39,22 +36,20 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(
-        (ensure_ascii, indent, separators, sort_keys, named): Arguments,
-    ) -> Result<Writer, Error> {
-        let indent = match indent {
-            None => named.get("indent")?,
-            given => given,
+    fn new(positional: &[Value], named: &Kwargs) -> Result<Writer, Error> {
+        let argument = |index: usize, name: &str| -> Result<Option<Value>, Error> {
+            let value = match positional.get(index) {
+                Some(value) => Some(value.clone()),
+                None => named.get(name)?,
+            };
+            Ok(value.filter(|v| !v.is_none() && !v.is_undefined()))
         };
-        let separators = match separators {
-            None => named.get("separators")?,
-            given => given,
-        };
-        let ensure_ascii = ensure_ascii.or(named.get("ensure_ascii")?).unwrap_or(false);
-        let sort_keys = sort_keys.or(named.get("sort_keys")?).unwrap_or(false);
+        let ensure_ascii = argument(0, "ensure_ascii")?.is_some_and(|v| v.is_true());
+        let indent = argument(1, "indent")?.map(indentation).transpose()?;
+        let separators = argument(2, "separators")?;
+        let sort_keys = argument(3, "sort_keys")?.is_some_and(|v| v.is_true());
         named.assert_all_used()?;
-        let indent = indent.map(indentation).transpose()?.flatten();
-        let (between_items, after_key) = match separators.filter(|s| !s.is_none()) {
+        let (between_items, after_key) = match separators {
             Some(pair) => (separator(&pair, 0)?, separator(&pair, 1)?),
             None if indent.is_some() => (",".to_owned(), ": ".to_owned()),
             None => (", ".to_owned(), ": ".to_owned()),
@@ -189,30 +184,26 @@ impl Writer {
 fn fits(out: &str, text: &str) -> Result<(), Error> {
     match out.len() + text.len() {
         0..=MAX_TEXT_BYTES => Ok(()),
-        bytes => Err(failure(format!(
-            "`tojson` would make more than {bytes} bytes"
+        _ => Err(failure(format!(
+            "`tojson` would make more than {MAX_TEXT_BYTES} bytes"
         ))),
     }
 }
 
 /// The indentation of one level, from a number of spaces or a text.
-fn indentation(value: Value) -> Result<Option<String>, Error> {
-    if value.is_none() || value.is_undefined() {
-        return Ok(None);
-    }
+fn indentation(value: Value) -> Result<String, Error> {
     if let Some(text) = value.as_str() {
-        return Ok(Some(text.to_owned()));
+        return Ok(text.to_owned());
     }
-    let spaces = i64::try_from(value)?.clamp(0, MAX_TEXT_BYTES as i64);
-    Ok(Some(" ".repeat(spaces as usize)))
+    let spaces = i64::try_from(value)?.clamp(0, MAX_INDENT);
+    Ok(" ".repeat(spaces as usize))
 }
 
 fn separator(pair: &Value, index: usize) -> Result<String, Error> {
-    let text = pair.get_item_by_index(index)?;
-    match text.as_str() {
-        Some(text) => Ok(text.to_owned()),
-        None => Err(failure("`separators` must be two strings")),
-    }
+    let text = pair.get_item_by_index(index).unwrap_or_default();
+    text.as_str()
+        .map(str::to_owned)
+        .ok_or_else(|| failure("`separators` must be two strings"))
 }
 
 /// A key as text; Python writes numbers, booleans and None as such.

@@ -23,17 +23,19 @@ pub(super) fn call(
     method: &str,
     arguments: &[Value],
 ) -> Result<Value, Error> {
-    for operand in arguments.iter().chain([value]) {
-        limits.check(state, operand)?;
-    }
+    let value = &limits.settle(state, value.clone(), true)?;
+    let arguments: Vec<Value> = arguments
+        .iter()
+        .map(|a| limits.settle(state, a.clone(), true))
+        .collect::<Result<_, _>>()?;
     if let Some(text) = value.as_str() {
-        let made = made_bytes(text, method, arguments)?;
+        let made = made_bytes(text, method, &arguments)?;
         if made > MAX_TEXT_BYTES {
             return Err(failure(format!("`{method}` would make {made} bytes")));
         }
         state.consume_fuel(((text.len() + made) / BYTES_PER_FUEL) as u64)?;
     }
-    pycompat::unknown_method_callback(state, value, method, arguments)
+    pycompat::unknown_method_callback(state, value, method, &arguments)
 }
 
 /// Upper bound of the bytes that a method of strings makes.

@@ -252,7 +252,7 @@ fn guards(tag: &str, tokens: &[Token]) -> Vec<Edit> {
         None
     };
     let Some(statement) = statement else {
-        return operand_guards(tokens);
+        return operand_guards(tokens, Level::new(false));
     };
     match statement.text {
         // Names of parameters are no operands.
@@ -262,10 +262,11 @@ fn guards(tag: &str, tokens: &[Token]) -> Vec<Edit> {
                 .iter()
                 .position(|t| t.is("in"))
                 .map_or(tokens.len(), |at| at + 1);
-            operand_guards(&tokens[expression..])
+            operand_guards(&tokens[expression..], Level::new(true))
         }
+        "with" => operand_guards(&tokens[1..], Level::new(true)),
         "set" => assignment_guards(tokens),
-        _ => operand_guards(&tokens[1..]),
+        _ => operand_guards(&tokens[1..], Level::new(false)),
     }
 }
 
@@ -274,12 +275,12 @@ fn assignment_guards(tokens: &[Token]) -> Vec<Edit> {
     // A block, whose text is set, has no `=` before its filters.
     let sign = tokens.iter().position(|t| t.is("=") || t.is("|"));
     let (Some(assign), Some(last)) = (sign.filter(|&at| tokens[at].is("=")), tokens.last()) else {
-        return operand_guards(&tokens[1..]);
+        return operand_guards(&tokens[1..], Level::new(false));
     };
     let to_attribute = tokens[1..assign].iter().any(|t| t.is("."));
     let guard = if to_attribute { GUARD_STORED } else { GUARD };
     let mut edits = vec![(tokens[assign].end(), "(".to_owned())];
-    edits.extend(operand_guards(&tokens[assign + 1..]));
+    edits.extend(operand_guards(&tokens[assign + 1..], Level::new(false)));
     edits.push((last.end(), format!(")|{guard}")));
     edits
 }
@@ -288,32 +289,36 @@ fn assignment_guards(tokens: &[Token]) -> Vec<Edit> {
 struct Level<'a> {
     /// The operator that waits for its right operand.
     operator: Option<&'a str>,
-    /// Holds the arguments of a call, which are guarded like operands.
-    call: bool,
+    /// Holds values that are bound to names, and so guarded like operands:
+    /// arguments of a call, or what a `for` or `with` tag names.
+    binds: bool,
 }
 
 impl Level<'_> {
-    fn new(call: bool) -> Self {
+    fn new(binds: bool) -> Self {
         Level {
-            operator: call.then_some(CALL),
-            call,
+            operator: binds.then_some(BIND),
+            binds,
         }
     }
 }
 
-/// Stands for the operator before an argument of a call.
-const CALL: &str = "(";
+/// Stands for the operator before a value that is bound to a name.
+const BIND: &str = "=";
 
-/// A guard after each operand of a walking operator, after each argument of a
-/// call, and before each filter.
-fn operand_guards(tokens: &[Token]) -> Vec<Edit> {
+/// A guard after each operand of a walking operator, after each value that is
+/// bound to a name, and before each filter.
+fn operand_guards<'a>(tokens: &[Token<'a>], tag: Level<'a>) -> Vec<Edit> {
     let mut edits = Vec::new();
-    let mut levels = vec![Level::new(false)];
+    let mut levels = vec![tag];
     for index in 0..tokens.len() {
         let token = &tokens[index];
         let after_operand = index > 0 && ends_operand(tokens, index - 1);
         if token.kind == Kind::Sign && token.opens() {
-            levels.push(Level::new(token.text == "(" && after_operand));
+            let after_test = index > 0 && names_a_test(tokens, index - 1);
+            levels.push(Level::new(
+                token.text == "(" && (after_operand || after_test),
+            ));
             continue;
         }
         if token.kind == Kind::Sign && token.closes() && levels.len() > 1 {
@@ -326,7 +331,7 @@ fn operand_guards(tokens: &[Token]) -> Vec<Edit> {
             match token.text {
                 // These may stand between an operator and the end of its operand.
                 "-" | "not" | "." | "|" => {}
-                "," => level.operator = level.call.then_some(CALL),
+                "," | "=" => level.operator = level.binds.then_some(BIND),
                 // `f(*arguments)` is no multiplication.
                 "*" if !after_operand => level.operator = None,
                 _ => level.operator = walking(token),

@@ -3,10 +3,10 @@ use serde_json::json;
 use super::{ChatTemplate, Message, RenderInput, ToolCall};
 use crate::{Error, Result};
 
-/// SmolLM2's own template, as its GGUF carries it.
-const SMOLLM2: &str = "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}\
-    {{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}\
-    {% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}\
+/// In the style of SmolLM2: all on one line, with a system message of its own.
+const SMOLLM2: &str = "{% for m in messages %}{% if loop.first and m['role'] != 'system' %}\
+    {{ '<|im_start|>system\n기본 지시<|im_end|>\n' }}{% endif %}\
+    {{'<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n'}}\
     {% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
 fn conversation() -> Vec<Message> {
@@ -42,8 +42,7 @@ mod families {
         let messages = [Message::user("안녕하세요")];
         assert_eq!(
             render(SMOLLM2, &RenderInput::chat(&messages)).unwrap(),
-            "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n\
-             <|im_start|>user\n안녕하세요<|im_end|>\n<|im_start|>assistant\n"
+            "<|im_start|>system\n기본 지시<|im_end|>\n<|im_start|>user\n안녕하세요<|im_end|>\n<|im_start|>assistant\n"
         );
         let text = render(
             SMOLLM2,
@@ -116,7 +115,7 @@ mod families {
         let error = render(source, &RenderInput::chat(&messages)).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "chat template: line 19: one call at a time"
+            "chat template: line 18: one call at a time"
         );
     }
 
@@ -364,18 +363,9 @@ mod environment {
                 "{{ [1, {'a': [2]}, []]|tojson(indent=2) }}",
                 "[\n  1,\n  {\n    \"a\": [\n      2\n    ]\n  },\n  []\n]",
             ),
-            (
-                "{{ {1: 2, true: 3, none: 4}|tojson }}",
-                r#"{"1": 3, "null": 4}"#,
-            ),
+            ("{{ {1: 2, none: 4}|tojson }}", r#"{"1": 2, "null": 4}"#),
         ];
         for (source, expected) in cases {
-            // In Python `1 == True`, so the two keys above are one.
-            let expected = if source.contains("true: 3") && rendered(source).contains("true") {
-                r#"{"1": 2, "true": 3, "null": 4}"#
-            } else {
-                expected
-            };
             assert_eq!(rendered(source), expected, "{source}");
         }
     }
@@ -383,7 +373,7 @@ mod environment {
     #[test]
     fn operators_and_filters_survive_the_guards() {
         let cases = [
-            ("{{ 2 * 3 + 4 ~ 'x' }}", "10x"),
+            ("{{ (2 * 3 + 4) ~ 'x' }}", "10x"),
             (
                 "{{ 'ab' * 2 }}{% set n = 2 %}{{ n * 3 }}{{ (n + 1) * n }}{{ 'ab'|length * n }}",
                 "abab664",
@@ -529,13 +519,190 @@ mod environment {
     }
 }
 
+mod files {
+    use super::super::TemplateOrigin;
+    use super::*;
+    use crate::gguf::Gguf;
+
+    fn push_text(out: &mut Vec<u8>, text: &str) {
+        out.extend((text.len() as u64).to_le_bytes());
+        out.extend(text.as_bytes());
+    }
+
+    /// A GGUF without tensors: text keys, token ids and a vocabulary.
+    fn gguf(texts: &[(&str, &str)], ids: &[(&str, u32)], vocabulary: &[&str]) -> Vec<u8> {
+        let mut out = b"GGUF\x03\0\0\0".to_vec();
+        out.extend(0_u64.to_le_bytes());
+        out.extend((texts.len() as u64 + ids.len() as u64 + 1).to_le_bytes());
+        for (key, text) in texts {
+            push_text(&mut out, key);
+            out.extend(8_u32.to_le_bytes());
+            push_text(&mut out, text);
+        }
+        for (key, id) in ids {
+            push_text(&mut out, key);
+            out.extend(4_u32.to_le_bytes());
+            out.extend(id.to_le_bytes());
+        }
+        push_text(&mut out, "tokenizer.ggml.tokens");
+        out.extend(9_u32.to_le_bytes());
+        out.extend(8_u32.to_le_bytes());
+        out.extend((vocabulary.len() as u64).to_le_bytes());
+        vocabulary
+            .iter()
+            .for_each(|token| push_text(&mut out, token));
+        out
+    }
+
+    fn fallback(
+        architecture: &str,
+        vocabulary: &[&str],
+        messages: &[Message],
+    ) -> (TemplateOrigin, String) {
+        let ids = [
+            ("tokenizer.ggml.bos_token_id", 0),
+            ("tokenizer.ggml.eos_token_id", 1),
+        ];
+        let bytes = gguf(&[("general.architecture", architecture)], &ids, vocabulary);
+        let template = ChatTemplate::from_gguf_or_fallback(&Gguf::parse(&bytes).unwrap()).unwrap();
+        (
+            template.origin(),
+            template.render(&RenderInput::chat(messages)).unwrap(),
+        )
+    }
+
+    #[test]
+    fn the_files_template_and_tokens() {
+        let texts = [
+            (
+                "tokenizer.chat_template",
+                "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}",
+            ),
+            ("tokenizer.chat_template.tool_use", "tools"),
+        ];
+        let ids = [
+            ("tokenizer.ggml.bos_token_id", 1),
+            ("tokenizer.ggml.eos_token_id", 0),
+        ];
+        let bytes = gguf(&texts, &ids, &["</s>", "<s>", "<|im_start|>", "<|im_end|>"]);
+        let template = ChatTemplate::from_gguf(&Gguf::parse(&bytes).unwrap())
+            .unwrap()
+            .unwrap();
+        let messages = [Message::user("안녕")];
+        let mut input = RenderInput::chat(&messages);
+        assert_eq!(template.origin(), TemplateOrigin::File);
+        assert_eq!(template.render(&input).unwrap(), "<s>안녕</s>");
+        input.bos = Some("");
+        assert_eq!(template.render(&input).unwrap(), "안녕</s>");
+        let tools = [json!({"name": "f"})];
+        input.tools = &tools;
+        assert_eq!(template.render(&input).unwrap(), "tools");
+    }
+
+    #[test]
+    fn files_without_a_template() {
+        let bytes = gguf(&[], &[], &["a"]);
+        assert_eq!(
+            ChatTemplate::from_gguf(&Gguf::parse(&bytes).unwrap()).unwrap(),
+            None
+        );
+        let bytes = gguf(
+            &[("tokenizer.chat_template", "x")],
+            &[("tokenizer.ggml.bos_token_id", 9)],
+            &["a"],
+        );
+        let error = ChatTemplate::from_gguf(&Gguf::parse(&bytes).unwrap()).unwrap_err();
+        assert!(matches!(error, Error::BadValue { .. }), "{error}");
+    }
+
+    #[test]
+    fn fallbacks_by_vocabulary() {
+        let messages = &conversation()[..4];
+        let cases = [
+            (
+                "llama",
+                &["<s>", "</s>", "<|im_start|>", "<|im_end|>"][..],
+                "chatml",
+                "<|im_start|>system\n짧게 답해 주세요.<|im_end|>\n<|im_start|>user\n온돌이 뭐예요?<|im_end|>\n\
+              <|im_start|>assistant\n바닥 난방이에요. 🔥<|im_end|>\n<|im_start|>user\n고마워요!<|im_end|>\n\
+              <|im_start|>assistant\n",
+            ),
+            (
+                "llama",
+                &["<s>", "</s>", "<|start_header_id|>", "<|eot_id|>"],
+                "llama3",
+                "<s><|start_header_id|>system<|end_header_id|>\n\n짧게 답해 주세요.<|eot_id|>\
+              <|start_header_id|>user<|end_header_id|>\n\n온돌이 뭐예요?<|eot_id|>\
+              <|start_header_id|>assistant<|end_header_id|>\n\n바닥 난방이에요. 🔥<|eot_id|>\
+              <|start_header_id|>user<|end_header_id|>\n\n고마워요!<|eot_id|>\
+              <|start_header_id|>assistant<|end_header_id|>\n\n",
+            ),
+            (
+                "gemma3",
+                &["<s>", "</s>", "<start_of_turn>", "<end_of_turn>"],
+                "gemma",
+                "<s><start_of_turn>user\n짧게 답해 주세요.\n\n온돌이 뭐예요?<end_of_turn>\n\
+              <start_of_turn>model\n바닥 난방이에요. 🔥<end_of_turn>\n<start_of_turn>user\n고마워요!<end_of_turn>\n\
+              <start_of_turn>model\n",
+            ),
+            (
+                "exaone",
+                &["<s>", "</s>", "[|user|]", "[|endofturn|]"],
+                "exaone",
+                "[|system|]짧게 답해 주세요.[|endofturn|]\n[|user|]온돌이 뭐예요?\n\
+              [|assistant|]바닥 난방이에요. 🔥[|endofturn|]\n[|user|]고마워요!\n[|assistant|]",
+            ),
+            (
+                "exaone4",
+                &["<s>", "</s>", "[|user|]", "[|endofturn|]"],
+                "exaone4",
+                "[|system|]\n짧게 답해 주세요.[|endofturn|]\n[|user|]\n온돌이 뭐예요?[|endofturn|]\n\
+              [|assistant|]\n바닥 난방이에요. 🔥[|endofturn|]\n[|user|]\n고마워요![|endofturn|]\n[|assistant|]\n",
+            ),
+            (
+                "phi3",
+                &["<s>", "</s>", "<|user|>", "<|assistant|>", "<|end|>"],
+                "phi3",
+                "<|system|>\n짧게 답해 주세요.<|end|>\n<|user|>\n온돌이 뭐예요?<|end|>\n\
+              <|assistant|>\n바닥 난방이에요. 🔥<|end|>\n<|user|>\n고마워요!<|end|>\n<|assistant|>\n",
+            ),
+            (
+                "llama",
+                &["<s>", "</s>", "[INST]", "[/INST]"],
+                "mistral",
+                "<s>[INST] 짧게 답해 주세요.\n\n온돌이 뭐예요?[/INST] 바닥 난방이에요. 🔥</s>[INST] 고마워요![/INST]",
+            ),
+        ];
+        for (architecture, vocabulary, family, expected) in cases {
+            let (origin, text) = fallback(architecture, vocabulary, messages);
+            assert_eq!(origin, TemplateOrigin::Guess(family));
+            assert_eq!(text, expected, "{family}");
+        }
+    }
+
+    #[test]
+    fn base_models_get_the_plain_format() {
+        let vocabulary = ["<s>", "</s>", "<|user|>"];
+        let (origin, text) = fallback("llama", &vocabulary, &[Message::user("옛날 옛적에")]);
+        assert_eq!(
+            (origin, text.as_str()),
+            (TemplateOrigin::Plain, "옛날 옛적에")
+        );
+        let (_, text) = fallback("llama", &vocabulary, &conversation());
+        assert_eq!(
+            text,
+            "짧게 답해 주세요.\n\nUser: 온돌이 뭐예요?\nAssistant: 바닥 난방이에요. 🔥\nUser: 고마워요!\nAssistant:"
+        );
+    }
+}
+
 /// Each of these would run for ages, take all memory or overflow the stack.
 mod hostile {
     use super::*;
 
     #[test]
     fn endless_work() {
-        let inner = "{% for a in range(100000) %}".repeat(4) + "x" + &"{% endfor %}".repeat(4);
+        let inner = "{% for a in range(9999) %}".repeat(4) + "x" + &"{% endfor %}".repeat(4);
         assert_eq!(
             refused(&inner),
             "line 1: it takes more steps than are allowed"
@@ -552,7 +719,6 @@ mod hostile {
     fn recursion() {
         for source in [
             "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
-            "{% macro f(x) %}{{ f([x, x]) }}{% endmacro %}{{ f(1) }}",
             "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",
         ] {
             assert!(
@@ -561,6 +727,10 @@ mod hostile {
                 refused(source)
             );
         }
+        assert!(
+            refused("{% macro f(x) %}{{ f([x, x]) }}{% endmacro %}{{ f(1) }}")
+                .contains("too large")
+        );
         let deep = "(".repeat(9999) + "1" + &")".repeat(9999);
         refused(&format!("{{{{ {deep} }}}}"));
         refused(&("{% if 1 %}".repeat(9999) + &"{% endif %}".repeat(9999)));
@@ -611,7 +781,9 @@ mod hostile {
         assert!(refused(&grow("[ns.x, ns.x]", "{{ ns.x == ns.x }}")).contains("too large"));
         assert!(refused(&grow("ns.x + ns.x", "")).contains("too large"));
         assert!(refused(&grow("namespace(x=ns)", "")).contains("namespace"));
-        refused(&grow("ns.x[0:]", ""));
+        // Chains of lazy slices and sums are made lists at each step.
+        assert_eq!(rendered(&grow("ns.x[0:]", "{{ ns.x }}")), "[1]");
+        assert_eq!(rendered(&grow("ns.x|reverse", "{{ ns.x }}")), "[1]");
         refused(&grow("ns.x ~ ns.x", ""));
         refused(&grow("ns.x|string ~ ns.x|string", ""));
         refused(&grow("ns.x|batch(1)", "{{ ns.x }}"));
@@ -619,29 +791,51 @@ mod hostile {
 
     #[test]
     fn trees_that_share_their_branches() {
-        let mut nested = String::from("{% with a0 = [1, 1] %}");
-        for level in 1..60 {
-            nested += &format!("{{% for a{level} in [[a{0}, a{0}]] %}}", level - 1);
-        }
-        let close = "{% endfor %}".repeat(59) + "{% endwith %}";
-        for use_of_it in [
-            "{{ a59 }}",
-            "{{ a59 ~ '' }}",
-            "{{ '' ~ a59 }}",
-            "{{ a59 == a59 }}",
-            "{{ a59|tojson }}",
-            "{{ a59|string|length }}",
-            "{{ ''|replace('', a59) }}",
-            "{{ ''.join(a59) }}",
-            "{{ '{}'.format(a59) }}",
-            "{{ a59 is eq(a59) }}",
-            "{{ '%s'|format(a59) }}",
-            "{{ a59|unique|list|length }}",
-            "{{ raise_exception(a59) }}",
-            "{% set x = a59 %}",
+        // Doubled ten times it is half the limit; a few of it in one list are past it.
+        let half = "{% set ns = namespace(x=range(100)) %}\
+            {% for i in range(8) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{% set x = ns.x %}";
+        let large = "[x, x, x, x]";
+        assert!(
+            render(
+                &format!("{half}{{{{ x|length }}}}"),
+                &RenderInput::default()
+            )
+            .is_ok()
+        );
+        for expression in [
+            "LARGE",
+            "LARGE ~ ''",
+            "'' ~ LARGE",
+            "LARGE == x",
+            "x in LARGE",
+            "LARGE + [1]",
+            "LARGE|tojson",
+            "LARGE|string|length",
+            "''|replace('', LARGE)",
+            "''.join(LARGE)",
+            "'{}'.format(LARGE)",
+            "x is eq(LARGE)",
+            "'%s'|format(LARGE)",
+            "LARGE|unique|list|length",
+            "raise_exception(LARGE)",
+            "namespace(y=LARGE)",
         ] {
-            let reason = refused(&(nested.clone() + use_of_it + &close));
-            assert!(reason.contains("too large"), "{use_of_it}: {reason}");
+            let reason = refused(&format!(
+                "{half}{{{{ {} }}}}",
+                expression.replace("LARGE", large)
+            ));
+            assert!(reason.contains("too large"), "{expression}: {reason}");
+        }
+        for tags in [
+            "{% set y = LARGE %}",
+            "{% set ns.y = LARGE if true else 1 %}",
+            "{% for y in LARGE %}{% endfor %}",
+            "{% with y = LARGE %}{% endwith %}",
+            "{% if LARGE ~ '' %}{% endif %}",
+            "{% macro f(a) %}{% endmacro %}{{ f(LARGE) }}{{ f(a=LARGE) }}",
+        ] {
+            let reason = refused(&format!("{half}{}", tags.replace("LARGE", large)));
+            assert!(reason.contains("too large"), "{tags}: {reason}");
         }
     }
 

@@ -219,7 +219,7 @@ fn bpe_merges_by_rank_within_words() {
     let tokenizer = bpe_file().load().unwrap();
     assert_eq!(pieces(&tokenizer, "abc ab a", PLAIN), "ab|c|Ġab|Ġ|a");
     assert_eq!(pieces(&tokenizer, "가\n", PLAIN), "ê°|Ģ|Ċ");
-    assert_eq!(tokenizer.encode("", PLAIN), []);
+    assert!(tokenizer.encode("", PLAIN).is_empty());
 }
 
 #[test]
@@ -563,7 +563,7 @@ fn strange_vocabularies_do_no_harm() {
         .unwrap();
     assert_eq!(spm.decode(&spm.encode("aaa", PLAIN)), "aaa");
     let bert = File::new("bert").tokens(&tokens).load().unwrap();
-    assert_eq!(bert.encode("abc abc", PLAIN), []);
+    assert!(bert.encode("abc abc", PLAIN).is_empty());
 }
 
 /// Any vocabulary over pieces of the kinds that matter, and text of the same.
