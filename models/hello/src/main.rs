@@ -40,7 +40,7 @@ const CONFIG: Config = Config {
 /// Short rows, then long ones, so that the model knows the distances of a long chat.
 const PHASES: [Phase; 2] = [
     Phase {
-        steps: 1000,
+        steps: 650,
         rows: 16,
         tokens: 128,
     },
