@@ -91,7 +91,7 @@ fn piece(id: usize) -> String {
         0 => "<unk>".into(),
         1 => "<s>".into(),
         2 => "</s>".into(),
-        byte @ ..FIRST_PIECE => format!("<0x{:02X}>", byte - 3),
+        byte @ 3..FIRST_PIECE => format!("<0x{:02X}>", byte - 3),
         _ => format!("▁{id}"),
     }
 }
