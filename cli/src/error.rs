@@ -1,5 +1,6 @@
 //! Everything that can go wrong in a command: what, where, and what to do about it.
 
+use ondol::generate::SamplerError;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -259,6 +260,10 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage(_) | Error::UnknownMix { .. } => 2,
+            Error::Runtime {
+                source: ondol::Error::Sampler(SamplerError::OutOfRange { .. }),
+                ..
+            } => 2,
             Error::Cancelled => crate::interrupt::EXIT_CODE,
             _ => 1,
         }

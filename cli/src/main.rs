@@ -1,4 +1,5 @@
 //! The `ondol` command: a thin way in to the runtime, one file a command.
+#![deny(unsafe_code)]
 
 mod answer;
 mod catalog;

@@ -151,6 +151,7 @@ impl Files {
     }
 }
 
+#[allow(unsafe_code)] // A memory map.
 fn map(path: &Path) -> Result<Bytes> {
     let file = File::open(path).map_err(Error::file("open", path))?;
     // SAFETY: the map is only read. A file that another program truncates

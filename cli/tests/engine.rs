@@ -171,6 +171,9 @@ fn what_can_not_run_is_refused_with_advice() {
         .complains("exact");
     say(&home, &["run", "model.gguf", "x", "--raw", "--system", "y"]).expect(2);
     say(&home, &["run"]).expect(2);
+    say(&home, &["run", "model.gguf", "x", "--top-p", "2"])
+        .expect(2)
+        .complains("top_p");
 }
 
 #[test]
@@ -496,4 +499,68 @@ fn every_command_has_help_with_examples() {
             "{help}"
         );
     }
+}
+
+/// A catalog whose hub can't be reached: `hello` must not need it.
+#[test]
+fn the_built_in_model_needs_no_file_and_no_network() {
+    let home = folder("hello");
+    let args = [
+        "run",
+        "hello",
+        "안녕하세요",
+        "--temperature",
+        "0",
+        "--max-tokens",
+        "40",
+        "--json",
+    ];
+    let said = run(ondol(&home)
+        .args(args)
+        .env("HF_ENDPOINT", "http://127.0.0.1:1"))
+    .expect(0);
+    let json = said.json();
+    let text = json["text"].as_str().unwrap();
+    assert!(
+        text.chars().any(|c| ('가'..='힣').contains(&c)),
+        "no Hangul in {text:?}"
+    );
+    assert!(!said.err.contains("no chat template"), "{}", said.err);
+    assert!(!home.join("models").exists(), "nothing is kept");
+    let inspected = say(&home, &["inspect", "hello", "--json"]).expect(0).json();
+    assert!(inspected["bytes"].as_u64().unwrap() < 1_000_000);
+    assert!(inspected["memory"]["total"].as_u64().unwrap() > 0);
+    say(&home, &["tokenize", "hello", "안녕", "--ids"]).expect(0);
+    say(&home, &["pull", "hello"]).expect(1);
+}
+
+#[test]
+fn a_seed_gives_the_same_answer_and_a_stop_string_ends_it() {
+    let home = folder("hello-sampling");
+    let answer = |more: &[&str]| {
+        let args = [
+            &["run", "hello", "Hello", "--max-tokens", "30", "--json"],
+            more,
+        ]
+        .concat();
+        say(&home, &args).expect(0).json()
+    };
+    let warm = ["--temperature", "1.5", "--seed", "7"];
+    assert_eq!(answer(&warm)["tokens"], answer(&warm)["tokens"]);
+    let seeds: Vec<String> = (0..8)
+        .map(|seed| {
+            answer(&["--temperature", "1.5", "--seed", &seed.to_string()])["text"].to_string()
+        })
+        .collect();
+    assert!(
+        seeds.iter().any(|text| *text != seeds[0]),
+        "eight seeds, one answer: {}",
+        seeds[0]
+    );
+    let greedy = answer(&["--temperature", "0"]);
+    let text = greedy["text"].as_str().unwrap();
+    let word = text.split_whitespace().nth(1).unwrap();
+    let stopped = answer(&["--temperature", "0", "--stop", word]);
+    assert_eq!(stopped["finish_reason"], "stop");
+    assert!(!stopped["text"].as_str().unwrap().contains(word));
 }

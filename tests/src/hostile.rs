@@ -112,7 +112,7 @@ pub struct Random(pub u64);
 
 impl Random {
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -122,7 +122,7 @@ impl Random {
 
     /// A number below `end`.
     pub fn below(&mut self, end: usize) -> usize {
-        (self.next() % end.max(1) as u64) as usize
+        (self.next_u64() % end.max(1) as u64) as usize
     }
 
     fn pick<T: Copy>(&mut self, from: &[T]) -> T {
@@ -234,7 +234,7 @@ fn overwrite(bytes: &mut [u8], field: Field, random: &mut Random) {
         },
         Kind::Start => random.below(5) as u64,
         Kind::Number => random.pick(&NUMBERS),
-        Kind::Text => random.next(),
+        Kind::Text => random.next_u64(),
     };
     let len = field.len.min(8);
     if let Some(place) = bytes.get_mut(field.at..field.at + len) {

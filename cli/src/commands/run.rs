@@ -8,6 +8,7 @@ use crate::interrupt;
 use crate::{model, output};
 use ondol::models::template::TemplateOrigin;
 use ondol::{GenerateOptions, Message, Model, SamplerOptions};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::IsTerminal;
 
 /// Arguments of `ondol run`.
@@ -77,7 +78,7 @@ struct SamplingArgs {
     /// Subtract this from the logit of tokens that occurred
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     presence_penalty: Option<f32>,
-    /// The same seed gives the same answer
+    /// The same seed gives the same answer [default: another one each time]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 }
@@ -94,10 +95,15 @@ impl SamplingArgs {
             repetition_penalty: self.repeat_penalty.unwrap_or(defaults.repetition_penalty),
             frequency_penalty: self.frequency_penalty.unwrap_or(defaults.frequency_penalty),
             presence_penalty: self.presence_penalty.unwrap_or(defaults.presence_penalty),
-            seed: self.seed.unwrap_or(defaults.seed),
+            seed: self.seed.unwrap_or_else(any_seed),
             ..defaults
         }
     }
+}
+
+/// A seed from the system's randomness, by way of the one that protects hash maps.
+fn any_seed() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// Answers and ends, or chats.

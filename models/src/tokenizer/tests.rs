@@ -188,10 +188,11 @@ fn spm_file() -> File {
         ("▁a", NORMAL),
         ("ab", NORMAL),
         ("▁ab", NORMAL),
+        ("aa", NORMAL),
         ("  ", USER),
     ];
     let scores = [
-        0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -9.0, -8.0, -7.0, -2.0, -1.0, -3.0, 0.0,
+        0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -9.0, -8.0, -7.0, -2.0, -1.0, -3.0, -4.0, 0.0,
     ];
     File::new("llama").tokens(&tokens).scores(&scores)
 }
@@ -202,6 +203,7 @@ fn bert_file() -> File {
             ("[UNK]", CONTROL),
             ("[CLS]", CONTROL),
             ("[SEP]", CONTROL),
+            ("▁pl", NORMAL),
             ("▁play", NORMAL),
             ("ing", NORMAL),
             ("▁,", NORMAL),
@@ -345,8 +347,9 @@ fn ends_are_known_by_id_and_by_name() {
 #[test]
 fn spm_merges_by_score_and_falls_back_to_bytes() {
     let tokenizer = spm_file().load().unwrap();
-    // "ab" scores best, so it is made before "▁a".
+    // "ab" scores best, so it is made before "▁a" and "aa".
     assert_eq!(pieces(&tokenizer, "ab", PLAIN), "▁ab");
+    assert_eq!(pieces(&tokenizer, "aab", PLAIN), "▁a|ab");
     assert_eq!(pieces(&tokenizer, "ba", PLAIN), "▁|b|a");
     assert_eq!(
         pieces(&tokenizer, "a 가", PLAIN),

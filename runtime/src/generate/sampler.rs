@@ -5,6 +5,9 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
+/// Penalties look at each recent token once for each other: more would be slow.
+const MAX_PENALTY_WINDOW: f32 = 4096.0;
+
 /// How a token is chosen.
 ///
 /// The steps are applied in this order: penalties, top-k, top-p, min-p,
@@ -26,7 +29,7 @@ pub struct SamplerOptions {
     pub frequency_penalty: f32,
     /// Taken once from the logit of each recent token; 0 does nothing.
     pub presence_penalty: f32,
-    /// How many of the last tokens, the prompt's included, are recent.
+    /// How many of the last tokens, the prompt's included, are recent; at most 4096.
     pub penalty_window: usize,
     /// Seed of the draws: the same seed gives the same tokens on every platform.
     pub seed: u64,
@@ -59,6 +62,7 @@ impl SamplerOptions {
     }
 
     fn check(&self) -> Result<(), SamplerError> {
+        let window = self.penalty_window as f32;
         let ranges = [
             ("temperature", self.temperature, 0.0..=f32::MAX),
             ("top_p", self.top_p, f32::MIN_POSITIVE..=1.0),
@@ -68,6 +72,7 @@ impl SamplerOptions {
                 self.repetition_penalty,
                 f32::MIN_POSITIVE..=f32::MAX,
             ),
+            ("penalty_window", window, 0.0..=MAX_PENALTY_WINDOW),
             (
                 "frequency_penalty",
                 self.frequency_penalty,
@@ -139,7 +144,7 @@ impl Sampler {
     pub fn new(options: &SamplerOptions, vocabulary: usize) -> Result<Sampler, SamplerError> {
         options.check()?;
         let rng = Rng::new(options.seed);
-        let recent = VecDeque::with_capacity(options.penalty_window.min(1 << 20));
+        let recent = VecDeque::with_capacity(options.penalty_window);
         Ok(Sampler {
             options: options.clone(),
             rng,
@@ -177,13 +182,19 @@ impl Sampler {
             return Err(SamplerError::NothingToSample);
         }
         self.penalize();
-        if self.options.temperature == 0.0 {
+        // Infinity has no probability to draw by: it is the likeliest, whatever the rest.
+        if self.options.temperature == 0.0 || self.best() == f32::INFINITY {
             let best = self.candidates.iter().min_by(|a, b| likelier(a, b));
             return best.map(|c| c.token).ok_or(SamplerError::NothingToSample);
         }
+        let all = self.candidates.len();
         self.keep_top_k();
         self.keep_top_p();
         self.keep_min_p();
+        if self.candidates.len() < all {
+            // The order of the draw must not depend on how candidates were selected.
+            self.candidates.sort_unstable_by_key(|c| c.token);
+        }
         Ok(self.draw())
     }
 
@@ -258,9 +269,7 @@ impl Sampler {
     }
 
     fn draw(&mut self) -> u32 {
-        // The order of the draw must not depend on how the candidates were selected.
-        self.candidates.sort_unstable_by(likelier);
-        let best = self.candidates[0].logit;
+        let best = self.best();
         let temperature = self.options.temperature;
         let weight = |c: &Candidate| f64::from(libm::expf((c.logit - best) / temperature));
         let mut rest = self.candidates.iter().map(weight).sum::<f64>() * self.rng.unit();
@@ -270,7 +279,8 @@ impl Sampler {
                 return candidate.token;
             }
         }
-        self.candidates[0].token
+        // Rounding left a rest: the last candidate's share ends at one.
+        self.candidates[self.candidates.len() - 1].token
     }
 }
 
@@ -313,6 +323,8 @@ mod tests {
             sampler.sample(&[0.0, 3.0, f32::NAN, 3.0, f32::NEG_INFINITY]),
             Ok(1)
         );
+        let mut warm = Sampler::new(&SamplerOptions::default(), 3).unwrap();
+        assert_eq!(warm.sample(&[9.0, f32::INFINITY, f32::INFINITY]), Ok(1));
         let nothing = [f32::NAN, f32::NEG_INFINITY];
         assert_eq!(sampler.sample(&nothing), Err(SamplerError::NothingToSample));
     }

@@ -1,13 +1,15 @@
 //! The forward pass of each architecture.
 
+use super::Cache;
 use super::file::{File, Matrix};
 use super::math::{
     Attention, Rope, Rows, add, attention, gated, gelu, linear, rms_norm, silu, softcap,
 };
+use candle_core::quantized::gguf_file::Value;
 
 /// The logits after each token.
-pub fn forward(file: &File, tokens: &[u32], context: usize) -> Rows {
-    let m = Model::new(file);
+pub fn forward(file: &File, tokens: &[u32], context: usize, cache: Cache) -> Rows {
+    let m = Model::new(file, cache);
     match file.architecture() {
         "llama" => m.llama(tokens, true),
         "qwen2" | "exaone" => m.llama(tokens, false),
@@ -29,10 +31,11 @@ struct Model<'a> {
     kv_heads: usize,
     head_dim: usize,
     eps: f64,
+    cache: Cache,
 }
 
 impl<'a> Model<'a> {
-    fn new(file: &'a File) -> Self {
+    fn new(file: &'a File, cache: Cache) -> Self {
         let width = file.integer("embedding_length");
         let heads = file.integer("attention.head_count");
         let or = |value: usize, default: usize| if value == 0 { default } else { value };
@@ -44,6 +47,7 @@ impl<'a> Model<'a> {
             kv_heads: or(file.integer("attention.head_count_kv"), heads),
             head_dim: or(file.integer("attention.key_length"), width / heads),
             eps: file.float("attention.layer_norm_rms_epsilon", 0.0),
+            cache,
         }
     }
 
@@ -86,13 +90,13 @@ impl<'a> Model<'a> {
     }
 
     fn attention(&self) -> Attention {
-        let scale = 1.0 / (self.head_dim as f64).sqrt();
         Attention {
             heads: self.heads,
             kv_heads: self.kv_heads,
-            scale,
+            scale: 1.0 / (self.head_dim as f64).sqrt(),
             cap: None,
             window: None,
+            f16_cache: self.cache == Cache::F16,
         }
     }
 
@@ -130,13 +134,11 @@ impl<'a> Model<'a> {
     fn slides(&self, layer: usize, every: usize) -> bool {
         match self.file.value("attention.sliding_window_pattern") {
             None => layer % every != every - 1,
-            Some(value) => match value.to_vec() {
-                Ok(per_layer) => per_layer[layer].to_bool().expect("booleans"),
-                Err(_) => {
-                    layer % value.to_u32().expect("a period") as usize
-                        != value.to_u32().expect("a period") as usize - 1
-                }
-            },
+            Some(Value::Array(per_layer)) => per_layer[layer].to_bool().expect("booleans"),
+            Some(period) => {
+                let every = period.to_u32().expect("a period") as usize;
+                layer % every != every - 1
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! The operations, over one row of f64 for each token.
 
 use super::file::Matrix;
+use half::f16;
 
 /// One row for each token.
 pub type Rows = Vec<Vec<f64>>;
@@ -74,12 +75,22 @@ pub struct Attention {
     pub cap: Option<f64>,
     /// A token sees itself and the `window - 1` tokens before it.
     pub window: Option<usize>,
+    /// Whether keys and values are rounded to f16.
+    pub f16_cache: bool,
 }
 
 /// Causal attention; query head `h` reads key and value head `h / (heads / kv_heads)`.
 pub fn attention(q: &Rows, k: &Rows, v: &Rows, options: &Attention) -> Rows {
     let head_dim = q[0].len() / options.heads;
     let head = |row: &[f64], h: usize| row[h * head_dim..(h + 1) * head_dim].to_vec();
+    let keep = |x: &Rows| {
+        if options.f16_cache {
+            rounded(x)
+        } else {
+            x.clone()
+        }
+    };
+    let (k, v) = (keep(k), keep(v));
     let mut out = Rows::new();
     for (now, query) in q.iter().enumerate() {
         let first = options
@@ -111,6 +122,13 @@ pub fn attention(q: &Rows, k: &Rows, v: &Rows, options: &Attention) -> Rows {
         out.push(row);
     }
     out
+}
+
+/// To the nearest f16.
+fn rounded(x: &Rows) -> Rows {
+    x.iter()
+        .map(|row| row.iter().map(|v| f16::from_f64(*v).to_f64()).collect())
+        .collect()
 }
 
 fn softmax(scores: &[f64]) -> Vec<f64> {

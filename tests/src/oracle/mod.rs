@@ -10,6 +10,15 @@ mod math;
 
 use file::File;
 
+/// How keys and values are kept between tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cache {
+    /// As they are.
+    Full,
+    /// Rounded to f16.
+    F16,
+}
+
 /// A model in memory, all weights dequantized.
 pub struct Oracle {
     file: File,
@@ -25,8 +34,8 @@ impl Oracle {
 
     /// The logits after each token, in a session of at most `context` tokens
     /// (which only LongRoPE looks at).
-    pub fn logits(&self, tokens: &[u32], context: usize) -> Vec<Vec<f32>> {
-        let logits = forward::forward(&self.file, tokens, context);
+    pub fn logits(&self, tokens: &[u32], context: usize, cache: Cache) -> Vec<Vec<f32>> {
+        let logits = forward::forward(&self.file, tokens, context, cache);
         logits
             .into_iter()
             .map(|row| row.into_iter().map(|logit| logit as f32).collect())

@@ -101,7 +101,7 @@ fn token_type(id: usize) -> i32 {
     match id {
         0 => 2,
         1 | 2 => 3,
-        ..FIRST_PIECE => 6,
+        3..FIRST_PIECE => 6,
         _ => 1,
     }
 }

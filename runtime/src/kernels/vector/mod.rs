@@ -1,9 +1,9 @@
 //! Functions on rows of `f32`: norms, activations, rotary positions, the KV
 //! cache's conversion, and reductions over logits.
 //!
-//! Each is written once, in [`rows`], [`rope`] and [`logits`], over the small
+//! Each is written once, in `rows`, `rope` and `logits`, over the small
 //! vector trait [`Simd`]; a level implements that trait and gets its
-//! [`VectorOps`] by [`impl_vector_ops`]. Levels differ by rounding alone: the
+//! [`VectorOps`] by `impl_vector_ops!`. Levels differ by rounding alone: the
 //! scalar level does not fuse multiply and add.
 
 pub(in crate::kernels) mod logits;

@@ -4,7 +4,7 @@
 //! A value of a level (`Scalar`, `Avx2`, ...) can be made only where the CPU
 //! runs it, so it is the proof that lets the methods be safe. All methods are
 //! `#[inline(always)]`, so that they melt into a caller that has the level's
-//! target features; [`with_features`](super::with_features) makes such callers.
+//! target features; the macro `with_features!` makes such callers.
 
 use half::f16;
 

@@ -1,0 +1,228 @@
+//! Each of these would run for ages, take all memory or overflow the stack.
+
+use super::*;
+
+#[test]
+fn endless_work() {
+    let inner = "{% for a in range(9999) %}".repeat(4) + "x" + &"{% endfor %}".repeat(4);
+    assert_eq!(
+        refused(&inner),
+        "line 1: it takes more steps than are allowed"
+    );
+    assert_eq!(
+        refused("\n{{ range(10**9)|length }}"),
+        "line 2: range has too many elements"
+    );
+    refused("{% for a in range(99999) %}{{ ('a' * 99999).find('b') }}{% endfor %}");
+    refused("{% for a in range(99999) %}{{ messages|tojson }}{% endfor %}");
+}
+
+#[test]
+fn recursion() {
+    for source in [
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+        "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",
+    ] {
+        assert!(
+            refused(source).contains("recursion limit exceeded"),
+            "{}",
+            refused(source)
+        );
+    }
+    assert!(
+        refused("{% macro f(x) %}{{ f([x, x]) }}{% endmacro %}{{ f(1) }}").contains("too large")
+    );
+    let deep = "(".repeat(9999) + "1" + &")".repeat(9999);
+    refused(&format!("{{{{ {deep} }}}}"));
+    refused(&("{% if 1 %}".repeat(9999) + &"{% endif %}".repeat(9999)));
+}
+
+#[test]
+fn chains_that_the_compiler_recurses_over() {
+    for link in [
+        "+x",
+        ".a",
+        "|e",
+        "~x",
+        " and x",
+        " is x",
+        "()",
+        "[0]",
+        "**x",
+        " if x else x",
+    ] {
+        let chain = link.repeat(30_000 / link.len());
+        let source = format!("\n{{{{ x{chain} }}}}");
+        assert_eq!(refused(&source), "line 2: this tag is too long", "{link}");
+        // What is let through must compile, whatever it renders.
+        let allowed = link.repeat(650 / link.len().max(2));
+        let _ = render(&format!("{{{{ x{allowed} }}}}"), &RenderInput::default());
+    }
+    refused(&format!("{{{{ {}1 }}}}", "not ".repeat(5000)));
+    refused(&format!("{{{{ {}1 }}}}", "- ".repeat(5000)));
+    let elifs = format!("{{% if x %}}{}{{% endif %}}", "{% elif x %}".repeat(501));
+    assert_eq!(refused(&elifs), "line 1: too many `elif`");
+    assert_eq!(rendered(&elifs.replacen("{% elif x %}", "", 1)), "");
+    assert!(refused(&"x".repeat(300_000)).contains("bytes of source"));
+}
+
+#[test]
+fn values_that_hold_themselves_or_grow_without_end() {
+    let grow = |step: &str, rest: &str| {
+        format!(
+            "{{% set ns = namespace(x=[1]) %}}{{% for i in range(20000) %}}{{% set ns.x = {step} %}}{{% endfor %}}{rest}"
+        )
+    };
+    assert_eq!(
+        refused("{% set ns = namespace() %}{% set ns.x = [ns] %}{{ ns }}"),
+        "line 1: a namespace can't be stored in a namespace"
+    );
+    assert!(refused(&grow("[ns.x]", "")).contains("nested too deeply"));
+    assert!(refused(&grow("{'a': ns.x}", "")).contains("nested too deeply"));
+    assert!(refused(&grow("[ns.x, ns.x]", "{{ ns.x == ns.x }}")).contains("too large"));
+    assert!(refused(&grow("ns.x + ns.x", "")).contains("too large"));
+    assert!(refused(&grow("namespace(x=ns)", "")).contains("namespace"));
+    // Chains of lazy slices and sums are made lists at each step.
+    assert_eq!(rendered(&grow("ns.x[0:]", "{{ ns.x }}")), "[1]");
+    assert_eq!(rendered(&grow("ns.x|reverse", "{{ ns.x }}")), "[1]");
+    refused(&grow("ns.x ~ ns.x", ""));
+    refused(&grow("ns.x|string ~ ns.x|string", ""));
+    refused(&grow("ns.x|batch(1)", "{{ ns.x }}"));
+}
+
+#[test]
+fn trees_that_share_their_branches() {
+    // Doubled ten times it is half the limit; a few of it in one list are past it.
+    let half = "{% set ns = namespace(x=range(100)) %}\
+            {% for i in range(8) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{% set x = ns.x %}";
+    let large = "[x, x, x, x]";
+    assert!(
+        render(
+            &format!("{half}{{{{ x|length }}}}"),
+            &RenderInput::default()
+        )
+        .is_ok()
+    );
+    for expression in [
+        "LARGE",
+        "LARGE ~ ''",
+        "'' ~ LARGE",
+        "LARGE == x",
+        "x in LARGE",
+        "LARGE + [1]",
+        "LARGE|tojson",
+        "LARGE|string|length",
+        "''|replace('', LARGE)",
+        "''.join(LARGE)",
+        "'{}'.format(LARGE)",
+        "x is eq(LARGE)",
+        "'%s'|format(LARGE)",
+        "LARGE|unique|list|length",
+        "raise_exception(LARGE)",
+        "namespace(y=LARGE)",
+    ] {
+        let reason = refused(&format!(
+            "{half}{{{{ {} }}}}",
+            expression.replace("LARGE", large)
+        ));
+        assert!(reason.contains("too large"), "{expression}: {reason}");
+    }
+    for tags in [
+        "{% set y = LARGE %}",
+        "{% set ns.y = LARGE if true else 1 %}",
+        "{% for y in LARGE %}{% endfor %}",
+        "{% with y = LARGE %}{% endwith %}",
+        "{% if LARGE ~ '' %}{% endif %}",
+        "{% macro f(a) %}{% endmacro %}{{ f(LARGE) }}{{ f(a=LARGE) }}",
+    ] {
+        let reason = refused(&format!("{half}{}", tags.replace("LARGE", large)));
+        assert!(reason.contains("too large"), "{tags}: {reason}");
+    }
+}
+
+#[test]
+fn multiplied_lists() {
+    for source in [
+        "{{ [1] * 9 }}",
+        "{{ 9 * [1] }}",
+        "{% set x = [1] %}{{ (9 * x|list) ~ '' }}",
+    ] {
+        assert!(refused(source).contains("can be multiplied"), "{source}");
+    }
+    refused("{{ ([[[1] * 9999] * 9999] * 9999) ~ '' }}");
+    refused("{{ ('a' * 99999999)|length * 'a' }}");
+}
+
+#[test]
+fn texts_that_explode() {
+    for source in [
+        "{{ ('a' * 100000).replace('a', 'b' * 100000) }}",
+        "{{ ('a' * 100000)|replace('a', 'b' * 100000) }}",
+        "{{ ('a' * 100000).join(range(100000)) }}",
+        "{{ '{:>999999999}'.format('a') }}",
+        "{{ '{:.999999999f}'.format(1.5) }}",
+        "{{ '%999999999d'|format(1) }}",
+        "{{ ('a' * 10000000).split('') }}",
+        "{{ range(100000)|tojson(indent=100000) }}",
+        "{{ range(100000)|tojson(separators=('a' * 1000000, 'b')) }}",
+        "{{ ('a\n' * 100000)|indent(100000) }}",
+        "{{ 'a' * 99999999999 }}",
+        "{% for i in range(1000) %}{{ 'a' * 100000 }}{% endfor %}",
+        "{% set ns = namespace(x='a' * 99) %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
+    ] {
+        refused(source);
+    }
+    let large = refused("{{ ('a' * 10000).replace('a', 'b' * 2000)|length }}");
+    assert_eq!(large, "line 1: `replace` would make 20010000 bytes");
+}
+
+/// The engine must not fail on what is no template, whatever it answers.
+#[test]
+fn noise() {
+    use proptest::prelude::*;
+    let piece = prop_oneof![
+        Just("{{"),
+        Just("}}"),
+        Just("{%"),
+        Just("%}"),
+        Just("{#"),
+        Just("-%}"),
+        Just(" set "),
+        Just(" x"),
+        Just("="),
+        Just("|"),
+        Just("."),
+        Just("'"),
+        Just("\""),
+        Just("\\"),
+        Just("["),
+        Just("]"),
+        Just("("),
+        Just(")"),
+        Just(" for "),
+        Just(" in "),
+        Just(" if "),
+        Just(" endif "),
+        Just(" endfor "),
+        Just("*"),
+        Just("~"),
+        Just("messages"),
+        Just("tojson"),
+        Just(" raw "),
+        Just(" endraw "),
+        Just("가"),
+        Just("\n"),
+        Just("generation"),
+        Just(" is "),
+        Just(" not "),
+        Just("1"),
+        Just("}"),
+        Just("{"),
+        Just(","),
+    ];
+    let source = proptest::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat());
+    proptest!(ProptestConfig::with_cases(500), |(source in source)| {
+        let messages = [Message::user("안녕")];
+        let _ = render(&source, &RenderInput::chat(&messages));
+    });
+}

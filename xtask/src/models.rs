@@ -1,0 +1,165 @@
+//! The catalog's real models: an answer from each, and the reference's figures.
+
+use crate::steps::{Outcome, cargo, root, run};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A full-precision engine's record, and how far a fast level may be from it:
+/// no further than an engine with 8-bit activations is.
+struct Record {
+    model: &'static str,
+    file: &'static str,
+    max_dlnp: &'static str,
+}
+
+const RECORDS: [Record; 2] = [
+    Record {
+        model: "smollm2",
+        file: "smollm2-135m-q4_1.f32.jsonl",
+        max_dlnp: "0.114",
+    },
+    Record {
+        model: "gemma3-270m",
+        file: "gemma-3-270m-q4_k_m.f32.jsonl",
+        max_dlnp: "0.130",
+    },
+];
+
+/// A full-precision engine's perplexity over the first 2048 tokens of a text.
+struct Perplexity {
+    model: &'static str,
+    text: &'static str,
+    truth: f64,
+}
+
+const PERPLEXITIES: [Perplexity; 3] = [
+    Perplexity {
+        model: "smollm2",
+        text: "en.txt",
+        truth: 16.87249,
+    },
+    Perplexity {
+        model: "gemma3-270m",
+        text: "en.txt",
+        truth: 17.25139,
+    },
+    Perplexity {
+        model: "gemma3-270m",
+        text: "ko.txt",
+        truth: 18.63695,
+    },
+];
+
+/// How far a level's perplexity may be from the truth.
+const LEVELS: [(&str, f64); 2] = [("avx2", 0.005), ("exact", 0.0005)];
+
+/// An answer from each model; agreement with the records and perplexities where
+/// `ONDOL_REFERENCE` (or `../shared/reference`) holds them.
+pub fn models() -> Outcome {
+    cargo(&["build", "--release", "-p", "ondol-cli"])?;
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let ondol = text(&target.join("release/ondol"));
+    for Record { model, .. } in RECORDS {
+        let prompt = "The capital of France is";
+        run(
+            &ondol,
+            &[
+                "run",
+                model,
+                prompt,
+                "--raw",
+                "--max-tokens",
+                "8",
+                "--temperature",
+                "0",
+            ],
+        )?;
+    }
+    let reference = std::env::var_os("ONDOL_REFERENCE");
+    let reference = reference.map_or_else(|| root().join("../shared/reference"), PathBuf::from);
+    if !reference.is_dir() {
+        let folder = reference.display();
+        eprintln!(
+            "xtask: SKIPPED the reference's figures: no folder {folder} (set ONDOL_REFERENCE)"
+        );
+        return Ok(());
+    }
+    RECORDS
+        .iter()
+        .try_for_each(|record| agree(&ondol, record, &reference))?;
+    PERPLEXITIES
+        .iter()
+        .try_for_each(|check| perplexity(&ondol, check, &reference))
+}
+
+fn agree(ondol: &str, record: &Record, reference: &Path) -> Outcome {
+    let file = text(&reference.join(record.file));
+    let agree = ["agree", record.model, &file, "--kernels"];
+    run(
+        ondol,
+        &[
+            &agree[..],
+            &["exact", "--max-dlnp", "0.01", "--min-top1", "0.995"],
+        ]
+        .concat(),
+    )?;
+    run(
+        ondol,
+        &[
+            &agree[..],
+            &["avx2", "--max-dlnp", record.max_dlnp, "--min-top1", "0.97"],
+        ]
+        .concat(),
+    )
+}
+
+fn perplexity(ondol: &str, check: &Perplexity, reference: &Path) -> Outcome {
+    let file = text(&reference.join(check.text));
+    for (level, tolerance) in LEVELS {
+        let args = [
+            "perplexity",
+            check.model,
+            "-f",
+            &file,
+            "--tokens",
+            "2048",
+            "--json",
+            "--kernels",
+            level,
+        ];
+        let output = Command::new(ondol)
+            .args(args)
+            .output()
+            .map_err(|e| e.to_string())?;
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let Some(found) = json_number(&printed, "perplexity") else {
+            return Err(format!(
+                "perplexity of {}: no figure in `{printed}`",
+                check.model
+            ));
+        };
+        let off = found / check.truth - 1.0;
+        eprintln!(
+            "xtask: {} on {}, {level}: {found:.4} ({:+.3} %)",
+            check.model,
+            check.text,
+            off * 100.0
+        );
+        if off.abs() > tolerance {
+            return Err(format!("perplexity of {} on {}", check.model, check.text));
+        }
+    }
+    Ok(())
+}
+
+/// The number of a key of a flat JSON object.
+fn json_number(json: &str, key: &str) -> Option<f64> {
+    let rest = json.split(&format!("\"{key}\":")).nth(1)?;
+    let end = rest.find([',', '}'])?;
+    rest[..end].trim().parse().ok()
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
