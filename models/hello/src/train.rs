@@ -143,7 +143,7 @@ pub fn train<F: FnMut() -> Vec<Segment>>(
             optimizer.backward_step(&loss)?;
             step += 1;
             mean += loss.to_scalar::<f32>()?;
-            if step % 50 == 0 || step == total {
+            if step % 50 == 0 {
                 println!(
                     "step {step:5} of {total}  loss {:.4}  {:.0?}",
                     mean / 50.0,
