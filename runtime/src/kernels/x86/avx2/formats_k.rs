@@ -291,11 +291,10 @@ unsafe fn q3_scales(rows: Rows, at: usize) -> [__m256i; 4] {
 /// The lower (`which` = 0) or upper (1) two bytes of each lane, as its lower two.
 #[inline(always)]
 unsafe fn shifted_out(v: __m256i, which: usize) -> __m256i {
-    if which == 0 {
-        v
-    } else {
+    match which {
+        0 => v,
         // SAFETY: see the module `avx2` for features.
-        unsafe { _mm256_srli_epi32::<16>(v) }
+        _ => unsafe { _mm256_srli_epi32::<16>(v) },
     }
 }
 
