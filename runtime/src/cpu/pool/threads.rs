@@ -109,6 +109,9 @@ impl Pool {
     /// A pool of `threads` workers, one of which is the caller of
     /// [`Pool::run`]. If the system refuses a thread, the pool has as many as
     /// it gave: results do not depend on it.
+    ///
+    /// Returns when all threads are up, so that what the system allocates for
+    /// them is allocated.
     #[must_use]
     pub fn new(threads: usize) -> Self {
         let others = threads.saturating_sub(1);
@@ -119,7 +122,8 @@ impl Pool {
                 pieces: 0,
             }),
             unclaimed: Lone(AtomicIsize::new(0)),
-            unfinished: Lone(AtomicUsize::new(0)),
+            // Coming up is the first work of each thread.
+            unfinished: Lone(AtomicUsize::new(others)),
             panicked: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             parked: (0..others).map(|_| Lone(AtomicBool::new(false))).collect(),
@@ -128,7 +132,7 @@ impl Pool {
             last_piece_done: Condvar::new(),
         });
         let patience = Patience::new(threads);
-        let handles = (1..=others)
+        let handles: Vec<_> = (1..=others)
             .map_while(|worker| {
                 let shared = Arc::clone(&shared);
                 thread::Builder::new()
@@ -137,11 +141,14 @@ impl Pool {
                     .ok()
             })
             .collect();
-        Self {
+        shared.finish(others - handles.len());
+        let mut pool = Self {
             shared,
             handles,
             patience,
-        }
+        };
+        pool.wait_for_last_piece();
+        pool
     }
 
     /// The number of workers, the caller among them.
@@ -240,6 +247,7 @@ impl Drop for Pool {
 impl Shared {
     /// The life of a thread.
     fn work(&self, worker: usize, mut patience: Patience) {
+        self.finish(1);
         while self.wait_for_work(worker, &mut patience) {
             let done = self.claim_all(worker);
             self.finish(done);
