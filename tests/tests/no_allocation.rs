@@ -38,9 +38,6 @@ fn prefill_and_decode_do_not_allocate() {
             ..Options::default()
         };
         let mut session = model.session(&options).unwrap();
-        // Worker threads come up on their own time, and the system allocates for that.
-        session.prefill(&prompt[..40], &cancel).unwrap();
-        session.clear();
         let before = CALLS.load(Ordering::Relaxed);
         session.prefill(&prompt, &cancel).unwrap();
         for token in 0..20 {

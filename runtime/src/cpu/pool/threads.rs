@@ -53,13 +53,7 @@ use super::{Job, Panicked};
 
 /// A fixed team of threads that do numbered pieces of work together.
 ///
-/// A run borrows the pool mutably, so that the compiler refuses a run inside a
-/// run:
-///
-/// ```compile_fail
-/// let mut pool = ondol::cpu::pool::Pool::new(2);
-/// pool.run(2, &|_, _| { pool.run(1, &|_, _| ()); });
-/// ```
+/// A run borrows the pool mutably, so that the compiler refuses a run inside a run.
 #[derive(Debug)]
 pub struct Pool {
     shared: Arc<Shared>,
