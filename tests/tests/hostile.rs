@@ -1,6 +1,7 @@
 //! Damaged copies of `hello` through load and four tokens: an error or an
 //! answer, never a panic, and never more memory than was announced.
 
+use ondol::kernels::Kernels;
 use ondol::{CancelToken, Level, Model, Options};
 use ondol_tests::hostile::{Random, fields, mutate};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -53,7 +54,7 @@ enum Fate {
     Ran,
 }
 
-fn run(bytes: Vec<u8>) -> Fate {
+fn run(bytes: Vec<u8>, level: Level) -> Fate {
     let _alone = ONE_AT_A_TIME
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -75,7 +76,7 @@ fn run(bytes: Vec<u8>) -> Fate {
         threads: Some(1),
         context: Some(16),
         memory_limit: Some(MEMORY_LIMIT),
-        kernels: Some(Level::Exact),
+        kernels: Some(level),
         ..Options::default()
     };
     let announced = match model.memory(&options) {
@@ -104,11 +105,19 @@ fn run(bytes: Vec<u8>) -> Fate {
 fn run_mutants(count: u64) {
     let file = include_bytes!("../../models/hello/hello.gguf");
     let (fields, header) = fields(file);
-    assert!(run(file.to_vec()) == Fate::Ran, "the file itself must run");
+    assert!(
+        run(file.to_vec(), Level::Exact) == Fate::Ran,
+        "the file itself must run"
+    );
+    // Every level that this CPU has, in turn: weights of NaN take other paths in each.
+    let levels: Vec<Level> = Level::ALL
+        .into_iter()
+        .filter(|&l| Kernels::with_level(l).is_ok())
+        .collect();
     let mut ran = 0;
     for number in 0..count {
         let mutant = mutate(file, &fields, header, &mut Random(number));
-        let fate = std::panic::catch_unwind(|| run(mutant));
+        let fate = std::panic::catch_unwind(|| run(mutant, levels[number as usize % levels.len()]));
         match fate {
             Ok(Fate::Ran) => ran += 1,
             Ok(Fate::Refused) => {}
@@ -128,7 +137,7 @@ fn truncation_at_every_field_is_refused() {
     let (fields, _) = fields(file);
     for field in fields.iter().step_by(7) {
         assert!(
-            run(file[..field.at].to_vec()) == Fate::Refused,
+            run(file[..field.at].to_vec(), Level::Exact) == Fate::Refused,
             "cut at {}",
             field.at
         );
