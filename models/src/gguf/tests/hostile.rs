@@ -82,6 +82,10 @@ fn malformed_files_say_why() {
             .tensor("b", &[16], 0, b)
             .data(256)
     };
+    let by_one_float = Raw::new(3, 2, 0)
+        .tensor("a", &[9], 0, 0)
+        .tensor("b", &[8], 0, 32)
+        .data(64);
     for (file, wanted) in [
         (
             Raw::new(3, 0, 2)
@@ -121,6 +125,7 @@ fn malformed_files_say_why() {
         (f32s(0, 40), "offset 40, not aligned to 32"),
         (f32s(32, 0), "`b` and `a` overlap"),
         (f32s(0, 0), "overlap"),
+        (by_one_float, "`a` and `b` overlap"),
     ] {
         let Error::Malformed { reason } = file.error() else {
             panic!("{}", file.error())
@@ -142,6 +147,8 @@ fn bad_shapes_and_types_name_the_tensor() {
         (tensor(&[4, 0], 0), "is zero"),
         (tensor(&[1 << 40, 1 << 40], 0), "overflow"),
         (tensor(&[1 << 62], 0), "overflow"),
+        // Elements overflow here, while bytes of half an element would not.
+        (tensor(&[1 << 33, 1 << 31], 2), "overflow"),
         (
             tensor(&[48, 2], 2),
             "48 columns are no multiple of 32, the block of Q4_0",
