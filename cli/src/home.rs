@@ -68,6 +68,22 @@ impl Home {
     }
 }
 
+/// Makes the file `path` of what `write` puts beside it: whole, or not at all.
+///
+/// `write` gets the path to write to and sees that its bytes are on the disk.
+pub fn write_beside(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let written = write(&part);
+    if written.is_err() {
+        let _ = fs::remove_file(&part);
+    }
+    written?;
+    fs::rename(&part, path).map_err(Error::file("rename", &part))?;
+    sync_folder(path.parent().unwrap_or(Path::new("")))
+}
+
 /// Makes a rename or removal in this folder survive a loss of power.
 pub fn sync_folder(folder: &Path) -> Result<()> {
     // Windows has no way to open a folder as a file, and needs none.

@@ -1,26 +1,19 @@
 //! Logits to log-probabilities.
 
+use ondol::kernels::Kernels;
+
 /// `ln p` of every token can be had from the logits and this: `logit - log_sum_exp`.
 ///
-/// In f64 and shifted by the largest logit, so that neither size nor number of the logits matters.
+/// Shifted by the largest logit, so that neither size nor number of the logits matters.
 pub fn log_sum_exp(logits: &[f32]) -> f64 {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits
-        .iter()
-        .map(|&l| (f64::from(l) - f64::from(largest)).exp())
-        .sum();
-    f64::from(largest) + sum.ln()
+    let kernels = Kernels::detect();
+    let largest = kernels.vector().max(logits);
+    f64::from(largest) + kernels.vector().sum_exp(logits, largest).ln()
 }
 
 /// The index of the largest logit; the first of equals.
 pub fn argmax(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    for (i, &logit) in logits.iter().enumerate() {
-        if logit > logits[best] {
-            best = i;
-        }
-    }
-    best as u32
+    Kernels::detect().vector().argmax(logits) as u32
 }
 
 /// The `n` likeliest tokens with their `ln p`, best first; of equals, the lower id first.

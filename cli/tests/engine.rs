@@ -24,6 +24,21 @@ fn say(home: &Path, args: &[&str]) -> Said {
     run(ondol(home).current_dir(home).args(args))
 }
 
+/// Records that many steps of the prompts in `r.jsonl`.
+fn record(home: &Path, prompts: &str, steps: usize, more: &[&str]) {
+    let steps = steps.to_string();
+    let args = [
+        "record",
+        "model.gguf",
+        prompts,
+        "-n",
+        &steps,
+        "-o",
+        "r.jsonl",
+    ];
+    say(home, &[&args[..], more].concat()).expect(0);
+}
+
 #[test]
 fn run_completes_and_reports() {
     let home = home("run");
@@ -179,19 +194,7 @@ fn what_can_not_run_is_refused_with_advice() {
 #[test]
 fn a_record_agrees_with_the_engine_that_made_it() {
     let home = home("agree");
-    say(
-        &home,
-        &[
-            "record",
-            "model.gguf",
-            "prompts.txt",
-            "-n",
-            "6",
-            "-o",
-            "r.jsonl",
-        ],
-    )
-    .expect(0);
+    record(&home, "prompts.txt", 6, &[]);
     let text = fs::read_to_string(home.join("r.jsonl")).unwrap();
     let records: Vec<Value> = text
         .lines()
@@ -244,22 +247,13 @@ fn a_record_agrees_with_the_engine_that_made_it() {
 #[test]
 fn agree_forces_the_tokens_of_the_record() {
     let home = home("forced");
-    let record = |prompt: &str| {
+    let recorded = |prompt: &str| {
         fs::write(home.join("prompt.txt"), prompt).unwrap();
-        let args = [
-            "record",
-            "model.gguf",
-            "prompt.txt",
-            "-n",
-            "1",
-            "-o",
-            "r.jsonl",
-        ];
-        say(&home, &[&args[..], &["--kernels", "exact"]].concat()).expect(0);
+        record(&home, "prompt.txt", 1, &["--kernels", "exact"]);
         let line = fs::read_to_string(home.join("r.jsonl")).unwrap();
         serde_json::from_str::<Value>(&line).unwrap()
     };
-    let (mut forced, after) = (record("ab"), record("abc"));
+    let (mut forced, after) = (recorded("ab"), recorded("abc"));
     assert_ne!(
         forced["steps"][0]["id"],
         u32::from(b'c'),
@@ -291,19 +285,7 @@ fn agree_forces_the_tokens_of_the_record() {
 #[test]
 fn a_model_that_differs_does_not_agree() {
     let home = home("disagree");
-    say(
-        &home,
-        &[
-            "record",
-            "model.gguf",
-            "prompts.txt",
-            "-n",
-            "6",
-            "-o",
-            "r.jsonl",
-        ],
-    )
-    .expect(0);
+    record(&home, "prompts.txt", 6, &[]);
     say(&home, &["quantize", "model.gguf", "q2.gguf", "Q2_K"]).expect(0);
     let said = say(
         &home,
@@ -399,19 +381,7 @@ fn perplexity_counts_every_token_but_the_first() {
 fn perplexity_and_record_tell_the_same_probabilities() {
     let home = home("same-figures");
     fs::write(home.join("prompt.txt"), "a").unwrap();
-    say(
-        &home,
-        &[
-            "record",
-            "model.gguf",
-            "prompt.txt",
-            "-n",
-            "1",
-            "-o",
-            "r.jsonl",
-        ],
-    )
-    .expect(0);
+    record(&home, "prompt.txt", 1, &[]);
     let record: Value =
         serde_json::from_str(fs::read_to_string(home.join("r.jsonl")).unwrap().trim()).unwrap();
     let printable = |t: &&Value| t[0].as_u64().is_some_and(|id| (32..127).contains(&id));

@@ -22,13 +22,16 @@ const DEFAULT_CONTEXT: usize = 4096;
 /// weights, few enough for the activations to stay in cache.
 const DEFAULT_CHUNK: usize = 256;
 
+/// More threads than this are a slip of the hand; each costs scratch.
+const MAX_THREADS: usize = 256;
+
 /// The built-in model: about a million parameters, Korean and English.
 static HELLO: &[u8] = include_bytes!("../../models/hello/hello.gguf");
 
 /// How a session runs.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Threads; `None` takes the machine's cores (the big ones where they differ).
+    /// Threads, at most 256; `None` takes the machine's cores.
     pub threads: Option<usize>,
     /// Kernel level; `None` takes `ONDOL_KERNELS` or else the best the CPU can run.
     pub kernels: Option<Level>,
@@ -241,7 +244,10 @@ impl Model {
             context,
             chunk: options.prefill_chunk.clamp(1, context),
             logit_rows: options.score_rows.max(1),
-            threads: options.threads.unwrap_or_else(default_threads).max(1),
+            threads: options
+                .threads
+                .unwrap_or_else(default_threads)
+                .clamp(1, MAX_THREADS),
         }
     }
 }

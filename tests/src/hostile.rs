@@ -2,6 +2,8 @@
 //! lies, so that damage lands on counts, types, names, dimensions and offsets
 //! rather than on megabytes of weights.
 
+use crate::random::Random;
+
 /// A field of the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field {
@@ -104,29 +106,6 @@ impl Walk<'_> {
             }
             _ => self.take(8, Kind::Number),
         }
-    }
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014): each number gives a different mutant, always the same.
-pub struct Random(pub u64);
-
-impl Random {
-    /// The next 64 bits.
-    pub fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `end`.
-    pub fn below(&mut self, end: usize) -> usize {
-        (self.next_u64() % end.max(1) as u64) as usize
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
     }
 }
 

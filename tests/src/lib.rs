@@ -1,5 +1,7 @@
 //! Oracles and small models shared by the whole-path tests.
 
+pub mod counting;
 pub mod hostile;
 pub mod oracle;
+pub mod random;
 pub mod random_model;

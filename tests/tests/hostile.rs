@@ -3,10 +3,10 @@
 
 use ondol::kernels::Kernels;
 use ondol::{CancelToken, Level, Model, Options};
-use ondol_tests::hostile::{Random, fields, mutate};
-use std::alloc::{GlobalAlloc, Layout, System};
+use ondol_tests::counting::Counting;
+use ondol_tests::hostile::{fields, mutate};
+use ondol_tests::random::Random;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What loading may allocate: vocabulary, graph and messages, for a file of this size.
 const LOAD_BYTES_PER_FILE_BYTE: usize = 8;
@@ -14,38 +14,11 @@ const LOAD_BYTES: usize = 4 << 20;
 /// The sessions' limit.
 const MEMORY_LIMIT: u64 = 64 << 20;
 
-struct Counting;
-
-/// The counters are the process's: one mutant at a time.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(now, Ordering::Relaxed);
-        // SAFETY: passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(now, Ordering::Relaxed);
-        // SAFETY: passed on.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting::new();
+
+/// The counts are the process's: one mutant at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// What became of a mutant.
 #[derive(PartialEq)]
@@ -59,9 +32,8 @@ fn run(bytes: Vec<u8>, level: Level) -> Fate {
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
     let load_bound = bytes.len() * LOAD_BYTES_PER_FILE_BYTE + LOAD_BYTES;
-    let before = NOW.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    let peak = || PEAK.load(Ordering::Relaxed) - before;
+    let before = ALLOCATOR.restart_peak();
+    let peak = || ALLOCATOR.peak() - before;
 
     let model = Model::from_bytes(bytes);
     assert!(

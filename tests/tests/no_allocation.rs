@@ -1,29 +1,10 @@
 //! Rule 1: prefill and decode never touch the allocator.
 
 use ondol::{CancelToken, Level, Model, Options};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-struct Counting;
-
-static CALLS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        CALLS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use ondol_tests::counting::Counting;
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting::new();
 
 #[test]
 fn prefill_and_decode_do_not_allocate() {
@@ -38,11 +19,11 @@ fn prefill_and_decode_do_not_allocate() {
             ..Options::default()
         };
         let mut session = model.session(&options).unwrap();
-        let before = CALLS.load(Ordering::Relaxed);
+        let before = ALLOCATOR.calls();
         session.prefill(&prompt, &cancel).unwrap();
         for token in 0..20 {
             session.decode(5 + token).unwrap();
         }
-        assert_eq!(CALLS.load(Ordering::Relaxed) - before, 0, "level {level:?}");
+        assert_eq!(ALLOCATOR.calls() - before, 0, "level {level:?}");
     }
 }

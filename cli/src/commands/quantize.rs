@@ -2,7 +2,7 @@
 
 use crate::engine::at_least_one;
 use crate::error::{Error, Result};
-use crate::home::sync_folder;
+use crate::home::write_beside;
 use crate::model::Files;
 use crate::output::megabytes;
 use crate::progress::Progress;
@@ -65,16 +65,9 @@ pub fn run(args: &Args) -> Result<()> {
             args.input
         );
     }
-    let mut part = args.output.clone().into_os_string();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let written = write(args, &files, &gguf, mix, &plan, &part);
-    if written.is_err() {
-        let _ = fs::remove_file(&part);
-    }
-    written?;
-    fs::rename(&part, &args.output).map_err(Error::file("rename", &part))?;
-    sync_folder(args.output.parent().unwrap_or(Path::new("")))?;
+    write_beside(&args.output, |part| {
+        write(args, &files, &gguf, mix, &plan, part)
+    })?;
     let size = fs::metadata(&args.output)
         .map_err(Error::file("read", &args.output))?
         .len();

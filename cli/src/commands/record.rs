@@ -2,12 +2,14 @@
 
 use crate::engine::{EngineArgs, at_least_one};
 use crate::error::{Error, Result};
+use crate::home::write_beside;
 use crate::likelihood;
 use crate::model;
 use crate::progress::Progress;
 use crate::record::{self, Record, Step, TOP};
 use ondol::{CancelToken, Session};
-use std::fs;
+use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 
 /// Arguments of `ondol record`.
@@ -56,7 +58,15 @@ pub fn run(args: &Args) -> Result<()> {
         progress.add(1);
     }
     progress.finish();
-    fs::write(&args.output, record::to_lines(&records)).map_err(Error::file("write", &args.output))
+    write_beside(&args.output, |part| {
+        let write = |mut file: File| {
+            file.write_all(record::to_lines(&records).as_bytes())?;
+            file.sync_all()
+        };
+        File::create(part)
+            .and_then(write)
+            .map_err(Error::file("write", &args.output))
+    })
 }
 
 /// Greedy steps up to `steps`, or to an end-of-generation token, which is the last one recorded.

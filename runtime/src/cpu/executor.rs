@@ -191,8 +191,8 @@ impl Shared<'_> {
                     let (k, v) = (arena.row(store.k, row), arena.row(store.v, row));
                     self.store_kv(store, k, v, pass.start + row);
                 }
-                RowOp::Prepare { input, step } => {
-                    let matmul = &self.plan.matmuls[step.0];
+                RowOp::Prepare { input, matmul } => {
+                    let matmul = &self.plan.matmuls[matmul];
                     for (kind, region) in self.acts(matmul, input.width, pass.rows) {
                         let bytes = kind.bytes(input.width);
                         let region = Region {

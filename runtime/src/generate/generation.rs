@@ -40,6 +40,8 @@ pub enum FinishReason {
     ContextFull,
     /// The token was cancelled.
     Cancelled,
+    /// An error came, as the last item.
+    Failed,
 }
 
 impl FinishReason {
@@ -51,6 +53,7 @@ impl FinishReason {
             FinishReason::MaxTokens => "max_tokens",
             FinishReason::ContextFull => "context_full",
             FinishReason::Cancelled => "cancelled",
+            FinishReason::Failed => "failed",
         }
     }
 }
@@ -221,7 +224,7 @@ impl Iterator for Generation<'_> {
                 Ok(Some(token)) => token,
                 Ok(None) => return self.flush().map(Ok),
                 Err(error) => {
-                    self.finish = Some(FinishReason::Cancelled);
+                    self.finish = Some(FinishReason::Failed);
                     return Some(Err(error));
                 }
             };

@@ -127,6 +127,17 @@ fn likelier(a: &Candidate, b: &Candidate) -> Ordering {
     b.logit.total_cmp(&a.logit).then(a.token.cmp(&b.token))
 }
 
+/// The first of the largest logits, without a list of candidates.
+fn likeliest(logits: &[f32]) -> Option<u32> {
+    let mut best = (None, f32::NEG_INFINITY);
+    for (token, &logit) in logits.iter().enumerate() {
+        if logit > best.1 {
+            best = (Some(token as u32), logit);
+        }
+    }
+    best.0
+}
+
 /// Chooses tokens. Its buffers are as large as they get from the start.
 #[derive(Debug, Clone)]
 pub struct Sampler {
@@ -169,6 +180,9 @@ impl Sampler {
     /// # Errors
     /// [`SamplerError::NothingToSample`].
     pub fn sample(&mut self, logits: &[f32]) -> Result<u32, SamplerError> {
+        if self.options.temperature == 0.0 && self.recent.is_empty() {
+            return likeliest(logits).ok_or(SamplerError::NothingToSample);
+        }
         let possible = |(token, &logit): (usize, &f32)| {
             (logit > f32::NEG_INFINITY).then_some(Candidate {
                 token: token as u32,

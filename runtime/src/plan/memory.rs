@@ -50,7 +50,8 @@ pub struct Memory {
     pub scratch: u64,
     /// Norm weights and biases as f32.
     pub vectors: u64,
-    /// All that is allocated: everything but `weights_mapped`.
+    /// The arena: everything but `weights_mapped`. Beside it a session holds its
+    /// list of steps and the ids of its tokens, some kilobytes.
     pub total: u64,
 }
 

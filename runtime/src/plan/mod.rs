@@ -87,8 +87,8 @@ pub enum RowOp {
     Softcap { x: Buffer, cap: f32 },
     /// Keys and values into the cache.
     StoreKv(StoreKv),
-    /// The row in the forms that the matmuls of the next step ask for.
-    Prepare { input: Buffer, step: PrepareFor },
+    /// The row in the forms that the next step asks for: an index in [`Plan::matmuls`].
+    Prepare { input: Buffer, matmul: usize },
 }
 
 /// Puts a token's keys and values into a cache slot, as f16.
@@ -113,10 +113,6 @@ pub struct Angles {
     /// Factor on cosine and sine.
     pub magnitude: f32,
 }
-
-/// Which matmul step a [`RowOp::Prepare`] works for: its place among the plan's matmul steps.
-#[derive(Debug, Clone, Copy)]
-pub struct PrepareFor(pub usize);
 
 /// One weight of a matmul step.
 #[derive(Debug, Clone)]

@@ -11,8 +11,8 @@
 
 use super::memory::Placer;
 use super::{
-    Angles, AttentionStep, Buffer, Layout, MatMul, Part, Piece, Plan, PlanOptions, PrepareFor,
-    RowOp, Step, StoreKv, Vector, attention_shape,
+    Angles, AttentionStep, Buffer, Layout, MatMul, Part, Piece, Plan, PlanOptions, RowOp, Step,
+    StoreKv, Vector, attention_shape,
 };
 use crate::kernels::attention::AttentionShape;
 use crate::kernels::{ActKind, FINE_TOKENS, Kernels};
@@ -190,12 +190,14 @@ impl<'g> Scheduler<'g> {
     }
 
     fn place_cache(&mut self) {
-        for attention in self.graph.attentions() {
-            let floats = attention
-                .kv_heads
-                .saturating_mul(attention.head_dim)
-                .saturating_mul(self.options.context);
-            let bytes = floats.saturating_mul(2);
+        for (_, shape) in self
+            .graph
+            .nodes
+            .iter()
+            .filter_map(|n| attention_shape(&n.op))
+        {
+            let halves = shape.slot_len(self.options.context);
+            let bytes = halves.saturating_mul(2);
             let slot = (self.layout.push(bytes), self.layout.push(bytes));
             self.layout.slots.push(slot);
         }
@@ -488,7 +490,7 @@ impl<'g> Scheduler<'g> {
             if parts.is_empty() {
                 ops.push(RowOp::Prepare {
                     input: self.buffer(input),
-                    step: PrepareFor(self.matmuls.len()),
+                    matmul: self.matmuls.len(),
                 });
             }
             let bias = self.vector(bias);

@@ -155,23 +155,3 @@ impl List<'_> {
         });
     }
 }
-
-/// SplitMix64 (<https://prng.di.unimi.it/splitmix64.c>, public domain).
-pub struct Random(pub u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Nearly normal, with mean 0 and deviation 1: the sum of four 16-bit uniforms.
-    pub fn normal(&mut self) -> f32 {
-        let bits = self.next();
-        let sum: u32 = (0..4).map(|i| (bits >> (16 * i)) as u32 & 0xffff).sum();
-        (sum as f32 / 65_535.0 - 2.0) * 3f32.sqrt()
-    }
-}

@@ -1,7 +1,8 @@
 //! A random model as a GGUF file.
 
 use super::RandomModel;
-use super::tensors::{Fill, Random, Tensor};
+use super::tensors::{Fill, Tensor};
+use crate::random::Random;
 use ondol_models::gguf::Writer;
 use ondol_models::quant;
 use std::io::{self, Write};

@@ -78,10 +78,12 @@ impl AttentionShape {
     }
 
     /// Half floats of the keys of one layer (and as many of the values) with
-    /// room for `capacity` positions.
+    /// room for `capacity` positions; saturates, so that the plan can refuse it.
     #[must_use]
     pub fn slot_len(&self, capacity: usize) -> usize {
-        self.kv_heads * capacity * self.head_dim
+        self.kv_heads
+            .saturating_mul(capacity)
+            .saturating_mul(self.head_dim)
     }
 
     /// Where a slot keeps the key (and the value) of a position.

@@ -56,16 +56,6 @@ pub trait VectorOps: Send + Sync {
     /// [`VectorOps::rms_norm`] in place on each `head_dim` floats of `x`, all
     /// with the same `weight`: the norm of queries and keys (QK norm).
     fn rms_norm_heads(&self, x: &mut [f32], head_dim: usize, weight: Option<&[f32]>, eps: f32);
-    /// Layer norm (Ba et al., 2016): `out = (x - mean) / sqrt(variance + eps) *
-    /// weight + bias`. No weight means ones, no bias zeros.
-    fn layer_norm(
-        &self,
-        x: &[f32],
-        weight: Option<&[f32]>,
-        bias: Option<&[f32]>,
-        eps: f32,
-        out: &mut [f32],
-    );
     /// `x += y`.
     fn add_assign(&self, x: &mut [f32], y: &[f32]);
     /// `x *= factor`.
@@ -104,10 +94,6 @@ macro_rules! impl_vector_ops {
                 rows::fn rms_norm(x: &[f32], weight: Option<&[f32]>, eps: f32, out: &mut [f32]);
                 rows::fn rms_norm_heads(
                     x: &mut [f32], head_dim: usize, weight: Option<&[f32]>, eps: f32,
-                );
-                rows::fn layer_norm(
-                    x: &[f32], weight: Option<&[f32]>, bias: Option<&[f32]>, eps: f32,
-                    out: &mut [f32],
                 );
                 rows::fn add_assign(x: &mut [f32], y: &[f32]);
                 rows::fn scale(x: &mut [f32], factor: f32);

@@ -152,28 +152,6 @@ lanewise!(ScaleMul(f32), |ScaleMul(factor), s, x, y| {
     s.mul(s.mul(x, s.splat(factor)), y)
 });
 
-#[inline(always)]
-pub fn layer_norm<S: Simd>(
-    s: S,
-    x: &[f32],
-    weight: Option<&[f32]>,
-    bias: Option<&[f32]>,
-    eps: f32,
-    out: &mut [f32],
-) {
-    let mean = sum(s, x, Add) / x.len() as f32;
-    out.copy_from_slice(x);
-    // Subtracting first keeps the variance exact where the mean is large.
-    map(s, out, Shift(-mean));
-    let variance = sum(s, out, SumSquares) / x.len() as f32;
-    scale_by(s, out, weight, 1.0 / sqrt(variance + eps));
-    if let Some(bias) = bias {
-        zip_map(s, out, bias, Add);
-    }
-}
-
-lanewise!(Shift(f32), |Shift(by), s, x, _| s.add(x, s.splat(by)));
-
 /// Folds a row into four vectors, all `start` at first, by `sum = f(x, sum)`;
 /// the last lanes are filled up with `start`.
 #[inline(always)]
