@@ -39,6 +39,17 @@ pub enum Error {
         /// Its name where one is known ("IQ2_XXS"), else its number.
         dtype: String,
     },
+    /// A packed file of a version that this build does not read.
+    #[error(
+        "the file was packed in version {found} of the packed layout, this build reads version \
+         {supported}: pack the original file again"
+    )]
+    UnsupportedPacking {
+        /// The file's version.
+        found: u32,
+        /// The version that this build reads and writes.
+        supported: u32,
+    },
     /// `general.architecture` names no architecture of [`crate::arch`].
     #[error("unknown architecture `{name}`; this build knows {known}")]
     UnknownArchitecture {

@@ -2,7 +2,7 @@
 //! gemm in G multiply-adds/s. Arguments choose formats by name.
 
 use ondol::kernels::{Acts, Kernels, Matrix, OutRows, Store};
-use ondol_models::quant::DType;
+use ondol_models::quant::{DType, Layout, packed};
 use std::time::Instant;
 
 /// Inputs of a matmul: the width of a 1B-shaped model.
@@ -32,27 +32,34 @@ fn main() {
     let kernels = Kernels::from_env().expect("ONDOL_KERNELS names a level of this CPU");
     println!("level {}, one thread, {COLS} columns", kernels.level());
     println!(
-        "{:8} {:>14} {:>14} {:>14}",
-        "format", "gemv GB/s", "in cache", "gemm GMAC/s"
+        "{:8} {:>14} {:>14} {:>14} {:>14} {:>14}",
+        "format", "gemv GB/s", "in cache", "packed GB/s", "in cache", "gemm GMAC/s"
     );
     for dtype in DType::all().filter(chosen) {
         let row_bytes = dtype.row_bytes(COLS).unwrap_or(0) as f64;
-        let gemv = |rows: usize| rows as f64 * row_bytes / seconds(&kernels, dtype, rows, 1) / 1e9;
+        let gemv = |layout: Layout, rows: usize| {
+            if layout == Layout::Packed && !packed::can_pack(dtype) {
+                return f64::NAN;
+            }
+            rows as f64 * row_bytes / seconds(&kernels, dtype, layout, rows, 1) / 1e9
+        };
         let macs = (ROWS * COLS * TOKENS) as f64;
-        let gemm = macs / seconds(&kernels, dtype, ROWS, TOKENS) / 1e9;
+        let gemm = macs / seconds(&kernels, dtype, Layout::Rows, ROWS, TOKENS) / 1e9;
         println!(
-            "{:8} {:14.2} {:14.2} {gemm:14.1}",
+            "{:8} {:14.2} {:14.2} {:14.2} {:14.2} {gemm:14.1}",
             dtype.name(),
-            gemv(LONG),
-            gemv(SHORT)
+            gemv(Layout::Rows, LONG),
+            gemv(Layout::Rows, SHORT),
+            gemv(Layout::Packed, LONG),
+            gemv(Layout::Packed, SHORT),
         );
     }
 }
 
 /// The shortest of several runs.
-fn seconds(kernels: &Kernels, dtype: DType, rows: usize, tokens: usize) -> f64 {
+fn seconds(kernels: &Kernels, dtype: DType, layout: Layout, rows: usize, tokens: usize) -> f64 {
     let data = vec![0x11; rows * dtype.row_bytes(COLS).unwrap_or(0)];
-    let Some(w) = Matrix::new(dtype, rows, COLS, &data) else {
+    let Some(w) = Matrix::new(dtype, layout, rows, COLS, &data) else {
         return f64::NAN;
     };
     let kind = kernels.act_kind(dtype, tokens);

@@ -11,7 +11,8 @@ use super::lookalike;
 use super::tensor::{MAX_RANK, Shape, TensorInfo};
 use super::value::{Array, Text, Value, ValueKind};
 use super::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, Gguf, MAX_NAME_BYTES, checked_alignment};
-use crate::quant::DType;
+use crate::quant::packed::{self, BadNumber};
+use crate::quant::{DType, Layout};
 use crate::{Error, Result};
 
 /// The first bytes of every file.
@@ -218,20 +219,32 @@ fn directory_entry<'a>(cursor: &mut Cursor<'a>, what: &dyn Display) -> Result<Te
     for dim in dims.iter_mut() {
         *dim = cursor.u64(&format_args!("the dimensions of tensor `{name}`"))?;
     }
-    let dtype = cursor.u32(&format_args!("the type of tensor `{name}`"))?;
+    let number = cursor.u32(&format_args!("the type of tensor `{name}`"))?;
     let offset = cursor.u64(&format_args!("the offset of tensor `{name}`"))?;
-    let dtype = DType::from_gguf(dtype).map_err(|dtype| Error::UnsupportedDType {
-        tensor: name.into(),
-        dtype,
-    })?;
+    let (dtype, layout) = storage(name, number)?;
     let shape = Shape::new(name, dims)?;
     Ok(TensorInfo {
         name,
         dtype,
+        layout,
         shard: 0,
         offset,
         data: &[],
         shape,
+    })
+}
+
+/// What a type number stands for.
+fn storage(tensor: &str, number: u32) -> Result<(DType, Layout)> {
+    Layout::from_gguf(number).map_err(|bad| match bad {
+        BadNumber::Type(dtype) => Error::UnsupportedDType {
+            tensor: tensor.into(),
+            dtype,
+        },
+        BadNumber::Version(found) => Error::UnsupportedPacking {
+            found,
+            supported: packed::VERSION,
+        },
     })
 }
 

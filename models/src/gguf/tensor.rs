@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt;
 
-use crate::quant::DType;
+use crate::quant::{DType, Layout};
 use crate::{Error, Result};
 
 /// Most dimensions that a tensor of this format has.
@@ -17,11 +17,14 @@ pub struct TensorInfo<'a> {
     pub name: &'a str,
     /// How elements are stored.
     pub dtype: DType,
+    /// How its rows lie.
+    pub layout: Layout,
     /// The shard that holds the data, from 0.
     pub shard: u32,
     /// Where the data begins, in bytes from the start of its shard.
     pub offset: u64,
-    /// The data: [`TensorInfo::rows`] rows of [`DType::row_bytes`] bytes each.
+    /// The data: [`TensorInfo::rows`] rows of [`DType::row_bytes`] bytes each,
+    /// as [`TensorInfo::layout`] says.
     pub data: &'a [u8],
     pub(super) shape: Shape,
 }

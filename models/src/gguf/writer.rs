@@ -11,7 +11,7 @@ use super::index::NameIndex;
 use super::read::{MAGIC, malformed, refuse_bad_name};
 use super::tensor::Shape;
 use super::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, Gguf, bad_value, checked_alignment};
-use crate::quant::DType;
+use crate::quant::{DType, Layout};
 use crate::{Error, Result};
 
 /// The version of new files.
@@ -52,6 +52,7 @@ pub struct Writer {
 struct Planned {
     name: String,
     dtype: DType,
+    layout: Layout,
     shape: Shape,
     byte_len: usize,
 }
@@ -103,11 +104,26 @@ impl Writer {
     /// # Errors
     /// [`Error::BadShape`].
     pub fn add_tensor(&mut self, name: &str, dtype: DType, dims: &[u64]) -> Result<()> {
+        self.add_tensor_in(Layout::Rows, name, dtype, dims)
+    }
+
+    /// The same for a tensor whose rows lie in this layout.
+    ///
+    /// # Errors
+    /// [`Error::BadShape`].
+    pub fn add_tensor_in(
+        &mut self,
+        layout: Layout,
+        name: &str,
+        dtype: DType,
+        dims: &[u64],
+    ) -> Result<()> {
         let shape = Shape::new(name, dims)?;
         let byte_len = shape.byte_len(name, dtype)?;
         self.tensors.push(Planned {
             name: name.into(),
             dtype,
+            layout,
             shape,
             byte_len,
         });
@@ -198,7 +214,7 @@ impl Writer {
             tensor.name.encode(out);
             (tensor.shape.dims().len() as u32).encode(out);
             tensor.shape.dims().iter().for_each(|dim| dim.encode(out));
-            (tensor.dtype as u32).encode(out);
+            tensor.layout.to_gguf(tensor.dtype).encode(out);
             (offset as u64).encode(out);
             let end = offset.checked_add(tensor.byte_len);
             let next = end.and_then(|end| end.checked_next_multiple_of(alignment));

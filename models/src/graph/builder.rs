@@ -2,6 +2,7 @@
 
 use super::{Activation, Attention, Graph, Node, Op, Rope, RopeStyle, ValueId, Weight};
 use crate::gguf::{Array, Gguf, TensorInfo, Value};
+use crate::quant::{Layout, packed::GROUP};
 use crate::{Error, Result};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -181,6 +182,7 @@ impl<'g, 'a> Builder<'g, 'a> {
         Ok(Weight {
             tensor,
             dtype: info.dtype,
+            layout: info.layout,
             first_row: 0,
             rows,
             cols,
@@ -236,6 +238,11 @@ impl<'g, 'a> Builder<'g, 'a> {
         if self.gguf.tensor(&bias).is_some() {
             let reason = "a bias on fused matrices is not supported".into();
             return Err(Error::BadShape { name: bias, reason });
+        }
+        if whole.layout == Layout::Packed && rows.iter().any(|rows| rows % GROUP != 0) {
+            let reason = format!("packed, its parts of {rows:?} rows are no whole groups");
+            let name = self.full_name(name, "weight");
+            return Err(Error::BadShape { name, reason });
         }
         let mut first_row = 0;
         Ok(rows.map(|rows| {

@@ -11,7 +11,7 @@ mod dump;
 
 pub use builder::Builder;
 
-use crate::quant::DType;
+use crate::quant::{DType, Layout};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -30,6 +30,9 @@ pub struct Weight {
     pub tensor: u32,
     /// Storage of its elements.
     pub dtype: DType,
+    /// How its rows lie. Packed, `first_row` is a multiple of eight, and so is
+    /// the end unless it is the tensor's.
+    pub layout: Layout,
     /// First row of the tensor that belongs to this matrix.
     pub first_row: usize,
     /// Rows (output width of a matmul).

@@ -34,34 +34,43 @@ struct Layout {
     name: &'static str,
     block_len: usize,
     block_bytes: usize,
+    /// Width in bytes and count of the numbers that make up a block, in order.
+    fields: &'static [(usize, usize)],
 }
 
 const LAYOUTS: [Layout; 16] = {
-    const fn row(dtype: DType, name: &'static str, block_len: usize, block_bytes: usize) -> Layout {
+    const fn row(
+        dtype: DType,
+        name: &'static str,
+        block_len: usize,
+        block_bytes: usize,
+        fields: &'static [(usize, usize)],
+    ) -> Layout {
         Layout {
             dtype,
             name,
             block_len,
             block_bytes,
+            fields,
         }
     }
     [
-        row(DType::F32, "F32", 1, 4),
-        row(DType::F16, "F16", 1, 2),
-        row(DType::BF16, "BF16", 1, 2),
-        row(DType::Q4_0, "Q4_0", 32, 18),
-        row(DType::Q4_1, "Q4_1", 32, 20),
-        row(DType::Q5_0, "Q5_0", 32, 22),
-        row(DType::Q5_1, "Q5_1", 32, 24),
-        row(DType::Q8_0, "Q8_0", 32, 34),
-        row(DType::Q2_K, "Q2_K", 256, 84),
-        row(DType::Q3_K, "Q3_K", 256, 110),
-        row(DType::Q4_K, "Q4_K", 256, 144),
-        row(DType::Q5_K, "Q5_K", 256, 176),
-        row(DType::Q6_K, "Q6_K", 256, 210),
-        row(DType::IQ4_NL, "IQ4_NL", 32, 18),
-        row(DType::IQ4_XS, "IQ4_XS", 256, 136),
-        row(DType::MXFP4, "MXFP4", 32, 17),
+        row(DType::F32, "F32", 1, 4, &[]),
+        row(DType::F16, "F16", 1, 2, &[]),
+        row(DType::BF16, "BF16", 1, 2, &[]),
+        row(DType::Q4_0, "Q4_0", 32, 18, &[(2, 1), (4, 4)]),
+        row(DType::Q4_1, "Q4_1", 32, 20, &[(4, 5)]),
+        row(DType::Q5_0, "Q5_0", 32, 22, &[(2, 1), (4, 5)]),
+        row(DType::Q5_1, "Q5_1", 32, 24, &[(4, 6)]),
+        row(DType::Q8_0, "Q8_0", 32, 34, &[(2, 1), (4, 8)]),
+        row(DType::Q2_K, "Q2_K", 256, 84, &[(4, 21)]),
+        row(DType::Q3_K, "Q3_K", 256, 110, &[(4, 27), (2, 1)]),
+        row(DType::Q4_K, "Q4_K", 256, 144, &[(4, 36)]),
+        row(DType::Q5_K, "Q5_K", 256, 176, &[(4, 44)]),
+        row(DType::Q6_K, "Q6_K", 256, 210, &[(4, 52), (2, 1)]),
+        row(DType::IQ4_NL, "IQ4_NL", 32, 18, &[(2, 1), (4, 4)]),
+        row(DType::IQ4_XS, "IQ4_XS", 256, 136, &[(4, 34)]),
+        row(DType::MXFP4, "MXFP4", 32, 17, &[(1, 1), (4, 4)]),
     ]
 };
 
@@ -141,6 +150,14 @@ impl DType {
     /// Bytes of one block.
     pub fn block_bytes(self) -> usize {
         self.layout().block_bytes
+    }
+
+    /// Width in bytes and count of the numbers that make up a block, in their
+    /// order, as the packed layout interleaves them ([`super::packed`]): f16
+    /// fields that stand alone are 2 wide, all else is taken in words of 4 where
+    /// it fits. Empty for plain floats.
+    pub fn fields(self) -> &'static [(usize, usize)] {
+        self.layout().fields
     }
 
     /// Bytes of a row of `cols` elements; `None` where `cols` is no multiple of

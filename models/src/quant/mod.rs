@@ -14,6 +14,7 @@ pub mod k;
 pub mod legacy;
 mod mix;
 pub mod mxfp4;
+pub mod packed;
 pub mod planes;
 mod search;
 mod superblock;
@@ -22,6 +23,7 @@ use half::f16;
 
 pub use dtype::DType;
 pub use mix::{Mix, ModelShape};
+pub use packed::Layout;
 
 /// Why a slice can't be dequantized or quantized.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

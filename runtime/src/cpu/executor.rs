@@ -14,7 +14,7 @@ use crate::weights::Weights;
 use crate::{CancelToken, Error, Result};
 use core::ops::Range;
 use ondol_models::graph::{Activation, Weight};
-use ondol_models::quant;
+use ondol_models::quant::packed;
 
 /// Runs passes over one session's memory.
 pub(crate) struct Executor<'s> {
@@ -209,13 +209,9 @@ impl Shared<'_> {
 
     /// One row of the embedding table. The token was checked against the vocabulary.
     fn embed(&self, table: &Weight, token: u32, scale: f32, out: &mut [f32]) {
-        let row = Weight {
-            first_row: table.first_row + token as usize,
-            rows: 1,
-            ..*table
-        };
+        let rows = self.weights.rows(table);
         // Lengths agree: the builder checked the table's shape.
-        if quant::dequantize(table.dtype, self.weights.rows(&row), out).is_err() {
+        if packed::dequantize_row(table.dtype, table.layout, rows, token as usize, out).is_err() {
             out.fill(f32::NAN);
         }
         if scale != 1.0 {
@@ -268,6 +264,7 @@ impl Shared<'_> {
         let kind = self.kernels.act_kind(dtype, tokens);
         let matrix = Matrix::new(
             dtype,
+            part.weight.layout,
             part.weight.rows,
             cols,
             self.weights.rows(&part.weight),

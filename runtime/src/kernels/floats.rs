@@ -29,6 +29,9 @@ const WIDENED: usize = 2 * ROWS;
 /// Columns of a chunk: whole blocks of any format.
 const CHUNK: usize = 512;
 
+/// Bytes of a chunk of any block format, at most: Q8_0 has the most per element.
+const CHUNK_BYTES: usize = CHUNK / 32 * 34;
+
 /// What a level brings.
 pub(super) trait FloatKernel: Copy {
     /// The products of each row with each token, all of one length, a multiple
@@ -80,7 +83,9 @@ fn widen<K: FloatKernel>(
     let bytes = offset(columns.start)..offset(columns.end);
     for (row, to) in rows.zip(scratch.chunks_exact_mut(CHUNK)) {
         let (to, padding) = to.split_at_mut(columns.len());
-        kernel.widen(w.dtype(), &w.row_data(row, 1)[bytes.clone()], to);
+        let mut buffer = [0; CHUNK_BYTES];
+        let blocks = w.row_part(row, bytes.clone(), &mut buffer);
+        kernel.widen(w.dtype(), blocks, to);
         padding.iter_mut().take(LANES).for_each(|v| *v = 0.0);
     }
     columns.len().next_multiple_of(LANES)

@@ -2,13 +2,16 @@
 //! a window of the output that one thread owns.
 
 use super::acts::ActKind;
-use ondol_models::quant::DType;
+use core::ops::Range;
+use ondol_models::quant::packed::{self, GROUP};
+use ondol_models::quant::{DType, Layout};
 
-/// A weight matrix as the file has it: `rows` rows of `cols` elements, one
-/// after another. The shape is known to fit the bytes.
+/// A weight matrix as the file has it: `rows` rows of `cols` elements. The
+/// shape is known to fit the bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Matrix<'a> {
     dtype: DType,
+    layout: Layout,
     rows: usize,
     cols: usize,
     row_bytes: usize,
@@ -18,10 +21,17 @@ pub struct Matrix<'a> {
 impl<'a> Matrix<'a> {
     /// A view of `data`; `None` unless it is exactly `rows` rows of `cols`
     /// elements (one at least), in whole blocks.
-    pub fn new(dtype: DType, rows: usize, cols: usize, data: &'a [u8]) -> Option<Matrix<'a>> {
+    pub fn new(
+        dtype: DType,
+        layout: Layout,
+        rows: usize,
+        cols: usize,
+        data: &'a [u8],
+    ) -> Option<Matrix<'a>> {
         let row_bytes = dtype.row_bytes(cols).filter(|&bytes| bytes > 0)?;
         (rows.checked_mul(row_bytes)? == data.len()).then_some(Matrix {
             dtype,
+            layout,
             rows,
             cols,
             row_bytes,
@@ -32,6 +42,11 @@ impl<'a> Matrix<'a> {
     /// How the elements are stored.
     pub fn dtype(&self) -> DType {
         self.dtype
+    }
+
+    /// How the rows lie.
+    pub fn layout(&self) -> Layout {
+        self.layout
     }
 
     /// Number of rows: the outputs of a matmul.
@@ -49,7 +64,38 @@ impl<'a> Matrix<'a> {
         self.row_bytes
     }
 
-    /// The bytes of `count` rows from row `first` on.
+    /// The rows that are interleaved, all but the last seven at most: they are
+    /// read by whole groups. The rows from this one on lie one after another.
+    pub(super) fn packed_rows(&self) -> usize {
+        match self.layout {
+            Layout::Rows => 0,
+            Layout::Packed => self.rows - self.rows % GROUP,
+        }
+    }
+
+    /// The given bytes of one row, whole blocks, gathered in `buffer` where the
+    /// row is interleaved with others.
+    pub(super) fn row_part<'b>(
+        &self,
+        row: usize,
+        bytes: Range<usize>,
+        buffer: &'b mut [u8],
+    ) -> &'b [u8]
+    where
+        'a: 'b,
+    {
+        if row >= self.packed_rows() {
+            return &self.row_data(row, 1)[bytes];
+        }
+        let group = self.row_data(row / GROUP * GROUP, GROUP);
+        let part = &mut buffer[..bytes.len()];
+        let group = &group[GROUP * bytes.start..GROUP * bytes.end];
+        packed::gather(self.dtype, group, row % GROUP, part);
+        part
+    }
+
+    /// The bytes of `count` rows from row `first` on, in whole groups where
+    /// they are interleaved.
     pub(super) fn row_data(&self, first: usize, count: usize) -> &'a [u8] {
         &self.data[first * self.row_bytes..(first + count) * self.row_bytes]
     }

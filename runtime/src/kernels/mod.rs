@@ -28,6 +28,8 @@
 mod acts;
 pub mod attention;
 mod floats;
+#[cfg(target_arch = "x86_64")]
+mod integer;
 mod matrix;
 mod scalar;
 #[cfg(test)]
@@ -204,7 +206,7 @@ impl Kernels {
     pub fn scratch_bytes(&self, dtype: DType, cols: usize) -> usize {
         #[cfg(target_arch = "x86_64")]
         if self.avx2.is_some() && ActKind::I8.fits(dtype) | ActKind::I16.fits(dtype) {
-            return floats::SCRATCH_BYTES.max(Avx2::scratch_bytes(dtype, cols));
+            return floats::SCRATCH_BYTES.max(integer::scratch_bytes::<Avx2>(dtype, cols));
         }
         let _ = (dtype, cols);
         floats::SCRATCH_BYTES
@@ -246,7 +248,16 @@ impl Kernels {
         if let Some(avx2) = self.avx2 {
             return match acts.kind() {
                 ActKind::F32 => floats::matmul(avx2, w, rows, acts, out, scratch),
-                _ => avx2.matmul(w, rows, acts, out, scratch),
+                _ => {
+                    let call = integer::Call {
+                        w,
+                        rows,
+                        acts,
+                        out,
+                        scratch,
+                    };
+                    integer::matmul(avx2, call);
+                }
             };
         }
         match acts.kind() {

@@ -4,7 +4,7 @@
 use super::acts::{I8Block, I16Block, SplitBlock, blocks, floats, widened_place};
 use super::*;
 use half::{bf16, f16};
-use ondol_models::quant::dequantize;
+use ondol_models::quant::{Layout, dequantize, packed};
 use proptest::prelude::*;
 
 /// Tokens at which another path begins or ends.
@@ -140,7 +140,27 @@ impl Case {
 
     /// The product, in calls of `step` rows.
     fn run(&self, kernels: &Kernels, kind: ActKind, step: usize, store: Store) -> Vec<f32> {
-        let w = Matrix::new(self.dtype, self.rows, self.cols, &self.weights).unwrap();
+        let data = &self.weights;
+        let w = Matrix::new(self.dtype, Layout::Rows, self.rows, self.cols, data).unwrap();
+        self.multiply(&w, kernels, kind, step, store)
+    }
+
+    /// The same with the weights packed.
+    fn run_packed(&self, kernels: &Kernels, kind: ActKind, step: usize) -> Vec<f32> {
+        let mut data = vec![0; self.weights.len()];
+        packed::pack(self.dtype, self.cols, &self.weights, &mut data).unwrap();
+        let w = Matrix::new(self.dtype, Layout::Packed, self.rows, self.cols, &data).unwrap();
+        self.multiply(&w, kernels, kind, step, Store::Set)
+    }
+
+    fn multiply(
+        &self,
+        w: &Matrix,
+        kernels: &Kernels,
+        kind: ActKind,
+        step: usize,
+        store: Store,
+    ) -> Vec<f32> {
         let acts = self.prepare(kernels, kind);
         let acts = Acts::new(kind, self.tokens, self.cols, acts.bytes());
         // A stride wider than the rows, and a canary between.
@@ -151,7 +171,7 @@ impl Case {
         let target = unsafe { OutRows::new(out.as_mut_ptr(), stride, store) };
         for first in (0..self.rows).step_by(step) {
             let rows = first..self.rows.min(first + step);
-            kernels.matmul(&w, rows, &acts, &target, &mut scratch);
+            kernels.matmul(w, rows, &acts, &target, &mut scratch);
         }
         let (rows, rest): (Vec<_>, Vec<_>) = out
             .chunks_exact(stride)
@@ -425,6 +445,27 @@ fn values_that_are_not_finite_show_in_the_product() {
 }
 
 #[test]
+fn packed_rows_give_the_same_bits() {
+    let bits = |out: &[f32]| out.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    for dtype in DType::all().filter(|&dtype| packed::can_pack(dtype)) {
+        // One group and a rest, whole groups, and only a rest.
+        for (rows, step) in [(21, 16), (32, 5), (40, 16), (7, 16), (8, 3)] {
+            for tokens in [1, 6] {
+                let case = Case::random(dtype, rows, 512, tokens, rows as u64);
+                for kernels in levels() {
+                    for kind in case.kinds() {
+                        let want = case.run(&kernels, kind, 16, Store::Set);
+                        let out = case.run_packed(&kernels, kind, step);
+                        let level = kernels.level();
+                        assert_eq!(bits(&out), bits(&want), "{dtype} {kind:?} {level} {rows}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn tiny_and_huge_values_are_safe() {
     for scale in [1e-45, 1e-38, 1e-31, 1e38] {
         let mut case = Case::random(DType::Q5_1, 4, 64, 3, 9);
@@ -443,11 +484,11 @@ fn tiny_and_huge_values_are_safe() {
 
 #[test]
 fn a_matrix_has_exactly_its_bytes() {
-    assert!(Matrix::new(DType::Q4_0, 2, 64, &[0; 72]).is_some());
-    assert!(Matrix::new(DType::Q4_0, 2, 64, &[0; 71]).is_none());
-    assert!(Matrix::new(DType::Q4_0, 2, 48, &[0; 54]).is_none());
-    assert!(Matrix::new(DType::F32, usize::MAX, 2, &[]).is_none());
-    assert!(Matrix::new(DType::F32, 2, 0, &[]).is_none());
+    assert!(Matrix::new(DType::Q4_0, Layout::Rows, 2, 64, &[0; 72]).is_some());
+    assert!(Matrix::new(DType::Q4_0, Layout::Rows, 2, 64, &[0; 71]).is_none());
+    assert!(Matrix::new(DType::Q4_0, Layout::Rows, 2, 48, &[0; 54]).is_none());
+    assert!(Matrix::new(DType::F32, Layout::Rows, usize::MAX, 2, &[]).is_none());
+    assert!(Matrix::new(DType::F32, Layout::Rows, 2, 0, &[]).is_none());
 }
 
 #[test]

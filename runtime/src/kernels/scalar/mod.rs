@@ -17,6 +17,7 @@ use super::acts::{self, ActBlock, ActKind, BLOCK, I8Block, I16Block, SplitBlock,
 use super::{Acts, Matrix, OutRows};
 use core::ops::Range;
 pub(super) use formats::decoder;
+use ondol_models::quant::packed::MAX_BLOCK_BYTES;
 
 /// 32 weights of one row: weight `i` is `scale * sub[i / 16] * q[i] + min[i / 16]`.
 #[derive(Debug, Clone, Copy)]
@@ -59,13 +60,16 @@ pub(super) fn matmul(w: &Matrix, rows: Range<usize>, acts: &Acts, out: &OutRows)
 
 fn matmul_as<B: Dot>(w: &Matrix, rows: Range<usize>, acts: &Acts, out: &OutRows, decode: Decode) {
     let blocks = w.cols() / BLOCK;
+    let (len, bytes) = (w.dtype().block_len() / BLOCK, w.dtype().block_bytes());
+    let mut buffer = [0; MAX_BLOCK_BYTES];
     for row in rows {
-        let data = w.row_data(row, 1);
         for first in (0..acts.tokens()).step_by(TILE) {
             let tokens = TILE.min(acts.tokens() - first);
             let mut acc = [0.0; TILE];
             for b in 0..blocks {
-                let weights = decode(data, b);
+                let at = b / len * bytes;
+                let block = w.row_part(row, at..at + bytes, &mut buffer);
+                let weights = decode(block, b % len);
                 for (t, acc) in acc[..tokens].iter_mut().enumerate() {
                     *acc = accumulate(*acc, &weights, &acts::blocks::<B>(acts.row(first + t))[b]);
                 }

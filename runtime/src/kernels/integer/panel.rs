@@ -1,0 +1,229 @@
+//! The arithmetic of one block: what it keeps of the weights (which is also
+//! what a panel in scratch is made of), and how that meets activations.
+//!
+//! Low-bit levels are unsigned and multiply 8-bit activations; pairs of
+//! products add up in 16 bits as long as they fit: `DEPTH` of them do, if
+//! 2 * DEPTH * 128 * (largest level) < 2^15. An ISA whose products widen to
+//! 32 bits at once has no use for the depth.
+// `p` and `t` name panels and tokens of several arrays at once.
+#![allow(clippy::needless_range_loop)]
+
+use super::{Arithmetic, Block, Lanes};
+use crate::kernels::acts::{ActBlock, I8Block, I16Block, Meta, SplitBlock};
+use core::mem::size_of;
+
+/// Levels with one scale and minimum for 32 elements.
+#[repr(C)]
+pub(super) struct Whole<L: Lanes, const DEPTH: usize> {
+    q: [L::I; 8],
+    scale: L::V,
+    min: L::V,
+}
+
+/// Levels with one scale for 32 elements, integer scales and minima for 16.
+#[repr(C)]
+pub(super) struct Halves<L: Lanes, const DEPTH: usize> {
+    q: [L::I; 8],
+    scale: L::V,
+    sub: [L::I; 2],
+    min: [L::V; 2],
+}
+
+/// Signed levels of 8 bits, widened to 16.
+#[repr(C)]
+pub(super) struct Wide<L: Lanes> {
+    q: [L::I; 16],
+    scale: L::V,
+}
+
+/// Bytes of the largest of these types.
+pub(super) const fn max_bytes<L: Lanes>() -> usize {
+    const {
+        assert!(size_of::<Halves<L, 8>>() <= size_of::<Wide<L>>());
+        assert!(size_of::<Whole<L, 8>>() <= size_of::<Wide<L>>());
+        size_of::<Wide<L>>()
+    }
+}
+
+/// What the arithmetic keeps of a block of weights.
+pub(super) trait Panel<L: Lanes> {
+    fn pack(l: L, block: &Block<L>) -> Self;
+    fn scale(&self) -> L::V;
+    /// Adds the minima times the activations' sums.
+    fn add_min(&self, l: L, x: &Meta, acc: L::V) -> L::V;
+}
+
+/// Weights that can multiply activations in blocks of type `A`.
+pub(super) trait Product<L: Lanes, A: ActBlock>: Panel<L> {
+    /// The sums of `sub * q * x` of `P` panels' blocks with `T` tokens' blocks.
+    fn dots<const P: usize, const T: usize>(l: L, w: [&Self; P], x: [&A; T]) -> [[L::V; T]; P];
+}
+
+/// `acc` plus the products of `P` panels' blocks with `T` tokens' blocks.
+#[inline(always)]
+pub(super) fn accumulate<L, W, A, const P: usize, const T: usize>(
+    l: L,
+    acc: &mut [[L::V; T]; P],
+    w: [&W; P],
+    x: [&A; T],
+) where
+    L: Arithmetic,
+    W: Product<L, A>,
+    A: ActBlock,
+{
+    let dots = W::dots(l, w, x);
+    for t in 0..T {
+        let scale = l.splat(x[t].meta().scale);
+        for p in 0..P {
+            let scale = l.mul(w[p].scale(), scale);
+            let sum = l.mul_add(dots[p][t], scale, acc[p][t]);
+            acc[p][t] = w[p].add_min(l, x[t].meta(), sum);
+        }
+    }
+}
+
+impl<L: Arithmetic, const DEPTH: usize> Panel<L> for Whole<L, DEPTH> {
+    #[inline(always)]
+    fn pack(l: L, block: &Block<L>) -> Self {
+        Whole {
+            q: l.arranged(block.q),
+            scale: block.scale,
+            min: block.min[0],
+        }
+    }
+
+    #[inline(always)]
+    fn scale(&self) -> L::V {
+        self.scale
+    }
+
+    #[inline(always)]
+    fn add_min(&self, l: L, x: &Meta, acc: L::V) -> L::V {
+        l.mul_add(self.min, l.splat(x.sum), acc)
+    }
+}
+
+impl<L: Arithmetic, const DEPTH: usize> Panel<L> for Halves<L, DEPTH> {
+    #[inline(always)]
+    fn pack(l: L, block: &Block<L>) -> Self {
+        Halves {
+            q: l.arranged(block.q),
+            scale: block.scale,
+            sub: block.sub.map(
+                #[inline(always)]
+                |sub| l.arranged_sub(sub),
+            ),
+            min: block.min,
+        }
+    }
+
+    #[inline(always)]
+    fn scale(&self) -> L::V {
+        self.scale
+    }
+
+    #[inline(always)]
+    fn add_min(&self, l: L, x: &Meta, acc: L::V) -> L::V {
+        let [a, b] = x.half_sums;
+        let acc = l.mul_add(self.min[0], l.splat(a), acc);
+        l.mul_add(self.min[1], l.splat(b), acc)
+    }
+}
+
+impl<L: Arithmetic> Panel<L> for Wide<L> {
+    #[inline(always)]
+    fn pack(l: L, block: &Block<L>) -> Self {
+        Wide {
+            q: l.widened(block.q),
+            scale: block.scale,
+        }
+    }
+
+    #[inline(always)]
+    fn scale(&self) -> L::V {
+        self.scale
+    }
+
+    #[inline(always)]
+    fn add_min(&self, _: L, _: &Meta, acc: L::V) -> L::V {
+        acc
+    }
+}
+
+/// How low-bit weights turn one plane of 8-bit activations into 32-bit sums.
+trait Plane<L: Lanes>: Sized {
+    fn plane<const P: usize, const T: usize>(
+        l: L,
+        w: [&Self; P],
+        x: [&[i8; 32]; T],
+    ) -> [[L::I; T]; P];
+}
+
+impl<L: Arithmetic, const DEPTH: usize> Plane<L> for Whole<L, DEPTH> {
+    #[inline(always)]
+    fn plane<const P: usize, const T: usize>(
+        l: L,
+        w: [&Self; P],
+        x: [&[i8; 32]; T],
+    ) -> [[L::I; T]; P] {
+        l.sums::<DEPTH, P, T>(w.map(|w| &w.q), x)
+    }
+}
+
+impl<L: Arithmetic, const DEPTH: usize> Plane<L> for Halves<L, DEPTH> {
+    #[inline(always)]
+    fn plane<const P: usize, const T: usize>(
+        l: L,
+        w: [&Self; P],
+        x: [&[i8; 32]; T],
+    ) -> [[L::I; T]; P] {
+        l.half_sums::<DEPTH, P, T>(w.map(|w| &w.q), w.map(|w| &w.sub), x)
+    }
+}
+
+impl<L: Arithmetic, W: Panel<L> + Plane<L>> Product<L, I8Block> for W {
+    #[inline(always)]
+    fn dots<const P: usize, const T: usize>(l: L, w: [&W; P], x: [&I8Block; T]) -> [[L::V; T]; P] {
+        floats(l, W::plane(l, w, x.map(|x| &x.q)))
+    }
+}
+
+impl<L: Arithmetic, W: Panel<L> + Plane<L>> Product<L, SplitBlock> for W {
+    #[inline(always)]
+    fn dots<const P: usize, const T: usize>(
+        l: L,
+        w: [&W; P],
+        x: [&SplitBlock; T],
+    ) -> [[L::V; T]; P] {
+        let high = floats(l, W::plane(l, w, x.map(|x| &x.high)));
+        let mut dots = floats(l, W::plane(l, w, x.map(|x| &x.low)));
+        for p in 0..P {
+            for t in 0..T {
+                dots[p][t] = l.mul_add(high[p][t], l.splat(256.0), dots[p][t]);
+            }
+        }
+        dots
+    }
+}
+
+impl<L: Arithmetic> Product<L, I16Block> for Wide<L> {
+    #[inline(always)]
+    fn dots<const P: usize, const T: usize>(
+        l: L,
+        w: [&Wide<L>; P],
+        x: [&I16Block; T],
+    ) -> [[L::V; T]; P] {
+        floats(l, l.wide_sums(w.map(|w| &w.q), x.map(|x| &x.q)))
+    }
+}
+
+#[inline(always)]
+fn floats<L: Lanes, const P: usize, const T: usize>(l: L, sums: [[L::I; T]; P]) -> [[L::V; T]; P] {
+    let mut floats = [[l.splat(0.0); T]; P];
+    for p in 0..P {
+        for t in 0..T {
+            floats[p][t] = l.to_floats(sums[p][t]);
+        }
+    }
+    floats
+}
