@@ -2,10 +2,12 @@
 //!
 //! A row is prepared once and then meets every row of the weights. The integer
 //! forms are blocks of 32 values with one scale, so that they line up with the
-//! blocks of the weights. All levels run this one source, compiled for each
-//! ISA, so that their prepared rows are equal bit for bit.
+//! blocks of the weights. All levels run this one source, and no step of it
+//! depends on the order of sums or on fused rounding, so that their prepared
+//! rows are equal bit for bit.
 
 use super::Acts;
+use super::vector::simd::{LANES, Simd};
 use ondol_models::quant::DType;
 
 /// The form of prepared activations. A prepared row is [`ActKind::bytes`] long.
@@ -24,6 +26,9 @@ pub enum ActKind {
 
 /// Elements of a block.
 pub(super) const BLOCK: usize = 32;
+
+/// Vectors of a block.
+const VECTORS: usize = BLOCK / LANES;
 
 /// The largest 16-bit value whose two planes both fit in 8 bits: 127 * 256 + 127.
 const I16_MAX: f32 = 32639.0;
@@ -74,7 +79,7 @@ pub(super) const fn widened_place(i: usize) -> usize {
 /// A block as it lies in a prepared row.
 pub(super) trait ActBlock: Plain {
     /// Quantizes 32 values.
-    fn quantize(x: &[f32; BLOCK]) -> Self;
+    fn quantize<L: Simd>(l: L, x: &[f32; BLOCK]) -> Self;
     fn meta(&self) -> &Meta;
 }
 
@@ -107,7 +112,7 @@ impl ActKind {
 /// Prepares one row. `dst` holds at least `kind.bytes(x.len())` bytes, aligned
 /// to 4; the integer forms ask for whole blocks.
 #[inline(always)]
-pub(super) fn prepare(kind: ActKind, x: &[f32], dst: &mut [u8]) {
+pub(super) fn prepare<L: Simd>(l: L, kind: ActKind, x: &[f32], dst: &mut [u8]) {
     let dst = &mut dst[..kind.bytes(x.len())];
     match kind {
         ActKind::F32 => {
@@ -115,18 +120,18 @@ pub(super) fn prepare(kind: ActKind, x: &[f32], dst: &mut [u8]) {
             dst[..x.len()].copy_from_slice(x);
             dst[x.len()..].fill(0.0);
         }
-        ActKind::I8 => prepare_blocks::<I8Block>(x, dst),
-        ActKind::I16Split => prepare_blocks::<SplitBlock>(x, dst),
-        ActKind::I16 => prepare_blocks::<I16Block>(x, dst),
+        ActKind::I8 => prepare_blocks::<L, I8Block>(l, x, dst),
+        ActKind::I16Split => prepare_blocks::<L, SplitBlock>(l, x, dst),
+        ActKind::I16 => prepare_blocks::<L, I16Block>(l, x, dst),
     }
 }
 
 #[inline(always)]
-fn prepare_blocks<B: ActBlock>(x: &[f32], dst: &mut [u8]) {
+fn prepare_blocks<L: Simd, B: ActBlock>(l: L, x: &[f32], dst: &mut [u8]) {
     let (blocks, rest) = x.as_chunks::<BLOCK>();
     assert!(rest.is_empty(), "integer activations come in blocks of 32");
     for (block, values) in cast_mut::<B>(dst).iter_mut().zip(blocks) {
-        *block = B::quantize(values);
+        *block = B::quantize(l, values);
     }
 }
 
@@ -176,12 +181,11 @@ fn cast_mut<T: Plain>(bytes: &mut [u8]) -> &mut [T] {
 
 impl ActBlock for I8Block {
     #[inline(always)]
-    fn quantize(x: &[f32; BLOCK]) -> I8Block {
-        let (q, meta) = round(x, 127.0);
-        I8Block {
-            q: q.map(|v| v as i8),
-            meta,
-        }
+    fn quantize<L: Simd>(l: L, x: &[f32; BLOCK]) -> I8Block {
+        let (v, meta) = round(l, x, 127.0);
+        let mut q = [0; BLOCK];
+        l.store_low_8(v, &mut q);
+        I8Block { q, meta }
     }
 
     #[inline(always)]
@@ -192,14 +196,12 @@ impl ActBlock for I8Block {
 
 impl ActBlock for SplitBlock {
     #[inline(always)]
-    fn quantize(x: &[f32; BLOCK]) -> SplitBlock {
-        let (q, meta) = round(x, I16_MAX);
-        // Nearest multiple of 256, so that the rest fits in a signed byte.
-        SplitBlock {
-            high: q.map(|v| ((v + 128) >> 8) as i8),
-            low: q.map(|v| v as i8),
-            meta,
-        }
+    fn quantize<L: Simd>(l: L, x: &[f32; BLOCK]) -> SplitBlock {
+        let (v, meta) = round(l, x, I16_MAX);
+        let (mut high, mut low) = ([0; BLOCK], [0; BLOCK]);
+        l.store_low_8(v, &mut low);
+        l.store_low_8(multiples_of_256(l, v), &mut high);
+        SplitBlock { high, low, meta }
     }
 
     #[inline(always)]
@@ -210,12 +212,11 @@ impl ActBlock for SplitBlock {
 
 impl ActBlock for I16Block {
     #[inline(always)]
-    fn quantize(x: &[f32; BLOCK]) -> I16Block {
-        let (q, meta) = round(x, I16_MAX);
-        I16Block {
-            q: core::array::from_fn(|i| q[widened_place(i)] as i16),
-            meta,
-        }
+    fn quantize<L: Simd>(l: L, x: &[f32; BLOCK]) -> I16Block {
+        let (v, meta) = round(l, x, I16_MAX);
+        let mut q = [0; BLOCK];
+        l.store_low_16(v, &mut q);
+        I16Block { q, meta }
     }
 
     #[inline(always)]
@@ -224,37 +225,73 @@ impl ActBlock for I16Block {
     }
 }
 
+/// In `MAGIC + v` the last bit stands for 1: adding rounds v to an integer,
+/// ties to even, and leaves it in the low bits.
+const MAGIC: f32 = 12_582_912.0;
+
 /// The integers nearest to `x / scale`, ties to even, where `scale` takes the
-/// largest magnitude to `max`.
+/// largest magnitude to `max <= 32767`; with [`MAGIC`] added.
+// Loops, not closures, here and below: those would not melt into the level's code.
 #[inline(always)]
-fn round(x: &[f32; BLOCK], max: f32) -> ([i32; BLOCK], Meta) {
-    // Magnitudes compare like their bits, with infinity and NaN on top.
-    let largest = x.iter().fold(0, |m, v| (v.to_bits() & 0x7fff_ffff).max(m));
-    let largest = f32::from_bits(largest);
-    if !largest.is_finite() {
-        let meta = Meta {
+fn round<L: Simd>(l: L, x: &[f32; BLOCK], max: f32) -> ([L::V; VECTORS], Meta) {
+    let magic = l.splat(MAGIC);
+    let mut v = [magic; VECTORS];
+    let mut magnitudes = l.splat(0.0);
+    for (v, part) in v.iter_mut().zip(x.as_chunks::<LANES>().0) {
+        *v = l.load(part);
+        magnitudes = l.max(l.abs(*v), magnitudes);
+    }
+    let largest = l.max_lane(magnitudes);
+    // So near to zero that 1 / scale would overflow; or not finite.
+    if !(1e-30..=f32::MAX).contains(&largest) {
+        return ([magic; VECTORS], Meta::unrounded(x));
+    }
+    let inverse = l.splat(max / largest);
+    let mut integers = v;
+    for (v, integers) in v.iter_mut().zip(&mut integers) {
+        *v = l.add(l.mul(*v, inverse), magic);
+        *integers = l.sub(*v, magic);
+    }
+    // Below 2^24 in all, so that no order of adding them rounds.
+    let [a, b, c, d] = l.sum4(integers);
+    let (first, second) = (a + b, c + d);
+    if (first + second).is_nan() {
+        return ([magic; VECTORS], Meta::unrounded(x));
+    }
+    let scale = largest / max;
+    let meta = Meta {
+        scale,
+        sum: scale * (first + second),
+        half_sums: [scale * first, scale * second],
+    };
+    (v, meta)
+}
+
+/// Of each rounded integer the multiple of 256 that leaves a signed byte,
+/// divided by 256.
+#[inline(always)]
+fn multiples_of_256<L: Simd>(l: L, mut v: [L::V; VECTORS]) -> [L::V; VECTORS] {
+    let magic = l.splat(MAGIC);
+    for v in &mut v {
+        // The half keeps 128 from being a tie: it goes up, -128 stays.
+        let q = l.add(l.sub(*v, magic), l.splat(0.5));
+        *v = l.add(l.mul(q, l.splat(1.0 / 256.0)), magic);
+    }
+    v
+}
+
+impl Meta {
+    /// Of a block whose integers are all zero: as good as zero itself, or with
+    /// values that are not finite.
+    #[cold]
+    fn unrounded(x: &[f32; BLOCK]) -> Meta {
+        if x.iter().all(|v| v.is_finite()) {
+            return Meta::default();
+        }
+        Meta {
             scale: f32::NAN,
             sum: f32::NAN,
             half_sums: [f32::NAN; 2],
-        };
-        return ([0; BLOCK], meta);
+        }
     }
-    // So near to zero that 1 / scale would overflow: as good as zero.
-    if largest < 1e-30 {
-        return ([0; BLOCK], Meta::default());
-    }
-    let scale = largest / max;
-    let inverse = max / largest;
-    // In 1.5 * 2^23 + v the last bit stands for 1: adding rounds v to an
-    // integer, ties to even, and leaves it in the low bits.
-    const MAGIC: f32 = 12_582_912.0;
-    let q = x.map(|v| (v * inverse + MAGIC).to_bits() as i32 - MAGIC.to_bits() as i32);
-    let sum = |q: &[i32]| q.iter().sum::<i32>();
-    let halves = [sum(&q[..16]), sum(&q[16..])];
-    let meta = Meta {
-        scale,
-        sum: scale * (halves[0] + halves[1]) as f32,
-        half_sums: halves.map(|s| scale * s as f32),
-    };
-    (q, meta)
 }

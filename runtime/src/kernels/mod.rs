@@ -198,7 +198,7 @@ impl Kernels {
         if let Some(avx2) = self.avx2 {
             return avx2.prepare(kind, x, dst);
         }
-        acts::prepare(kind, x, dst);
+        acts::prepare(vector::Scalar, kind, x, dst);
     }
 
     /// Bytes of scratch that a thread needs for [`Self::matmul`] with rows of

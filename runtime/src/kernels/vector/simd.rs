@@ -26,6 +26,11 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn load_f16(self, x: &[f16; LANES]) -> Self::V;
     /// Writes eight half floats, rounded to nearest, ties to even.
     fn store_f16(self, v: Self::V, out: &mut [f16; LANES]);
+    /// Writes the lowest 8 bits of each lane.
+    fn store_low_8(self, v: [Self::V; 4], out: &mut [i8; 4 * LANES]);
+    /// Writes the lowest 16 bits of each lane, within each four of them in the
+    /// order 0, 2, 1, 3.
+    fn store_low_16(self, v: [Self::V; 4], out: &mut [i16; 4 * LANES]);
 
     /// `a + b`.
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
@@ -98,6 +103,19 @@ impl Simd for Scalar {
     #[inline(always)]
     fn store_f16(self, v: Self::V, out: &mut [f16; LANES]) {
         *out = v.map(f16::from_f32);
+    }
+    #[inline(always)]
+    fn store_low_8(self, v: [Self::V; 4], out: &mut [i8; 4 * LANES]) {
+        for (out, v) in out.iter_mut().zip(v.as_flattened()) {
+            *out = v.to_bits() as i8;
+        }
+    }
+    #[inline(always)]
+    fn store_low_16(self, v: [Self::V; 4], out: &mut [i16; 4 * LANES]) {
+        let fours = v.as_flattened().as_chunks::<4>().0;
+        for (out, four) in out.as_chunks_mut::<4>().0.iter_mut().zip(fours) {
+            *out = [four[0], four[2], four[1], four[3]].map(|v| v.to_bits() as i16);
+        }
     }
 
     #[inline(always)]

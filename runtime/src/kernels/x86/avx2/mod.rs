@@ -30,12 +30,12 @@ impl Avx2 {
 
     /// [`acts::prepare`], compiled for this level.
     pub(crate) fn prepare(self, kind: ActKind, x: &[f32], dst: &mut [u8]) {
-        #[target_feature(enable = "avx2,fma")]
-        fn prepare(kind: ActKind, x: &[f32], dst: &mut [u8]) {
-            acts::prepare(kind, x, dst);
+        #[target_feature(enable = "avx2,fma,f16c")]
+        fn prepare(level: Avx2, kind: ActKind, x: &[f32], dst: &mut [u8]) {
+            acts::prepare(level, kind, x, dst);
         }
         // SAFETY: `self` proves that the CPU has the features.
-        unsafe { prepare(kind, x, dst) }
+        unsafe { prepare(self, kind, x, dst) }
     }
 }
 

@@ -44,6 +44,31 @@ impl Simd for Avx2 {
             _mm_storeu_si128(out.as_mut_ptr().cast(), halves);
         }
     }
+    #[inline(always)]
+    fn store_low_8(self, v: [__m256; 4], out: &mut [i8; 4 * LANES]) {
+        // SAFETY: `self` proves AVX2; the array has the 32 bytes that are written.
+        unsafe {
+            let bytes = _mm256_packus_epi16(low::<0xff>(v[0], v[1]), low::<0xff>(v[2], v[3]));
+            // Packing works in halves: fours of each vector's lower half lie first.
+            let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+            let bytes = _mm256_permutevar8x32_epi32(bytes, order);
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), bytes);
+        }
+    }
+    #[inline(always)]
+    fn store_low_16(self, v: [__m256; 4], out: &mut [i16; 4 * LANES]) {
+        let (out, _) = out.as_chunks_mut::<16>();
+        for (i, out) in out.iter_mut().enumerate() {
+            // SAFETY: `self` proves AVX2; the array has the 32 bytes that are written.
+            unsafe {
+                let numbers = low::<0xffff>(v[2 * i], v[2 * i + 1]);
+                let numbers = _mm256_permute4x64_epi64::<0b11_01_10_00>(numbers);
+                let numbers = _mm256_shufflelo_epi16::<0b11_01_10_00>(numbers);
+                let numbers = _mm256_shufflehi_epi16::<0b11_01_10_00>(numbers);
+                _mm256_storeu_si256(out.as_mut_ptr().cast(), numbers);
+            }
+        }
+    }
 
     #[inline(always)]
     fn add(self, a: __m256, b: __m256) -> __m256 {
@@ -155,6 +180,17 @@ impl Simd for Avx2 {
             )
         }
     }
+}
+
+/// The bits of `MASK`, 16 at most, of each lane: four lanes of `a`, four of
+/// `b`, and again.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn low<const MASK: i32>(a: __m256, b: __m256) -> __m256i {
+    let mask = _mm256_set1_epi32(MASK);
+    let a = _mm256_and_si256(_mm256_castps_si256(a), mask);
+    let b = _mm256_and_si256(_mm256_castps_si256(b), mask);
+    _mm256_packus_epi32(a, b)
 }
 
 /// Pairs of lanes `0 1 2 3` as `0 2 1 3`.
