@@ -14,8 +14,9 @@ use core::ops::Range;
 /// serves both.
 pub(super) const PANELS: usize = 2;
 
-/// Tokens that are swept at once: a load of weights serves all.
-const TOKENS: usize = 4;
+/// Tokens that are swept at once: a load of weights serves all. So many panels
+/// and tokens have two sums each in twelve of sixteen registers.
+const TOKENS: usize = 3;
 
 /// Multiplies the given rows with all tokens.
 pub(super) struct Gemm<'a, F, W, A> {
@@ -67,9 +68,10 @@ impl<L: Arithmetic, F: Format, W: Product<L, A>, A: ActBlock> Op<L> for Gemm<'_,
                 l.run(Tokens::<W, A, TOKENS>::of(&sweep, token));
                 token += TOKENS;
             }
-            while token < acts.tokens() {
-                l.run(Tokens::<W, A, 1>::of(&sweep, token));
-                token += 1;
+            match acts.tokens() - token {
+                0 => {}
+                1 => l.run(Tokens::<W, A, 1>::of(&sweep, token)),
+                _ => l.run(Tokens::<W, A, 2>::of(&sweep, token)),
             }
         }
     }

@@ -273,6 +273,9 @@ impl Avx2 {
                     unsafe {
                         let product = _mm256_maddubs_epi16(q[p][j], four);
                         sums[p][t] = _mm256_add_epi16(sums[p][t], product);
+                        if P * T > 2 {
+                            sums[p][t] = kept_in_order(sums[p][t]);
+                        }
                     }
                 }
             }
@@ -296,4 +299,16 @@ impl Avx2 {
             }
         }
     }
+}
+
+/// The same vector, in a register, in program order: else the compiler gathers
+/// the steps of each sum, and spills the weights that the sums share.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn kept_in_order(mut v: __m256i) -> __m256i {
+    // SAFETY: no instruction at all.
+    unsafe {
+        core::arch::asm!("/* {0} */", inlateout(ymm_reg) v, options(nomem, nostack, preserves_flags));
+    }
+    v
 }
