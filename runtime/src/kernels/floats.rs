@@ -2,159 +2,298 @@
 //! of any format are dequantized.
 //!
 //! Rows go through in chunks of columns, so that what is worked on stays in
-//! the nearest cache: eight rows of a chunk are widened to f32 in scratch and
+//! the nearest cache: a few rows of a chunk are widened to f32 in scratch and
 //! meet all tokens. Of each chunk, one output element has eight partial sums,
 //! of the elements whose index is 0 to 7 modulo 8, which are then added
 //! pairwise; chunks add up in ascending order. So an element depends on nothing
 //! but its row and its token. Levels differ by the rounding between
 //! multiplication and addition.
+//!
+//! A single token is bound by memory: it meets weights of plain floats as they
+//! lie there.
+
+// `t` and `r` name tokens and rows of several arrays at once.
+#![allow(clippy::needless_range_loop)]
 
 use super::acts::{floats, floats_mut};
-use super::{Acts, Matrix, OutRows};
+use super::vector::simd::{LANES, Op, Simd};
+use super::{Acts, Call, Matrix, OutRows};
+use core::marker::PhantomData;
 use core::ops::Range;
+use half::f16;
 use ondol_models::quant::{DType, dequantize};
 
-/// Rows that meet a token at once.
-pub(super) const ROWS: usize = 4;
+/// Rows that meet a single token at once: the latency of one sum is hidden
+/// behind the others.
+const ROWS: usize = 8;
 
-/// Tokens that meet the rows at once.
-const TOKENS: usize = 2;
+/// Rows that are widened at once, and meet [`TOKENS`]: twelve sums.
+const WIDENED: usize = 4;
 
-/// Partial sums of an element.
-pub(super) const LANES: usize = 8;
+/// Tokens that meet widened rows at once.
+const TOKENS: usize = 3;
 
-/// Rows that are widened at once.
-const WIDENED: usize = 2 * ROWS;
+/// Most columns of a chunk: whole blocks of any format.
+const CHUNK: usize = 1024;
 
-/// Columns of a chunk: whole blocks of any format.
-const CHUNK: usize = 512;
+/// Elements of the longest blocks.
+const BLOCK_LEN: usize = 256;
 
 /// Bytes of a chunk of any block format, at most: Q8_0 has the most per element.
 const CHUNK_BYTES: usize = CHUNK / 32 * 34;
-
-/// What a level brings.
-pub(super) trait FloatKernel: Copy {
-    /// The products of each row with each token, all of one length, a multiple
-    /// of [`LANES`].
-    fn products<const T: usize>(self, w: [&[f32]; ROWS], x: [&[f32]; T]) -> [[f32; ROWS]; T];
-
-    /// Widens whole blocks.
-    fn widen(self, dtype: DType, blocks: &[u8], to: &mut [f32]) {
-        let result = dequantize(dtype, blocks, to);
-        debug_assert!(result.is_ok(), "chunks are whole blocks");
-    }
-}
 
 /// Bytes of scratch that [`matmul`] needs.
 pub(super) const SCRATCH_BYTES: usize = WIDENED * CHUNK * size_of::<f32>() + Acts::ALIGN;
 
 /// Multiplies the given rows with all tokens.
-pub(super) fn matmul<K: FloatKernel>(
-    kernel: K,
-    w: &Matrix,
-    rows: Range<usize>,
-    acts: &Acts,
-    out: &OutRows,
-    scratch: &mut [u8],
-) {
-    let skip = scratch.as_ptr().align_offset(Acts::ALIGN);
-    let scratch = &mut floats_mut(&mut scratch[skip..])[..WIDENED * CHUNK];
-    for row in rows.clone().step_by(WIDENED) {
-        let rows = row..rows.end.min(row + WIDENED);
-        for start in (0..w.cols()).step_by(CHUNK) {
-            let columns = start..w.cols().min(start + CHUNK);
-            let padded = widen(kernel, w, rows.clone(), columns, scratch);
-            let out = if start == 0 { *out } else { out.adding() };
-            sweep(kernel, scratch, padded, acts, start, rows.clone(), &out);
+pub(super) fn matmul<S: Simd>(s: S, call: Call) {
+    let whole = call.w.cols().is_multiple_of(LANES);
+    match call.w.dtype() {
+        DType::F32 if whole && call.acts.tokens() == 1 => s.run(Gemv::<F32>::new(call)),
+        DType::F16 if whole && call.acts.tokens() == 1 => s.run(Gemv::<F16>::new(call)),
+        DType::BF16 if whole && call.acts.tokens() == 1 => s.run(Gemv::<BF16>::new(call)),
+        _ => s.run(Widened(call)),
+    }
+}
+
+/// How eight weights become floats.
+trait Element {
+    const BYTES: usize;
+
+    /// # Safety
+    /// The elements must be there.
+    unsafe fn load<S: Simd>(s: S, from: *const u8) -> S::V;
+}
+
+struct F32;
+struct F16;
+struct BF16;
+
+impl Element for F32 {
+    const BYTES: usize = 4;
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, from: *const u8) -> S::V {
+        // SAFETY: the caller has the elements; the read is unaligned.
+        s.load(&unsafe { from.cast::<[f32; LANES]>().read_unaligned() })
+    }
+}
+
+impl Element for F16 {
+    const BYTES: usize = 2;
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, from: *const u8) -> S::V {
+        // SAFETY: as above.
+        s.load_f16(&unsafe { from.cast::<[f16; LANES]>().read_unaligned() })
+    }
+}
+
+impl Element for BF16 {
+    const BYTES: usize = 2;
+
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, from: *const u8) -> S::V {
+        // SAFETY: as above.
+        let halves = unsafe { from.cast::<[u16; LANES]>().read_unaligned() };
+        let mut wide = [0.0; LANES];
+        for i in 0..LANES {
+            wide[i] = f32::from_bits(u32::from(halves[i]) << 16);
+        }
+        s.load(&wide)
+    }
+}
+
+/// The chunks of a row: as few as can be, of about one length.
+fn chunks(cols: usize) -> impl Iterator<Item = Range<usize>> {
+    let even = cols.div_ceil(cols.div_ceil(CHUNK));
+    let step = even.next_multiple_of(BLOCK_LEN);
+    let starts = (0..cols).step_by(step);
+    starts.map(move |start| start..cols.min(start + step))
+}
+
+/// Weights of plain floats times one token.
+struct Gemv<'a, E> {
+    call: Call<'a>,
+    element: PhantomData<E>,
+}
+
+impl<'a, E> Gemv<'a, E> {
+    fn new(call: Call<'a>) -> Self {
+        let element = PhantomData;
+        Gemv { call, element }
+    }
+}
+
+impl<S: Simd, E: Element> Op<S> for Gemv<'_, E> {
+    #[inline(always)]
+    fn run(self, s: S) {
+        let Call {
+            w, rows, acts, out, ..
+        } = self.call;
+        let x = &floats(acts.row(0))[..w.cols()];
+        for row in rows.clone().step_by(ROWS) {
+            let count = ROWS.min(rows.end - row);
+            // Where rows are missing, the last one is computed again.
+            let data: [&[u8]; ROWS] =
+                core::array::from_fn(|r| w.row_data(row + r.min(count - 1), 1));
+            let mut totals = [0.0; ROWS];
+            for columns in chunks(w.cols()) {
+                let sums = chunk_products::<S, E>(s, data, x, columns);
+                for (total, sum) in totals.iter_mut().zip(sums) {
+                    *total += sum;
+                }
+            }
+            out.put(0, row, &totals[..count]);
+        }
+    }
+}
+
+/// The products of a chunk of columns, a multiple of [`LANES`].
+#[inline(always)]
+fn chunk_products<S: Simd, E: Element>(
+    s: S,
+    rows: [&[u8]; ROWS],
+    x: &[f32],
+    columns: Range<usize>,
+) -> [f32; ROWS] {
+    let mut sums = [s.splat(0.0); ROWS];
+    let x = x[columns.clone()].as_chunks::<LANES>().0;
+    for (i, x) in x.iter().enumerate() {
+        let x = s.load(x);
+        let at = (columns.start + i * LANES) * E::BYTES;
+        for (sum, row) in sums.iter_mut().zip(rows) {
+            // SAFETY: the columns lie within the row.
+            let w = unsafe { E::load(s, row.as_ptr().add(at)) };
+            *sum = s.mul_add(w, x, *sum);
+        }
+    }
+    let [a, b, c, d, e, f, g, h] = sums;
+    let (first, second) = (s.sum4([a, b, c, d]), s.sum4([e, f, g, h]));
+    core::array::from_fn(|r| if r < 4 { first[r] } else { second[r - 4] })
+}
+
+/// Weights of any type, widened in scratch, times any number of tokens.
+struct Widened<'a>(Call<'a>);
+
+impl<S: Simd> Op<S> for Widened<'_> {
+    #[inline(always)]
+    fn run(self, s: S) {
+        let Call {
+            w,
+            rows,
+            acts,
+            out,
+            scratch,
+        } = self.0;
+        let skip = scratch.as_ptr().align_offset(Acts::ALIGN);
+        let scratch = &mut floats_mut(&mut scratch[skip..])[..WIDENED * CHUNK];
+        for row in rows.clone().step_by(WIDENED) {
+            let rows = row..rows.end.min(row + WIDENED);
+            for columns in chunks(w.cols()) {
+                let padded = columns.len().next_multiple_of(LANES);
+                widen(s, w, rows.clone(), columns.clone(), scratch);
+                let chunk = Chunk {
+                    widened: scratch,
+                    rows: rows.clone(),
+                    acts,
+                    columns: columns.start..columns.start + padded,
+                    out: if columns.start == 0 {
+                        *out
+                    } else {
+                        out.adding()
+                    },
+                };
+                let mut token = 0;
+                while acts.tokens() - token >= TOKENS {
+                    chunk.multiply::<S, TOKENS>(s, token);
+                    token += TOKENS;
+                }
+                match acts.tokens() - token {
+                    0 => {}
+                    1 => chunk.multiply::<S, 1>(s, token),
+                    _ => chunk.multiply::<S, 2>(s, token),
+                }
+            }
         }
     }
 }
 
 /// Widens a chunk of columns of the rows, each to a multiple of [`LANES`]
-/// floats, whose number it returns; the rest are zeros.
-fn widen<K: FloatKernel>(
-    kernel: K,
+/// floats; the rest are zeros.
+#[inline(always)]
+fn widen<S: Simd>(
+    s: S,
     w: &Matrix,
     rows: Range<usize>,
     columns: Range<usize>,
     scratch: &mut [f32],
-) -> usize {
+) {
     let offset = |cols: usize| cols / w.dtype().block_len() * w.dtype().block_bytes();
     let bytes = offset(columns.start)..offset(columns.end);
     for (row, to) in rows.zip(scratch.chunks_exact_mut(CHUNK)) {
         let (to, padding) = to.split_at_mut(columns.len());
         let mut buffer = [0; CHUNK_BYTES];
         let blocks = w.row_part(row, bytes.clone(), &mut buffer);
-        kernel.widen(w.dtype(), blocks, to);
+        match w.dtype() {
+            DType::F16 => widen_floats::<S, F16>(s, DType::F16, blocks, to),
+            DType::BF16 => widen_floats::<S, BF16>(s, DType::BF16, blocks, to),
+            dtype => dequantized(dtype, blocks, to),
+        }
         padding.iter_mut().take(LANES).for_each(|v| *v = 0.0);
     }
-    columns.len().next_multiple_of(LANES)
 }
 
-/// Multiplies widened rows with all tokens, from column `start` on.
-fn sweep<K: FloatKernel>(
-    kernel: K,
-    widened: &[f32],
-    len: usize,
-    acts: &Acts,
-    start: usize,
+#[inline(always)]
+fn widen_floats<S: Simd, E: Element>(s: S, dtype: DType, elements: &[u8], to: &mut [f32]) {
+    let (vectors, rest) = to.as_chunks_mut::<LANES>();
+    let (whole, tail) = elements.split_at(vectors.len() * LANES * E::BYTES);
+    for (from, to) in whole.chunks_exact(LANES * E::BYTES).zip(vectors) {
+        // SAFETY: the piece is eight elements long.
+        s.store(unsafe { E::load(s, from.as_ptr()) }, to);
+    }
+    dequantized(dtype, tail, rest);
+}
+
+#[inline(always)]
+fn dequantized(dtype: DType, blocks: &[u8], to: &mut [f32]) {
+    let result = dequantize(dtype, blocks, to);
+    debug_assert!(result.is_ok(), "chunks are whole blocks");
+}
+
+/// Widened rows, and the columns of the activations that they meet.
+struct Chunk<'a> {
+    widened: &'a [f32],
     rows: Range<usize>,
-    out: &OutRows,
-) {
-    let mut token = 0;
-    while token < acts.tokens() {
-        let tokens = if acts.tokens() - token >= TOKENS {
-            TOKENS
-        } else {
-            1
-        };
-        for row in rows.clone().step_by(ROWS) {
-            let first = (row - rows.start) * CHUNK;
-            let w = core::array::from_fn(|r| &widened[first + r * CHUNK..][..len]);
-            let x = |t: usize| &floats(acts.row(token + t))[start..start + len];
-            let count = ROWS.min(rows.end - row);
-            let put = |t: usize, values: &[f32; ROWS]| out.put(token + t, row, &values[..count]);
-            if tokens == TOKENS {
-                let products = kernel.products(w, [x(0), x(1)]);
-                products
-                    .iter()
-                    .enumerate()
-                    .for_each(|(t, values)| put(t, values));
-            } else {
-                put(0, &kernel.products(w, [x(0)])[0]);
+    acts: &'a Acts<'a>,
+    columns: Range<usize>,
+    out: OutRows,
+}
+
+impl Chunk<'_> {
+    /// The products of all rows with `T` tokens, from `token` on.
+    #[inline(always)]
+    fn multiply<S: Simd, const T: usize>(&self, s: S, token: usize) {
+        let len = self.columns.len();
+        let w: [&[[f32; LANES]]; WIDENED] =
+            core::array::from_fn(|r| self.widened[r * CHUNK..][..len].as_chunks().0);
+        let x: [&[[f32; LANES]]; T] = core::array::from_fn(|t| {
+            let row = floats(self.acts.row(token + t));
+            row[self.columns.clone()].as_chunks().0
+        });
+        let mut sums = [[s.splat(0.0); WIDENED]; T];
+        for i in 0..len / LANES {
+            for r in 0..WIDENED {
+                let w = s.load(&w[r][i]);
+                for t in 0..T {
+                    sums[t][r] = s.mul_add(w, s.load(&x[t][i]), sums[t][r]);
+                }
             }
         }
-        token += tokens;
-    }
-}
-
-/// Adds an element's partial sums.
-pub(super) fn add_lanes(s: [f32; LANES]) -> f32 {
-    let [a, b, c, d] = [s[0] + s[4], s[1] + s[5], s[2] + s[6], s[3] + s[7]];
-    (a + c) + (b + d)
-}
-
-/// Plain Rust, for any CPU.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Scalar;
-
-impl FloatKernel for Scalar {
-    fn products<const T: usize>(self, w: [&[f32]; ROWS], x: [&[f32]; T]) -> [[f32; ROWS]; T] {
-        x.map(|x| w.map(|w| dot(w, x)))
-    }
-}
-
-fn dot(w: &[f32], x: &[f32]) -> f32 {
-    let mut sums = [0.0; LANES];
-    for (w, x) in w
-        .as_chunks::<LANES>()
-        .0
-        .iter()
-        .zip(x.as_chunks::<LANES>().0)
-    {
-        for i in 0..LANES {
-            sums[i] += w[i] * x[i];
+        for t in 0..T {
+            let products = s.sum4(sums[t]);
+            self.out
+                .put(token + t, self.rows.start, &products[..self.rows.len()]);
         }
     }
-    add_lanes(sums)
 }

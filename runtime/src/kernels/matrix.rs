@@ -212,3 +212,12 @@ impl OutRows {
         }
     }
 }
+
+/// What a level multiplies: rows of weights, with the activations of all tokens.
+pub(super) struct Call<'a> {
+    pub w: &'a Matrix<'a>,
+    pub rows: Range<usize>,
+    pub acts: &'a Acts<'a>,
+    pub out: &'a OutRows,
+    pub scratch: &'a mut [u8],
+}

@@ -39,6 +39,7 @@ pub mod vector;
 mod x86;
 
 pub use acts::ActKind;
+use matrix::Call;
 pub use matrix::{Acts, Matrix, OutRows, Store};
 
 use crate::{Error, Result};
@@ -244,25 +245,23 @@ impl Kernels {
             acts.kind().bytes(w.cols()),
             "activations of another length"
         );
+        let call = Call {
+            w,
+            rows,
+            acts,
+            out,
+            scratch,
+        };
         #[cfg(target_arch = "x86_64")]
         if let Some(avx2) = self.avx2 {
             return match acts.kind() {
-                ActKind::F32 => floats::matmul(avx2, w, rows, acts, out, scratch),
-                _ => {
-                    let call = integer::Call {
-                        w,
-                        rows,
-                        acts,
-                        out,
-                        scratch,
-                    };
-                    integer::matmul(avx2, call);
-                }
+                ActKind::F32 => floats::matmul(avx2, call),
+                _ => integer::matmul(avx2, call),
             };
         }
         match acts.kind() {
-            ActKind::F32 => floats::matmul(floats::Scalar, w, rows, acts, out, scratch),
-            _ => scalar::matmul(w, rows, acts, out),
+            ActKind::F32 => floats::matmul(vector::Scalar, call),
+            _ => scalar::matmul(call),
         }
     }
 }

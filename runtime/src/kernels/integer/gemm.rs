@@ -1,11 +1,12 @@
 //! Matrix times many tokens: the blocks of 16 rows are unpacked once, then
-//! all tokens sweep over them, four at a time.
+//! all tokens sweep over them, a few at a time.
 
 use super::panel::{Panel, Product, accumulate};
 use super::rows::{PackedRows, PlainRows};
-use super::{Arithmetic, Block, Call, Format, LANES, Op, Sink, lanes_of};
+use super::{Arithmetic, Block, Format, LANES, Sink, lanes_of};
 use crate::kernels::acts::{ActBlock, BLOCK};
-use crate::kernels::{Acts, Matrix, OutRows};
+use crate::kernels::vector::simd::Op;
+use crate::kernels::{Acts, Call, Matrix, OutRows};
 use core::marker::PhantomData;
 use core::mem::size_of;
 use core::ops::Range;

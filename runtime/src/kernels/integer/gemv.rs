@@ -3,8 +3,10 @@
 
 use super::panel::{Product, accumulate};
 use super::rows::{PackedRows, PlainRows};
-use super::{Arithmetic, Block, Call, Format, LANES, Lanes, Op, Rows, Sink, lanes_of};
+use super::{Arithmetic, Block, Format, LANES, Lanes, Rows, Sink, lanes_of};
+use crate::kernels::Call;
 use crate::kernels::acts::{self, ActBlock, BLOCK};
+use crate::kernels::vector::simd::Op;
 use core::marker::PhantomData;
 
 /// Multiplies the given rows with the first token.

@@ -26,7 +26,7 @@ pub(super) use lanes::Lanes;
 pub(super) use rows::LANES;
 
 use super::acts::{self, ActKind, I8Block, I16Block, SplitBlock};
-use super::{Acts, Matrix, OutRows};
+use super::{Acts, Call};
 use core::ops::Range;
 use formats_k::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
 use formats_legacy::{IQ4_NL, MXFP4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
@@ -121,23 +121,6 @@ pub(super) trait Arithmetic: Lanes {
         q: [&[Self::I; 16]; P],
         x: [&[i16; 32]; T],
     ) -> [[Self::I; T]; P];
-
-    /// Runs `op` compiled for this level.
-    fn run<O: Op<Self>>(self, op: O);
-}
-
-/// Work that [`Arithmetic::run`] compiles for a level; `run` is `#[inline(always)]`.
-pub(super) trait Op<L> {
-    fn run(self, l: L);
-}
-
-/// A matmul with integer activations.
-pub(super) struct Call<'a> {
-    pub w: &'a Matrix<'a>,
-    pub rows: Range<usize>,
-    pub acts: &'a Acts<'a>,
-    pub out: &'a OutRows,
-    pub scratch: &'a mut [u8],
 }
 
 /// Bytes of scratch that [`matmul`] needs for rows of `cols` elements.

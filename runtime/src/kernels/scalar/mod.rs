@@ -14,7 +14,7 @@
 mod formats;
 
 use super::acts::{self, ActBlock, ActKind, BLOCK, I8Block, I16Block, SplitBlock, widened_place};
-use super::{Acts, Matrix, OutRows};
+use super::{Acts, Call, Matrix, OutRows};
 use core::ops::Range;
 pub(super) use formats::decoder;
 use ondol_models::quant::packed::MAX_BLOCK_BYTES;
@@ -46,7 +46,10 @@ pub(super) type Decode = fn(row: &[u8], b: usize) -> WeightBlock;
 const TILE: usize = 4;
 
 /// Multiplies the given rows with all tokens.
-pub(super) fn matmul(w: &Matrix, rows: Range<usize>, acts: &Acts, out: &OutRows) {
+pub(super) fn matmul(call: Call) {
+    let Call {
+        w, rows, acts, out, ..
+    } = call;
     let Some(decode) = decoder(w.dtype()) else {
         unreachable!("float weights take f32 activations")
     };

@@ -63,6 +63,15 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn unzip(self, a: Self::V, b: Self::V) -> (Self::V, Self::V);
     /// The inverse of [`Simd::unzip`].
     fn zip(self, even: Self::V, odd: Self::V) -> (Self::V, Self::V);
+
+    /// Runs `op` compiled for this level.
+    fn run<O: Op<Self>>(self, op: O);
+}
+
+/// Work that [`Simd::run`] compiles for a level; `run` is `#[inline(always)]`.
+pub trait Op<L> {
+    /// Does it.
+    fn run(self, l: L);
 }
 
 /// Adding this to a whole number in `-126..=127` leaves the number's biased
@@ -190,5 +199,10 @@ impl Simd for Scalar {
             }
         };
         (lanes(at), lanes(|i| at(i + LANES)))
+    }
+
+    #[inline(always)]
+    fn run<O: Op<Self>>(self, op: O) {
+        op.run(self);
     }
 }

@@ -4,7 +4,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::Avx2;
-use crate::kernels::integer::{Arithmetic, Lanes, Op};
+use crate::kernels::integer::{Arithmetic, Lanes};
 use core::arch::x86_64::*;
 
 // As in the vectors of floats: an intrinsic that only computes needs no more
@@ -241,15 +241,6 @@ impl Arithmetic for Avx2 {
             }
         }
         sums
-    }
-
-    fn run<O: Op<Avx2>>(self, op: O) {
-        #[target_feature(enable = "avx2,fma,f16c")]
-        fn run<O: Op<Avx2>>(level: Avx2, op: O) {
-            op.run(level);
-        }
-        // SAFETY: `self` proves that the CPU has the features.
-        unsafe { run(self, op) }
     }
 }
 

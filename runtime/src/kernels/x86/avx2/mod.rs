@@ -1,12 +1,10 @@
 //! AVX2, FMA and F16C.
 
 mod attention;
-mod floats;
 mod integer;
 mod vector;
 
 use crate::kernels::acts::{self, ActKind};
-use core::arch::x86_64::*;
 
 /// The AVX2 kernels: a value that exists only if the CPU can run them.
 #[derive(Debug, Clone, Copy)]
@@ -37,13 +35,4 @@ impl Avx2 {
         // SAFETY: `self` proves that the CPU has the features.
         unsafe { prepare(self, kind, x, dst) }
     }
-}
-
-/// The eight lanes as numbers.
-#[inline(always)]
-unsafe fn lanes(v: __m256) -> [f32; 8] {
-    let mut lanes = [0.0; 8];
-    // SAFETY: the array has room for the vector; the caller has AVX.
-    unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), v) };
-    lanes
 }

@@ -6,7 +6,7 @@ use half::f16;
 
 use super::Avx2;
 use crate::kernels::vector::impl_vector_ops;
-use crate::kernels::vector::simd::{EXPONENT_MAGIC, LANES, Simd};
+use crate::kernels::vector::simd::{EXPONENT_MAGIC, LANES, Op, Simd};
 
 impl_vector_ops!(Avx2, [target_feature(enable = "avx2,fma,f16c")]);
 
@@ -179,6 +179,15 @@ impl Simd for Avx2 {
                 _mm256_permute2f128_ps::<0x31>(low, high),
             )
         }
+    }
+
+    fn run<O: Op<Avx2>>(self, op: O) {
+        #[target_feature(enable = "avx2,fma,f16c")]
+        fn run<O: Op<Avx2>>(level: Avx2, op: O) {
+            op.run(level);
+        }
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { run(self, op) }
     }
 }
 
