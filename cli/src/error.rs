@@ -1,6 +1,7 @@
 //! Everything that can go wrong in a command: what, where, and what to do about it.
 
 use ondol::generate::SamplerError;
+use ondol_models::pack::PackError;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -151,6 +152,24 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         source: ondol_models::Error,
+    },
+    /// No packed copy of a model was made.
+    #[error("{} can't be packed: {source}", path.display())]
+    Pack {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: PackError,
+    },
+    /// A packed copy would leave too little on the disk.
+    #[error("{} has {free} free, a packed copy wants {needed}", folder.display())]
+    DiskShort {
+        /// The folder of packed copies.
+        folder: PathBuf,
+        /// The copy, and what is to stay free.
+        needed: String,
+        /// What is free.
+        free: String,
     },
     /// The runtime refused or failed.
     #[error("{model}: {source}")]

@@ -44,6 +44,11 @@ impl Home {
         self.models().join(format!("{name}.wheels"))
     }
 
+    /// The folder of packed copies.
+    pub fn packed(&self) -> PathBuf {
+        self.root.join("packed")
+    }
+
     /// The lines typed in chats.
     pub fn history(&self) -> PathBuf {
         self.root.join("history.txt")

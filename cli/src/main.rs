@@ -12,6 +12,7 @@ mod interrupt;
 mod likelihood;
 mod model;
 mod output;
+mod packed;
 mod progress;
 mod record;
 

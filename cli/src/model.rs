@@ -4,6 +4,7 @@ use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::fetch;
 use crate::home::Home;
+use crate::packed::{self, PackArgs};
 use memmap2::Mmap;
 use ondol::Model;
 use ondol_models::gguf::{self, Gguf};
@@ -14,13 +15,21 @@ use std::path::{Path, PathBuf};
 /// The name of the built-in model.
 const HELLO: &str = "hello";
 
-/// Loads a model to run it.
+/// Loads a model as its file is.
 pub fn open(name: &str) -> Result<Model> {
     let model = match locate(name)? {
         Location::BuiltIn => Model::hello(),
         Location::File(path) => Model::open(path),
     };
     model.map_err(runtime_error(name))
+}
+
+/// Loads a model to run it: by its packed copy, unless that is not wanted.
+pub fn open_packed(name: &str, args: &PackArgs) -> Result<Model> {
+    match locate(name)? {
+        Location::File(path) if !args.no_pack => packed::open(&path).map_err(runtime_error(name)),
+        _ => open(name),
+    }
 }
 
 /// A closure for `map_err` on the runtime's results; `model` is what the user named.
@@ -99,15 +108,17 @@ impl Deref for Bytes {
 impl Files {
     /// Maps a model's file and, if it is the first of a split model, the others beside it.
     pub fn open(name: &str) -> Result<Files> {
-        let path = match locate(name)? {
-            Location::BuiltIn => {
-                return Ok(Files {
-                    path: name.into(),
-                    parts: vec![Bytes::BuiltIn(Model::hello_bytes())],
-                });
-            }
-            Location::File(path) => path,
-        };
+        match locate(name)? {
+            Location::BuiltIn => Ok(Files {
+                path: name.into(),
+                parts: vec![Bytes::BuiltIn(Model::hello_bytes())],
+            }),
+            Location::File(path) => Files::of_file(&path),
+        }
+    }
+
+    /// The same for a file's path.
+    pub fn of_file(path: &Path) -> Result<Files> {
         let file_name = path
             .file_name()
             .and_then(|n| n.to_str())
@@ -117,9 +128,12 @@ impl Files {
                 .iter()
                 .map(|n| map(&path.with_file_name(n)))
                 .collect::<Result<_>>()?,
-            None => vec![map(&path)?],
+            None => vec![map(path)?],
         };
-        Ok(Files { path, parts })
+        Ok(Files {
+            path: path.to_path_buf(),
+            parts,
+        })
     }
 
     /// Parses the headers.
@@ -143,6 +157,22 @@ impl Files {
     /// The first file, or `hello`.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The bytes of each file.
+    pub fn bytes(&self) -> impl Iterator<Item = &[u8]> {
+        self.parts.iter().map(|part| &**part)
+    }
+
+    /// Refuses to write a file over the one that is read.
+    pub fn refuse_as_output(&self, output: &Path) -> Result<()> {
+        match (self.path.canonicalize(), output.canonicalize()) {
+            (Ok(input), Ok(output)) if input == output => Err(Error::Usage(format!(
+                "IN and OUT are the same file, {}",
+                output.display()
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Bytes of all files.

@@ -13,6 +13,8 @@ pub mod arch;
 mod error;
 pub mod gguf;
 pub mod graph;
+#[cfg(feature = "std")]
+pub mod pack;
 pub mod quant;
 #[cfg(feature = "std")]
 pub mod template;

@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use ondol_models::arch;
 use ondol_models::gguf::Gguf;
 use ondol_models::graph::Graph;
+use ondol_models::quant::Layout;
 #[cfg(feature = "std")]
 use ondol_models::template::{ChatTemplate, Message, RenderInput};
 use ondol_models::tokenizer::{EncodeOptions, Tokenizer};
@@ -69,6 +70,7 @@ pub(crate) struct Loaded {
     pub graph: Graph,
     pub tokenizer: Tokenizer,
     name: String,
+    packed: bool,
     #[cfg(feature = "std")]
     template: ChatTemplate,
 }
@@ -143,6 +145,7 @@ impl Model {
         #[cfg(feature = "std")]
         let template = ChatTemplate::from_gguf_or_fallback(&gguf)?;
         let places = Weights::places(&gguf);
+        let packed = gguf.tensors().iter().any(|t| t.layout == Layout::Packed);
         drop(gguf);
         drop(views);
         let weights = Weights::new(shards, places);
@@ -151,6 +154,7 @@ impl Model {
             graph,
             tokenizer,
             name,
+            packed,
             #[cfg(feature = "std")]
             template,
         })))
@@ -174,6 +178,11 @@ impl Model {
     /// Size of the model's files in bytes.
     pub fn file_bytes(&self) -> u64 {
         self.0.weights.file_bytes()
+    }
+
+    /// Whether rows of its matrices lie interleaved, as in a packed file.
+    pub fn is_packed(&self) -> bool {
+        self.0.packed
     }
 
     /// The template that [`Model::render_chat`] uses.

@@ -1,8 +1,11 @@
-//! Damaged copies of `hello` through load and four tokens: an error or an
+//! Damaged copies of `hello`, plain and packed, through load and four tokens: an error or an
 //! answer, never a panic, and never more memory than was announced.
 
+use core::ops::ControlFlow;
 use ondol::kernels::Kernels;
 use ondol::{CancelToken, Level, Model, Options};
+use ondol_models::gguf::Gguf;
+use ondol_models::pack::{self, Source};
 use ondol_tests::counting::Counting;
 use ondol_tests::hostile::{fields, mutate};
 use ondol_tests::random::Random;
@@ -74,8 +77,25 @@ fn run(bytes: Vec<u8>, level: Level) -> Fate {
     Fate::Ran
 }
 
+/// `hello` as it is, and packed.
+fn files() -> [Vec<u8>; 2] {
+    let hello = Model::hello_bytes();
+    let source = Source {
+        sha256: "0".repeat(64),
+        bytes: hello.len() as u64,
+    };
+    let gguf = Gguf::parse(hello).unwrap();
+    let packed = pack::write(&gguf, &source, Vec::new(), |_| ControlFlow::Continue(()));
+    [hello.to_vec(), packed.unwrap()]
+}
+
 fn run_mutants(count: u64) {
-    let file = include_bytes!("../../models/hello/hello.gguf");
+    files()
+        .iter()
+        .for_each(|file| run_mutants_of(file, count / 2));
+}
+
+fn run_mutants_of(file: &[u8], count: u64) {
     let (fields, header) = fields(file);
     assert!(
         run(file.to_vec(), Level::Exact) == Fate::Ran,
@@ -105,14 +125,13 @@ fn run_mutants(count: u64) {
 
 #[test]
 fn truncation_at_every_field_is_refused() {
-    let file = include_bytes!("../../models/hello/hello.gguf");
-    let (fields, _) = fields(file);
-    for field in fields.iter().step_by(7) {
-        assert!(
-            run(file[..field.at].to_vec(), Level::Exact) == Fate::Refused,
-            "cut at {}",
-            field.at
-        );
+    for file in files() {
+        let (fields, header) = fields(&file);
+        let cuts = fields.iter().step_by(7).map(|field| field.at);
+        for cut in cuts.chain([header, file.len() - 1]) {
+            let fate = run(file[..cut].to_vec(), Level::Exact);
+            assert!(fate == Fate::Refused, "cut at {cut}");
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::engine::at_least_one;
 use crate::error::{Error, Result};
+use crate::packed::PackArgs;
 use crate::{model, output};
 use ondol::{CancelToken, Level, Model, Options, Session};
 use serde::Serialize;
@@ -46,6 +47,9 @@ pub struct Args {
     /// Kernels: exact (full precision, slow), scalar, avx2 [default: the best this CPU has]
     #[arg(long, value_name = "LEVEL")]
     kernels: Option<Level>,
+    /// Measure the packed copy of the model, as `ondol run` uses it [default: the file as it is]
+    #[arg(long)]
+    packed: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -64,6 +68,7 @@ struct ModelInfo {
     name: String,
     path: String,
     bytes: u64,
+    packed: bool,
 }
 
 #[derive(Serialize)]
@@ -107,7 +112,10 @@ pub fn run(args: &Args) -> Result<()> {
             "there is nothing to measure: give -p or -n a number above 0".to_owned(),
         ));
     };
-    let model = model::open(&args.model)?;
+    let model = match args.packed {
+        true => model::open_packed(&args.model, &PackArgs { no_pack: false })?,
+        false => model::open(&args.model)?,
+    };
     let (mut results, mut kernels) = (Vec::new(), String::new());
     for threads in thread_counts(args) {
         let options = Options {
@@ -220,6 +228,7 @@ fn describe(args: &Args, model: &Model) -> ModelInfo {
         name: model.name().to_owned(),
         path: args.model.clone(),
         bytes: model.file_bytes(),
+        packed: model.is_packed(),
     }
 }
 
@@ -254,10 +263,11 @@ fn print(args: &Args, report: &Report) -> Result<()> {
         results,
     } = report;
     output::line(format!(
-        "{} ({}), {}",
+        "{} ({}), {}{}",
         model.name,
         model.path,
-        output::megabytes(model.bytes)
+        output::megabytes(model.bytes),
+        if model.packed { ", packed" } else { "" }
     ))?;
     output::line(format!(
         "{}, {} cores, {} kernels\n",

@@ -6,6 +6,7 @@ use crate::model::{self, Files};
 use crate::output::{self, megabytes};
 use ondol::Memory;
 use ondol_models::gguf::{Array, Gguf, TensorInfo, Value};
+use ondol_models::quant::Layout;
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
@@ -44,7 +45,7 @@ pub struct Args {
 #[derive(Serialize)]
 struct Share {
     #[serde(rename = "type")]
-    dtype: &'static str,
+    dtype: String,
     tensors: usize,
     parameters: u64,
     bytes: u64,
@@ -70,11 +71,19 @@ fn memory(args: &Args) -> Result<Memory> {
         .map_err(model::runtime_error(&args.model))
 }
 
+/// A tensor's type, and its layout if that is not GGUF's own.
+fn type_name(tensor: &TensorInfo) -> String {
+    match tensor.layout {
+        Layout::Rows => tensor.dtype.name().to_owned(),
+        Layout::Packed => format!("{} packed", tensor.dtype.name()),
+    }
+}
+
 /// Tensors by type, the type with most bytes first.
 fn mix(gguf: &Gguf) -> Vec<Share> {
     let mut shares: Vec<Share> = Vec::new();
     for tensor in gguf.tensors() {
-        let dtype = tensor.dtype.name();
+        let dtype = type_name(tensor);
         let index = shares
             .iter()
             .position(|share| share.dtype == dtype)
@@ -125,11 +134,11 @@ fn print(
             "bits/weight   {:.2}",
             bytes as f64 * 8.0 / parameters as f64
         ))?;
-        output::line("\ntype     tensors      parameters           bytes")?;
+        output::line("\ntype           tensors      parameters           bytes")?;
     }
     for share in mix {
         output::line(format!(
-            "{:7}  {:7}  {:14}  {:14}",
+            "{:13}  {:7}  {:14}  {:14}",
             share.dtype, share.tensors, share.parameters, share.bytes
         ))?;
     }
@@ -141,8 +150,8 @@ fn print(
         output::line("\ntensors")?;
         for tensor in gguf.tensors() {
             output::line(format!(
-                "  {:8} {:20} {}",
-                tensor.dtype.name(),
+                "  {:14} {:20} {}",
+                type_name(tensor),
                 format!("{:?}", tensor.dims()),
                 tensor.name
             ))?;
@@ -256,6 +265,7 @@ fn tensor_json(tensor: &TensorInfo) -> Json {
     json!({
         "name": tensor.name,
         "type": tensor.dtype.name(),
+        "packed": tensor.layout == Layout::Packed,
         "dims": tensor.dims(),
         "bytes": tensor.data.len(),
         "shard": tensor.shard,

@@ -3,7 +3,7 @@
 use crate::catalog::{Catalog, Entry};
 use crate::error::Result;
 use crate::home::Home;
-use crate::{fetch, output};
+use crate::{fetch, output, packed};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -27,6 +27,7 @@ pub fn run(args: &Args) -> Result<()> {
         let listed = |entry| Listed {
             entry,
             path: fetch::cached(&home, entry),
+            packed: packed::existing(&home, &home.model(&entry.name)),
         };
         let models: Vec<_> = catalog.models.iter().map(listed).collect();
         return output::json(&models);
@@ -47,10 +48,11 @@ pub fn run(args: &Args) -> Result<()> {
         "hello", "-", "yes", "as Ondol"
     ))?;
     for entry in &catalog.models {
-        let here = if fetch::cached(&home, entry).is_some() {
-            "yes"
-        } else {
-            "no"
+        let packed = packed::existing(&home, &home.model(&entry.name));
+        let here = match (fetch::cached(&home, entry), packed) {
+            (None, _) => "no",
+            (Some(_), None) => "yes",
+            (Some(_), Some(_)) => "packed",
         };
         let size = output::megabytes(entry.size);
         let (name, licence) = (&entry.name, &entry.licence);
@@ -62,10 +64,12 @@ pub fn run(args: &Args) -> Result<()> {
     output::line(format!("\nmodels are kept in {}", home.models().display()))
 }
 
-/// An entry as the catalog has it, and the path of the file if it is here.
+/// An entry as the catalog has it, and the paths of the file and of its packed
+/// copy if they are here.
 #[derive(Serialize)]
 struct Listed<'a> {
     #[serde(flatten)]
     entry: &'a Entry,
     path: Option<PathBuf>,
+    packed: Option<PathBuf>,
 }

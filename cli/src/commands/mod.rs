@@ -5,6 +5,7 @@ mod bench;
 mod chat;
 mod inspect;
 mod list;
+mod pack;
 mod perplexity;
 mod pull;
 mod quantize;
@@ -41,6 +42,8 @@ pub enum Command {
     Agree(agree::Args),
     /// Write a model in another quantization
     Quantize(quantize::Args),
+    /// Write a model in the layout that decodes fastest
+    Pack(pack::Args),
 }
 
 impl Command {
@@ -58,6 +61,7 @@ impl Command {
             Command::Record(args) => record::run(args),
             Command::Agree(args) => agree::run(args),
             Command::Quantize(args) => quantize::run(args),
+            Command::Pack(args) => pack::run(args),
         }
     }
 }

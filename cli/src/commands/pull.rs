@@ -3,13 +3,15 @@
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::home::Home;
+use crate::packed::{self, PackArgs};
 use crate::{fetch, output};
 
 /// Arguments of `ondol pull`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Sources are tried in the catalog's order, and what comes is verified against its SHA-256.
-A pull that was broken off goes on where it stopped.
+A pull that was broken off goes on where it stopped. Then a packed copy is made beside, which
+`ondol run` decodes faster; the model itself stays as it came.
 
 Examples:
   ondol pull smollm2
@@ -19,6 +21,8 @@ Examples:
 pub struct Args {
     /// A name of the catalog; `ondol list` shows them
     name: String,
+    #[command(flatten)]
+    pack: PackArgs,
 }
 
 /// Pulls the model, and prints where it is.
@@ -30,5 +34,11 @@ pub fn run(args: &Args) -> Result<()> {
             name: args.name.clone(),
         })?;
     let path = fetch::pull(&Home::find()?, &catalog, entry)?;
+    if !args.pack.no_pack {
+        // The model is here, and runs without a packed copy as well.
+        if let Err(reason) = packed::cached(&path) {
+            eprintln!("{} has no packed copy: {reason}", entry.name);
+        }
+    }
     output::line(path.display())
 }

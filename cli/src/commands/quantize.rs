@@ -7,7 +7,8 @@ use crate::model::Files;
 use crate::output::megabytes;
 use crate::progress::Progress;
 use ondol_models::gguf::{Gguf, TensorInfo, Writer};
-use ondol_models::quant::{self, DType, Mix, ModelShape};
+use ondol_models::pack::PackError;
+use ondol_models::quant::{self, DType, Layout, Mix, ModelShape};
 use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -53,8 +54,14 @@ pub fn run(args: &Args) -> Result<()> {
             .join(", "),
     })?;
     let files = Files::open(&args.input)?;
-    refuse_same_file(files.path(), &args.output)?;
+    files.refuse_as_output(&args.output)?;
     let gguf = files.gguf()?;
+    if gguf.tensors().iter().any(|t| t.layout == Layout::Packed) {
+        return Err(Error::Pack {
+            path: files.path().to_path_buf(),
+            source: PackError::AlreadyPacked,
+        });
+    }
     let plan = plan(&gguf, mix);
     if plan
         .iter()
@@ -78,16 +85,6 @@ pub fn run(args: &Args) -> Result<()> {
         megabytes(size)
     );
     Ok(())
-}
-
-fn refuse_same_file(input: &Path, output: &Path) -> Result<()> {
-    match (input.canonicalize(), output.canonicalize()) {
-        (Ok(input), Ok(output)) if input == output => Err(Error::Usage(format!(
-            "IN and OUT are the same file, {}",
-            output.display()
-        ))),
-        _ => Ok(()),
-    }
 }
 
 /// The type that each tensor gets.

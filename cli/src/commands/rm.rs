@@ -2,13 +2,14 @@
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
-use crate::fetch;
 use crate::home::Home;
+use crate::{fetch, packed};
 
 /// Arguments of `ondol rm`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Only what `ondol pull` brought is removed, never a file that you gave by its path.
+Only what `ondol pull` brought is removed, and its packed copies, never a file that you gave by
+its path.
 
 Examples:
   ondol rm smollm2
@@ -27,7 +28,8 @@ pub fn run(args: &Args) -> Result<()> {
         if catalog.find(name).is_none() {
             return Err(Error::NotInCatalog { name: name.clone() });
         }
-        if !fetch::remove(&home, name)? {
+        let packed = packed::remove(&home, &home.model(name))?;
+        if !fetch::remove(&home, name)? && !packed {
             return Err(Error::NotDownloaded { name: name.clone() });
         }
         eprintln!("removed {name}");

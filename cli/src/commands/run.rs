@@ -5,6 +5,7 @@ use crate::answer::{self, Answer};
 use crate::engine::{EngineArgs, at_least_one};
 use crate::error::{Error, Result};
 use crate::interrupt;
+use crate::packed::PackArgs;
 use crate::{model, output};
 use ondol::models::template::TemplateOrigin;
 use ondol::{GenerateOptions, Message, Model, SamplerOptions};
@@ -48,6 +49,8 @@ pub struct Args {
     sampling: SamplingArgs,
     #[command(flatten)]
     engine: EngineArgs,
+    #[command(flatten)]
+    pack: PackArgs,
     /// Print one JSON object: text, tokens, finish_reason, stats
     #[arg(long)]
     json: bool,
@@ -114,7 +117,7 @@ pub fn run(args: &Args) -> Result<()> {
             "--json needs a prompt: give one, or pipe it in".to_owned(),
         ));
     }
-    let model = model::open(&args.model)?;
+    let model = model::open_packed(&args.model, &args.pack)?;
     let mut session = args.engine.session(&model, &args.model, args.ctx)?;
     let options = GenerateOptions {
         sampler: args.sampling.options(),

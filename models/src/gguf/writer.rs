@@ -160,7 +160,7 @@ impl Writer {
         let mut out = self.header()?;
         let mut left = self.tensors.iter();
         for data in data {
-            next_for(&mut left, data)?;
+            next_for(&mut left, data.len())?;
             out.extend_from_slice(data);
             pad(&mut out, alignment);
         }
@@ -180,6 +180,7 @@ impl Writer {
             out,
             alignment,
             left: self.tensors.iter(),
+            begun: 0,
         })
     }
 
@@ -224,8 +225,8 @@ impl Writer {
     }
 }
 
-/// Takes the tensors' data of [`Writer::stream`], so that no more than one
-/// tensor is in memory.
+/// Takes the tensors' data of [`Writer::stream`], whole or in pieces, so that
+/// little is in memory.
 #[cfg(feature = "std")]
 #[derive(Debug)]
 #[must_use = "the file is complete only after `finish`"]
@@ -233,6 +234,8 @@ pub struct Stream<'w, W> {
     out: W,
     alignment: usize,
     left: core::slice::Iter<'w, Planned>,
+    /// Bytes of the next tensor that came in pieces.
+    begun: usize,
 }
 
 #[cfg(feature = "std")]
@@ -243,9 +246,27 @@ impl<W: Write> Stream<'_, W> {
     /// Those of the output; [`io::ErrorKind::InvalidInput`] where the length is
     /// wrong, or no tensor is left.
     pub fn tensor(&mut self, data: &[u8]) -> io::Result<()> {
-        next_for(&mut self.left, data).map_err(invalid_input)?;
-        self.out.write_all(data)?;
-        let padding = data.len().next_multiple_of(self.alignment) - data.len();
+        self.piece(data)?;
+        self.end_tensor()
+    }
+
+    /// Writes some of the next tensor's data, which [`Stream::end_tensor`] ends.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn piece(&mut self, data: &[u8]) -> io::Result<()> {
+        self.begun += data.len();
+        self.out.write_all(data)
+    }
+
+    /// Pads the tensor whose pieces were written.
+    ///
+    /// # Errors
+    /// As for [`Stream::tensor`].
+    pub fn end_tensor(&mut self) -> io::Result<()> {
+        let bytes = core::mem::take(&mut self.begun);
+        next_for(&mut self.left, bytes).map_err(invalid_input)?;
+        let padding = bytes.next_multiple_of(self.alignment) - bytes;
         self.out.write_all(&alloc::vec![0; padding])
     }
 
@@ -265,21 +286,17 @@ fn invalid_input(error: Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, error)
 }
 
-/// Checks that `data` is what the next tensor needs.
-fn next_for(left: &mut core::slice::Iter<'_, Planned>, data: &[u8]) -> Result<()> {
+/// Checks that the next tensor needs so many bytes.
+fn next_for(left: &mut core::slice::Iter<'_, Planned>, bytes: usize) -> Result<()> {
     let tensor = left
         .next()
         .ok_or_else(|| malformed("there is data for no tensor".into()))?;
-    if data.len() == tensor.byte_len {
+    if bytes == tensor.byte_len {
         return Ok(());
     }
     Err(Error::BadShape {
         name: tensor.name.clone(),
-        reason: format!(
-            "it needs {} bytes, {} were given",
-            tensor.byte_len,
-            data.len()
-        ),
+        reason: format!("it needs {} bytes, {bytes} were given", tensor.byte_len,),
     })
 }
 

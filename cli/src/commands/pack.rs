@@ -1,0 +1,77 @@
+//! `ondol pack IN [OUT]`.
+
+use crate::error::{Error, Result};
+use crate::model::Files;
+use crate::output::{self, megabytes};
+use crate::{interrupt, packed};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Arguments of `ondol pack`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+A packed file has the rows of its matrices interleaved, so that decoding reads memory in one stream.
+It is as long as the original, gives the same answers bit for bit, and runs wherever Ondol runs; other
+programs can't read it. `ondol run` keeps packed copies by itself: this is for files that are shipped.
+
+Examples:
+  ondol pack model.gguf                     writes model.packed.gguf
+  ondol pack smollm2 app/assets/model.gguf --force
+  ondol pack model-00001-of-00003.gguf whole.gguf --json")]
+pub struct Args {
+    /// A file, a name of the catalog, or `hello`
+    #[arg(value_name = "IN")]
+    input: String,
+    /// The file to write [default: IN with `.packed.gguf` in the end]
+    #[arg(value_name = "OUT")]
+    output: Option<PathBuf>,
+    /// Replace OUT if it exists
+    #[arg(long)]
+    force: bool,
+    /// Print JSON: path, bytes, seconds
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was written.
+#[derive(Serialize)]
+struct Written {
+    path: PathBuf,
+    bytes: u64,
+    seconds: f64,
+}
+
+/// Writes the packed file.
+pub fn run(args: &Args) -> Result<()> {
+    let files = Files::open(&args.input)?;
+    let path = match &args.output {
+        Some(path) => path.clone(),
+        None => PathBuf::from(files.path().file_name().unwrap_or_default())
+            .with_extension("packed.gguf"),
+    };
+    if path.exists() && !args.force {
+        return Err(Error::Usage(format!(
+            "{} exists; --force replaces it",
+            path.display()
+        )));
+    }
+    files.refuse_as_output(&path)?;
+    let start = Instant::now();
+    packed::write(&files, &path, &interrupt::cancel_on_ctrl_c()?)?;
+    let written = Written {
+        bytes: std::fs::metadata(&path)
+            .map_err(Error::file("read", &path))?
+            .len(),
+        seconds: start.elapsed().as_secs_f64(),
+        path,
+    };
+    match args.json {
+        true => output::json(&written),
+        false => output::line(format!(
+            "{}: {}",
+            written.path.display(),
+            megabytes(written.bytes)
+        )),
+    }
+}

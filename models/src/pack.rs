@@ -1,0 +1,239 @@
+//! Packed copies of model files: the same tensors and metadata, with the rows
+//! of matrices interleaved as [`packed`](crate::quant::packed) has them.
+//!
+//! A packed file is a GGUF file, checked like any other; it computes the same
+//! logits as its source, bit for bit, and takes as many bytes.
+
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+
+use crate::gguf::{Gguf, TensorInfo, Writer};
+use crate::quant::packed::{self, GROUP};
+use crate::quant::{self, Layout};
+
+/// Where a packed file says what it was made of: SHA-256 in hexadecimal.
+pub const SOURCE_SHA256: &str = "ondol.packed.source_sha256";
+/// The bytes of the files that it was made of.
+pub const SOURCE_BYTES: &str = "ondol.packed.source_bytes";
+
+/// Tensors of a packed file start at multiples of a cache line.
+const ALIGNMENT: u32 = 64;
+
+/// Bytes that are packed, written and counted at a time, about.
+const PIECE: usize = 1 << 20;
+
+/// What a packed file says of its source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// SHA-256 of its files one after another, in hexadecimal.
+    pub sha256: String,
+    /// Bytes of all its files.
+    pub bytes: u64,
+}
+
+/// Why no packed copy was made.
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    /// Matrices of the source are interleaved already.
+    #[error("it is packed already")]
+    AlreadyPacked,
+    /// All matrices are plain floats, or have too few rows.
+    #[error("no tensor of it gains by packing: plain floats do not")]
+    NothingToPack,
+    /// The step function said stop.
+    #[error("cancelled")]
+    Cancelled,
+    /// The source can't be used.
+    #[error(transparent)]
+    Model(#[from] crate::Error),
+    /// The copy can't be written.
+    #[error("the packed copy can't be written: {0}")]
+    Write(#[from] io::Error),
+}
+
+/// How a tensor of a plain file lies in the packed one.
+pub fn layout(tensor: &TensorInfo<'_>) -> Layout {
+    let matrix = tensor.dims().len() == 2 && tensor.rows() >= GROUP;
+    match packed::can_pack(tensor.dtype) && matrix {
+        true => Layout::Packed,
+        false => Layout::Rows,
+    }
+}
+
+/// Bytes of all tensors: what [`write`] counts.
+pub fn tensor_bytes(gguf: &Gguf<'_>) -> u64 {
+    gguf.tensors().iter().map(|t| t.data.len() as u64).sum()
+}
+
+/// Writes the packed copy of a model to `out` and gives `out` back, flushed.
+///
+/// No more than about a mebibyte is held in memory. `step` hears of every piece's
+/// bytes, and can stop the work; what was written by then is no model.
+///
+/// # Errors
+/// [`PackError`].
+pub fn write<W: Write>(
+    gguf: &Gguf<'_>,
+    source: &Source,
+    out: W,
+    mut step: impl FnMut(u64) -> ControlFlow<()>,
+) -> Result<W, PackError> {
+    let writer = writer(gguf, source)?;
+    let mut stream = writer.stream(out)?;
+    let mut buffer = Vec::new();
+    for tensor in gguf.tensors() {
+        let pieces = tensor.data.chunks(piece_bytes(tensor));
+        let packed = layout(tensor) == Layout::Packed;
+        for piece in pieces {
+            let piece = match packed {
+                true => packed_piece(tensor, piece, &mut buffer)?,
+                false => piece,
+            };
+            stream.piece(piece)?;
+            if step(piece.len() as u64).is_break() {
+                return Err(PackError::Cancelled);
+            }
+        }
+        stream.end_tensor()?;
+    }
+    Ok(stream.finish()?)
+}
+
+/// The source's metadata and directory, in the new layout.
+fn writer(gguf: &Gguf<'_>, source: &Source) -> Result<Writer, PackError> {
+    let tensors = gguf.tensors();
+    if tensors.iter().any(|t| t.layout == Layout::Packed) {
+        return Err(PackError::AlreadyPacked);
+    }
+    if tensors.iter().all(|t| layout(t) == Layout::Rows) {
+        return Err(PackError::NothingToPack);
+    }
+    let mut writer = Writer::with_metadata_of(gguf);
+    writer.set("general.alignment", ALIGNMENT);
+    writer.set(SOURCE_SHA256, source.sha256.as_str());
+    writer.set(SOURCE_BYTES, source.bytes);
+    for key in ["split.no", "split.count", "split.tensors.count"] {
+        writer.remove(key);
+    }
+    for tensor in tensors {
+        writer.add_tensor_in(layout(tensor), tensor.name, tensor.dtype, tensor.dims())?;
+    }
+    Ok(writer)
+}
+
+/// Bytes of whole groups of rows, [`PIECE`] or a little less where that is more
+/// than one group.
+fn piece_bytes(tensor: &TensorInfo<'_>) -> usize {
+    let group = tensor.data.len() / tensor.rows().max(1) * GROUP;
+    (PIECE / group.max(1)).max(1) * group.max(1)
+}
+
+fn packed_piece<'b>(
+    tensor: &TensorInfo<'_>,
+    rows: &[u8],
+    buffer: &'b mut Vec<u8>,
+) -> Result<&'b [u8], PackError> {
+    buffer.resize(rows.len(), 0);
+    let bad = |error: quant::Error| crate::Error::BadShape {
+        name: tensor.name.into(),
+        reason: error.to_string(),
+    };
+    packed::pack(tensor.dtype, tensor.cols(), rows, buffer).map_err(bad)?;
+    Ok(buffer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quant::DType;
+
+    fn source() -> Source {
+        Source {
+            sha256: "00ff".repeat(16),
+            bytes: 12345,
+        }
+    }
+
+    /// A matrix of Q4_0 with 19 rows, one of F16, a vector, and metadata.
+    fn model() -> Vec<u8> {
+        let mut writer = Writer::new();
+        writer.set("general.architecture", "llama");
+        writer.set("general.name", "온돌");
+        let q = DType::Q4_0.row_bytes(64).unwrap_or(0);
+        let q: Vec<u8> = (0..19 * q).map(|i| (i * 7 % 251) as u8).collect();
+        let f: Vec<u8> = (0..64 * 16 * 2).map(|i| (i % 60) as u8).collect();
+        writer
+            .add_tensor("a.weight", DType::Q4_0, &[64, 19])
+            .unwrap();
+        writer
+            .add_tensor("b.weight", DType::F16, &[64, 16])
+            .unwrap();
+        writer.add_tensor("c.weight", DType::F32, &[8]).unwrap();
+        writer.to_vec(&[&q, &f, &[1; 32]]).unwrap()
+    }
+
+    #[test]
+    fn a_packed_file_holds_the_same_tensors_and_says_what_it_is_of() {
+        let file = model();
+        let plain = Gguf::parse(&file).unwrap();
+        let mut counted = 0;
+        let step = |bytes| {
+            counted += bytes;
+            ControlFlow::Continue(())
+        };
+        let packed_file = write(&plain, &source(), Vec::new(), step).unwrap();
+        assert_eq!(counted, tensor_bytes(&plain));
+
+        let packed = Gguf::parse(&packed_file).unwrap();
+        assert_eq!(packed.alignment(), 64);
+        assert_eq!(packed.str("general.name"), Ok("온돌"));
+        assert_eq!(packed.str(SOURCE_SHA256), Ok(source().sha256.as_str()));
+        assert_eq!(packed.u64(SOURCE_BYTES), Ok(12345));
+        let layouts: Vec<Layout> = packed.tensors().iter().map(|t| t.layout).collect();
+        assert_eq!(layouts, [Layout::Packed, Layout::Rows, Layout::Rows]);
+        for (before, after) in plain.tensors().iter().zip(packed.tensors()) {
+            let mut rows = vec![0; after.data.len()];
+            match after.layout {
+                Layout::Packed => {
+                    packed::unpack(after.dtype, after.cols(), after.data, &mut rows).unwrap();
+                }
+                Layout::Rows => rows.copy_from_slice(after.data),
+            }
+            assert_eq!((before.name, before.data), (after.name, rows.as_slice()));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_packed_is_refused_by_name() {
+        let file = model();
+        let gguf = Gguf::parse(&file).unwrap();
+        let go = |_| ControlFlow::Continue(());
+        let packed_file = write(&gguf, &source(), Vec::new(), go).unwrap();
+        let packed = Gguf::parse(&packed_file).unwrap();
+        let again = write(&packed, &source(), Vec::new(), go);
+        assert!(matches!(again, Err(PackError::AlreadyPacked)), "{again:?}");
+
+        let mut floats = Writer::new();
+        floats.add_tensor("b.weight", DType::F16, &[8, 8]).unwrap();
+        let floats = floats.to_vec(&[&[0; 128]]).unwrap();
+        let floats = write(&Gguf::parse(&floats).unwrap(), &source(), Vec::new(), go);
+        assert!(
+            matches!(floats, Err(PackError::NothingToPack)),
+            "{floats:?}"
+        );
+    }
+
+    #[test]
+    fn packing_stops_when_it_is_told_to_and_when_the_disk_is_full() {
+        let file = model();
+        let gguf = Gguf::parse(&file).unwrap();
+        let stopped = write(&gguf, &source(), Vec::new(), |_| ControlFlow::Break(()));
+        assert!(matches!(stopped, Err(PackError::Cancelled)), "{stopped:?}");
+
+        let mut small = [0; 700];
+        let full = write(&gguf, &source(), &mut small[..], |_| {
+            ControlFlow::Continue(())
+        });
+        assert!(matches!(full, Err(PackError::Write(_))), "{full:?}");
+    }
+}
