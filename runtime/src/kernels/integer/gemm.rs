@@ -11,6 +11,7 @@ use crate::kernels::{Acts, Call, Matrix, OutRows};
 use core::marker::PhantomData;
 use core::mem::size_of;
 use core::ops::Range;
+use ondol_models::quant::packed::GROUP;
 
 /// Multiplies the given rows with all tokens: `P` panels (runs of rows) with `T`
 /// tokens at once. A load of weights serves all tokens of a sweep, and a
@@ -202,8 +203,15 @@ where
             for (t, acc) in acc.into_iter().enumerate() {
                 let mut sums = [0.0; MAX_LANES];
                 l.store(acc, &mut sums);
-                let sums = &sums[lanes.clone()];
-                sweep.out.put(token + t, run.start + lanes.start, sums);
+                let (token, row) = (token + t, run.start + lanes.start);
+                if lanes.len() == L::COUNT {
+                    for (group, sums) in sums[..L::COUNT].as_chunks::<GROUP>().0.iter().enumerate()
+                    {
+                        sweep.out.put_whole(token, row + group * GROUP, sums);
+                    }
+                } else {
+                    sweep.out.put(token, row, &sums[lanes.clone()]);
+                }
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::kernels::integer::{Arithmetic, Format, Gemm, Lanes, Product};
 use crate::kernels::vector::simd::Op;
 use core::arch::x86_64::*;
 
-/// Multiplies by `dpbusd` and `dpwssd`.
+/// Multiplies by `dpbusd`, and by `madd`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Dpbusd;
 
@@ -80,13 +80,10 @@ impl Arithmetic for Ymm<Dpbusd> {
         sub: [&[__m256; 2]; P],
         x: [&[i8; 32]; T],
     ) -> [[__m256; T]; P] {
-        let mut halves = [[[self.splat_i32(0); T]; P]; 2];
-        self.add_products(&mut halves[0], q, x, 0..4);
-        self.add_products(&mut halves[1], q, x, 4..8);
-        let [mut sums, second] = halves.map(
-            #[inline(always)]
-            |half| self.floats(half),
-        );
+        let (mut first, mut second) = ([[self.splat_i32(0); T]; P], [[self.splat_i32(0); T]; P]);
+        self.add_products(&mut first, q, x, 0..4);
+        self.add_products(&mut second, q, x, 4..8);
+        let (mut sums, second) = (self.floats(first), self.floats(second));
         for p in 0..P {
             for t in 0..T {
                 let first = self.mul(sums[p][t], sub[p][0]);
@@ -96,25 +93,14 @@ impl Arithmetic for Ymm<Dpbusd> {
         sums
     }
 
+    /// As AVX2 does it: adding up in `dpwssd` waits longer for each sum.
     #[inline(always)]
     fn wide_sums<const P: usize, const T: usize>(
         self,
         q: [&[__m256i; 16]; P],
         x: [&[i16; 32]; T],
     ) -> [[__m256; T]; P] {
-        let mut sums = [[self.splat_i32(0); T]; P];
-        for j in 0..16 {
-            for t in 0..T {
-                // SAFETY: two activations lie at 2 * j < 32.
-                let two = unsafe { x[t].as_ptr().add(2 * j).cast::<i32>().read_unaligned() };
-                let two = self.splat_i32(two);
-                for p in 0..P {
-                    // SAFETY: `self` proves AVX-VNNI.
-                    sums[p][t] = unsafe { _mm256_dpwssd_avx_epi32(sums[p][t], q[p][j], two) };
-                }
-            }
-        }
-        self.floats(sums)
+        self.sums_by_madd(q, x)
     }
 }
 

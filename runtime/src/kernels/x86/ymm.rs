@@ -40,6 +40,33 @@ impl<M: Multiplier> Ymm<M> {
         wide
     }
 
+    /// [`Arithmetic::wide_sums`](crate::kernels::integer::Arithmetic::wide_sums).
+    #[inline(always)]
+    pub(super) fn sums_by_madd<const P: usize, const T: usize>(
+        self,
+        q: [&[__m256i; 16]; P],
+        x: [&[i16; 32]; T],
+    ) -> [[__m256; T]; P] {
+        let mut sums = [[self.splat_i32(0); T]; P];
+        for j in 0..16 {
+            for t in 0..T {
+                // SAFETY: two activations lie at 2 * j < 32.
+                let two = unsafe { x[t].as_ptr().add(2 * j).cast::<i32>().read_unaligned() };
+                let two = self.splat_i32(two);
+                for p in 0..P {
+                    // SAFETY: `self` proves AVX2.
+                    let product = unsafe { _mm256_madd_epi16(q[p][j], two) };
+                    sums[p][t] = self.add_i32(sums[p][t], product);
+                    if P * T > 2 {
+                        // SAFETY: as above.
+                        sums[p][t] = unsafe { kept_in_order(sums[p][t]) };
+                    }
+                }
+            }
+        }
+        self.floats(sums)
+    }
+
     /// Sums as floats.
     #[inline(always)]
     pub(super) fn floats<const P: usize, const T: usize>(
@@ -237,4 +264,16 @@ impl<M: Multiplier> Lanes for Ymm<M> {
         // SAFETY: a prefetch reads nothing, wherever it points.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
     }
+}
+
+/// The same vector, in a register, in program order: else the compiler gathers
+/// the steps of each sum, and spills the weights that the sums share.
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn kept_in_order(mut v: __m256i) -> __m256i {
+    // SAFETY: no instruction at all.
+    unsafe {
+        core::arch::asm!("/* {0} */", inlateout(ymm_reg) v, options(nomem, nostack, preserves_flags));
+    }
+    v
 }

@@ -6,7 +6,7 @@ use crate::kernels::Call;
 use crate::kernels::acts::ActBlock;
 use crate::kernels::integer::{Arithmetic, Format, Gemm, Lanes, Product};
 use crate::kernels::vector::simd::Op;
-use crate::kernels::x86::ymm::{Multiplier, Ymm};
+use crate::kernels::x86::ymm::{Multiplier, Ymm, kept_in_order};
 use core::arch::x86_64::*;
 
 /// Multiplies by `maddubs` and `madd`.
@@ -86,20 +86,7 @@ impl Arithmetic for Ymm<Maddubs> {
         q: [&[__m256i; 16]; P],
         x: [&[i16; 32]; T],
     ) -> [[__m256; T]; P] {
-        let mut sums = [[self.splat_i32(0); T]; P];
-        for j in 0..16 {
-            for t in 0..T {
-                // SAFETY: two activations lie at 2 * j < 32.
-                let two = unsafe { x[t].as_ptr().add(2 * j).cast::<i32>().read_unaligned() };
-                let two = self.splat_i32(two);
-                for p in 0..P {
-                    // SAFETY: `self` proves AVX2.
-                    let product = unsafe { _mm256_madd_epi16(q[p][j], two) };
-                    sums[p][t] = self.add_i32(sums[p][t], product);
-                }
-            }
-        }
-        self.floats(sums)
+        self.sums_by_madd(q, x)
     }
 }
 
@@ -149,16 +136,4 @@ impl Ymm<Maddubs> {
             }
         }
     }
-}
-
-/// The same vector, in a register, in program order: else the compiler gathers
-/// the steps of each sum, and spills the weights that the sums share.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn kept_in_order(mut v: __m256i) -> __m256i {
-    // SAFETY: no instruction at all.
-    unsafe {
-        core::arch::asm!("/* {0} */", inlateout(ymm_reg) v, options(nomem, nostack, preserves_flags));
-    }
-    v
 }

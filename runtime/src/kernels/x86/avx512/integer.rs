@@ -64,13 +64,10 @@ impl Arithmetic for Avx512 {
         sub: [&[__m512; 2]; P],
         x: [&[i8; 32]; T],
     ) -> [[__m512; T]; P] {
-        let mut halves = [[[self.splat_i32(0); T]; P]; 2];
-        self.add_products(&mut halves[0], q, x, 0..4);
-        self.add_products(&mut halves[1], q, x, 4..8);
-        let [mut sums, second] = halves.map(
-            #[inline(always)]
-            |half| self.floats(half),
-        );
+        let (mut first, mut second) = ([[self.splat_i32(0); T]; P], [[self.splat_i32(0); T]; P]);
+        self.add_products(&mut first, q, x, 0..4);
+        self.add_products(&mut second, q, x, 4..8);
+        let (mut sums, second) = (self.floats(first), self.floats(second));
         for p in 0..P {
             for t in 0..T {
                 let first = self.mul(sums[p][t], sub[p][0]);
