@@ -163,7 +163,7 @@ pub(super) struct PackedRows<L> {
 }
 
 /// How far ahead packed rows are asked for, in bytes.
-const AHEAD: usize = 2048;
+const AHEAD: usize = 4096;
 
 impl<L: Lanes> PackedRows<L> {
     /// A run of rows, whole groups. Where they are fewer than the lanes, the
