@@ -183,11 +183,11 @@ impl Kernels {
         if self.level == Level::Exact {
             return ActKind::F32;
         }
-        let kinds = [ActKind::I16Split, ActKind::I8, ActKind::I16];
-        let coarse = |kind| kind == ActKind::I16Split && tokens > FINE_TOKENS;
-        let mut able = kinds
-            .into_iter()
-            .filter(|kind| kind.fits(dtype) && !coarse(*kind));
+        let kinds = match tokens > FINE_TOKENS {
+            true => [ActKind::I8, ActKind::I14, ActKind::I16],
+            false => [ActKind::I16Split, ActKind::I16, ActKind::F32],
+        };
+        let mut able = kinds.into_iter().filter(|kind| kind.fits(dtype));
         able.next().unwrap_or(ActKind::F32)
     }
 
@@ -197,7 +197,8 @@ impl Kernels {
     ///
     /// # Panics
     /// If `dst` is shorter than `kind.bytes(x.len())` or not aligned to 4, or
-    /// if the form is one of integers and `x` is not made of blocks of 32.
+    /// if the form is one of integers, but not I14, and `x` is not made of
+    /// blocks of 32.
     pub fn prepare(&self, kind: ActKind, x: &[f32], dst: &mut [u8]) {
         match &self.isa {
             Some(isa) => isa.prepare(kind, x, dst),
@@ -209,7 +210,7 @@ impl Kernels {
     /// `cols` elements of this type.
     pub fn scratch_bytes(&self, dtype: DType, cols: usize) -> usize {
         match &self.isa {
-            Some(isa) if ActKind::I8.fits(dtype) | ActKind::I16.fits(dtype) => {
+            Some(isa) if dtype != DType::F32 => {
                 floats::SCRATCH_BYTES.max(isa.scratch_bytes(dtype, cols))
             }
             _ => floats::SCRATCH_BYTES,
@@ -220,8 +221,7 @@ impl Kernels {
     /// all tokens: `out[t][r] = sum over k of w[r][k] * acts[t][k]`.
     ///
     /// Activations of [`ActKind::F32`] go with any weights at any level;
-    /// the integer forms are the one that [`Self::act_kind`] gives, or with
-    /// low-bit weights either of I8 and I16Split. Ranges that start at
+    /// the integer forms are those that fit ([`ActKind::fits`]). Ranges that start at
     /// multiples of 16 are fastest. `scratch` needs [`Self::scratch_bytes`],
     /// holds nothing before or after, and is each thread's own.
     ///

@@ -14,6 +14,7 @@
 //! What functions marked `unsafe` without further words ask of offsets is
 //! written at [`Rows`].
 
+mod formats_float;
 mod formats_k;
 mod formats_legacy;
 mod gemm;
@@ -22,12 +23,14 @@ mod lanes;
 mod panel;
 mod rows;
 
-pub(super) use gemm::Gemm;
+pub(super) use gemm::{Fill, Gemm};
 pub(super) use lanes::{Lanes, MAX_LANES};
 pub(super) use panel::Product;
 
 use super::acts::{self, ActBlock, ActKind, I8Block, I16Block, SplitBlock};
+use super::vector::simd::Simd;
 use super::{Acts, Call};
+use formats_float::{BF16, F16, Halves};
 use formats_k::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
 use formats_legacy::{IQ4_NL, MXFP4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 use gemv::Gemv;
@@ -95,7 +98,12 @@ pub(super) trait Arithmetic: Lanes {
 
     /// Runs [`Gemm`] with [`Self::PANELS`] and as many tokens as the registers
     /// have room for the sums of.
-    fn gemm<F: Format, W: Product<Self, A>, A: ActBlock>(self, call: Call);
+    fn gemm<F: Fill<Self, W>, W: Product<Self, A>, A: ActBlock>(self, call: Call);
+
+    /// The level's functions on eight floats.
+    type Floats: Simd;
+    /// A value of it.
+    fn floats_level(self) -> Self::Floats;
 
     /// Integer scales as [`Self::half_sums`] takes them.
     type Sub: Copy;
@@ -134,10 +142,13 @@ pub(super) trait Arithmetic: Lanes {
 
 /// Bytes of scratch that [`matmul`] needs for rows of `cols` elements.
 pub(super) fn scratch_bytes<L: Arithmetic>(dtype: DType, cols: usize) -> usize {
-    let blocks = cols / acts::BLOCK;
+    let blocks = cols.div_ceil(acts::BLOCK);
     let panels = L::PANELS * blocks * panel::max_bytes::<L>();
-    let bounce = L::COUNT * dtype.row_bytes(cols).unwrap_or(0);
-    panels + bounce + Acts::ALIGN
+    let row = match dtype {
+        DType::F16 | DType::BF16 => blocks * size_of::<I16Block>(),
+        _ => dtype.row_bytes(cols).unwrap_or(0),
+    };
+    panels + L::COUNT * row + Acts::ALIGN
 }
 
 /// Multiplies rows with the activations of all tokens.
@@ -156,9 +167,9 @@ pub(super) fn matmul<L: Arithmetic>(l: L, call: Call) {
         DType::Q8_0 => wide::<L, Q8_0>(l, call),
         DType::IQ4_NL => wide::<L, IQ4_NL>(l, call),
         DType::IQ4_XS => wide::<L, IQ4_XS>(l, call),
-        DType::F32 | DType::F16 | DType::BF16 => {
-            unreachable!("float weights take f32 activations")
-        }
+        DType::F16 => l.gemm::<Halves<F16>, panel::Wide<L>, I16Block>(call),
+        DType::BF16 => l.gemm::<Halves<BF16>, panel::Wide<L>, I16Block>(call),
+        DType::F32 => unreachable!("f32 weights take f32 activations"),
     }
 }
 

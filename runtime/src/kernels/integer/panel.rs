@@ -130,6 +130,14 @@ impl<L: Arithmetic, const DEPTH: usize> Panel<L> for Halves<L, DEPTH> {
     }
 }
 
+impl<L: Arithmetic> Wide<L> {
+    /// Levels of 16 bits, in the order of [`I16Block`].
+    #[inline(always)]
+    pub(super) fn new(q: [L::I; 16], scale: L::V) -> Self {
+        Wide { q, scale }
+    }
+}
+
 impl<L: Arithmetic> Panel<L> for Wide<L> {
     #[inline(always)]
     fn pack(l: L, block: &Block<L>) -> Self {

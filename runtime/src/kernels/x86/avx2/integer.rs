@@ -2,9 +2,10 @@
 // `p` and `t` name runs and tokens of several arrays at once.
 #![allow(clippy::needless_range_loop)]
 
+use super::Avx2;
 use crate::kernels::Call;
 use crate::kernels::acts::ActBlock;
-use crate::kernels::integer::{Arithmetic, Format, Gemm, Lanes, Product};
+use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Product};
 use crate::kernels::vector::simd::Op;
 use crate::kernels::x86::ymm::{Multiplier, Ymm, kept_in_order};
 use core::arch::x86_64::*;
@@ -26,11 +27,18 @@ impl Multiplier for Maddubs {
 
 impl Arithmetic for Ymm<Maddubs> {
     type Sub = __m256i;
+    type Floats = Avx2;
     const PANELS: usize = 2;
 
     /// So many panels and tokens have two sums each in twelve of sixteen registers.
-    fn gemm<F: Format, W: Product<Self, A>, A: ActBlock>(self, call: Call) {
+    fn gemm<F: Fill<Self, W>, W: Product<Self, A>, A: ActBlock>(self, call: Call) {
         self.run(Gemm::<F, W, A, 2, 3>::new(call));
+    }
+
+    #[inline(always)]
+    fn floats_level(self) -> Avx2 {
+        // SAFETY: `self` proves AVX2, FMA and F16C.
+        unsafe { Avx2::assumed() }
     }
 
     #[inline(always)]
