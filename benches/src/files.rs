@@ -88,7 +88,6 @@ impl Shelf {
             let part = path.with_extension("part");
             let program = [
                 "run",
-                "--release",
                 "-p",
                 "ondol-tests",
                 "--bin",
