@@ -86,13 +86,7 @@ impl Shelf {
         let path = self.folder.join("1b-F16.gguf");
         if !path.exists() {
             let part = path.with_extension("part");
-            let program = [
-                "run",
-                "-p",
-                "ondol-tests",
-                "--bin",
-                "random-model",
-            ];
+            let program = ["run", "-p", "ondol-tests", "--bin", "random-model"];
             let shape = ["--shape", "1b", "--type", "F16"];
             let mut cargo = builds::cargo();
             let made = cargo

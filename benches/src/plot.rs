@@ -2,7 +2,7 @@
 //! round, on a logarithmic scale. Text is grey and nothing is filled behind it, so it
 //! can be read on white and on black.
 
-use crate::results::{EngineName, Isa, Measurement, Results, Test};
+use crate::results::{EngineName, Isa, Measurement, Results, Round, Test, tests};
 use std::fmt::Write;
 
 const GREY: &str = "#808080";
@@ -19,17 +19,21 @@ const ROW: f64 = 18.0;
 const SCALE: (f64, f64) = (0.5, 16.0);
 const TICKS: [f64; 6] = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0];
 
-/// A column of the plot: a test, and which of Ondol's figures is shown.
+/// A column of the plot: a test, and which of Ondol's figures is shown, the first
+/// that there is.
 struct Panel {
     test: Test,
-    own: EngineName,
+    own: &'static [EngineName],
     title: String,
 }
 
 /// The plot.
 pub fn svg(results: &Results) -> String {
     let measurements = results.latest();
-    let panels = panels(&measurements);
+    let panels: Vec<Panel> = tests(&measurements)
+        .into_iter()
+        .flat_map(panels_of)
+        .collect();
     let files = files(&measurements);
     let width = LEFT + panels.len() as f64 * (PANEL + GAP);
     let bottom = TOP + files.len() as f64 * ROW;
@@ -71,46 +75,21 @@ pub fn svg(results: &Results) -> String {
     svg + "</svg>\n"
 }
 
-/// Decoding has two: the packed copy, and the file as it is. A start, and a busy
-/// machine's decoding, are the packed copy's.
-fn panels(measurements: &[&Measurement]) -> Vec<Panel> {
-    let mut panels: Vec<Panel> = Vec::new();
-    let mut add = |test, own, title| {
-        let known = panels
-            .iter()
-            .any(|panel: &Panel| (panel.test, panel.own) == (test, own));
-        if !known {
-            panels.push(Panel { test, own, title });
-        }
-    };
-    for &Measurement { test, .. } in measurements.iter().copied() {
-        match test {
-            Test::Prefill(tokens) => add(test, EngineName::Ondol, format!("prefill {tokens}")),
-            Test::Decode(tokens) => {
-                add(
-                    test,
-                    EngineName::OndolPacked,
-                    format!("decode {tokens}, packed"),
-                );
-                add(
-                    test,
-                    EngineName::Ondol,
-                    format!("decode {tokens}, file as it is"),
-                );
-            }
-            Test::Start => add(
-                test,
-                EngineName::OndolPacked,
-                "start to first token".to_owned(),
-            ),
-            Test::Busy(_) => add(
-                test,
-                EngineName::OndolPacked,
-                "decode, one core taken".to_owned(),
-            ),
-        }
+/// The columns of a test. Decoding has two: the packed copy, and the file as it is.
+/// A start is the packed copy's if there is one, as for `ondol run`. Of a busy
+/// machine the table shows what counts.
+fn panels_of(test: Test) -> Vec<Panel> {
+    let panel = |own, title| Panel { test, own, title };
+    let [packed, as_it_is] = [&EngineName::OURS[..1], &EngineName::OURS[1..]];
+    match test {
+        Test::Prefill(tokens) => vec![panel(as_it_is, format!("prefill {tokens}"))],
+        Test::Decode(tokens) => vec![
+            panel(packed, format!("decode {tokens}, packed")),
+            panel(as_it_is, format!("decode {tokens}, file as it is")),
+        ],
+        Test::Start => vec![panel(&EngineName::OURS, "start to first token".into())],
+        Test::Busy(_) => Vec::new(),
     }
-    panels
 }
 
 fn file_of(measurement: &Measurement) -> (&str, &str) {
@@ -154,9 +133,15 @@ fn axis(svg: &mut String, left: f64, bottom: f64, title: &str) {
     }
 }
 
-fn dots(svg: &mut String, left: f64, y: f64, measurement: &Measurement, own: EngineName) {
+fn dots(svg: &mut String, left: f64, y: f64, measurement: &Measurement, own: &[EngineName]) {
     for (peer, colour) in EngineName::PEERS.into_iter().zip(COLOURS) {
-        for ratio in measurement.each_round(|round| round.ratio(measurement.test, own, peer)) {
+        let ratio = |round: &Round| {
+            let mut ratios = own
+                .iter()
+                .map(|&own| round.ratio(measurement.test, own, peer));
+            ratios.find_map(|ratio| ratio)
+        };
+        for ratio in measurement.each_round(ratio) {
             let at = left + x(ratio);
             let _ = writeln!(
                 svg,

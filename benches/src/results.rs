@@ -263,6 +263,17 @@ impl Measurement {
     }
 }
 
+/// The tests that there are results of, in the order of their first.
+pub fn tests(measurements: &[&Measurement]) -> Vec<Test> {
+    let mut tests = Vec::new();
+    for measurement in measurements {
+        if !tests.contains(&measurement.test) {
+            tests.push(measurement.test);
+        }
+    }
+    tests
+}
+
 /// The middle value; the mean of the two in the middle of an even number.
 pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();

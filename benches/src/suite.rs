@@ -148,8 +148,8 @@ impl Suite {
     }
 }
 
-/// Prompts do not care how weights lie, so they run on the file as it is; starts and
-/// busy machines are for the copy that `ondol run` uses, where there is one.
+/// Prompts do not care how weights lie, so they run on the file as it is; a busy
+/// machine is for the copy that `ondol run` uses.
 fn takes_part(engine: EngineName, test: Test) -> bool {
     match test {
         Test::Prefill(_) => engine != EngineName::OndolPacked,

@@ -1,6 +1,6 @@
 //! Results as Markdown: one table for each test, the ratio of every round in it.
 
-use crate::results::{EngineName, Measurement, Results, Round, Test, median};
+use crate::results::{EngineName, Measurement, Results, Round, Test, median, tests};
 use std::fmt::Write;
 
 /// The whole page.
@@ -21,17 +21,6 @@ pub fn markdown(results: &Results) -> String {
         }
     }
     page
-}
-
-/// The tests that there are results of, in the order of their first.
-fn tests(measurements: &[&Measurement]) -> Vec<Test> {
-    let mut tests = Vec::new();
-    for measurement in measurements {
-        if !tests.contains(&measurement.test) {
-            tests.push(measurement.test);
-        }
-    }
-    tests
 }
 
 fn head(results: &Results) -> String {
