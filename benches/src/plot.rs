@@ -9,9 +9,9 @@ const GREY: &str = "#808080";
 /// Against llama.cpp, and against candle: told apart by colour-blind people too.
 const COLOURS: [&str; 2] = ["#e07b00", "#3a8fd0"];
 
-const LEFT: f64 = 130.0;
+const LEFT: f64 = 160.0;
 const PANEL: f64 = 190.0;
-const GAP: f64 = 24.0;
+const GAP: f64 = 36.0;
 const TOP: f64 = 78.0;
 const ROW: f64 = 18.0;
 
