@@ -29,10 +29,6 @@ pub struct Finished {
 ///
 /// # Errors
 /// It can't be started, or fails; then the error has the end of what it said.
-#[expect(
-    clippy::zombie_processes,
-    reason = "`wait` waits by wait4, for the usage"
-)]
 pub fn run(command: &mut Command) -> Result<Finished> {
     let name = command.get_program().to_string_lossy().into_owned();
     let start = Instant::now();
