@@ -2,7 +2,7 @@
 //! round, on a logarithmic scale. Text is grey and nothing is filled behind it, so it
 //! can be read on white and on black.
 
-use crate::results::{EngineName, Isa, Measurement, Results, Round, Test, tests};
+use crate::results::{EngineName, Isa, Measurement, Results, Round, Test, tests_of};
 use std::fmt::Write;
 
 const GREY: &str = "#808080";
@@ -30,7 +30,7 @@ struct Panel {
 /// The plot.
 pub fn svg(results: &Results) -> String {
     let measurements = results.latest();
-    let panels: Vec<Panel> = tests(&measurements)
+    let panels: Vec<Panel> = tests_of(&measurements)
         .into_iter()
         .flat_map(panels_of)
         .collect();

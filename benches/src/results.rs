@@ -264,7 +264,7 @@ impl Measurement {
 }
 
 /// The tests that there are results of, in the order of their first.
-pub fn tests(measurements: &[&Measurement]) -> Vec<Test> {
+pub fn tests_of(measurements: &[&Measurement]) -> Vec<Test> {
     let mut tests = Vec::new();
     for measurement in measurements {
         if !tests.contains(&measurement.test) {

@@ -1,13 +1,13 @@
 //! Results as Markdown: one table for each test, the ratio of every round in it.
 
-use crate::results::{EngineName, Measurement, Results, Round, Test, median, tests};
+use crate::results::{EngineName, Measurement, Results, Round, Test, median, tests_of};
 use std::fmt::Write;
 
 /// The whole page.
 pub fn markdown(results: &Results) -> String {
     let measurements = results.latest();
     let mut page = head(results);
-    for test in tests(&measurements) {
+    for test in tests_of(&measurements) {
         let rows: Vec<&Measurement> = measurements
             .iter()
             .copied()
@@ -75,7 +75,7 @@ fn speeds(test: Test, rows: &[&Measurement]) -> String {
     let body = rows.iter().map(|row| {
         let value = |&engine: &EngineName| {
             let values = row.each_round(|round| Some(round.samples.get(&engine)?.value));
-            cell(median(&values).map(|value| figure(value)))
+            cell(median(&values).map(figure))
         };
         let ratio = |&(own, peer): &(EngineName, EngineName)| {
             list(&row.each_round(|round| round.ratio(test, own, peer)), |x| {
