@@ -1,7 +1,7 @@
 //! A session: one conversation's KV cache, and the memory its steps run in.
 
 use crate::cpu::arena::Arena;
-use crate::cpu::executor::{Executor, Shared};
+use crate::cpu::executor::{Executor, Purpose, Shared};
 use crate::cpu::pool::Pool;
 use crate::generate::{GenerateOptions, Generation};
 use crate::kernels::Kernels;
@@ -23,6 +23,8 @@ pub struct Session {
     sizes: PlanOptions,
     /// Tokens whose keys and values the cache holds.
     tokens: Vec<u32>,
+    /// The row of logits after the last of them.
+    row: usize,
 }
 
 impl Session {
@@ -44,6 +46,7 @@ impl Session {
             arena,
             sizes,
             tokens,
+            row: 0,
         })
     }
 
@@ -95,13 +98,14 @@ impl Session {
         for (index, chunk) in chunks.enumerate() {
             let start = self.tokens.len();
             let mut executor = self.executor();
-            executor.body(chunk, start, Some(cancel))?;
+            executor.body(chunk, start, Purpose::Prefill(cancel))?;
             if index == last {
                 executor.head(chunk.len() - 1..chunk.len())?;
             }
             self.tokens.extend_from_slice(chunk);
         }
-        Ok(self.logits(0))
+        self.row = 0;
+        Ok(self.last_logits())
     }
 
     /// Runs one token; the logits are those after it.
@@ -109,13 +113,35 @@ impl Session {
     /// # Errors
     /// [`Error::BadToken`], [`Error::ContextFull`].
     pub fn decode(&mut self, token: u32) -> Result<&[f32]> {
-        self.check(&[token])?;
+        self.decode_with_drafts(&[token])?;
+        Ok(self.last_logits())
+    }
+
+    /// Runs the first of `tokens`, and in the same pass those that are likely to
+    /// follow it: at most [`Session::drafts`]. The logits are those after the
+    /// first; [`Session::accept`] goes on to the next.
+    pub fn decode_with_drafts(&mut self, tokens: &[u32]) -> Result<()> {
+        self.check(tokens)?;
         let start = self.tokens.len();
         let mut executor = self.executor();
-        executor.body(&[token], start, None)?;
-        executor.head(0..1)?;
+        executor.body(tokens, start, Purpose::Decode)?;
+        executor.head(0..tokens.len())?;
+        self.tokens.push(tokens[0]);
+        self.row = 0;
+        Ok(())
+    }
+
+    /// Takes the next token of the last [`Session::decode_with_drafts`] as if it
+    /// had been decoded. Those that are never taken leave no trace: the next
+    /// tokens are written over them.
+    pub(crate) fn accept(&mut self, token: u32) {
         self.tokens.push(token);
-        Ok(self.logits(0))
+        self.row += 1;
+    }
+
+    /// Tokens that can be decoded beside one, at most.
+    pub(crate) fn drafts(&self) -> usize {
+        self.sizes.decode_rows - 1
     }
 
     /// Runs `tokens`, and shows `each` the logits after every one of them with its index.
@@ -132,7 +158,8 @@ impl Session {
         let mut scored = 0;
         for chunk in tokens.chunks(self.sizes.chunk) {
             let start = self.tokens.len();
-            self.executor().body(chunk, start, Some(cancel))?;
+            self.executor()
+                .body(chunk, start, Purpose::Prefill(cancel))?;
             for first in (0..chunk.len()).step_by(self.sizes.logit_rows) {
                 let rows = first..(first + self.sizes.logit_rows).min(chunk.len());
                 self.executor().head(rows.clone())?;
@@ -162,7 +189,7 @@ impl Session {
 
     /// The logits of the last prefill or decode.
     pub fn last_logits(&self) -> &[f32] {
-        self.logits(0)
+        self.logits(self.row)
     }
 
     fn logits(&self, row: usize) -> &[f32] {

@@ -1,0 +1,207 @@
+//! Prompt lookup (Saxena, "Prompt Lookup Decoding", 2023): what follows the
+//! last place where the same tokens stood is a guess at what comes next.
+//! Answers that quote, edit or repeat their prompt are guessed well.
+//!
+//! Guesses are decoded in one pass with the token that is certain, which costs
+//! less than a pass each, since weights are read once. Each position is then
+//! sampled from its own logits, which do not depend on the tokens beside it, and
+//! a guess counts only if it is what was sampled: so the answer is the same with
+//! and without, token for token, and time is all that a wrong guess costs.
+//!
+//! How many are decoded is decided by what pays: [`Odds`] knows how often
+//! guesses came true, and [`Price`] what one adds to a pass. The next token is
+//! guessed, and the guess held against what comes, even where it is not worth
+//! decoding: so what does not pay is left out, and comes back when it would.
+
+use crate::kernels::FINE_TOKENS;
+use core::time::Duration;
+
+/// Tokens back that are looked through: a bound on the time of one look.
+const REACH: usize = 8192;
+
+/// Longer matches count as this long.
+const LONGEST: usize = 8;
+
+/// How much faster a pass with guesses must seem than one without.
+const MARGIN: f32 = 1.05;
+
+/// Guesses at the tokens of one generation.
+pub struct Speculation {
+    /// Guesses that a pass has room for.
+    room: usize,
+    /// The token that is certain, and guesses at those after it.
+    tokens: [u32; FINE_TOKENS + 1],
+    /// How many of them were decoded together.
+    decoded: usize,
+    /// How many there are. A guess that was not decoded is the last one.
+    len: usize,
+    /// The guess at the next token.
+    next: usize,
+    /// Length of the match that the guesses are from.
+    matched: usize,
+    odds: Odds,
+    price: Price,
+    /// Guesses that were decoded.
+    pub drafted: usize,
+    /// Guesses that were decoded and came true, so that each saved a pass.
+    pub accepted: usize,
+}
+
+impl Speculation {
+    /// At most `room` guesses a pass, which is below [`FINE_TOKENS`].
+    pub fn new(room: usize) -> Speculation {
+        Speculation {
+            room,
+            tokens: [0; FINE_TOKENS + 1],
+            decoded: 0,
+            len: 0,
+            next: 0,
+            matched: 0,
+            odds: Odds::default(),
+            price: Price::default(),
+            drafted: 0,
+            accepted: 0,
+        }
+    }
+
+    /// Whether `token`, which came next, was guessed and decoded.
+    pub fn came_true(&mut self, token: u32) -> bool {
+        if self.next >= self.len {
+            return false;
+        }
+        let hit = self.tokens[self.next] == token;
+        self.odds.seen(self.matched + self.next - 1, hit);
+        let saved = hit && self.next < self.decoded;
+        self.accepted += usize::from(saved);
+        self.next = if saved { self.next + 1 } else { self.len };
+        saved
+    }
+
+    /// `token`, which came after `history`, and guesses at those after it that
+    /// are worth decoding with it: at most `most`.
+    pub fn draft(&mut self, history: &[u32], token: u32, most: usize) -> &[u32] {
+        self.tokens[0] = token;
+        (self.decoded, self.len, self.next) = (1, 1, 1);
+        if self.room > 0
+            && let Some((at, matched)) = look_up(history, token)
+        {
+            self.matched = matched;
+            let guesses = self.worth(most.min(self.room));
+            self.decoded += guesses;
+            self.len += guesses + 1;
+            // The match may reach into the guesses, and so repeat itself.
+            for i in 1..self.len {
+                let from = at + i;
+                self.tokens[i] = match from.checked_sub(history.len()) {
+                    None => history[from],
+                    Some(guess) => self.tokens[guess],
+                };
+            }
+            self.drafted += guesses;
+        }
+        &self.tokens[..self.decoded]
+    }
+
+    /// Takes note of how long the pass with the last draft took.
+    pub fn took(&mut self, time: Duration) {
+        self.price.pass(self.decoded - 1, time.as_secs_f32());
+    }
+
+    /// How many guesses make a pass yield the most tokens in its time.
+    fn worth(&self, most: usize) -> usize {
+        let (mut best, mut count) = (MARGIN, 0);
+        let (mut reached, mut expected) = (1.0, 1.0);
+        for guesses in 1..=most {
+            reached *= self.odds.of(self.matched + guesses - 1);
+            expected += reached;
+            let gain = expected / (1.0 + self.price.guess * guesses as f32);
+            if gain > best {
+                (best, count) = (gain, guesses);
+            }
+        }
+        count
+    }
+}
+
+/// The last of the longest matches of `history` and `token` with what came
+/// before: the place of its last token, and its length.
+fn look_up(history: &[u32], token: u32) -> Option<(usize, usize)> {
+    let first = history.len().saturating_sub(REACH);
+    let mut best = None;
+    let mut longest = 0;
+    for at in (first..history.len()).rev().filter(|&at| history[at] == token) {
+        let before = history[first..at].iter().rev().zip(history.iter().rev());
+        let same = before.take(LONGEST - 1).take_while(|(a, b)| a == b).count();
+        if same + 1 > longest {
+            longest = same + 1;
+            best = Some((at, longest));
+        }
+        if longest == LONGEST {
+            break;
+        }
+    }
+    best
+}
+
+/// How likely the token after a match is the one that followed it the last time,
+/// by the length of the match.
+struct Odds([f32; LONGEST]);
+
+impl Default for Odds {
+    fn default() -> Odds {
+        Odds([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
+    }
+}
+
+impl Odds {
+    fn of(&self, matched: usize) -> f32 {
+        self.0[matched.clamp(1, LONGEST) - 1]
+    }
+
+    /// The average of about the last 16, in effect.
+    fn seen(&mut self, matched: usize, hit: bool) {
+        let odds = &mut self.0[matched.clamp(1, LONGEST) - 1];
+        *odds += (f32::from(u8::from(hit)) - *odds) / 16.0;
+    }
+}
+
+/// What passes cost.
+struct Price {
+    /// Seconds of a pass without guesses; 0 if there was none yet, or no clock.
+    pass: f32,
+    /// What each guess adds, as a share of that.
+    guess: f32,
+}
+
+impl Price {
+    /// What a guess costs where nothing is known of it.
+    const GUESS: f32 = 0.35;
+}
+
+impl Default for Price {
+    fn default() -> Price {
+        Price {
+            pass: 0.0,
+            guess: Price::GUESS,
+        }
+    }
+}
+
+impl Price {
+    /// Takes note of a pass. What other programs add to a time is mostly kept
+    /// out: a time counts for one and a half of what was expected at most.
+    fn pass(&mut self, guesses: usize, seconds: f32) {
+        if guesses == 0 {
+            let first = self.pass == 0.0;
+            let known = if first { seconds } else { self.pass };
+            self.pass = known + (seconds.min(1.5 * known) - known) / 8.0;
+            // What was once too dear is tried again some time.
+            self.guess += (Price::GUESS - self.guess) / 256.0;
+        } else if self.pass > 0.0 {
+            let guesses = guesses as f32;
+            let expected = self.pass * (1.0 + self.guess * guesses);
+            let share = (seconds.min(1.5 * expected) / self.pass - 1.0) / guesses;
+            self.guess += (share.max(0.0) - self.guess) / 8.0;
+        }
+    }
+}
