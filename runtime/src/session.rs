@@ -23,8 +23,10 @@ pub struct Session {
     sizes: PlanOptions,
     /// Tokens whose keys and values the cache holds.
     tokens: Vec<u32>,
-    /// The row of logits after the last of them.
-    row: usize,
+    /// Tokens decoded beside the last one, which may be accepted.
+    drafts: Vec<u32>,
+    /// How many of them were: the row of the last token's logits.
+    accepted: usize,
 }
 
 impl Session {
@@ -38,6 +40,7 @@ impl Session {
         load_vectors(&model, &plan, &arena)?;
         let pool = Pool::new(sizes.threads);
         let tokens = Vec::with_capacity(sizes.context);
+        let drafts = Vec::with_capacity(sizes.decode_rows);
         Ok(Session {
             model,
             kernels,
@@ -46,7 +49,8 @@ impl Session {
             arena,
             sizes,
             tokens,
-            row: 0,
+            drafts,
+            accepted: 0,
         })
     }
 
@@ -78,6 +82,7 @@ impl Session {
     /// Forgets all but the first `len` tokens.
     pub fn truncate(&mut self, len: usize) {
         self.tokens.truncate(len);
+        self.drafts.clear();
     }
 
     /// Forgets all tokens.
@@ -93,6 +98,7 @@ impl Session {
     /// chunks that were finished.
     pub fn prefill(&mut self, tokens: &[u32], cancel: &CancelToken) -> Result<&[f32]> {
         self.check(tokens)?;
+        self.drafts.clear();
         let chunks = tokens.chunks(self.sizes.chunk);
         let last = chunks.len() - 1;
         for (index, chunk) in chunks.enumerate() {
@@ -104,7 +110,7 @@ impl Session {
             }
             self.tokens.extend_from_slice(chunk);
         }
-        self.row = 0;
+        self.accepted = 0;
         Ok(self.last_logits())
     }
 
@@ -113,34 +119,43 @@ impl Session {
     /// # Errors
     /// [`Error::BadToken`], [`Error::ContextFull`].
     pub fn decode(&mut self, token: u32) -> Result<&[f32]> {
-        self.decode_with_drafts(&[token])?;
-        Ok(self.last_logits())
+        self.decode_with_drafts(&[token])
     }
 
-    /// Runs the first of `tokens`, and in the same pass those that are likely to
-    /// follow it: at most [`Session::drafts`]. The logits are those after the
-    /// first; [`Session::accept`] goes on to the next.
-    pub fn decode_with_drafts(&mut self, tokens: &[u32]) -> Result<()> {
+    /// Runs the first of `tokens`, and in the same pass those that may come
+    /// after it; what is beyond [`crate::Options::drafts`] is left out. The
+    /// logits are those after the first. [`Session::accept`] goes on, and any
+    /// other call leaves the drafts behind.
+    ///
+    /// # Errors
+    /// As for [`Session::decode`]; all of `tokens` must fit in the context.
+    pub fn decode_with_drafts(&mut self, tokens: &[u32]) -> Result<&[f32]> {
         self.check(tokens)?;
+        let tokens = &tokens[..tokens.len().min(self.sizes.decode_rows)];
         let start = self.tokens.len();
         let mut executor = self.executor();
         executor.body(tokens, start, Purpose::Decode)?;
         executor.head(0..tokens.len())?;
         self.tokens.push(tokens[0]);
-        self.row = 0;
-        Ok(())
+        self.drafts.clear();
+        self.drafts.extend_from_slice(&tokens[1..]);
+        self.accepted = 0;
+        Ok(self.last_logits())
     }
 
-    /// Takes the next token of the last [`Session::decode_with_drafts`] as if it
-    /// had been decoded. Those that are never taken leave no trace: the next
-    /// tokens are written over them.
-    pub(crate) fn accept(&mut self, token: u32) {
+    /// Takes `token` as if it were decoded, if it is the next of the drafts: its
+    /// logits are those of [`Session::decode`], bit for bit.
+    pub fn accept(&mut self, token: u32) -> Option<&[f32]> {
+        if self.drafts.get(self.accepted) != Some(&token) {
+            return None;
+        }
         self.tokens.push(token);
-        self.row += 1;
+        self.accepted += 1;
+        Some(self.last_logits())
     }
 
     /// Tokens that can be decoded beside one, at most.
-    pub(crate) fn drafts(&self) -> usize {
+    pub(crate) fn max_drafts(&self) -> usize {
         self.sizes.decode_rows - 1
     }
 
@@ -155,6 +170,7 @@ impl Session {
         mut each: impl FnMut(usize, &[f32]),
     ) -> Result<()> {
         self.check(tokens)?;
+        self.drafts.clear();
         let mut scored = 0;
         for chunk in tokens.chunks(self.sizes.chunk) {
             let start = self.tokens.len();
@@ -187,9 +203,9 @@ impl Session {
         Generation::start(self, prompt, options, cancel)
     }
 
-    /// The logits of the last prefill or decode.
+    /// The logits of the last prefill, decode or acceptance.
     pub fn last_logits(&self) -> &[f32] {
-        self.logits(self.row)
+        self.logits(self.accepted)
     }
 
     fn logits(&self, row: usize) -> &[f32] {

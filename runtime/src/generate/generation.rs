@@ -95,7 +95,8 @@ pub struct Generation<'s> {
     max_tokens: usize,
     /// Chosen, but not yet run.
     pending: Option<u32>,
-    speculation: Speculation,
+    pub(super) speculation: Speculation,
+    accepted: usize,
     tokens: Vec<u32>,
     finish: Option<FinishReason>,
     prompt_tokens: usize,
@@ -130,7 +131,8 @@ impl<'s> Generation<'s> {
             cancel: cancel.clone(),
             max_tokens: options.max_tokens.unwrap_or(usize::MAX),
             pending: None,
-            speculation: Speculation::new(session.drafts()),
+            speculation: Speculation::new(session.max_drafts()),
+            accepted: 0,
             tokens: Vec::new(),
             finish: None,
             prompt_tokens: prompt.len(),
@@ -168,7 +170,7 @@ impl<'s> Generation<'s> {
             cached_tokens: self.cached_tokens,
             generated_tokens: self.tokens.len(),
             drafted_tokens: self.speculation.drafted,
-            accepted_tokens: self.speculation.accepted,
+            accepted_tokens: self.accepted,
             ttft,
             prefill_tokens_per_s: rate(computed, self.clock.prefill),
             decode_tokens_per_s: rate(decoded, decode),
@@ -209,8 +211,9 @@ impl<'s> Generation<'s> {
 
     /// Brings the logits after `token`: it was run already if it was guessed.
     fn run(&mut self, token: u32) -> Result<()> {
-        if self.speculation.came_true(token) {
-            self.session.accept(token);
+        self.speculation.came(token);
+        if self.session.accept(token).is_some() {
+            self.accepted += 1;
             return Ok(());
         }
         let history = self.session.tokens();

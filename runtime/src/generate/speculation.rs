@@ -31,10 +31,10 @@ pub struct Speculation {
     room: usize,
     /// The token that is certain, and guesses at those after it.
     tokens: [u32; FINE_TOKENS + 1],
-    /// How many of them were decoded together.
-    decoded: usize,
-    /// How many there are. A guess that was not decoded is the last one.
+    /// How many of them there are.
     len: usize,
+    /// How many of them were decoded together: all, or all but the last.
+    decoded: usize,
     /// The guess at the next token.
     next: usize,
     /// Length of the match that the guesses are from.
@@ -43,8 +43,6 @@ pub struct Speculation {
     price: Price,
     /// Guesses that were decoded.
     pub drafted: usize,
-    /// Guesses that were decoded and came true, so that each saved a pass.
-    pub accepted: usize,
 }
 
 impl Speculation {
@@ -53,51 +51,44 @@ impl Speculation {
         Speculation {
             room,
             tokens: [0; FINE_TOKENS + 1],
-            decoded: 0,
             len: 0,
+            decoded: 0,
             next: 0,
             matched: 0,
             odds: Odds::default(),
             price: Price::default(),
             drafted: 0,
-            accepted: 0,
         }
     }
 
-    /// Whether `token`, which came next, was guessed and decoded.
-    pub fn came_true(&mut self, token: u32) -> bool {
-        if self.next >= self.len {
-            return false;
+    /// Holds the guess against `token`, which came next.
+    pub fn came(&mut self, token: u32) {
+        if self.next < self.len {
+            let hit = self.tokens[self.next] == token;
+            self.odds.seen(self.matched + self.next - 1, hit);
+            self.next = if hit { self.next + 1 } else { self.len };
         }
-        let hit = self.tokens[self.next] == token;
-        self.odds.seen(self.matched + self.next - 1, hit);
-        let saved = hit && self.next < self.decoded;
-        self.accepted += usize::from(saved);
-        self.next = if saved { self.next + 1 } else { self.len };
-        saved
     }
 
     /// `token`, which came after `history`, and guesses at those after it that
     /// are worth decoding with it: at most `most`.
     pub fn draft(&mut self, history: &[u32], token: u32, most: usize) -> &[u32] {
         self.tokens[0] = token;
-        (self.decoded, self.len, self.next) = (1, 1, 1);
-        if self.room > 0
-            && let Some((at, matched)) = look_up(history, token)
-        {
+        (self.len, self.decoded, self.next) = (1, 1, 1);
+        let found = if self.room > 0 { look_up(history, token) } else { None };
+        if let Some((at, matched)) = found {
             self.matched = matched;
             let guesses = self.worth(most.min(self.room));
-            self.decoded += guesses;
-            self.len += guesses + 1;
-            // The match may reach into the guesses, and so repeat itself.
+            self.drafted += guesses;
+            self.decoded = 1 + guesses;
+            self.len = 2 + guesses;
             for i in 1..self.len {
-                let from = at + i;
-                self.tokens[i] = match from.checked_sub(history.len()) {
-                    None => history[from],
+                // What followed the match may be guesses, which it then repeats.
+                self.tokens[i] = match (at + i).checked_sub(history.len()) {
+                    None => history[at + i],
                     Some(guess) => self.tokens[guess],
                 };
             }
-            self.drafted += guesses;
         }
         &self.tokens[..self.decoded]
     }
