@@ -95,11 +95,14 @@ impl Speculation {
 
     /// Takes note of how long the pass with the last draft took.
     pub fn took(&mut self, time: Duration) {
-        self.price.pass(self.decoded - 1, time.as_secs_f32());
+        self.price.paid(self.decoded - 1, time.as_secs_f32());
     }
 
     /// How many guesses make a pass yield the most tokens in its time.
     fn worth(&self, most: usize) -> usize {
+        if self.price.pass.is_none() {
+            return 0;
+        }
         let (mut best, mut count) = (MARGIN, 0);
         let (mut reached, mut expected) = (1.0, 1.0);
         for guesses in 1..=most {
@@ -158,8 +161,8 @@ impl Odds {
 
 /// What passes cost.
 struct Price {
-    /// Seconds of a pass without guesses; 0 if there was none yet, or no clock.
-    pass: f32,
+    /// Seconds of a pass without guesses, which comes first; 0 without a clock.
+    pass: Option<f32>,
     /// What each guess adds, as a share of that.
     guess: f32,
 }
@@ -172,7 +175,7 @@ impl Price {
 impl Default for Price {
     fn default() -> Price {
         Price {
-            pass: 0.0,
+            pass: None,
             guess: Price::GUESS,
         }
     }
@@ -180,19 +183,21 @@ impl Default for Price {
 
 impl Price {
     /// Takes note of a pass. What other programs add to a time is mostly kept
-    /// out: a time counts for one and a half of what was expected at most.
-    fn pass(&mut self, guesses: usize, seconds: f32) {
+    /// out: it counts for twice what was expected at most.
+    fn paid(&mut self, guesses: usize, seconds: f32) {
+        let pass = self.pass.unwrap_or(seconds);
         if guesses == 0 {
-            let first = self.pass == 0.0;
-            let known = if first { seconds } else { self.pass };
-            self.pass = known + (seconds.min(1.5 * known) - known) / 8.0;
-            // What was once too dear is tried again some time.
-            self.guess += (Price::GUESS - self.guess) / 256.0;
-        } else if self.pass > 0.0 {
+            self.pass = Some(pass + (seconds.min(2.0 * pass) - pass) / 8.0);
+            // What was too dear once is tried again some time.
+            self.guess += (Price::GUESS - self.guess) / 512.0;
+        } else if pass > 0.0 {
             let guesses = guesses as f32;
-            let expected = self.pass * (1.0 + self.guess * guesses);
-            let share = (seconds.min(1.5 * expected) / self.pass - 1.0) / guesses;
-            self.guess += (share.max(0.0) - self.guess) / 8.0;
+            let expected = pass * (1.0 + self.guess * guesses);
+            let share = (seconds.min(2.0 * expected) / pass - 1.0) / guesses;
+            self.guess += (share.max(0.0) - self.guess) / 4.0;
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
