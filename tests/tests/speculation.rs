@@ -43,7 +43,11 @@ fn alone(session: &mut Session, tokens: &[u32]) -> Vec<Vec<u32>> {
 /// The same, decoded together.
 fn together(session: &mut Session, tokens: &[u32]) -> Vec<Vec<u32>> {
     let mut all = vec![bits(session.decode_with_drafts(tokens).unwrap())];
-    all.extend(tokens[1..].iter().map(|&t| bits(session.accept(t).unwrap())));
+    all.extend(
+        tokens[1..]
+            .iter()
+            .map(|&t| bits(session.accept(t).unwrap())),
+    );
     all
 }
 
@@ -189,7 +193,9 @@ fn what_is_no_draft_is_not_accepted() {
     // No more drafts than there is room for.
     let long: Vec<u32> = (10..30).collect();
     session.decode_with_drafts(&long).unwrap();
-    let accepted = long[1..].iter().take_while(|&&t| session.accept(t).is_some());
+    let accepted = long[1..]
+        .iter()
+        .take_while(|&&t| session.accept(t).is_some());
     assert_eq!(accepted.count(), PASS - 1);
     assert!(session.decode_with_drafts(&[1; 300]).is_err());
     assert!(session.decode_with_drafts(&[1, u32::MAX]).is_err());

@@ -75,7 +75,11 @@ impl Speculation {
     pub fn draft(&mut self, history: &[u32], token: u32, most: usize) -> &[u32] {
         self.tokens[0] = token;
         (self.len, self.decoded, self.next) = (1, 1, 1);
-        let found = if self.room > 0 { look_up(history, token) } else { None };
+        let found = if self.room > 0 {
+            look_up(history, token)
+        } else {
+            None
+        };
         if let Some((at, matched)) = found {
             self.matched = matched;
             let guesses = self.worth(most.min(self.room));
@@ -123,7 +127,10 @@ fn look_up(history: &[u32], token: u32) -> Option<(usize, usize)> {
     let first = history.len().saturating_sub(REACH);
     let mut best = None;
     let mut longest = 0;
-    for at in (first..history.len()).rev().filter(|&at| history[at] == token) {
+    for at in (first..history.len())
+        .rev()
+        .filter(|&at| history[at] == token)
+    {
         let before = history[first..at].iter().rev().zip(history.iter().rev());
         let same = before.take(LONGEST - 1).take_while(|(a, b)| a == b).count();
         if same + 1 > longest {
@@ -152,10 +159,10 @@ impl Odds {
         self.0[matched.clamp(1, LONGEST) - 1]
     }
 
-    /// The average of about the last 16, in effect.
+    /// The average of about the last eight, in effect.
     fn seen(&mut self, matched: usize, hit: bool) {
         let odds = &mut self.0[matched.clamp(1, LONGEST) - 1];
-        *odds += (f32::from(u8::from(hit)) - *odds) / 16.0;
+        *odds += (f32::from(u8::from(hit)) - *odds) / 8.0;
     }
 }
 

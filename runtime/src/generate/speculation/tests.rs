@@ -115,7 +115,7 @@ fn guesses_that_do_not_come_true_are_left_out() {
         speculation.took(Duration::from_secs_f32(0.01));
         history.push(token);
     }
-    assert!(speculation.drafted < 1400, "{}", speculation.drafted);
+    assert!(speculation.drafted < 800, "{}", speculation.drafted);
 }
 
 /// What a generation gave, to the token.
@@ -189,7 +189,10 @@ fn same(prompt: &str, options: &GenerateOptions, context: usize, pieces: usize) 
     let mut accepted = 0;
     for (drafts, threads) in [(1, 1), (3, 2), (7, 1), (7, 3), (31, 2)] {
         let (got, hits) = generate(&mut session(drafts, threads), prompt, options, pieces);
-        assert_eq!(got, truth, "{drafts} drafts, {threads} threads, {options:?}");
+        assert_eq!(
+            got, truth,
+            "{drafts} drafts, {threads} threads, {options:?}"
+        );
         accepted += hits;
     }
     accepted
@@ -234,7 +237,10 @@ fn every_end_is_the_same_in_the_middle_of_a_pass() {
         accepted += same(REPEATS, &greedy, length + n, usize::MAX);
         accepted += same(REPEATS, &most, 512, n / 2 + 1);
     }
-    for stop in ["선생님. The Korean", "Korean word for teacher is 선생님. The K"] {
+    for stop in [
+        "선생님. The Korean",
+        "Korean word for teacher is 선생님. The K",
+    ] {
         let stopped = GenerateOptions {
             stop: [stop.to_string()].to_vec(),
             max_tokens: Some(60),
