@@ -53,7 +53,7 @@ pub enum Error {
     #[error("the `{0}` kernels can't run on this CPU or in this build")]
     UnsupportedLevel(Level),
     /// A level name that does not exist.
-    #[error("`{0}` is no kernel level; there are exact, scalar and avx2")]
+    #[error("`{0}` is no kernel level; there are {names}", names = LevelNames)]
     UnknownLevel(String),
     /// An option of the sampler is out of range, or no token can be chosen.
     #[error(transparent)]
@@ -61,6 +61,19 @@ pub enum Error {
     /// A worker thread panicked: a bug in Ondol. The session can't be used any more.
     #[error("a worker panicked; this is a bug in Ondol")]
     Panicked,
+}
+
+/// The names of all levels.
+struct LevelNames;
+
+impl core::fmt::Display for LevelNames {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        for (i, level) in Level::ALL.into_iter().enumerate() {
+            let separator = if i == 0 { "" } else { ", " };
+            write!(f, "{separator}{level}")?;
+        }
+        Ok(())
+    }
 }
 
 /// A result whose error is [`enum@Error`].

@@ -198,6 +198,23 @@ impl OutRows {
         OutRows { store, ..self }
     }
 
+    /// Stores the values of as many consecutive rows as there are lanes.
+    #[inline(always)]
+    pub(super) fn put_whole<const N: usize>(&self, token: usize, row: usize, values: &[f32; N]) {
+        // SAFETY: as in `put`; the access is unaligned.
+        unsafe {
+            let at = self.base.add(token * self.stride + row).cast::<[f32; N]>();
+            let mut sums = *values;
+            if self.store == Store::Add {
+                let before = at.read_unaligned();
+                for (sum, before) in sums.iter_mut().zip(before) {
+                    *sum += before;
+                }
+            }
+            at.write_unaligned(sums);
+        }
+    }
+
     /// Stores the values of consecutive rows, from `row` on, of one token.
     #[inline(always)]
     pub(super) fn put(&self, token: usize, row: usize, values: &[f32]) {

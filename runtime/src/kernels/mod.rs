@@ -11,7 +11,7 @@
 //! | weights | a format's own name (`Q4_K`), or the panel type that it unpacks to: `Whole<DEPTH>`, `Halves<DEPTH>`, `Wide` |
 //! | activations | a block type: `I8Block`, `SplitBlock`, `I16Block`; or plain floats |
 //! | shape | `P` panels of eight rows, `T` tokens |
-//! | ISA | the folder: `scalar`, `x86/avx2` |
+//! | ISA | the folder: `scalar`, `x86/avx2`, `x86/avx512` |
 //!
 //! # Levels
 //! [`Level::Exact`] dequantizes the weights and computes in f32. The others
@@ -31,6 +31,8 @@ mod floats;
 #[cfg(target_arch = "x86_64")]
 mod integer;
 mod matrix;
+#[cfg(not(target_arch = "x86_64"))]
+mod portable;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -46,9 +48,11 @@ use crate::{Error, Result};
 use attention::Attention;
 use core::ops::Range;
 use ondol_models::quant::DType;
+#[cfg(not(target_arch = "x86_64"))]
+use portable::Isa;
 use vector::VectorOps;
 #[cfg(target_arch = "x86_64")]
-use x86::avx2::Avx2;
+use x86::Isa;
 
 /// Most tokens whose activations keep 16 bits with low-bit weights. So few
 /// rows are bound by memory, and the finer activations cost nothing; with
@@ -64,11 +68,21 @@ pub enum Level {
     Scalar,
     /// Integers by AVX2 and FMA.
     Avx2,
+    /// The same with the dot products of AVX-VNNI.
+    AvxVnni,
+    /// Integers by AVX-512 (F, BW, VL) with the dot products of its VNNI.
+    Avx512,
 }
 
 impl Level {
     /// Every level, lowest first.
-    pub const ALL: [Level; 3] = [Level::Exact, Level::Scalar, Level::Avx2];
+    pub const ALL: [Level; 5] = [
+        Level::Exact,
+        Level::Scalar,
+        Level::Avx2,
+        Level::AvxVnni,
+        Level::Avx512,
+    ];
 
     /// The name that `ONDOL_KERNELS` takes.
     pub fn name(self) -> &'static str {
@@ -76,6 +90,8 @@ impl Level {
             Level::Exact => "exact",
             Level::Scalar => "scalar",
             Level::Avx2 => "avx2",
+            Level::AvxVnni => "avx-vnni",
+            Level::Avx512 => "avx512",
         }
     }
 
@@ -103,8 +119,8 @@ impl core::fmt::Display for Level {
 #[derive(Debug, Clone, Copy)]
 pub struct Kernels {
     level: Level,
-    #[cfg(target_arch = "x86_64")]
-    avx2: Option<Avx2>,
+    /// What runs in place of plain Rust.
+    isa: Option<Isa>,
 }
 
 impl Kernels {
@@ -115,8 +131,7 @@ impl Kernels {
         // The scalar level runs anywhere.
         able.next().unwrap_or(Kernels {
             level: Level::Scalar,
-            #[cfg(target_arch = "x86_64")]
-            avx2: None,
+            isa: None,
         })
     }
 
@@ -133,21 +148,12 @@ impl Kernels {
 
     /// The kernels of a level.
     pub fn with_level(level: Level) -> Result<Kernels> {
-        #[cfg(target_arch = "x86_64")]
-        {
-            let avx2 = Avx2::new();
-            match level {
-                Level::Scalar => Ok(Kernels { level, avx2: None }),
-                Level::Exact => Ok(Kernels { level, avx2 }),
-                Level::Avx2 if avx2.is_some() => Ok(Kernels { level, avx2 }),
-                Level::Avx2 => Err(Error::UnsupportedLevel(level)),
-            }
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        match level {
-            Level::Scalar | Level::Exact => Ok(Kernels { level }),
-            Level::Avx2 => Err(Error::UnsupportedLevel(level)),
-        }
+        let isa = match level {
+            Level::Scalar => None,
+            Level::Exact => Level::ALL.into_iter().find_map(Isa::of),
+            level => Some(Isa::of(level).ok_or(Error::UnsupportedLevel(level))?),
+        };
+        Ok(Kernels { level, isa })
     }
 
     /// The level.
@@ -157,20 +163,18 @@ impl Kernels {
 
     /// Functions on rows of floats.
     pub fn vector(&self) -> &dyn VectorOps {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(avx2) = &self.avx2 {
-            return avx2;
+        match &self.isa {
+            Some(isa) => isa.vector(),
+            None => &vector::Scalar,
         }
-        &vector::Scalar
     }
 
     /// Attention over a KV cache.
     pub fn attention(&self) -> &dyn Attention {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(avx2) = &self.avx2 {
-            return avx2;
+        match &self.isa {
+            Some(isa) => isa.attention(),
+            None => &vector::Scalar,
         }
-        &vector::Scalar
     }
 
     /// The form of activations for a matmul of `tokens` tokens with weights of
@@ -195,22 +199,21 @@ impl Kernels {
     /// If `dst` is shorter than `kind.bytes(x.len())` or not aligned to 4, or
     /// if the form is one of integers and `x` is not made of blocks of 32.
     pub fn prepare(&self, kind: ActKind, x: &[f32], dst: &mut [u8]) {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(avx2) = self.avx2 {
-            return avx2.prepare(kind, x, dst);
+        match &self.isa {
+            Some(isa) => isa.prepare(kind, x, dst),
+            None => acts::prepare(vector::Scalar, kind, x, dst),
         }
-        acts::prepare(vector::Scalar, kind, x, dst);
     }
 
     /// Bytes of scratch that a thread needs for [`Self::matmul`] with rows of
     /// `cols` elements of this type.
     pub fn scratch_bytes(&self, dtype: DType, cols: usize) -> usize {
-        #[cfg(target_arch = "x86_64")]
-        if self.avx2.is_some() && ActKind::I8.fits(dtype) | ActKind::I16.fits(dtype) {
-            return floats::SCRATCH_BYTES.max(integer::scratch_bytes::<Avx2>(dtype, cols));
+        match &self.isa {
+            Some(isa) if ActKind::I8.fits(dtype) | ActKind::I16.fits(dtype) => {
+                floats::SCRATCH_BYTES.max(isa.scratch_bytes(dtype, cols))
+            }
+            _ => floats::SCRATCH_BYTES,
         }
-        let _ = (dtype, cols);
-        floats::SCRATCH_BYTES
     }
 
     /// Computes the given rows of the product of weights and activations, for
@@ -252,16 +255,10 @@ impl Kernels {
             out,
             scratch,
         };
-        #[cfg(target_arch = "x86_64")]
-        if let Some(avx2) = self.avx2 {
-            return match acts.kind() {
-                ActKind::F32 => floats::matmul(avx2, call),
-                _ => integer::matmul(avx2, call),
-            };
-        }
-        match acts.kind() {
-            ActKind::F32 => floats::matmul(vector::Scalar, call),
-            _ => scalar::matmul(call),
+        match (&self.isa, acts.kind()) {
+            (Some(isa), _) => isa.matmul(call),
+            (None, ActKind::F32) => floats::matmul(vector::Scalar, call),
+            (None, _) => scalar::matmul(call),
         }
     }
 }

@@ -275,7 +275,7 @@ impl<L: Lanes> K4Head<L> {
     fn scale_min(&self, l: L, j: usize) -> (L::V, L::V) {
         // Byte j % 4 of each lane, alone in the lane.
         let own = l.add_i8(
-            l.splat_half(&[0, -1, -1, -1, 4, -1, -1, -1, 8, -1, -1, -1, 12, -1, -1, -1]),
+            l.splat_16(&[0, -1, -1, -1, 4, -1, -1, -1, 8, -1, -1, -1, 12, -1, -1, -1]),
             l.splat_i32((j % 4) as i32),
         );
         let scale = l.to_floats(l.shuffle(self.scales[j / 4], own));
@@ -324,8 +324,8 @@ fn shifted_out<L: Lanes>(l: L, v: L::I, which: usize) -> L::I {
 #[inline(always)]
 fn byte_pair<L: Lanes>(l: L, v: L::I) -> [L::I; 2] {
     // The byte at the top of its lane, zeros below.
-    let first = l.splat_half(&[-1, -1, -1, 0, -1, -1, -1, 4, -1, -1, -1, 8, -1, -1, -1, 12]);
-    let second = l.splat_half(&[-1, -1, -1, 1, -1, -1, -1, 5, -1, -1, -1, 9, -1, -1, -1, 13]);
+    let first = l.splat_16(&[-1, -1, -1, 0, -1, -1, -1, 4, -1, -1, -1, 8, -1, -1, -1, 12]);
+    let second = l.splat_16(&[-1, -1, -1, 1, -1, -1, -1, 5, -1, -1, -1, 9, -1, -1, -1, 13]);
     [
         l.sar_32::<24>(l.shuffle(v, first)),
         l.sar_32::<24>(l.shuffle(v, second)),

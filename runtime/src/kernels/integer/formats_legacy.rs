@@ -198,7 +198,7 @@ pub(super) fn nibbles<L: Lanes>(l: L, v: [L::I; 4]) -> [L::I; 8] {
 /// The table's entries for levels of 4 bits.
 #[inline(always)]
 pub(super) fn look_up<L: Lanes>(l: L, table: &[i8; 16], mut q: [L::I; 8]) -> [L::I; 8] {
-    let table = l.splat_half(table);
+    let table = l.splat_16(table);
     for v in &mut q {
         *v = l.shuffle(table, *v);
     }
@@ -210,8 +210,8 @@ pub(super) fn look_up<L: Lanes>(l: L, table: &[i8; 16], mut q: [L::I; 8]) -> [L:
 fn fifth_bits<L: Lanes>(l: L, mut q: [L::I; 8], bits: L::I) -> [L::I; 8] {
     // Byte i of a lane looks at bit i of its four: 1, 2, 4 or 8, or zero.
     let own = l.splat_i32(0x0804_0201);
-    let sixteen_if_set = l.splat_half(&[0, 16, 16, 0, 16, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0]);
-    let mut spread = l.splat_half(&[0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12]);
+    let sixteen_if_set = l.splat_16(&[0, 16, 16, 0, 16, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0]);
+    let mut spread = l.splat_16(&[0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12]);
     for j in 0..4 {
         // Byte j of the row's bits, in all bytes of the lane.
         let byte = l.shuffle(bits, spread);

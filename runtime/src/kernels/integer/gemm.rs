@@ -1,38 +1,41 @@
-//! Matrix times many tokens: the blocks of 16 rows are unpacked once, then
-//! all tokens sweep over them, a few at a time.
+//! Matrix times many tokens: the blocks of a few runs of rows are unpacked
+//! once, then all tokens sweep over them, a few at a time.
 
+use super::lanes::MAX_LANES;
 use super::panel::{Panel, Product, accumulate};
-use super::rows::{PackedRows, PlainRows};
-use super::{Arithmetic, Block, Format, LANES, Sink, lanes_of};
+use super::rows::{PackedRows, PlainRows, lanes_of, runs};
+use super::{Arithmetic, Block, Format, Sink};
 use crate::kernels::acts::{ActBlock, BLOCK};
 use crate::kernels::vector::simd::Op;
 use crate::kernels::{Acts, Call, Matrix, OutRows};
 use core::marker::PhantomData;
 use core::mem::size_of;
 use core::ops::Range;
+use ondol_models::quant::packed::GROUP;
 
-/// Groups of eight rows that are swept at once: a broadcast of activations
-/// serves both.
-pub(super) const PANELS: usize = 2;
-
-/// Tokens that are swept at once: a load of weights serves all. So many panels
-/// and tokens have two sums each in twelve of sixteen registers.
-const TOKENS: usize = 3;
-
-/// Multiplies the given rows with all tokens.
-pub(super) struct Gemm<'a, F, W, A> {
+/// Multiplies the given rows with all tokens: `P` panels (runs of rows) with `T`
+/// tokens at once. A load of weights serves all tokens of a sweep, and a
+/// broadcast of activations all panels; an ISA says how many sums its registers
+/// hold ([`Arithmetic::gemm`]).
+pub(in crate::kernels) struct Gemm<'a, F, W, A, const P: usize, const T: usize> {
     call: Call<'a>,
     types: PhantomData<(F, W, A)>,
 }
 
-impl<'a, F, W, A> Gemm<'a, F, W, A> {
-    pub(super) fn new(call: Call<'a>) -> Self {
+impl<'a, F, W, A, const P: usize, const T: usize> Gemm<'a, F, W, A, P, T> {
+    pub(in crate::kernels) fn new(call: Call<'a>) -> Self {
         let types = PhantomData;
         Gemm { call, types }
     }
 }
 
-impl<L: Arithmetic, F: Format, W: Product<L, A>, A: ActBlock> Op<L> for Gemm<'_, F, W, A> {
+impl<L, F, W, A, const P: usize, const T: usize> Op<L> for Gemm<'_, F, W, A, P, T>
+where
+    L: Arithmetic,
+    F: Format,
+    W: Product<L, A>,
+    A: ActBlock,
+{
     #[inline(always)]
     fn run(self, l: L) {
         let Call {
@@ -43,54 +46,63 @@ impl<L: Arithmetic, F: Format, W: Product<L, A>, A: ActBlock> Op<L> for Gemm<'_,
             scratch,
         } = self.call;
         let blocks = w.cols() / BLOCK;
-        let (panels, bounce) = split_scratch::<W>(scratch, blocks);
-        let first = rows.start / LANES * LANES;
-        for row in (first..rows.end).step_by(PANELS * LANES) {
-            // A panel without rows is left with those of the one before.
-            let count = (rows.end - row).div_ceil(LANES).min(PANELS);
-            for (p, panel) in panels[..count].iter().enumerate() {
-                // SAFETY: so much room is in the panel.
-                unsafe { unpack::<L, F, W>(l, w, row + p * LANES, bounce, *panel) };
+        let (panels, bounce) = split_scratch::<W, P>(scratch, blocks);
+        let mut runs = runs::<L>(w, &rows);
+        loop {
+            let filled: [_; P] = core::array::from_fn(|_| runs.next().unwrap_or_default());
+            if filled[0].is_empty() {
+                break;
+            }
+            for (run, panel) in filled.iter().zip(panels) {
+                if !run.is_empty() {
+                    // SAFETY: so much room is in the panel.
+                    unsafe { unpack::<L, F, W>(l, w, run, bounce, panel) };
+                }
             }
             let sweep = Sweep {
-                panels: if count == PANELS {
-                    panels
+                // A panel without rows is left with those of the one before.
+                panels: if filled[P - 1].is_empty() {
+                    [panels[0]; P]
                 } else {
-                    [panels[0]; PANELS]
+                    panels
                 },
+                runs: filled,
                 blocks,
                 acts,
                 out,
-                row,
                 rows: rows.clone(),
             };
             let mut token = 0;
-            while acts.tokens() - token >= TOKENS {
-                l.run(Tokens::<W, A, TOKENS>::of(&sweep, token));
-                token += TOKENS;
+            while acts.tokens() - token >= T {
+                l.run(Tokens::<W, A, P, T>::of(&sweep, token));
+                token += T;
             }
-            match acts.tokens() - token {
-                0 => {}
-                1 => l.run(Tokens::<W, A, 1>::of(&sweep, token)),
-                _ => l.run(Tokens::<W, A, 2>::of(&sweep, token)),
+            while T > 4 && acts.tokens() - token >= 4 {
+                l.run(Tokens::<W, A, P, 4>::of(&sweep, token));
+                token += 4;
+            }
+            while acts.tokens() - token >= 2 {
+                l.run(Tokens::<W, A, P, 2>::of(&sweep, token));
+                token += 2;
+            }
+            if acts.tokens() > token {
+                l.run(Tokens::<W, A, P, 1>::of(&sweep, token));
             }
         }
     }
 }
 
-/// Room for the panels, aligned for vectors, and for a bounce of eight rows.
-fn split_scratch<W>(scratch: &mut [u8], blocks: usize) -> ([*mut W; PANELS], &mut [u8]) {
+/// Room for the panels, aligned for vectors, and for a bounce of a run of rows.
+fn split_scratch<W, const P: usize>(scratch: &mut [u8], blocks: usize) -> ([*mut W; P], &mut [u8]) {
     let skip = scratch.as_ptr().align_offset(Acts::ALIGN);
     let bytes = blocks * size_of::<W>();
-    let (panels, bounce) = scratch[skip..].split_at_mut(PANELS * bytes);
-    let (first, second) = panels.split_at_mut(bytes);
-    (
-        [first.as_mut_ptr().cast(), second.as_mut_ptr().cast()],
-        bounce,
-    )
+    let (panels, bounce) = scratch[skip..].split_at_mut(P * bytes);
+    let first = panels.as_mut_ptr().cast::<W>();
+    let panels = core::array::from_fn(|p| first.wrapping_add(p * blocks));
+    (panels, bounce)
 }
 
-/// Unpacks the group of rows at `row`.
+/// Unpacks a run of rows.
 ///
 /// # Safety
 /// `panel` has room for a row's blocks, aligned.
@@ -98,7 +110,7 @@ fn split_scratch<W>(scratch: &mut [u8], blocks: usize) -> ([*mut W; PANELS], &mu
 unsafe fn unpack<L: Arithmetic, F: Format, W: Panel<L>>(
     l: L,
     w: &Matrix,
-    row: usize,
+    run: &Range<usize>,
     bounce: &mut [u8],
     panel: *mut W,
 ) {
@@ -106,10 +118,10 @@ unsafe fn unpack<L: Arithmetic, F: Format, W: Panel<L>>(
     let blocks = w.cols() / BLOCK;
     // SAFETY: the rows have so many blocks.
     unsafe {
-        if row < w.packed_rows() {
-            F::for_each_block(l, PackedRows::of(l, w, row), blocks, &mut sink);
+        if run.start < w.packed_rows() {
+            F::for_each_block(l, PackedRows::of(l, w, run), blocks, &mut sink);
         } else {
-            F::for_each_block(l, PlainRows::of(l, w, row, bounce), blocks, &mut sink);
+            F::for_each_block(l, PlainRows::of(l, w, run, bounce), blocks, &mut sink);
         }
     }
 }
@@ -132,24 +144,25 @@ impl<L: Arithmetic, W: Panel<L>> Sink<L> for Unpack<L, W> {
 }
 
 /// Filled panels, and what to do with them.
-struct Sweep<'a, W> {
-    panels: [*mut W; PANELS],
+struct Sweep<'a, W, const P: usize> {
+    panels: [*mut W; P],
+    /// The rows of each panel; none where it has no rows.
+    runs: [Range<usize>; P],
     blocks: usize,
     acts: &'a Acts<'a>,
     out: &'a OutRows,
-    row: usize,
     rows: Range<usize>,
 }
 
 /// All rows of the panels with `T` tokens, from `token` on.
-struct Tokens<'a, W, A, const T: usize> {
-    sweep: &'a Sweep<'a, W>,
+struct Tokens<'a, W, A, const P: usize, const T: usize> {
+    sweep: &'a Sweep<'a, W, P>,
     token: usize,
     activations: PhantomData<A>,
 }
 
-impl<'a, W, A, const T: usize> Tokens<'a, W, A, T> {
-    fn of(sweep: &'a Sweep<'a, W>, token: usize) -> Self {
+impl<'a, W, A, const P: usize, const T: usize> Tokens<'a, W, A, P, T> {
+    fn of(sweep: &'a Sweep<'a, W, P>, token: usize) -> Self {
         let activations = PhantomData;
         Tokens {
             sweep,
@@ -159,7 +172,7 @@ impl<'a, W, A, const T: usize> Tokens<'a, W, A, T> {
     }
 }
 
-impl<L, W, A, const T: usize> Op<L> for Tokens<'_, W, A, T>
+impl<L, W, A, const P: usize, const T: usize> Op<L> for Tokens<'_, W, A, P, T>
 where
     L: Arithmetic,
     W: Product<L, A>,
@@ -170,7 +183,7 @@ where
         let (sweep, token) = (self.sweep, self.token);
         let x: [*const A; T] =
             core::array::from_fn(|t| sweep.acts.row(token + t).as_ptr().cast::<A>());
-        let mut acc = [[l.splat(0.0); T]; PANELS];
+        let mut acc = [[l.splat(0.0); T]; P];
         for b in 0..sweep.blocks {
             // SAFETY: panels and prepared rows have `blocks` blocks, aligned,
             // and there are so many tokens left.
@@ -182,17 +195,23 @@ where
             };
             accumulate(l, &mut acc, w, x);
         }
-        for (p, acc) in acc.into_iter().enumerate() {
-            let group = sweep.row + p * LANES;
-            if group >= sweep.rows.end {
+        for (run, acc) in sweep.runs.iter().zip(acc) {
+            if run.is_empty() {
                 break;
             }
-            let lanes = lanes_of(group, &sweep.rows);
+            let lanes = lanes_of(run, &sweep.rows);
             for (t, acc) in acc.into_iter().enumerate() {
-                let mut sums = [0.0; LANES];
+                let mut sums = [0.0; MAX_LANES];
                 l.store(acc, &mut sums);
-                let sums = &sums[lanes.clone()];
-                sweep.out.put(token + t, group + lanes.start, sums);
+                let (token, row) = (token + t, run.start + lanes.start);
+                if lanes.len() == L::COUNT {
+                    for (group, sums) in sums[..L::COUNT].as_chunks::<GROUP>().0.iter().enumerate()
+                    {
+                        sweep.out.put_whole(token, row + group * GROUP, sums);
+                    }
+                } else {
+                    sweep.out.put(token, row, &sums[lanes.clone()]);
+                }
             }
         }
     }

@@ -1,9 +1,10 @@
-//! Matrix times one token: eight rows go from memory to the arithmetic in
-//! registers.
+//! Matrix times one token: a row for each lane goes from memory to the
+//! arithmetic in registers.
 
+use super::lanes::MAX_LANES;
 use super::panel::{Product, accumulate};
-use super::rows::{PackedRows, PlainRows};
-use super::{Arithmetic, Block, Format, LANES, Lanes, Rows, Sink, lanes_of};
+use super::rows::{PackedRows, PlainRows, lanes_of, runs};
+use super::{Arithmetic, Block, Format, Lanes, Rows, Sink};
 use crate::kernels::Call;
 use crate::kernels::acts::{self, ActBlock, BLOCK};
 use crate::kernels::vector::simd::Op;
@@ -33,33 +34,32 @@ impl<L: Arithmetic, F: Format, W: Product<L, A>, A: ActBlock> Op<L> for Gemv<'_,
             scratch,
         } = self.call;
         let x = &acts::blocks::<A>(acts.row(0))[..w.cols() / BLOCK];
-        let first = rows.start / LANES * LANES;
-        for group in (first..rows.end).step_by(LANES) {
-            let sums = if group < w.packed_rows() {
-                dot::<L, F, W, A>(l, PackedRows::of(l, w, group), x)
+        for run in runs::<L>(w, &rows) {
+            let sums = if run.start < w.packed_rows() {
+                dot::<L, F, W, A>(l, PackedRows::of(l, w, &run), x)
             } else {
-                dot::<L, F, W, A>(l, PlainRows::of(l, w, group, scratch), x)
+                dot::<L, F, W, A>(l, PlainRows::of(l, w, &run, scratch), x)
             };
-            let lanes = lanes_of(group, &rows);
-            out.put(0, group + lanes.start, &sums[lanes]);
+            let lanes = lanes_of(&run, &rows);
+            out.put(0, run.start + lanes.start, &sums[lanes]);
         }
     }
 }
 
-/// The products of eight rows, which have as many blocks as `x`.
+/// The products of a run of rows, which have as many blocks as `x`.
 #[inline(always)]
 fn dot<L: Arithmetic, F: Format, W: Product<L, A>, A: ActBlock>(
     l: L,
     rows: impl Rows<L>,
     x: &[A],
-) -> [f32; LANES] {
+) -> [f32; MAX_LANES] {
     let mut dot = Dot::<L, W, A> {
         l,
         x: x.iter(),
         acc: [[l.splat(0.0)]],
         weights: PhantomData,
     };
-    let mut sums = [0.0; LANES];
+    let mut sums = [0.0; MAX_LANES];
     // SAFETY: the rows have as many blocks.
     unsafe { F::for_each_block(l, rows, x.len(), &mut dot) };
     l.store(dot.acc[0][0], &mut sums);

@@ -1,27 +1,47 @@
-//! Eight 32-bit lanes of integers, one for each row of a group: the small
-//! vector trait over which block formats are decoded once for every ISA.
+//! Lanes of 32 bits, one for each row of weights that is worked on at once: the
+//! small vector trait over which block formats are decoded once for every ISA.
 
-use crate::kernels::vector::simd::Simd;
+use crate::kernels::vector::simd::Op;
 
-/// The integer operations of one CPU level, beside its floats.
+/// The most lanes that a level has.
+pub(in crate::kernels) const MAX_LANES: usize = 16;
+
+/// The operations of one CPU level on lanes of integers and of floats.
 ///
-/// A vector is eight lanes of 32 bits, in two halves of 16 bytes; bytes and
-/// 16-bit numbers lie in a lane little-endian. As with [`Simd`], a value of the
-/// level proves that the CPU runs it, and all methods are `#[inline(always)]`.
-pub(in crate::kernels) trait Lanes: Simd {
-    /// Eight 32-bit lanes.
+/// A vector is [`Lanes::COUNT`] lanes of 32 bits, in quarters of 16 bytes; bytes
+/// and 16-bit numbers lie in a lane little-endian. As with
+/// [`Simd`](crate::kernels::vector::simd::Simd), a value of the level proves
+/// that the CPU runs it, and all methods are `#[inline(always)]`. Arrays of
+/// [`MAX_LANES`] are used as far as there are lanes.
+pub(in crate::kernels) trait Lanes: Copy + Send + Sync + 'static {
+    /// Lanes of integers.
     type I: Copy;
+    /// Lanes of floats.
+    type V: Copy;
+    /// How many there are: one or two groups of eight.
+    const COUNT: usize;
+
+    /// All lanes are `x`.
+    fn splat(self, x: f32) -> Self::V;
+    /// `a * b`.
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`, rounded once.
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// Writes the lanes.
+    fn store(self, v: Self::V, out: &mut [f32; MAX_LANES]);
+    /// Runs `op` compiled for this level.
+    fn run<O: Op<Self>>(self, op: O);
 
     /// All bytes are `x`.
     fn splat_i8(self, x: i8) -> Self::I;
     /// All lanes are `x`.
     fn splat_i32(self, x: i32) -> Self::I;
-    /// The 16 bytes in both halves.
-    fn splat_half(self, x: &[i8; 16]) -> Self::I;
+    /// The 16 bytes in every quarter.
+    fn splat_16(self, x: &[i8; 16]) -> Self::I;
     /// The lanes.
-    fn lanes_u32(self, x: [u32; 8]) -> Self::I;
-    /// Eight half floats by their bits, widened.
-    fn lanes_f16(self, x: [u16; 8]) -> Self::V;
+    fn lanes_u32(self, x: &[u32; MAX_LANES]) -> Self::I;
+    /// Half floats by their bits, widened.
+    fn lanes_f16(self, x: &[u16; MAX_LANES]) -> Self::V;
 
     /// `a & b`.
     fn and(self, a: Self::I, b: Self::I) -> Self::I;
@@ -45,7 +65,7 @@ pub(in crate::kernels) trait Lanes: Simd {
     fn sar_32<const N: i32>(self, v: Self::I) -> Self::I;
     /// `a > b ? x : y` in each lane, signed.
     fn select_gt_i32(self, a: Self::I, b: Self::I, x: Self::I, y: Self::I) -> Self::I;
-    /// In each half, byte `i` becomes byte `index[i]` of the same half of `v`,
+    /// In each quarter, byte `i` becomes byte `index[i]` of the same one of `v`,
     /// for indices below 16, and zero for negative ones.
     fn shuffle(self, v: Self::I, index: Self::I) -> Self::I;
     /// Signed lanes as floats, rounded to nearest.
@@ -55,18 +75,18 @@ pub(in crate::kernels) trait Lanes: Simd {
     /// The two half floats in each lane, widened: the lower ones, then the upper.
     fn f16_pairs(self, v: Self::I) -> [Self::V; 2];
 
-    /// Reads 32 bytes.
+    /// Reads 32 bytes of each group of eight rows, `group` bytes apart.
     ///
     /// # Safety
     /// They must be there.
-    unsafe fn load_lanes(self, from: *const u8) -> Self::I;
-    /// Reads eight half floats, widened.
+    unsafe fn load_lanes(self, from: *const u8, group: usize) -> Self::I;
+    /// Reads eight half floats of each group, widened.
     ///
     /// # Safety
-    /// The 16 bytes must be there.
-    unsafe fn load_f16s(self, from: *const u8) -> Self::V;
-    /// Reads 16 bytes of each of eight rows, `stride` bytes apart: lane `r` of
-    /// vector `j` gets bytes `4j..4j + 4` of row `r`.
+    /// The 16 bytes must be there, of each group.
+    unsafe fn load_f16s(self, from: *const u8, group: usize) -> Self::V;
+    /// Reads 16 bytes of each row, `stride` bytes apart: lane `r` of vector `j`
+    /// gets bytes `4j..4j + 4` of row `r`.
     ///
     /// # Safety
     /// The bytes must be there.

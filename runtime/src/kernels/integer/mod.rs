@@ -1,12 +1,12 @@
-//! Integer matmul by vectors: eight weight rows at a time, one in each 32-bit
-//! lane. Written once over [`Lanes`]; an ISA adds the sums of products
-//! ([`Arithmetic`]).
+//! Integer matmul by vectors: eight or sixteen weight rows at a time, one in
+//! each 32-bit lane. Written once over [`Lanes`]; an ISA adds the sums of
+//! products ([`Arithmetic`]).
 //!
-//! Formats and arithmetic are apart. A [`Format`] lays a block of 8 rows x 32
-//! k before the arithmetic, as [`Block`]; there are three ways to compute with
-//! it, the [`panel`] types. `gemv` feeds blocks to the arithmetic as they come,
-//! `gemm` keeps the blocks of 16 rows in scratch and sweeps all tokens over
-//! them. Both call the same few lines for a block, in the same order, so that
+//! Formats and arithmetic are apart. A [`Format`] lays a block of 32 k of as
+//! many rows as lanes before the arithmetic, as [`Block`]; there are three ways
+//! to compute with it, the [`panel`] types. `gemv` feeds blocks to the
+//! arithmetic as they come, `gemm` keeps the blocks of a few runs of rows in
+//! scratch and sweeps all tokens over them. Both call the same few lines for a block, in the same order, so that
 //! their results are equal bit for bit. Where the rows lie is a third matter:
 //! formats read them through [`Rows`], as a file has them or packed.
 //!
@@ -22,21 +22,19 @@ mod lanes;
 mod panel;
 mod rows;
 
-pub(super) use lanes::Lanes;
-pub(super) use rows::LANES;
+pub(super) use gemm::Gemm;
+pub(super) use lanes::{Lanes, MAX_LANES};
+pub(super) use panel::Product;
 
-use super::acts::{self, ActKind, I8Block, I16Block, SplitBlock};
+use super::acts::{self, ActBlock, ActKind, I8Block, I16Block, SplitBlock};
 use super::{Acts, Call};
-use core::ops::Range;
 use formats_k::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
 use formats_legacy::{IQ4_NL, MXFP4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
-use gemm::{Gemm, PANELS};
 use gemv::Gemv;
 use ondol_models::quant::DType;
-use panel::Product;
 use rows::Rows;
 
-/// 8 rows x 32 k of weights: `scale * sub * q + min`.
+/// A row in each lane x 32 k of weights: `scale * sub * q + min`.
 ///
 /// A panel type says which of these fields its formats fill; the others are
 /// left at zero, and no instruction is spent on them.
@@ -68,7 +66,7 @@ impl<L: Lanes> Block<L> {
 }
 
 /// A block format of weights.
-trait Format {
+pub(super) trait Format {
     /// Hands the sink the first `blocks` blocks of the rows, in order.
     unsafe fn for_each_block<L: Lanes, R: Rows<L>, S: Sink<L>>(
         l: L,
@@ -85,49 +83,60 @@ trait LowBit: Format {
 }
 
 /// Takes blocks as they are decoded.
-trait Sink<L: Lanes> {
+pub(super) trait Sink<L: Lanes> {
     fn block(&mut self, block: &Block<L>);
 }
 
-/// The sums of products that an ISA brings: levels of `P` groups of eight rows
-/// with the activations of `T` tokens, over one block of 32.
+/// The sums of products that an ISA brings: levels of `P` runs of rows with the
+/// activations of `T` tokens, over one block of 32.
 pub(super) trait Arithmetic: Lanes {
+    /// Runs of rows that [`Self::gemm`] sweeps at once.
+    const PANELS: usize;
+
+    /// Runs [`Gemm`] with [`Self::PANELS`] and as many tokens as the registers
+    /// have room for the sums of.
+    fn gemm<F: Format, W: Product<Self, A>, A: ActBlock>(self, call: Call);
+
+    /// Integer scales as [`Self::half_sums`] takes them.
+    type Sub: Copy;
+
     /// Levels as [`Self::sums`] and [`Self::half_sums`] take them.
     fn arranged(self, q: [Self::I; 8]) -> [Self::I; 8];
-    /// Integer scales as [`Self::half_sums`] takes them.
-    fn arranged_sub(self, sub: Self::I) -> Self::I;
+    /// Integer scales, |sub| <= 128.
+    fn arranged_sub(self, sub: Self::I) -> Self::Sub;
     /// Signed levels of 8 bits as [`Self::wide_sums`] takes them.
     fn widened(self, q: [Self::I; 8]) -> [Self::I; 16];
 
-    /// For each group and token the eight rows' sums of `q * x`. `DEPTH`
-    /// products of four levels with |x| <= 128, pairwise added, fit in 16 bits.
+    /// For each run and token the rows' sums of `q * x`, integers rounded once.
+    /// `DEPTH` products of four levels with |x| <= 128, pairwise added, fit in
+    /// 16 bits.
     fn sums<const DEPTH: usize, const P: usize, const T: usize>(
         self,
         q: [&[Self::I; 8]; P],
         x: [&[i8; 32]; T],
-    ) -> [[Self::I; T]; P];
+    ) -> [[Self::V; T]; P];
 
     /// The sums of `sub[k / 16] * q * x`.
     fn half_sums<const DEPTH: usize, const P: usize, const T: usize>(
         self,
         q: [&[Self::I; 8]; P],
-        sub: [&[Self::I; 2]; P],
+        sub: [&[Self::Sub; 2]; P],
         x: [&[i8; 32]; T],
-    ) -> [[Self::I; T]; P];
+    ) -> [[Self::V; T]; P];
 
     /// The sums of `q * x`, where `x` is as [`I16Block`] has it.
     fn wide_sums<const P: usize, const T: usize>(
         self,
         q: [&[Self::I; 16]; P],
         x: [&[i16; 32]; T],
-    ) -> [[Self::I; T]; P];
+    ) -> [[Self::V; T]; P];
 }
 
 /// Bytes of scratch that [`matmul`] needs for rows of `cols` elements.
 pub(super) fn scratch_bytes<L: Arithmetic>(dtype: DType, cols: usize) -> usize {
     let blocks = cols / acts::BLOCK;
-    let panels = PANELS * blocks * panel::max_bytes::<L>();
-    let bounce = LANES * dtype.row_bytes(cols).unwrap_or(0);
+    let panels = L::PANELS * blocks * panel::max_bytes::<L>();
+    let bounce = L::COUNT * dtype.row_bytes(cols).unwrap_or(0);
     panels + bounce + Acts::ALIGN
 }
 
@@ -155,9 +164,9 @@ pub(super) fn matmul<L: Arithmetic>(l: L, call: Call) {
 
 fn low_bit<L: Arithmetic, F: LowBit>(l: L, call: Call) {
     match (call.acts.kind(), call.acts.tokens()) {
-        (ActKind::I8, _) => l.run(Gemm::<F, F::Panel<L>, I8Block>::new(call)),
+        (ActKind::I8, _) => l.gemm::<F, F::Panel<L>, I8Block>(call),
         (ActKind::I16Split, 1) => l.run(Gemv::<F, F::Panel<L>, SplitBlock>::new(call)),
-        (ActKind::I16Split, _) => l.run(Gemm::<F, F::Panel<L>, SplitBlock>::new(call)),
+        (ActKind::I16Split, _) => l.gemm::<F, F::Panel<L>, SplitBlock>(call),
         (kind, _) => unreachable!("{kind:?} with weights of few bits"),
     }
 }
@@ -166,12 +175,7 @@ fn low_bit<L: Arithmetic, F: LowBit>(l: L, call: Call) {
 fn wide<L: Arithmetic, F: Format>(l: L, call: Call) {
     match (call.acts.kind(), call.acts.tokens()) {
         (ActKind::I16, 1) => l.run(Gemv::<F, panel::Wide<L>, I16Block>::new(call)),
-        (ActKind::I16, _) => l.run(Gemm::<F, panel::Wide<L>, I16Block>::new(call)),
+        (ActKind::I16, _) => l.gemm::<F, panel::Wide<L>, I16Block>(call),
         (kind, _) => unreachable!("{kind:?} with weights of 8 bits"),
     }
-}
-
-/// The lanes of the group at `group` that belong to `rows`.
-fn lanes_of(group: usize, rows: &Range<usize>) -> Range<usize> {
-    rows.start.saturating_sub(group)..(rows.end - group).min(LANES)
 }

@@ -22,10 +22,10 @@ pub(super) struct Whole<L: Lanes, const DEPTH: usize> {
 
 /// Levels with one scale for 32 elements, integer scales and minima for 16.
 #[repr(C)]
-pub(super) struct Halves<L: Lanes, const DEPTH: usize> {
+pub(super) struct Halves<L: Arithmetic, const DEPTH: usize> {
     q: [L::I; 8],
     scale: L::V,
-    sub: [L::I; 2],
+    sub: [L::Sub; 2],
     min: [L::V; 2],
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Wide<L: Lanes> {
 }
 
 /// Bytes of the largest of these types.
-pub(super) const fn max_bytes<L: Lanes>() -> usize {
+pub(super) const fn max_bytes<L: Arithmetic>() -> usize {
     const {
         assert!(size_of::<Halves<L, 8>>() <= size_of::<Wide<L>>());
         assert!(size_of::<Whole<L, 8>>() <= size_of::<Wide<L>>());
@@ -46,7 +46,7 @@ pub(super) const fn max_bytes<L: Lanes>() -> usize {
 }
 
 /// What the arithmetic keeps of a block of weights.
-pub(super) trait Panel<L: Lanes> {
+pub(in crate::kernels) trait Panel<L: Lanes> {
     fn pack(l: L, block: &Block<L>) -> Self;
     fn scale(&self) -> L::V;
     /// Adds the minima times the activations' sums.
@@ -54,7 +54,7 @@ pub(super) trait Panel<L: Lanes> {
 }
 
 /// Weights that can multiply activations in blocks of type `A`.
-pub(super) trait Product<L: Lanes, A: ActBlock>: Panel<L> {
+pub(in crate::kernels) trait Product<L: Lanes, A: ActBlock>: Panel<L> {
     /// The sums of `sub * q * x` of `P` panels' blocks with `T` tokens' blocks.
     fn dots<const P: usize, const T: usize>(l: L, w: [&Self; P], x: [&A; T]) -> [[L::V; T]; P];
 }
@@ -150,13 +150,13 @@ impl<L: Arithmetic> Panel<L> for Wide<L> {
     }
 }
 
-/// How low-bit weights turn one plane of 8-bit activations into 32-bit sums.
+/// How low-bit weights turn one plane of 8-bit activations into sums.
 trait Plane<L: Lanes>: Sized {
     fn plane<const P: usize, const T: usize>(
         l: L,
         w: [&Self; P],
         x: [&[i8; 32]; T],
-    ) -> [[L::I; T]; P];
+    ) -> [[L::V; T]; P];
 }
 
 impl<L: Arithmetic, const DEPTH: usize> Plane<L> for Whole<L, DEPTH> {
@@ -165,7 +165,7 @@ impl<L: Arithmetic, const DEPTH: usize> Plane<L> for Whole<L, DEPTH> {
         l: L,
         w: [&Self; P],
         x: [&[i8; 32]; T],
-    ) -> [[L::I; T]; P] {
+    ) -> [[L::V; T]; P] {
         l.sums::<DEPTH, P, T>(w.map(|w| &w.q), x)
     }
 }
@@ -176,7 +176,7 @@ impl<L: Arithmetic, const DEPTH: usize> Plane<L> for Halves<L, DEPTH> {
         l: L,
         w: [&Self; P],
         x: [&[i8; 32]; T],
-    ) -> [[L::I; T]; P] {
+    ) -> [[L::V; T]; P] {
         l.half_sums::<DEPTH, P, T>(w.map(|w| &w.q), w.map(|w| &w.sub), x)
     }
 }
@@ -184,7 +184,7 @@ impl<L: Arithmetic, const DEPTH: usize> Plane<L> for Halves<L, DEPTH> {
 impl<L: Arithmetic, W: Panel<L> + Plane<L>> Product<L, I8Block> for W {
     #[inline(always)]
     fn dots<const P: usize, const T: usize>(l: L, w: [&W; P], x: [&I8Block; T]) -> [[L::V; T]; P] {
-        floats(l, W::plane(l, w, x.map(|x| &x.q)))
+        W::plane(l, w, x.map(|x| &x.q))
     }
 }
 
@@ -195,8 +195,8 @@ impl<L: Arithmetic, W: Panel<L> + Plane<L>> Product<L, SplitBlock> for W {
         w: [&W; P],
         x: [&SplitBlock; T],
     ) -> [[L::V; T]; P] {
-        let high = floats(l, W::plane(l, w, x.map(|x| &x.high)));
-        let mut dots = floats(l, W::plane(l, w, x.map(|x| &x.low)));
+        let high = W::plane(l, w, x.map(|x| &x.high));
+        let mut dots = W::plane(l, w, x.map(|x| &x.low));
         for p in 0..P {
             for t in 0..T {
                 dots[p][t] = l.mul_add(high[p][t], l.splat(256.0), dots[p][t]);
@@ -213,17 +213,6 @@ impl<L: Arithmetic> Product<L, I16Block> for Wide<L> {
         w: [&Wide<L>; P],
         x: [&I16Block; T],
     ) -> [[L::V; T]; P] {
-        floats(l, l.wide_sums(w.map(|w| &w.q), x.map(|x| &x.q)))
+        l.wide_sums(w.map(|w| &w.q), x.map(|x| &x.q))
     }
-}
-
-#[inline(always)]
-fn floats<L: Lanes, const P: usize, const T: usize>(l: L, sums: [[L::I; T]; P]) -> [[L::V; T]; P] {
-    let mut floats = [[l.splat(0.0); T]; P];
-    for p in 0..P {
-        for t in 0..T {
-            floats[p][t] = l.to_floats(sums[p][t]);
-        }
-    }
-    floats
 }

@@ -1,12 +1,13 @@
-//! Eight rows of weights in memory, as a file has them or interleaved.
+//! Rows of weights in memory, one for each lane: as a file has them, or
+//! interleaved.
 
 use super::Lanes;
+use super::lanes::MAX_LANES;
 use crate::kernels::Matrix;
+use core::ops::Range;
+use ondol_models::quant::packed::GROUP;
 
-/// Rows that are worked on at once: one for each lane.
-pub(in crate::kernels) const LANES: usize = ondol_models::quant::packed::GROUP;
-
-/// Where the fields of eight rows' blocks come from. Offsets are in bytes from
+/// Where the fields of the rows' blocks come from. Offsets are in bytes from
 /// the start of a row.
 ///
 /// # Safety
@@ -34,7 +35,29 @@ pub(in crate::kernels) trait Rows<L: Lanes>: Copy {
     }
 }
 
-/// Eight rows one after another, `stride` bytes each.
+/// Cuts rows into runs, as many at once as there are lanes: all of a run lie
+/// one after another, or all are interleaved. The first may begin up to seven
+/// rows early, and the last may end late.
+pub(super) fn runs<L: Lanes>(
+    w: &Matrix,
+    rows: &Range<usize>,
+) -> impl Iterator<Item = Range<usize>> + use<L> {
+    let (packed, all) = (w.packed_rows(), w.rows());
+    let (mut next, end) = (rows.start / GROUP * GROUP, rows.end);
+    core::iter::from_fn(move || {
+        let first = next;
+        let kind_ends = if first < packed { packed } else { all };
+        next = kind_ends.min(first + L::COUNT);
+        (first < end).then_some(first..next)
+    })
+}
+
+/// The lanes of a run that belong to `rows`.
+pub(super) fn lanes_of(run: &Range<usize>, rows: &Range<usize>) -> Range<usize> {
+    run.start.max(rows.start) - run.start..run.end.min(rows.end) - run.start
+}
+
+/// Rows one after another, `stride` bytes each.
 #[derive(Clone, Copy)]
 pub(super) struct PlainRows<L> {
     lanes: L,
@@ -43,24 +66,23 @@ pub(super) struct PlainRows<L> {
 }
 
 impl<L: Lanes> PlainRows<L> {
-    /// Rows `first..first + 8` of the matrix. Where it has fewer, they are
-    /// copied to `bounce` (room for eight rows), and the last one is repeated.
-    pub(super) fn of(lanes: L, w: &Matrix, first: usize, bounce: &mut [u8]) -> PlainRows<L> {
+    /// A run of rows. Where they are fewer than the lanes, they are copied to
+    /// `bounce` (room for as many rows as lanes), and the last one is repeated.
+    pub(super) fn of(lanes: L, w: &Matrix, rows: &Range<usize>, bounce: &mut [u8]) -> PlainRows<L> {
         let stride = w.row_bytes();
-        let count = LANES.min(w.rows() - first);
-        if count == LANES {
-            let base = w.row_data(first, LANES).as_ptr();
+        if rows.len() == L::COUNT {
+            let base = w.row_data(rows.start, L::COUNT).as_ptr();
             return PlainRows {
                 lanes,
                 base,
                 stride,
             };
         }
-        for lane in 0..LANES {
-            let row = w.row_data(first + lane.min(count - 1), 1);
+        for lane in 0..L::COUNT {
+            let row = w.row_data((rows.start + lane).min(rows.end - 1), 1);
             bounce[lane * stride..(lane + 1) * stride].copy_from_slice(row);
         }
-        let base = bounce[..LANES * stride].as_ptr();
+        let base = bounce[..L::COUNT * stride].as_ptr();
         PlainRows {
             lanes,
             base,
@@ -75,18 +97,26 @@ impl<L: Lanes> PlainRows<L> {
 
     /// `read` of each row's address.
     #[inline(always)]
-    fn each<T>(self, offset: usize, read: impl Fn(*const u8) -> T) -> [T; LANES] {
-        core::array::from_fn(|lane| read(self.at(lane, offset)))
+    fn each<T: Copy + Default>(
+        self,
+        offset: usize,
+        read: impl Fn(*const u8) -> T,
+    ) -> [T; MAX_LANES] {
+        let mut all = [T::default(); MAX_LANES];
+        for (lane, one) in all[..L::COUNT].iter_mut().enumerate() {
+            *one = read(self.at(lane, offset));
+        }
+        all
     }
 }
 
 impl<L: Lanes> Rows<L> for PlainRows<L> {
     #[inline(always)]
     fn prefetch(self, offset: usize, bytes: usize) {
-        // The next eight rows' bytes at this offset, where a line begins there.
+        // The next rows' bytes at this offset, where a line begins there.
         if offset % 64 < bytes {
-            for lane in 0..LANES {
-                self.lanes.prefetch(self.at(LANES + lane, offset));
+            for lane in 0..L::COUNT {
+                self.lanes.prefetch(self.at(L::COUNT + lane, offset));
             }
         }
     }
@@ -94,7 +124,7 @@ impl<L: Lanes> Rows<L> for PlainRows<L> {
     #[inline(always)]
     unsafe fn load16(self, offset: usize) -> [L::I; 4] {
         // SAFETY: the caller's 16 bytes lie within each row, and `of` saw to it
-        // that all eight rows are there.
+        // that there is a row for every lane.
         unsafe {
             self.lanes
                 .load_transposed(self.base.wrapping_add(offset), self.stride)
@@ -104,81 +134,97 @@ impl<L: Lanes> Rows<L> for PlainRows<L> {
     #[inline(always)]
     unsafe fn load_u32(self, offset: usize) -> L::I {
         // SAFETY: the caller's 4 bytes lie within each row.
-        let words = self.each(offset, |at| unsafe { at.cast::<u32>().read_unaligned() });
-        self.lanes.lanes_u32(words.map(u32::from_le))
+        let read = |at: *const u8| u32::from_le(unsafe { at.cast::<u32>().read_unaligned() });
+        self.lanes.lanes_u32(&self.each(offset, read))
     }
 
     #[inline(always)]
     unsafe fn load_f16(self, offset: usize) -> L::V {
         // SAFETY: the caller's 2 bytes lie within each row.
-        let halves = self.each(offset, |at| unsafe { at.cast::<u16>().read_unaligned() });
-        self.lanes.lanes_f16(halves.map(u16::from_le))
+        let read = |at: *const u8| u16::from_le(unsafe { at.cast::<u16>().read_unaligned() });
+        self.lanes.lanes_f16(&self.each(offset, read))
     }
 
     #[inline(always)]
     unsafe fn load_u8(self, offset: usize) -> L::I {
         // SAFETY: the caller's byte lies within each row.
-        let bytes = self.each(offset, |at| u32::from(unsafe { *at }));
-        self.lanes.lanes_u32(bytes)
+        let read = |at: *const u8| u32::from(unsafe { *at });
+        self.lanes.lanes_u32(&self.each(offset, read))
     }
 }
 
-/// Eight interleaved rows: what begins at byte `at` of a row lies at `8 * at`.
+/// Groups of eight interleaved rows, `group` bytes apart: what begins at byte
+/// `at` of a row lies at `8 * at` of its group.
 #[derive(Clone, Copy)]
 pub(super) struct PackedRows<L> {
     lanes: L,
     base: *const u8,
+    group: usize,
 }
 
 /// How far ahead packed rows are asked for, in bytes.
-const AHEAD: usize = 2048;
+const AHEAD: usize = 4096;
 
 impl<L: Lanes> PackedRows<L> {
-    /// The group of rows that begins with `first`, which is below
-    /// [`Matrix::packed_rows`] and a multiple of eight.
-    pub(super) fn of(lanes: L, w: &Matrix, first: usize) -> PackedRows<L> {
-        let base = w.row_data(first, LANES).as_ptr();
-        PackedRows { lanes, base }
+    /// A run of rows, whole groups. Where they are fewer than the lanes, the
+    /// last group serves twice.
+    pub(super) fn of(lanes: L, w: &Matrix, rows: &Range<usize>) -> PackedRows<L> {
+        let base = w.row_data(rows.start, rows.len()).as_ptr();
+        let group = if rows.len() > GROUP {
+            GROUP * w.row_bytes()
+        } else {
+            0
+        };
+        PackedRows { lanes, base, group }
     }
 
     #[inline(always)]
     fn at(self, offset: usize) -> *const u8 {
-        self.base.wrapping_add(LANES * offset)
+        self.base.wrapping_add(GROUP * offset)
     }
 }
 
 impl<L: Lanes> Rows<L> for PackedRows<L> {
     #[inline(always)]
     fn prefetch(self, offset: usize, bytes: usize) {
-        for line in (0..LANES * bytes).step_by(64) {
-            let ahead = self.at(offset).wrapping_add(AHEAD + line);
-            self.lanes.prefetch(ahead);
+        for group in 0..L::COUNT / GROUP {
+            let ahead = self.at(offset).wrapping_add(group * self.group + AHEAD);
+            for line in (0..GROUP * bytes).step_by(64) {
+                self.lanes.prefetch(ahead.wrapping_add(line));
+            }
         }
     }
 
     #[inline(always)]
     unsafe fn load16(self, offset: usize) -> [L::I; 4] {
         // SAFETY: the caller's bytes lie within each row, so that eight times
-        // as many lie within the group.
-        core::array::from_fn(|j| unsafe { self.lanes.load_lanes(self.at(offset + 4 * j)) })
+        // as many lie within each group.
+        core::array::from_fn(
+            #[inline(always)]
+            |j| unsafe { self.lanes.load_lanes(self.at(offset + 4 * j), self.group) },
+        )
     }
 
     #[inline(always)]
     unsafe fn load_u32(self, offset: usize) -> L::I {
         // SAFETY: as in `load16`.
-        unsafe { self.lanes.load_lanes(self.at(offset)) }
+        unsafe { self.lanes.load_lanes(self.at(offset), self.group) }
     }
 
     #[inline(always)]
     unsafe fn load_f16(self, offset: usize) -> L::V {
         // SAFETY: as in `load16`.
-        unsafe { self.lanes.load_f16s(self.at(offset)) }
+        unsafe { self.lanes.load_f16s(self.at(offset), self.group) }
     }
 
     #[inline(always)]
     unsafe fn load_u8(self, offset: usize) -> L::I {
-        // SAFETY: as in `load16`.
-        let bytes = unsafe { self.at(offset).cast::<[u8; LANES]>().read() };
-        self.lanes.lanes_u32(bytes.map(u32::from))
+        let mut bytes = [0; MAX_LANES];
+        for (lane, byte) in bytes[..L::COUNT].iter_mut().enumerate() {
+            let at = self.at(offset).wrapping_add(lane / GROUP * self.group);
+            // SAFETY: as in `load16`.
+            *byte = u32::from(unsafe { *at.wrapping_add(lane % GROUP) });
+        }
+        self.lanes.lanes_u32(&bytes)
     }
 }

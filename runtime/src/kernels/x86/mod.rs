@@ -1,3 +1,85 @@
 //! Kernels for x86-64, a folder for each level.
 
 pub(super) mod avx2;
+mod avx512;
+mod avx_vnni;
+mod ymm;
+
+use super::attention::Attention;
+use super::integer::{self, Arithmetic};
+use super::vector::VectorOps;
+use super::{ActKind, Call, Level, floats};
+use avx_vnni::Dpbusd;
+use avx2::{Avx2, Maddubs};
+use avx512::Avx512;
+use ondol_models::quant::DType;
+use ymm::Ymm;
+
+/// What the CPU can run: floats are the same at every level.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Isa {
+    floats: Avx2,
+    integers: Integers,
+}
+
+/// How integers multiply.
+#[derive(Debug, Clone, Copy)]
+enum Integers {
+    Avx2(Ymm<Maddubs>),
+    AvxVnni(Ymm<Dpbusd>),
+    Avx512(Avx512),
+}
+
+impl Isa {
+    /// The instructions of a level, if this CPU has them.
+    pub(super) fn of(level: Level) -> Option<Isa> {
+        let floats = Avx2::new()?;
+        let integers = match level {
+            Level::Avx2 => Integers::Avx2(floats.integers()),
+            Level::AvxVnni => Integers::AvxVnni(avx_vnni::new(floats)?),
+            Level::Avx512 => Integers::Avx512(Avx512::new(floats)?),
+            _ => return None,
+        };
+        Some(Isa { floats, integers })
+    }
+
+    /// Functions on rows of floats.
+    pub(super) fn vector(&self) -> &dyn VectorOps {
+        &self.floats
+    }
+
+    /// Attention.
+    pub(super) fn attention(&self) -> &dyn Attention {
+        &self.floats
+    }
+
+    /// [`super::acts::prepare`].
+    pub(super) fn prepare(&self, kind: ActKind, x: &[f32], dst: &mut [u8]) {
+        self.floats.prepare(kind, x, dst);
+    }
+
+    /// Bytes of scratch for products of integers.
+    pub(super) fn scratch_bytes(&self, dtype: DType, cols: usize) -> usize {
+        match self.integers {
+            Integers::Avx2(l) => scratch_bytes(l, dtype, cols),
+            Integers::AvxVnni(l) => scratch_bytes(l, dtype, cols),
+            Integers::Avx512(l) => scratch_bytes(l, dtype, cols),
+        }
+    }
+
+    /// A matmul in the form of its activations.
+    pub(super) fn matmul(&self, call: Call) {
+        if call.acts.kind() == ActKind::F32 {
+            return floats::matmul(self.floats, call);
+        }
+        match self.integers {
+            Integers::Avx2(l) => integer::matmul(l, call),
+            Integers::AvxVnni(l) => integer::matmul(l, call),
+            Integers::Avx512(l) => integer::matmul(l, call),
+        }
+    }
+}
+
+fn scratch_bytes<L: Arithmetic>(_: L, dtype: DType, cols: usize) -> usize {
+    integer::scratch_bytes::<L>(dtype, cols)
+}

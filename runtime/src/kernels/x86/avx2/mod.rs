@@ -4,6 +4,9 @@ mod attention;
 mod integer;
 mod vector;
 
+pub(super) use integer::Maddubs;
+
+use super::ymm::Ymm;
 use crate::kernels::acts::{self, ActKind};
 
 /// The AVX2 kernels: a value that exists only if the CPU can run them.
@@ -24,6 +27,12 @@ impl Avx2 {
             target_feature = "f16c"
         ));
         has.then_some(Avx2(()))
+    }
+
+    /// The lanes that multiply integers by AVX2 alone.
+    pub(crate) fn integers(self) -> Ymm<Maddubs> {
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { Ymm::new() }
     }
 
     /// [`acts::prepare`], compiled for this level.
