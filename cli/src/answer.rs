@@ -27,6 +27,10 @@ pub struct Figures {
     pub cached_tokens: usize,
     /// Tokens of the answer.
     pub generated_tokens: usize,
+    /// Tokens guessed ahead and run beside one that was certain.
+    pub drafted_tokens: usize,
+    /// Of these, tokens that came.
+    pub accepted_tokens: usize,
     /// Seconds from the request to the first token.
     pub ttft_s: f64,
     /// Speed of the prompt.
@@ -74,6 +78,8 @@ impl From<Stats> for Figures {
             prompt_tokens: stats.prompt_tokens,
             cached_tokens: stats.cached_tokens,
             generated_tokens: stats.generated_tokens,
+            drafted_tokens: stats.drafted_tokens,
+            accepted_tokens: stats.accepted_tokens,
             ttft_s: stats.ttft.as_secs_f64(),
             prefill_tokens_per_s: stats.prefill_tokens_per_s,
             decode_tokens_per_s: stats.decode_tokens_per_s,
@@ -94,6 +100,10 @@ impl std::fmt::Display for Figures {
             self.generated_tokens,
             self.decode_tokens_per_s,
         )?;
+        if self.drafted_tokens > 0 {
+            let (accepted, drafted) = (self.accepted_tokens, self.drafted_tokens);
+            write!(f, "; {accepted} of {drafted} guesses came true")?;
+        }
         match self.peak_memory_bytes {
             Some(bytes) => write!(f, "; peak memory {}", crate::output::megabytes(bytes)),
             None => Ok(()),

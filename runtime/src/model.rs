@@ -1,6 +1,6 @@
 //! A model: weights in place, graph, vocabulary, template.
 
-use crate::kernels::{Kernels, Level};
+use crate::kernels::{FINE_TOKENS, Kernels, Level};
 use crate::plan::{Memory, Plan, PlanOptions};
 use crate::session::Session;
 use crate::weights::{Bytes, Weights};
@@ -23,6 +23,10 @@ const DEFAULT_CONTEXT: usize = 4096;
 /// weights, few enough for the activations to stay in cache.
 const DEFAULT_CHUNK: usize = 256;
 
+/// Tokens of one decode pass beside the one that is certain. Without a clock
+/// nothing tells whether they pay.
+const DEFAULT_DRAFTS: usize = if cfg!(feature = "std") { 7 } else { 0 };
+
 /// More threads than this are a slip of the hand; each costs scratch.
 const MAX_THREADS: usize = 256;
 
@@ -43,6 +47,11 @@ pub struct Options {
     /// Rows of logits that [`Session::score`] computes at a time. More rows are
     /// faster and cost `vocabulary * 4` bytes each.
     pub score_rows: usize,
+    /// Tokens that are guessed ahead by prompt lookup and checked in one pass, at
+    /// most; 0 is off. The tokens are the same with any number: guesses only save
+    /// time, and are left out while they do not. Each costs a row of logits and
+    /// attention's partial results.
+    pub drafts: usize,
     /// Refuse a session that would allocate more bytes than this.
     pub memory_limit: Option<u64>,
 }
@@ -55,6 +64,7 @@ impl Default for Options {
             context: None,
             prefill_chunk: DEFAULT_CHUNK,
             score_rows: 1,
+            drafts: DEFAULT_DRAFTS,
             memory_limit: None,
         }
     }
@@ -249,10 +259,14 @@ impl Model {
             .context
             .unwrap_or(self.0.graph.trained_context.min(DEFAULT_CONTEXT))
             .max(1);
+        let chunk = options.prefill_chunk.clamp(1, context);
+        // With more tokens activations are coarser: not what decoding one gives.
+        let decode_rows = options.drafts.min(FINE_TOKENS.min(chunk) - 1) + 1;
         PlanOptions {
             context,
-            chunk: options.prefill_chunk.clamp(1, context),
-            logit_rows: options.score_rows.max(1),
+            chunk,
+            logit_rows: options.score_rows.max(decode_rows),
+            decode_rows,
             threads: options
                 .threads
                 .unwrap_or_else(default_threads)

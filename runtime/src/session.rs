@@ -1,7 +1,7 @@
 //! A session: one conversation's KV cache, and the memory its steps run in.
 
 use crate::cpu::arena::Arena;
-use crate::cpu::executor::{Executor, Shared};
+use crate::cpu::executor::{Executor, Purpose, Shared};
 use crate::cpu::pool::Pool;
 use crate::generate::{GenerateOptions, Generation};
 use crate::kernels::Kernels;
@@ -23,6 +23,10 @@ pub struct Session {
     sizes: PlanOptions,
     /// Tokens whose keys and values the cache holds.
     tokens: Vec<u32>,
+    /// Tokens decoded beside the last one, which may be accepted.
+    drafts: Vec<u32>,
+    /// How many of them were: the row of the last token's logits.
+    accepted: usize,
 }
 
 impl Session {
@@ -36,6 +40,7 @@ impl Session {
         load_vectors(&model, &plan, &arena)?;
         let pool = Pool::new(sizes.threads);
         let tokens = Vec::with_capacity(sizes.context);
+        let drafts = Vec::with_capacity(sizes.decode_rows);
         Ok(Session {
             model,
             kernels,
@@ -44,6 +49,8 @@ impl Session {
             arena,
             sizes,
             tokens,
+            drafts,
+            accepted: 0,
         })
     }
 
@@ -75,6 +82,7 @@ impl Session {
     /// Forgets all but the first `len` tokens.
     pub fn truncate(&mut self, len: usize) {
         self.tokens.truncate(len);
+        self.drafts.clear();
     }
 
     /// Forgets all tokens.
@@ -90,18 +98,20 @@ impl Session {
     /// chunks that were finished.
     pub fn prefill(&mut self, tokens: &[u32], cancel: &CancelToken) -> Result<&[f32]> {
         self.check(tokens)?;
+        self.drafts.clear();
         let chunks = tokens.chunks(self.sizes.chunk);
         let last = chunks.len() - 1;
         for (index, chunk) in chunks.enumerate() {
             let start = self.tokens.len();
             let mut executor = self.executor();
-            executor.body(chunk, start, Some(cancel))?;
+            executor.body(chunk, start, Purpose::Prefill(cancel))?;
             if index == last {
                 executor.head(chunk.len() - 1..chunk.len())?;
             }
             self.tokens.extend_from_slice(chunk);
         }
-        Ok(self.logits(0))
+        self.accepted = 0;
+        Ok(self.last_logits())
     }
 
     /// Runs one token; the logits are those after it.
@@ -109,13 +119,44 @@ impl Session {
     /// # Errors
     /// [`Error::BadToken`], [`Error::ContextFull`].
     pub fn decode(&mut self, token: u32) -> Result<&[f32]> {
-        self.check(&[token])?;
+        self.decode_with_drafts(&[token])
+    }
+
+    /// Runs the first of `tokens`, and in the same pass those that may come
+    /// after it; what is beyond [`crate::Options::drafts`] is left out. The
+    /// logits are those after the first. [`Session::accept`] goes on, and any
+    /// other call leaves the drafts behind.
+    ///
+    /// # Errors
+    /// As for [`Session::decode`]; all of `tokens` must fit in the context.
+    pub fn decode_with_drafts(&mut self, tokens: &[u32]) -> Result<&[f32]> {
+        self.check(tokens)?;
+        let tokens = &tokens[..tokens.len().min(self.sizes.decode_rows)];
         let start = self.tokens.len();
         let mut executor = self.executor();
-        executor.body(&[token], start, None)?;
-        executor.head(0..1)?;
+        executor.body(tokens, start, Purpose::Decode)?;
+        executor.head(0..tokens.len())?;
+        self.tokens.push(tokens[0]);
+        self.drafts.clear();
+        self.drafts.extend_from_slice(&tokens[1..]);
+        self.accepted = 0;
+        Ok(self.last_logits())
+    }
+
+    /// Takes `token` as if it were decoded, if it is the next of the drafts: its
+    /// logits are those of [`Session::decode`], bit for bit.
+    pub fn accept(&mut self, token: u32) -> Option<&[f32]> {
+        if self.drafts.get(self.accepted) != Some(&token) {
+            return None;
+        }
         self.tokens.push(token);
-        Ok(self.logits(0))
+        self.accepted += 1;
+        Some(self.last_logits())
+    }
+
+    /// Tokens that can be decoded beside one, at most.
+    pub(crate) fn max_drafts(&self) -> usize {
+        self.sizes.decode_rows - 1
     }
 
     /// Runs `tokens`, and shows `each` the logits after every one of them with its index.
@@ -129,10 +170,12 @@ impl Session {
         mut each: impl FnMut(usize, &[f32]),
     ) -> Result<()> {
         self.check(tokens)?;
+        self.drafts.clear();
         let mut scored = 0;
         for chunk in tokens.chunks(self.sizes.chunk) {
             let start = self.tokens.len();
-            self.executor().body(chunk, start, Some(cancel))?;
+            self.executor()
+                .body(chunk, start, Purpose::Prefill(cancel))?;
             for first in (0..chunk.len()).step_by(self.sizes.logit_rows) {
                 let rows = first..(first + self.sizes.logit_rows).min(chunk.len());
                 self.executor().head(rows.clone())?;
@@ -160,9 +203,9 @@ impl Session {
         Generation::start(self, prompt, options, cancel)
     }
 
-    /// The logits of the last prefill or decode.
+    /// The logits of the last prefill, decode or acceptance.
     pub fn last_logits(&self) -> &[f32] {
-        self.logits(0)
+        self.logits(self.accepted)
     }
 
     fn logits(&self, row: usize) -> &[f32] {

@@ -39,6 +39,9 @@ pub struct Args {
     /// Tokens of context [default: what the model was trained for, at most 4096]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     ctx: Option<usize>,
+    /// Guess at most N tokens ahead from the text so far; 0 is off. The answer is the same [default: 7]
+    #[arg(long, value_name = "N")]
+    drafts: Option<usize>,
     /// Tokens of an answer, at most [default: until the model ends it]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     max_tokens: Option<usize>,
@@ -118,7 +121,11 @@ pub fn run(args: &Args) -> Result<()> {
         ));
     }
     let model = model::open_packed(&args.model, &args.pack)?;
-    let mut session = args.engine.session(&model, &args.model, args.ctx)?;
+    let mut engine = args.engine.options(args.ctx);
+    engine.drafts = args.drafts.unwrap_or(engine.drafts);
+    let mut session = model
+        .session(&engine)
+        .map_err(model::runtime_error(&args.model))?;
     let options = GenerateOptions {
         sampler: args.sampling.options(),
         max_tokens: args.max_tokens,

@@ -32,29 +32,47 @@ pub(crate) struct Shared<'s> {
     pub context: usize,
 }
 
+/// What a pass over the layers is for.
+#[derive(Clone, Copy)]
+pub(crate) enum Purpose<'c> {
+    /// Many tokens, as fast as can be.
+    Prefill(&'c CancelToken),
+    /// A few tokens, each bit for bit as if it came alone.
+    Decode,
+}
+
 /// The tokens of a pass and their place in the sequence.
 #[derive(Clone, Copy)]
 struct Pass<'t> {
     tokens: &'t [u32],
     start: usize,
     rows: usize,
+    purpose: Purpose<'t>,
+}
+
+impl Pass<'_> {
+    fn is_cancelled(&self) -> bool {
+        matches!(self.purpose, Purpose::Prefill(cancel) if cancel.is_cancelled())
+    }
+
+    /// Whether attention takes the tokens together: cut and summed in another
+    /// order than that of one token.
+    fn attends_in_tiles(&self) -> bool {
+        self.rows > 1 && matches!(self.purpose, Purpose::Prefill(_))
+    }
 }
 
 impl Executor<'_> {
     /// Runs the layers for `tokens`, whose first has the position `start`.
-    pub fn body(
-        &mut self,
-        tokens: &[u32],
-        start: usize,
-        cancel: Option<&CancelToken>,
-    ) -> Result<()> {
+    pub fn body(&mut self, tokens: &[u32], start: usize, purpose: Purpose) -> Result<()> {
         let pass = Pass {
             tokens,
             start,
             rows: tokens.len(),
+            purpose,
         };
         for step in &self.shared.plan.body {
-            if matches!(step, Step::Attention(_)) && cancel.is_some_and(CancelToken::is_cancelled) {
+            if matches!(step, Step::Attention(_)) && pass.is_cancelled() {
                 return Err(Error::Cancelled);
             }
             self.step(step, pass)?;
@@ -79,6 +97,7 @@ impl Executor<'_> {
             tokens: &[],
             start: 0,
             rows: rows.len(),
+            purpose: Purpose::Decode,
         };
         plan.head.iter().try_for_each(|step| self.step(step, pass))
     }
@@ -94,21 +113,25 @@ impl Executor<'_> {
                     shared.matmul_piece(matmul, &matmul.pieces[piece], pass.rows, worker);
                 })
             }
-            Step::Attention(step) if pass.rows > 1 => self.fork(
+            Step::Attention(step) if pass.attends_in_tiles() => self.fork(
                 step.shape.prefill_pieces(pass.rows),
                 |shared, piece, worker| {
                     shared.prefill_attention(step, pass, piece, worker);
                 },
             ),
             Step::Attention(step) => {
-                self.fork(
-                    step.shape.decode_pieces(pass.start),
-                    |shared, piece, worker| {
-                        shared.decode_attention(step, pass.start, piece, worker);
-                    },
-                )?;
-                self.shared.combine_attention(step, pass.start);
-                Ok(())
+                let pieces = |row| step.shape.decode_pieces(pass.start + row);
+                self.fork((0..pass.rows).map(pieces).sum(), |shared, piece, worker| {
+                    let (mut row, mut piece) = (0, piece);
+                    while piece >= pieces(row) {
+                        piece -= pieces(row);
+                        row += 1;
+                    }
+                    shared.decode_attention(step, pass.start, row, piece, worker);
+                })?;
+                self.fork(pass.rows, |shared, row, _| {
+                    shared.combine_attention(step, pass.start, row);
+                })
             }
         }
     }
@@ -343,12 +366,19 @@ impl Shared<'_> {
         }
     }
 
-    /// One token is cut by chunks of keys, whose partial results are joined afterwards.
-    fn decode_attention(&self, step: &AttentionStep, position: usize, piece: usize, worker: usize) {
-        let partials = self.plan.layout.partials;
-        // SAFETY: as for prefill, with the partials in the place of the output.
+    /// A token of its own is cut by chunks of keys, whose partial results are joined afterwards.
+    fn decode_attention(
+        &self,
+        step: &AttentionStep,
+        start: usize,
+        row: usize,
+        piece: usize,
+        worker: usize,
+    ) {
+        let partials = self.partials(row);
+        // SAFETY: as for prefill, with the row's partials in the place of the output.
         unsafe {
-            let q = self.arena.row(step.q, 0);
+            let q = self.arena.row(step.q, row);
             let partials =
                 SharedSlice::from_raw(self.arena.pointer_at(partials), partials.bytes / 4);
             let scratch = self.arena.floats_mut(self.plan.layout.scratch[worker]);
@@ -356,7 +386,7 @@ impl Shared<'_> {
                 &step.shape,
                 piece,
                 q,
-                position,
+                start + row,
                 self.kv(step),
                 partials,
                 scratch,
@@ -364,17 +394,29 @@ impl Shared<'_> {
         }
     }
 
-    fn combine_attention(&self, step: &AttentionStep, position: usize) {
-        // SAFETY: no step runs.
+    /// Joins the partial results of a pass's row.
+    fn combine_attention(&self, step: &AttentionStep, start: usize, row: usize) {
+        // SAFETY: the partials were written in an earlier step, and this thread
+        // alone works on `row`.
         let (partials, out) = unsafe {
             (
-                self.arena.floats(self.plan.layout.partials),
-                self.arena.row_mut(step.out, 0),
+                self.arena.floats(self.partials(row)),
+                self.arena.row_mut(step.out, row),
             )
         };
         self.kernels
             .attention()
-            .combine(&step.shape, position, partials, out);
+            .combine(&step.shape, start + row, partials, out);
+    }
+
+    /// Where a row's partial results of attention lie.
+    fn partials(&self, row: usize) -> Region {
+        let all = self.plan.layout.partials;
+        let bytes = all.bytes / self.plan.decode_rows;
+        Region {
+            offset: all.offset + row * bytes,
+            bytes,
+        }
     }
 }
 

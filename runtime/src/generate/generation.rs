@@ -1,5 +1,6 @@
 //! The loop from logits to text.
 
+use super::speculation::Speculation;
 use super::{Sampler, SamplerOptions, StopMatcher};
 use crate::{CancelToken, Error, Result, Session};
 use alloc::string::String;
@@ -67,6 +68,10 @@ pub struct Stats {
     pub cached_tokens: usize,
     /// Tokens generated, the end token included.
     pub generated_tokens: usize,
+    /// Tokens guessed ahead and run beside one that was certain.
+    pub drafted_tokens: usize,
+    /// Of these, tokens that came, each without a pass of its own.
+    pub accepted_tokens: usize,
     /// From the call to the first token's choice.
     pub ttft: Duration,
     /// Computed prompt tokens per second.
@@ -90,6 +95,8 @@ pub struct Generation<'s> {
     max_tokens: usize,
     /// Chosen, but not yet run.
     pending: Option<u32>,
+    pub(super) speculation: Speculation,
+    accepted: usize,
     tokens: Vec<u32>,
     finish: Option<FinishReason>,
     prompt_tokens: usize,
@@ -124,6 +131,8 @@ impl<'s> Generation<'s> {
             cancel: cancel.clone(),
             max_tokens: options.max_tokens.unwrap_or(usize::MAX),
             pending: None,
+            speculation: Speculation::new(session.max_drafts()),
+            accepted: 0,
             tokens: Vec::new(),
             finish: None,
             prompt_tokens: prompt.len(),
@@ -160,6 +169,8 @@ impl<'s> Generation<'s> {
             prompt_tokens: self.prompt_tokens,
             cached_tokens: self.cached_tokens,
             generated_tokens: self.tokens.len(),
+            drafted_tokens: self.speculation.drafted,
+            accepted_tokens: self.accepted,
             ttft,
             prefill_tokens_per_s: rate(computed, self.clock.prefill),
             decode_tokens_per_s: rate(decoded, decode),
@@ -178,7 +189,7 @@ impl<'s> Generation<'s> {
             return Ok(None);
         }
         if let Some(token) = self.pending.take() {
-            match self.session.decode(token) {
+            match self.run(token) {
                 Err(Error::ContextFull { .. }) => {
                     self.finish = Some(FinishReason::ContextFull);
                     return Ok(None);
@@ -196,6 +207,25 @@ impl<'s> Generation<'s> {
         }
         self.pending = Some(token);
         Ok(Some(token))
+    }
+
+    /// Brings the logits after `token`: it was run already if it was guessed.
+    fn run(&mut self, token: u32) -> Result<()> {
+        self.speculation.came(token);
+        if self.session.accept(token).is_some() {
+            self.accepted += 1;
+            return Ok(());
+        }
+        let history = self.session.tokens();
+        // Guesses beyond the end would be in vain.
+        let space = self.session.context() - history.len();
+        let left = self.max_tokens - self.tokens.len();
+        let most = space.min(left).saturating_sub(1);
+        let tokens = self.speculation.draft(history, token, most);
+        let begun = self.clock.elapsed();
+        self.session.decode_with_drafts(tokens)?;
+        self.speculation.took(self.clock.elapsed() - begun);
+        Ok(())
     }
 
     /// The text that is held back, at the end.

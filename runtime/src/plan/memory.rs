@@ -68,7 +68,7 @@ pub struct Layout {
     pub acts: Region,
     /// Logits and the head's other values.
     pub head: Region,
-    /// Attention partials of decode, shared by all threads.
+    /// Attention partials of every token that is decoded in one pass, shared by all threads.
     pub partials: Region,
     /// Per thread.
     pub scratch: Vec<Region>,

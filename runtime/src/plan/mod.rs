@@ -26,6 +26,8 @@ pub struct PlanOptions {
     pub chunk: usize,
     /// Rows of logits that can be computed at a time.
     pub logit_rows: usize,
+    /// Tokens that can be decoded in one pass; at most `chunk`.
+    pub decode_rows: usize,
     /// Threads that run the steps.
     pub threads: usize,
 }
@@ -180,6 +182,8 @@ pub struct Plan {
     pub head: Vec<Step>,
     /// The logits.
     pub logits: Buffer,
+    /// [`PlanOptions::decode_rows`], at least one.
+    pub decode_rows: usize,
     /// Every matmul step, in order of execution.
     pub matmuls: Vec<MatMul>,
     /// Every vector of the file that is kept as f32, with its place.

@@ -105,7 +105,8 @@ impl<'g> Scheduler<'g> {
         let acts = self.acts_bytes();
         self.layout.acts = self.layout.push(acts);
         let partials = self.largest_attention(|shape| shape.partials_len(self.options.context));
-        self.layout.partials = self.layout.push(partials);
+        let decode_rows = self.options.decode_rows;
+        self.layout.partials = self.layout.push(partials.saturating_mul(decode_rows));
         let scratch = self.scratch_bytes();
         self.layout.scratch = (0..self.options.threads)
             .map(|_| self.layout.push(scratch))
@@ -128,6 +129,7 @@ impl<'g> Scheduler<'g> {
             head_inputs,
             head,
             logits,
+            decode_rows,
             matmuls,
             vectors,
             ropes,
