@@ -99,13 +99,15 @@ pub(super) trait Arithmetic: Lanes {
 
     /// Integer scales as [`Self::half_sums`] takes them.
     type Sub: Copy;
+    /// Signed levels of 8 bits as [`Self::wide_sums`] takes them.
+    type Wide: Copy;
 
     /// Levels as [`Self::sums`] and [`Self::half_sums`] take them.
     fn arranged(self, q: [Self::I; 8]) -> [Self::I; 8];
     /// Integer scales, |sub| <= 128.
     fn arranged_sub(self, sub: Self::I) -> Self::Sub;
-    /// Signed levels of 8 bits as [`Self::wide_sums`] takes them.
-    fn widened(self, q: [Self::I; 8]) -> [Self::I; 16];
+    /// Signed levels of 8 bits.
+    fn widened(self, q: [Self::I; 8]) -> Self::Wide;
 
     /// For each run and token the rows' sums of `q * x`, integers rounded once.
     /// `DEPTH` products of four levels with |x| <= 128, pairwise added, fit in
@@ -127,7 +129,7 @@ pub(super) trait Arithmetic: Lanes {
     /// The sums of `q * x`, where `x` is as [`I16Block`] has it.
     fn wide_sums<const P: usize, const T: usize>(
         self,
-        q: [&[Self::I; 16]; P],
+        q: [&Self::Wide; P],
         x: [&[i16; 32]; T],
     ) -> [[Self::V; T]; P];
 }

@@ -40,6 +40,7 @@ impl Multiplier for Dpbusd {
 impl Arithmetic for Ymm<Dpbusd> {
     /// As floats: a product with a sum of 16 is below 2^24, and exact.
     type Sub = __m256;
+    type Wide = [__m256i; 16];
     const PANELS: usize = 2;
 
     /// So many panels and tokens have two sums each in twelve of sixteen registers.

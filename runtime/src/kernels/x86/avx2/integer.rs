@@ -26,6 +26,7 @@ impl Multiplier for Maddubs {
 
 impl Arithmetic for Ymm<Maddubs> {
     type Sub = __m256i;
+    type Wide = [__m256i; 16];
     const PANELS: usize = 2;
 
     /// So many panels and tokens have two sums each in twelve of sixteen registers.

@@ -14,6 +14,7 @@ use core::arch::x86_64::*;
 impl Arithmetic for Avx512 {
     /// As floats: a product with a sum of 16 is below 2^24, and exact.
     type Sub = __m512;
+    type Wide = [__m512i; 16];
     const PANELS: usize = 1;
 
     /// So many tokens have two sums each in 24 of 32 registers.
