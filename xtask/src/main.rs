@@ -1,5 +1,6 @@
 //! Every chore of the workspace: `cargo xtask test`, and its parts.
 
+mod aarch64;
 mod models;
 mod steps;
 
@@ -14,6 +15,8 @@ cargo xtask <chore>
   no-std     models and runtime without the standard library
   hostile    20,000 damaged copies of the model `hello`
   models     the real models of the catalog against the reference records
+  aarch64    the kernels of 64-bit Arm on three cores that qemu plays, and
+             their agreement with the reference records
   fuzz       the fuzz targets, a minute each (needs cargo-fuzz and nightly)
 ";
 
@@ -26,6 +29,7 @@ fn main() -> ExitCode {
         "no-std" => steps::no_std(),
         "hostile" => steps::hostile(),
         "models" => models::models(),
+        "aarch64" => aarch64::aarch64(),
         "fuzz" => steps::fuzz(),
         _ => {
             eprint!("{HELP}");
