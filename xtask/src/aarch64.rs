@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const TARGET: &str = "aarch64-unknown-linux-gnu";
+pub const TARGET: &str = "aarch64-unknown-linux-gnu";
 
 /// What builds and runs for it, from Debian.
 const PACKAGES: [&str; 6] = [
@@ -48,64 +48,66 @@ const CORES: [Core; 3] = [
 const FIRST: usize = 2;
 
 /// Seconds after which a run hangs.
-const PATIENCE: &str = "600";
+pub const PATIENCE: &str = "600";
 
 /// The kernel tests, the choice of a level and the agreement with the reference
 /// records, on each core.
 pub fn aarch64() -> Outcome {
-    if !install()? {
+    if !install(&[])? {
         return Ok(());
     }
-    run("/usr/bin/rustc", &["--version"])?;
-    let ondol = target_folder().join(TARGET).join("release/ondol");
     cross(&["build", "-p", "ondol-cli"], "cortex-a53")?;
     CORES.iter().try_for_each(|core| {
         cross(
             &["test", "-p", "ondol", "--lib", "--", "kernels::"],
             core.name,
         )?;
-        check_level(&ondol, core)
+        check_level(core)
     })?;
     let Some(reference) = reference() else {
         return Ok(());
     };
     RECORDS
         .iter()
-        .try_for_each(|record| agree(&ondol, record, &reference))
+        .try_for_each(|record| agree(record, &reference))
 }
 
-/// Installs what is missing; false (and a word about it) where that can't be.
-fn install() -> Result<bool, String> {
-    let there = Command::new("dpkg").arg("-s").args(PACKAGES).output();
+/// Installs what is missing, and `more`; false (and a word about it) where that
+/// can't be.
+pub fn install(more: &[&str]) -> Result<bool, String> {
+    let packages = [&PACKAGES, more].concat();
+    let there = Command::new("dpkg").arg("-s").args(&packages).output();
     if there.is_ok_and(|output| output.status.success()) {
+        run("/usr/bin/rustc", &["--version"])?;
         return Ok(true);
     }
     if Command::new("apt-get").arg("--version").output().is_err() {
-        eprintln!("xtask: SKIPPED aarch64: {PACKAGES:?} are missing, and there is no apt-get");
+        eprintln!("xtask: SKIPPED aarch64: {packages:?} are missing, and there is no apt-get");
         return Ok(false);
     }
     as_root(&["dpkg", "--add-architecture", "arm64"])?;
     as_root(&["apt-get", "update", "-q"])?;
     let install = ["apt-get", "install", "-y", "-q", "--no-install-recommends"];
-    as_root(&[&install[..], &PACKAGES].concat())?;
+    as_root(&[&install[..], &packages].concat())?;
+    run("/usr/bin/rustc", &["--version"])?;
     Ok(true)
 }
 
 fn as_root(command: &[&str]) -> Outcome {
     let id = Command::new("id").arg("-u").output();
-    let root = id.is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+    let is_root = id.is_ok_and(|output| output.stdout.trim_ascii() == b"0");
     let env = ["env", "DEBIAN_FRONTEND=noninteractive"];
-    let line = [if root { &[][..] } else { &["sudo"] }, &env, command].concat();
+    let line = [if is_root { &[][..] } else { &["sudo"] }, &env, command].concat();
     run(line[0], &line[1..])
 }
 
 /// A target folder of its own: the two Rusts cannot share one.
-fn target_folder() -> PathBuf {
+pub fn target_folder() -> PathBuf {
     root().join("target/aarch64")
 }
 
 /// Debian's cargo for the target, in release; what it runs, it runs on this core.
-fn cross(args: &[&str], core: &str) -> Outcome {
+pub fn cross(args: &[&str], core: &str) -> Outcome {
     let runner = emulator(core).join(" ");
     let folder = text(&target_folder());
     let (command, rest) = args.split_at(1);
@@ -131,9 +133,9 @@ fn emulator(core: &str) -> [&str; 5] {
 }
 
 /// The level that Ondol chooses by itself.
-fn check_level(ondol: &Path, core: &Core) -> Outcome {
+fn check_level(core: &Core) -> Outcome {
     let bench = ["bench", "hello", "-p", "8", "-n", "4", "-r", "1", "--json"];
-    let printed = output(ondol, core, &bench)?;
+    let printed = output(core, &bench)?;
     let found = printed.split("\"kernels\":").nth(1);
     let found = found
         .and_then(|rest| rest.split('"').nth(1))
@@ -150,18 +152,13 @@ fn check_level(ondol: &Path, core: &Core) -> Outcome {
 }
 
 /// The first records at each core's level, within the limits of every fast level.
-fn agree(ondol: &Path, record: &Record, reference: &Path) -> Outcome {
+fn agree(record: &Record, reference: &Path) -> Outcome {
     let Record {
         model,
         file,
         max_dlnp,
     } = record;
-    let listed = output(ondol, &CORES[0], &["list"])?;
-    let mut models = listed
-        .lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let here = |words: &[&str]| words.contains(&"yes") || words.contains(&"packed");
-    if !models.any(|words| words.first() == Some(model) && here(&words)) {
+    if !is_here(model) {
         eprintln!(
             "xtask: SKIPPED the agreement of {model} on aarch64: it is not here (ondol pull {model})"
         );
@@ -172,7 +169,7 @@ fn agree(ondol: &Path, record: &Record, reference: &Path) -> Outcome {
     let path = target_folder().join(file);
     fs::write(&path, some).map_err(|e| format!("{}: {e}", path.display()))?;
     eprintln!("xtask: the first {FIRST} records of {file}, for the time that qemu takes");
-    let (ondol, path) = (text(ondol), text(&path));
+    let (ondol, path) = (text(&ondol()), text(&path));
     CORES.iter().try_for_each(|core| {
         let agree = [&ondol, "agree", model, &path, "--kernels", core.level];
         let limits = ["--max-dlnp", max_dlnp, "--min-top1", "0.97"];
@@ -181,15 +178,29 @@ fn agree(ondol: &Path, record: &Record, reference: &Path) -> Outcome {
     })
 }
 
-/// What Ondol prints on this core.
-fn output(ondol: &Path, core: &Core, args: &[&str]) -> Result<String, String> {
-    let emulator = emulator(core.name);
-    let output = Command::new(emulator[0])
-        .args(&emulator[1..])
-        .arg(ondol)
+/// Whether this model of the catalog has been pulled.
+pub fn is_here(model: &str) -> bool {
+    let listed = output(&CORES[0], &["list"]).unwrap_or_default();
+    let mut lines = listed.lines().map(str::split_whitespace);
+    lines.any(|mut words| {
+        words.next() == Some(model) && words.any(|word| word == "yes" || word == "packed")
+    })
+}
+
+/// The command that was built.
+pub fn ondol() -> PathBuf {
+    target_folder().join(TARGET).join("release/ondol")
+}
+
+/// What it prints on this core.
+fn output(core: &Core, args: &[&str]) -> Result<String, String> {
+    let [timeout, rest @ ..] = emulator(core.name);
+    let output = Command::new(timeout)
+        .args(rest)
+        .arg(ondol())
         .args(args)
         .output();
-    let output = output.map_err(|e| format!("{}: {e}", emulator[0]))?;
+    let output = output.map_err(|e| format!("{timeout}: {e}"))?;
     if !output.status.success() {
         let error = String::from_utf8_lossy(&output.stderr);
         return Err(format!(
@@ -201,6 +212,6 @@ fn output(ondol: &Path, core: &Core, args: &[&str]) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn text(path: &Path) -> String {
+pub fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
