@@ -11,8 +11,8 @@ pub struct EngineArgs {
     /// Threads [default: the machine's cores]
     #[arg(long, short = 't', value_name = "N", value_parser = at_least_one)]
     pub threads: Option<usize>,
-    /// Kernels: exact (full precision, slow), scalar, or a CPU's (avx2, avx-vnni, avx512) [default: the
-    /// best this CPU has]
+    /// Kernels: exact (full precision, slow), scalar, or a CPU's (avx2, avx-vnni, avx512; neon,
+    /// dotprod, i8mm) [default: the best this CPU has]
     #[arg(long, value_name = "LEVEL")]
     pub kernels: Option<Level>,
 }

@@ -1,6 +1,9 @@
 //! Every chore of the workspace: `cargo xtask test`, and its parts.
 
+mod aarch64;
+mod asm;
 mod bench;
+mod mca;
 mod models;
 mod steps;
 
@@ -17,6 +20,10 @@ cargo xtask <chore>
   models     the real models of the catalog against the reference records
   bench      the kernels against the machine's ceilings; with --peers, Ondol beside other
              engines (bench --help)
+  aarch64    the kernels of 64-bit Arm on three cores that qemu plays, and
+             their agreement with the reference records
+  mca        writes docs/arm.md: how fast the loops are by llvm-mca's models, and
+             instructions per token (not part of test)
   fuzz       the fuzz targets, a minute each (needs cargo-fuzz and nightly)
 ";
 
@@ -30,6 +37,8 @@ fn main() -> ExitCode {
         "hostile" => steps::hostile(),
         "models" => models::models(),
         "bench" => bench::bench(&std::env::args().skip(2).collect::<Vec<_>>()),
+        "aarch64" => aarch64::aarch64(),
+        "mca" => mca::mca(),
         "fuzz" => steps::fuzz(),
         _ => {
             eprint!("{HELP}");

@@ -17,7 +17,7 @@ pub fn run(program: &str, args: &[&str]) -> Outcome {
     run_env(program, args, &[])
 }
 
-fn run_env(program: &str, args: &[&str], env: &[(&str, &str)]) -> Outcome {
+pub fn run_env(program: &str, args: &[&str], env: &[(&str, &str)]) -> Outcome {
     let line = format!("{program} {}", args.join(" "));
     eprintln!("xtask: {line}");
     let status = Command::new(program)
@@ -42,7 +42,8 @@ pub fn test() -> Outcome {
     no_std()?;
     unit()?;
     hostile()?;
-    crate::models::models()
+    crate::models::models()?;
+    crate::aarch64::aarch64()
 }
 
 /// Formatting, lints and documentation.

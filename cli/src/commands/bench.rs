@@ -44,8 +44,8 @@ pub struct Args {
     /// Runs of each test
     #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
     repeat: usize,
-    /// Kernels: exact (full precision, slow), scalar, or a CPU's (avx2, avx-vnni, avx512) [default: the
-    /// best this CPU has]
+    /// Kernels: exact (full precision, slow), scalar, or a CPU's (avx2, avx-vnni, avx512; neon,
+    /// dotprod, i8mm) [default: the best this CPU has]
     #[arg(long, value_name = "LEVEL")]
     kernels: Option<Level>,
     /// Measure the packed copy of the model, as `ondol run` uses it [default: the file as it is]

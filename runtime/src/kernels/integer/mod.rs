@@ -14,23 +14,24 @@
 //! What functions marked `unsafe` without further words ask of offsets is
 //! written at [`Rows`].
 
-mod formats_float;
 mod formats_k;
 mod formats_legacy;
 mod gemm;
 mod gemv;
+#[cfg(target_arch = "x86_64")]
+mod half_floats;
 mod lanes;
 mod panel;
 mod rows;
 
 pub(super) use gemm::{Fill, Gemm};
+#[cfg(target_arch = "x86_64")]
+pub(super) use half_floats::{Madd16, matmul_halves};
 pub(super) use lanes::{Lanes, MAX_LANES};
 pub(super) use panel::Product;
 
 use super::acts::{self, ActBlock, ActKind, I8Block, I16Block, SplitBlock};
-use super::vector::simd::Simd;
 use super::{Acts, Call};
-use formats_float::{BF16, F16, Halves};
 use formats_k::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
 use formats_legacy::{IQ4_NL, MXFP4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 use gemv::Gemv;
@@ -100,20 +101,17 @@ pub(super) trait Arithmetic: Lanes {
     /// have room for the sums of.
     fn gemm<F: Fill<Self, W>, W: Product<Self, A>, A: ActBlock>(self, call: Call);
 
-    /// The level's functions on eight floats.
-    type Floats: Simd;
-    /// A value of it.
-    fn floats_level(self) -> Self::Floats;
-
     /// Integer scales as [`Self::half_sums`] takes them.
     type Sub: Copy;
+    /// Signed levels of 8 bits as [`Self::wide_sums`] takes them.
+    type Wide: Copy;
 
     /// Levels as [`Self::sums`] and [`Self::half_sums`] take them.
     fn arranged(self, q: [Self::I; 8]) -> [Self::I; 8];
     /// Integer scales, |sub| <= 128.
     fn arranged_sub(self, sub: Self::I) -> Self::Sub;
-    /// Signed levels of 8 bits as [`Self::wide_sums`] takes them.
-    fn widened(self, q: [Self::I; 8]) -> [Self::I; 16];
+    /// Signed levels of 8 bits.
+    fn widened(self, q: [Self::I; 8]) -> Self::Wide;
 
     /// For each run and token the rows' sums of `q * x`, integers rounded once.
     /// `DEPTH` products of four levels with |x| <= 128, pairwise added, fit in
@@ -135,7 +133,7 @@ pub(super) trait Arithmetic: Lanes {
     /// The sums of `q * x`, where `x` is as [`I16Block`] has it.
     fn wide_sums<const P: usize, const T: usize>(
         self,
-        q: [&[Self::I; 16]; P],
+        q: [&Self::Wide; P],
         x: [&[i16; 32]; T],
     ) -> [[Self::V; T]; P];
 }
@@ -167,9 +165,9 @@ pub(super) fn matmul<L: Arithmetic>(l: L, call: Call) {
         DType::Q8_0 => wide::<L, Q8_0>(l, call),
         DType::IQ4_NL => wide::<L, IQ4_NL>(l, call),
         DType::IQ4_XS => wide::<L, IQ4_XS>(l, call),
-        DType::F16 => l.gemm::<Halves<F16>, panel::Wide<L>, I16Block>(call),
-        DType::BF16 => l.gemm::<Halves<BF16>, panel::Wide<L>, I16Block>(call),
-        DType::F32 => unreachable!("f32 weights take f32 activations"),
+        DType::F32 | DType::F16 | DType::BF16 => {
+            unreachable!("float weights have products of their own")
+        }
     }
 }
 

@@ -29,20 +29,20 @@ pub(super) struct Halves<L: Arithmetic, const DEPTH: usize> {
     min: [L::V; 2],
 }
 
-/// Signed levels of 8 bits, widened to 16.
+/// Signed levels of 8 bits.
 #[repr(C)]
-pub(super) struct Wide<L: Lanes> {
-    q: [L::I; 16],
+pub(super) struct Wide<L: Arithmetic> {
+    q: L::Wide,
     scale: L::V,
 }
 
 /// Bytes of the largest of these types.
 pub(super) const fn max_bytes<L: Arithmetic>() -> usize {
     const {
-        assert!(size_of::<Halves<L, 8>>() <= size_of::<Wide<L>>());
-        assert!(size_of::<Whole<L, 8>>() <= size_of::<Wide<L>>());
-        size_of::<Wide<L>>()
+        assert!(size_of::<Whole<L, 8>>() <= size_of::<Halves<L, 8>>());
     }
+    let (halves, wide) = (size_of::<Halves<L, 8>>(), size_of::<Wide<L>>());
+    if halves > wide { halves } else { wide }
 }
 
 /// What the arithmetic keeps of a block of weights.
@@ -131,9 +131,9 @@ impl<L: Arithmetic, const DEPTH: usize> Panel<L> for Halves<L, DEPTH> {
 }
 
 impl<L: Arithmetic> Wide<L> {
-    /// Levels of 16 bits, in the order of [`I16Block`].
+    /// Levels as [`Arithmetic::wide_sums`] takes them.
     #[inline(always)]
-    pub(super) fn new(q: [L::I; 16], scale: L::V) -> Self {
+    pub(super) fn new(q: L::Wide, scale: L::V) -> Self {
         Wide { q, scale }
     }
 }

@@ -1,18 +1,38 @@
 //! Half floats in prefill: rounded to 14 bits in blocks of 32, exactly as their
 //! activations are ([`ActKind::I14`](crate::kernels::ActKind::I14)), since
-//! integers multiply twice as fast as floats.
+//! integers multiply twice as fast as floats where 16-bit products add in pairs.
 
-use super::Arithmetic;
 use super::gemm::Fill;
 use super::panel::Wide;
 use super::rows::{PlainRows, Rows};
-use crate::kernels::Matrix;
+use super::{Arithmetic, Lanes};
 use crate::kernels::acts::{BLOCK, I16Block, Meta};
 use crate::kernels::vector::simd::Simd;
+use crate::kernels::{Call, Matrix};
 use core::marker::PhantomData;
 use core::mem::{offset_of, size_of};
 use core::ops::Range;
 use half::f16;
+use ondol_models::quant::DType;
+
+/// A level whose wide sums take levels of 16 bits too.
+pub(in crate::kernels) trait Madd16:
+    Arithmetic<Wide = [<Self as Lanes>::I; 16]>
+{
+    /// The level's functions on eight floats.
+    type Floats: Simd;
+    /// A value of it.
+    fn floats_level(self) -> Self::Floats;
+}
+
+/// Multiplies rows of half floats with the activations of all tokens.
+pub(in crate::kernels) fn matmul_halves<L: Madd16>(l: L, call: Call) {
+    match call.w.dtype() {
+        DType::F16 => l.gemm::<Halves<F16>, Wide<L>, I16Block>(call),
+        DType::BF16 => l.gemm::<Halves<BF16>, Wide<L>, I16Block>(call),
+        dtype => unreachable!("{dtype} is no half float"),
+    }
+}
 
 /// Weights of half floats of type `E`.
 pub(super) struct Halves<E>(PhantomData<E>);
@@ -81,7 +101,7 @@ unsafe fn round_row<S: Simd, E: Widen>(s: S, row: &[u8], to: *mut I16Block) {
     }
 }
 
-impl<L: Arithmetic, E: Widen> Fill<L, Wide<L>> for Halves<E> {
+impl<L: Madd16, E: Widen> Fill<L, Wide<L>> for Halves<E> {
     #[inline(always)]
     unsafe fn fill(l: L, w: &Matrix, run: &Range<usize>, bounce: &mut [u8], panel: *mut Wide<L>) {
         let blocks = w.cols().div_ceil(BLOCK);
