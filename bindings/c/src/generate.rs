@@ -58,7 +58,7 @@ unsafe impl Sized32 for ondol_generate_options {}
 /// valid during the call. Returns 0 to go on, anything else to stop. It must
 /// return normally: no longjmp and no exception through the library.
 pub type ondol_text_fn =
-    unsafe extern "C" fn(user: *mut c_void, text: *const c_char, length: usize) -> c_int;
+    Option<unsafe extern "C" fn(user: *mut c_void, text: *const c_char, length: usize) -> c_int>;
 
 /// Why a generation ended.
 #[repr(i32)]
@@ -158,7 +158,7 @@ pub unsafe extern "C" fn ondol_cancel_free(cancel: *mut ondol_cancel) {
 pub struct Request {
     options: GenerateOptions,
     cancel: CancelToken,
-    on_text: ondol_text_fn,
+    on_text: unsafe extern "C" fn(*mut c_void, *const c_char, usize) -> c_int,
     user: *mut c_void,
     generated: *mut ondol_generated,
 }
@@ -170,7 +170,7 @@ impl Request {
     /// The pointers are NULL or point to what their types say, while the request is used.
     pub unsafe fn new(
         options: *const ondol_generate_options,
-        on_text: Option<ondol_text_fn>,
+        on_text: ondol_text_fn,
         user: *mut c_void,
         generated: *mut ondol_generated,
     ) -> Result<Request, Failure> {

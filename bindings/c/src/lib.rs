@@ -19,6 +19,8 @@ mod arguments;
 mod call;
 #[cfg(feature = "std")]
 mod chat;
+#[cfg(any(target_os = "none", test))]
+mod firmware;
 mod generate;
 #[cfg(test)]
 mod header;

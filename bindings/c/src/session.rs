@@ -115,7 +115,7 @@ pub unsafe extern "C" fn ondol_session_generate(
     prompt: *const c_char,
     length: usize,
     options: *const ondol_generate_options,
-    on_text: Option<ondol_text_fn>,
+    on_text: ondol_text_fn,
     user: *mut c_void,
     generated: *mut ondol_generated,
     error: *mut ondol_error,
@@ -137,7 +137,7 @@ pub unsafe extern "C" fn ondol_session_generate(
     unsafe { call(error, body) }
 }
 
-/// The same after token ids, as [`ondol_model_encode`](crate::model::ondol_model_encode) gives them.
+/// The same after token ids, as `ondol_model_encode` gives them.
 ///
 /// # Safety
 /// `ids` has `count` ids; the other pointers are NULL or point to what their
@@ -148,7 +148,7 @@ pub unsafe extern "C" fn ondol_session_generate_ids(
     ids: *const u32,
     count: usize,
     options: *const ondol_generate_options,
-    on_text: Option<ondol_text_fn>,
+    on_text: ondol_text_fn,
     user: *mut c_void,
     generated: *mut ondol_generated,
     error: *mut ondol_error,

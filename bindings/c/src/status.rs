@@ -68,7 +68,7 @@ pub enum ondol_status {
     Sampler = 36,
 }
 
-/// Bytes of [`ondol_error::message`].
+/// Bytes of the message in `ondol_error`.
 pub const ONDOL_MESSAGE_BYTES: usize = 256;
 
 /// What went wrong, in a struct that the caller owns. Set `struct_size` before
@@ -174,7 +174,7 @@ pub unsafe fn report(failure: &Failure, to: *mut ondol_error) {
 }
 
 /// Text in a buffer of fixed length, cut between characters, ended by a zero.
-struct Message {
+pub struct Message {
     text: [c_char; ONDOL_MESSAGE_BYTES],
     length: usize,
 }
@@ -185,6 +185,14 @@ impl Default for Message {
             text: [0; ONDOL_MESSAGE_BYTES],
             length: 0,
         }
+    }
+}
+
+#[cfg(target_os = "none")]
+impl Message {
+    /// The text, for C.
+    pub fn text(&self) -> *const c_char {
+        self.text.as_ptr()
     }
 }
 
