@@ -9,6 +9,7 @@ use runtime::models::Error as ModelError;
 /// What came of a call: 0 is success, and every kind of error has a number of its own.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "std"), allow(dead_code))]
 pub enum ondol_status {
     /// It worked.
     Ok = 0,

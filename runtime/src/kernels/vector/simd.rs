@@ -84,8 +84,8 @@ pub const EXPONENT_MAGIC: f32 = 12_582_912.0 + 127.0;
 #[derive(Clone, Copy, Debug)]
 pub struct Scalar;
 
-/// Applies `f` to each lane.
-#[inline(always)]
+/// Applies `f` to each lane. Builds for size may keep one copy of it.
+#[cfg_attr(feature = "std", inline(always))]
 fn lanes(f: impl Fn(usize) -> f32) -> [f32; LANES] {
     core::array::from_fn(f)
 }
