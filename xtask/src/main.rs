@@ -1,5 +1,8 @@
 //! Every chore of the workspace: `cargo xtask test`, and its parts.
 
+mod apt;
+mod c;
+mod firmware;
 mod models;
 mod steps;
 
@@ -12,6 +15,8 @@ cargo xtask <chore>
   lint       cargo fmt --check, clippy and doc without warnings
   unit       the tests of every crate, and the whole-path tests
   no-std     models and runtime without the standard library
+  c          the C binding: a C program against both libraries, and under valgrind
+  firmware   the library on boards that qemu plays; bytes of flash and RAM
   hostile    20,000 damaged copies of the model `hello`
   models     the real models of the catalog against the reference records
   fuzz       the fuzz targets, a minute each (needs cargo-fuzz and nightly)
@@ -24,6 +29,8 @@ fn main() -> ExitCode {
         "lint" => steps::lint(),
         "unit" => steps::unit(),
         "no-std" => steps::no_std(),
+        "c" => c::c(),
+        "firmware" => firmware::firmware(),
         "hostile" => steps::hostile(),
         "models" => models::models(),
         "fuzz" => steps::fuzz(),

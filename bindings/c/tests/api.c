@@ -16,6 +16,9 @@
         }                                                                     \
     } while (0)
 
+/* As the model's template has it. */
+#define QUESTION "<|im_start|>user\nWhat is ondol?<|im_end|>\n<|im_start|>assistant\n"
+
 static ondol_error error = {.struct_size = sizeof error};
 
 /* Text that a callback collects, and what it does besides. */
@@ -181,7 +184,7 @@ static void it_answers(const ondol_model *model, ondol_session *session, const c
 
 static void it_ends_when_it_is_told(ondol_session *session)
 {
-    const char *prompt = "What is ondol?";
+    const char *prompt = QUESTION;
     const char *stops[] = {"\n", "e"};
     ondol_generated generated = {.struct_size = sizeof generated};
     ondol_generate_options options = {.struct_size = sizeof options, .max_tokens = 3};
@@ -207,7 +210,7 @@ static void it_ends_when_it_is_told(ondol_session *session)
 
 static void another_thread_cancels(ondol_session *session)
 {
-    const char *prompt = "What is ondol?";
+    const char *prompt = QUESTION;
     ondol_cancel *cancel = ondol_cancel_new();
     ondol_generated generated = {.struct_size = sizeof generated};
     ondol_generate_options options = {.struct_size = sizeof options, .cancel = cancel};
