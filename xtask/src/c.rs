@@ -10,24 +10,26 @@ const PACKAGES: [&str; 3] = ["gcc", "libc6-dev", "valgrind"];
 /// What the static library asks of the system.
 const SYSTEM: [&str; 3] = ["-lpthread", "-ldl", "-lm"];
 
+/// The built-in model as a file.
+pub const HELLO: &str = "models/hello/hello.gguf";
+
+/// The model, and a file that is none.
+const ARGUMENTS: [&str; 2] = [HELLO, "bindings/c/tests/api.c"];
+
 /// Builds the libraries and runs `bindings/c/tests/api.c` with each.
 pub fn c() -> Outcome {
     if !apt::install("the C binding", &PACKAGES)? {
         return Ok(());
     }
-    cargo(&["build", "-p", "ondol-c"])?;
-    let libraries = target().join("debug");
-    let folder = target().join("c");
-    fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let program = |name: &str| folder.join(name).display().to_string();
-    let (fixed, shared) = (program("static"), program("shared"));
-    let archive = libraries.join("libondol.a").display().to_string();
-    let path = libraries.display().to_string();
-
-    compile(&fixed, &[&archive], &SYSTEM)?;
-    compile(&shared, &["-L", &path, "-londol"], &["-lpthread"])?;
+    let libraries = libraries()?;
+    let fixed = link(
+        "tests/api.c",
+        "static",
+        &[&format!("{libraries}/libondol.a")],
+    )?;
+    let shared = link("tests/api.c", "shared", &["-L", &libraries, "-londol"])?;
     run(&fixed, &ARGUMENTS)?;
-    run_env(&shared, &ARGUMENTS, &[("LD_LIBRARY_PATH", &path)])?;
+    run_env(&shared, &ARGUMENTS, &[("LD_LIBRARY_PATH", &libraries)])?;
 
     // Tables that live as long as the program are only "possibly" lost. It does
     // not know the widest vectors, and needs none.
@@ -42,13 +44,28 @@ pub fn c() -> Outcome {
     run_env("valgrind", &line, &[("ONDOL_KERNELS", "scalar")])
 }
 
-/// The model, and a file that is none.
-const ARGUMENTS: [&str; 2] = ["models/hello/hello.gguf", "bindings/c/tests/api.c"];
+/// Builds `bindings/c/examples/answer.c`; where it lies.
+pub fn example() -> Result<String, String> {
+    let archive = format!("{}/libondol.a", libraries()?);
+    link("examples/answer.c", "answer", &[&archive])
+}
 
-fn compile(program: &str, library: &[&str], system: &[&str]) -> Outcome {
-    let warnings = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror"];
-    let source = ["-Ibindings/c", "bindings/c/tests/api.c", "-o", program];
-    run("gcc", &[&warnings[..], &source, library, system].concat())
+/// Builds the libraries; their folder.
+fn libraries() -> Result<String, String> {
+    cargo(&["build", "-p", "ondol-c"])?;
+    Ok(target().join("debug").display().to_string())
+}
+
+/// Compiles a program of `bindings/c` and links it with a library; where it lies.
+fn link(source: &str, name: &str, library: &[&str]) -> Result<String, String> {
+    let folder = target().join("c");
+    fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let program = folder.join(name).display().to_string();
+    let source = format!("bindings/c/{source}");
+    let strict = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror"];
+    let files = ["-Ibindings/c", &source, "-o", &program];
+    run("gcc", &[&strict[..], &files, library, &SYSTEM].concat())?;
+    Ok(program)
 }
 
 fn target() -> PathBuf {

@@ -3,11 +3,9 @@
 //!
 //! The libraries are built by Debian's Rust, with the standard library's source
 //! beside it (`rust-web-src`): so `core` and `alloc` are built for size too.
-//! Where rustup has a target, a stable `cargo build` makes the same library,
-//! only somewhat larger.
 
-use crate::apt;
 use crate::steps::{Outcome, root, run, run_env};
+use crate::{apt, c};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -26,6 +24,8 @@ const PACKAGES: [&str; 8] = [
 /// what `hello` needs, and what the budget is for.
 const LEAST: &str = "formats-legacy,tokenizer-bpe";
 const ALL: &str = "all";
+/// Without the block format of `hello`.
+const TOO_LITTLE: &str = "tokenizer-bpe";
 
 /// Bytes of flash that the code with [`LEAST`] may take on a Cortex-M, without the model.
 const BUDGET: u64 = 150 * 1024;
@@ -103,8 +103,15 @@ pub fn firmware() -> Outcome {
 
     library(&CORTEX_M4, ALL)?;
     let all = answers(&CORTEX_M4, &expected)?;
+    library(&CORTEX_M4, TOO_LITTLE)?;
+    ends(
+        &CORTEX_M4,
+        ARENA,
+        1,
+        "Q8_0, which this build does not support",
+    )?;
     library(&CORTEX_M4, LEAST)?;
-    panics_are_told(&CORTEX_M4)?;
+    ends(&CORTEX_M4, TOO_SMALL, 2, "memory allocation of")?;
     let least = answers(&CORTEX_M4, &expected)?;
     let mut figures = vec![
         (CORTEX_M4.target, LEAST, least),
@@ -121,14 +128,12 @@ pub fn firmware() -> Outcome {
     Ok(())
 }
 
-/// What the scalar kernels of the host answer.
+/// What the scalar kernels of the host answer, through the same binding.
 fn host_answer(question: &str) -> Result<String, String> {
-    let greedy = ["--temperature", "0", "--max-tokens", "40"];
-    let output = Command::new("cargo")
-        .args(["run", "--quiet", "-p", "ondol-cli", "--", "run", "hello"])
-        .arg(question)
-        .args(greedy)
-        .args(["--kernels", "scalar"])
+    let program = c::example()?;
+    let output = Command::new(program)
+        .args([c::HELLO, question])
+        .env("ONDOL_KERNELS", "scalar")
         .current_dir(root())
         .output()
         .map_err(|e| e.to_string())?;
@@ -248,13 +253,13 @@ fn emulate(board: &Board, program: &str) -> Result<(Option<i32>, String), String
     Ok((output.status.code(), printed))
 }
 
-/// The hook hears of a heap that is too small.
-fn panics_are_told(board: &Board) -> Outcome {
-    let (code, printed) = emulate(board, &link(board, TOO_SMALL)?)?;
-    if code == Some(2) && printed.contains("memory allocation") {
+/// The example ends with this code (2 is the panic hook's) and a message.
+fn ends(board: &Board, arena: u32, code: i32, message: &str) -> Outcome {
+    let (found, printed) = emulate(board, &link(board, arena)?)?;
+    if found == Some(code) && printed.contains(message) {
         return Ok(());
     }
-    Err(format!("the panic hook: {code:?}, `{printed}`"))
+    Err(format!("`{message}`: {found:?}, `{printed}`"))
 }
 
 /// Runs the example, holds it to what is expected, and counts bytes.

@@ -54,7 +54,7 @@ static int print_piece(void *user, const char *text, size_t length)
 static void answer(ondol_session *session, const char *prompt, size_t length)
 {
     ondol_error error = {.struct_size = sizeof error};
-    ondol_generate_options options = {.struct_size = sizeof options, .max_tokens = 40};
+    ondol_generate_options options = {.struct_size = sizeof options};
     board_print("answer: ");
     check(ondol_session_generate(session, prompt, length, &options, print_piece, NULL, NULL, &error),
           &error);
