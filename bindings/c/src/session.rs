@@ -20,7 +20,7 @@ pub struct ondol_session {
 
 // SAFETY: the session is reached through `claim` alone, by one call at a time,
 // and may move between threads.
-unsafe impl Sync for ondol_session {}
+unsafe impl Sync for ondol_session where Session: Send {}
 
 impl ondol_session {
     /// Runs `body` unless another call uses the session. After a panic in it the
