@@ -20,4 +20,4 @@ pub mod quant;
 pub mod template;
 pub mod tokenizer;
 
-pub use error::{Error, Result};
+pub use error::{Error, Float, Result};

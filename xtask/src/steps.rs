@@ -41,6 +41,8 @@ pub fn test() -> Outcome {
     lint()?;
     no_std()?;
     unit()?;
+    crate::c::c()?;
+    crate::firmware::firmware()?;
     hostile()?;
     crate::models::models()?;
     crate::aarch64::aarch64()
@@ -69,19 +71,13 @@ pub fn unit() -> Outcome {
     cargo(&["test", "--workspace"])
 }
 
-/// The two storeys without the standard library.
+/// The two storeys without the standard library, with everything and with least.
 pub fn no_std() -> Outcome {
-    cargo(&[
-        "clippy",
-        "-p",
-        "ondol-models",
-        "-p",
-        "ondol",
-        "--no-default-features",
-        "--",
-        "-D",
-        "warnings",
-    ])
+    let both = ["clippy", "-p", "ondol-models", "-p", "ondol"];
+    let strict = ["--", "-D", "warnings"];
+    let without = ["--no-default-features"];
+    cargo(&[&both[..], &without, &["--features", "all"], &strict].concat())?;
+    cargo(&[&both[..], &without, &strict].concat())
 }
 
 /// Damaged copies of `hello` through load and four tokens.

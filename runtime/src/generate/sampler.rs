@@ -4,6 +4,7 @@ use super::rng::Rng;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
+use ondol_models::Float;
 
 /// Penalties look at each recent token once for each other: more would be slow.
 const MAX_PENALTY_WINDOW: f32 = 4096.0;
@@ -104,7 +105,7 @@ impl SamplerOptions {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SamplerError {
     /// An option has a value that means nothing.
-    #[error("the sampler's {option} can't be {value}")]
+    #[error("the sampler's {option} can't be {}", Float(*value))]
     OutOfRange {
         /// Name of the option.
         option: &'static str,

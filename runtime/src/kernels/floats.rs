@@ -16,7 +16,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::acts::{floats, floats_mut};
-use super::vector::simd::{LANES, Op, Simd};
+use super::vector::simd::{LANES, Op, SMALL, Simd};
 use super::{Acts, Call, Matrix, OutRows};
 use core::marker::PhantomData;
 use core::ops::Range;
@@ -48,10 +48,11 @@ pub(super) const SCRATCH_BYTES: usize = WIDENED * CHUNK * size_of::<f32>() + Act
 /// Multiplies the given rows with all tokens.
 pub(super) fn matmul<S: Simd>(s: S, call: Call) {
     let whole = call.w.cols().is_multiple_of(LANES);
+    let in_place = whole && call.acts.tokens() == 1 && !SMALL;
     match call.w.dtype() {
-        DType::F32 if whole && call.acts.tokens() == 1 => s.run(Gemv::<F32>::new(call)),
-        DType::F16 if whole && call.acts.tokens() == 1 => s.run(Gemv::<F16>::new(call)),
-        DType::BF16 if whole && call.acts.tokens() == 1 => s.run(Gemv::<BF16>::new(call)),
+        DType::F32 if in_place => s.run(Gemv::<F32>::new(call)),
+        DType::F16 if in_place => s.run(Gemv::<F16>::new(call)),
+        DType::BF16 if in_place => s.run(Gemv::<BF16>::new(call)),
         _ => s.run(Widened(call)),
     }
 }

@@ -5,31 +5,37 @@ use super::{BLOCK, Decode, I16Block, Min, WeightBlock, widened_place};
 use crate::kernels::vector::Scalar;
 use half::f16;
 use ondol_models::quant::{
-    DType, dequantize,
+    DType, Family, dequantize,
     iq4::{CODEBOOK, iq4_xs_scales},
     k::{k4_scale_min, q3_scales},
     mxfp4::{E2M1_DOUBLED, e8m0_half},
 };
 
-/// The decoder of a format; `None` where products are of floats only.
+/// The decoder of a format; `None` where products are of floats only, and for what
+/// this build leaves out.
 pub(crate) fn decoder(dtype: DType) -> Option<Decode> {
+    let (legacy, k, codebook) = (
+        Family::Legacy.in_build(),
+        Family::K.in_build(),
+        Family::Codebook.in_build(),
+    );
     Some(match dtype {
-        DType::F32 => return None,
         DType::F16 => |row, b| halves_of_14_bits(DType::F16, row, b),
         DType::BF16 => |row, b| halves_of_14_bits(DType::BF16, row, b),
-        DType::Q4_0 => q4_0,
-        DType::Q4_1 => q4_1,
-        DType::Q5_0 => q5_0,
-        DType::Q5_1 => q5_1,
-        DType::Q8_0 => q8_0,
-        DType::IQ4_NL => iq4_nl,
-        DType::MXFP4 => mxfp4,
-        DType::Q2_K => q2_k,
-        DType::Q3_K => q3_k,
-        DType::Q4_K => q4_k,
-        DType::Q5_K => q5_k,
-        DType::Q6_K => q6_k,
-        DType::IQ4_XS => iq4_xs,
+        DType::Q4_0 if legacy => q4_0,
+        DType::Q4_1 if legacy => q4_1,
+        DType::Q5_0 if legacy => q5_0,
+        DType::Q5_1 if legacy => q5_1,
+        DType::Q8_0 if legacy => q8_0,
+        DType::Q2_K if k => q2_k,
+        DType::Q3_K if k => q3_k,
+        DType::Q4_K if k => q4_k,
+        DType::Q5_K if k => q5_k,
+        DType::Q6_K if k => q6_k,
+        DType::IQ4_NL if codebook => iq4_nl,
+        DType::IQ4_XS if codebook => iq4_xs,
+        DType::MXFP4 if codebook => mxfp4,
+        _ => return None,
     })
 }
 
