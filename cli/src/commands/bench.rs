@@ -1,10 +1,11 @@
 //! `ondol bench MODEL`.
 
-use crate::engine::at_least_one;
+use crate::answer::ScreenFigures;
+use crate::engine::{Screen, at_least_one};
 use crate::error::{Error, Result};
 use crate::packed::PackArgs;
 use crate::{model, output};
-use ondol::{CancelToken, Level, Model, Options, Session};
+use ondol::{CancelToken, Level, Model, Options, SamplerOptions, Session};
 use serde::Serialize;
 use std::time::Instant;
 
@@ -50,6 +51,10 @@ pub struct Args {
     /// Measure the packed copy of the model, as `ondol run` uses it [default: the file as it is]
     #[arg(long)]
     packed: bool,
+    /// Decode as `ondol run --screen X` does by default, for the likeliest 40 tokens, where the file
+    /// has a screen of the head; `off` computes every logit
+    #[arg(long, value_name = "X|off", default_value = "off")]
+    screen: Screen,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -83,6 +88,8 @@ struct Measurement {
     test: String,
     threads: usize,
     tokens_per_s: Spread,
+    /// Of all runs so far with so many threads.
+    screen: Option<ScreenFigures>,
 }
 
 #[derive(Serialize)]
@@ -122,6 +129,7 @@ pub fn run(args: &Args) -> Result<()> {
             threads,
             kernels: args.kernels,
             context: Some(context),
+            screen: args.screen.0,
             ..Options::default()
         };
         let mut session = model
@@ -140,6 +148,7 @@ pub fn run(args: &Args) -> Result<()> {
                 test: test.name(),
                 threads: session.threads(),
                 tokens_per_s,
+                screen: session.screen_stats().map(ScreenFigures::from),
             });
         }
     }
@@ -178,9 +187,14 @@ impl Test {
     fn run(self, session: &mut Session, tokens: &[u32]) -> ondol::Result<()> {
         match self {
             Test::Prefill(_) => session.prefill(tokens, &CancelToken::new()).map(drop),
-            Test::Decode(_) => tokens
-                .iter()
-                .try_for_each(|&token| session.decode(token).map(drop)),
+            Test::Decode(_) => {
+                let k = SamplerOptions::default().top_k;
+                let mut tokens = tokens.iter();
+                match session.screen_stats() {
+                    Some(_) => tokens.try_for_each(|&t| session.decode_top(t, k).map(drop)),
+                    None => tokens.try_for_each(|&t| session.decode(t).map(drop)),
+                }
+            }
         }
     }
 }
@@ -278,6 +292,7 @@ fn print(args: &Args, report: &Report) -> Result<()> {
         test,
         threads,
         tokens_per_s: Spread { median, min, max },
+        screen: _,
     } in results
     {
         output::line(format!(

@@ -2,13 +2,13 @@
 
 use super::chat::Chat;
 use crate::answer::{self, Answer};
-use crate::engine::{EngineArgs, at_least_one};
+use crate::engine::{EngineArgs, Screen, at_least_one};
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::packed::PackArgs;
 use crate::{model, output};
 use ondol::models::template::TemplateOrigin;
-use ondol::{GenerateOptions, Message, Model, SamplerOptions};
+use ondol::{GenerateOptions, Message, Model, Options, SamplerOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::IsTerminal;
 
@@ -51,6 +51,10 @@ pub struct Args {
     engine: EngineArgs,
     #[command(flatten)]
     pack: PackArgs,
+    /// Where a packed copy has a screen of the head: score exactly what is within X standard
+    /// deviations of the likeliest tokens. `off` scores all
+    #[arg(long, value_name = "X|off", default_value = "6")]
+    screen: Screen,
     /// Print one JSON object: text, tokens, finish_reason, stats
     #[arg(long)]
     json: bool,
@@ -118,7 +122,12 @@ pub fn run(args: &Args) -> Result<()> {
         ));
     }
     let model = model::open_packed(&args.model, &args.pack)?;
-    let mut session = args.engine.session(&model, &args.model, args.ctx)?;
+    let engine = Options {
+        screen: args.screen.0,
+        ..args.engine.options(args.ctx)
+    };
+    let session = model.session(&engine);
+    let mut session = session.map_err(model::runtime_error(&args.model))?;
     let options = GenerateOptions {
         sampler: args.sampling.options(),
         max_tokens: args.max_tokens,

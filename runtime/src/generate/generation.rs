@@ -1,7 +1,7 @@
 //! The loop from logits to text.
 
 use super::{Sampler, SamplerOptions, StopMatcher};
-use crate::{CancelToken, Error, Result, Session};
+use crate::{CancelToken, Error, Result, ScreenStats, Session};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -75,6 +75,8 @@ pub struct Stats {
     pub decode_tokens_per_s: f64,
     /// The most memory the process held at once, in bytes, where the system tells.
     pub peak_memory_bytes: Option<u64>,
+    /// What the screen of the head did since the session began, if it is used.
+    pub screen: Option<ScreenStats>,
 }
 
 /// Yields pieces of text until the model ends, a stop string comes, or a limit is reached.
@@ -164,6 +166,7 @@ impl<'s> Generation<'s> {
             prefill_tokens_per_s: rate(computed, self.clock.prefill),
             decode_tokens_per_s: rate(decoded, decode),
             peak_memory_bytes: peak_memory(),
+            screen: self.session.screen_stats(),
         }
     }
 
@@ -178,13 +181,13 @@ impl<'s> Generation<'s> {
             return Ok(None);
         }
         if let Some(token) = self.pending.take() {
-            match self.session.decode(token) {
+            match self.decode(token) {
                 Err(Error::ContextFull { .. }) => {
                     self.finish = Some(FinishReason::ContextFull);
                     return Ok(None);
                 }
                 other => other?,
-            };
+            }
         }
         let token = self.sampler.sample(self.session.last_logits())?;
         self.sampler.accept(token);
@@ -196,6 +199,15 @@ impl<'s> Generation<'s> {
         }
         self.pending = Some(token);
         Ok(Some(token))
+    }
+
+    /// Runs a token, for the logits that the sampler will ask for.
+    fn decode(&mut self, token: u32) -> Result<()> {
+        match self.sampler.deciding() {
+            Some(k) => self.session.decode_top(token, k)?,
+            None => self.session.decode(token)?,
+        };
+        Ok(())
     }
 
     /// The text that is held back, at the end.
