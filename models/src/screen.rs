@@ -60,7 +60,10 @@ impl Screen {
         let (weight, copy) = tensor(gguf, WEIGHT)?;
         let (error, errors) = tensor(gguf, ERROR)?;
         let Some(head) = graph.head() else {
-            return Err(bad(WEIGHT, "the model has no head that it could screen".into()));
+            return Err(bad(
+                WEIGHT,
+                "the model has no head that it could screen".into(),
+            ));
         };
         let found = (copy.dtype, copy.rows(), copy.cols());
         if found != (DTYPE, head.rows, head.cols) || copy.dims().len() > 2 {
@@ -75,7 +78,10 @@ impl Screen {
             return Err(bad(ERROR, reason));
         }
         let numbers = floats(errors.data);
-        if let Some(row) = numbers.into_iter().position(|e| !(e.is_finite() && e >= 0.0)) {
+        if let Some(row) = numbers
+            .into_iter()
+            .position(|e| !(e.is_finite() && e >= 0.0))
+        {
             return Err(bad(ERROR, format!("that of row {row} is no size")));
         }
         Ok(Some(Screen {
@@ -87,7 +93,10 @@ impl Screen {
 
 /// The floats of F32 data, which need not be aligned.
 pub fn floats(data: &[u8]) -> impl IntoIterator<Item = f32> {
-    data.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes))
+    data.as_chunks()
+        .0
+        .iter()
+        .map(|&bytes| f32::from_le_bytes(bytes))
 }
 
 fn tensor<'g, 'a>(gguf: &'g Gguf<'a>, name: &str) -> Result<(u32, &'g TensorInfo<'a>)> {
@@ -116,7 +125,8 @@ fn bad(name: &str, reason: String) -> Error {
 /// The head of a model that gains by a screen: it is large, and much of what a
 /// token reads.
 pub fn gains(graph: &Graph) -> Option<Weight> {
-    let bytes = |w: &Weight, dtype: DType| Some(dtype.row_bytes(w.cols)?.checked_mul(w.rows)? as f64);
+    let bytes =
+        |w: &Weight, dtype: DType| Some(dtype.row_bytes(w.cols)?.checked_mul(w.rows)? as f64);
     let head = graph.head().filter(|head| head.rows >= GROUP)?;
     let read = graph.nodes.iter().filter_map(|node| match &node.op {
         Op::MatMul { weight, .. } => bytes(weight, weight.dtype),

@@ -33,7 +33,12 @@ fn packed(model: &RandomModel) -> Vec<u8> {
     pack::write(&gguf, &source, Vec::new(), |_| ControlFlow::Continue(())).unwrap()
 }
 
-fn session(file: &[u8], screen: Option<ScreenOptions>, level: Option<Level>, threads: usize) -> Session {
+fn session(
+    file: &[u8],
+    screen: Option<ScreenOptions>,
+    level: Option<Level>,
+    threads: usize,
+) -> Session {
     let model = Model::from_bytes(file.to_vec()).unwrap();
     assert!(model.has_screen());
     let options = Options {
@@ -64,7 +69,9 @@ fn generate(session: &mut Session, sampler: &SamplerOptions) -> (Vec<u32>, Optio
     };
     session.clear();
     let prompt = [1, 300, 4000, 31_000, 17];
-    let mut generation = session.generate(&prompt, &options, &CancelToken::new()).unwrap();
+    let mut generation = session
+        .generate(&prompt, &options, &CancelToken::new())
+        .unwrap();
     for piece in generation.by_ref() {
         piece.unwrap();
     }
@@ -84,14 +91,42 @@ fn samplers() -> Vec<(SamplerOptions, bool)> {
         (greedy.clone(), true),
         (SamplerOptions::default(), true),
         (warm(1), true),
-        (SamplerOptions { top_p: 1.0, ..warm(2) }, true),
-        (SamplerOptions { repetition_penalty: 1.3, ..greedy.clone() }, true),
         (
-            SamplerOptions { presence_penalty: 2.0, frequency_penalty: 0.5, ..warm(3) },
+            SamplerOptions {
+                top_p: 1.0,
+                ..warm(2)
+            },
             true,
         ),
-        (SamplerOptions { top_k: 0, ..warm(4) }, false),
-        (SamplerOptions { presence_penalty: -2.0, ..greedy }, false),
+        (
+            SamplerOptions {
+                repetition_penalty: 1.3,
+                ..greedy.clone()
+            },
+            true,
+        ),
+        (
+            SamplerOptions {
+                presence_penalty: 2.0,
+                frequency_penalty: 0.5,
+                ..warm(3)
+            },
+            true,
+        ),
+        (
+            SamplerOptions {
+                top_k: 0,
+                ..warm(4)
+            },
+            false,
+        ),
+        (
+            SamplerOptions {
+                presence_penalty: -2.0,
+                ..greedy
+            },
+            false,
+        ),
     ]
 }
 
@@ -117,7 +152,10 @@ fn generations_are_the_same_tokens() {
                 assert_eq!(screened[0].screen_stats(), screened[1].screen_stats());
             }
             let stats = screened[0].screen_stats().unwrap();
-            assert!(stats.audits >= stats.screened / 7 && stats.whole == 0, "{stats:?}");
+            assert!(
+                stats.audits >= stats.screened / 7 && stats.whole == 0,
+                "{stats:?}"
+            );
             assert!(stats.most_rows < 8000 && stats.rows > 0, "{stats:?}");
         }
     }
@@ -151,11 +189,19 @@ fn logits_that_are_there_are_those_of_the_whole_head() {
                     assert!(absent || logit.to_bits() == all[row].to_bits(), "row {row}");
                 }
                 let scored = some.iter().filter(|x| **x > f32::NEG_INFINITY).count();
-                assert_eq!(scored < all.len() / 4 + 8, screens, "cap {cap:?}, {scored} rows");
+                assert_eq!(
+                    scored < all.len() / 4 + 8,
+                    screens,
+                    "cap {cap:?}, {scored} rows"
+                );
             }
         }
         let stats = screened.screen_stats().unwrap();
-        assert_eq!((stats.screened > 0, stats.whole > 0), (screens, !screens), "{stats:?}");
+        assert_eq!(
+            (stats.screened > 0, stats.whole > 0),
+            (screens, !screens),
+            "{stats:?}"
+        );
         // More than there are chunks of rows.
         screened.decode_top(9, 4000).unwrap();
         assert_eq!(screened.screen_stats().unwrap().whole, stats.whole + 1);

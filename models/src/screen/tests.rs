@@ -20,24 +20,45 @@ fn model(tensors: &[(&str, DType, &[u64], Vec<u8>)]) -> Vec<u8> {
         writer.set(&format!("llama.{key}"), value);
     }
     writer.set("llama.attention.layer_norm_rms_epsilon", 1e-5f32);
-    let (mut data, mut add) = (Vec::new(), |name: &str, dtype: DType, dims: &[u64], bytes| {
-        writer.add_tensor(name, dtype, dims).unwrap();
-        bytes
-    });
+    let (mut data, mut add) = (
+        Vec::new(),
+        |name: &str, dtype: DType, dims: &[u64], bytes| {
+            writer.add_tensor(name, dtype, dims).unwrap();
+            bytes
+        },
+    );
     let zeros = |dtype: DType, dims: &[u64]| {
         let rows: u64 = dims[1..].iter().product();
         vec![0; dtype.row_bytes(dims[0] as usize).unwrap() * rows as usize]
     };
     let table = [COLS as u64, ROWS as u64];
-    data.push(add("token_embd.weight", DType::Q8_0, &table, zeros(DType::Q8_0, &table)));
-    for name in ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"] {
+    data.push(add(
+        "token_embd.weight",
+        DType::Q8_0,
+        &table,
+        zeros(DType::Q8_0, &table),
+    ));
+    for name in [
+        "attn_q",
+        "attn_k",
+        "attn_v",
+        "attn_output",
+        "ffn_gate",
+        "ffn_up",
+        "ffn_down",
+    ] {
         let name = format!("blk.0.{name}.weight");
         let dims = [COLS as u64, 32];
         data.push(add(&name, DType::Q4_0, &dims, zeros(DType::Q4_0, &dims)));
     }
     for name in ["output_norm", "blk.0.attn_norm", "blk.0.ffn_norm"] {
         let dims = [COLS as u64];
-        data.push(add(&format!("{name}.weight"), DType::F32, &dims, zeros(DType::F32, &dims)));
+        data.push(add(
+            &format!("{name}.weight"),
+            DType::F32,
+            &dims,
+            zeros(DType::F32, &dims),
+        ));
     }
     for (name, dtype, dims, bytes) in tensors {
         data.push(add(name, *dtype, dims, bytes.clone()));
@@ -77,7 +98,8 @@ fn a_screen_is_found_where_it_fits() {
 
 #[test]
 fn what_does_not_fit_is_refused_by_name() {
-    let refused = |tensors: &[(&str, DType, &[u64], Vec<u8>)]| find(tensors).unwrap_err().to_string();
+    let refused =
+        |tensors: &[(&str, DType, &[u64], Vec<u8>)]| find(tensors).unwrap_err().to_string();
     let good_copy = (WEIGHT, DTYPE, &TABLE[..], copy());
     let good_errors = (ERROR, DType::F32, &VECTOR[..], errors(0.5));
     let half = refused(std::slice::from_ref(&good_copy));
@@ -92,10 +114,22 @@ fn what_does_not_fit_is_refused_by_name() {
     ] {
         let bytes = vec![0; dtype.row_bytes(dims[0] as usize).unwrap() * dims[1] as usize];
         let said = refused(&[(WEIGHT, dtype, &dims, bytes), good_errors.clone()]);
-        assert!(said.contains("`ondol.screen.weight`") && said.contains("32 x 64"), "{said}");
+        assert!(
+            said.contains("`ondol.screen.weight`") && said.contains("32 x 64"),
+            "{said}"
+        );
     }
-    for (dtype, dims) in [(DType::F16, &[64][..]), (DType::F32, &[63]), (DType::F32, &[1, 64])] {
-        let bytes = vec![0; dtype.row_bytes(dims.iter().product::<u64>() as usize).unwrap()];
+    for (dtype, dims) in [
+        (DType::F16, &[64][..]),
+        (DType::F32, &[63]),
+        (DType::F32, &[1, 64]),
+    ] {
+        let bytes = vec![
+            0;
+            dtype
+                .row_bytes(dims.iter().product::<u64>() as usize)
+                .unwrap()
+        ];
         let said = refused(&[good_copy.clone(), (ERROR, dtype, dims, bytes)]);
         assert!(said.contains("`ondol.screen.error`"), "{said}");
     }

@@ -128,7 +128,11 @@ impl Executor<'_> {
     }
 
     /// Shares out `pieces` over the pool; `work` gets the piece's and the worker's number.
-    pub(super) fn fork(&mut self, pieces: usize, work: impl Fn(&Shared, usize, usize) + Sync) -> Result<()> {
+    pub(super) fn fork(
+        &mut self,
+        pieces: usize,
+        work: impl Fn(&Shared, usize, usize) + Sync,
+    ) -> Result<()> {
         let shared = &self.shared;
         self.pool
             .run(pieces, &|piece, worker| work(shared, piece, worker))
@@ -272,7 +276,13 @@ impl Shared<'_> {
     }
 
     /// Some rows of one weight, times all tokens.
-    pub(super) fn matmul_piece(&self, matmul: &MatMul, piece: &Piece, tokens: usize, worker: usize) {
+    pub(super) fn matmul_piece(
+        &self,
+        matmul: &MatMul,
+        piece: &Piece,
+        tokens: usize,
+        worker: usize,
+    ) {
         let part = &matmul.parts[piece.part];
         let (dtype, cols) = (part.weight.dtype, part.weight.cols);
         let kind = self.kernels.act_kind(dtype, tokens);

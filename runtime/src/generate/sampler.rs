@@ -459,19 +459,37 @@ mod tests {
         assert_eq!(deciding(greedy.clone(), 9), Some(1));
         assert_eq!(deciding(base.clone(), 9), Some(40));
         let top_k = 0;
-        assert_eq!(deciding(SamplerOptions { top_k, ..base.clone() }, 9), None);
+        assert_eq!(
+            deciding(
+                SamplerOptions {
+                    top_k,
+                    ..base.clone()
+                },
+                9
+            ),
+            None
+        );
         // Greedy needs no top-k.
         assert_eq!(deciding(SamplerOptions { top_k, ..greedy }, 9), Some(1));
         for (penalty, deciders) in [(1.5, Some(49)), (0.5, None)] {
             let repetition_penalty = penalty;
-            let options = SamplerOptions { repetition_penalty, ..base.clone() };
+            let options = SamplerOptions {
+                repetition_penalty,
+                ..base.clone()
+            };
             assert_eq!(deciding(options, 9), deciders);
         }
         for (penalty, deciders) in [(0.1, Some(40 + 64)), (-0.1, None)] {
             let (presence_penalty, frequency_penalty) = (penalty, penalty);
-            let options = SamplerOptions { presence_penalty, ..base.clone() };
+            let options = SamplerOptions {
+                presence_penalty,
+                ..base.clone()
+            };
             assert_eq!(deciding(options, 99), deciders);
-            let options = SamplerOptions { frequency_penalty, ..base.clone() };
+            let options = SamplerOptions {
+                frequency_penalty,
+                ..base.clone()
+            };
             assert_eq!(deciding(options, 99), deciders);
         }
     }

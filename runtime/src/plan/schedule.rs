@@ -103,9 +103,8 @@ impl<'g> Scheduler<'g> {
         let (head_inputs, head) = self.head_steps(&head_items);
         self.layout.head = self.layout.push(self.placer.bytes());
 
-        let screen = screen.and_then(|screen| {
-            ScreenPlan::new(screen, &head, &mut self.matmuls, &mut self.layout)
-        });
+        let screen = screen
+            .and_then(|screen| ScreenPlan::new(screen, &head, &mut self.matmuls, &mut self.layout));
 
         let acts = self.acts_bytes();
         self.layout.acts = self.layout.push(acts);
