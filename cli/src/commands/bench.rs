@@ -5,6 +5,7 @@ use crate::engine::{Screen, at_least_one};
 use crate::error::{Error, Result};
 use crate::packed::PackArgs;
 use crate::{model, output};
+use ondol::kernels::Kernels;
 use ondol::{CancelToken, Level, Model, Options, SamplerOptions, Session};
 use serde::Serialize;
 use std::time::Instant;
@@ -13,7 +14,8 @@ use std::time::Instant;
 #[derive(clap::Args)]
 #[command(after_help = "\
 ppN is prefill of N tokens, tgN is decoding of N tokens, each from an empty context, after one run
-to warm up. Figures are the median and the range of the runs.
+to warm up. Figures are the median and the range of the runs. With --screen, decoding goes on with
+the likeliest token, else with tokens from all over the vocabulary.
 
 Examples:
   ondol bench smollm2
@@ -187,16 +189,26 @@ impl Test {
     fn run(self, session: &mut Session, tokens: &[u32]) -> ondol::Result<()> {
         match self {
             Test::Prefill(_) => session.prefill(tokens, &CancelToken::new()).map(drop),
-            Test::Decode(_) => {
-                let k = SamplerOptions::default().top_k;
-                let mut tokens = tokens.iter();
-                match session.screen_stats() {
-                    Some(_) => tokens.try_for_each(|&t| session.decode_top(t, k).map(drop)),
-                    None => tokens.try_for_each(|&t| session.decode(t).map(drop)),
-                }
+            Test::Decode(count) if session.screen_stats().is_some() => {
+                decode_screened(session, tokens[0], count)
             }
+            Test::Decode(_) => tokens
+                .iter()
+                .try_for_each(|&token| session.decode(token).map(drop)),
         }
     }
+}
+
+/// Decodes as `ondol run` does by default. What follows makes sense, since after
+/// tokens at random many more are likely than in any text.
+fn decode_screened(session: &mut Session, first: u32, count: usize) -> ondol::Result<()> {
+    let kernels = Kernels::with_level(session.level())?;
+    let mut token = first;
+    for _ in 0..count {
+        let logits = session.decode_top(token, SamplerOptions::default().top_k)?;
+        token = kernels.vector().argmax(logits) as u32;
+    }
+    Ok(())
 }
 
 fn measure(session: &mut Session, test: Test, repeat: usize) -> ondol::Result<Spread> {

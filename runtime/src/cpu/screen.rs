@@ -172,7 +172,11 @@ impl Shared<'_> {
         // SAFETY: pieces are disjoint rows, and whole chunks.
         unsafe {
             let scores = self.arena.floats_mut(columns(screen.bounds));
-            bound(scores, errors, reach, self.arena.floats_mut(maxima));
+            bound(scores, errors, reach);
+            let maxima = self.arena.floats_mut(maxima);
+            for (chunk, largest) in scores.chunks(CHUNK).zip(maxima) {
+                *largest = self.kernels.vector().max(chunk);
+            }
             let logits = self.arena.floats_mut(columns(self.plan.logits));
             logits.fill(f32::NEG_INFINITY);
         }

@@ -14,20 +14,16 @@ pub struct Selected {
     pub rows: usize,
 }
 
-/// Makes bounds of scores, `score + reach * error`, and finds the largest of
-/// each [`CHUNK`]; NaN counts for nothing.
-pub fn bound(scores: &mut [f32], errors: &[u8], reach: f32, maxima: &mut [f32]) {
+/// Makes bounds of scores: `score + reach * error`, where errors are F32 data.
+pub fn bound(scores: &mut [f32], errors: &[u8], reach: f32) {
     let errors = errors.as_chunks().0;
     for (score, &error) in scores.iter_mut().zip(errors) {
         *score += reach * f32::from_le_bytes(error);
     }
-    for (chunk, largest) in scores.chunks(CHUNK).zip(maxima) {
-        *largest = chunk.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
-    }
 }
 
 /// Lists, in ascending order, the groups that have a row whose bound is `least`
-/// or more. `None` where the list is too short for all of them.
+/// or more; `maxima` are the largest bounds of each [`CHUNK`], NaN left out. `None` where the list is too short for all of them.
 pub fn select(bounds: &[f32], maxima: &[f32], least: f32, list: &mut [u32]) -> Option<Selected> {
     let mut found = Selected { groups: 0, rows: 0 };
     for (chunk, (bounds, &largest)) in bounds.chunks(CHUNK).zip(maxima).enumerate() {

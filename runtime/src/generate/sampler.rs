@@ -134,15 +134,37 @@ fn likelier(a: &Candidate, b: &Candidate) -> Ordering {
     b.logit.total_cmp(&a.logit).then(a.token.cmp(&b.token))
 }
 
-/// The first of the largest logits, without a list of candidates.
-fn likeliest(logits: &[f32]) -> Option<u32> {
-    let mut best = (None, f32::NEG_INFINITY);
-    for (token, &logit) in logits.iter().enumerate() {
-        if logit > best.1 {
-            best = (Some(token as u32), logit);
+/// Logits that are looked at together: most runs hold nothing of interest.
+const RUN: usize = 64;
+
+/// The largest logit of a run, NaN left out. In lanes, which become vectors.
+fn largest(run: &[f32]) -> f32 {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let (chunks, rest) = run.as_chunks::<8>();
+    let mut lanes = [f32::NEG_INFINITY; 8];
+    for chunk in chunks {
+        for (lane, &logit) in lanes.iter_mut().zip(chunk) {
+            *lane = larger(*lane, logit);
         }
     }
-    best.0
+    lanes
+        .iter()
+        .chain(rest)
+        .copied()
+        .fold(f32::NEG_INFINITY, larger)
+}
+
+/// The first of the largest logits, without a list of candidates.
+fn likeliest(logits: &[f32]) -> Option<u32> {
+    let (mut first, mut best) = (0, f32::NEG_INFINITY);
+    for (index, run) in logits.chunks(RUN).enumerate() {
+        let largest = largest(run);
+        if largest > best {
+            (first, best) = (index * RUN, largest);
+        }
+    }
+    let at = logits[first..].iter().position(|&logit| logit == best)?;
+    (best > f32::NEG_INFINITY).then_some((first + at) as u32)
 }
 
 /// Chooses tokens. Its buffers are as large as they get from the start.
@@ -202,15 +224,15 @@ impl Sampler {
         if self.options.temperature == 0.0 && self.recent.is_empty() {
             return likeliest(logits).ok_or(SamplerError::NothingToSample);
         }
-        let possible = |(token, &logit): (usize, &f32)| {
-            (logit > f32::NEG_INFINITY).then_some(Candidate {
-                token: token as u32,
-                logit,
-            })
-        };
         self.candidates.clear();
-        self.candidates
-            .extend(logits.iter().enumerate().filter_map(possible));
+        for (run, first) in logits.chunks(RUN).zip((0..).step_by(RUN)) {
+            if largest(run) > f32::NEG_INFINITY {
+                let all = (first..).zip(run);
+                let candidates = all.map(|(token, &logit)| Candidate { token, logit });
+                let possible = candidates.filter(|c| c.logit > f32::NEG_INFINITY);
+                self.candidates.extend(possible);
+            }
+        }
         if self.candidates.is_empty() {
             return Err(SamplerError::NothingToSample);
         }
@@ -495,6 +517,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_likeliest_is_the_first_of_the_largest(
+            logits in prop::collection::vec(prop::sample::select(
+                &[f32::NAN, f32::NEG_INFINITY, -2.0, 0.0, 1.0, 3.0, 3.5][..],
+            ), 0..200),
+        ) {
+            let mut naive = (None, f32::NEG_INFINITY);
+            for (token, &logit) in (0..).zip(&logits) {
+                if logit > naive.1 {
+                    naive = (Some(token), logit);
+                }
+            }
+            prop_assert_eq!(likeliest(&logits), naive.0);
+            prop_assert_eq!(largest(&logits).to_bits(), naive.1.to_bits());
+        }
+
         /// With the logits of all others at negative infinity the draws are the same.
         #[test]
         fn draws_among_the_deciding_are_draws_among_all(
