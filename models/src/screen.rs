@@ -77,11 +77,9 @@ impl Screen {
             let reason = format!("expected F32 {}, the file has {errors:?}", head.rows);
             return Err(bad(ERROR, reason));
         }
-        let numbers = floats(errors.data);
-        if let Some(row) = numbers
-            .into_iter()
-            .position(|e| !(e.is_finite() && e >= 0.0))
-        {
+        let mut sizes = errors.data.as_chunks().0.iter();
+        let is_size = |size: f32| size.is_finite() && size >= 0.0;
+        if let Some(row) = sizes.position(|&size| !is_size(f32::from_le_bytes(size))) {
             return Err(bad(ERROR, format!("that of row {row} is no size")));
         }
         Ok(Some(Screen {
@@ -89,14 +87,6 @@ impl Screen {
             error: whole(error, errors, 1, head.rows),
         }))
     }
-}
-
-/// The floats of F32 data, which need not be aligned.
-pub fn floats(data: &[u8]) -> impl IntoIterator<Item = f32> {
-    data.as_chunks()
-        .0
-        .iter()
-        .map(|&bytes| f32::from_le_bytes(bytes))
 }
 
 fn tensor<'g, 'a>(gguf: &'g Gguf<'a>, name: &str) -> Result<(u32, &'g TensorInfo<'a>)> {

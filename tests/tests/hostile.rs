@@ -92,7 +92,7 @@ fn packed(file: &[u8]) -> Vec<u8> {
 fn files() -> [Vec<u8>; 3] {
     let screened = RandomModel {
         layers: 1,
-        vocabulary: 4_300,
+        vocabulary: 4_304,
         table_dtype: DType::Q8_0,
         ..RandomModel::small("llama").quantized(DType::Q4_0)
     };
