@@ -16,6 +16,7 @@ pub mod graph;
 #[cfg(feature = "std")]
 pub mod pack;
 pub mod quant;
+pub mod screen;
 #[cfg(feature = "std")]
 pub mod template;
 pub mod tokenizer;

@@ -32,6 +32,7 @@ pub mod generate;
 pub mod kernels;
 mod model;
 mod plan;
+mod screen;
 mod session;
 mod weights;
 
@@ -44,4 +45,5 @@ pub use ondol_models as models;
 #[cfg(feature = "std")]
 pub use ondol_models::template::Message;
 pub use plan::Memory;
+pub use screen::{ScreenOptions, ScreenStats};
 pub use session::Session;

@@ -2,6 +2,7 @@
 
 use crate::kernels::{FINE_TOKENS, Kernels, Level};
 use crate::plan::{Memory, Plan, PlanOptions};
+use crate::screen::ScreenOptions;
 use crate::session::Session;
 use crate::weights::{Bytes, Weights};
 use crate::{Error, Result};
@@ -13,6 +14,7 @@ use ondol_models::arch;
 use ondol_models::gguf::Gguf;
 use ondol_models::graph::Graph;
 use ondol_models::quant::Layout;
+use ondol_models::screen::Screen;
 #[cfg(feature = "std")]
 use ondol_models::template::{ChatTemplate, Message, RenderInput};
 use ondol_models::tokenizer::{EncodeOptions, Tokenizer};
@@ -52,6 +54,9 @@ pub struct Options {
     /// time, and are left out while they do not. Each costs a row of logits and
     /// attention's partial results.
     pub drafts: usize,
+    /// How a screen of the head is used where the file has one; `None` leaves it
+    /// alone, and every token reads the whole head.
+    pub screen: Option<ScreenOptions>,
     /// Refuse a session that would allocate more bytes than this.
     pub memory_limit: Option<u64>,
 }
@@ -65,6 +70,7 @@ impl Default for Options {
             prefill_chunk: DEFAULT_CHUNK,
             score_rows: 1,
             drafts: DEFAULT_DRAFTS,
+            screen: Some(ScreenOptions::default()),
             memory_limit: None,
         }
     }
@@ -78,6 +84,7 @@ pub struct Model(pub(crate) Arc<Loaded>);
 pub(crate) struct Loaded {
     pub weights: Weights,
     pub graph: Graph,
+    screen: Option<Screen>,
     pub tokenizer: Tokenizer,
     name: String,
     packed: bool,
@@ -137,6 +144,7 @@ impl Model {
             many => Gguf::parse_shards(many)?,
         };
         let graph = arch::build(&gguf)?;
+        let screen = Screen::find(&gguf, &graph)?;
         let tokenizer = Tokenizer::from_gguf(&gguf)?;
         if tokenizer.vocab_size() > graph.vocabulary {
             let reason = alloc::format!(
@@ -162,6 +170,7 @@ impl Model {
         Ok(Model(Arc::new(Loaded {
             weights,
             graph,
+            screen,
             tokenizer,
             name,
             packed,
@@ -193,6 +202,11 @@ impl Model {
     /// Whether rows of its matrices lie interleaved, as in a packed file.
     pub fn is_packed(&self) -> bool {
         self.0.packed
+    }
+
+    /// Whether its file has a screen of the head: see [`ScreenOptions`].
+    pub fn has_screen(&self) -> bool {
+        self.0.screen.is_some()
     }
 
     /// The template that [`Model::render_chat`] uses.
@@ -233,7 +247,7 @@ impl Model {
     /// it is allocated.
     pub fn memory(&self, options: &Options) -> Result<Memory> {
         let kernels = kernels(options)?;
-        let plan = Plan::new(&self.0.graph, &kernels, self.plan_options(options));
+        let plan = self.plan(options, &kernels);
         Ok(plan.layout.memory(self.0.weights.mapped_bytes()))
     }
 
@@ -242,16 +256,24 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::DoesNotFit`] where the options' limit or the system has less
-    /// memory than [`Model::memory`] says; [`Error::UnsupportedLevel`].
+    /// memory than [`Model::memory`] says; [`Error::UnsupportedLevel`];
+    /// [`Error::BadMargin`].
     pub fn session(&self, options: &Options) -> Result<Session> {
         let kernels = kernels(options)?;
-        let sizes = self.plan_options(options);
-        let plan = Plan::new(&self.0.graph, &kernels, sizes);
+        let screen = options.screen.filter(|_| self.has_screen());
+        screen.iter().try_for_each(ScreenOptions::check)?;
+        let plan = self.plan(options, &kernels);
         let needed = plan.layout.total as u64;
         if let Some(allowed) = options.memory_limit.filter(|&limit| needed > limit) {
             return Err(Error::DoesNotFit { needed, allowed });
         }
-        Session::new(self.clone(), kernels, plan, sizes)
+        let sizes = self.plan_options(options);
+        Session::new(self.clone(), kernels, plan, sizes, screen)
+    }
+
+    fn plan(&self, options: &Options, kernels: &Kernels) -> Plan {
+        let screen = options.screen.and(self.0.screen.as_ref());
+        Plan::new(&self.0.graph, screen, kernels, self.plan_options(options))
     }
 
     fn plan_options(&self, options: &Options) -> PlanOptions {

@@ -6,6 +6,7 @@ use crate::cpu::pool::Pool;
 use crate::generate::{GenerateOptions, Generation};
 use crate::kernels::Kernels;
 use crate::plan::{Plan, PlanOptions};
+use crate::screen::{ScreenOptions, ScreenStats, Screening};
 use crate::{CancelToken, Error, Model, Result};
 use alloc::vec::Vec;
 use ondol_models::quant;
@@ -21,6 +22,7 @@ pub struct Session {
     plan: Plan,
     arena: Arena,
     sizes: PlanOptions,
+    screening: Option<Screening>,
     /// Tokens whose keys and values the cache holds.
     tokens: Vec<u32>,
     /// Tokens decoded beside the last one, which may be accepted.
@@ -35,6 +37,7 @@ impl Session {
         kernels: Kernels,
         plan: Plan,
         sizes: PlanOptions,
+        screen: Option<ScreenOptions>,
     ) -> Result<Session> {
         let arena = Arena::new(plan.layout.total)?;
         load_vectors(&model, &plan, &arena)?;
@@ -48,6 +51,7 @@ impl Session {
             plan,
             arena,
             sizes,
+            screening: screen.map(Screening::new),
             tokens,
             drafts,
             accepted: 0,
@@ -136,11 +140,16 @@ impl Session {
         let mut executor = self.executor();
         executor.body(tokens, start, Purpose::Decode)?;
         executor.head(0..tokens.len())?;
+        self.ran(tokens);
+        Ok(self.last_logits())
+    }
+
+    /// Takes note of a token that was decoded, and of those beside it.
+    fn ran(&mut self, tokens: &[u32]) {
         self.tokens.push(tokens[0]);
         self.drafts.clear();
         self.drafts.extend_from_slice(&tokens[1..]);
         self.accepted = 0;
-        Ok(self.last_logits())
     }
 
     /// Takes `token` as if it were decoded, if it is the next of the drafts: its
@@ -157,6 +166,49 @@ impl Session {
     /// Tokens that can be decoded beside one, at most.
     pub(crate) fn max_drafts(&self) -> usize {
         self.sizes.decode_rows - 1
+    }
+
+    /// Runs one token; the logits are those after it, of the `k` likeliest tokens
+    /// and any others: the rest may be negative infinity. Cheaper than
+    /// [`Session::decode`] where the model has a screen ([`ScreenOptions`]), and
+    /// the same where it has none. The logits that are there are the same bits.
+    ///
+    /// # Errors
+    /// As for [`Session::decode`].
+    pub fn decode_top(&mut self, token: u32, k: usize) -> Result<&[f32]> {
+        self.check(&[token])?;
+        let start = self.tokens.len();
+        self.executor().body(&[token], start, Purpose::Decode)?;
+        match self.screening.filter(Screening::is_on) {
+            Some(screening) => self.screened_head(k, screening)?,
+            None => self.executor().head(0..1)?,
+        }
+        self.ran(&[token]);
+        Ok(self.last_logits())
+    }
+
+    fn screened_head(&mut self, k: usize, mut screening: Screening) -> Result<()> {
+        let margin = screening.options.margin;
+        let mut executor = self.executor();
+        match executor.screened_head(k, margin)? {
+            None => {
+                screening.stats.whole += 1;
+                executor.head(0..1)?;
+            }
+            Some(selected) if screening.count(selected.rows) => {
+                screening.stats.audits += 1;
+                screening.stats.missed += executor.audit(selected, k)?;
+            }
+            Some(_) => {}
+        }
+        self.screening = Some(screening);
+        Ok(())
+    }
+
+    /// What the screen of the head did so far; `None` where there is none, or it
+    /// is not to be used.
+    pub fn screen_stats(&self) -> Option<ScreenStats> {
+        self.screening.map(|screening| screening.stats)
     }
 
     /// Runs `tokens`, and shows `each` the logits after every one of them with its index.
@@ -203,7 +255,9 @@ impl Session {
         Generation::start(self, prompt, options, cancel)
     }
 
-    /// The logits of the last prefill, decode or acceptance.
+    /// The logits of the last prefill, decode or acceptance; after
+    /// [`Session::decode_top`], and so after a generation, only those that it
+    /// computed.
     pub fn last_logits(&self) -> &[f32] {
         self.logits(self.accepted)
     }

@@ -2,13 +2,13 @@
 
 use super::chat::Chat;
 use crate::answer::{self, Answer};
-use crate::engine::{EngineArgs, at_least_one};
+use crate::engine::{EngineArgs, Screen, at_least_one};
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::packed::PackArgs;
 use crate::{model, output};
 use ondol::models::template::TemplateOrigin;
-use ondol::{GenerateOptions, Message, Model, SamplerOptions};
+use ondol::{GenerateOptions, Message, Model, Options, SamplerOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::IsTerminal;
 
@@ -54,6 +54,10 @@ pub struct Args {
     engine: EngineArgs,
     #[command(flatten)]
     pack: PackArgs,
+    /// Where a packed copy has a screen of the head: score exactly what is within X standard
+    /// deviations of the likeliest tokens. `off` scores all
+    #[arg(long, value_name = "X|off", default_value = "6")]
+    screen: Screen,
     /// Print one JSON object: text, tokens, finish_reason, stats
     #[arg(long)]
     json: bool,
@@ -121,11 +125,13 @@ pub fn run(args: &Args) -> Result<()> {
         ));
     }
     let model = model::open_packed(&args.model, &args.pack)?;
-    let mut engine = args.engine.options(args.ctx);
+    let mut engine = Options {
+        screen: args.screen.0,
+        ..args.engine.options(args.ctx)
+    };
     engine.drafts = args.drafts.unwrap_or(engine.drafts);
-    let mut session = model
-        .session(&engine)
-        .map_err(model::runtime_error(&args.model))?;
+    let session = model.session(&engine);
+    let mut session = session.map_err(model::runtime_error(&args.model))?;
     let options = GenerateOptions {
         sampler: args.sampling.options(),
         max_tokens: args.max_tokens,

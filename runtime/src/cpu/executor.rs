@@ -43,7 +43,7 @@ pub(crate) enum Purpose<'c> {
 
 /// The tokens of a pass and their place in the sequence.
 #[derive(Clone, Copy)]
-struct Pass<'t> {
+pub(super) struct Pass<'t> {
     tokens: &'t [u32],
     start: usize,
     rows: usize,
@@ -60,6 +60,16 @@ impl Pass<'_> {
     fn attends_in_tiles(&self) -> bool {
         self.rows > 1 && matches!(self.purpose, Purpose::Prefill(_))
     }
+}
+
+impl Pass<'_> {
+    /// The head of one row.
+    pub(super) const HEAD: Pass<'static> = Pass {
+        tokens: &[],
+        start: 0,
+        rows: 1,
+        purpose: Purpose::Decode,
+    };
 }
 
 impl Executor<'_> {
@@ -82,6 +92,17 @@ impl Executor<'_> {
 
     /// Computes logits for the given rows of the pass that [`Executor::body`] just ran.
     pub fn head(&mut self, rows: Range<usize>) -> Result<()> {
+        let pass = Pass {
+            rows: rows.len(),
+            ..Pass::HEAD
+        };
+        self.head_inputs(rows);
+        let plan = self.shared.plan;
+        plan.head.iter().try_for_each(|step| self.step(step, pass))
+    }
+
+    /// Copies the given rows of the body's last values to where the head starts.
+    pub(super) fn head_inputs(&mut self, rows: Range<usize>) {
         let Shared { plan, arena, .. } = self.shared;
         for &(from, to) in &plan.head_inputs {
             for (row, source) in rows.clone().enumerate() {
@@ -93,16 +114,9 @@ impl Executor<'_> {
                 };
             }
         }
-        let pass = Pass {
-            tokens: &[],
-            start: 0,
-            rows: rows.len(),
-            purpose: Purpose::Decode,
-        };
-        plan.head.iter().try_for_each(|step| self.step(step, pass))
     }
 
-    fn step(&mut self, step: &Step, pass: Pass) -> Result<()> {
+    pub(super) fn step(&mut self, step: &Step, pass: Pass) -> Result<()> {
         match step {
             Step::Rows(ops) => self.fork(pass.rows, |shared, row, _| {
                 ops.iter().for_each(|op| shared.row_op(op, pass, row));
@@ -137,7 +151,11 @@ impl Executor<'_> {
     }
 
     /// Shares out `pieces` over the pool; `work` gets the piece's and the worker's number.
-    fn fork(&mut self, pieces: usize, work: impl Fn(&Shared, usize, usize) + Sync) -> Result<()> {
+    pub(super) fn fork(
+        &mut self,
+        pieces: usize,
+        work: impl Fn(&Shared, usize, usize) + Sync,
+    ) -> Result<()> {
         let shared = &self.shared;
         self.pool
             .run(pieces, &|piece, worker| work(shared, piece, worker))
@@ -146,7 +164,7 @@ impl Executor<'_> {
 }
 
 impl Shared<'_> {
-    fn row_op(&self, op: &RowOp, pass: Pass, row: usize) {
+    pub(super) fn row_op(&self, op: &RowOp, pass: Pass, row: usize) {
         let (arena, vector) = (self.arena, self.kernels.vector());
         // SAFETY: this thread alone works on `row`, and the planner keeps apart
         // the buffers that one operation reads and writes.
@@ -281,7 +299,13 @@ impl Shared<'_> {
     }
 
     /// Some rows of one weight, times all tokens.
-    fn matmul_piece(&self, matmul: &MatMul, piece: &Piece, tokens: usize, worker: usize) {
+    pub(super) fn matmul_piece(
+        &self,
+        matmul: &MatMul,
+        piece: &Piece,
+        tokens: usize,
+        worker: usize,
+    ) {
         let part = &matmul.parts[piece.part];
         let (dtype, cols) = (part.weight.dtype, part.weight.cols);
         let kind = self.kernels.act_kind(dtype, tokens);

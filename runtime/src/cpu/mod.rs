@@ -3,3 +3,5 @@
 pub(crate) mod arena;
 pub(crate) mod executor;
 pub mod pool;
+mod screen;
+mod select;

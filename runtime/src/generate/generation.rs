@@ -2,7 +2,7 @@
 
 use super::speculation::Speculation;
 use super::{Sampler, SamplerOptions, StopMatcher};
-use crate::{CancelToken, Error, Result, Session};
+use crate::{CancelToken, Error, Result, ScreenStats, Session};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -80,6 +80,8 @@ pub struct Stats {
     pub decode_tokens_per_s: f64,
     /// The most memory the process held at once, in bytes, where the system tells.
     pub peak_memory_bytes: Option<u64>,
+    /// What the screen of the head did since the session began, if it is used.
+    pub screen: Option<ScreenStats>,
 }
 
 /// Yields pieces of text until the model ends, a stop string comes, or a limit is reached.
@@ -175,6 +177,7 @@ impl<'s> Generation<'s> {
             prefill_tokens_per_s: rate(computed, self.clock.prefill),
             decode_tokens_per_s: rate(decoded, decode),
             peak_memory_bytes: peak_memory(),
+            screen: self.session.screen_stats(),
         }
     }
 
@@ -195,7 +198,7 @@ impl<'s> Generation<'s> {
                     return Ok(None);
                 }
                 other => other?,
-            };
+            }
         }
         let token = self.sampler.sample(self.session.last_logits())?;
         self.sampler.accept(token);
@@ -209,7 +212,8 @@ impl<'s> Generation<'s> {
         Ok(Some(token))
     }
 
-    /// Brings the logits after `token`: it was run already if it was guessed.
+    /// Brings the logits after `token` that the sampler asks for: it was run
+    /// already if it was guessed.
     fn run(&mut self, token: u32) -> Result<()> {
         self.speculation.came(token);
         if self.session.accept(token).is_some() {
@@ -223,7 +227,10 @@ impl<'s> Generation<'s> {
         let most = space.min(left).saturating_sub(1);
         let tokens = self.speculation.draft(history, token, most);
         let begun = self.clock.elapsed();
-        self.session.decode_with_drafts(tokens)?;
+        match (tokens, self.sampler.deciding()) {
+            (&[token], Some(k)) => self.session.decode_top(token, k)?,
+            _ => self.session.decode_with_drafts(tokens)?,
+        };
         self.speculation.took(self.clock.elapsed() - begun);
         Ok(())
     }
