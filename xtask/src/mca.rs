@@ -11,7 +11,6 @@ use crate::steps::{Outcome, root, run};
 use std::fmt::Write;
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// A core, by the model of it that llvm-mca has.

@@ -139,7 +139,7 @@ impl<S: Simd, E: Element> Op<S> for Gemv<'_, E> {
             let data: [&[u8]; ROWS] =
                 core::array::from_fn(|r| w.row_data(row + r.min(count - 1), 1));
             for columns in chunks(w.cols()) {
-                let out = out.from_chunk(columns.start);
+                let out = out.of_chunk(columns.start);
                 let sums = chunk_products::<S, E>(s, data, x, columns);
                 out.put(0, row, &sums[..count]);
             }
@@ -196,7 +196,7 @@ impl<S: Simd> Op<S> for Widened<'_> {
                     rows: rows.clone(),
                     acts,
                     columns: columns.start..columns.start + padded,
-                    out: out.from_chunk(columns.start),
+                    out: out.of_chunk(columns.start),
                 };
                 let mut token = 0;
                 while acts.tokens() - token >= TOKENS {

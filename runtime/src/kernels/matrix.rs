@@ -190,7 +190,7 @@ impl OutRows {
 
     /// The same output for the products of a chunk of columns: those of all but
     /// the first are added to what it holds.
-    pub(super) fn from_chunk(self, first_column: usize) -> OutRows {
+    pub(super) fn of_chunk(self, first_column: usize) -> OutRows {
         let store = match first_column {
             0 => self.store,
             _ => Store::Add,

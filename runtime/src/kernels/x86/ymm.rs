@@ -1,4 +1,6 @@
 //! Eight lanes of 32 bits in 256-bit vectors, by AVX2, FMA and F16C.
+// `p` and `t` name runs and tokens of several arrays at once.
+#![allow(clippy::needless_range_loop)]
 
 use crate::kernels::integer::{Lanes, MAX_LANES};
 use crate::kernels::vector::simd::Op;
