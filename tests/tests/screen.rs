@@ -46,6 +46,8 @@ fn session(
         kernels: level,
         context: Some(128),
         screen,
+        // Guesses are checked by the whole head: they would be left out of the counts.
+        drafts: 0,
         ..Options::default()
     };
     let session = model.session(&options).unwrap();
