@@ -3,8 +3,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Cancels a running prefill or generation from any thread.
 ///
-/// Clones share one flag. It is looked at between layers in prefill and between
-/// tokens in decode.
+/// Clones share one flag. It is looked at between layers, and while a
+/// session is paused.
 #[derive(Debug, Clone, Default)]
 pub struct CancelToken(Arc<AtomicBool>);
 
@@ -16,12 +16,14 @@ impl CancelToken {
 
     /// Asks the work that holds a clone to stop.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.store(true, Ordering::SeqCst);
+        #[cfg(feature = "std")]
+        crate::governor::wake_the_paused();
     }
 
     /// Whether [`CancelToken::cancel`] was called.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Ordering::SeqCst)
     }
 
     /// Makes the token usable again after a cancel.

@@ -1,5 +1,7 @@
 //! A model: weights in place, graph, vocabulary, template.
 
+use crate::cpu::pool::Affinity;
+use crate::governor::Governor;
 use crate::kernels::{Kernels, Level};
 use crate::plan::{Memory, Plan, PlanOptions};
 use crate::session::Session;
@@ -32,7 +34,7 @@ static HELLO: &[u8] = include_bytes!("../../models/hello/hello.gguf");
 /// How a session runs.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Threads, at most 256; `None` takes the machine's cores.
+    /// Threads, at most 256; `None` takes as many as there are big cores.
     pub threads: Option<usize>,
     /// Kernel level; `None` takes `ONDOL_KERNELS` or else the best the CPU can run.
     pub kernels: Option<Level>,
@@ -45,6 +47,11 @@ pub struct Options {
     pub score_rows: usize,
     /// Refuse a session that would allocate more bytes than this.
     pub memory_limit: Option<u64>,
+    /// Where the threads run.
+    pub affinity: Affinity,
+    /// Tells the session how the device is doing, from any thread; one for all
+    /// sessions of an app.
+    pub governor: Governor,
 }
 
 impl Default for Options {
@@ -56,6 +63,8 @@ impl Default for Options {
             prefill_chunk: DEFAULT_CHUNK,
             score_rows: 1,
             memory_limit: None,
+            affinity: Affinity::default(),
+            governor: Governor::default(),
         }
     }
 }
@@ -232,7 +241,8 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::DoesNotFit`] where the options' limit or the system has less
-    /// memory than [`Model::memory`] says; [`Error::UnsupportedLevel`].
+    /// memory than [`Model::memory`] says; [`Error::UnsupportedLevel`];
+    /// [`Error::MemoryPressure`] while the options' governor says so.
     pub fn session(&self, options: &Options) -> Result<Session> {
         let kernels = kernels(options)?;
         let sizes = self.plan_options(options);
@@ -241,7 +251,7 @@ impl Model {
         if let Some(allowed) = options.memory_limit.filter(|&limit| needed > limit) {
             return Err(Error::DoesNotFit { needed, allowed });
         }
-        Session::new(self.clone(), kernels, plan, sizes)
+        Session::new(self.clone(), kernels, plan, sizes, options)
     }
 
     fn plan_options(&self, options: &Options) -> PlanOptions {
@@ -273,7 +283,7 @@ fn kernels(options: &Options) -> Result<Kernels> {
 
 #[cfg(feature = "std")]
 fn default_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |n| n.get())
+    crate::cpu::topology::default_threads()
 }
 
 #[cfg(not(feature = "std"))]

@@ -6,7 +6,7 @@ use crate::cpu::pool::Pool;
 use crate::generate::{GenerateOptions, Generation};
 use crate::kernels::Kernels;
 use crate::plan::{Plan, PlanOptions};
-use crate::{CancelToken, Error, Model, Result};
+use crate::{CancelToken, Error, Governor, Model, Options, Result};
 use alloc::vec::Vec;
 use ondol_models::quant;
 
@@ -21,6 +21,9 @@ pub struct Session {
     plan: Plan,
     arena: Arena,
     sizes: PlanOptions,
+    governor: Governor,
+    /// How many of its calls to give memory back were answered.
+    released: u32,
     /// Tokens whose keys and values the cache holds.
     tokens: Vec<u32>,
 }
@@ -31,10 +34,12 @@ impl Session {
         kernels: Kernels,
         plan: Plan,
         sizes: PlanOptions,
+        options: &Options,
     ) -> Result<Session> {
+        options.governor.admit(&model)?;
         let arena = Arena::new(plan.layout.total)?;
         load_vectors(&model, &plan, &arena)?;
-        let pool = Pool::new(sizes.threads);
+        let pool = Pool::new(sizes.threads, options.affinity);
         let tokens = Vec::with_capacity(sizes.context);
         Ok(Session {
             model,
@@ -43,6 +48,8 @@ impl Session {
             plan,
             arena,
             sizes,
+            released: options.governor.releases(),
+            governor: options.governor.clone(),
             tokens,
         })
     }
@@ -60,6 +67,24 @@ impl Session {
     /// Threads that run the steps, the caller's included.
     pub fn threads(&self) -> usize {
         self.pool.threads()
+    }
+
+    /// Threads that are kept on big cores, by [`Options::affinity`].
+    pub fn pinned_threads(&self) -> usize {
+        self.pool.pinned()
+    }
+
+    /// What tells this session how the device is doing: the one of its options.
+    pub fn governor(&self) -> &Governor {
+        &self.governor
+    }
+
+    /// Gives back to the system all memory that the session can do without until
+    /// it runs next: for one that stays idle while memory is short. Its tokens,
+    /// their keys and values, and the last logits stay.
+    pub fn release_unused(&mut self) {
+        let used = self.tokens.len();
+        self.executor().discard_unused(used);
     }
 
     /// The kernel level in use.
@@ -109,10 +134,19 @@ impl Session {
     /// # Errors
     /// [`Error::BadToken`], [`Error::ContextFull`].
     pub fn decode(&mut self, token: u32) -> Result<&[f32]> {
+        self.decode_unless(token, None)
+    }
+
+    /// As [`Session::decode`], unless it is cancelled meanwhile.
+    pub(crate) fn decode_unless(
+        &mut self,
+        token: u32,
+        cancel: Option<&CancelToken>,
+    ) -> Result<&[f32]> {
         self.check(&[token])?;
         let start = self.tokens.len();
         let mut executor = self.executor();
-        executor.body(&[token], start, None)?;
+        executor.body(&[token], start, cancel)?;
         executor.head(0..1)?;
         self.tokens.push(token);
         Ok(self.logits(0))
@@ -181,6 +215,8 @@ impl Session {
         Executor {
             shared,
             pool: &mut self.pool,
+            governor: &self.governor,
+            released: &mut self.released,
         }
     }
 

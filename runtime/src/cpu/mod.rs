@@ -2,4 +2,7 @@
 
 pub(crate) mod arena;
 pub(crate) mod executor;
+pub(crate) mod pages;
 pub mod pool;
+#[cfg(feature = "std")]
+pub(crate) mod topology;

@@ -178,7 +178,11 @@ impl<'s> Generation<'s> {
             return Ok(None);
         }
         if let Some(token) = self.pending.take() {
-            match self.session.decode(token) {
+            match self.session.decode_unless(token, Some(&self.cancel)) {
+                Err(Error::Cancelled) => {
+                    self.finish = Some(FinishReason::Cancelled);
+                    return Ok(None);
+                }
                 Err(Error::ContextFull { .. }) => {
                     self.finish = Some(FinishReason::ContextFull);
                     return Ok(None);
