@@ -1,6 +1,6 @@
 //! Rule 1: prefill and decode never touch the allocator.
 
-use ondol::{CancelToken, Level, Model, Options};
+use ondol::{CancelToken, Level, MemoryPressure, Model, Options, ThermalLevel};
 use ondol_tests::counting::Counting;
 
 #[global_allocator]
@@ -22,6 +22,10 @@ fn prefill_and_decode_do_not_allocate() {
         let before = ALLOCATOR.calls();
         session.prefill(&prompt, &cancel).unwrap();
         for token in 0..20 {
+            if token == 10 {
+                session.governor().set_thermal(ThermalLevel::Critical);
+                session.governor().set_memory_pressure(MemoryPressure::Low);
+            }
             session.decode(5 + token).unwrap();
         }
         assert_eq!(ALLOCATOR.calls() - before, 0, "level {level:?}");
