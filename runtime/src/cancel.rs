@@ -14,7 +14,8 @@ impl CancelToken {
         CancelToken::default()
     }
 
-    /// Asks the work that holds a clone to stop.
+    /// Asks the work that holds a clone to stop. Not for signal handlers: it may
+    /// have to wake a paused session.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::SeqCst);
         #[cfg(feature = "std")]

@@ -13,7 +13,7 @@ use ondol_models::quant;
 /// Runs one sequence of tokens through a model.
 ///
 /// All memory is taken when the session is made; prefill and decode allocate
-/// nothing.
+/// nothing. While its [`Governor`] is paused, what runs the session blocks.
 pub struct Session {
     model: Model,
     kernels: Kernels,
@@ -133,6 +133,9 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::BadToken`], [`Error::ContextFull`].
+    ///
+    /// No cancel ends this one token, not even while the session is paused; a
+    /// [`Generation`] hears it.
     pub fn decode(&mut self, token: u32) -> Result<&[f32]> {
         self.decode_unless(token, None)
     }

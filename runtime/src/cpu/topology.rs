@@ -125,8 +125,8 @@ mod system {
         if cores.is_empty() {
             return false;
         }
-        // SAFETY: a set of cores is plain bits, none of which are set; the ids are
-        // below `MAX_CORES`; 0 is the calling thread.
+        // SAFETY: a set of cores is plain bits, and has room for all that
+        // `big_cores` names; 0 is the calling thread.
         unsafe {
             let mut set: libc::cpu_set_t = zeroed();
             cores.iter().for_each(|&id| libc::CPU_SET(id, &mut set));
@@ -138,7 +138,9 @@ mod system {
         let folder = Path::new("/sys/devices/system/cpu");
         let file = |name: &str| std::fs::read_to_string(folder.join(name)).ok();
         let allowed = allowed();
-        super::big_cores(file, |id| allowed.is_none_or(|set| contains(&set, id)))
+        super::big_cores(file, |id| {
+            has_room(id) && allowed.is_none_or(|set| contains(&set, id))
+        })
     }
 
     /// The cores that the calling thread may use.
@@ -152,9 +154,14 @@ mod system {
         }
     }
 
+    /// On 32-bit Android a set has room for 32 cores only.
+    fn has_room(id: usize) -> bool {
+        id < MAX_CORES.min(size_of::<libc::cpu_set_t>() * 8)
+    }
+
     fn contains(set: &libc::cpu_set_t, id: usize) -> bool {
         // SAFETY: the id is one that the set has room for.
-        id < MAX_CORES.min(size_of::<libc::cpu_set_t>() * 8) && unsafe { libc::CPU_ISSET(id, set) }
+        has_room(id) && unsafe { libc::CPU_ISSET(id, set) }
     }
 
     #[cfg(test)]

@@ -110,8 +110,7 @@ impl MemoryPressure {
 /// What it is told changes when and by how many threads the work is done, never
 /// the result.
 ///
-/// No call allocates or waits for a session's step, and none may be made from a
-/// signal handler.
+/// No call allocates or waits for a session's step. None is for signal handlers.
 #[derive(Debug, Clone, Default)]
 pub struct Governor(Arc<State>);
 
