@@ -8,6 +8,9 @@
 //! the number of cores of the highest performance level; elsewhere all cores
 //! count.
 
+// Reading the files of Linux is compiled, and tested, wherever there is `std`.
+#![cfg_attr(not(any(target_os = "linux", target_os = "android")), allow(dead_code))]
+
 use std::string::String;
 use std::vec::Vec;
 
@@ -72,7 +75,6 @@ pub fn pin_to_big_cores() -> bool {
 /// Among cores of the same strength, or if any core's strength is not told, all
 /// are big. So they are if only little cores are allowed, as Android does to
 /// apps in the background.
-#[cfg_attr(target_vendor = "apple", allow(dead_code))]
 fn big_cores(file: impl Fn(&str) -> Option<String>, allowed: impl Fn(usize) -> bool) -> Vec<usize> {
     let list = |name| file(name).and_then(|text| parse_list(&text));
     let mut ids = list("online")
@@ -113,7 +115,7 @@ fn parse_list(text: &str) -> Option<Vec<usize>> {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod system {
     use super::{MAX_CORES, Vec};
-    use core::mem::{size_of, zeroed};
+    use core::mem::zeroed;
     use std::path::Path;
 
     pub fn big_count() -> Option<usize> {
