@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::model;
-use ondol::{CancelToken, FinishReason, GenerateOptions, Session, Stats};
+use ondol::{CancelToken, FinishReason, GenerateOptions, ScreenStats, Session, Stats};
 use serde::Serialize;
 
 /// A finished answer, as `ondol run --json` prints it.
@@ -27,6 +27,10 @@ pub struct Figures {
     pub cached_tokens: usize,
     /// Tokens of the answer.
     pub generated_tokens: usize,
+    /// Tokens guessed ahead and run beside one that was certain.
+    pub drafted_tokens: usize,
+    /// Of these, tokens that came.
+    pub accepted_tokens: usize,
     /// Seconds from the request to the first token.
     pub ttft_s: f64,
     /// Speed of the prompt.
@@ -35,6 +39,32 @@ pub struct Figures {
     pub decode_tokens_per_s: f64,
     /// Most memory that the process held, where the system tells it.
     pub peak_memory_bytes: Option<u64>,
+    /// What the screen of the head did since the session began, if it is used.
+    pub screen: Option<ScreenFigures>,
+}
+
+/// [`ScreenStats`], to print.
+#[derive(Debug, Clone, Serialize)]
+pub struct ScreenFigures {
+    screened: usize,
+    rows: u64,
+    most_rows: usize,
+    whole: usize,
+    audits: usize,
+    missed: usize,
+}
+
+impl From<ScreenStats> for ScreenFigures {
+    fn from(stats: ScreenStats) -> ScreenFigures {
+        ScreenFigures {
+            screened: stats.screened,
+            rows: stats.rows,
+            most_rows: stats.most_rows,
+            whole: stats.whole,
+            audits: stats.audits,
+            missed: stats.missed,
+        }
+    }
 }
 
 /// Generates an answer and hands its text to `show` piece by piece.
@@ -74,10 +104,13 @@ impl From<Stats> for Figures {
             prompt_tokens: stats.prompt_tokens,
             cached_tokens: stats.cached_tokens,
             generated_tokens: stats.generated_tokens,
+            drafted_tokens: stats.drafted_tokens,
+            accepted_tokens: stats.accepted_tokens,
             ttft_s: stats.ttft.as_secs_f64(),
             prefill_tokens_per_s: stats.prefill_tokens_per_s,
             decode_tokens_per_s: stats.decode_tokens_per_s,
             peak_memory_bytes: stats.peak_memory_bytes,
+            screen: stats.screen.map(ScreenFigures::from),
         }
     }
 }
@@ -94,9 +127,26 @@ impl std::fmt::Display for Figures {
             self.generated_tokens,
             self.decode_tokens_per_s,
         )?;
-        match self.peak_memory_bytes {
-            Some(bytes) => write!(f, "; peak memory {}", crate::output::megabytes(bytes)),
+        if self.drafted_tokens > 0 {
+            let (accepted, drafted) = (self.accepted_tokens, self.drafted_tokens);
+            write!(f, "; {accepted} of {drafted} guesses came true")?;
+        }
+        if let Some(bytes) = self.peak_memory_bytes {
+            write!(f, "; peak memory {}", crate::output::megabytes(bytes))?;
+        }
+        match &self.screen {
+            Some(screen) => write!(f, "; {screen}"),
             None => Ok(()),
         }
+    }
+}
+
+impl std::fmt::Display for ScreenFigures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "head screened for {} tokens ({} rows scored, at most {} for one), {} audits, {} missed",
+            self.screened, self.rows, self.most_rows, self.audits, self.missed
+        )
     }
 }

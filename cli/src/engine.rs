@@ -3,7 +3,8 @@
 use crate::error::Result;
 use crate::model;
 use clap::Args;
-use ondol::{Level, Model, Options, Session};
+use ondol::{Level, Model, Options, ScreenOptions, Session};
+use std::str::FromStr;
 
 /// How the model is run.
 #[derive(Args, Clone, Debug)]
@@ -11,8 +12,8 @@ pub struct EngineArgs {
     /// Threads [default: the machine's big cores]
     #[arg(long, short = 't', value_name = "N", value_parser = at_least_one)]
     pub threads: Option<usize>,
-    /// Kernels: exact (full precision, slow), scalar, or a CPU's (avx2, avx-vnni, avx512) [default: the
-    /// best this CPU has]
+    /// Kernels: exact (full precision, slow), scalar, or a CPU's (avx2, avx-vnni, avx512; neon,
+    /// dotprod, i8mm) [default: the best this CPU has]
     #[arg(long, value_name = "LEVEL")]
     pub kernels: Option<Level>,
 }
@@ -33,6 +34,27 @@ impl EngineArgs {
         model
             .session(&self.options(context))
             .map_err(model::runtime_error(name))
+    }
+}
+
+/// Whether a screened head is used, and with which margin.
+#[derive(Clone, Copy, Debug)]
+pub struct Screen(pub Option<ScreenOptions>);
+
+impl FromStr for Screen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Screen, String> {
+        if text == "off" {
+            return Ok(Screen(None));
+        }
+        let margin = text.parse().ok();
+        let margin = margin.filter(|margin| (0.0..=f32::MAX).contains(margin));
+        let margin = margin.ok_or("a number of at least 0, or `off`, is needed")?;
+        Ok(Screen(Some(ScreenOptions {
+            margin,
+            ..ScreenOptions::default()
+        })))
     }
 }
 

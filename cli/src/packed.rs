@@ -21,6 +21,9 @@ use std::time::UNIX_EPOCH;
 /// Bytes that stay free on the disk when a copy is made unasked.
 const RESERVE: u64 = 256 << 20;
 
+/// Counts up when other things go into a copy, so that older ones are made again.
+const CONTENTS: u32 = 2;
+
 /// Bytes that are hashed at a time.
 const PIECE: usize = 1 << 22;
 
@@ -125,9 +128,11 @@ pub fn cached(path: &Path) -> Result<Option<PathBuf>> {
         return Ok(Some(place.copy));
     }
     let files = Files::of_file(path)?;
-    if !gains(&files.gguf()?) {
+    let gguf = files.gguf()?;
+    if !gains(&gguf) {
         return Ok(None);
     }
+    let bytes = pack::tensor_bytes(&gguf);
     fs::create_dir_all(&place.folder).map_err(Error::file("create", &place.folder))?;
     let lock = place.folder.join(format!("{}.lock", place.prefix));
     let lock_file = File::create(&lock).map_err(Error::file("create", &lock))?;
@@ -138,10 +143,10 @@ pub fn cached(path: &Path) -> Result<Option<PathBuf>> {
     }
     place.remove()?;
     let free = fs4::available_space(&place.folder).map_err(Error::file("read", &place.folder))?;
-    if !has_room(free, files.len()) {
+    if !has_room(free, bytes) {
         return Err(Error::DiskShort {
             folder: place.folder,
-            needed: megabytes(files.len() + RESERVE),
+            needed: megabytes(bytes + RESERVE),
             free: megabytes(free),
         });
     }
@@ -190,7 +195,7 @@ impl Place {
         let about = fs::metadata(path).map_err(Error::file("read", path))?;
         let changed = about.modified().ok();
         let changed = changed.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let state = format!("{VERSION} {} {changed:?}", about.len());
+        let state = format!("{VERSION} {CONTENTS} {} {changed:?}", about.len());
         Place::new(home, path, &state)
     }
 

@@ -63,6 +63,10 @@ fn run_completes_and_reports() {
     );
     let again = say(&home, &args).expect(0).json();
     assert_eq!(json["tokens"], again["tokens"]);
+    let alone = say(&home, &[&args[..], &["--drafts", "0"]].concat());
+    let alone = alone.expect(0).json();
+    assert_eq!(json["tokens"], alone["tokens"]);
+    assert_eq!(alone["stats"]["drafted_tokens"], 0);
     let text = say(&home, &args[..args.len() - 1]).expect(0).out;
     assert_eq!(
         text.trim_end_matches('\n'),

@@ -167,6 +167,62 @@ fn two_at_once_make_one_copy() {
 }
 
 #[test]
+fn a_large_head_gets_a_screen_that_can_be_switched_off() {
+    let home = folder("screen");
+    fs::write(home.join("plain.gguf"), tiny::with_rows(4400)).unwrap();
+    say(&home, &["quantize", "plain.gguf", "model.gguf", "Q8_0"]).expect(0);
+    let answer = |more: &[&str]| {
+        let said = say(&home, &[&ANSWER[..], &["--json"], more].concat());
+        said.expect(0).json()
+    };
+    let screened = answer(&[]);
+    let figures = &screened["stats"]["screen"];
+    assert_eq!(
+        (&figures["audits"], &figures["missed"]),
+        (&1.into(), &0.into())
+    );
+    let tokens = screened["tokens"].as_array().unwrap();
+    assert_eq!(figures["screened"], tokens.len() - 1);
+    for more in [&["--screen", "off"][..], &["--no-pack"]] {
+        let whole = answer(more);
+        assert_eq!(whole["tokens"], screened["tokens"]);
+        assert!(whole["stats"]["screen"].is_null());
+    }
+    for wrong in ["-1", "on", "nan"] {
+        let option = format!("--screen={wrong}");
+        say(&home, &["run", "model.gguf", "Hi", &option]).expect(2);
+    }
+    let shown = say(&home, &["pack", "model.gguf", "packed.gguf"]);
+    shown.expect(0);
+    let shown = say(&home, &["inspect", "packed.gguf", "--json"])
+        .expect(0)
+        .json();
+    let plain = say(&home, &["inspect", "model.gguf", "--json"])
+        .expect(0)
+        .json();
+    assert_eq!(shown["parameters"], plain["parameters"]);
+    assert!(shown["memory"]["screen"].as_u64() > Some(0));
+    assert_eq!(plain["memory"]["screen"], 0);
+    let args = [
+        "bench",
+        "packed.gguf",
+        "-p",
+        "0",
+        "-n",
+        "2",
+        "-r",
+        "1",
+        "--json",
+    ];
+    let screen = |more: &[&str]| {
+        let bench = say(&home, &[&args[..], more].concat()).expect(0).json();
+        bench["results"][0]["screen"].clone()
+    };
+    assert!(screen(&[]).is_null());
+    assert_eq!(screen(&["--screen", "6"])["screened"], 4);
+}
+
+#[test]
 fn bench_says_which_layout_it_measured() {
     let home = model("bench");
     let args = [

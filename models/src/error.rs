@@ -1,4 +1,5 @@
 use alloc::string::String;
+use core::fmt;
 
 /// What can be wrong with a model file.
 ///
@@ -108,3 +109,18 @@ pub enum Error {
 
 /// A result whose error is [`enum@Error`].
 pub type Result<T, E = Error> = core::result::Result<T, E>;
+
+/// A float in a message. Without `std` it is not spelled out: the digits of a
+/// float take 8 KB of code, of which firmware has better use.
+#[derive(Debug, Clone, Copy)]
+pub struct Float<T>(pub T);
+
+impl<T: fmt::Display> fmt::Display for Float<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if cfg!(feature = "std") {
+            self.0.fmt(f)
+        } else {
+            f.write_str("this value")
+        }
+    }
+}

@@ -16,8 +16,9 @@ pub mod graph;
 #[cfg(feature = "std")]
 pub mod pack;
 pub mod quant;
+pub mod screen;
 #[cfg(feature = "std")]
 pub mod template;
 pub mod tokenizer;
 
-pub use error::{Error, Result};
+pub use error::{Error, Float, Result};

@@ -2,14 +2,17 @@
 //! of matrices interleaved as [`packed`](crate::quant::packed) has them.
 //!
 //! A packed file is a GGUF file, checked like any other; it computes the same
-//! logits as its source, bit for bit, and takes as many bytes.
+//! logits as its source, bit for bit, and its weights take as many bytes. Where
+//! it pays, a [`screen`] of the head comes on top.
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 
-use crate::gguf::{Gguf, TensorInfo, Writer};
+use crate::arch;
+use crate::gguf::{Gguf, Stream, TensorInfo, Writer};
 use crate::quant::packed::{self, GROUP};
-use crate::quant::{self, Layout};
+use crate::quant::{self, DType, Layout};
+use crate::screen;
 
 /// Where a packed file says what it was made of: SHA-256 in hexadecimal.
 pub const SOURCE_SHA256: &str = "ondol.packed.source_sha256";
@@ -60,15 +63,27 @@ pub fn layout(tensor: &TensorInfo<'_>) -> Layout {
     }
 }
 
-/// Bytes of all tensors: what [`write`] counts.
+/// Bytes of all tensors of the copy, but for the errors of a screen: what [`write`] counts.
 pub fn tensor_bytes(gguf: &Gguf<'_>) -> u64 {
-    gguf.tensors().iter().map(|t| t.data.len() as u64).sum()
+    let screen = screened_head(gguf).and_then(|head| {
+        let row = screen::DTYPE.row_bytes(head.cols())?;
+        Some((head.rows() * row) as u64)
+    });
+    let tensors = gguf.tensors().iter().map(|t| t.data.len() as u64);
+    tensors.chain(screen).sum()
+}
+
+/// The head, if the model gains by a screen of it. What is no model gets none.
+fn screened_head<'g, 'a>(gguf: &'g Gguf<'a>) -> Option<&'g TensorInfo<'a>> {
+    let head = screen::gains(&arch::build(gguf).ok()?)?;
+    gguf.tensors().get(head.tensor as usize)
 }
 
 /// Writes the packed copy of a model to `out` and gives `out` back, flushed.
 ///
-/// No more than about a mebibyte is held in memory. `step` hears of every piece's
-/// bytes, and can stop the work; what was written by then is no model.
+/// About a mebibyte is held in memory, and four bytes for each row of a head that
+/// is screened. `step` hears of every piece's bytes, and can stop the work; what
+/// was written by then is no model.
 ///
 /// # Errors
 /// [`PackError`].
@@ -78,7 +93,8 @@ pub fn write<W: Write>(
     out: W,
     mut step: impl FnMut(u64) -> ControlFlow<()>,
 ) -> Result<W, PackError> {
-    let writer = writer(gguf, source)?;
+    let head = screened_head(gguf);
+    let writer = writer(gguf, source, head)?;
     let mut stream = writer.stream(out)?;
     let mut buffer = Vec::new();
     for tensor in gguf.tensors() {
@@ -96,11 +112,46 @@ pub fn write<W: Write>(
         }
         stream.end_tensor()?;
     }
+    if let Some(head) = head {
+        write_screen(head, &mut stream, step)?;
+    }
     Ok(stream.finish()?)
 }
 
-/// The source's metadata and directory, in the new layout.
-fn writer(gguf: &Gguf<'_>, source: &Source) -> Result<Writer, PackError> {
+/// Writes the two tensors of the head's screen.
+fn write_screen<W: Write>(
+    head: &TensorInfo<'_>,
+    stream: &mut Stream<'_, W>,
+    mut step: impl FnMut(u64) -> ControlFlow<()>,
+) -> Result<(), PackError> {
+    let bad = |error| bad_tensor(screen::WEIGHT, error);
+    let row_bytes = head.data.len() / head.rows();
+    let copy_bytes = screen::DTYPE.row_bytes(head.cols()).unwrap_or(0);
+    let mut copier = screen::Copier::new(head.dtype, head.cols());
+    let (mut errors, mut rows, mut packed) = (Vec::new(), Vec::new(), Vec::new());
+    for piece in head.data.chunks(piece_bytes(head)) {
+        rows.resize(piece.len() / row_bytes * copy_bytes, 0);
+        packed.resize(rows.len(), 0);
+        for (row, copy) in piece.chunks(row_bytes).zip(rows.chunks_mut(copy_bytes)) {
+            let error = copier.row(row, copy).map_err(bad)?;
+            errors.extend_from_slice(&error.to_le_bytes());
+        }
+        packed::pack(screen::DTYPE, head.cols(), &rows, &mut packed).map_err(bad)?;
+        stream.piece(&packed)?;
+        if step(packed.len() as u64).is_break() {
+            return Err(PackError::Cancelled);
+        }
+    }
+    stream.end_tensor()?;
+    Ok(stream.tensor(&errors)?)
+}
+
+/// The source's metadata and directory, in the new layout, and the screen of `head`.
+fn writer(
+    gguf: &Gguf<'_>,
+    source: &Source,
+    head: Option<&TensorInfo<'_>>,
+) -> Result<Writer, PackError> {
     let tensors = gguf.tensors();
     if tensors.iter().any(|t| t.layout == Layout::Packed) {
         return Err(PackError::AlreadyPacked);
@@ -118,6 +169,10 @@ fn writer(gguf: &Gguf<'_>, source: &Source) -> Result<Writer, PackError> {
     for tensor in tensors {
         writer.add_tensor_in(layout(tensor), tensor.name, tensor.dtype, tensor.dims())?;
     }
+    if let Some(head) = head {
+        writer.add_tensor_in(Layout::Packed, screen::WEIGHT, screen::DTYPE, head.dims())?;
+        writer.add_tensor(screen::ERROR, DType::F32, &[head.rows() as u64])?;
+    }
     Ok(writer)
 }
 
@@ -134,12 +189,15 @@ fn packed_piece<'b>(
     buffer: &'b mut Vec<u8>,
 ) -> Result<&'b [u8], PackError> {
     buffer.resize(rows.len(), 0);
-    let bad = |error: quant::Error| crate::Error::BadShape {
-        name: tensor.name.into(),
-        reason: error.to_string(),
-    };
-    packed::pack(tensor.dtype, tensor.cols(), rows, buffer).map_err(bad)?;
+    packed::pack(tensor.dtype, tensor.cols(), rows, buffer)
+        .map_err(|error| bad_tensor(tensor.name, error))?;
     Ok(buffer)
+}
+
+fn bad_tensor(name: &str, error: quant::Error) -> PackError {
+    let reason = error.to_string();
+    let name = name.into();
+    crate::Error::BadShape { name, reason }.into()
 }
 
 #[cfg(test)]

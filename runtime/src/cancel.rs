@@ -3,8 +3,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Cancels a running prefill or generation from any thread.
 ///
-/// Clones share one flag. It is looked at between layers, and while a
-/// session is paused.
+/// Clones share one flag. It is looked at between layers in prefill,
+/// between tokens in decode, and while a session is paused.
 #[derive(Debug, Clone, Default)]
 pub struct CancelToken(Arc<AtomicBool>);
 

@@ -63,6 +63,9 @@ pub enum Error {
     /// An option of the sampler is out of range, or no token can be chosen.
     #[error(transparent)]
     Sampler(#[from] crate::generate::SamplerError),
+    /// A margin of the screened head that means nothing.
+    #[error("the screen's margin can't be {0}")]
+    BadMargin(f32),
     /// A worker thread panicked: a bug in Ondol. The session can't be used any more.
     #[error("a worker panicked; this is a bug in Ondol")]
     Panicked,

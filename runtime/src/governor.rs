@@ -47,11 +47,7 @@ mod alone {
             false
         }
 
-        pub(crate) fn wait_while_paused(
-            &self,
-            _cancel: Option<&CancelToken>,
-            _seen: u32,
-        ) -> Result<()> {
+        pub(crate) fn wait_while_paused(&self, _cancel: &CancelToken, _seen: u32) -> Result<()> {
             Ok(())
         }
     }

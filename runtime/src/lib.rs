@@ -33,6 +33,7 @@ mod governor;
 pub mod kernels;
 mod model;
 mod plan;
+mod screen;
 mod session;
 mod weights;
 
@@ -49,4 +50,5 @@ pub use ondol_models as models;
 #[cfg(feature = "std")]
 pub use ondol_models::template::Message;
 pub use plan::Memory;
+pub use screen::{ScreenOptions, ScreenStats};
 pub use session::Session;

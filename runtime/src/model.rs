@@ -2,8 +2,9 @@
 
 use crate::cpu::pool::Affinity;
 use crate::governor::Governor;
-use crate::kernels::{Kernels, Level};
+use crate::kernels::{FINE_TOKENS, Kernels, Level};
 use crate::plan::{Memory, Plan, PlanOptions};
+use crate::screen::ScreenOptions;
 use crate::session::Session;
 use crate::weights::{Bytes, Weights};
 use crate::{Error, Result};
@@ -15,6 +16,7 @@ use ondol_models::arch;
 use ondol_models::gguf::Gguf;
 use ondol_models::graph::Graph;
 use ondol_models::quant::Layout;
+use ondol_models::screen::Screen;
 #[cfg(feature = "std")]
 use ondol_models::template::{ChatTemplate, Message, RenderInput};
 use ondol_models::tokenizer::{EncodeOptions, Tokenizer};
@@ -24,6 +26,10 @@ const DEFAULT_CONTEXT: usize = 4096;
 /// Tokens of one prefill pass: enough to pay for unpacking each panel of
 /// weights, few enough for the activations to stay in cache.
 const DEFAULT_CHUNK: usize = 256;
+
+/// Tokens of one decode pass beside the one that is certain. Without a clock
+/// nothing tells whether they pay.
+const DEFAULT_DRAFTS: usize = if cfg!(feature = "std") { 7 } else { 0 };
 
 /// More threads than this are a slip of the hand; each costs scratch.
 const MAX_THREADS: usize = 256;
@@ -45,6 +51,14 @@ pub struct Options {
     /// Rows of logits that [`Session::score`] computes at a time. More rows are
     /// faster and cost `vocabulary * 4` bytes each.
     pub score_rows: usize,
+    /// Tokens that are guessed ahead by prompt lookup and checked in one pass, at
+    /// most; 0 is off. The tokens are the same with any number: guesses only save
+    /// time, and are left out while they do not. Each costs a row of logits and
+    /// attention's partial results.
+    pub drafts: usize,
+    /// How a screen of the head is used where the file has one; `None` leaves it
+    /// alone, and every token reads the whole head.
+    pub screen: Option<ScreenOptions>,
     /// Refuse a session that would allocate more bytes than this.
     pub memory_limit: Option<u64>,
     /// Where the threads run.
@@ -62,6 +76,8 @@ impl Default for Options {
             context: None,
             prefill_chunk: DEFAULT_CHUNK,
             score_rows: 1,
+            drafts: DEFAULT_DRAFTS,
+            screen: Some(ScreenOptions::default()),
             memory_limit: None,
             affinity: Affinity::default(),
             governor: Governor::default(),
@@ -77,6 +93,7 @@ pub struct Model(pub(crate) Arc<Loaded>);
 pub(crate) struct Loaded {
     pub weights: Weights,
     pub graph: Graph,
+    screen: Option<Screen>,
     pub tokenizer: Tokenizer,
     name: String,
     packed: bool,
@@ -136,6 +153,7 @@ impl Model {
             many => Gguf::parse_shards(many)?,
         };
         let graph = arch::build(&gguf)?;
+        let screen = Screen::find(&gguf, &graph)?;
         let tokenizer = Tokenizer::from_gguf(&gguf)?;
         if tokenizer.vocab_size() > graph.vocabulary {
             let reason = alloc::format!(
@@ -161,6 +179,7 @@ impl Model {
         Ok(Model(Arc::new(Loaded {
             weights,
             graph,
+            screen,
             tokenizer,
             name,
             packed,
@@ -192,6 +211,11 @@ impl Model {
     /// Whether rows of its matrices lie interleaved, as in a packed file.
     pub fn is_packed(&self) -> bool {
         self.0.packed
+    }
+
+    /// Whether its file has a screen of the head: see [`ScreenOptions`].
+    pub fn has_screen(&self) -> bool {
+        self.0.screen.is_some()
     }
 
     /// The template that [`Model::render_chat`] uses.
@@ -232,7 +256,7 @@ impl Model {
     /// it is allocated.
     pub fn memory(&self, options: &Options) -> Result<Memory> {
         let kernels = kernels(options)?;
-        let plan = Plan::new(&self.0.graph, &kernels, self.plan_options(options));
+        let plan = self.plan(options, &kernels);
         Ok(plan.layout.memory(self.0.weights.mapped_bytes()))
     }
 
@@ -242,16 +266,24 @@ impl Model {
     /// # Errors
     /// [`Error::DoesNotFit`] where the options' limit or the system has less
     /// memory than [`Model::memory`] says; [`Error::UnsupportedLevel`];
-    /// [`Error::MemoryPressure`] while the options' governor says so.
+    /// [`Error::BadMargin`]; [`Error::MemoryPressure`] while the options' governor
+    /// says so.
     pub fn session(&self, options: &Options) -> Result<Session> {
         let kernels = kernels(options)?;
-        let sizes = self.plan_options(options);
-        let plan = Plan::new(&self.0.graph, &kernels, sizes);
+        let screen = options.screen.filter(|_| self.has_screen());
+        screen.iter().try_for_each(ScreenOptions::check)?;
+        let plan = self.plan(options, &kernels);
         let needed = plan.layout.total as u64;
         if let Some(allowed) = options.memory_limit.filter(|&limit| needed > limit) {
             return Err(Error::DoesNotFit { needed, allowed });
         }
+        let sizes = self.plan_options(options);
         Session::new(self.clone(), kernels, plan, sizes, options)
+    }
+
+    fn plan(&self, options: &Options, kernels: &Kernels) -> Plan {
+        let screen = options.screen.and(self.0.screen.as_ref());
+        Plan::new(&self.0.graph, screen, kernels, self.plan_options(options))
     }
 
     fn plan_options(&self, options: &Options) -> PlanOptions {
@@ -259,10 +291,14 @@ impl Model {
             .context
             .unwrap_or(self.0.graph.trained_context.min(DEFAULT_CONTEXT))
             .max(1);
+        let chunk = options.prefill_chunk.clamp(1, context);
+        // With more tokens activations are coarser: not what decoding one gives.
+        let decode_rows = options.drafts.min(FINE_TOKENS.min(chunk) - 1) + 1;
         PlanOptions {
             context,
-            chunk: options.prefill_chunk.clamp(1, context),
-            logit_rows: options.score_rows.max(1),
+            chunk,
+            logit_rows: options.score_rows.max(decode_rows),
+            decode_rows,
             threads: options
                 .threads
                 .unwrap_or_else(default_threads)

@@ -1,11 +1,12 @@
 //! A session: one conversation's KV cache, and the memory its steps run in.
 
 use crate::cpu::arena::Arena;
-use crate::cpu::executor::{Executor, Shared};
+use crate::cpu::executor::{Executor, Purpose, Shared};
 use crate::cpu::pool::Pool;
 use crate::generate::{GenerateOptions, Generation};
 use crate::kernels::Kernels;
 use crate::plan::{Plan, PlanOptions};
+use crate::screen::{ScreenStats, Screening};
 use crate::{CancelToken, Error, Governor, Model, Options, Result};
 use alloc::vec::Vec;
 use ondol_models::quant;
@@ -13,7 +14,7 @@ use ondol_models::quant;
 /// Runs one sequence of tokens through a model.
 ///
 /// All memory is taken when the session is made; prefill and decode allocate
-/// nothing. While its [`Governor`] is paused, what runs the session blocks.
+/// nothing. While its [`Governor`] is paused, prefill and generation wait.
 pub struct Session {
     model: Model,
     kernels: Kernels,
@@ -21,11 +22,16 @@ pub struct Session {
     plan: Plan,
     arena: Arena,
     sizes: PlanOptions,
+    screening: Option<Screening>,
     governor: Governor,
     /// How many of its calls to give memory back were answered.
     released: u32,
     /// Tokens whose keys and values the cache holds.
     tokens: Vec<u32>,
+    /// Tokens decoded beside the last one, which may be accepted.
+    drafts: Vec<u32>,
+    /// How many of them were: the row of the last token's logits.
+    accepted: usize,
 }
 
 impl Session {
@@ -37,10 +43,12 @@ impl Session {
         options: &Options,
     ) -> Result<Session> {
         options.governor.admit(&model)?;
+        let screen = options.screen.filter(|_| model.has_screen());
         let arena = Arena::new(plan.layout.total)?;
         load_vectors(&model, &plan, &arena)?;
         let pool = Pool::new(sizes.threads, options.affinity);
         let tokens = Vec::with_capacity(sizes.context);
+        let drafts = Vec::with_capacity(sizes.decode_rows);
         Ok(Session {
             model,
             kernels,
@@ -48,9 +56,12 @@ impl Session {
             plan,
             arena,
             sizes,
+            screening: screen.map(Screening::new),
             released: options.governor.releases(),
             governor: options.governor.clone(),
             tokens,
+            drafts,
+            accepted: 0,
         })
     }
 
@@ -83,8 +94,24 @@ impl Session {
     /// it runs next: for one that stays idle while memory is short. Its tokens,
     /// their keys and values, and the last logits stay.
     pub fn release_unused(&mut self) {
-        let used = self.tokens.len();
+        let used = self.used();
         self.executor().discard_unused(used);
+    }
+
+    /// Waits until the governor is resumed, if it is paused. Prefill, score and a
+    /// generation do it by themselves. Decode does not, for it is soon over: who
+    /// calls it in a loop calls this between tokens.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] if the wait was ended so.
+    pub fn wait_while_paused(&mut self, cancel: &CancelToken) -> Result<()> {
+        let used = self.used();
+        self.executor().heed_governor(used, Some(cancel))
+    }
+
+    /// Positions of the cache that must be kept: drafts may yet be accepted.
+    fn used(&self) -> usize {
+        self.tokens.len() + self.drafts.len().saturating_sub(self.accepted)
     }
 
     /// The kernel level in use.
@@ -100,6 +127,7 @@ impl Session {
     /// Forgets all but the first `len` tokens.
     pub fn truncate(&mut self, len: usize) {
         self.tokens.truncate(len);
+        self.drafts.clear();
     }
 
     /// Forgets all tokens.
@@ -115,44 +143,113 @@ impl Session {
     /// chunks that were finished.
     pub fn prefill(&mut self, tokens: &[u32], cancel: &CancelToken) -> Result<&[f32]> {
         self.check(tokens)?;
+        self.drafts.clear();
         let chunks = tokens.chunks(self.sizes.chunk);
         let last = chunks.len() - 1;
         for (index, chunk) in chunks.enumerate() {
             let start = self.tokens.len();
             let mut executor = self.executor();
-            executor.body(chunk, start, Some(cancel))?;
+            executor.body(chunk, start, Purpose::Prefill(cancel))?;
             if index == last {
                 executor.head(chunk.len() - 1..chunk.len())?;
             }
             self.tokens.extend_from_slice(chunk);
         }
-        Ok(self.logits(0))
+        self.accepted = 0;
+        Ok(self.last_logits())
     }
 
     /// Runs one token; the logits are those after it.
     ///
     /// # Errors
     /// [`Error::BadToken`], [`Error::ContextFull`].
-    ///
-    /// No cancel ends this one token, not even while the session is paused; a
-    /// [`Generation`] hears it.
     pub fn decode(&mut self, token: u32) -> Result<&[f32]> {
-        self.decode_unless(token, None)
+        self.decode_with_drafts(&[token])
     }
 
-    /// As [`Session::decode`], unless it is cancelled meanwhile.
-    pub(crate) fn decode_unless(
-        &mut self,
-        token: u32,
-        cancel: Option<&CancelToken>,
-    ) -> Result<&[f32]> {
-        self.check(&[token])?;
+    /// Runs the first of `tokens`, and in the same pass those that may come
+    /// after it; what is beyond [`crate::Options::drafts`] is left out. The
+    /// logits are those after the first. [`Session::accept`] goes on, and any
+    /// other call leaves the drafts behind.
+    ///
+    /// # Errors
+    /// As for [`Session::decode`]; all of `tokens` must fit in the context.
+    pub fn decode_with_drafts(&mut self, tokens: &[u32]) -> Result<&[f32]> {
+        self.check(tokens)?;
+        let tokens = &tokens[..tokens.len().min(self.sizes.decode_rows)];
         let start = self.tokens.len();
         let mut executor = self.executor();
-        executor.body(&[token], start, cancel)?;
-        executor.head(0..1)?;
+        executor.body(tokens, start, Purpose::Decode)?;
+        executor.head(0..tokens.len())?;
+        self.ran(tokens);
+        Ok(self.last_logits())
+    }
+
+    /// Takes note of a token that was decoded, and of those beside it.
+    fn ran(&mut self, tokens: &[u32]) {
+        self.tokens.push(tokens[0]);
+        self.drafts.clear();
+        self.drafts.extend_from_slice(&tokens[1..]);
+        self.accepted = 0;
+    }
+
+    /// Takes `token` as if it were decoded, if it is the next of the drafts: its
+    /// logits are those of [`Session::decode`], bit for bit.
+    pub fn accept(&mut self, token: u32) -> Option<&[f32]> {
+        if self.drafts.get(self.accepted) != Some(&token) {
+            return None;
+        }
         self.tokens.push(token);
-        Ok(self.logits(0))
+        self.accepted += 1;
+        Some(self.last_logits())
+    }
+
+    /// Tokens that can be decoded beside one, at most.
+    pub(crate) fn max_drafts(&self) -> usize {
+        self.sizes.decode_rows - 1
+    }
+
+    /// Runs one token; the logits are those after it, of the `k` likeliest tokens
+    /// and any others: the rest may be negative infinity. Cheaper than
+    /// [`Session::decode`] where the model has a screen ([`crate::ScreenOptions`]), and
+    /// the same where it has none. The logits that are there are the same bits.
+    ///
+    /// # Errors
+    /// As for [`Session::decode`].
+    pub fn decode_top(&mut self, token: u32, k: usize) -> Result<&[f32]> {
+        self.check(&[token])?;
+        let start = self.tokens.len();
+        self.executor().body(&[token], start, Purpose::Decode)?;
+        match self.screening.filter(Screening::is_on) {
+            Some(screening) => self.screened_head(k, screening)?,
+            None => self.executor().head(0..1)?,
+        }
+        self.ran(&[token]);
+        Ok(self.last_logits())
+    }
+
+    fn screened_head(&mut self, k: usize, mut screening: Screening) -> Result<()> {
+        let margin = screening.options.margin;
+        let mut executor = self.executor();
+        match executor.screened_head(k, margin)? {
+            None => {
+                screening.stats.whole += 1;
+                executor.head(0..1)?;
+            }
+            Some(selected) if screening.count(selected.rows) => {
+                screening.stats.audits += 1;
+                screening.stats.missed += executor.audit(selected, k)?;
+            }
+            Some(_) => {}
+        }
+        self.screening = Some(screening);
+        Ok(())
+    }
+
+    /// What the screen of the head did so far; `None` where there is none, or it
+    /// is not to be used.
+    pub fn screen_stats(&self) -> Option<ScreenStats> {
+        self.screening.map(|screening| screening.stats)
     }
 
     /// Runs `tokens`, and shows `each` the logits after every one of them with its index.
@@ -166,10 +263,12 @@ impl Session {
         mut each: impl FnMut(usize, &[f32]),
     ) -> Result<()> {
         self.check(tokens)?;
+        self.drafts.clear();
         let mut scored = 0;
         for chunk in tokens.chunks(self.sizes.chunk) {
             let start = self.tokens.len();
-            self.executor().body(chunk, start, Some(cancel))?;
+            self.executor()
+                .body(chunk, start, Purpose::Prefill(cancel))?;
             for first in (0..chunk.len()).step_by(self.sizes.logit_rows) {
                 let rows = first..(first + self.sizes.logit_rows).min(chunk.len());
                 self.executor().head(rows.clone())?;
@@ -197,9 +296,11 @@ impl Session {
         Generation::start(self, prompt, options, cancel)
     }
 
-    /// The logits of the last prefill or decode.
+    /// The logits of the last prefill, decode or acceptance; after
+    /// [`Session::decode_top`], and so after a generation, only those that it
+    /// computed.
     pub fn last_logits(&self) -> &[f32] {
-        self.logits(0)
+        self.logits(self.accepted)
     }
 
     fn logits(&self, row: usize) -> &[f32] {

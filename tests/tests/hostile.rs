@@ -1,14 +1,16 @@
-//! Damaged copies of `hello`, plain and packed, through load and four tokens: an error or an
-//! answer, never a panic, and never more memory than was announced.
+//! Damaged copies of `hello`, plain and packed, and of a packed model with a screen, through load
+//! and four tokens: an error or an answer, never a panic, and never more memory than was announced.
 
 use core::ops::ControlFlow;
 use ondol::kernels::Kernels;
 use ondol::{CancelToken, Level, Model, Options};
 use ondol_models::gguf::Gguf;
 use ondol_models::pack::{self, Source};
+use ondol_models::quant::DType;
 use ondol_tests::counting::Counting;
 use ondol_tests::hostile::{fields, mutate};
 use ondol_tests::random::Random;
+use ondol_tests::random_model::RandomModel;
 use std::sync::Mutex;
 
 /// What loading may allocate: vocabulary, graph and messages, for a file of this size.
@@ -62,11 +64,11 @@ fn run(bytes: Vec<u8>, level: Level) -> Fate {
         return Fate::Refused;
     };
     for token in [1, 2, 3, 4] {
-        if token == 1 {
-            let _ = session.prefill(&[token], &CancelToken::new());
-        } else {
-            let _ = session.decode(token);
-        }
+        let _ = match token {
+            1 => session.prefill(&[token], &CancelToken::new()).map(drop),
+            2 => session.decode(token).map(drop),
+            _ => session.decode_top(token, 20).map(drop),
+        };
     }
     let bound = load_bound + announced;
     assert!(
@@ -77,22 +79,33 @@ fn run(bytes: Vec<u8>, level: Level) -> Fate {
     Fate::Ran
 }
 
-/// `hello` as it is, and packed.
-fn files() -> [Vec<u8>; 2] {
-    let hello = Model::hello_bytes();
+fn packed(file: &[u8]) -> Vec<u8> {
     let source = Source {
         sha256: "0".repeat(64),
-        bytes: hello.len() as u64,
+        bytes: file.len() as u64,
     };
-    let gguf = Gguf::parse(hello).unwrap();
-    let packed = pack::write(&gguf, &source, Vec::new(), |_| ControlFlow::Continue(()));
-    [hello.to_vec(), packed.unwrap()]
+    let gguf = Gguf::parse(file).unwrap();
+    pack::write(&gguf, &source, Vec::new(), |_| ControlFlow::Continue(())).unwrap()
+}
+
+/// `hello` as it is and packed, and a packed model whose head has a screen.
+fn files() -> [Vec<u8>; 3] {
+    let screened = RandomModel {
+        layers: 1,
+        vocabulary: 4_304,
+        table_dtype: DType::Q8_0,
+        ..RandomModel::small("llama").quantized(DType::Q4_0)
+    };
+    let screened = packed(&screened.to_bytes());
+    assert!(Model::from_bytes(screened.clone()).unwrap().has_screen());
+    let hello = Model::hello_bytes();
+    [hello.to_vec(), packed(hello), screened]
 }
 
 fn run_mutants(count: u64) {
-    files()
-        .iter()
-        .for_each(|file| run_mutants_of(file, count / 2));
+    let files = files();
+    let each = count / files.len() as u64;
+    files.iter().for_each(|file| run_mutants_of(file, each));
 }
 
 fn run_mutants_of(file: &[u8], count: u64) {

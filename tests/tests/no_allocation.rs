@@ -1,13 +1,26 @@
-//! Rule 1: prefill and decode never touch the allocator.
+//! Rule 1: prefill and decode never touch the allocator, and guesses cost no allocation either.
 
-use ondol::{CancelToken, Level, MemoryPressure, Model, Options, ThermalLevel};
+use core::ops::ControlFlow;
+use ondol::{
+    CancelToken, GenerateOptions, Level, MemoryPressure, Model, Options, SamplerOptions,
+    ScreenOptions, ThermalLevel,
+};
+use ondol_models::gguf::Gguf;
+use ondol_models::pack::{self, Source};
+use ondol_models::quant::DType;
 use ondol_tests::counting::Counting;
+use ondol_tests::random_model::RandomModel;
+use std::sync::Mutex;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting::new();
 
+/// The counts are the process's: one test at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 #[test]
 fn prefill_and_decode_do_not_allocate() {
+    let _alone = ONE_AT_A_TIME.lock();
     let model = Model::hello().unwrap();
     let prompt: Vec<u32> = (0..100).map(|i| 3 + i * 7 % 200).collect();
     let cancel = CancelToken::new();
@@ -27,7 +40,72 @@ fn prefill_and_decode_do_not_allocate() {
                 session.governor().set_memory_pressure(MemoryPressure::Low);
             }
             session.decode(5 + token).unwrap();
+            session.decode_with_drafts(&[3, token, 4]).unwrap();
+            session.accept(token).unwrap();
         }
         assert_eq!(ALLOCATOR.calls() - before, 0, "level {level:?}");
+    }
+    let pieces = generate(&model, 0);
+    assert_eq!(generate(&model, 7), pieces);
+}
+
+/// The allocations of a long text: those of its pieces.
+fn generate(model: &Model, drafts: usize) -> usize {
+    let options = Options {
+        threads: Some(2),
+        drafts,
+        ..Options::default()
+    };
+    let mut session = model.session(&options).unwrap();
+    let prompt = model.encode_prompt("Hello! Hello! Hello!");
+    let greedy = GenerateOptions {
+        sampler: SamplerOptions::greedy(),
+        max_tokens: Some(200),
+        ..GenerateOptions::default()
+    };
+    let cancel = CancelToken::new();
+    let generation = session.generate(&prompt, &greedy, &cancel).unwrap();
+    let before = ALLOCATOR.calls();
+    generation.for_each(|piece| assert!(piece.is_ok()));
+    ALLOCATOR.calls() - before
+}
+
+#[test]
+fn a_screened_head_does_not_allocate() {
+    let _alone = ONE_AT_A_TIME.lock();
+    let model = RandomModel {
+        vocabulary: 20_000,
+        dtype: DType::Q4_0,
+        table_dtype: DType::Q8_0,
+        ..RandomModel::small("llama")
+    };
+    let file = model.to_bytes();
+    let source = Source {
+        sha256: "0".repeat(64),
+        bytes: file.len() as u64,
+    };
+    let gguf = Gguf::parse(&file).unwrap();
+    let file = pack::write(&gguf, &source, Vec::new(), |_| ControlFlow::Continue(())).unwrap();
+    let model = Model::from_bytes(file).unwrap();
+    for level in [None, Some(Level::Scalar), Some(Level::Exact)] {
+        let options = Options {
+            threads: Some(2),
+            kernels: level,
+            screen: Some(ScreenOptions {
+                audit_every: 3,
+                ..ScreenOptions::default()
+            }),
+            ..Options::default()
+        };
+        let mut session = model.session(&options).unwrap();
+        let before = ALLOCATOR.calls();
+        for token in 0..20 {
+            session.decode_top(5 + token, 1 + token as usize).unwrap();
+        }
+        // Too many are asked for.
+        session.decode_top(5, 10_000).unwrap();
+        assert_eq!(ALLOCATOR.calls() - before, 0, "level {level:?}");
+        let stats = session.screen_stats().unwrap();
+        assert_eq!((stats.screened, stats.audits, stats.whole), (20, 7, 1));
     }
 }

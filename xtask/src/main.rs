@@ -1,5 +1,12 @@
 //! Every chore of the workspace: `cargo xtask test`, and its parts.
 
+mod aarch64;
+mod apt;
+mod asm;
+mod bench;
+mod c;
+mod firmware;
+mod mca;
 mod models;
 mod steps;
 
@@ -12,8 +19,16 @@ cargo xtask <chore>
   lint       cargo fmt --check, clippy and doc without warnings
   unit       the tests of every crate, and the whole-path tests
   no-std     models and runtime without the standard library
+  c          the C binding: a C program against both libraries, and under valgrind
+  firmware   the library on boards that qemu plays; bytes of flash and RAM
   hostile    20,000 damaged copies of the model `hello`
   models     the real models of the catalog against the reference records
+  bench      the kernels against the machine's ceilings; with --peers, Ondol beside other
+             engines (bench --help)
+  aarch64    the kernels of 64-bit Arm on three cores that qemu plays, and
+             their agreement with the reference records
+  mca        writes docs/arm.md: how fast the loops are by llvm-mca's models, and
+             instructions per token (not part of test)
   fuzz       the fuzz targets, a minute each (needs cargo-fuzz and nightly)
 ";
 
@@ -24,8 +39,13 @@ fn main() -> ExitCode {
         "lint" => steps::lint(),
         "unit" => steps::unit(),
         "no-std" => steps::no_std(),
+        "c" => c::c(),
+        "firmware" => firmware::firmware(),
         "hostile" => steps::hostile(),
         "models" => models::models(),
+        "bench" => bench::bench(&std::env::args().skip(2).collect::<Vec<_>>()),
+        "aarch64" => aarch64::aarch64(),
+        "mca" => mca::mca(),
         "fuzz" => steps::fuzz(),
         _ => {
             eprint!("{HELP}");

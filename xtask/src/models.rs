@@ -6,13 +6,13 @@ use std::process::Command;
 
 /// A full-precision engine's record, and how far a fast level may be from it:
 /// no further than an engine with 8-bit activations is.
-struct Record {
-    model: &'static str,
-    file: &'static str,
-    max_dlnp: &'static str,
+pub struct Record {
+    pub model: &'static str,
+    pub file: &'static str,
+    pub max_dlnp: &'static str,
 }
 
-const RECORDS: [Record; 2] = [
+pub const RECORDS: [Record; 2] = [
     Record {
         model: "smollm2",
         file: "smollm2-135m-q4_1.f32.jsonl",
@@ -76,21 +76,29 @@ pub fn models() -> Outcome {
             ],
         )?;
     }
-    let reference = std::env::var_os("ONDOL_REFERENCE");
-    let reference = reference.map_or_else(|| root().join("../shared/reference"), PathBuf::from);
-    if !reference.is_dir() {
-        let folder = reference.display();
-        eprintln!(
-            "xtask: SKIPPED the reference's figures: no folder {folder} (set ONDOL_REFERENCE)"
-        );
+    let Some(reference) = reference() else {
         return Ok(());
-    }
+    };
     RECORDS
         .iter()
         .try_for_each(|record| agree(&ondol, record, &reference))?;
     PERPLEXITIES
         .iter()
         .try_for_each(|check| perplexity(&ondol, check, &reference))
+}
+
+/// The folder of the reference's records and texts; says so if it is not there.
+pub fn reference() -> Option<PathBuf> {
+    let folder = std::env::var_os("ONDOL_REFERENCE");
+    let folder = folder.map_or_else(|| root().join("../shared/reference"), PathBuf::from);
+    if !folder.is_dir() {
+        let folder = folder.display();
+        eprintln!(
+            "xtask: SKIPPED the reference's figures: no folder {folder} (set ONDOL_REFERENCE)"
+        );
+        return None;
+    }
+    Some(folder)
 }
 
 fn agree(ondol: &str, record: &Record, reference: &Path) -> Outcome {

@@ -17,7 +17,7 @@ pub fn run(program: &str, args: &[&str]) -> Outcome {
     run_env(program, args, &[])
 }
 
-fn run_env(program: &str, args: &[&str], env: &[(&str, &str)]) -> Outcome {
+pub fn run_env(program: &str, args: &[&str], env: &[(&str, &str)]) -> Outcome {
     let line = format!("{program} {}", args.join(" "));
     eprintln!("xtask: {line}");
     let status = Command::new(program)
@@ -41,8 +41,11 @@ pub fn test() -> Outcome {
     lint()?;
     no_std()?;
     unit()?;
+    crate::c::c()?;
+    crate::firmware::firmware()?;
     hostile()?;
-    crate::models::models()
+    crate::models::models()?;
+    crate::aarch64::aarch64()
 }
 
 /// Formatting, lints and documentation.
@@ -68,19 +71,13 @@ pub fn unit() -> Outcome {
     cargo(&["test", "--workspace"])
 }
 
-/// The two storeys without the standard library.
+/// The two storeys without the standard library, with everything and with least.
 pub fn no_std() -> Outcome {
-    cargo(&[
-        "clippy",
-        "-p",
-        "ondol-models",
-        "-p",
-        "ondol",
-        "--no-default-features",
-        "--",
-        "-D",
-        "warnings",
-    ])
+    let both = ["clippy", "-p", "ondol-models", "-p", "ondol"];
+    let strict = ["--", "-D", "warnings"];
+    let without = ["--no-default-features"];
+    cargo(&[&both[..], &without, &["--features", "all"], &strict].concat())?;
+    cargo(&[&both[..], &without, &strict].concat())
 }
 
 /// Damaged copies of `hello` through load and four tokens.

@@ -1,10 +1,12 @@
 //! `ondol bench MODEL`.
 
-use crate::engine::at_least_one;
+use crate::answer::ScreenFigures;
+use crate::engine::{Screen, at_least_one};
 use crate::error::{Error, Result};
 use crate::packed::PackArgs;
 use crate::{model, output};
-use ondol::{CancelToken, Level, Model, Options, Session};
+use ondol::kernels::Kernels;
+use ondol::{CancelToken, Level, Model, Options, SamplerOptions, Session};
 use serde::Serialize;
 use std::time::Instant;
 
@@ -12,7 +14,8 @@ use std::time::Instant;
 #[derive(clap::Args)]
 #[command(after_help = "\
 ppN is prefill of N tokens, tgN is decoding of N tokens, each from an empty context, after one run
-to warm up. Figures are the median and the range of the runs.
+to warm up. Figures are the median and the range of the runs. With --screen, decoding goes on with
+the likeliest token, else with tokens from all over the vocabulary.
 
 Examples:
   ondol bench smollm2
@@ -44,13 +47,17 @@ pub struct Args {
     /// Runs of each test
     #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
     repeat: usize,
-    /// Kernels: exact (full precision, slow), scalar, or a CPU's (avx2, avx-vnni, avx512) [default: the
-    /// best this CPU has]
+    /// Kernels: exact (full precision, slow), scalar, or a CPU's (avx2, avx-vnni, avx512; neon,
+    /// dotprod, i8mm) [default: the best this CPU has]
     #[arg(long, value_name = "LEVEL")]
     kernels: Option<Level>,
     /// Measure the packed copy of the model, as `ondol run` uses it [default: the file as it is]
     #[arg(long)]
     packed: bool,
+    /// Decode as `ondol run --screen X` does by default, for the likeliest 40 tokens, where the file
+    /// has a screen of the head; `off` computes every logit
+    #[arg(long, value_name = "X|off", default_value = "off")]
+    screen: Screen,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -84,6 +91,8 @@ struct Measurement {
     test: String,
     threads: usize,
     tokens_per_s: Spread,
+    /// Of all runs so far with so many threads.
+    screen: Option<ScreenFigures>,
 }
 
 #[derive(Serialize)]
@@ -123,6 +132,7 @@ pub fn run(args: &Args) -> Result<()> {
             threads,
             kernels: args.kernels,
             context: Some(context),
+            screen: args.screen.0,
             ..Options::default()
         };
         let mut session = model
@@ -141,6 +151,7 @@ pub fn run(args: &Args) -> Result<()> {
                 test: test.name(),
                 threads: session.threads(),
                 tokens_per_s,
+                screen: session.screen_stats().map(ScreenFigures::from),
             });
         }
     }
@@ -179,11 +190,26 @@ impl Test {
     fn run(self, session: &mut Session, tokens: &[u32]) -> ondol::Result<()> {
         match self {
             Test::Prefill(_) => session.prefill(tokens, &CancelToken::new()).map(drop),
+            Test::Decode(count) if session.screen_stats().is_some() => {
+                decode_screened(session, tokens[0], count)
+            }
             Test::Decode(_) => tokens
                 .iter()
                 .try_for_each(|&token| session.decode(token).map(drop)),
         }
     }
+}
+
+/// Decodes as `ondol run` does by default. What follows makes sense, since after
+/// tokens at random many more are likely than in any text.
+fn decode_screened(session: &mut Session, first: u32, count: usize) -> ondol::Result<()> {
+    let kernels = Kernels::with_level(session.level())?;
+    let mut token = first;
+    for _ in 0..count {
+        let logits = session.decode_top(token, SamplerOptions::default().top_k)?;
+        token = kernels.vector().argmax(logits) as u32;
+    }
+    Ok(())
 }
 
 fn measure(session: &mut Session, test: Test, repeat: usize) -> ondol::Result<Spread> {
@@ -279,6 +305,7 @@ fn print(args: &Args, report: &Report) -> Result<()> {
         test,
         threads,
         tokens_per_s: Spread { median, min, max },
+        screen: _,
     } in results
     {
         output::line(format!(

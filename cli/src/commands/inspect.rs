@@ -7,6 +7,7 @@ use crate::output::{self, megabytes};
 use ondol::Memory;
 use ondol_models::gguf::{Array, Gguf, TensorInfo, Value};
 use ondol_models::quant::Layout;
+use ondol_models::screen;
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
@@ -71,8 +72,17 @@ fn memory(args: &Args) -> Result<Memory> {
         .map_err(model::runtime_error(&args.model))
 }
 
-/// A tensor's type, and its layout if that is not GGUF's own.
+/// Whether it is no part of the model, but of the screen of its head.
+fn is_screen(tensor: &TensorInfo) -> bool {
+    [screen::WEIGHT, screen::ERROR].contains(&tensor.name)
+}
+
+/// A tensor's type, and its layout if that is not GGUF's own; those of a screen
+/// are a type of their own.
 fn type_name(tensor: &TensorInfo) -> String {
+    if is_screen(tensor) {
+        return "screen".to_owned();
+    }
     match tensor.layout {
         Layout::Rows => tensor.dtype.name().to_owned(),
         Layout::Packed => format!("{} packed", tensor.dtype.name()),
@@ -98,7 +108,9 @@ fn mix(gguf: &Gguf) -> Vec<Share> {
             });
         let share = &mut shares[index];
         share.tensors += 1;
-        share.parameters += tensor.elements() as u64;
+        if !is_screen(tensor) {
+            share.parameters += tensor.elements() as u64;
+        }
         share.bytes += tensor.data.len() as u64;
     }
     shares.sort_by_key(|share| std::cmp::Reverse(share.bytes));
@@ -113,7 +125,8 @@ fn print(
     memory: Result<Memory>,
 ) -> Result<()> {
     let parameters: u64 = mix.iter().map(|share| share.parameters).sum();
-    let bytes: u64 = mix.iter().map(|share| share.bytes).sum();
+    let weights = mix.iter().filter(|share| share.parameters > 0);
+    let bytes: u64 = weights.map(|share| share.bytes).sum();
     output::line(format!("file          {}", files.path().display()))?;
     output::line(format!(
         "size          {} bytes ({})",
@@ -177,13 +190,14 @@ fn print_memory(memory: Result<Memory>) -> Result<()> {
     Ok(())
 }
 
-fn memory_rows(memory: &Memory) -> [(&'static str, u64); 7] {
+fn memory_rows(memory: &Memory) -> [(&'static str, u64); 8] {
     [
         ("weights_mapped", memory.weights_mapped),
         ("kv_cache", memory.kv_cache),
         ("activations", memory.activations),
         ("scratch", memory.scratch),
         ("logits", memory.logits),
+        ("screen", memory.screen),
         ("vectors", memory.vectors),
         ("total", memory.total),
     ]

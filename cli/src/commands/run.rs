@@ -2,13 +2,13 @@
 
 use super::chat::Chat;
 use crate::answer::{self, Answer};
-use crate::engine::{EngineArgs, at_least_one};
+use crate::engine::{EngineArgs, Screen, at_least_one};
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::packed::PackArgs;
 use crate::{model, output};
 use ondol::models::template::TemplateOrigin;
-use ondol::{GenerateOptions, Message, Model, SamplerOptions};
+use ondol::{GenerateOptions, Message, Model, Options, SamplerOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::IsTerminal;
 
@@ -39,6 +39,9 @@ pub struct Args {
     /// Tokens of context [default: what the model was trained for, at most 4096]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     ctx: Option<usize>,
+    /// Guess at most N tokens ahead from the text so far; 0 is off. The answer is the same [default: 7]
+    #[arg(long, value_name = "N")]
+    drafts: Option<usize>,
     /// Tokens of an answer, at most [default: until the model ends it]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     max_tokens: Option<usize>,
@@ -51,6 +54,10 @@ pub struct Args {
     engine: EngineArgs,
     #[command(flatten)]
     pack: PackArgs,
+    /// Where a packed copy has a screen of the head: score exactly what is within X standard
+    /// deviations of the likeliest tokens. `off` scores all
+    #[arg(long, value_name = "X|off", default_value = "6")]
+    screen: Screen,
     /// Print one JSON object: text, tokens, finish_reason, stats
     #[arg(long)]
     json: bool,
@@ -118,7 +125,13 @@ pub fn run(args: &Args) -> Result<()> {
         ));
     }
     let model = model::open_packed(&args.model, &args.pack)?;
-    let mut session = args.engine.session(&model, &args.model, args.ctx)?;
+    let mut engine = Options {
+        screen: args.screen.0,
+        ..args.engine.options(args.ctx)
+    };
+    engine.drafts = args.drafts.unwrap_or(engine.drafts);
+    let session = model.session(&engine);
+    let mut session = session.map_err(model::runtime_error(&args.model))?;
     let options = GenerateOptions {
         sampler: args.sampling.options(),
         max_tokens: args.max_tokens,

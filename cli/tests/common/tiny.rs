@@ -43,9 +43,15 @@ pub fn vocabulary_only() -> Writer {
 
 /// The whole model in F32.
 pub fn model() -> Vec<u8> {
+    with_rows(VOCABULARY)
+}
+
+/// The same with so many rows in the table that is embedding and head: those past
+/// the vocabulary are padding.
+pub fn with_rows(rows: usize) -> Vec<u8> {
     let mut writer = vocabulary_only();
     let mut shapes = vec![
-        ("token_embd.weight".to_owned(), vec![WIDTH, VOCABULARY]),
+        ("token_embd.weight".to_owned(), vec![WIDTH, rows]),
         ("output_norm.weight".to_owned(), vec![WIDTH]),
     ];
     for layer in 0..2 {

@@ -22,24 +22,29 @@ use alloc::vec::Vec;
 
 type Build = fn(Builder) -> Result<Graph>;
 
-/// Every architecture by the name in `general.architecture`.
-const ARCHITECTURES: &[(&str, Build)] = &[
-    ("llama", llama::build),
-    ("qwen2", qwen2::build),
-    ("qwen3", qwen3::build),
-    ("gemma2", gemma2::build),
-    ("gemma3", gemma3::build),
-    ("exaone", exaone::build),
-    ("exaone4", exaone4::build),
-    ("phi3", phi3::build),
+/// Every architecture of this build by the name in `general.architecture`.
+const ARCHITECTURES: &[(&str, Option<Build>)] = &[
+    row("llama", llama::build, true),
+    row("qwen2", qwen2::build, cfg!(feature = "arch-qwen")),
+    row("qwen3", qwen3::build, cfg!(feature = "arch-qwen")),
+    row("gemma2", gemma2::build, cfg!(feature = "arch-gemma")),
+    row("gemma3", gemma3::build, cfg!(feature = "arch-gemma")),
+    row("exaone", exaone::build, cfg!(feature = "arch-exaone")),
+    row("exaone4", exaone4::build, cfg!(feature = "arch-exaone")),
+    row("phi3", phi3::build, cfg!(feature = "arch-phi")),
 ];
+
+/// A row without its function is all that a build has of what it leaves out.
+const fn row(name: &str, build: Build, in_build: bool) -> (&str, Option<Build>) {
+    (name, if in_build { Some(build) } else { None })
+}
 
 /// The graph of a file, or [`Error::UnknownArchitecture`].
 pub fn build(gguf: &Gguf) -> Result<Graph> {
     let name = gguf.str("general.architecture")?;
     match ARCHITECTURES.iter().find(|(known, _)| *known == name) {
-        Some((_, build)) => build(Builder::new(gguf)?),
-        None => Err(Error::UnknownArchitecture {
+        Some((_, Some(build))) => build(Builder::new(gguf)?),
+        _ => Err(Error::UnknownArchitecture {
             name: name.to_string(),
             known: known(),
         }),
@@ -50,7 +55,7 @@ pub fn build(gguf: &Gguf) -> Result<Graph> {
 fn known() -> String {
     ARCHITECTURES
         .iter()
-        .map(|(name, _)| *name)
+        .filter_map(|(name, build)| build.map(|_| *name))
         .collect::<Vec<_>>()
         .join(", ")
 }

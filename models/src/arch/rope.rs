@@ -3,7 +3,7 @@
 use super::common::Decoder;
 use crate::graph::{Builder, LongRope, Rope, RopeStyle};
 use crate::quant::DType;
-use crate::{Error, Result};
+use crate::{Error, Float, Result};
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -128,7 +128,10 @@ fn frequency_factors(b: &Builder, name: &str, pairs: usize) -> Result<Option<Vec
         .iter()
         .find(|factor| !(factor.is_finite() && **factor > 0.0))
     {
-        let reason = format!("the frequency factor {bad} is not a positive number");
+        let reason = format!(
+            "the frequency factor {} is not a positive number",
+            Float(bad)
+        );
         return Err(Error::BadValue {
             key: name.into(),
             reason,

@@ -6,6 +6,7 @@ use core::fmt;
 
 use super::cursor::{Cursor, split_text};
 use super::read;
+use crate::Float;
 
 /// The type of a value, with the specification's number.
 #[allow(missing_docs)]
@@ -190,8 +191,8 @@ impl fmt::Display for Value<'_> {
             Value::I32(v) => v.fmt(f),
             Value::U64(v) => v.fmt(f),
             Value::I64(v) => v.fmt(f),
-            Value::F32(v) => v.fmt(f),
-            Value::F64(v) => v.fmt(f),
+            Value::F32(v) => Float(v).fmt(f),
+            Value::F64(v) => Float(v).fmt(f),
             Value::Bool(v) => v.fmt(f),
             Value::String(v) => v.to_string_lossy().fmt(f),
             Value::Array(v) => fmt::Debug::fmt(v, f),

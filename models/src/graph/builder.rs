@@ -3,7 +3,7 @@
 use super::{Activation, Attention, Graph, Node, Op, Rope, RopeStyle, ValueId, Weight};
 use crate::gguf::{Array, Gguf, TensorInfo, Value};
 use crate::quant::{Layout, packed::GROUP};
-use crate::{Error, Result};
+use crate::{Error, Float, Result};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -453,6 +453,6 @@ fn same_in_all_layers(key: &str, per_layer: Array) -> Result<u32> {
 fn not_positive(key: String, value: f32) -> Error {
     Error::BadValue {
         key,
-        reason: format!("{value} is not a positive number"),
+        reason: format!("{} is not a positive number", Float(value)),
     }
 }

@@ -249,6 +249,21 @@ impl Graph {
         &self.nodes[value.0 as usize]
     }
 
+    /// The matrix whose products with the last hidden state are the logits, as
+    /// they are or through a softcap. `None` where they come about in another way.
+    pub fn head(&self) -> Option<Weight> {
+        let products = match self.node(self.logits).op {
+            Op::Softcap { input, .. } => input,
+            _ => self.logits,
+        };
+        match self.node(products).op {
+            Op::MatMul {
+                weight, bias: None, ..
+            } => Some(weight),
+            _ => None,
+        }
+    }
+
     /// The attention operations in order of their cache slots.
     pub fn attentions(&self) -> impl Iterator<Item = &Attention> {
         self.nodes.iter().filter_map(|n| match &n.op {

@@ -29,6 +29,30 @@ pub enum DType {
     MXFP4 = 39,
 }
 
+/// Formats that a build has or leaves out together; plain floats are in every build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// Q4_0, Q4_1, Q5_0, Q5_1, Q8_0.
+    Legacy,
+    /// Q2_K to Q6_K.
+    K,
+    /// IQ4_NL, IQ4_XS, MXFP4.
+    Codebook,
+}
+
+impl Family {
+    /// Whether this build has the family. Known when the program is built: what
+    /// stands behind a `false` is not in it.
+    #[inline(always)]
+    pub const fn in_build(self) -> bool {
+        match self {
+            Family::Legacy => cfg!(feature = "formats-legacy"),
+            Family::K => cfg!(feature = "formats-k"),
+            Family::Codebook => cfg!(feature = "formats-codebook"),
+        }
+    }
+}
+
 struct Layout {
     dtype: DType,
     name: &'static str,
@@ -111,14 +135,27 @@ impl DType {
 
     /// The type of this GGUF number, or the name (or number) of what is not supported.
     pub fn from_gguf(number: u32) -> Result<DType, String> {
-        if let Some(layout) = LAYOUTS.iter().find(|l| l.dtype as u32 == number) {
+        let layout = LAYOUTS.iter().find(|l| l.dtype as u32 == number);
+        if let Some(layout) = layout.filter(|l| l.dtype.in_build()) {
             return Ok(layout.dtype);
         }
         let known = KNOWN_UNSUPPORTED.iter().find(|(n, _)| *n == number);
-        Err(known.map_or_else(
-            || alloc::format!("number {number}"),
-            |(_, name)| (*name).into(),
-        ))
+        let name = layout.map(|l| l.name).or(known.map(|(_, name)| *name));
+        Err(name.map_or_else(|| alloc::format!("number {number}"), Into::into))
+    }
+
+    /// Whether this build has the type.
+    fn in_build(self) -> bool {
+        match self {
+            DType::F32 | DType::F16 | DType::BF16 => true,
+            DType::Q4_0 | DType::Q4_1 | DType::Q5_0 | DType::Q5_1 | DType::Q8_0 => {
+                Family::Legacy.in_build()
+            }
+            DType::Q2_K | DType::Q3_K | DType::Q4_K | DType::Q5_K | DType::Q6_K => {
+                Family::K.in_build()
+            }
+            DType::IQ4_NL | DType::IQ4_XS | DType::MXFP4 => Family::Codebook.in_build(),
+        }
     }
 
     /// The type of this name, in any case ("q4_k" is `Q4_K`).

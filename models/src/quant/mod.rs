@@ -3,7 +3,7 @@
 //! in the runtime; these functions are their oracle.
 //!
 //! A format is one type that implements [`Block`], one row in the table of
-//! layouts ([`DType`]) and one row in the table of codecs below. All numbers
+//! layouts ([`DType`]) and one row in the list of codecs below. All numbers
 //! in a block are little-endian. The order of f32 operations is part of a
 //! format: two readers that keep it agree bit for bit.
 
@@ -21,7 +21,7 @@ mod superblock;
 
 use half::f16;
 
-pub use dtype::DType;
+pub use dtype::{DType, Family};
 pub use mix::{Mix, ModelShape};
 pub use packed::Layout;
 
@@ -66,38 +66,46 @@ pub trait Block<const LEN: usize, const BYTES: usize> {
     fn encode(x: &[f32; LEN], importance: Option<&[f32; LEN]>) -> [u8; BYTES];
 }
 
-/// The functions of one format over whole slices.
-struct Codec {
-    dtype: DType,
-    decode: fn(&[u8], &mut [f32]),
-    encode: fn(&[f32], Option<&[f32]>, &mut [u8]),
+/// A function of one format over whole slices: `decode_all` or `encode_all`.
+///
+/// Functions are found by `match`, not kept in a table, so that a program that
+/// never quantizes does not carry the quantizers. A build may leave families out.
+macro_rules! codec {
+    ($dtype:expr, $all:ident) => {
+        Some(match $dtype {
+            DType::F32 => $all::<floats::F32, 1, 4>,
+            DType::F16 => $all::<floats::F16, 1, 2>,
+            DType::BF16 => $all::<floats::BF16, 1, 2>,
+            DType::Q4_0 if Family::Legacy.in_build() => $all::<legacy::Q4_0, 32, 18>,
+            DType::Q4_1 if Family::Legacy.in_build() => $all::<legacy::Q4_1, 32, 20>,
+            DType::Q5_0 if Family::Legacy.in_build() => $all::<legacy::Q5_0, 32, 22>,
+            DType::Q5_1 if Family::Legacy.in_build() => $all::<legacy::Q5_1, 32, 24>,
+            DType::Q8_0 if Family::Legacy.in_build() => $all::<legacy::Q8_0, 32, 34>,
+            DType::Q2_K if Family::K.in_build() => $all::<k::Q2_K, 256, 84>,
+            DType::Q3_K if Family::K.in_build() => $all::<k::Q3_K, 256, 110>,
+            DType::Q4_K if Family::K.in_build() => $all::<k::Q4_K, 256, 144>,
+            DType::Q5_K if Family::K.in_build() => $all::<k::Q5_K, 256, 176>,
+            DType::Q6_K if Family::K.in_build() => $all::<k::Q6_K, 256, 210>,
+            DType::IQ4_NL if Family::Codebook.in_build() => $all::<iq4::IQ4_NL, 32, 18>,
+            DType::IQ4_XS if Family::Codebook.in_build() => $all::<iq4::IQ4_XS, 256, 136>,
+            DType::MXFP4 if Family::Codebook.in_build() => $all::<mxfp4::MXFP4, 32, 17>,
+            _ => return None,
+        })
+    };
 }
 
-const CODECS: [Codec; 16] = [
-    codec::<floats::F32, 1, 4>(DType::F32),
-    codec::<floats::F16, 1, 2>(DType::F16),
-    codec::<floats::BF16, 1, 2>(DType::BF16),
-    codec::<legacy::Q4_0, 32, 18>(DType::Q4_0),
-    codec::<legacy::Q4_1, 32, 20>(DType::Q4_1),
-    codec::<legacy::Q5_0, 32, 22>(DType::Q5_0),
-    codec::<legacy::Q5_1, 32, 24>(DType::Q5_1),
-    codec::<legacy::Q8_0, 32, 34>(DType::Q8_0),
-    codec::<k::Q2_K, 256, 84>(DType::Q2_K),
-    codec::<k::Q3_K, 256, 110>(DType::Q3_K),
-    codec::<k::Q4_K, 256, 144>(DType::Q4_K),
-    codec::<k::Q5_K, 256, 176>(DType::Q5_K),
-    codec::<k::Q6_K, 256, 210>(DType::Q6_K),
-    codec::<iq4::IQ4_NL, 32, 18>(DType::IQ4_NL),
-    codec::<iq4::IQ4_XS, 256, 136>(DType::IQ4_XS),
-    codec::<mxfp4::MXFP4, 32, 17>(DType::MXFP4),
-];
+/// From blocks to floats.
+type Decode = fn(&[u8], &mut [f32]);
 
-const fn codec<B: Block<LEN, BYTES>, const LEN: usize, const BYTES: usize>(dtype: DType) -> Codec {
-    Codec {
-        dtype,
-        decode: decode_all::<B, LEN, BYTES>,
-        encode: encode_all::<B, LEN, BYTES>,
-    }
+/// From floats, with the importance of each column, to blocks.
+type Encode = fn(&[f32], Option<&[f32]>, &mut [u8]);
+
+fn decoder(dtype: DType) -> Option<Decode> {
+    codec!(dtype, decode_all)
+}
+
+fn encoder(dtype: DType) -> Option<Encode> {
+    codec!(dtype, encode_all)
 }
 
 fn decode_all<B: Block<LEN, BYTES>, const LEN: usize, const BYTES: usize>(
@@ -128,17 +136,19 @@ fn encode_all<B: Block<LEN, BYTES>, const LEN: usize, const BYTES: usize>(
     }
 }
 
-/// The codec of `dtype`, where the slices hold the same number of whole blocks.
-fn checked_codec(dtype: DType, elements: usize, bytes: usize) -> Result<&'static Codec, Error> {
-    let mismatch = Error::SizeMismatch {
+/// The codec, where the slices hold the same number of whole blocks.
+fn checked<Codec>(
+    codec: Option<Codec>,
+    dtype: DType,
+    elements: usize,
+    bytes: usize,
+) -> Result<Codec, Error> {
+    let fits = dtype.row_bytes(elements) == Some(bytes);
+    codec.filter(|_| fits).ok_or(Error::SizeMismatch {
         dtype,
         elements,
         bytes,
-    };
-    if dtype.row_bytes(elements) != Some(bytes) {
-        return Err(mismatch);
-    }
-    CODECS.iter().find(|c| c.dtype == dtype).ok_or(mismatch)
+    })
 }
 
 /// The values of whole blocks: `src` holds `dst.len()` elements of `dtype`.
@@ -146,8 +156,8 @@ fn checked_codec(dtype: DType, elements: usize, bytes: usize) -> Result<&'static
 /// Scales are taken as they are: a block with an infinite or NaN scale yields
 /// infinite or NaN values, and no block panics.
 pub fn dequantize(dtype: DType, src: &[u8], dst: &mut [f32]) -> Result<(), Error> {
-    let codec = checked_codec(dtype, dst.len(), src.len())?;
-    (codec.decode)(src, dst);
+    let decode = checked(decoder(dtype), dtype, dst.len(), src.len())?;
+    decode(src, dst);
     Ok(())
 }
 
@@ -167,7 +177,7 @@ pub fn quantize(
     dst: &mut [u8],
     importance: Option<&[f32]>,
 ) -> Result<(), Error> {
-    let codec = checked_codec(dtype, src.len(), dst.len())?;
+    let encode = checked(encoder(dtype), dtype, src.len(), dst.len())?;
     if let Some(index) = src.iter().position(|x| !x.is_finite()) {
         return Err(Error::NonFinite { index });
     }
@@ -182,7 +192,7 @@ pub fn quantize(
             });
         }
     }
-    (codec.encode)(src, importance, dst);
+    encode(src, importance, dst);
     Ok(())
 }
 

@@ -44,6 +44,11 @@ use wordpiece::WordPiece;
 pub use stream::StreamDecoder;
 pub use vocab::TokenKind;
 
+/// The algorithms of this build: what stands behind a `false` is not in it.
+const BPE: bool = cfg!(feature = "tokenizer-bpe");
+const SPM: bool = cfg!(feature = "tokenizer-spm");
+const WORDPIECE: bool = cfg!(feature = "tokenizer-wordpiece");
+
 const MODEL: &str = "tokenizer.ggml.model";
 const BOS: &str = "tokenizer.ggml.bos_token_id";
 const CLS: &str = "tokenizer.ggml.cls_token_id";
@@ -105,13 +110,13 @@ impl Tokenizer {
             tokens: vocab.len(),
         };
         let (algorithm, bos, eos, before, after) = match model {
-            "gpt2" => {
+            "gpt2" if BPE => {
                 let bpe = Bpe::from_gguf(gguf)?;
                 let (bos, eos) = (ids.read(BOS)?, ids.read(EOS)?);
                 let (before, after) = ids.added(bos, eos, bpe.adds_bos())?;
                 (Algorithm::Bpe(bpe), bos, eos, before, after)
             }
-            "llama" => {
+            "llama" if SPM => {
                 let unknown = ids.read_or(UNKNOWN, 0)?;
                 let prefix = gguf
                     .opt_bool("tokenizer.ggml.add_space_prefix")?
@@ -121,7 +126,7 @@ impl Tokenizer {
                 let (before, after) = ids.added(bos, eos, true)?;
                 (Algorithm::Spm(spm), bos, eos, before, after)
             }
-            "bert" => {
+            "bert" if WORDPIECE => {
                 let word_piece = WordPiece::from_gguf(gguf, ids.read_or(UNKNOWN, 100)?)?;
                 let cls = ids.read(BOS)?.or(ids.read_or(CLS, 101)?);
                 let separator = ids.read_or(SEPARATOR, 102)?;
@@ -134,8 +139,12 @@ impl Tokenizer {
                 )
             }
             other => {
-                let reason =
-                    format!("unknown tokenizer `{other}`; this build knows gpt2, llama, bert");
+                let known = [("gpt2", BPE), ("llama", SPM), ("bert", WORDPIECE)];
+                let known = known
+                    .iter()
+                    .filter_map(|&(name, here)| here.then_some(name));
+                let known = known.collect::<Vec<_>>().join(", ");
+                let reason = format!("unknown tokenizer `{other}`; this build knows {known}");
                 return Err(Error::BadValue {
                     key: MODEL.into(),
                     reason,
@@ -192,9 +201,12 @@ impl Tokenizer {
 
     fn encode_plain(&self, text: &str, first: bool, ids: &mut Vec<u32>) {
         match &self.algorithm {
-            Algorithm::Bpe(bpe) => bpe.encode(&self.vocab, text, ids),
-            Algorithm::Spm(spm) => spm.encode(&self.vocab, text, first, ids),
-            Algorithm::WordPiece(word_piece) => word_piece.encode(&self.vocab, text, ids),
+            Algorithm::Bpe(bpe) if BPE => bpe.encode(&self.vocab, text, ids),
+            Algorithm::Spm(spm) if SPM => spm.encode(&self.vocab, text, first, ids),
+            Algorithm::WordPiece(word_piece) if WORDPIECE => {
+                word_piece.encode(&self.vocab, text, ids);
+            }
+            _ => unreachable!("`from_gguf` refuses what is not in the build"),
         }
     }
 

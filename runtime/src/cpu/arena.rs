@@ -123,6 +123,21 @@ impl Arena {
         }
     }
 
+    /// The 32-bit words of a region, to write.
+    ///
+    /// # Safety
+    /// As for [`Arena::bytes_mut`].
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn words_mut(&self, region: Region) -> &mut [u32] {
+        // SAFETY: every region starts at a multiple of 4, and any bits are a word.
+        unsafe {
+            core::slice::from_raw_parts_mut(
+                self.at(region.offset, region.bytes).cast(),
+                region.bytes / 4,
+            )
+        }
+    }
+
     /// The half floats of a region, to read.
     ///
     /// # Safety

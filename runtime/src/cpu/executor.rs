@@ -35,30 +35,66 @@ pub(crate) struct Shared<'s> {
     pub context: usize,
 }
 
+/// What a pass over the layers is for.
+#[derive(Clone, Copy)]
+pub(crate) enum Purpose<'c> {
+    /// Many tokens, as fast as can be.
+    Prefill(&'c CancelToken),
+    /// A few tokens, each bit for bit as if it came alone.
+    Decode,
+}
+
 /// The tokens of a pass and their place in the sequence.
 #[derive(Clone, Copy)]
-struct Pass<'t> {
+pub(super) struct Pass<'t> {
     tokens: &'t [u32],
     start: usize,
     rows: usize,
+    purpose: Purpose<'t>,
+}
+
+impl Pass<'_> {
+    /// Who can stop the pass on its way. Decode is short, and is not stopped.
+    fn cancel(&self) -> Option<&CancelToken> {
+        match self.purpose {
+            Purpose::Prefill(cancel) => Some(cancel),
+            Purpose::Decode => None,
+        }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancel().is_some_and(CancelToken::is_cancelled)
+    }
+
+    /// Whether attention takes the tokens together: cut and summed in another
+    /// order than that of one token.
+    fn attends_in_tiles(&self) -> bool {
+        self.rows > 1 && matches!(self.purpose, Purpose::Prefill(_))
+    }
+}
+
+impl Pass<'_> {
+    /// The head of one row.
+    pub(super) const HEAD: Pass<'static> = Pass {
+        tokens: &[],
+        start: 0,
+        rows: 1,
+        purpose: Purpose::Decode,
+    };
 }
 
 impl Executor<'_> {
     /// Runs the layers for `tokens`, whose first has the position `start`.
-    pub fn body(
-        &mut self,
-        tokens: &[u32],
-        start: usize,
-        cancel: Option<&CancelToken>,
-    ) -> Result<()> {
+    pub fn body(&mut self, tokens: &[u32], start: usize, purpose: Purpose) -> Result<()> {
         let pass = Pass {
             tokens,
             start,
             rows: tokens.len(),
+            purpose,
         };
         for step in &self.shared.plan.body {
-            self.heed_governor(start + tokens.len(), cancel)?;
-            if matches!(step, Step::Attention(_)) && cancel.is_some_and(CancelToken::is_cancelled) {
+            self.heed_governor(start + tokens.len(), pass.cancel())?;
+            if matches!(step, Step::Attention(_)) && pass.is_cancelled() {
                 return Err(Error::Cancelled);
             }
             self.step(step, pass)?;
@@ -67,18 +103,20 @@ impl Executor<'_> {
     }
 
     /// Between two steps: does what the host asked for. `used` positions of the
-    /// cache are in use.
-    fn heed_governor(&mut self, used: usize, cancel: Option<&CancelToken>) -> Result<()> {
+    /// cache are in use. Waits while paused where `cancel` can end the wait.
+    pub fn heed_governor(&mut self, used: usize, cancel: Option<&CancelToken>) -> Result<()> {
         loop {
             let releases = self.governor.releases();
             if *self.released != releases {
                 *self.released = releases;
                 self.shared.discard_cache(used);
             }
-            if !self.governor.is_paused() {
-                break;
+            match cancel {
+                Some(cancel) if self.governor.is_paused() => {
+                    self.governor.wait_while_paused(cancel, releases)?;
+                }
+                _ => break,
             }
-            self.governor.wait_while_paused(cancel, releases)?;
         }
         let workers = self.governor.workers(self.pool.threads());
         self.pool.set_workers(workers);
@@ -99,6 +137,17 @@ impl Executor<'_> {
 
     /// Computes logits for the given rows of the pass that [`Executor::body`] just ran.
     pub fn head(&mut self, rows: Range<usize>) -> Result<()> {
+        let pass = Pass {
+            rows: rows.len(),
+            ..Pass::HEAD
+        };
+        self.head_inputs(rows);
+        let plan = self.shared.plan;
+        plan.head.iter().try_for_each(|step| self.step(step, pass))
+    }
+
+    /// Copies the given rows of the body's last values to where the head starts.
+    pub(super) fn head_inputs(&mut self, rows: Range<usize>) {
         let Shared { plan, arena, .. } = self.shared;
         for &(from, to) in &plan.head_inputs {
             for (row, source) in rows.clone().enumerate() {
@@ -110,15 +159,9 @@ impl Executor<'_> {
                 };
             }
         }
-        let pass = Pass {
-            tokens: &[],
-            start: 0,
-            rows: rows.len(),
-        };
-        plan.head.iter().try_for_each(|step| self.step(step, pass))
     }
 
-    fn step(&mut self, step: &Step, pass: Pass) -> Result<()> {
+    pub(super) fn step(&mut self, step: &Step, pass: Pass) -> Result<()> {
         match step {
             Step::Rows(ops) => self.fork(pass.rows, |shared, row, _| {
                 ops.iter().for_each(|op| shared.row_op(op, pass, row));
@@ -129,27 +172,35 @@ impl Executor<'_> {
                     shared.matmul_piece(matmul, &matmul.pieces[piece], pass.rows, worker);
                 })
             }
-            Step::Attention(step) if pass.rows > 1 => self.fork(
+            Step::Attention(step) if pass.attends_in_tiles() => self.fork(
                 step.shape.prefill_pieces(pass.rows),
                 |shared, piece, worker| {
                     shared.prefill_attention(step, pass, piece, worker);
                 },
             ),
             Step::Attention(step) => {
-                self.fork(
-                    step.shape.decode_pieces(pass.start),
-                    |shared, piece, worker| {
-                        shared.decode_attention(step, pass.start, piece, worker);
-                    },
-                )?;
-                self.shared.combine_attention(step, pass.start);
-                Ok(())
+                let pieces = |row| step.shape.decode_pieces(pass.start + row);
+                self.fork((0..pass.rows).map(pieces).sum(), |shared, piece, worker| {
+                    let (mut row, mut piece) = (0, piece);
+                    while piece >= pieces(row) {
+                        piece -= pieces(row);
+                        row += 1;
+                    }
+                    shared.decode_attention(step, pass.start, row, piece, worker);
+                })?;
+                self.fork(pass.rows, |shared, row, _| {
+                    shared.combine_attention(step, pass.start, row);
+                })
             }
         }
     }
 
     /// Shares out `pieces` over the pool; `work` gets the piece's and the worker's number.
-    fn fork(&mut self, pieces: usize, work: impl Fn(&Shared, usize, usize) + Sync) -> Result<()> {
+    pub(super) fn fork(
+        &mut self,
+        pieces: usize,
+        work: impl Fn(&Shared, usize, usize) + Sync,
+    ) -> Result<()> {
         let shared = &self.shared;
         self.pool
             .run(pieces, &|piece, worker| work(shared, piece, worker))
@@ -180,7 +231,7 @@ impl Shared<'_> {
         }
     }
 
-    fn row_op(&self, op: &RowOp, pass: Pass, row: usize) {
+    pub(super) fn row_op(&self, op: &RowOp, pass: Pass, row: usize) {
         let (arena, vector) = (self.arena, self.kernels.vector());
         // SAFETY: this thread alone works on `row`, and the planner keeps apart
         // the buffers that one operation reads and writes.
@@ -315,7 +366,13 @@ impl Shared<'_> {
     }
 
     /// Some rows of one weight, times all tokens.
-    fn matmul_piece(&self, matmul: &MatMul, piece: &Piece, tokens: usize, worker: usize) {
+    pub(super) fn matmul_piece(
+        &self,
+        matmul: &MatMul,
+        piece: &Piece,
+        tokens: usize,
+        worker: usize,
+    ) {
         let part = &matmul.parts[piece.part];
         let (dtype, cols) = (part.weight.dtype, part.weight.cols);
         let kind = self.kernels.act_kind(dtype, tokens);
@@ -400,12 +457,19 @@ impl Shared<'_> {
         }
     }
 
-    /// One token is cut by chunks of keys, whose partial results are joined afterwards.
-    fn decode_attention(&self, step: &AttentionStep, position: usize, piece: usize, worker: usize) {
-        let partials = self.plan.layout.partials;
-        // SAFETY: as for prefill, with the partials in the place of the output.
+    /// A token of its own is cut by chunks of keys, whose partial results are joined afterwards.
+    fn decode_attention(
+        &self,
+        step: &AttentionStep,
+        start: usize,
+        row: usize,
+        piece: usize,
+        worker: usize,
+    ) {
+        let partials = self.partials(row);
+        // SAFETY: as for prefill, with the row's partials in the place of the output.
         unsafe {
-            let q = self.arena.row(step.q, 0);
+            let q = self.arena.row(step.q, row);
             let partials =
                 SharedSlice::from_raw(self.arena.pointer_at(partials), partials.bytes / 4);
             let scratch = self.arena.floats_mut(self.plan.layout.scratch[worker]);
@@ -413,7 +477,7 @@ impl Shared<'_> {
                 &step.shape,
                 piece,
                 q,
-                position,
+                start + row,
                 self.kv(step),
                 partials,
                 scratch,
@@ -421,17 +485,29 @@ impl Shared<'_> {
         }
     }
 
-    fn combine_attention(&self, step: &AttentionStep, position: usize) {
-        // SAFETY: no step runs.
+    /// Joins the partial results of a pass's row.
+    fn combine_attention(&self, step: &AttentionStep, start: usize, row: usize) {
+        // SAFETY: the partials were written in an earlier step, and this thread
+        // alone works on `row`.
         let (partials, out) = unsafe {
             (
-                self.arena.floats(self.plan.layout.partials),
-                self.arena.row_mut(step.out, 0),
+                self.arena.floats(self.partials(row)),
+                self.arena.row_mut(step.out, row),
             )
         };
         self.kernels
             .attention()
-            .combine(&step.shape, position, partials, out);
+            .combine(&step.shape, start + row, partials, out);
+    }
+
+    /// Where a row's partial results of attention lie.
+    fn partials(&self, row: usize) -> Region {
+        let all = self.plan.layout.partials;
+        let bytes = all.bytes / self.plan.decode_rows;
+        Region {
+            offset: all.offset + row * bytes,
+            bytes,
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The loop from logits to text.
 
+use super::speculation::Speculation;
 use super::{Sampler, SamplerOptions, StopMatcher};
-use crate::{CancelToken, Error, Result, Session};
+use crate::{CancelToken, Error, Result, ScreenStats, Session};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -67,6 +68,10 @@ pub struct Stats {
     pub cached_tokens: usize,
     /// Tokens generated, the end token included.
     pub generated_tokens: usize,
+    /// Tokens guessed ahead and run beside one that was certain.
+    pub drafted_tokens: usize,
+    /// Of these, tokens that came, each without a pass of its own.
+    pub accepted_tokens: usize,
     /// From the call to the first token's choice.
     pub ttft: Duration,
     /// Computed prompt tokens per second.
@@ -75,6 +80,8 @@ pub struct Stats {
     pub decode_tokens_per_s: f64,
     /// The most memory the process held at once, in bytes, where the system tells.
     pub peak_memory_bytes: Option<u64>,
+    /// What the screen of the head did since the session began, if it is used.
+    pub screen: Option<ScreenStats>,
 }
 
 /// Yields pieces of text until the model ends, a stop string comes, or a limit is reached.
@@ -90,6 +97,8 @@ pub struct Generation<'s> {
     max_tokens: usize,
     /// Chosen, but not yet run.
     pending: Option<u32>,
+    pub(super) speculation: Speculation,
+    accepted: usize,
     tokens: Vec<u32>,
     finish: Option<FinishReason>,
     prompt_tokens: usize,
@@ -124,6 +133,8 @@ impl<'s> Generation<'s> {
             cancel: cancel.clone(),
             max_tokens: options.max_tokens.unwrap_or(usize::MAX),
             pending: None,
+            speculation: Speculation::new(session.max_drafts()),
+            accepted: 0,
             tokens: Vec::new(),
             finish: None,
             prompt_tokens: prompt.len(),
@@ -160,16 +171,20 @@ impl<'s> Generation<'s> {
             prompt_tokens: self.prompt_tokens,
             cached_tokens: self.cached_tokens,
             generated_tokens: self.tokens.len(),
+            drafted_tokens: self.speculation.drafted,
+            accepted_tokens: self.accepted,
             ttft,
             prefill_tokens_per_s: rate(computed, self.clock.prefill),
             decode_tokens_per_s: rate(decoded, decode),
             peak_memory_bytes: peak_memory(),
+            screen: self.session.screen_stats(),
         }
     }
 
     /// The next token, or `None` where the generation ends before one.
     fn next_token(&mut self) -> Result<Option<u32>> {
-        if self.cancel.is_cancelled() {
+        let waited = self.session.wait_while_paused(&self.cancel);
+        if waited.is_err() || self.cancel.is_cancelled() {
             self.finish = Some(FinishReason::Cancelled);
         } else if self.tokens.len() >= self.max_tokens {
             self.finish = Some(FinishReason::MaxTokens);
@@ -178,17 +193,13 @@ impl<'s> Generation<'s> {
             return Ok(None);
         }
         if let Some(token) = self.pending.take() {
-            match self.session.decode_unless(token, Some(&self.cancel)) {
-                Err(Error::Cancelled) => {
-                    self.finish = Some(FinishReason::Cancelled);
-                    return Ok(None);
-                }
+            match self.run(token) {
                 Err(Error::ContextFull { .. }) => {
                     self.finish = Some(FinishReason::ContextFull);
                     return Ok(None);
                 }
                 other => other?,
-            };
+            }
         }
         let token = self.sampler.sample(self.session.last_logits())?;
         self.sampler.accept(token);
@@ -200,6 +211,29 @@ impl<'s> Generation<'s> {
         }
         self.pending = Some(token);
         Ok(Some(token))
+    }
+
+    /// Brings the logits after `token` that the sampler asks for: it was run
+    /// already if it was guessed.
+    fn run(&mut self, token: u32) -> Result<()> {
+        self.speculation.came(token);
+        if self.session.accept(token).is_some() {
+            self.accepted += 1;
+            return Ok(());
+        }
+        let history = self.session.tokens();
+        // Guesses beyond the end would be in vain.
+        let space = self.session.context() - history.len();
+        let left = self.max_tokens - self.tokens.len();
+        let most = space.min(left).saturating_sub(1);
+        let tokens = self.speculation.draft(history, token, most);
+        let begun = self.clock.elapsed();
+        match (tokens, self.sampler.deciding()) {
+            (&[token], Some(k)) => self.session.decode_top(token, k)?,
+            _ => self.session.decode_with_drafts(tokens)?,
+        };
+        self.speculation.took(self.clock.elapsed() - begun);
+        Ok(())
     }
 
     /// The text that is held back, at the end.

@@ -3,6 +3,7 @@
 mod generation;
 mod rng;
 mod sampler;
+mod speculation;
 mod stop;
 
 pub use generation::{FinishReason, GenerateOptions, Generation, Piece, Stats};

@@ -4,6 +4,7 @@ use super::rng::Rng;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
+use ondol_models::Float;
 
 /// Penalties look at each recent token once for each other: more would be slow.
 const MAX_PENALTY_WINDOW: f32 = 4096.0;
@@ -93,6 +94,13 @@ impl SamplerOptions {
         }
     }
 
+    /// Whether penalties only ever lower a logit.
+    fn lowers(&self) -> bool {
+        self.repetition_penalty >= 1.0
+            && self.frequency_penalty >= 0.0
+            && self.presence_penalty >= 0.0
+    }
+
     fn penalizes(&self) -> bool {
         self.repetition_penalty != 1.0
             || self.frequency_penalty != 0.0
@@ -104,7 +112,7 @@ impl SamplerOptions {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SamplerError {
     /// An option has a value that means nothing.
-    #[error("the sampler's {option} can't be {value}")]
+    #[error("the sampler's {option} can't be {}", Float(*value))]
     OutOfRange {
         /// Name of the option.
         option: &'static str,
@@ -127,15 +135,37 @@ fn likelier(a: &Candidate, b: &Candidate) -> Ordering {
     b.logit.total_cmp(&a.logit).then(a.token.cmp(&b.token))
 }
 
-/// The first of the largest logits, without a list of candidates.
-fn likeliest(logits: &[f32]) -> Option<u32> {
-    let mut best = (None, f32::NEG_INFINITY);
-    for (token, &logit) in logits.iter().enumerate() {
-        if logit > best.1 {
-            best = (Some(token as u32), logit);
+/// Logits that are looked at together: most runs hold nothing of interest.
+const RUN: usize = 64;
+
+/// The largest logit of a run, NaN left out. In lanes, which become vectors.
+fn largest(run: &[f32]) -> f32 {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let (chunks, rest) = run.as_chunks::<8>();
+    let mut lanes = [f32::NEG_INFINITY; 8];
+    for chunk in chunks {
+        for (lane, &logit) in lanes.iter_mut().zip(chunk) {
+            *lane = larger(*lane, logit);
         }
     }
-    best.0
+    lanes
+        .iter()
+        .chain(rest)
+        .copied()
+        .fold(f32::NEG_INFINITY, larger)
+}
+
+/// The first of the largest logits, without a list of candidates.
+fn likeliest(logits: &[f32]) -> Option<u32> {
+    let (mut first, mut best) = (0, f32::NEG_INFINITY);
+    for (index, run) in logits.chunks(RUN).enumerate() {
+        let largest = largest(run);
+        if largest > best {
+            (first, best) = (index * RUN, largest);
+        }
+    }
+    let at = logits[first..].iter().position(|&logit| logit == best)?;
+    (best > f32::NEG_INFINITY).then_some((first + at) as u32)
 }
 
 /// Chooses tokens. Its buffers are as large as they get from the start.
@@ -175,6 +205,18 @@ impl Sampler {
         self.recent.push_back(token);
     }
 
+    /// How many of the likeliest tokens decide the next choice: with the logits of
+    /// all others at negative infinity it is the same. `None` where every logit counts.
+    pub fn deciding(&self) -> Option<usize> {
+        let options = &self.options;
+        let kept = match options.temperature == 0.0 {
+            true => 1,
+            false => options.top_k,
+        };
+        // So many tokens may sink out of the first `kept`, and none can rise into them.
+        (kept > 0 && options.lowers()).then_some(kept.saturating_add(self.recent.len()))
+    }
+
     /// The token for these logits. NaN counts as impossible.
     ///
     /// # Errors
@@ -183,15 +225,15 @@ impl Sampler {
         if self.options.temperature == 0.0 && self.recent.is_empty() {
             return likeliest(logits).ok_or(SamplerError::NothingToSample);
         }
-        let possible = |(token, &logit): (usize, &f32)| {
-            (logit > f32::NEG_INFINITY).then_some(Candidate {
-                token: token as u32,
-                logit,
-            })
-        };
         self.candidates.clear();
-        self.candidates
-            .extend(logits.iter().enumerate().filter_map(possible));
+        for (run, first) in logits.chunks(RUN).zip((0..).step_by(RUN)) {
+            if largest(run) > f32::NEG_INFINITY {
+                let all = (first..).zip(run);
+                let candidates = all.map(|(token, &logit)| Candidate { token, logit });
+                let possible = candidates.filter(|c| c.logit > f32::NEG_INFINITY);
+                self.candidates.extend(possible);
+            }
+        }
         if self.candidates.is_empty() {
             return Err(SamplerError::NothingToSample);
         }
@@ -201,14 +243,12 @@ impl Sampler {
             let best = self.candidates.iter().min_by(|a, b| likelier(a, b));
             return best.map(|c| c.token).ok_or(SamplerError::NothingToSample);
         }
-        let all = self.candidates.len();
         self.keep_top_k();
-        self.keep_top_p();
-        self.keep_min_p();
-        if self.candidates.len() < all {
-            // The order of the draw must not depend on how candidates were selected.
-            self.candidates.sort_unstable_by_key(|c| c.token);
+        if self.options.top_p < 1.0 {
+            self.keep_top_p();
+            self.sort_by_token();
         }
+        self.keep_min_p();
         Ok(self.draw())
     }
 
@@ -237,7 +277,13 @@ impl Sampler {
         if k > 0 && k < self.candidates.len() {
             self.candidates.select_nth_unstable_by(k - 1, likelier);
             self.candidates.truncate(k);
+            self.sort_by_token();
         }
+    }
+
+    /// Sums and draws must not depend on how candidates were selected.
+    fn sort_by_token(&mut self) {
+        self.candidates.sort_unstable_by_key(|c| c.token);
     }
 
     fn best(&self) -> f32 {
@@ -249,9 +295,6 @@ impl Sampler {
     /// Sorts only as many of the likeliest as are kept: doubling steps, since a
     /// sharp distribution keeps a handful of a vocabulary of hundreds of thousands.
     fn keep_top_p(&mut self) {
-        if self.options.top_p >= 1.0 {
-            return;
-        }
         let best = self.best();
         let weight = |c: &Candidate| f64::from(libm::expf(c.logit - best));
         let needed =
@@ -427,7 +470,100 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_likeliest_decide_unless_a_token_may_rise() {
+        let deciding = |options: SamplerOptions, seen: u32| {
+            let mut sampler = Sampler::new(&options, 100).unwrap();
+            (0..seen).for_each(|token| sampler.accept(token));
+            sampler.deciding()
+        };
+        let base = SamplerOptions::default();
+        let greedy = SamplerOptions::greedy();
+        assert_eq!(deciding(greedy.clone(), 9), Some(1));
+        assert_eq!(deciding(base.clone(), 9), Some(40));
+        let top_k = 0;
+        assert_eq!(
+            deciding(
+                SamplerOptions {
+                    top_k,
+                    ..base.clone()
+                },
+                9
+            ),
+            None
+        );
+        // Greedy needs no top-k.
+        assert_eq!(deciding(SamplerOptions { top_k, ..greedy }, 9), Some(1));
+        for (penalty, deciders) in [(1.5, Some(49)), (0.5, None)] {
+            let repetition_penalty = penalty;
+            let options = SamplerOptions {
+                repetition_penalty,
+                ..base.clone()
+            };
+            assert_eq!(deciding(options, 9), deciders);
+        }
+        for (penalty, deciders) in [(0.1, Some(40 + 64)), (-0.1, None)] {
+            let (presence_penalty, frequency_penalty) = (penalty, penalty);
+            let options = SamplerOptions {
+                presence_penalty,
+                ..base.clone()
+            };
+            assert_eq!(deciding(options, 99), deciders);
+            let options = SamplerOptions {
+                frequency_penalty,
+                ..base.clone()
+            };
+            assert_eq!(deciding(options, 99), deciders);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn the_likeliest_is_the_first_of_the_largest(
+            logits in prop::collection::vec(prop::sample::select(
+                &[f32::NAN, f32::NEG_INFINITY, -2.0, 0.0, 1.0, 3.0, 3.5][..],
+            ), 0..200),
+        ) {
+            let mut naive = (None, f32::NEG_INFINITY);
+            for (token, &logit) in (0..).zip(&logits) {
+                if logit > naive.1 {
+                    naive = (Some(token), logit);
+                }
+            }
+            prop_assert_eq!(likeliest(&logits), naive.0);
+            prop_assert_eq!(largest(&logits).to_bits(), naive.1.to_bits());
+        }
+
+        /// With the logits of all others at negative infinity the draws are the same.
+        #[test]
+        fn draws_among_the_deciding_are_draws_among_all(
+            logits in prop::collection::vec(-8i16..8, 40..300), scale in 0.05f32..1.0,
+            temperature in prop::sample::select(&[0.0f32, 0.7, 2.0][..]),
+            top_k in 0usize..30, top_p in 0.05f32..1.3, min_p in prop::sample::select(&[0.0f32, 0.05][..]),
+            penalty in prop::sample::select(&[0.0f32, 0.4, 3.0][..]),
+            repetition in prop::sample::select(&[1.0f32, 1.4][..]),
+            recent in prop::collection::vec(0u32..40, 0..9), seed in any::<u64>(),
+        ) {
+            // Whole numbers, so that many are equal.
+            let logits: Vec<f32> = logits.iter().map(|&x| f32::from(x) * scale).collect();
+            let options = SamplerOptions {
+                temperature, top_k, top_p: top_p.min(1.0), min_p, seed,
+                repetition_penalty: repetition, presence_penalty: penalty, frequency_penalty: penalty,
+                ..Default::default()
+            };
+            let mut all = Sampler::new(&options, logits.len()).unwrap();
+            recent.iter().for_each(|&token| all.accept(token));
+            let Some(deciding) = all.deciding() else { return Ok(()) };
+            let mut few = all.clone();
+            let mut order: Vec<usize> = (0..logits.len()).collect();
+            order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
+            let mut left = vec![f32::NEG_INFINITY; logits.len()];
+            order.iter().take(deciding).for_each(|&token| left[token] = logits[token]);
+            for _ in 0..8 {
+                prop_assert_eq!(all.sample(&logits), few.sample(&left));
+            }
+        }
+
         #[test]
         fn only_kept_tokens_are_drawn(
             logits in prop::collection::vec(-8.0f32..8.0, 1..300),

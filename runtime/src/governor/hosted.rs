@@ -163,9 +163,11 @@ impl Governor {
         MemoryPressure::ALL[usize::from(self.0.pressure.load(SeqCst))]
     }
 
-    /// Stops all sessions at their next step: the call that runs it blocks
-    /// there, its workers sleep, and no CPU is used until [`Governor::resume`].
-    /// Nothing is lost. A cancel is heard while paused.
+    /// Stops all sessions: prefill at its next step, a generation before its next
+    /// token. The call blocks there, the workers sleep, and no CPU is used until
+    /// [`Governor::resume`]. Nothing is lost. A cancel is heard while paused. A
+    /// loop over [`Session::decode`](crate::Session::decode) stops where it calls
+    /// [`Session::wait_while_paused`](crate::Session::wait_while_paused).
     pub fn pause(&self) {
         self.0.paused.store(true, SeqCst);
     }
@@ -207,16 +209,15 @@ impl Governor {
     ///
     /// # Errors
     /// [`Error::Cancelled`] if that comes first.
-    pub(crate) fn wait_while_paused(&self, cancel: Option<&CancelToken>, seen: u32) -> Result<()> {
+    pub(crate) fn wait_while_paused(&self, cancel: &CancelToken, seen: u32) -> Result<()> {
         WAITING.fetch_add(1, SeqCst);
         let mut gate = GATE.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_cancelled = || cancel.is_some_and(CancelToken::is_cancelled);
-        while self.is_paused() && self.releases() == seen && !is_cancelled() {
+        while self.is_paused() && self.releases() == seen && !cancel.is_cancelled() {
             gate = NEWS.wait(gate).unwrap_or_else(PoisonError::into_inner);
         }
         drop(gate);
         WAITING.fetch_sub(1, SeqCst);
-        if is_cancelled() {
+        if cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
         Ok(())

@@ -22,6 +22,10 @@ pub enum ActKind {
     I16Split,
     /// 16 bits, |q| <= 32639: weights of 8 bits.
     I16,
+    /// 14 bits, |q| <= 8191: prefill with weights of half floats, which are
+    /// rounded to as many (their own 11 bits leave room for three in a block's
+    /// range), so that the sum of a block fits in 32.
+    I14,
 }
 
 /// Elements of a block.
@@ -32,6 +36,9 @@ const VECTORS: usize = BLOCK / LANES;
 
 /// The largest 16-bit value whose two planes both fit in 8 bits: 127 * 256 + 127.
 const I16_MAX: f32 = 32639.0;
+
+/// The largest value of which 32 products fit in 32 bits.
+const I14_MAX: f32 = 8191.0;
 
 /// What a block's integers stand for.
 #[derive(Debug, Clone, Copy, Default)]
@@ -62,7 +69,7 @@ pub(super) struct SplitBlock {
     pub meta: Meta,
 }
 
-/// A block of [`ActKind::I16`]. Within each four the order is 0, 2, 1, 3: the
+/// A block of [`ActKind::I16`] or [`ActKind::I14`]. Within each four the order is 0, 2, 1, 3: the
 /// order in which four bytes of weights widen to 16 bits in place.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
@@ -85,15 +92,22 @@ pub(super) trait ActBlock: Plain {
 
 impl ActKind {
     /// Every form.
-    pub const ALL: [ActKind; 4] = [ActKind::F32, ActKind::I8, ActKind::I16Split, ActKind::I16];
+    pub const ALL: [ActKind; 5] = [
+        ActKind::F32,
+        ActKind::I8,
+        ActKind::I16Split,
+        ActKind::I16,
+        ActKind::I14,
+    ];
 
     /// Whether kernels multiply this form with weights of this type.
     pub fn fits(self, dtype: DType) -> bool {
         match dtype {
             _ if self == ActKind::F32 => true,
-            DType::F32 | DType::F16 | DType::BF16 => false,
+            DType::F32 => false,
+            DType::F16 | DType::BF16 => self == ActKind::I14,
             DType::Q8_0 | DType::IQ4_NL | DType::IQ4_XS => self == ActKind::I16,
-            _ => self != ActKind::I16,
+            _ => matches!(self, ActKind::I8 | ActKind::I16Split),
         }
     }
 
@@ -103,14 +117,14 @@ impl ActKind {
             ActKind::F32 => cols * size_of::<f32>(),
             ActKind::I8 => cols.div_ceil(BLOCK) * size_of::<I8Block>(),
             ActKind::I16Split => cols.div_ceil(BLOCK) * size_of::<SplitBlock>(),
-            ActKind::I16 => cols.div_ceil(BLOCK) * size_of::<I16Block>(),
+            ActKind::I16 | ActKind::I14 => cols.div_ceil(BLOCK) * size_of::<I16Block>(),
         };
         bytes.next_multiple_of(Acts::ALIGN)
     }
 }
 
 /// Prepares one row. `dst` holds at least `kind.bytes(x.len())` bytes, aligned
-/// to 4; the integer forms ask for whole blocks.
+/// to 4; the integer forms but I14 ask for whole blocks.
 #[inline(always)]
 pub(super) fn prepare<L: Simd>(l: L, kind: ActKind, x: &[f32], dst: &mut [u8]) {
     let dst = &mut dst[..kind.bytes(x.len())];
@@ -123,6 +137,18 @@ pub(super) fn prepare<L: Simd>(l: L, kind: ActKind, x: &[f32], dst: &mut [u8]) {
         ActKind::I8 => prepare_blocks::<L, I8Block>(l, x, dst),
         ActKind::I16Split => prepare_blocks::<L, SplitBlock>(l, x, dst),
         ActKind::I16 => prepare_blocks::<L, I16Block>(l, x, dst),
+        ActKind::I14 => {
+            for (block, values) in cast_mut::<I16Block>(dst).iter_mut().zip(x.chunks(BLOCK)) {
+                *block = match values.first_chunk() {
+                    Some(values) => I16Block::of_14_bits(l, values),
+                    None => {
+                        let mut padded = [0.0; BLOCK];
+                        padded[..values.len()].copy_from_slice(values);
+                        I16Block::of_14_bits(l, &padded)
+                    }
+                };
+            }
+        }
     }
 }
 
@@ -210,13 +236,26 @@ impl ActBlock for SplitBlock {
     }
 }
 
-impl ActBlock for I16Block {
+impl I16Block {
+    /// Quantizes 32 values, activations or weights, to 14 bits.
     #[inline(always)]
-    fn quantize<L: Simd>(l: L, x: &[f32; BLOCK]) -> I16Block {
-        let (v, meta) = round(l, x, I16_MAX);
+    pub(super) fn of_14_bits<L: Simd>(l: L, x: &[f32; BLOCK]) -> I16Block {
+        I16Block::rounded(l, x, I14_MAX)
+    }
+
+    #[inline(always)]
+    fn rounded<L: Simd>(l: L, x: &[f32; BLOCK], max: f32) -> I16Block {
+        let (v, meta) = round(l, x, max);
         let mut q = [0; BLOCK];
         l.store_low_16(v, &mut q);
         I16Block { q, meta }
+    }
+}
+
+impl ActBlock for I16Block {
+    #[inline(always)]
+    fn quantize<L: Simd>(l: L, x: &[f32; BLOCK]) -> I16Block {
+        I16Block::rounded(l, x, I16_MAX)
     }
 
     #[inline(always)]

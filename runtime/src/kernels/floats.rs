@@ -5,9 +5,9 @@
 //! the nearest cache: a few rows of a chunk are widened to f32 in scratch and
 //! meet all tokens. Of each chunk, one output element has eight partial sums,
 //! of the elements whose index is 0 to 7 modulo 8, which are then added
-//! pairwise; chunks add up in ascending order. So an element depends on nothing
-//! but its row and its token. Levels differ by the rounding between
-//! multiplication and addition.
+//! pairwise; chunks are added to the output in ascending order. So an element
+//! depends on nothing but its row and its token. Levels differ by the rounding
+//! between multiplication and addition.
 //!
 //! A single token is bound by memory: it meets weights of plain floats as they
 //! lie there.
@@ -16,7 +16,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::acts::{floats, floats_mut};
-use super::vector::simd::{LANES, Op, Simd};
+use super::vector::simd::{LANES, Op, SMALL, Simd};
 use super::{Acts, Call, Matrix, OutRows};
 use core::marker::PhantomData;
 use core::ops::Range;
@@ -48,10 +48,11 @@ pub(super) const SCRATCH_BYTES: usize = WIDENED * CHUNK * size_of::<f32>() + Act
 /// Multiplies the given rows with all tokens.
 pub(super) fn matmul<S: Simd>(s: S, call: Call) {
     let whole = call.w.cols().is_multiple_of(LANES);
+    let in_place = whole && call.acts.tokens() == 1 && !SMALL;
     match call.w.dtype() {
-        DType::F32 if whole && call.acts.tokens() == 1 => s.run(Gemv::<F32>::new(call)),
-        DType::F16 if whole && call.acts.tokens() == 1 => s.run(Gemv::<F16>::new(call)),
-        DType::BF16 if whole && call.acts.tokens() == 1 => s.run(Gemv::<BF16>::new(call)),
+        DType::F32 if in_place => s.run(Gemv::<F32>::new(call)),
+        DType::F16 if in_place => s.run(Gemv::<F16>::new(call)),
+        DType::BF16 if in_place => s.run(Gemv::<BF16>::new(call)),
         _ => s.run(Widened(call)),
     }
 }
@@ -137,14 +138,11 @@ impl<S: Simd, E: Element> Op<S> for Gemv<'_, E> {
             // Where rows are missing, the last one is computed again.
             let data: [&[u8]; ROWS] =
                 core::array::from_fn(|r| w.row_data(row + r.min(count - 1), 1));
-            let mut totals = [0.0; ROWS];
             for columns in chunks(w.cols()) {
+                let out = out.from_chunk(columns.start);
                 let sums = chunk_products::<S, E>(s, data, x, columns);
-                for (total, sum) in totals.iter_mut().zip(sums) {
-                    *total += sum;
-                }
+                out.put(0, row, &sums[..count]);
             }
-            out.put(0, row, &totals[..count]);
         }
     }
 }
@@ -198,11 +196,7 @@ impl<S: Simd> Op<S> for Widened<'_> {
                     rows: rows.clone(),
                     acts,
                     columns: columns.start..columns.start + padded,
-                    out: if columns.start == 0 {
-                        *out
-                    } else {
-                        out.adding()
-                    },
+                    out: out.from_chunk(columns.start),
                 };
                 let mut token = 0;
                 while acts.tokens() - token >= TOKENS {

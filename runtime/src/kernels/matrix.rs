@@ -188,12 +188,14 @@ impl OutRows {
         }
     }
 
-    /// The same output, with values added to what it holds.
-    pub(super) fn adding(self) -> OutRows {
-        OutRows {
-            store: Store::Add,
-            ..self
-        }
+    /// The same output for the products of a chunk of columns: those of all but
+    /// the first are added to what it holds.
+    pub(super) fn from_chunk(self, first_column: usize) -> OutRows {
+        let store = match first_column {
+            0 => self.store,
+            _ => Store::Add,
+        };
+        OutRows { store, ..self }
     }
 
     /// Stores the values of as many consecutive rows as there are lanes.

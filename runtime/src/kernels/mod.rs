@@ -11,7 +11,7 @@
 //! | weights | a format's own name (`Q4_K`), or the panel type that it unpacks to: `Whole<DEPTH>`, `Halves<DEPTH>`, `Wide` |
 //! | activations | a block type: `I8Block`, `SplitBlock`, `I16Block`; or plain floats |
 //! | shape | `P` panels of eight rows, `T` tokens |
-//! | ISA | the folder: `scalar`, `x86/avx2`, `x86/avx512` |
+//! | ISA | the folder: `scalar`, `x86/avx2`, `x86/avx512`, `aarch64` |
 //!
 //! # Levels
 //! [`Level::Exact`] dequantizes the weights and computes in f32. The others
@@ -25,13 +25,15 @@
 //! prepared activations alone: not on the range of rows of a call, the number
 //! of tokens, or the number of threads.
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 mod acts;
 pub mod attention;
 mod floats;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod integer;
 mod matrix;
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod portable;
 mod scalar;
 #[cfg(test)]
@@ -45,10 +47,12 @@ use matrix::Call;
 pub use matrix::{Acts, Matrix, OutRows, Store};
 
 use crate::{Error, Result};
+#[cfg(target_arch = "aarch64")]
+use aarch64::Isa;
 use attention::Attention;
 use core::ops::Range;
 use ondol_models::quant::DType;
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 use portable::Isa;
 use vector::VectorOps;
 #[cfg(target_arch = "x86_64")]
@@ -72,16 +76,25 @@ pub enum Level {
     AvxVnni,
     /// Integers by AVX-512 (F, BW, VL) with the dot products of its VNNI.
     Avx512,
+    /// Integers by NEON, on any 64-bit Arm.
+    Neon,
+    /// The same with the dot products of Armv8.2 (`sdot`).
+    DotProd,
+    /// The same with the matrix products of Armv8.6 (`smmla`) as well.
+    I8mm,
 }
 
 impl Level {
     /// Every level, lowest first.
-    pub const ALL: [Level; 5] = [
+    pub const ALL: [Level; 8] = [
         Level::Exact,
         Level::Scalar,
         Level::Avx2,
         Level::AvxVnni,
         Level::Avx512,
+        Level::Neon,
+        Level::DotProd,
+        Level::I8mm,
     ];
 
     /// The name that `ONDOL_KERNELS` takes.
@@ -92,6 +105,9 @@ impl Level {
             Level::Avx2 => "avx2",
             Level::AvxVnni => "avx-vnni",
             Level::Avx512 => "avx512",
+            Level::Neon => "neon",
+            Level::DotProd => "dotprod",
+            Level::I8mm => "i8mm",
         }
     }
 
@@ -183,12 +199,20 @@ impl Kernels {
         if self.level == Level::Exact {
             return ActKind::F32;
         }
-        let kinds = [ActKind::I16Split, ActKind::I8, ActKind::I16];
-        let coarse = |kind| kind == ActKind::I16Split && tokens > FINE_TOKENS;
+        let kinds = match tokens > FINE_TOKENS {
+            true => [ActKind::I8, ActKind::I14, ActKind::I16],
+            false => [ActKind::I16Split, ActKind::I16, ActKind::F32],
+        };
         let mut able = kinds
             .into_iter()
-            .filter(|kind| kind.fits(dtype) && !coarse(*kind));
+            .filter(|&kind| kind.fits(dtype) && (kind != ActKind::I14 || self.rounds_halves()));
         able.next().unwrap_or(ActKind::F32)
+    }
+
+    /// Whether prefill with weights of half floats rounds them to 14 bits: where
+    /// integers multiply faster than floats.
+    fn rounds_halves(&self) -> bool {
+        self.isa.is_some_and(|isa| isa.rounds_halves())
     }
 
     /// Prepares one row of activations.
@@ -197,7 +221,8 @@ impl Kernels {
     ///
     /// # Panics
     /// If `dst` is shorter than `kind.bytes(x.len())` or not aligned to 4, or
-    /// if the form is one of integers and `x` is not made of blocks of 32.
+    /// if the form is one of integers, but not I14, and `x` is not made of
+    /// blocks of 32.
     pub fn prepare(&self, kind: ActKind, x: &[f32], dst: &mut [u8]) {
         match &self.isa {
             Some(isa) => isa.prepare(kind, x, dst),
@@ -209,7 +234,7 @@ impl Kernels {
     /// `cols` elements of this type.
     pub fn scratch_bytes(&self, dtype: DType, cols: usize) -> usize {
         match &self.isa {
-            Some(isa) if ActKind::I8.fits(dtype) | ActKind::I16.fits(dtype) => {
+            Some(isa) if dtype != DType::F32 => {
                 floats::SCRATCH_BYTES.max(isa.scratch_bytes(dtype, cols))
             }
             _ => floats::SCRATCH_BYTES,
@@ -220,8 +245,7 @@ impl Kernels {
     /// all tokens: `out[t][r] = sum over k of w[r][k] * acts[t][k]`.
     ///
     /// Activations of [`ActKind::F32`] go with any weights at any level;
-    /// the integer forms are the one that [`Self::act_kind`] gives, or with
-    /// low-bit weights either of I8 and I16Split. Ranges that start at
+    /// the integer forms are those that fit ([`ActKind::fits`]). Ranges that start at
     /// multiples of 16 are fastest. `scratch` needs [`Self::scratch_bytes`],
     /// holds nothing before or after, and is each thread's own.
     ///

@@ -31,6 +31,10 @@ impl Isa {
         match *self {}
     }
 
+    pub(super) fn rounds_halves(&self) -> bool {
+        match *self {}
+    }
+
     pub(super) fn matmul(&self, _: Call) {
         match *self {}
     }

@@ -189,6 +189,15 @@ impl Case {
     fn oracle(&self, kernels: &Kernels, kind: ActKind) -> Vec<(f64, f64)> {
         let mut w = vec![0.0; self.rows * self.cols];
         dequantize(self.dtype, &self.weights, &mut w).unwrap();
+        if kind == ActKind::I14 {
+            // Such weights are rounded as activations are.
+            for row in w.chunks_exact_mut(self.cols) {
+                let mut rounded = Aligned::new(kind.bytes(self.cols));
+                kernels.prepare(kind, row, rounded.bytes_mut());
+                let rounded = values(kind, rounded.bytes());
+                row.iter_mut().zip(rounded).for_each(|(w, v)| *w = v as f32);
+            }
+        }
         let acts = self.prepare(kernels, kind);
         let mut products = Vec::new();
         for prepared in acts
@@ -228,17 +237,30 @@ impl Case {
             .sum()
     }
 
-    fn kinds(&self) -> impl Iterator<Item = ActKind> {
+    fn kinds(&self) -> impl Iterator<Item = ActKind> + use<> {
         let dtype = self.dtype;
         ActKind::ALL
             .into_iter()
             .filter(move |kind| kind.fits(dtype))
     }
 
+    /// Whether a level multiplies this form: I14 is for some instruction sets, and
+    /// for the scalar oracle.
+    fn takes(&self, kernels: &Kernels, kind: ActKind) -> bool {
+        let able = kernels.isa.is_none_or(|isa| isa.rounds_halves());
+        kind.fits(self.dtype) && (kind != ActKind::I14 || able)
+    }
+
+    /// The forms that a level multiplies.
+    fn kinds_of(&self, kernels: &Kernels) -> impl Iterator<Item = ActKind> {
+        let kinds = ActKind::ALL.into_iter();
+        kinds.filter(|&kind| self.takes(kernels, kind))
+    }
+
     /// Every level and form is near to the oracle.
     fn check(&self) {
         for kernels in levels() {
-            for kind in self.kinds() {
+            for kind in self.kinds_of(&kernels) {
                 let out = self.run(&kernels, kind, 16, Store::Set);
                 for (i, (y, (want, size))) in
                     out.iter().zip(self.oracle(&kernels, kind)).enumerate()
@@ -274,7 +296,7 @@ fn values(kind: ActKind, row: &[u8]) -> Vec<f64> {
                 (0..32).map(move |i| scaled(q(i), b.meta.scale))
             })
             .collect(),
-        ActKind::I16 => blocks::<I16Block>(row)
+        ActKind::I16 | ActKind::I14 => blocks::<I16Block>(row)
             .iter()
             .flat_map(|b| (0..32).map(move |i| scaled(b.q[widened_place(i)].into(), b.meta.scale)))
             .collect(),
@@ -346,7 +368,8 @@ fn integer_levels_are_equal_bit_for_bit() {
             let case = Case::random(dtype, 21, 512, tokens, 4);
             for kind in case.kinds().filter(|&kind| kind != ActKind::F32) {
                 let want = case.run(&scalar, kind, 16, Store::Set);
-                for kernels in levels().filter(|kernels| kernels.level() != Level::Exact) {
+                let levels = levels().filter(|kernels| kernels.level() != Level::Exact);
+                for kernels in levels.filter(|kernels| case.takes(kernels, kind)) {
                     let out = case.run(&kernels, kind, 16, Store::Set);
                     assert_eq!(out, want, "{dtype} {kind:?} {:?} {tokens}", kernels.level());
                 }
@@ -360,7 +383,7 @@ fn elements_depend_on_their_row_and_token_alone() {
     for dtype in DType::all() {
         for kernels in levels() {
             let all = Case::random(dtype, 37, 768, 5, 5);
-            for kind in all.kinds() {
+            for kind in all.kinds_of(&kernels) {
                 let want = all.run(&kernels, kind, 37, Store::Set);
                 for step in [1, 8, 16] {
                     assert_eq!(
@@ -408,6 +431,7 @@ fn prepared_values_are_near_and_their_sums_agree() {
         (ActKind::I8, 127.0),
         (ActKind::I16Split, 32639.0),
         (ActKind::I16, 32639.0),
+        (ActKind::I14, 8191.0),
     ] {
         let prepared = case.prepare(&kernels, kind);
         let got = values(kind, &prepared.bytes()[..kind.bytes(320)]);
@@ -435,7 +459,7 @@ fn values_that_are_not_finite_show_in_the_product() {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut case = Case::random(DType::Q4_K, 9, 256, 2, 8);
             case.x[256 + 40] = bad;
-            for kind in case.kinds() {
+            for kind in case.kinds_of(&kernels) {
                 let out = case.run(&kernels, kind, 16, Store::Set);
                 assert!(out[..9].iter().all(|v| v.is_finite()), "{kind:?}");
                 assert!(out[9..].iter().all(|v| !v.is_finite()), "{kind:?}");
@@ -453,7 +477,7 @@ fn packed_rows_give_the_same_bits() {
             for tokens in [1, 6] {
                 let case = Case::random(dtype, rows, 512, tokens, rows as u64);
                 for kernels in levels() {
-                    for kind in case.kinds() {
+                    for kind in case.kinds_of(&kernels) {
                         let want = case.run(&kernels, kind, 16, Store::Set);
                         let out = case.run_packed(&kernels, kind, step);
                         let level = kernels.level();
@@ -471,7 +495,7 @@ fn tiny_and_huge_values_are_safe() {
         let mut case = Case::random(DType::Q5_1, 4, 64, 3, 9);
         case.x.iter_mut().for_each(|x| *x *= scale);
         for kernels in levels() {
-            for kind in case.kinds() {
+            for kind in case.kinds_of(&kernels) {
                 let out = case.run(&kernels, kind, 16, Store::Set);
                 assert!(
                     scale > 1.0 || out.iter().all(|v| v.abs() < 1e-25),
@@ -542,7 +566,7 @@ proptest! {
         let scalar = Kernels::with_level(Level::Scalar).unwrap();
         for kind in case.kinds() {
             let want = case.run(&scalar, kind, 16, Store::Set);
-            for kernels in levels() {
+            for kernels in levels().filter(|kernels| case.takes(kernels, kind)) {
                 let out = case.run(&kernels, kind, 16, Store::Set);
                 for (a, b) in out.iter().zip(&want) {
                     let same = a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();

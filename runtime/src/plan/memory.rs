@@ -46,6 +46,8 @@ pub struct Memory {
     pub activations: u64,
     /// Rows of logits.
     pub logits: u64,
+    /// Bounds and lists of a screened head.
+    pub screen: u64,
     /// Unpacked weights and attention partials of the threads.
     pub scratch: u64,
     /// Norm weights and biases as f32.
@@ -68,7 +70,9 @@ pub struct Layout {
     pub acts: Region,
     /// Logits and the head's other values.
     pub head: Region,
-    /// Attention partials of decode, shared by all threads.
+    /// Bounds and lists of a screened head.
+    pub screen: Region,
+    /// Attention partials of every token that is decoded in one pass, shared by all threads.
     pub partials: Region,
     /// Per thread.
     pub scratch: Vec<Region>,
@@ -96,6 +100,7 @@ impl Layout {
             kv_cache,
             activations: padded(&self.values) + padded(&self.acts),
             logits: padded(&self.head),
+            screen: padded(&self.screen),
             scratch: padded(&self.partials) + self.scratch.iter().map(padded).sum::<u64>(),
             vectors: padded(&self.vectors),
             total: self.total as u64,

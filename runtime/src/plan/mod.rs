@@ -4,18 +4,22 @@
 //! buffer at a known place. There are three kinds of steps, each one fork-join:
 //! row operations (all that concerns one token alone), matmuls that share an
 //! input, and attention. See [`schedule`] for what is fused and [`memory`] for
-//! where values lie.
+//! where values lie;
+//! [`screen`] is for models that have a screen of their head.
 
 mod memory;
 mod schedule;
+mod screen;
 
 pub use memory::{Buffer, Layout, Memory, Region};
+pub use screen::{CHUNK, ScreenPlan};
 
 use crate::kernels::Kernels;
 use crate::kernels::attention::AttentionShape;
 use alloc::vec::Vec;
 use core::ops::Range;
 use ondol_models::graph::{Activation, Graph, Op, RopeStyle, Weight};
+use ondol_models::screen::Screen;
 
 /// What a session's sizes are decided by.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +30,8 @@ pub struct PlanOptions {
     pub chunk: usize,
     /// Rows of logits that can be computed at a time.
     pub logit_rows: usize,
+    /// Tokens that can be decoded in one pass; at most `chunk`.
+    pub decode_rows: usize,
     /// Threads that run the steps.
     pub threads: usize,
 }
@@ -180,6 +186,10 @@ pub struct Plan {
     pub head: Vec<Step>,
     /// The logits.
     pub logits: Buffer,
+    /// [`PlanOptions::decode_rows`], at least one.
+    pub decode_rows: usize,
+    /// How the likeliest tokens are found without the whole head.
+    pub screen: Option<ScreenPlan>,
     /// Every matmul step, in order of execution.
     pub matmuls: Vec<MatMul>,
     /// Every vector of the file that is kept as f32, with its place.
@@ -191,9 +201,15 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Schedules `graph` and lays out its memory.
-    pub fn new(graph: &Graph, kernels: &Kernels, options: PlanOptions) -> Plan {
-        schedule::Scheduler::new(graph, kernels, options).run()
+    /// Schedules `graph` and lays out its memory, with the screen of its head if
+    /// it is to be used.
+    pub fn new(
+        graph: &Graph,
+        screen: Option<&Screen>,
+        kernels: &Kernels,
+        options: PlanOptions,
+    ) -> Plan {
+        schedule::Scheduler::new(graph, kernels, options).run(screen)
     }
 }
 

@@ -11,14 +11,15 @@
 
 use super::memory::Placer;
 use super::{
-    Angles, AttentionStep, Buffer, Layout, MatMul, Part, Piece, Plan, PlanOptions, RowOp, Step,
-    StoreKv, Vector, attention_shape,
+    Angles, AttentionStep, Buffer, Layout, MatMul, Part, Piece, Plan, PlanOptions, RowOp,
+    ScreenPlan, Step, StoreKv, Vector, attention_shape,
 };
 use crate::kernels::attention::AttentionShape;
 use crate::kernels::{ActKind, FINE_TOKENS, Kernels};
 use alloc::vec;
 use alloc::vec::Vec;
 use ondol_models::graph::{Graph, Op, Rope, ValueId, Weight};
+use ondol_models::screen::Screen;
 
 /// A used-by-the-head value lives past every item of the body.
 const FOREVER: usize = usize::MAX;
@@ -84,7 +85,7 @@ impl<'g> Scheduler<'g> {
         }
     }
 
-    pub fn run(mut self) -> Plan {
+    pub fn run(mut self, screen: Option<&Screen>) -> Plan {
         self.absorb_additions();
         self.place_vectors();
         self.place_cache();
@@ -102,10 +103,14 @@ impl<'g> Scheduler<'g> {
         let (head_inputs, head) = self.head_steps(&head_items);
         self.layout.head = self.layout.push(self.placer.bytes());
 
+        let screen = screen
+            .and_then(|screen| ScreenPlan::new(screen, &head, &mut self.matmuls, &mut self.layout));
+
         let acts = self.acts_bytes();
         self.layout.acts = self.layout.push(acts);
         let partials = self.largest_attention(|shape| shape.partials_len(self.options.context));
-        self.layout.partials = self.layout.push(partials);
+        let decode_rows = self.options.decode_rows;
+        self.layout.partials = self.layout.push(partials.saturating_mul(decode_rows));
         let scratch = self.scratch_bytes();
         self.layout.scratch = (0..self.options.threads)
             .map(|_| self.layout.push(scratch))
@@ -128,6 +133,8 @@ impl<'g> Scheduler<'g> {
             head_inputs,
             head,
             logits,
+            decode_rows,
+            screen,
             matmuls,
             vectors,
             ropes,
@@ -511,7 +518,7 @@ impl<'g> Scheduler<'g> {
                 accumulate,
             });
         }
-        let pieces = pieces(&parts);
+        let pieces = pieces(&parts, ROWS_MULTIPLE);
         self.matmuls.push(MatMul { parts, pieces });
         Step::MatMul(self.matmuls.len() - 1)
     }
@@ -591,8 +598,9 @@ impl MatMul {
     }
 }
 
-/// Cuts the rows of all parts into pieces of about equal bytes.
-fn pieces(parts: &[Part]) -> Vec<Piece> {
+/// Cuts the rows of all parts into pieces of about equal bytes, that start at
+/// multiples of `multiple`.
+pub(super) fn pieces(parts: &[Part], multiple: usize) -> Vec<Piece> {
     let row_bytes = |part: &Part| {
         part.weight
             .dtype
@@ -608,8 +616,8 @@ fn pieces(parts: &[Part]) -> Vec<Piece> {
     let mut pieces = Vec::new();
     for (index, part) in parts.iter().enumerate() {
         let rows = (target / row_bytes(part))
-            .next_multiple_of(ROWS_MULTIPLE)
-            .max(ROWS_MULTIPLE);
+            .next_multiple_of(multiple)
+            .max(multiple);
         let starts = (0..part.weight.rows).step_by(rows);
         pieces.extend(starts.map(|r| Piece {
             part: index,

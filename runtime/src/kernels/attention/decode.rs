@@ -12,7 +12,7 @@ use half::f16;
 
 use super::softmax::{NO_MAX, Softcap, inverse_sum};
 use super::{AttentionShape, KvSlot, SharedSlice};
-use crate::kernels::vector::simd::LANES;
+use crate::kernels::vector::simd::{LANES, SMALL};
 use crate::kernels::vector::{Simd, math, rows};
 
 /// Keys whose scores are held at a time.
@@ -145,6 +145,7 @@ fn score<S: Simd>(s: S, head_dim: usize, q: &[f32], k: &[f16], scores: &mut [[f3
 /// three, which with four keys (or four vectors of a value) make twelve sums.
 fn heads_at_once(remaining: usize) -> usize {
     match remaining {
+        _ if SMALL => 1,
         1 => 1,
         2 | 4 => 2,
         _ => 3,

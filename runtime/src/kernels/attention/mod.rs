@@ -275,6 +275,8 @@ macro_rules! impl_attention {
         };
     };
 }
+// Some targets have the scalar level alone.
+#[allow(unused_imports)]
 pub(crate) use impl_attention;
 
 impl_attention!(Scalar, [inline]);

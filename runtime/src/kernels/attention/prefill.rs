@@ -12,7 +12,7 @@ use half::f16;
 
 use super::softmax::{NO_MAX, Softcap, inverse_sum};
 use super::{AttentionShape, KvSlot, Queries, SharedSlice};
-use crate::kernels::vector::simd::LANES;
+use crate::kernels::vector::simd::{LANES, SMALL};
 use crate::kernels::vector::{Simd, math, rows};
 
 /// Rows of a panel: two vectors.
@@ -366,6 +366,10 @@ struct Strided<'a> {
 fn multiply_add<S: Simd>(s: S, a: Strided<'_>, b: &[Line], c: &mut [Line]) {
     // Six lines of two vectors: twelve sums, two of b, one of a make fifteen
     // registers of sixteen, and enough sums to hide the latency.
+    if SMALL {
+        multiply_add_blocks::<S, 1>(s, a, 0, b, c);
+        return;
+    }
     let (first, c) = multiply_add_blocks::<S, 6>(s, a, 0, b, c);
     let (first, c) = multiply_add_blocks::<S, 4>(s, a, first, b, c);
     let (first, c) = multiply_add_blocks::<S, 2>(s, a, first, b, c);

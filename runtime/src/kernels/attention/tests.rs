@@ -15,6 +15,10 @@ fn levels() -> Vec<Box<dyn Attention>> {
     if let Some(avx2) = crate::kernels::x86::avx2::Avx2::new() {
         levels.push(Box::new(avx2));
     }
+    #[cfg(target_arch = "aarch64")]
+    if let Some(neon) = crate::kernels::aarch64::Neon::new() {
+        levels.push(Box::new(neon));
+    }
     levels
 }
 

@@ -4,7 +4,7 @@
 use super::lanes::MAX_LANES;
 use super::panel::{Panel, Product, accumulate};
 use super::rows::{PackedRows, PlainRows, lanes_of, runs};
-use super::{Arithmetic, Block, Format, Sink};
+use super::{Arithmetic, Block, Format, Lanes, Sink};
 use crate::kernels::acts::{ActBlock, BLOCK};
 use crate::kernels::vector::simd::Op;
 use crate::kernels::{Acts, Call, Matrix, OutRows};
@@ -32,7 +32,7 @@ impl<'a, F, W, A, const P: usize, const T: usize> Gemm<'a, F, W, A, P, T> {
 impl<L, F, W, A, const P: usize, const T: usize> Op<L> for Gemm<'_, F, W, A, P, T>
 where
     L: Arithmetic,
-    F: Format,
+    F: Fill<L, W>,
     W: Product<L, A>,
     A: ActBlock,
 {
@@ -45,7 +45,7 @@ where
             out,
             scratch,
         } = self.call;
-        let blocks = w.cols() / BLOCK;
+        let blocks = w.cols().div_ceil(BLOCK);
         let (panels, bounce) = split_scratch::<W, P>(scratch, blocks);
         let mut runs = runs::<L>(w, &rows);
         loop {
@@ -56,7 +56,7 @@ where
             for (run, panel) in filled.iter().zip(panels) {
                 if !run.is_empty() {
                     // SAFETY: so much room is in the panel.
-                    unsafe { unpack::<L, F, W>(l, w, run, bounce, panel) };
+                    unsafe { F::fill(l, w, run, bounce, panel) };
                 }
             }
             let sweep = Sweep {
@@ -102,26 +102,28 @@ fn split_scratch<W, const P: usize>(scratch: &mut [u8], blocks: usize) -> ([*mut
     (panels, bounce)
 }
 
-/// Unpacks a run of rows.
-///
-/// # Safety
-/// `panel` has room for a row's blocks, aligned.
-#[inline(always)]
-unsafe fn unpack<L: Arithmetic, F: Format, W: Panel<L>>(
-    l: L,
-    w: &Matrix,
-    run: &Range<usize>,
-    bounce: &mut [u8],
-    panel: *mut W,
-) {
-    let mut sink = Unpack { l, next: panel };
-    let blocks = w.cols() / BLOCK;
-    // SAFETY: the rows have so many blocks.
-    unsafe {
-        if run.start < w.packed_rows() {
-            F::for_each_block(l, PackedRows::of(l, w, run), blocks, &mut sink);
-        } else {
-            F::for_each_block(l, PlainRows::of(l, w, run, bounce), blocks, &mut sink);
+/// Weights that can be laid into a panel.
+pub(in crate::kernels) trait Fill<L: Lanes, W> {
+    /// Unpacks a run of rows.
+    ///
+    /// # Safety
+    /// `panel` has room for a row's blocks, aligned; `bounce` for
+    /// [`super::bounce_bytes`].
+    unsafe fn fill(l: L, w: &Matrix, run: &Range<usize>, bounce: &mut [u8], panel: *mut W);
+}
+
+impl<L: Arithmetic, F: Format, W: Panel<L>> Fill<L, W> for F {
+    #[inline(always)]
+    unsafe fn fill(l: L, w: &Matrix, run: &Range<usize>, bounce: &mut [u8], panel: *mut W) {
+        let mut sink = Unpack { l, next: panel };
+        let blocks = w.cols() / BLOCK;
+        // SAFETY: the rows have so many blocks.
+        unsafe {
+            if run.start < w.packed_rows() {
+                F::for_each_block(l, PackedRows::of(l, w, run), blocks, &mut sink);
+            } else {
+                F::for_each_block(l, PlainRows::of(l, w, run, bounce), blocks, &mut sink);
+            }
         }
     }
 }
@@ -135,7 +137,7 @@ struct Unpack<L, W> {
 impl<L: Arithmetic, W: Panel<L>> Sink<L> for Unpack<L, W> {
     #[inline(always)]
     fn block(&mut self, block: &Block<L>) {
-        // SAFETY: `unpack` was given room for all blocks, aligned.
+        // SAFETY: `fill` was given room for all blocks, aligned.
         unsafe {
             self.next.write(W::pack(self.l, block));
             self.next = self.next.add(1);

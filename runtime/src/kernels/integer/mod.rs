@@ -18,11 +18,15 @@ mod formats_k;
 mod formats_legacy;
 mod gemm;
 mod gemv;
+#[cfg(target_arch = "x86_64")]
+mod half_floats;
 mod lanes;
 mod panel;
 mod rows;
 
-pub(super) use gemm::Gemm;
+pub(super) use gemm::{Fill, Gemm};
+#[cfg(target_arch = "x86_64")]
+pub(super) use half_floats::{Madd16, matmul_halves};
 pub(super) use lanes::{Lanes, MAX_LANES};
 pub(super) use panel::Product;
 
@@ -95,17 +99,19 @@ pub(super) trait Arithmetic: Lanes {
 
     /// Runs [`Gemm`] with [`Self::PANELS`] and as many tokens as the registers
     /// have room for the sums of.
-    fn gemm<F: Format, W: Product<Self, A>, A: ActBlock>(self, call: Call);
+    fn gemm<F: Fill<Self, W>, W: Product<Self, A>, A: ActBlock>(self, call: Call);
 
     /// Integer scales as [`Self::half_sums`] takes them.
     type Sub: Copy;
+    /// Signed levels of 8 bits as [`Self::wide_sums`] takes them.
+    type Wide: Copy;
 
     /// Levels as [`Self::sums`] and [`Self::half_sums`] take them.
     fn arranged(self, q: [Self::I; 8]) -> [Self::I; 8];
     /// Integer scales, |sub| <= 128.
     fn arranged_sub(self, sub: Self::I) -> Self::Sub;
-    /// Signed levels of 8 bits as [`Self::wide_sums`] takes them.
-    fn widened(self, q: [Self::I; 8]) -> [Self::I; 16];
+    /// Signed levels of 8 bits.
+    fn widened(self, q: [Self::I; 8]) -> Self::Wide;
 
     /// For each run and token the rows' sums of `q * x`, integers rounded once.
     /// `DEPTH` products of four levels with |x| <= 128, pairwise added, fit in
@@ -127,17 +133,20 @@ pub(super) trait Arithmetic: Lanes {
     /// The sums of `q * x`, where `x` is as [`I16Block`] has it.
     fn wide_sums<const P: usize, const T: usize>(
         self,
-        q: [&[Self::I; 16]; P],
+        q: [&Self::Wide; P],
         x: [&[i16; 32]; T],
     ) -> [[Self::V; T]; P];
 }
 
 /// Bytes of scratch that [`matmul`] needs for rows of `cols` elements.
 pub(super) fn scratch_bytes<L: Arithmetic>(dtype: DType, cols: usize) -> usize {
-    let blocks = cols / acts::BLOCK;
+    let blocks = cols.div_ceil(acts::BLOCK);
     let panels = L::PANELS * blocks * panel::max_bytes::<L>();
-    let bounce = L::COUNT * dtype.row_bytes(cols).unwrap_or(0);
-    panels + bounce + Acts::ALIGN
+    let row = match dtype {
+        DType::F16 | DType::BF16 => blocks * size_of::<I16Block>(),
+        _ => dtype.row_bytes(cols).unwrap_or(0),
+    };
+    panels + L::COUNT * row + Acts::ALIGN
 }
 
 /// Multiplies rows with the activations of all tokens.
@@ -157,7 +166,7 @@ pub(super) fn matmul<L: Arithmetic>(l: L, call: Call) {
         DType::IQ4_NL => wide::<L, IQ4_NL>(l, call),
         DType::IQ4_XS => wide::<L, IQ4_XS>(l, call),
         DType::F32 | DType::F16 | DType::BF16 => {
-            unreachable!("float weights take f32 activations")
+            unreachable!("float weights have products of their own")
         }
     }
 }

@@ -29,20 +29,20 @@ pub(super) struct Halves<L: Arithmetic, const DEPTH: usize> {
     min: [L::V; 2],
 }
 
-/// Signed levels of 8 bits, widened to 16.
+/// Signed levels of 8 bits.
 #[repr(C)]
-pub(super) struct Wide<L: Lanes> {
-    q: [L::I; 16],
+pub(super) struct Wide<L: Arithmetic> {
+    q: L::Wide,
     scale: L::V,
 }
 
 /// Bytes of the largest of these types.
 pub(super) const fn max_bytes<L: Arithmetic>() -> usize {
     const {
-        assert!(size_of::<Halves<L, 8>>() <= size_of::<Wide<L>>());
-        assert!(size_of::<Whole<L, 8>>() <= size_of::<Wide<L>>());
-        size_of::<Wide<L>>()
+        assert!(size_of::<Whole<L, 8>>() <= size_of::<Halves<L, 8>>());
     }
+    let (halves, wide) = (size_of::<Halves<L, 8>>(), size_of::<Wide<L>>());
+    if halves > wide { halves } else { wide }
 }
 
 /// What the arithmetic keeps of a block of weights.
@@ -127,6 +127,14 @@ impl<L: Arithmetic, const DEPTH: usize> Panel<L> for Halves<L, DEPTH> {
         let [a, b] = x.half_sums;
         let acc = l.mul_add(self.min[0], l.splat(a), acc);
         l.mul_add(self.min[1], l.splat(b), acc)
+    }
+}
+
+impl<L: Arithmetic> Wide<L> {
+    /// Levels as [`Arithmetic::wide_sums`] takes them.
+    #[inline(always)]
+    pub(super) fn new(q: L::Wide, scale: L::V) -> Self {
+        Wide { q, scale }
     }
 }
 

@@ -82,10 +82,14 @@ impl<L: Lanes> PlainRows<L> {
             let row = w.row_data((rows.start + lane).min(rows.end - 1), 1);
             bounce[lane * stride..(lane + 1) * stride].copy_from_slice(row);
         }
-        let base = bounce[..L::COUNT * stride].as_ptr();
+        PlainRows::in_bounce(lanes, bounce, stride)
+    }
+
+    /// Rows of `stride` bytes in `bounce`, as many as lanes.
+    pub(super) fn in_bounce(lanes: L, bounce: &[u8], stride: usize) -> PlainRows<L> {
         PlainRows {
             lanes,
-            base,
+            base: bounce[..L::COUNT * stride].as_ptr(),
             stride,
         }
     }

@@ -1,33 +1,57 @@
 //! Each block format, 32 elements at a time. What the fields mean is written
 //! at the formats themselves, in `ondol_models::quant`.
 
-use super::{BLOCK, Decode, Min, WeightBlock};
+use super::{BLOCK, Decode, I16Block, Min, WeightBlock, widened_place};
+use crate::kernels::vector::Scalar;
 use half::f16;
 use ondol_models::quant::{
-    DType,
+    DType, Family, dequantize,
     iq4::{CODEBOOK, iq4_xs_scales},
     k::{k4_scale_min, q3_scales},
     mxfp4::{E2M1_DOUBLED, e8m0_half},
 };
 
-/// The decoder of a format; `None` for plain floats.
+/// The decoder of a format; `None` where products are of floats only, and for what
+/// this build leaves out.
 pub(crate) fn decoder(dtype: DType) -> Option<Decode> {
+    let (legacy, k, codebook) = (
+        Family::Legacy.in_build(),
+        Family::K.in_build(),
+        Family::Codebook.in_build(),
+    );
     Some(match dtype {
-        DType::F32 | DType::F16 | DType::BF16 => return None,
-        DType::Q4_0 => q4_0,
-        DType::Q4_1 => q4_1,
-        DType::Q5_0 => q5_0,
-        DType::Q5_1 => q5_1,
-        DType::Q8_0 => q8_0,
-        DType::IQ4_NL => iq4_nl,
-        DType::MXFP4 => mxfp4,
-        DType::Q2_K => q2_k,
-        DType::Q3_K => q3_k,
-        DType::Q4_K => q4_k,
-        DType::Q5_K => q5_k,
-        DType::Q6_K => q6_k,
-        DType::IQ4_XS => iq4_xs,
+        DType::F16 => |row, b| halves_of_14_bits(DType::F16, row, b),
+        DType::BF16 => |row, b| halves_of_14_bits(DType::BF16, row, b),
+        DType::Q4_0 if legacy => q4_0,
+        DType::Q4_1 if legacy => q4_1,
+        DType::Q5_0 if legacy => q5_0,
+        DType::Q5_1 if legacy => q5_1,
+        DType::Q8_0 if legacy => q8_0,
+        DType::Q2_K if k => q2_k,
+        DType::Q3_K if k => q3_k,
+        DType::Q4_K if k => q4_k,
+        DType::Q5_K if k => q5_k,
+        DType::Q6_K if k => q6_k,
+        DType::IQ4_NL if codebook => iq4_nl,
+        DType::IQ4_XS if codebook => iq4_xs,
+        DType::MXFP4 if codebook => mxfp4,
+        _ => return None,
     })
+}
+
+/// Half floats, rounded as activations of 14 bits are; zeros follow a short row.
+fn halves_of_14_bits(dtype: DType, row: &[u8], b: usize) -> WeightBlock {
+    let bytes = row.chunks(2 * BLOCK).nth(b).unwrap_or_default();
+    let mut x = [0.0; BLOCK];
+    let result = dequantize(dtype, bytes, &mut x[..bytes.len() / 2]);
+    debug_assert!(result.is_ok(), "two bytes an element");
+    let block = I16Block::of_14_bits(Scalar, &x);
+    WeightBlock {
+        q: core::array::from_fn(|i| block.q[widened_place(i)]),
+        scale: block.meta.scale,
+        sub: [1; 2],
+        min: Min::None,
+    }
 }
 
 fn q4_0(row: &[u8], b: usize) -> WeightBlock {
@@ -182,7 +206,7 @@ fn fifth_bits(q: [u8; BLOCK], high: &[u8]) -> [u8; BLOCK] {
 /// A block of unsigned levels with one minimum.
 fn whole(q: [u8; BLOCK], scale: f32, min: f32) -> WeightBlock {
     WeightBlock {
-        q: q.map(u8::cast_signed),
+        q: q.map(i16::from),
         scale,
         sub: [1; 2],
         min: Min::Whole(min),
@@ -192,7 +216,7 @@ fn whole(q: [u8; BLOCK], scale: f32, min: f32) -> WeightBlock {
 /// A block of unsigned levels with integer scales and minima for each 16.
 fn halves(q: [u8; BLOCK], scale: f32, sub: [i32; 2], min: [f32; 2]) -> WeightBlock {
     WeightBlock {
-        q: q.map(u8::cast_signed),
+        q: q.map(i16::from),
         scale,
         sub,
         min: Min::Halves(min),
@@ -202,7 +226,7 @@ fn halves(q: [u8; BLOCK], scale: f32, sub: [i32; 2], min: [f32; 2]) -> WeightBlo
 /// A block of signed levels.
 fn signed(q: [i8; BLOCK], scale: f32) -> WeightBlock {
     WeightBlock {
-        q,
+        q: q.map(i16::from),
         scale,
         sub: [1; 2],
         min: Min::None,

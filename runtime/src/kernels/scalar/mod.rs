@@ -22,7 +22,7 @@ use ondol_models::quant::packed::MAX_BLOCK_BYTES;
 /// 32 weights of one row: weight `i` is `scale * sub[i / 16] * q[i] + min[i / 16]`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WeightBlock {
-    pub q: [i8; BLOCK],
+    pub q: [i16; BLOCK],
     pub scale: f32,
     pub sub: [i32; 2],
     pub min: Min,
@@ -56,14 +56,16 @@ pub(super) fn matmul(call: Call) {
     match acts.kind() {
         ActKind::I8 => matmul_as::<I8Block>(w, rows, acts, out, decode),
         ActKind::I16Split => matmul_as::<SplitBlock>(w, rows, acts, out, decode),
-        ActKind::I16 => matmul_as::<I16Block>(w, rows, acts, out, decode),
+        ActKind::I16 | ActKind::I14 => matmul_as::<I16Block>(w, rows, acts, out, decode),
         ActKind::F32 => unreachable!("f32 activations have kernels of their own"),
     }
 }
 
 fn matmul_as<B: Dot>(w: &Matrix, rows: Range<usize>, acts: &Acts, out: &OutRows, decode: Decode) {
-    let blocks = w.cols() / BLOCK;
-    let (len, bytes) = (w.dtype().block_len() / BLOCK, w.dtype().block_bytes());
+    let blocks = w.cols().div_ceil(BLOCK);
+    // Of 32 elements at least.
+    let len = w.dtype().block_len().div_ceil(BLOCK);
+    let bytes = w.dtype().row_bytes(len * BLOCK).unwrap_or(w.row_bytes());
     let mut buffer = [0; MAX_BLOCK_BYTES];
     for row in rows {
         for first in (0..acts.tokens()).step_by(TILE) {
@@ -71,7 +73,8 @@ fn matmul_as<B: Dot>(w: &Matrix, rows: Range<usize>, acts: &Acts, out: &OutRows,
             let mut acc = [0.0; TILE];
             for b in 0..blocks {
                 let at = b / len * bytes;
-                let block = w.row_part(row, at..at + bytes, &mut buffer);
+                let end = w.row_bytes().min(at + bytes);
+                let block = w.row_part(row, at..end, &mut buffer);
                 let weights = decode(block, b % len);
                 for (t, acc) in acc[..tokens].iter_mut().enumerate() {
                     *acc = accumulate(*acc, &weights, &acts::blocks::<B>(acts.row(first + t))[b]);
@@ -101,7 +104,7 @@ trait Dot: ActBlock {
 }
 
 /// The sum of `sub[i / 16] * q[i] * x(i)`. It fits: |q| < 2^7, |sub| <= 2^7
-/// with |x| <= 2^7, and |sub| = 1 with |x| < 2^15.
+/// with |x| <= 2^7, and |sub| = 1 with |x| < 2^15 or both below 2^13.
 fn dot(w: &WeightBlock, x: impl Fn(usize) -> i32) -> i32 {
     let half = |h: usize| -> i32 {
         let range = 16 * h..16 * (h + 1);

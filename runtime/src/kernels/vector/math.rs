@@ -1,5 +1,5 @@
 //! Elementary functions on eight lanes: the same polynomials at every level,
-//! so that levels differ by rounding alone.
+//! so that levels differ by rounding alone. Small builds keep them once.
 
 use super::simd::Simd;
 
@@ -8,7 +8,7 @@ use super::simd::Simd;
 /// `e^x = 2^n e^r` with `n` the nearest whole number to `x / ln 2`, so `|r| <=
 /// ln 2 / 2`, where `e^r` is `1 + r + r^2 Q(r)`; `Q` is a minimax fit of degree
 /// 4 (relative error 0.05 x 2^-24).
-#[inline(always)]
+#[cfg_attr(feature = "std", inline(always))]
 pub fn exp<S: Simd>(s: S, x: S::V) -> S::V {
     // Outside this range the result is 0 or infinity anyway. The operands'
     // order lets NaN through.
@@ -43,7 +43,7 @@ fn nearest_whole<S: Simd>(s: S, x: S::V) -> S::V {
 }
 
 /// The logistic function `1 / (1 + e^-x)`.
-#[inline(always)]
+#[cfg_attr(feature = "std", inline(always))]
 pub fn sigmoid<S: Simd>(s: S, x: S::V) -> S::V {
     let one = s.splat(1.0);
     let e = exp(s, s.sub(s.splat(0.0), x));
@@ -54,7 +54,7 @@ pub fn sigmoid<S: Simd>(s: S, x: S::V) -> S::V {
 ///
 /// Near 0 an odd polynomial, `x + x^3 P(x^2)` (minimax on `|x| <= 0.625`), and
 /// `1 - 2 / (e^2x + 1)` elsewhere, which would cancel near 0.
-#[inline(always)]
+#[cfg_attr(feature = "std", inline(always))]
 pub fn tanh<S: Simd>(s: S, x: S::V) -> S::V {
     let z = s.mul(x, x);
     let p = s.splat(-0.005_704_987_3);

@@ -113,6 +113,8 @@ macro_rules! impl_vector_ops {
         }
     };
 }
+// Some targets have the scalar level alone.
+#[allow(unused_imports)]
 pub(crate) use impl_vector_ops;
 
 impl_vector_ops!(Scalar, [inline]);

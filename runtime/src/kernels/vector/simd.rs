@@ -11,6 +11,10 @@ use half::f16;
 /// Lanes of a vector.
 pub const LANES: usize = 8;
 
+/// Without `std`, bytes of code go before speed: kernels come in one size of
+/// tile, which gives the same bits, and what every lane does is kept once.
+pub const SMALL: bool = cfg!(not(feature = "std"));
+
 /// The operations on eight `f32` lanes that one CPU level offers.
 pub trait Simd: Copy + Send + Sync + 'static {
     /// Eight `f32` lanes.
@@ -84,8 +88,8 @@ pub const EXPONENT_MAGIC: f32 = 12_582_912.0 + 127.0;
 #[derive(Clone, Copy, Debug)]
 pub struct Scalar;
 
-/// Applies `f` to each lane.
-#[inline(always)]
+/// Applies `f` to each lane; see [`SMALL`].
+#[cfg_attr(feature = "std", inline(always))]
 fn lanes(f: impl Fn(usize) -> f32) -> [f32; LANES] {
     core::array::from_fn(f)
 }

@@ -6,7 +6,7 @@ use super::avx2::Avx2;
 use super::ymm::{Multiplier, Ymm};
 use crate::kernels::Call;
 use crate::kernels::acts::ActBlock;
-use crate::kernels::integer::{Arithmetic, Format, Gemm, Lanes, Product};
+use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Madd16, Product};
 use crate::kernels::vector::simd::Op;
 use core::arch::x86_64::*;
 
@@ -40,10 +40,11 @@ impl Multiplier for Dpbusd {
 impl Arithmetic for Ymm<Dpbusd> {
     /// As floats: a product with a sum of 16 is below 2^24, and exact.
     type Sub = __m256;
+    type Wide = [__m256i; 16];
     const PANELS: usize = 2;
 
     /// So many panels and tokens have two sums each in twelve of sixteen registers.
-    fn gemm<F: Format, W: Product<Self, A>, A: ActBlock>(self, call: Call) {
+    fn gemm<F: Fill<Self, W>, W: Product<Self, A>, A: ActBlock>(self, call: Call) {
         self.run(Gemm::<F, W, A, 2, 3>::new(call));
     }
 
@@ -101,6 +102,16 @@ impl Arithmetic for Ymm<Dpbusd> {
         x: [&[i16; 32]; T],
     ) -> [[__m256; T]; P] {
         self.sums_by_madd(q, x)
+    }
+}
+
+impl Madd16 for Ymm<Dpbusd> {
+    type Floats = Avx2;
+
+    #[inline(always)]
+    fn floats_level(self) -> Avx2 {
+        // SAFETY: `self` proves more than AVX2, FMA and F16C.
+        unsafe { Avx2::assumed() }
     }
 }
 

@@ -6,7 +6,7 @@ mod avx_vnni;
 mod ymm;
 
 use super::attention::Attention;
-use super::integer::{self, Arithmetic};
+use super::integer::{self, Arithmetic, Madd16};
 use super::vector::VectorOps;
 use super::{ActKind, Call, Level, floats};
 use avx_vnni::Dpbusd;
@@ -67,16 +67,28 @@ impl Isa {
         }
     }
 
+    /// Whether half floats have integer products.
+    pub(super) fn rounds_halves(&self) -> bool {
+        true
+    }
+
     /// A matmul in the form of its activations.
     pub(super) fn matmul(&self, call: Call) {
         if call.acts.kind() == ActKind::F32 {
             return floats::matmul(self.floats, call);
         }
         match self.integers {
-            Integers::Avx2(l) => integer::matmul(l, call),
-            Integers::AvxVnni(l) => integer::matmul(l, call),
-            Integers::Avx512(l) => integer::matmul(l, call),
+            Integers::Avx2(l) => matmul(l, call),
+            Integers::AvxVnni(l) => matmul(l, call),
+            Integers::Avx512(l) => matmul(l, call),
         }
+    }
+}
+
+fn matmul<L: Madd16>(l: L, call: Call) {
+    match call.acts.kind() {
+        ActKind::I14 => integer::matmul_halves(l, call),
+        _ => integer::matmul(l, call),
     }
 }
 

@@ -2,9 +2,10 @@
 // `p` and `t` name runs and tokens of several arrays at once.
 #![allow(clippy::needless_range_loop)]
 
+use super::Avx2;
 use crate::kernels::Call;
 use crate::kernels::acts::ActBlock;
-use crate::kernels::integer::{Arithmetic, Format, Gemm, Lanes, Product};
+use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Madd16, Product};
 use crate::kernels::vector::simd::Op;
 use crate::kernels::x86::ymm::{Multiplier, Ymm, kept_in_order};
 use core::arch::x86_64::*;
@@ -26,10 +27,11 @@ impl Multiplier for Maddubs {
 
 impl Arithmetic for Ymm<Maddubs> {
     type Sub = __m256i;
+    type Wide = [__m256i; 16];
     const PANELS: usize = 2;
 
     /// So many panels and tokens have two sums each in twelve of sixteen registers.
-    fn gemm<F: Format, W: Product<Self, A>, A: ActBlock>(self, call: Call) {
+    fn gemm<F: Fill<Self, W>, W: Product<Self, A>, A: ActBlock>(self, call: Call) {
         self.run(Gemm::<F, W, A, 2, 3>::new(call));
     }
 
@@ -87,6 +89,16 @@ impl Arithmetic for Ymm<Maddubs> {
         x: [&[i16; 32]; T],
     ) -> [[__m256; T]; P] {
         self.sums_by_madd(q, x)
+    }
+}
+
+impl Madd16 for Ymm<Maddubs> {
+    type Floats = Avx2;
+
+    #[inline(always)]
+    fn floats_level(self) -> Avx2 {
+        // SAFETY: `self` proves AVX2, FMA and F16C.
+        unsafe { Avx2::assumed() }
     }
 }
 

@@ -29,6 +29,15 @@ impl Avx2 {
         has.then_some(Avx2(()))
     }
 
+    /// The kernels, where other kernels prove that the CPU runs them.
+    ///
+    /// # Safety
+    /// The CPU must have AVX2, FMA and F16C.
+    #[inline(always)]
+    pub(crate) unsafe fn assumed() -> Avx2 {
+        Avx2(())
+    }
+
     /// The lanes that multiply integers by AVX2 alone.
     pub(crate) fn integers(self) -> Ymm<Maddubs> {
         // SAFETY: `self` proves that the CPU has the features.

@@ -6,7 +6,8 @@
 use super::Avx512;
 use crate::kernels::Call;
 use crate::kernels::acts::ActBlock;
-use crate::kernels::integer::{Arithmetic, Format, Gemm, Lanes, Product};
+use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Madd16, Product};
+use crate::kernels::x86::avx2::Avx2;
 use core::arch::x86_64::*;
 
 // As in the vectors of floats: an intrinsic that only computes needs no more
@@ -14,10 +15,11 @@ use core::arch::x86_64::*;
 impl Arithmetic for Avx512 {
     /// As floats: a product with a sum of 16 is below 2^24, and exact.
     type Sub = __m512;
+    type Wide = [__m512i; 16];
     const PANELS: usize = 1;
 
     /// So many tokens have two sums each in 24 of 32 registers.
-    fn gemm<F: Format, W: Product<Self, A>, A: ActBlock>(self, call: Call) {
+    fn gemm<F: Fill<Self, W>, W: Product<Self, A>, A: ActBlock>(self, call: Call) {
         self.run(Gemm::<F, W, A, 1, 12>::new(call));
     }
 
@@ -96,6 +98,16 @@ impl Arithmetic for Avx512 {
             }
         }
         self.floats(sums)
+    }
+}
+
+impl Madd16 for Avx512 {
+    type Floats = Avx2;
+
+    #[inline(always)]
+    fn floats_level(self) -> Avx2 {
+        // SAFETY: `self` proves more than AVX2, FMA and F16C.
+        unsafe { Avx2::assumed() }
     }
 }
 

@@ -1,7 +1,9 @@
 //! How fast the matmul kernels are on one thread: gemv in GB/s of weights,
-//! gemm in G multiply-adds/s. Arguments choose formats by name.
+//! gemm in G multiply-adds/s, beside what plain loops reach in the same run.
+//! Arguments choose formats by name.
 
 use ondol::kernels::{Acts, Kernels, Matrix, OutRows, Store};
+use ondol_benches::ceilings::{self, Peaks};
 use ondol_models::quant::{DType, Layout, packed};
 use std::time::Instant;
 
@@ -31,9 +33,16 @@ fn main() {
     };
     let kernels = Kernels::from_env().expect("ONDOL_KERNELS names a level of this CPU");
     println!("level {}, one thread, {COLS} columns", kernels.level());
+    print_peaks(&Peaks::measure());
     println!(
-        "{:8} {:>14} {:>14} {:>14} {:>14} {:>14}",
-        "format", "gemv GB/s", "in cache", "packed GB/s", "in cache", "gemm GMAC/s"
+        "{:8} {:>14} {:>14} {:>14} {:>14} {:>14} {:>14}",
+        "format",
+        "read loop GB/s",
+        "gemv GB/s",
+        "packed GB/s",
+        "gemv in cache",
+        "packed",
+        "gemm GMAC/s"
     );
     for dtype in DType::all().filter(chosen) {
         let row_bytes = dtype.row_bytes(COLS).unwrap_or(0) as f64;
@@ -46,13 +55,28 @@ fn main() {
         let macs = (ROWS * COLS * TOKENS) as f64;
         let gemm = macs / seconds(&kernels, dtype, Layout::Rows, ROWS, TOKENS) / 1e9;
         println!(
-            "{:8} {:14.2} {:14.2} {:14.2} {:14.2} {gemm:14.1}",
+            "{:8} {:14.2} {:14.2} {:14.2} {:14.2} {:14.2} {gemm:14.1}",
             dtype.name(),
+            ceilings::read_bytes_per_s(LONG * row_bytes as usize, 1) / 1e9,
             gemv(Layout::Rows, LONG),
-            gemv(Layout::Rows, SHORT),
             gemv(Layout::Packed, LONG),
+            gemv(Layout::Rows, SHORT),
             gemv(Layout::Packed, SHORT),
         );
+    }
+}
+
+/// What one thread can multiply and add at most, by instruction.
+fn print_peaks(peaks: &Peaks) {
+    let named = [
+        ("maddubs", peaks.maddubs),
+        ("dpbusd", peaks.dpbusd),
+        ("f32 fma", peaks.fma),
+    ];
+    for (name, peak) in named {
+        if let Some(peak) = peak {
+            println!("ceiling of {name}: {:.1} GMAC/s", peak / 1e9);
+        }
     }
 }
 

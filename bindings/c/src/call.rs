@@ -1,0 +1,82 @@
+//! The way in and out of every call: failures become a status, panics stop here.
+
+use crate::status::{self, ondol_error, ondol_status};
+
+/// Why a call did not do what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// An argument that can't be used.
+    #[error("{0}")]
+    Argument(&'static str),
+    /// The caller's buffer is too short.
+    #[error("the buffer holds {capacity}, {needed} are needed")]
+    BufferTooSmall {
+        /// Elements that are needed.
+        needed: usize,
+        /// Elements that the buffer holds.
+        capacity: usize,
+    },
+    /// The session is in use.
+    #[error("another call uses the session, or a call on it panicked")]
+    Busy,
+    /// The library panicked.
+    #[cfg(feature = "std")]
+    #[error("a panic; this is a bug in Ondol")]
+    Panicked,
+    /// The runtime's error.
+    #[error(transparent)]
+    Runtime(#[from] runtime::Error),
+}
+
+/// Runs the body of a call, and fills in `error` where it fails.
+///
+/// # Safety
+/// `error` is null or points to a struct of as many bytes as its first field says.
+pub unsafe fn call(
+    error: *mut ondol_error,
+    body: impl FnOnce() -> Result<(), Failure>,
+) -> ondol_status {
+    match unless_panicked(body) {
+        Ok(()) => ondol_status::Ok,
+        Err(failure) => {
+            // SAFETY: passed on to the caller.
+            unsafe { status::report(&failure, error) };
+            ondol_status::of(&failure)
+        }
+    }
+}
+
+/// Runs `free`, which has nobody to report to.
+pub fn quietly(free: impl FnOnce()) {
+    let _ = unless_panicked(|| {
+        free();
+        Ok(())
+    });
+}
+
+#[cfg(feature = "std")]
+fn unless_panicked(body: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    // What a panic leaves half done is not seen again: a session stays claimed.
+    let body = std::panic::AssertUnwindSafe(body);
+    std::panic::catch_unwind(body).unwrap_or(Err(Failure::Panicked))
+}
+
+#[cfg(not(feature = "std"))]
+fn unless_panicked(body: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    body()
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_a_status() {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| ()));
+        // SAFETY: there is no error struct.
+        let status = unsafe { call(core::ptr::null_mut(), || panic!("on purpose")) };
+        std::panic::set_hook(hook);
+        assert_eq!(status, ondol_status::Panicked);
+    }
+}

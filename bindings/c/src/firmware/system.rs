@@ -1,0 +1,75 @@
+//! The parts that only a build without an operating system has.
+
+use super::StaticHeap;
+use crate::status::{Message, ondol_status};
+use core::ffi::{c_char, c_void};
+use core::fmt::Write;
+use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+#[global_allocator]
+static HEAP: StaticHeap = StaticHeap::empty();
+
+/// An [`ondol_panic_fn`], or null.
+static ON_PANIC: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Is told of a panic: a bug in Ondol, or a heap that is too small for the
+/// model. It must not return, and not call the library: reset, or stop. The
+/// message is English, ended by a zero.
+pub type ondol_panic_fn = Option<unsafe extern "C" fn(message: *const c_char)>;
+
+/// Firmware builds only. Gives the library the memory that everything it needs
+/// comes from, and somebody to tell of a panic (NULL: it stops in a loop). To be
+/// called once, first of all; the memory is the library's from then on.
+///
+/// Firmware builds have one thread of control: no function of the library may
+/// run while another does, in an interrupt or on another core, but for
+/// `ondol_cancel_request`.
+///
+/// # Safety
+/// `arena` has `bytes` bytes that nothing else uses.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ondol_init(
+    arena: *mut c_void,
+    bytes: usize,
+    on_panic: ondol_panic_fn,
+) -> ondol_status {
+    /// Room for the list of holes, at least.
+    const LEAST: usize = 1024;
+    // SAFETY: the header asks it of the caller.
+    if arena.is_null() || bytes < LEAST || !unsafe { HEAP.init(arena.cast(), bytes) } {
+        return ondol_status::InvalidArgument;
+    }
+    let hook = on_panic.map_or(core::ptr::null_mut(), |hook| hook as *mut ());
+    ON_PANIC.store(hook, Ordering::Relaxed);
+    ondol_status::Ok
+}
+
+/// Firmware builds only. Bytes of the arena in use.
+#[unsafe(no_mangle)]
+pub extern "C" fn ondol_heap_used() -> usize {
+    HEAP.used()
+}
+
+/// Firmware builds only. The most bytes of the arena that were in use at once.
+#[unsafe(no_mangle)]
+pub extern "C" fn ondol_heap_peak() -> usize {
+    HEAP.peak()
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo) -> ! {
+    let hook = ON_PANIC.load(Ordering::Relaxed);
+    // SAFETY: `ondol_init` stored an `ondol_panic_fn`, where null is `None`.
+    let hook = unsafe { core::mem::transmute::<*mut (), ondol_panic_fn>(hook) };
+    if let Some(hook) = hook {
+        let mut message = Message::default();
+        // A message that is too long is cut.
+        let _ = write!(message, "{info}");
+        // SAFETY: the message ends with a zero, and the function is the firmware's.
+        unsafe { hook(message.text()) };
+    }
+    loop {
+        core::hint::spin_loop();
+    }
+}

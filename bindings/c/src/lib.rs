@@ -1,0 +1,43 @@
+//! The C binding: `ondol.h` over the crate `ondol`.
+//!
+//! It adds no logic of its own: every function checks its pointers, calls the
+//! runtime, and turns errors into a status. Names are those of C, so that what
+//! the header says can be looked for here.
+//!
+//! Rules of the whole interface:
+//! - No panic crosses it. With `std` a panic becomes
+//!   [`ondol_status::Panicked`](status::ondol_status::Panicked); firmware has
+//!   nothing to unwind with, and a panic ends in the hook `ondol_panic`.
+//! - Structs that may grow start with `struct_size` ([`sized`]).
+//! - Handles are made and freed here; text and structs belong to the caller.
+#![cfg_attr(not(any(feature = "std", test)), no_std)]
+#![allow(non_camel_case_types)]
+
+extern crate alloc;
+
+mod arguments;
+mod call;
+#[cfg(feature = "std")]
+mod chat;
+#[cfg(any(target_os = "none", test))]
+mod firmware;
+mod generate;
+#[cfg(test)]
+mod header;
+mod model;
+mod session;
+mod sized;
+mod status;
+
+use core::ffi::{CStr, c_char};
+
+/// The library's version ("0.1.0"), a string that lives as long as the program.
+#[unsafe(no_mangle)]
+pub extern "C" fn ondol_version() -> *const c_char {
+    const VERSION: &CStr =
+        match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+            Ok(version) => version,
+            Err(_) => c"",
+        };
+    VERSION.as_ptr()
+}

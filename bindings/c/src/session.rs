@@ -1,0 +1,168 @@
+//! A session: one conversation, used by one thread at a time.
+
+use crate::arguments::{output, reference, slice, text};
+use crate::call::{Failure, call, quietly};
+use crate::generate::{Request, ondol_generate_options, ondol_generated, ondol_text_fn, run};
+use crate::model::{self, ondol_model, ondol_session_options};
+use crate::status::{ondol_error, ondol_status};
+use alloc::boxed::Box;
+use core::cell::UnsafeCell;
+use core::ffi::{c_char, c_void};
+use core::sync::atomic::{AtomicBool, Ordering};
+use runtime::Session;
+
+/// One conversation: a key/value cache, and all the memory to run in. One call
+/// at a time may use it; another gets `ONDOL_STATUS_BUSY`.
+pub struct ondol_session {
+    claimed: AtomicBool,
+    session: UnsafeCell<Session>,
+}
+
+// SAFETY: the session is reached through `claim` alone, by one call at a time,
+// and may move between threads.
+unsafe impl Sync for ondol_session where Session: Send {}
+
+impl ondol_session {
+    /// Runs `body` unless another call uses the session. After a panic in it the
+    /// session stays claimed, since it may be half changed.
+    fn claim(&self, body: impl FnOnce(&mut Session) -> Result<(), Failure>) -> Result<(), Failure> {
+        if self.claimed.swap(true, Ordering::Acquire) {
+            return Err(Failure::Busy);
+        }
+        // SAFETY: the claim makes this the only reference.
+        let outcome = body(unsafe { &mut *self.session.get() });
+        self.claimed.store(false, Ordering::Release);
+        outcome
+    }
+}
+
+/// Makes a session. Nothing is allocated for a model's arithmetic after this;
+/// where it does not fit, the status is `ONDOL_STATUS_DOES_NOT_FIT`.
+///
+/// # Safety
+/// The pointers are NULL or point to what their types say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ondol_session_new(
+    model: *const ondol_model,
+    options: *const ondol_session_options,
+    session: *mut *mut ondol_session,
+    error: *mut ondol_error,
+) -> ondol_status {
+    let body = || {
+        // SAFETY: the header asks it of the caller.
+        let (model, options, out) = unsafe {
+            let model = reference(model, "model is NULL")?;
+            let options = model::options(options)?;
+            (model, options, output(session, "session is NULL")?)
+        };
+        *out = Box::into_raw(Box::new(ondol_session {
+            claimed: AtomicBool::new(false),
+            session: UnsafeCell::new(model.model.session(&options)?),
+        }));
+        Ok(())
+    };
+    // SAFETY: the header asks it of the caller.
+    unsafe { call(error, body) }
+}
+
+/// Frees a session, or does nothing for NULL. No call may use it meanwhile: a
+/// callback must not free its own session.
+///
+/// # Safety
+/// The session was made by this library and is not used any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ondol_session_free(session: *mut ondol_session) {
+    if !session.is_null() {
+        // SAFETY: `ondol_session_new` made it; nobody else uses it, by the caller.
+        quietly(|| drop(unsafe { Box::from_raw(session) }));
+    }
+}
+
+/// Forgets the conversation, so that the next prompt starts anew.
+///
+/// # Safety
+/// The pointers are NULL or point to what their types say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ondol_session_clear(
+    session: *const ondol_session,
+    error: *mut ondol_error,
+) -> ondol_status {
+    let body = || {
+        // SAFETY: the header asks it of the caller.
+        let session = unsafe { reference(session, "session is NULL") }?;
+        session.claim(|session| {
+            session.clear();
+            Ok(())
+        })
+    };
+    // SAFETY: the header asks it of the caller.
+    unsafe { call(error, body) }
+}
+
+/// Generates text after a prompt, and gives it to `on_text` piece by piece. What
+/// the session's cache already holds of the prompt is not computed again, so the
+/// whole conversation can be given each time.
+///
+/// `generated` may be NULL; it is filled in whenever text was generated, even
+/// where the call was cancelled or failed later.
+///
+/// # Safety
+/// `prompt` has `length` bytes; the other pointers are NULL or point to what
+/// their types say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ondol_session_generate(
+    session: *const ondol_session,
+    prompt: *const c_char,
+    length: usize,
+    options: *const ondol_generate_options,
+    on_text: ondol_text_fn,
+    user: *mut c_void,
+    generated: *mut ondol_generated,
+    error: *mut ondol_error,
+) -> ondol_status {
+    let body = || {
+        // SAFETY: the header asks it of the caller.
+        let (session, prompt, request) = unsafe {
+            let session = reference(session, "session is NULL")?;
+            let prompt = text(prompt, length, "prompt is NULL or not UTF-8")?;
+            let request = Request::new(options, on_text, user, generated)?;
+            (session, prompt, request)
+        };
+        session.claim(|session| {
+            let ids = session.model().encode_prompt(prompt);
+            run(session, &ids, request)
+        })
+    };
+    // SAFETY: the header asks it of the caller.
+    unsafe { call(error, body) }
+}
+
+/// The same after token ids, as `ondol_model_encode` gives them.
+///
+/// # Safety
+/// `ids` has `count` ids; the other pointers are NULL or point to what their
+/// types say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ondol_session_generate_ids(
+    session: *const ondol_session,
+    ids: *const u32,
+    count: usize,
+    options: *const ondol_generate_options,
+    on_text: ondol_text_fn,
+    user: *mut c_void,
+    generated: *mut ondol_generated,
+    error: *mut ondol_error,
+) -> ondol_status {
+    let body = || {
+        // SAFETY: the header asks it of the caller.
+        let (session, ids, request) = unsafe {
+            let session = reference(session, "session is NULL")?;
+            let ids = slice(ids, count, "ids is NULL")?;
+            let request = Request::new(options, on_text, user, generated)?;
+            (session, ids, request)
+        };
+        session.claim(|session| run(session, ids, request))
+    };
+    // SAFETY: the header asks it of the caller.
+    unsafe { call(error, body) }
+}

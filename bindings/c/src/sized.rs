@@ -1,0 +1,112 @@
+//! Structs that may grow: the first field says how large the caller's is.
+//!
+//! A program and the library may be of different ages. Fields that the caller's
+//! struct lacks have their default, zero; fields that the library does not know
+//! must be zero. What the library fills in stops at the end of the caller's struct.
+
+use crate::call::Failure;
+use core::mem::size_of;
+
+/// A struct of the interface that starts with `struct_size`.
+///
+/// # Safety
+/// The type is `repr(C)`, its first field is a `u32`, and zeros are a value of it.
+pub unsafe trait Sized32: Copy {}
+
+/// The caller's struct, or zeros where there is none.
+///
+/// # Safety
+/// `from` is null or points to a struct of as many bytes as its first field says.
+pub unsafe fn read<T: Sized32>(from: *const T) -> Result<T, Failure> {
+    // SAFETY: zeros are a value of the type, by the trait.
+    let mut value: T = unsafe { core::mem::zeroed() };
+    if from.is_null() {
+        return Ok(value);
+    }
+    // SAFETY: the first field is a u32, and the caller's struct is that long.
+    let bytes = unsafe {
+        let size = from.cast::<u32>().read() as usize;
+        core::slice::from_raw_parts(from.cast::<u8>(), size)
+    };
+    if bytes.len() < size_of::<u32>() {
+        return Err(Failure::Argument("struct_size is not set"));
+    }
+    let known = bytes.len().min(size_of::<T>());
+    if bytes[known..].iter().any(|&byte| byte != 0) {
+        return Err(Failure::Argument(
+            "a field that this version does not know is set",
+        ));
+    }
+    // SAFETY: `known` bytes are there on both sides, which do not overlap.
+    unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), (&raw mut value).cast(), known) };
+    Ok(value)
+}
+
+/// Fills in the caller's struct, if there is one, past `struct_size`.
+///
+/// # Safety
+/// `to` is null or points to a struct of as many bytes as its first field says.
+pub unsafe fn write<T: Sized32>(value: &T, to: *mut T) {
+    if to.is_null() {
+        return;
+    }
+    let head = size_of::<u32>();
+    // SAFETY: the first field is a u32; no more is written than the caller's
+    // struct and ours have.
+    unsafe {
+        let size = to.cast::<u32>().read() as usize;
+        let rest = size.min(size_of::<T>()).saturating_sub(head);
+        let from = core::ptr::from_ref(value).cast::<u8>().add(head);
+        core::ptr::copy_nonoverlapping(from, to.cast::<u8>().add(head), rest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[repr(C)]
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    struct Grown {
+        struct_size: u32,
+        old: u32,
+        new: u32,
+    }
+    // SAFETY: as the trait asks.
+    unsafe impl Sized32 for Grown {}
+
+    #[test]
+    fn an_older_struct_reads_as_if_its_missing_fields_were_zero() {
+        let older = [8u32, 5, 99];
+        // SAFETY: the struct says that it has 8 bytes.
+        let value = unsafe { read(older.as_ptr().cast::<Grown>()) }.unwrap();
+        assert_eq!((value.old, value.new), (5, 0));
+        // SAFETY: a null pointer stands for zeros.
+        assert_eq!(unsafe { read::<Grown>(core::ptr::null()) }.unwrap().old, 0);
+    }
+
+    #[test]
+    fn a_newer_struct_may_not_use_what_is_unknown() {
+        let unset = [16u32, 5, 6, 0];
+        let set = [16u32, 5, 6, 1];
+        // SAFETY: both arrays have the 16 bytes that they say.
+        unsafe {
+            assert_eq!(read(unset.as_ptr().cast::<Grown>()).unwrap().new, 6);
+            assert!(read(set.as_ptr().cast::<Grown>()).is_err());
+            assert!(read([0u32; 3].as_ptr().cast::<Grown>()).is_err());
+        }
+    }
+
+    #[test]
+    fn writing_stops_at_the_end_of_the_callers_struct() {
+        let value = Grown {
+            struct_size: 0,
+            old: 1,
+            new: 2,
+        };
+        let mut older = [8u32, 0, 99];
+        // SAFETY: the struct says that it has 8 bytes.
+        unsafe { write(&value, older.as_mut_ptr().cast()) };
+        assert_eq!(older, [8, 1, 99]);
+    }
+}

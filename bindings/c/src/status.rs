@@ -1,0 +1,250 @@
+//! What a call returns, and the struct that says more.
+
+use crate::call::Failure;
+use crate::sized::{self, Sized32};
+use core::ffi::c_char;
+use core::fmt::{self, Write};
+use runtime::models::Error as ModelError;
+
+/// What came of a call: 0 is success, and every kind of error has a number of its own.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "std"), allow(dead_code))]
+pub enum ondol_status {
+    /// It worked.
+    Ok = 0,
+    /// A pointer that is needed is NULL, text is not UTF-8, or an option is unknown.
+    InvalidArgument = 1,
+    /// The buffer is too short; the length that is needed was returned.
+    BufferTooSmall = 2,
+    /// Another call uses the session at this moment, or a call on it panicked.
+    Busy = 3,
+    /// The library panicked: a bug in Ondol. The handles of the call can only be freed.
+    Panicked = 4,
+    /// Another error; the message says which.
+    Other = 5,
+
+    /// The operating system refused the file.
+    Io = 10,
+    /// The file is no GGUF file.
+    NotGguf = 11,
+    /// The file ends before what its header promises.
+    Truncated = 12,
+    /// The version or byte order of GGUF is not supported.
+    UnsupportedVersion = 13,
+    /// A quantization type is not supported by this build.
+    UnsupportedType = 14,
+    /// The file was packed in another version of the packed layout.
+    UnsupportedPacking = 15,
+    /// The architecture is not known to this build.
+    UnknownArchitecture = 16,
+    /// A metadata key is missing.
+    MissingKey = 17,
+    /// A metadata key has a value of the wrong type or out of range.
+    BadValue = 18,
+    /// A tensor is missing.
+    MissingTensor = 19,
+    /// A tensor has other dimensions than it must have.
+    BadShape = 20,
+    /// The file contradicts the rules of its format.
+    Malformed = 21,
+    /// The vocabulary can't be used.
+    Tokenizer = 22,
+    /// The chat template can't be compiled or rendered.
+    Template = 23,
+
+    /// The session needs more memory than it may take: `needed` and `allowed` bytes.
+    DoesNotFit = 30,
+    /// The tokens do not fit in the context: `needed` and `allowed` tokens.
+    ContextFull = 31,
+    /// A token is outside the vocabulary.
+    BadToken = 32,
+    /// The prompt has no tokens.
+    EmptyPrompt = 33,
+    /// The call was cancelled. Text that came before is good, and stays in the cache.
+    Cancelled = 34,
+    /// The kernels that were asked for can't run on this CPU, or have no such name.
+    UnsupportedKernels = 35,
+    /// An option of the sampler is out of range, or no token can be chosen.
+    Sampler = 36,
+}
+
+/// Bytes of the message in `ondol_error`.
+pub const ONDOL_MESSAGE_BYTES: usize = 256;
+
+/// What went wrong, in a struct that the caller owns. Set `struct_size` before
+/// the call; a call that fails fills in the rest. Where a function takes one,
+/// NULL is allowed.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ondol_error {
+    /// `sizeof(ondol_error)`.
+    pub struct_size: u32,
+    /// What the call returned.
+    pub status: ondol_status,
+    /// Bytes or tokens that are needed, where the status says so.
+    pub needed: u64,
+    /// Bytes or tokens that are allowed, where the status says so.
+    pub allowed: u64,
+    /// The error in English, UTF-8, ended by a zero.
+    pub message: [c_char; ONDOL_MESSAGE_BYTES],
+}
+
+// SAFETY: repr(C), starts with a u32, and status zero is `Ok`.
+unsafe impl Sized32 for ondol_error {}
+
+impl ondol_status {
+    /// The status of a failure.
+    pub fn of(failure: &Failure) -> ondol_status {
+        match failure {
+            Failure::Argument(_) => ondol_status::InvalidArgument,
+            Failure::BufferTooSmall { .. } => ondol_status::BufferTooSmall,
+            Failure::Busy => ondol_status::Busy,
+            #[cfg(feature = "std")]
+            Failure::Panicked => ondol_status::Panicked,
+            Failure::Runtime(error) => of_runtime(error),
+        }
+    }
+}
+
+fn of_runtime(error: &runtime::Error) -> ondol_status {
+    use runtime::Error as E;
+    match error {
+        E::Model(error) => of_model(error),
+        #[cfg(feature = "std")]
+        E::Io { .. } => ondol_status::Io,
+        E::DoesNotFit { .. } => ondol_status::DoesNotFit,
+        E::ContextFull { .. } => ondol_status::ContextFull,
+        E::BadToken { .. } => ondol_status::BadToken,
+        E::EmptyPrompt => ondol_status::EmptyPrompt,
+        E::Cancelled => ondol_status::Cancelled,
+        E::UnsupportedLevel(_) | E::UnknownLevel(_) => ondol_status::UnsupportedKernels,
+        E::Sampler(_) => ondol_status::Sampler,
+        E::Panicked => ondol_status::Panicked,
+        _ => ondol_status::Other,
+    }
+}
+
+fn of_model(error: &ModelError) -> ondol_status {
+    match error {
+        ModelError::NotGguf { .. } => ondol_status::NotGguf,
+        ModelError::Truncated { .. } => ondol_status::Truncated,
+        ModelError::UnsupportedVersion { .. } => ondol_status::UnsupportedVersion,
+        ModelError::UnsupportedDType { .. } => ondol_status::UnsupportedType,
+        ModelError::UnsupportedPacking { .. } => ondol_status::UnsupportedPacking,
+        ModelError::UnknownArchitecture { .. } => ondol_status::UnknownArchitecture,
+        ModelError::MissingKey { .. } => ondol_status::MissingKey,
+        ModelError::BadValue { .. } => ondol_status::BadValue,
+        ModelError::MissingTensor { .. } => ondol_status::MissingTensor,
+        ModelError::BadShape { .. } => ondol_status::BadShape,
+        ModelError::Malformed { .. } => ondol_status::Malformed,
+        ModelError::Tokenizer { .. } => ondol_status::Tokenizer,
+        ModelError::Template { .. } => ondol_status::Template,
+        _ => ondol_status::Other,
+    }
+}
+
+/// Fills in the caller's error struct, if there is one.
+///
+/// # Safety
+/// As for [`sized::write`].
+pub unsafe fn report(failure: &Failure, to: *mut ondol_error) {
+    if to.is_null() {
+        return;
+    }
+    let (needed, allowed) = match failure {
+        Failure::Runtime(runtime::Error::DoesNotFit { needed, allowed }) => (*needed, *allowed),
+        Failure::Runtime(runtime::Error::ContextFull { needed, context }) => {
+            (*needed as u64, *context as u64)
+        }
+        Failure::BufferTooSmall { needed, capacity } => (*needed as u64, *capacity as u64),
+        _ => (0, 0),
+    };
+    let mut message = Message::default();
+    // A message that is too long is cut.
+    let _ = write!(message, "{failure}");
+    let error = ondol_error {
+        struct_size: 0,
+        status: ondol_status::of(failure),
+        needed,
+        allowed,
+        message: message.text,
+    };
+    // SAFETY: passed on to the caller.
+    unsafe { sized::write(&error, to) };
+}
+
+/// Text in a buffer of fixed length, cut between characters, ended by a zero.
+pub struct Message {
+    text: [c_char; ONDOL_MESSAGE_BYTES],
+    length: usize,
+}
+
+impl Default for Message {
+    fn default() -> Message {
+        Message {
+            text: [0; ONDOL_MESSAGE_BYTES],
+            length: 0,
+        }
+    }
+}
+
+#[cfg(target_os = "none")]
+impl Message {
+    /// The text, for C.
+    pub fn text(&self) -> *const c_char {
+        self.text.as_ptr()
+    }
+}
+
+impl Write for Message {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = ONDOL_MESSAGE_BYTES - 1 - self.length;
+        let cut = text.floor_char_boundary(room);
+        let place = &mut self.text[self.length..self.length + cut];
+        for (to, from) in place.iter_mut().zip(text.bytes()) {
+            *to = from as c_char;
+        }
+        self.length += cut;
+        if cut == text.len() {
+            Ok(())
+        } else {
+            Err(fmt::Error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::ffi::CStr;
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let mut message = Message::default();
+        assert!(write!(message, "a{}", "온".repeat(100)).is_err());
+        // SAFETY: the buffer ends with a zero.
+        let text = unsafe { CStr::from_ptr(message.text.as_ptr()) };
+        assert_eq!(text.to_str().unwrap(), format!("a{}", "온".repeat(84)));
+    }
+
+    #[test]
+    fn sizes_and_limits_are_numbers_too() {
+        let mut error = ondol_error {
+            struct_size: size_of::<ondol_error>() as u32,
+            status: ondol_status::Ok,
+            needed: 0,
+            allowed: 0,
+            message: [0; ONDOL_MESSAGE_BYTES],
+        };
+        let failure = Failure::Runtime(runtime::Error::DoesNotFit {
+            needed: 9,
+            allowed: 4,
+        });
+        // SAFETY: the struct has the size that it says.
+        unsafe { report(&failure, &mut error) };
+        assert_eq!(error.status, ondol_status::DoesNotFit);
+        assert_eq!((error.needed, error.allowed), (9, 4));
+        assert_eq!(error.struct_size as usize, size_of::<ondol_error>());
+    }
+}

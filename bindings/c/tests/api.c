@@ -1,0 +1,250 @@
+/* The C API from the outside: `cargo xtask c` links this against the static and
+ * the shared library and runs it, also under valgrind where that is to be had.
+ * Arguments: the model `hello`, and a file that is no model. */
+#include "ondol.h"
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHECK(condition)                                                      \
+    do {                                                                      \
+        if (!(condition)) {                                                   \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);   \
+            fprintf(stderr, "last error: %s\n", error.message);               \
+            exit(1);                                                          \
+        }                                                                     \
+    } while (0)
+
+/* As the model's template has it. */
+#define QUESTION "<|im_start|>user\nWhat is ondol?<|im_end|>\n<|im_start|>assistant\n"
+
+static ondol_error error = {.struct_size = sizeof error};
+
+/* Text that a callback collects, and what it does besides. */
+typedef struct {
+    char text[4096];
+    size_t length;
+    int pieces;
+    int stop_after;
+    const ondol_session *reenter;
+    ondol_status reentered;
+    ondol_cancel *cancel;
+} answer;
+
+static int is_whole_utf8(const char *text, size_t length)
+{
+    for (size_t at = 0; at < length;) {
+        unsigned char lead = (unsigned char)text[at];
+        size_t bytes = lead < 0x80 ? 1 : lead >> 5 == 6 ? 2 : lead >> 4 == 14 ? 3 : lead >> 3 == 30 ? 4 : 0;
+        if (bytes == 0 || at + bytes > length)
+            return 0;
+        for (size_t i = 1; i < bytes; i++)
+            if (((unsigned char)text[at + i] & 0xC0) != 0x80)
+                return 0;
+        at += bytes;
+    }
+    return 1;
+}
+
+static void *request_cancel(void *cancel)
+{
+    ondol_cancel_request(cancel);
+    return NULL;
+}
+
+static int collect(void *user, const char *text, size_t length)
+{
+    answer *a = user;
+    CHECK(length > 0 && text[length] == 0 && is_whole_utf8(text, length));
+    CHECK(a->length + length < sizeof a->text);
+    memcpy(a->text + a->length, text, length + 1);
+    a->length += length;
+    a->pieces++;
+    if (a->reenter)
+        a->reentered = ondol_session_clear(a->reenter, NULL);
+    if (a->cancel) {
+        pthread_t other;
+        CHECK(pthread_create(&other, NULL, request_cancel, a->cancel) == 0);
+        CHECK(pthread_join(other, NULL) == 0);
+    }
+    return a->stop_after != 0 && a->pieces >= a->stop_after;
+}
+
+static char *read_file(const char *path, size_t *length)
+{
+    FILE *file = fopen(path, "rb");
+    CHECK(file && fseek(file, 0, SEEK_END) == 0);
+    *length = (size_t)ftell(file);
+    char *bytes = malloc(*length);
+    rewind(file);
+    CHECK(bytes && fread(bytes, 1, *length, file) == *length);
+    fclose(file);
+    return bytes;
+}
+
+static void null_handles_are_refused(void)
+{
+    ondol_model *model = NULL;
+    ondol_session *session = NULL;
+    CHECK(ondol_model_open(NULL, &model, &error) == ONDOL_STATUS_INVALID_ARGUMENT);
+    CHECK(error.status == ONDOL_STATUS_INVALID_ARGUMENT && strstr(error.message, "path"));
+    CHECK(ondol_model_open("x", NULL, NULL) == ONDOL_STATUS_INVALID_ARGUMENT);
+    CHECK(ondol_model_from_memory(NULL, 5, &model, &error) == ONDOL_STATUS_INVALID_ARGUMENT);
+    CHECK(ondol_model_memory(NULL, NULL, NULL, &error) == ONDOL_STATUS_INVALID_ARGUMENT);
+    CHECK(ondol_model_encode(NULL, "a", 1, NULL, 0, NULL, NULL) == ONDOL_STATUS_INVALID_ARGUMENT);
+    CHECK(ondol_model_render_chat(NULL, NULL, 0, NULL, 0, NULL, NULL) == ONDOL_STATUS_INVALID_ARGUMENT);
+    CHECK(ondol_session_new(NULL, NULL, &session, &error) == ONDOL_STATUS_INVALID_ARGUMENT);
+    CHECK(ondol_session_clear(NULL, &error) == ONDOL_STATUS_INVALID_ARGUMENT);
+    CHECK(ondol_session_generate(NULL, "a", 1, NULL, collect, NULL, NULL, NULL) == ONDOL_STATUS_INVALID_ARGUMENT);
+    CHECK(model == NULL && session == NULL);
+    ondol_model_free(NULL);
+    ondol_session_free(NULL);
+    ondol_cancel_free(NULL);
+    ondol_cancel_request(NULL);
+}
+
+static void bad_files_have_their_own_status(const char *hello, const char *no_model)
+{
+    ondol_model *model = NULL;
+    size_t length;
+    CHECK(ondol_model_open("no/such/file.gguf", &model, &error) == ONDOL_STATUS_IO);
+    CHECK(ondol_model_open(no_model, &model, &error) == ONDOL_STATUS_NOT_GGUF);
+    char *bytes = read_file(hello, &length);
+    CHECK(ondol_model_from_memory(bytes, length / 2, &model, &error) == ONDOL_STATUS_TRUNCATED);
+    CHECK(model == NULL);
+    free(bytes);
+}
+
+static void memory_is_known_and_kept_to(const ondol_model *model)
+{
+    ondol_session *session = NULL;
+    ondol_memory memory = {.struct_size = sizeof memory};
+    ondol_session_options options = {.struct_size = sizeof options, .threads = 1, .context = 128};
+    CHECK(ondol_model_memory(model, &options, &memory, &error) == ONDOL_STATUS_OK);
+    CHECK(memory.total == memory.kv_cache + memory.activations + memory.logits + memory.scratch + memory.vectors);
+    options.memory_limit = memory.total - 1;
+    CHECK(ondol_session_new(model, &options, &session, &error) == ONDOL_STATUS_DOES_NOT_FIT);
+    CHECK(error.needed == memory.total && error.allowed == memory.total - 1 && session == NULL);
+    options.memory_limit = memory.total;
+    CHECK(ondol_session_new(model, &options, &session, &error) == ONDOL_STATUS_OK);
+    ondol_session_free(session);
+}
+
+static void options_of_other_versions(const ondol_model *model)
+{
+    struct { ondol_session_options known; uint64_t later; } newer = {{.struct_size = sizeof newer}, 0};
+    ondol_session *session = NULL;
+    newer.known.threads = 1;
+    CHECK(ondol_session_new(model, &newer.known, &session, &error) == ONDOL_STATUS_OK);
+    ondol_session_free(session);
+    newer.later = 1;
+    CHECK(ondol_session_new(model, &newer.known, &session, &error) == ONDOL_STATUS_INVALID_ARGUMENT);
+    ondol_session_options options = {0};
+    CHECK(ondol_session_new(model, &options, &session, &error) == ONDOL_STATUS_INVALID_ARGUMENT);
+    options.struct_size = sizeof options;
+    options.kernels = "abacus";
+    CHECK(ondol_session_new(model, &options, &session, &error) == ONDOL_STATUS_UNSUPPORTED_KERNELS);
+}
+
+/* The prompt for one question, by the model's template. */
+static size_t render(const ondol_model *model, const char *question, char *text, size_t capacity)
+{
+    ondol_message message = {"user", question};
+    size_t length = 0, again = 0;
+    CHECK(ondol_model_render_chat(model, &message, 1, NULL, 0, &length, &error) == ONDOL_STATUS_BUFFER_TOO_SMALL);
+    CHECK(length < capacity);
+    CHECK(ondol_model_render_chat(model, &message, 1, text, length, &again, &error) == ONDOL_STATUS_BUFFER_TOO_SMALL);
+    CHECK(ondol_model_render_chat(model, &message, 1, text, length + 1, &again, &error) == ONDOL_STATUS_OK);
+    CHECK(again == length && strlen(text) == length && strstr(text, question));
+    return length;
+}
+
+static void it_answers(const ondol_model *model, ondol_session *session, const char *question, const char *expected)
+{
+    char prompt[512];
+    uint32_t ids[256];
+    size_t count, length = render(model, question, prompt, sizeof prompt);
+    answer by_text = {0}, by_ids = {0};
+    ondol_generate_options options = {.struct_size = sizeof options, .max_tokens = 40};
+    ondol_generated generated = {.struct_size = sizeof generated};
+
+    CHECK(ondol_session_generate(session, prompt, length, &options, collect, &by_text, &generated, &error) == ONDOL_STATUS_OK);
+    CHECK(strstr(by_text.text, expected));
+    CHECK(generated.finish == ONDOL_FINISH_END || generated.finish == ONDOL_FINISH_MAX_TOKENS);
+    CHECK(generated.generated_tokens > 1 && generated.decode_tokens_per_s > 0);
+
+    CHECK(ondol_model_encode(model, prompt, length, ids, 1, &count, &error) == ONDOL_STATUS_BUFFER_TOO_SMALL);
+    CHECK(error.needed == count && error.allowed == 1 && count == generated.prompt_tokens);
+    CHECK(ondol_model_encode(model, prompt, length, ids, 256, &count, &error) == ONDOL_STATUS_OK);
+    CHECK(ondol_session_generate_ids(session, ids, count, &options, collect, &by_ids, &generated, &error) == ONDOL_STATUS_OK);
+    CHECK(strcmp(by_text.text, by_ids.text) == 0 && generated.cached_tokens == count - 1);
+    puts(by_text.text);
+}
+
+static void it_ends_when_it_is_told(ondol_session *session)
+{
+    const char *prompt = QUESTION;
+    const char *stops[] = {"\n", "e"};
+    ondol_generated generated = {.struct_size = sizeof generated};
+    ondol_generate_options options = {.struct_size = sizeof options, .max_tokens = 3};
+    answer a = {0}, b = {.stop_after = 1}, c = {.reenter = session}, d = {0};
+
+    CHECK(ondol_session_generate(session, prompt, strlen(prompt), &options, collect, &a, &generated, &error) == ONDOL_STATUS_OK);
+    CHECK(generated.finish == ONDOL_FINISH_MAX_TOKENS && generated.generated_tokens == 3);
+    CHECK(ondol_session_generate(session, prompt, strlen(prompt), &options, collect, &b, &generated, &error) == ONDOL_STATUS_OK);
+    CHECK(generated.finish == ONDOL_FINISH_CALLBACK && b.pieces == 1);
+    CHECK(ondol_session_generate(session, prompt, strlen(prompt), &options, collect, &c, NULL, &error) == ONDOL_STATUS_OK);
+    CHECK(c.reentered == ONDOL_STATUS_BUSY);
+    options.max_tokens = 0;
+    options.stop = stops;
+    options.stop_count = 2;
+    CHECK(ondol_session_generate(session, prompt, strlen(prompt), &options, collect, &d, &generated, &error) == ONDOL_STATUS_OK);
+    CHECK(generated.finish == ONDOL_FINISH_STOP && !strchr(d.text, 'e'));
+    options.temperature = -1;
+    CHECK(ondol_session_generate(session, prompt, strlen(prompt), &options, collect, &d, NULL, &error) == ONDOL_STATUS_SAMPLER);
+    CHECK(ondol_session_generate(session, prompt, strlen(prompt), NULL, NULL, NULL, NULL, &error) == ONDOL_STATUS_INVALID_ARGUMENT);
+    CHECK(ondol_session_generate(session, "\xff", 1, NULL, collect, &d, NULL, &error) == ONDOL_STATUS_INVALID_ARGUMENT);
+    CHECK(ondol_session_generate(session, "", 0, NULL, collect, &d, NULL, &error) == ONDOL_STATUS_EMPTY_PROMPT);
+}
+
+static void another_thread_cancels(ondol_session *session)
+{
+    const char *prompt = QUESTION;
+    ondol_cancel *cancel = ondol_cancel_new();
+    ondol_generated generated = {.struct_size = sizeof generated};
+    ondol_generate_options options = {.struct_size = sizeof options, .cancel = cancel};
+    answer a = {.cancel = cancel}, b = {.stop_after = 1};
+    CHECK(ondol_session_generate(session, prompt, strlen(prompt), &options, collect, &a, &generated, &error) == ONDOL_STATUS_CANCELLED);
+    CHECK(generated.finish == ONDOL_FINISH_CANCELLED && a.pieces == 1);
+    CHECK(ondol_session_clear(session, &error) == ONDOL_STATUS_OK);
+    CHECK(ondol_session_generate(session, prompt, strlen(prompt), &options, collect, &b, NULL, &error) == ONDOL_STATUS_CANCELLED);
+    CHECK(b.pieces == 0);
+    ondol_cancel_reset(cancel);
+    CHECK(ondol_session_generate(session, prompt, strlen(prompt), &options, collect, &b, NULL, &error) == ONDOL_STATUS_OK);
+    ondol_cancel_free(cancel);
+}
+
+int main(int argc, char **argv)
+{
+    ondol_model *model = NULL;
+    ondol_session *session = NULL;
+    ondol_session_options options = {.struct_size = sizeof options, .threads = 2, .context = 256};
+    if (argc != 3)
+        return 2;
+    CHECK(strlen(ondol_version()) >= 5);
+    null_handles_are_refused();
+    bad_files_have_their_own_status(argv[1], argv[2]);
+    CHECK(ondol_model_open(argv[1], &model, &error) == ONDOL_STATUS_OK);
+    memory_is_known_and_kept_to(model);
+    options_of_other_versions(model);
+    CHECK(ondol_session_new(model, &options, &session, &error) == ONDOL_STATUS_OK);
+    it_answers(model, session, "안녕하세요", "안녕하세요!");
+    it_answers(model, session, "What is ondol?", "floor");
+    ondol_model_free(model); /* the session keeps what it needs */
+    it_ends_when_it_is_told(session);
+    another_thread_cancels(session);
+    ondol_session_free(session);
+    puts("C API: all passed");
+    return 0;
+}

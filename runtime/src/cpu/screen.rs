@@ -1,0 +1,193 @@
+//! The head through its screen: every row on the 4-bit copy, then exactly those
+//! that may be among the likeliest. See `docs/screened-head.md`.
+
+use super::executor::{Executor, Pass, Shared};
+use super::select::{Selected, bound, missed, nth_largest, rows_of, select};
+use crate::Result;
+use crate::plan::{Buffer, CHUNK, Piece, Region, RowOp, ScreenPlan};
+
+/// Rows that are scored exactly at first, for each token that is wanted: the
+/// score that the others have to reach comes from them. Fewer, down to one, where
+/// there are less than so many times as many chunks to find them by.
+const SEEDS: usize = 4;
+const CHUNKS_PER_SEED: usize = 8;
+
+/// Groups of rows in a piece of exact scoring.
+const GROUPS_PER_PIECE: usize = 8;
+
+/// Past so many times the cap, single floats are all that is left between
+/// capped scores, and their order says little of that of the scores.
+const FLAT: f32 = 4.0;
+
+impl Executor<'_> {
+    /// Logits of the first row of the pass that [`Executor::body`] just ran:
+    /// those of the `k` likeliest, of some others, and negative infinity else.
+    ///
+    /// `None`, and no logits, where the whole head has to run: there is no
+    /// screen, `k` is too large, too many rows may be among the likeliest, too few
+    /// have a number for a score, or a cap makes them all alike.
+    pub fn screened_head(&mut self, k: usize, margin: f32) -> Result<Option<Selected>> {
+        let Shared { plan, arena, .. } = self.shared;
+        let Some(screen) = &plan.screen else {
+            return Ok(None);
+        };
+        self.head_inputs(0..1);
+        for step in &plan.head[..screen.step] {
+            self.step(step, Pass::HEAD)?;
+        }
+        self.score_copy(screen, margin)?;
+        // SAFETY: the regions are the screen's own; steps only read bounds and
+        // maxima from here on, and do not know the other two.
+        let (bounds, maxima, sorted, list) = unsafe {
+            (
+                arena.row(screen.bounds, 0),
+                arena.floats(screen.maxima),
+                arena.floats_mut(screen.sorted),
+                arena.words_mut(screen.groups),
+            )
+        };
+        if k > maxima.len() {
+            return Ok(None);
+        }
+
+        let highest = &mut sorted[..maxima.len()];
+        highest.copy_from_slice(maxima);
+        let count = (SEEDS * k).min(maxima.len() / CHUNKS_PER_SEED).max(k);
+        let seed = nth_largest(highest, count);
+        let Some(seeds) = select(bounds, maxima, seed, list) else {
+            return Ok(None);
+        };
+        if seeds.rows < k {
+            return Ok(None);
+        }
+        self.score_groups(screen, &list[..seeds.groups])?;
+        // So many rows have this score: no row below it is among the k likeliest.
+        let reached = self.kth(screen, &list[..seeds.groups], k);
+        if screen.cap.is_some_and(|cap| reached.abs() > FLAT * cap) {
+            return Ok(None);
+        }
+        // The seeds come along, so that the list has all that was scored.
+        let Some(selected) = select(bounds, maxima, reached.min(seed), list) else {
+            return Ok(None);
+        };
+        let list = &list[..selected.groups];
+        self.score_groups(screen, list)?;
+        if let Some(cap) = screen.cap {
+            for &group in list {
+                let region = self.shared.logits_of(group);
+                // SAFETY: no step runs.
+                let logits = unsafe { arena.floats_mut(region) };
+                self.shared.kernels.vector().softcap(logits, cap);
+            }
+        }
+        Ok(Some(selected))
+    }
+
+    /// Runs the whole head after [`Executor::screened_head`] selected rows, and
+    /// counts those of the `k` likeliest that it did not score.
+    pub fn audit(&mut self, selected: Selected, k: usize) -> Result<usize> {
+        let Shared { plan, arena, .. } = self.shared;
+        let Some(screen) = &plan.screen else {
+            return Ok(0);
+        };
+        // SAFETY: the list is the screen's own, and no step knows it.
+        let list = unsafe { &arena.words_mut(screen.groups)[..selected.groups] };
+        let kth = self.kth(screen, list, k);
+        self.head(0..1)?;
+        // SAFETY: no step runs.
+        let logits = unsafe { arena.row(plan.logits, 0) };
+        Ok(missed(logits, list, kth).min(k))
+    }
+
+    /// Bounds of all rows and their maxima; all logits become negative infinity.
+    fn score_copy(&mut self, screen: &ScreenPlan, margin: f32) -> Result<()> {
+        let Shared { plan, arena, .. } = self.shared;
+        // SAFETY: no step runs.
+        let input = unsafe { arena.row(screen.input, 0) };
+        let squares = input.iter().map(|&x| f64::from(x) * f64::from(x));
+        let deviation = libm::sqrt(squares.sum::<f64>() / input.len() as f64) as f32;
+        let matmul = &plan.matmuls[screen.copy];
+        self.prepare(screen.input, screen.copy);
+        self.fork(matmul.pieces.len(), |shared, piece, worker| {
+            let piece = &matmul.pieces[piece];
+            shared.matmul_piece(matmul, piece, 1, worker);
+            shared.bound_piece(screen, piece, margin * deviation);
+        })?;
+        self.prepare(screen.input, screen.head);
+        Ok(())
+    }
+
+    /// Logits of the groups in the list, not capped yet, where there are none yet.
+    fn score_groups(&mut self, screen: &ScreenPlan, list: &[u32]) -> Result<()> {
+        let matmul = &self.shared.plan.matmuls[screen.head];
+        let pieces = list.len().div_ceil(GROUPS_PER_PIECE);
+        self.fork(pieces, |shared, piece, worker| {
+            for &group in list.chunks(GROUPS_PER_PIECE).nth(piece).unwrap_or_default() {
+                let rows = rows_of(group, shared.plan.logits.width);
+                // SAFETY: each group is in one piece.
+                let logits = unsafe { shared.arena.floats(shared.logits_of(group)) };
+                if logits.iter().all(|&logit| logit == f32::NEG_INFINITY) {
+                    shared.matmul_piece(matmul, &Piece { part: 0, rows }, 1, worker);
+                }
+            }
+        })
+    }
+
+    /// The k-th largest logit of the groups in the list.
+    fn kth(&self, screen: &ScreenPlan, list: &[u32], k: usize) -> f32 {
+        let arena = self.shared.arena;
+        // SAFETY: no step runs, and nobody else holds this region here.
+        let sorted = unsafe { arena.floats_mut(screen.sorted) };
+        let mut count = 0;
+        for &group in list {
+            // SAFETY: no step runs.
+            let logits = unsafe { arena.floats(self.shared.logits_of(group)) };
+            sorted[count..count + logits.len()].copy_from_slice(logits);
+            count += logits.len();
+        }
+        nth_largest(&mut sorted[..count], k)
+    }
+
+    /// Prepares the only row's activations for a matmul.
+    fn prepare(&self, input: Buffer, matmul: usize) {
+        let op = RowOp::Prepare { input, matmul };
+        self.shared.row_op(&op, Pass::HEAD, 0);
+    }
+}
+
+impl Shared<'_> {
+    /// Bounds of a piece's rows, in place of their scores on the copy.
+    fn bound_piece(&self, screen: &ScreenPlan, piece: &Piece, reach: f32) {
+        let rows = &piece.rows;
+        let columns = |buffer: Buffer| Region {
+            offset: buffer.offset + rows.start * 4,
+            bytes: rows.len() * 4,
+        };
+        let chunks = rows.start / CHUNK..rows.end.div_ceil(CHUNK);
+        let maxima = Region {
+            offset: screen.maxima.offset + chunks.start * 4,
+            bytes: chunks.len() * 4,
+        };
+        let errors = &self.weights.rows(&screen.error)[rows.start * 4..rows.end * 4];
+        // SAFETY: pieces are disjoint rows, and whole chunks.
+        unsafe {
+            let scores = self.arena.floats_mut(columns(screen.bounds));
+            bound(scores, errors, reach);
+            let maxima = self.arena.floats_mut(maxima);
+            for (chunk, largest) in scores.chunks(CHUNK).zip(maxima) {
+                *largest = self.kernels.vector().max(chunk);
+            }
+            let logits = self.arena.floats_mut(columns(self.plan.logits));
+            logits.fill(f32::NEG_INFINITY);
+        }
+    }
+
+    /// Where the logits of a group's rows lie.
+    fn logits_of(&self, group: u32) -> Region {
+        let rows = rows_of(group, self.plan.logits.width);
+        Region {
+            offset: self.plan.logits.offset + rows.start * 4,
+            bytes: rows.len() * 4,
+        }
+    }
+}

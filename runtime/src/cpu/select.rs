@@ -1,0 +1,77 @@
+//! Which rows of a screened head are scored exactly: those whose bound reaches
+//! a score that enough rows are known to have.
+
+use crate::plan::CHUNK;
+use core::ops::Range;
+use ondol_models::quant::packed::GROUP;
+
+/// What was selected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Selected {
+    /// Groups of eight rows: so many numbers of the list.
+    pub groups: usize,
+    /// Rows whose bound is high enough; the others of their groups come along.
+    pub rows: usize,
+}
+
+/// Makes bounds of scores: `score + reach * error`, where errors are F32 data.
+pub fn bound(scores: &mut [f32], errors: &[u8], reach: f32) {
+    let errors = errors.as_chunks().0;
+    for (score, &error) in scores.iter_mut().zip(errors) {
+        *score += reach * f32::from_le_bytes(error);
+    }
+}
+
+/// Lists, in ascending order, the groups that have a row whose bound is `least`
+/// or more; `maxima` are the largest bounds of each [`CHUNK`], NaN left out. `None` where the list is too short for all of them.
+pub fn select(bounds: &[f32], maxima: &[f32], least: f32, list: &mut [u32]) -> Option<Selected> {
+    let mut found = Selected { groups: 0, rows: 0 };
+    for (chunk, (bounds, &largest)) in bounds.chunks(CHUNK).zip(maxima).enumerate() {
+        if largest < least {
+            continue;
+        }
+        for (group, bounds) in bounds.chunks(GROUP).enumerate() {
+            let rows = bounds.iter().filter(|&&bound| bound >= least).count();
+            if rows > 0 {
+                *list.get_mut(found.groups)? = (chunk * CHUNK / GROUP + group) as u32;
+                found.groups += 1;
+                found.rows += rows;
+            }
+        }
+    }
+    Some(found)
+}
+
+/// The `n`-th largest of the values, which change places; NaN counts as negative
+/// infinity, and so does what is not there.
+pub fn nth_largest(values: &mut [f32], n: usize) -> f32 {
+    if n == 0 || n > values.len() {
+        return f32::NEG_INFINITY;
+    }
+    for value in values.iter_mut().filter(|value| value.is_nan()) {
+        *value = f32::NEG_INFINITY;
+    }
+    *values
+        .select_nth_unstable_by(n - 1, |a, b| b.total_cmp(a))
+        .1
+}
+
+/// The rows of a group, of so many in all.
+pub fn rows_of(group: u32, rows: usize) -> Range<usize> {
+    let first = group as usize * GROUP;
+    first..(first + GROUP).min(rows)
+}
+
+/// How many rows whose group is not in the list, which ascends, score `least` or more.
+pub fn missed(scores: &[f32], list: &[u32], least: f32) -> usize {
+    let mut list = list.iter().copied().peekable();
+    let groups = (0..).zip(scores.chunks(GROUP));
+    let unlisted = groups.filter(|(group, _)| list.next_if_eq(group).is_none());
+    unlisted
+        .flat_map(|(_, scores)| scores)
+        .filter(|&&score| score >= least)
+        .count()
+}
+
+#[cfg(test)]
+mod tests;

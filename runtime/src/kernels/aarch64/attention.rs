@@ -1,0 +1,6 @@
+//! Attention by NEON.
+
+use super::Neon;
+use crate::kernels::attention::impl_attention;
+
+impl_attention!(Neon, [inline]);

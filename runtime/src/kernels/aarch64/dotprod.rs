@@ -1,0 +1,285 @@
+//! Products by `sdot`: each lane adds four 8-bit products in 32 bits. Levels of
+//! few bits are unsigned, but small enough to be signed bytes as well.
+// `p` and `t` name groups and tokens of several arrays at once.
+#![allow(clippy::needless_range_loop)]
+
+use super::Neon;
+use super::qpair::{Multiplier, QPair, Sums, both, bytes};
+use crate::kernels::Call;
+use crate::kernels::acts::ActBlock;
+use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Product};
+use crate::kernels::vector::simd::Op;
+use core::arch::aarch64::*;
+use core::arch::asm;
+
+/// Multiplies by `sdot`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DotProd;
+
+/// The lanes, if this CPU has `sdot`.
+pub(super) fn new(neon: Neon) -> Option<QPair<DotProd>> {
+    #[cfg(feature = "std")]
+    let has = std::arch::is_aarch64_feature_detected!("dotprod");
+    #[cfg(not(feature = "std"))]
+    let has = cfg!(target_feature = "dotprod");
+    // SAFETY: the CPU has what the products need.
+    has.then(|| unsafe { QPair::new(neon) })
+}
+
+impl Multiplier for DotProd {
+    fn run<O: Op<QPair<DotProd>>>(lanes: QPair<DotProd>, op: O) {
+        #[target_feature(enable = "dotprod")]
+        fn run<O: Op<QPair<DotProd>>>(lanes: QPair<DotProd>, op: O) {
+            op.run(lanes);
+        }
+        // SAFETY: `lanes` proves that the CPU has the features.
+        unsafe { run(lanes, op) }
+    }
+}
+
+impl Arithmetic for QPair<DotProd> {
+    type Wide = [Self::I; 8];
+    type Sub = Self::I;
+    const PANELS: usize = 1;
+
+    /// So many tokens have a sum of integers and one of floats in 24 of 32
+    /// registers.
+    fn gemm<F: Fill<Self, W>, W: Product<Self, A>, A: ActBlock>(self, call: Call) {
+        self.run(Gemm::<F, W, A, 1, 6>::new(call));
+    }
+
+    #[inline(always)]
+    fn arranged(self, q: [Self::I; 8]) -> [Self::I; 8] {
+        q
+    }
+
+    #[inline(always)]
+    fn arranged_sub(self, sub: Self::I) -> Self::I {
+        sub
+    }
+
+    #[inline(always)]
+    fn widened(self, q: [Self::I; 8]) -> Self::Wide {
+        q
+    }
+
+    #[inline(always)]
+    fn sums<const DEPTH: usize, const P: usize, const T: usize>(
+        self,
+        q: [&[Self::I; 8]; P],
+        x: [&[i8; 32]; T],
+    ) -> [[Self::V; T]; P] {
+        // SAFETY: `self` proves `sdot`.
+        self.floats(unsafe { self.dots(q, x) })
+    }
+
+    #[inline(always)]
+    fn half_sums<const DEPTH: usize, const P: usize, const T: usize>(
+        self,
+        q: [&[Self::I; 8]; P],
+        sub: [&[Self::I; 2]; P],
+        x: [&[i8; 32]; T],
+    ) -> [[Self::V; T]; P] {
+        // SAFETY: `self` proves `sdot`.
+        self.floats(unsafe { self.half_dots(q, sub, x) })
+    }
+
+    #[inline(always)]
+    fn wide_sums<const P: usize, const T: usize>(
+        self,
+        q: [&Self::Wide; P],
+        x: [&[i16; 32]; T],
+    ) -> [[Self::V; T]; P] {
+        // SAFETY: `self` proves `sdot`.
+        self.floats(unsafe { self.wide_dots(q, x) })
+    }
+}
+
+/// The sums of [`Arithmetic`], of levels as they are decoded, wherever there is
+/// `sdot`.
+impl<M: Multiplier> QPair<M> {
+    /// # Safety
+    /// The CPU has `sdot`.
+    #[inline(always)]
+    pub(super) unsafe fn dots<const P: usize, const T: usize>(
+        self,
+        q: [&[[int32x4_t; 2]; 8]; P],
+        x: [&[i8; 32]; T],
+    ) -> Sums<P, T> {
+        let mut total = self.zeros();
+        // SAFETY: the caller's CPU has `sdot`.
+        unsafe { add_both(&mut total, q, x.map(|x| halves(x))) };
+        total
+    }
+
+    /// # Safety
+    /// The CPU has `sdot`.
+    #[inline(always)]
+    pub(super) unsafe fn half_dots<const P: usize, const T: usize>(
+        self,
+        q: [&[[int32x4_t; 2]; 8]; P],
+        sub: [&[[int32x4_t; 2]; 2]; P],
+        x: [&[i8; 32]; T],
+    ) -> Sums<P, T> {
+        let x = x.map(|x| halves(x));
+        let mut total = self.zeros();
+        for half in 0..2 {
+            let mut sums = self.zeros();
+            // SAFETY: the caller's CPU has `sdot`.
+            unsafe { add_half(&mut sums, q, x, half) };
+            for p in 0..P {
+                for t in 0..T {
+                    let (so_far, sum, by) = (total[p][t], sums[p][t], sub[p][half]);
+                    total[p][t] = both!(vmlaq_s32(so_far, sum, by));
+                }
+            }
+        }
+        total
+    }
+
+    /// Both bytes of the activations meet the levels.
+    ///
+    /// # Safety
+    /// The CPU has `sdot`.
+    #[inline(always)]
+    pub(super) unsafe fn wide_dots<const P: usize, const T: usize>(
+        self,
+        q: [&[[int32x4_t; 2]; 8]; P],
+        x: [&[i16; 32]; T],
+    ) -> Sums<P, T> {
+        let x = x.map(|x| planes(x));
+        let mut total = self.zeros();
+        // SAFETY: the caller's CPU has `sdot`.
+        unsafe { add_both(&mut total, q, x.map(|x| x.high)) };
+        for sum in total.as_flattened_mut() {
+            *sum = self.shl_32::<8>(*sum);
+        }
+        // SAFETY: as above.
+        unsafe { add_both(&mut total, q, x.map(|x| x.low)) };
+        total
+    }
+}
+
+/// 32 bytes of activations.
+pub(super) type Halves = [int8x16_t; 2];
+
+/// 32 activations in two vectors.
+#[inline(always)]
+pub(super) fn halves(x: &[i8; 32]) -> Halves {
+    // SAFETY: only a level calls this, where there is NEON; the array has
+    // the 32 bytes that are read.
+    unsafe { [vld1q_s8(x.as_ptr()), vld1q_s8(x.as_ptr().add(16))] }
+}
+
+/// Adds the products of all 32 elements.
+///
+/// # Safety
+/// The CPU has `sdot`.
+#[inline(always)]
+unsafe fn add_both<const P: usize, const T: usize>(
+    total: &mut Sums<P, T>,
+    q: [&[[int32x4_t; 2]; 8]; P],
+    x: [Halves; T],
+) {
+    // SAFETY: the caller's CPU has `sdot`.
+    unsafe {
+        add_half(total, q, x, 0);
+        add_half(total, q, x, 1);
+    }
+}
+
+/// Adds the products of elements `16 * half..16 * half + 16`.
+///
+/// # Safety
+/// The CPU has `sdot`.
+#[inline(always)]
+unsafe fn add_half<const P: usize, const T: usize>(
+    total: &mut Sums<P, T>,
+    q: [&[[int32x4_t; 2]; 8]; P],
+    x: [Halves; T],
+    half: usize,
+) {
+    let x = x.map(|x| x[half]);
+    let q = |j: usize| q.map(|q| bytes(q[4 * half + j]));
+    // SAFETY: the caller's CPU has `sdot`.
+    unsafe {
+        add_four::<0, P, T>(total, q(0), x);
+        add_four::<1, P, T>(total, q(1), x);
+        add_four::<2, P, T>(total, q(2), x);
+        add_four::<3, P, T>(total, q(3), x);
+    }
+}
+
+/// Adds the products of four elements of all rows with four of sixteen
+/// activations.
+///
+/// # Safety
+/// The CPU has `sdot`.
+#[inline(always)]
+unsafe fn add_four<const FOUR: u32, const P: usize, const T: usize>(
+    total: &mut Sums<P, T>,
+    q: [[int8x16_t; 2]; P],
+    x: [int8x16_t; T],
+) {
+    for p in 0..P {
+        for t in 0..T {
+            let [low, high] = total[p][t];
+            // SAFETY: the caller's CPU has `sdot`.
+            total[p][t] = unsafe {
+                [
+                    sdot::<FOUR>(low, q[p][0], x[t]),
+                    sdot::<FOUR>(high, q[p][1], x[t]),
+                ]
+            };
+        }
+    }
+}
+
+/// `sum + a . x[4 FOUR..4 FOUR + 4]` in each lane. The intrinsic is not stable.
+#[inline]
+#[target_feature(enable = "dotprod")]
+fn sdot<const FOUR: u32>(mut sum: int32x4_t, a: int8x16_t, x: int8x16_t) -> int32x4_t {
+    // SAFETY: one instruction, which the target feature allows.
+    unsafe {
+        asm!(
+            "sdot {sum:v}.4s, {a:v}.16b, {x:v}.4b[{four}]",
+            sum = inlateout(vreg) sum,
+            a = in(vreg) a,
+            x = in(vreg) x,
+            four = const FOUR,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sum
+}
+
+/// 16-bit activations as two bytes: `x = 256 * high + low`.
+#[derive(Clone, Copy)]
+pub(super) struct Planes {
+    pub high: Halves,
+    pub low: Halves,
+}
+
+/// Splits activations that lie in the order 0, 2, 1, 3 within each four; the
+/// bytes have the order of the elements.
+#[inline(always)]
+pub(super) fn planes(x: &[i16; 32]) -> Planes {
+    // SAFETY: only a level calls this, where there is NEON; the array has
+    // the 64 bytes that are read.
+    let sixteen = |half: usize| unsafe {
+        // The even elements, the odd ones.
+        let parts = vld2q_s32(x.as_ptr().add(16 * half).cast());
+        let parts = [parts.0, parts.1].map(|v| vreinterpretq_s16_s32(v));
+        // A low byte above 127 stands for less than zero: the high one is more.
+        let rounded = parts.map(|v| vaddq_s16(v, vdupq_n_s16(128)));
+        let [even, odd] = parts.map(|v| vreinterpretq_s8_s16(v));
+        let low = vtrn1q_s8(even, odd);
+        let [even, odd] = rounded.map(|v| vreinterpretq_s8_s16(v));
+        (vtrn2q_s8(even, odd), low)
+    };
+    let (first, second) = (sixteen(0), sixteen(1));
+    Planes {
+        high: [first.0, second.0],
+        low: [first.1, second.1],
+    }
+}

@@ -1,0 +1,255 @@
+//! Products by `smmla`: two rows of eight bytes times two of another vector, so
+//! that one instruction does the work of two `sdot` where tokens come in pairs.
+//! A single token goes by `sdot`, which every core with `smmla` has.
+// `p`, `t` and `h` name groups, tokens and halves of several arrays at once.
+#![allow(clippy::needless_range_loop)]
+
+use super::Neon;
+use super::dotprod::{Halves, halves, planes};
+use super::qpair::{Multiplier, QPair, both, bytes};
+use crate::kernels::Call;
+use crate::kernels::acts::ActBlock;
+use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Product};
+use crate::kernels::vector::simd::Op;
+use core::arch::aarch64::*;
+use core::arch::asm;
+use core::ops::Range;
+
+/// Multiplies by `smmla`, and by `sdot`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct I8mm;
+
+/// The lanes, if this CPU has both.
+pub(super) fn new(neon: Neon) -> Option<QPair<I8mm>> {
+    #[cfg(feature = "std")]
+    let has = std::arch::is_aarch64_feature_detected!("i8mm")
+        && std::arch::is_aarch64_feature_detected!("dotprod");
+    #[cfg(not(feature = "std"))]
+    let has = cfg!(all(target_feature = "i8mm", target_feature = "dotprod"));
+    // SAFETY: the CPU has what the products need.
+    has.then(|| unsafe { QPair::new(neon) })
+}
+
+impl Multiplier for I8mm {
+    fn run<O: Op<QPair<I8mm>>>(lanes: QPair<I8mm>, op: O) {
+        #[target_feature(enable = "i8mm,dotprod")]
+        fn run<O: Op<QPair<I8mm>>>(lanes: QPair<I8mm>, op: O) {
+            op.run(lanes);
+        }
+        // SAFETY: `lanes` proves that the CPU has the features.
+        unsafe { run(lanes, op) }
+    }
+}
+
+/// Levels in pairs of rows: half `h` of vector `2 * i` holds elements `8 * i..
+/// 8 * i + 8` of rows `4 * h` and `4 * h + 1`, vector `2 * i + 1` those of the
+/// next two rows.
+type Paired = [[int32x4_t; 2]; 8];
+
+impl Arithmetic for QPair<I8mm> {
+    type Wide = Paired;
+    type Sub = Self::I;
+    const PANELS: usize = 1;
+
+    /// So many tokens have a sum of integers and one of floats in 24 of 32
+    /// registers.
+    fn gemm<F: Fill<Self, W>, W: Product<Self, A>, A: ActBlock>(self, call: Call) {
+        self.run(Gemm::<F, W, A, 1, 6>::new(call));
+    }
+
+    #[inline(always)]
+    fn arranged(self, q: [Self::I; 8]) -> Paired {
+        paired(q)
+    }
+
+    #[inline(always)]
+    fn arranged_sub(self, sub: Self::I) -> Self::I {
+        sub
+    }
+
+    #[inline(always)]
+    fn widened(self, q: [Self::I; 8]) -> Paired {
+        paired(q)
+    }
+
+    #[inline(always)]
+    fn sums<const DEPTH: usize, const P: usize, const T: usize>(
+        self,
+        q: [&Paired; P],
+        x: [&[i8; 32]; T],
+    ) -> [[Self::V; T]; P] {
+        if P * T == 1 {
+            // SAFETY: `self` proves `sdot`.
+            return self.floats(unsafe { self.dots(unpaired(q).each_ref(), x) });
+        }
+        let mut total = self.zeros();
+        // SAFETY: `self` proves `smmla`.
+        let squares = unsafe { squares(q, token_pairs(x), T.div_ceil(2), 0..4) };
+        for p in 0..P {
+            for t in 0..T {
+                total[p][t] = column(squares[p][t / 2], t % 2);
+            }
+        }
+        self.floats(total)
+    }
+
+    #[inline(always)]
+    fn half_sums<const DEPTH: usize, const P: usize, const T: usize>(
+        self,
+        q: [&Paired; P],
+        sub: [&[Self::I; 2]; P],
+        x: [&[i8; 32]; T],
+    ) -> [[Self::V; T]; P] {
+        if P * T == 1 {
+            // SAFETY: `self` proves `sdot`.
+            return self.floats(unsafe { self.half_dots(unpaired(q).each_ref(), sub, x) });
+        }
+        let mut total = self.zeros();
+        let pairs = token_pairs(x);
+        for half in 0..2 {
+            let eights = 2 * half..2 * half + 2;
+            // SAFETY: `self` proves `smmla`.
+            let squares = unsafe { squares(q, pairs, T.div_ceil(2), eights) };
+            for p in 0..P {
+                for t in 0..T {
+                    let (so_far, by) = (total[p][t], sub[p][half]);
+                    let sum = column(squares[p][t / 2], t % 2);
+                    total[p][t] = both!(vmlaq_s32(so_far, sum, by));
+                }
+            }
+        }
+        self.floats(total)
+    }
+
+    /// The two bytes of a token's activations are its pair of columns.
+    #[inline(always)]
+    fn wide_sums<const P: usize, const T: usize>(
+        self,
+        q: [&Paired; P],
+        x: [&[i16; 32]; T],
+    ) -> [[Self::V; T]; P] {
+        if P * T == 1 {
+            // SAFETY: `self` proves `sdot`.
+            return self.floats(unsafe { self.wide_dots(unpaired(q).each_ref(), x) });
+        }
+        let mut total = self.zeros();
+        let planes = x.map(|x| planes(x)).map(|x| columns(x.low, x.high));
+        // SAFETY: `self` proves `smmla`.
+        let squares = unsafe { squares(q, planes, T, 0..4) };
+        for p in 0..P {
+            for t in 0..T {
+                let (low, high) = (column(squares[p][t], 0), column(squares[p][t], 1));
+                total[p][t] = self.add_i32(low, self.shl_32::<8>(high));
+            }
+        }
+        self.floats(total)
+    }
+}
+
+/// Levels as they are decoded, in pairs of rows.
+#[inline(always)]
+fn paired(mut q: [[int32x4_t; 2]; 8]) -> Paired {
+    for pair in q.as_chunks_mut::<2>().0 {
+        let [a, b] = *pair;
+        *pair = [both!(vzip1q_s32(a, b)), both!(vzip2q_s32(a, b))];
+    }
+    q
+}
+
+/// The inverse of [`paired`]: where one follows the other, the compiler drops both.
+#[inline(always)]
+fn unpaired<const P: usize>(q: [&Paired; P]) -> [Paired; P] {
+    let mut q = q.map(|q| *q);
+    for pair in q.as_flattened_mut().as_chunks_mut::<2>().0 {
+        let [a, b] = *pair;
+        *pair = [both!(vuzp1q_s32(a, b)), both!(vuzp2q_s32(a, b))];
+    }
+    q
+}
+
+/// Eight activations of one column and eight of another, four times over.
+type Columns = [int8x16_t; 4];
+
+#[inline(always)]
+fn columns(a: Halves, b: Halves) -> Columns {
+    let (a, b) = (a.map(eights), b.map(eights));
+    let (low, high) = (both!(vtrn1q_s64(a, b)), both!(vtrn2q_s64(a, b)));
+    // SAFETY: who has a vector has NEON.
+    [low[0], high[0], low[1], high[1]].map(|v| unsafe { vreinterpretq_s8_s64(v) })
+}
+
+#[inline(always)]
+fn eights(v: int8x16_t) -> int64x2_t {
+    // SAFETY: who has a vector has NEON.
+    unsafe { vreinterpretq_s64_s8(v) }
+}
+
+/// Two tokens each; one that is left over goes with itself. The second half of
+/// the array has no meaning.
+#[inline(always)]
+fn token_pairs<const T: usize>(x: [&[i8; 32]; T]) -> [Columns; T] {
+    let x = x.map(|x| halves(x));
+    core::array::from_fn(|pair| {
+        let a = (2 * pair).min(T - 1);
+        columns(x[a], x[(a + 1).min(T - 1)])
+    })
+}
+
+/// Sums of two rows and two columns to a vector, for each two of eight rows.
+type Square = [int32x4_t; 4];
+
+/// The sums of the first `count` pairs of columns over the given eights of
+/// elements.
+///
+/// # Safety
+/// The CPU has `smmla`.
+#[inline(always)]
+unsafe fn squares<const P: usize, const C: usize>(
+    q: [&Paired; P],
+    x: [Columns; C],
+    count: usize,
+    eights: Range<usize>,
+) -> [[Square; C]; P] {
+    // SAFETY: only where there is NEON does a level call this.
+    let mut squares = [[[unsafe { vdupq_n_s32(0) }; 4]; C]; P];
+    for i in eights {
+        for p in 0..P {
+            let (upper, lower) = (bytes(q[p][2 * i]), bytes(q[p][2 * i + 1]));
+            let rows = [upper[0], lower[0], upper[1], lower[1]];
+            for c in 0..count {
+                for (sum, rows) in squares[p][c].iter_mut().zip(rows) {
+                    // SAFETY: the caller's CPU has `smmla`.
+                    *sum = unsafe { smmla(*sum, rows, x[c][i]) };
+                }
+            }
+        }
+    }
+    squares
+}
+
+/// The first (0) or second (1) column of eight rows.
+#[inline(always)]
+fn column(square: Square, which: usize) -> [int32x4_t; 2] {
+    let (upper, lower) = ([square[0], square[2]], [square[1], square[3]]);
+    match which {
+        0 => both!(vuzp1q_s32(upper, lower)),
+        _ => both!(vuzp2q_s32(upper, lower)),
+    }
+}
+
+/// `sum + rows x columns`, each two of eight bytes. The intrinsic is not stable.
+#[inline]
+#[target_feature(enable = "i8mm")]
+fn smmla(mut sum: int32x4_t, rows: int8x16_t, columns: int8x16_t) -> int32x4_t {
+    // SAFETY: one instruction, which the target feature allows.
+    unsafe {
+        asm!(
+            "smmla {sum:v}.4s, {rows:v}.16b, {columns:v}.16b",
+            sum = inlateout(vreg) sum,
+            rows = in(vreg) rows,
+            columns = in(vreg) columns,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    sum
+}

@@ -1,0 +1,217 @@
+//! The kernels of 64-bit Arm, on cores that qemu plays: correctness, not speed.
+//!
+//! The build is for Linux, by Debian's own Rust (`rustc-web`), which comes with
+//! a standard library for this target.
+
+use crate::models::{RECORDS, Record, reference};
+use crate::steps::{Outcome, root, run, run_env};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub const TARGET: &str = "aarch64-unknown-linux-gnu";
+
+/// What builds and runs for it, from Debian.
+const PACKAGES: [&str; 6] = [
+    "rustc-web",
+    "cargo-web",
+    "libstd-rust-web-dev:arm64",
+    "gcc-aarch64-linux-gnu",
+    "libc6-dev-arm64-cross",
+    "qemu-user",
+];
+
+/// A core that qemu plays, and the level that Ondol must choose on it: where an
+/// instruction is missing, using it would end the program.
+struct Core {
+    name: &'static str,
+    level: &'static str,
+}
+
+const CORES: [Core; 3] = [
+    Core {
+        name: "cortex-a53",
+        level: "neon",
+    },
+    Core {
+        name: "neoverse-n1",
+        level: "dotprod",
+    },
+    Core {
+        name: "max",
+        level: "i8mm",
+    },
+];
+
+/// Records of each file that every level is held against. All of them take
+/// qemu many minutes.
+const FIRST: usize = 2;
+
+/// Seconds after which a run hangs.
+pub const PATIENCE: &str = "600";
+
+/// The kernel tests, the choice of a level and the agreement with the reference
+/// records, on each core.
+pub fn aarch64() -> Outcome {
+    if !install(&[])? {
+        return Ok(());
+    }
+    cross(&["build", "-p", "ondol-cli"], "cortex-a53")?;
+    CORES.iter().try_for_each(|core| {
+        cross(
+            &["test", "-p", "ondol", "--lib", "--", "kernels::"],
+            core.name,
+        )?;
+        check_level(core)
+    })?;
+    let Some(reference) = reference() else {
+        return Ok(());
+    };
+    RECORDS
+        .iter()
+        .try_for_each(|record| agree(record, &reference))
+}
+
+/// Installs what is missing, and `more`; false (and a word about it) where that
+/// can't be.
+pub fn install(more: &[&str]) -> Result<bool, String> {
+    let packages = [&PACKAGES, more].concat();
+    let there = Command::new("dpkg").arg("-s").args(&packages).output();
+    if there.is_ok_and(|output| output.status.success()) {
+        run("/usr/bin/rustc", &["--version"])?;
+        return Ok(true);
+    }
+    if Command::new("apt-get").arg("--version").output().is_err() {
+        eprintln!("xtask: SKIPPED aarch64: {packages:?} are missing, and there is no apt-get");
+        return Ok(false);
+    }
+    as_root(&["dpkg", "--add-architecture", "arm64"])?;
+    as_root(&["apt-get", "update", "-q"])?;
+    let install = ["apt-get", "install", "-y", "-q", "--no-install-recommends"];
+    as_root(&[&install[..], &packages].concat())?;
+    run("/usr/bin/rustc", &["--version"])?;
+    Ok(true)
+}
+
+fn as_root(command: &[&str]) -> Outcome {
+    let id = Command::new("id").arg("-u").output();
+    let is_root = id.is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+    let env = ["env", "DEBIAN_FRONTEND=noninteractive"];
+    let line = [if is_root { &[][..] } else { &["sudo"] }, &env, command].concat();
+    run(line[0], &line[1..])
+}
+
+/// A target folder of its own: the two Rusts cannot share one.
+pub fn target_folder() -> PathBuf {
+    root().join("target/aarch64")
+}
+
+/// Debian's cargo for the target, in release; what it runs, it runs on this core.
+pub fn cross(args: &[&str], core: &str) -> Outcome {
+    let runner = emulator(core).join(" ");
+    let folder = text(&target_folder());
+    let (command, rest) = args.split_at(1);
+    run_env(
+        "/usr/bin/cargo",
+        &[command, &["--release", "--target", TARGET], rest].concat(),
+        &[
+            ("RUSTC", "/usr/bin/rustc"),
+            ("CARGO_TARGET_DIR", &folder),
+            (
+                "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER",
+                "aarch64-linux-gnu-gcc",
+            ),
+            ("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", &runner),
+        ],
+    )
+}
+
+/// The command that runs a program on this core. With `-L` and the libraries of
+/// the cross compiler, qemu would mix two C libraries, and threads hang.
+fn emulator(core: &str) -> [&str; 5] {
+    ["timeout", PATIENCE, "qemu-aarch64", "-cpu", core]
+}
+
+/// The level that Ondol chooses by itself.
+fn check_level(core: &Core) -> Outcome {
+    let bench = ["bench", "hello", "-p", "8", "-n", "4", "-r", "1", "--json"];
+    let printed = output(core, &bench)?;
+    let found = printed.split("\"kernels\":").nth(1);
+    let found = found
+        .and_then(|rest| rest.split('"').nth(1))
+        .unwrap_or("nothing");
+    eprintln!("xtask: {} has the level {found}", core.name);
+    if found == core.level {
+        Ok(())
+    } else {
+        Err(format!(
+            "level of {}: {found} instead of {}",
+            core.name, core.level
+        ))
+    }
+}
+
+/// The first records at each core's level, within the limits of every fast level.
+fn agree(record: &Record, reference: &Path) -> Outcome {
+    let Record {
+        model,
+        file,
+        max_dlnp,
+    } = record;
+    if !is_here(model) {
+        eprintln!(
+            "xtask: SKIPPED the agreement of {model} on aarch64: it is not here (ondol pull {model})"
+        );
+        return Ok(());
+    }
+    let all = fs::read_to_string(reference.join(file)).map_err(|e| format!("{file}: {e}"))?;
+    let some: String = all.split_inclusive('\n').take(FIRST).collect();
+    let path = target_folder().join(file);
+    fs::write(&path, some).map_err(|e| format!("{}: {e}", path.display()))?;
+    eprintln!("xtask: the first {FIRST} records of {file}, for the time that qemu takes");
+    let (ondol, path) = (text(&ondol()), text(&path));
+    CORES.iter().try_for_each(|core| {
+        let agree = [&ondol, "agree", model, &path, "--kernels", core.level];
+        let limits = ["--max-dlnp", max_dlnp, "--min-top1", "0.97"];
+        let [timeout, rest @ ..] = emulator(core.name);
+        run(timeout, &[&rest[..], &agree, &limits].concat())
+    })
+}
+
+/// Whether this model of the catalog has been pulled.
+pub fn is_here(model: &str) -> bool {
+    let listed = output(&CORES[0], &["list"]).unwrap_or_default();
+    let mut lines = listed.lines().map(str::split_whitespace);
+    lines.any(|mut words| {
+        words.next() == Some(model) && words.any(|word| word == "yes" || word == "packed")
+    })
+}
+
+/// The command that was built.
+pub fn ondol() -> PathBuf {
+    target_folder().join(TARGET).join("release/ondol")
+}
+
+/// What it prints on this core.
+fn output(core: &Core, args: &[&str]) -> Result<String, String> {
+    let [timeout, rest @ ..] = emulator(core.name);
+    let output = Command::new(timeout)
+        .args(rest)
+        .arg(ondol())
+        .args(args)
+        .output();
+    let output = output.map_err(|e| format!("{timeout}: {e}"))?;
+    if !output.status.success() {
+        let error = String::from_utf8_lossy(&output.stderr);
+        return Err(format!(
+            "ondol {} on {}: {error}",
+            args.join(" "),
+            core.name
+        ));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+pub fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}

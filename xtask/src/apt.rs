@@ -1,0 +1,29 @@
+//! What a chore needs of Debian.
+
+use crate::steps::{Outcome, run};
+use std::process::Command;
+
+/// Installs the packages that are missing; false (and a word about it) where
+/// that can't be.
+pub fn install(chore: &str, packages: &[&str]) -> Result<bool, String> {
+    let there = Command::new("dpkg").arg("-s").args(packages).output();
+    if there.is_ok_and(|output| output.status.success()) {
+        return Ok(true);
+    }
+    if Command::new("apt-get").arg("--version").output().is_err() {
+        eprintln!("xtask: SKIPPED {chore}: {packages:?} are missing, and there is no apt-get");
+        return Ok(false);
+    }
+    as_root(&["apt-get", "update", "-q"])?;
+    let install = ["apt-get", "install", "-y", "-q", "--no-install-recommends"];
+    as_root(&[&install[..], packages].concat())?;
+    Ok(true)
+}
+
+fn as_root(command: &[&str]) -> Outcome {
+    let id = Command::new("id").arg("-u").output();
+    let root = id.is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+    let env = ["env", "DEBIAN_FRONTEND=noninteractive"];
+    let line = [if root { &[][..] } else { &["sudo"] }, &env, command].concat();
+    run(line[0], &line[1..])
+}
