@@ -9,7 +9,7 @@ use std::str::FromStr;
 /// How the model is run.
 #[derive(Args, Clone, Debug)]
 pub struct EngineArgs {
-    /// Threads [default: the machine's cores]
+    /// Threads [default: the machine's big cores]
     #[arg(long, short = 't', value_name = "N", value_parser = at_least_one)]
     pub threads: Option<usize>,
     /// Kernels: exact (full precision, slow), scalar, or a CPU's (avx2, avx-vnni, avx512; neon,

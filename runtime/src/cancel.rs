@@ -3,8 +3,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Cancels a running prefill or generation from any thread.
 ///
-/// Clones share one flag. It is looked at between layers in prefill and between
-/// tokens in decode.
+/// Clones share one flag. It is looked at between layers in prefill,
+/// between tokens in decode, and while a session is paused.
 #[derive(Debug, Clone, Default)]
 pub struct CancelToken(Arc<AtomicBool>);
 
@@ -14,14 +14,17 @@ impl CancelToken {
         CancelToken::default()
     }
 
-    /// Asks the work that holds a clone to stop.
+    /// Asks the work that holds a clone to stop. Not for signal handlers: it may
+    /// have to wake a paused session.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.store(true, Ordering::SeqCst);
+        #[cfg(feature = "std")]
+        crate::governor::wake_the_paused();
     }
 
     /// Whether [`CancelToken::cancel`] was called.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Ordering::SeqCst)
     }
 
     /// Makes the token usable again after a cancel.

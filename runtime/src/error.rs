@@ -49,6 +49,11 @@ pub enum Error {
     /// The caller cancelled; what was computed before stays in the cache.
     #[error("cancelled")]
     Cancelled,
+    /// The host said that memory is short: no session can be made until it says otherwise.
+    #[error(
+        "memory is critically short; no session is made until the host says that there is more"
+    )]
+    MemoryPressure,
     /// This CPU, or this build, does not have the kernels asked for.
     #[error("the `{0}` kernels can't run on this CPU or in this build")]
     UnsupportedLevel(Level),

@@ -29,6 +29,7 @@ mod cancel;
 mod cpu;
 mod error;
 pub mod generate;
+mod governor;
 pub mod kernels;
 mod model;
 mod plan;
@@ -37,8 +38,12 @@ mod session;
 mod weights;
 
 pub use cancel::CancelToken;
+pub use cpu::pool::Affinity;
 pub use error::{Error, Result};
 pub use generate::{FinishReason, GenerateOptions, Generation, Piece, SamplerOptions, Stats};
+pub use governor::Governor;
+#[cfg(feature = "std")]
+pub use governor::{MemoryPressure, ThermalLevel};
 pub use kernels::Level;
 pub use model::{Model, Options};
 pub use ondol_models as models;

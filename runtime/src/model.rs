@@ -1,5 +1,7 @@
 //! A model: weights in place, graph, vocabulary, template.
 
+use crate::cpu::pool::Affinity;
+use crate::governor::Governor;
 use crate::kernels::{FINE_TOKENS, Kernels, Level};
 use crate::plan::{Memory, Plan, PlanOptions};
 use crate::screen::ScreenOptions;
@@ -38,7 +40,7 @@ static HELLO: &[u8] = include_bytes!("../../models/hello/hello.gguf");
 /// How a session runs.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Threads, at most 256; `None` takes the machine's cores.
+    /// Threads, at most 256; `None` takes as many as there are big cores.
     pub threads: Option<usize>,
     /// Kernel level; `None` takes `ONDOL_KERNELS` or else the best the CPU can run.
     pub kernels: Option<Level>,
@@ -59,6 +61,11 @@ pub struct Options {
     pub screen: Option<ScreenOptions>,
     /// Refuse a session that would allocate more bytes than this.
     pub memory_limit: Option<u64>,
+    /// Where the threads run.
+    pub affinity: Affinity,
+    /// Tells the session how the device is doing, from any thread; one for all
+    /// sessions of an app.
+    pub governor: Governor,
 }
 
 impl Default for Options {
@@ -72,6 +79,8 @@ impl Default for Options {
             drafts: DEFAULT_DRAFTS,
             screen: Some(ScreenOptions::default()),
             memory_limit: None,
+            affinity: Affinity::default(),
+            governor: Governor::default(),
         }
     }
 }
@@ -257,7 +266,8 @@ impl Model {
     /// # Errors
     /// [`Error::DoesNotFit`] where the options' limit or the system has less
     /// memory than [`Model::memory`] says; [`Error::UnsupportedLevel`];
-    /// [`Error::BadMargin`].
+    /// [`Error::BadMargin`]; [`Error::MemoryPressure`] while the options' governor
+    /// says so.
     pub fn session(&self, options: &Options) -> Result<Session> {
         let kernels = kernels(options)?;
         let screen = options.screen.filter(|_| self.has_screen());
@@ -268,7 +278,7 @@ impl Model {
             return Err(Error::DoesNotFit { needed, allowed });
         }
         let sizes = self.plan_options(options);
-        Session::new(self.clone(), kernels, plan, sizes, screen)
+        Session::new(self.clone(), kernels, plan, sizes, options)
     }
 
     fn plan(&self, options: &Options, kernels: &Kernels) -> Plan {
@@ -309,7 +319,7 @@ fn kernels(options: &Options) -> Result<Kernels> {
 
 #[cfg(feature = "std")]
 fn default_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |n| n.get())
+    crate::cpu::topology::default_threads()
 }
 
 #[cfg(not(feature = "std"))]

@@ -6,15 +6,15 @@ use crate::cpu::pool::Pool;
 use crate::generate::{GenerateOptions, Generation};
 use crate::kernels::Kernels;
 use crate::plan::{Plan, PlanOptions};
-use crate::screen::{ScreenOptions, ScreenStats, Screening};
-use crate::{CancelToken, Error, Model, Result};
+use crate::screen::{ScreenStats, Screening};
+use crate::{CancelToken, Error, Governor, Model, Options, Result};
 use alloc::vec::Vec;
 use ondol_models::quant;
 
 /// Runs one sequence of tokens through a model.
 ///
 /// All memory is taken when the session is made; prefill and decode allocate
-/// nothing.
+/// nothing. While its [`Governor`] is paused, prefill and generation wait.
 pub struct Session {
     model: Model,
     kernels: Kernels,
@@ -23,6 +23,9 @@ pub struct Session {
     arena: Arena,
     sizes: PlanOptions,
     screening: Option<Screening>,
+    governor: Governor,
+    /// How many of its calls to give memory back were answered.
+    released: u32,
     /// Tokens whose keys and values the cache holds.
     tokens: Vec<u32>,
     /// Tokens decoded beside the last one, which may be accepted.
@@ -37,11 +40,13 @@ impl Session {
         kernels: Kernels,
         plan: Plan,
         sizes: PlanOptions,
-        screen: Option<ScreenOptions>,
+        options: &Options,
     ) -> Result<Session> {
+        options.governor.admit(&model)?;
+        let screen = options.screen.filter(|_| model.has_screen());
         let arena = Arena::new(plan.layout.total)?;
         load_vectors(&model, &plan, &arena)?;
-        let pool = Pool::new(sizes.threads);
+        let pool = Pool::new(sizes.threads, options.affinity);
         let tokens = Vec::with_capacity(sizes.context);
         let drafts = Vec::with_capacity(sizes.decode_rows);
         Ok(Session {
@@ -52,6 +57,8 @@ impl Session {
             arena,
             sizes,
             screening: screen.map(Screening::new),
+            released: options.governor.releases(),
+            governor: options.governor.clone(),
             tokens,
             drafts,
             accepted: 0,
@@ -71,6 +78,40 @@ impl Session {
     /// Threads that run the steps, the caller's included.
     pub fn threads(&self) -> usize {
         self.pool.threads()
+    }
+
+    /// Threads that are kept on big cores, by [`Options::affinity`].
+    pub fn pinned_threads(&self) -> usize {
+        self.pool.pinned()
+    }
+
+    /// What tells this session how the device is doing: the one of its options.
+    pub fn governor(&self) -> &Governor {
+        &self.governor
+    }
+
+    /// Gives back to the system all memory that the session can do without until
+    /// it runs next: for one that stays idle while memory is short. Its tokens,
+    /// their keys and values, and the last logits stay.
+    pub fn release_unused(&mut self) {
+        let used = self.used();
+        self.executor().discard_unused(used);
+    }
+
+    /// Waits until the governor is resumed, if it is paused. Prefill, score and a
+    /// generation do it by themselves. Decode does not, for it is soon over: who
+    /// calls it in a loop calls this between tokens.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] if the wait was ended so.
+    pub fn wait_while_paused(&mut self, cancel: &CancelToken) -> Result<()> {
+        let used = self.used();
+        self.executor().heed_governor(used, Some(cancel))
+    }
+
+    /// Positions of the cache that must be kept: drafts may yet be accepted.
+    fn used(&self) -> usize {
+        self.tokens.len() + self.drafts.len().saturating_sub(self.accepted)
     }
 
     /// The kernel level in use.
@@ -170,7 +211,7 @@ impl Session {
 
     /// Runs one token; the logits are those after it, of the `k` likeliest tokens
     /// and any others: the rest may be negative infinity. Cheaper than
-    /// [`Session::decode`] where the model has a screen ([`ScreenOptions`]), and
+    /// [`Session::decode`] where the model has a screen ([`crate::ScreenOptions`]), and
     /// the same where it has none. The logits that are there are the same bits.
     ///
     /// # Errors
@@ -278,6 +319,8 @@ impl Session {
         Executor {
             shared,
             pool: &mut self.pool,
+            governor: &self.governor,
+            released: &mut self.released,
         }
     }
 

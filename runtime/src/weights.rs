@@ -1,5 +1,7 @@
 //! The bytes of a model: mapped, owned, or in read-only memory.
 
+#[cfg(feature = "std")]
+use crate::cpu::pages;
 use alloc::vec::Vec;
 use core::ops::Range;
 use ondol_models::gguf::Gguf;
@@ -55,6 +57,16 @@ impl Weights {
         let (shard, place) = &self.tensors[weight.tensor as usize];
         let tensor = &self.shards[*shard as usize][place.clone()];
         &tensor[weight.first_row * row..(weight.first_row + weight.rows) * row]
+    }
+
+    /// Takes mapped files out of memory; [`pages::unload`] says how.
+    #[cfg(feature = "std")]
+    pub fn release(&self, from_cache: bool) {
+        for shard in &self.shards {
+            if let Bytes::Mapped(map) = shard {
+                pages::unload(map, from_cache);
+            }
+        }
     }
 
     /// Size of all files in bytes.

@@ -1,7 +1,10 @@
 //! Rule 1: prefill and decode never touch the allocator, and guesses cost no allocation either.
 
 use core::ops::ControlFlow;
-use ondol::{CancelToken, GenerateOptions, Level, Model, Options, SamplerOptions, ScreenOptions};
+use ondol::{
+    CancelToken, GenerateOptions, Level, MemoryPressure, Model, Options, SamplerOptions,
+    ScreenOptions, ThermalLevel,
+};
 use ondol_models::gguf::Gguf;
 use ondol_models::pack::{self, Source};
 use ondol_models::quant::DType;
@@ -32,6 +35,10 @@ fn prefill_and_decode_do_not_allocate() {
         let before = ALLOCATOR.calls();
         session.prefill(&prompt, &cancel).unwrap();
         for token in 0..20 {
+            if token == 10 {
+                session.governor().set_thermal(ThermalLevel::Critical);
+                session.governor().set_memory_pressure(MemoryPressure::Low);
+            }
             session.decode(5 + token).unwrap();
             session.decode_with_drafts(&[3, token, 4]).unwrap();
             session.accept(token).unwrap();

@@ -1,5 +1,6 @@
 //! The one allocation of a session.
 
+use super::pages;
 use crate::plan::{Buffer, Region};
 use crate::{Error, Result};
 use alloc::alloc::{Layout, alloc_zeroed, dealloc};
@@ -46,6 +47,20 @@ impl Arena {
         debug_assert!(offset + bytes <= self.layout.size());
         // SAFETY: the planner's offsets lie in the arena.
         unsafe { self.start.as_ptr().add(offset) }
+    }
+
+    /// Gives the whole pages of a region back to the system. They come back, with
+    /// the bytes that they had or zeros, when they are used.
+    ///
+    /// # Safety
+    /// Nobody else may use the region meanwhile.
+    pub unsafe fn discard(&self, region: Region) {
+        let Some(start) = NonNull::new(self.at(region.offset, region.bytes)) else {
+            return;
+        };
+        // SAFETY: the region lies in the arena, and whoever uses a discarded
+        // region writes it before it is read.
+        unsafe { pages::discard(start, region.bytes) }
     }
 
     /// The first float of a buffer, for kernels that write columns of it from several threads.

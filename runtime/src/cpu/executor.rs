@@ -11,7 +11,7 @@ use crate::kernels::attention::{KvSlot, Queries, SharedSlice};
 use crate::kernels::{ActKind, Acts, Kernels, Matrix, OutRows, Store};
 use crate::plan::{Angles, AttentionStep, MatMul, Piece, Plan, Region, RowOp, Step, StoreKv};
 use crate::weights::Weights;
-use crate::{CancelToken, Error, Result};
+use crate::{CancelToken, Error, Governor, Result};
 use core::ops::Range;
 use ondol_models::graph::{Activation, Weight};
 use ondol_models::quant::packed;
@@ -20,6 +20,9 @@ use ondol_models::quant::packed;
 pub(crate) struct Executor<'s> {
     pub shared: Shared<'s>,
     pub pool: &'s mut Pool,
+    pub governor: &'s Governor,
+    /// How many of the governor's calls to give memory back were answered.
+    pub released: &'s mut u32,
 }
 
 /// What every thread reads; borrowed from a session for one pass.
@@ -51,8 +54,16 @@ pub(super) struct Pass<'t> {
 }
 
 impl Pass<'_> {
+    /// Who can stop the pass on its way. Decode is short, and is not stopped.
+    fn cancel(&self) -> Option<&CancelToken> {
+        match self.purpose {
+            Purpose::Prefill(cancel) => Some(cancel),
+            Purpose::Decode => None,
+        }
+    }
+
     fn is_cancelled(&self) -> bool {
-        matches!(self.purpose, Purpose::Prefill(cancel) if cancel.is_cancelled())
+        self.cancel().is_some_and(CancelToken::is_cancelled)
     }
 
     /// Whether attention takes the tokens together: cut and summed in another
@@ -82,12 +93,46 @@ impl Executor<'_> {
             purpose,
         };
         for step in &self.shared.plan.body {
+            self.heed_governor(start + tokens.len(), pass.cancel())?;
             if matches!(step, Step::Attention(_)) && pass.is_cancelled() {
                 return Err(Error::Cancelled);
             }
             self.step(step, pass)?;
         }
         Ok(())
+    }
+
+    /// Between two steps: does what the host asked for. `used` positions of the
+    /// cache are in use. Waits while paused where `cancel` can end the wait.
+    pub fn heed_governor(&mut self, used: usize, cancel: Option<&CancelToken>) -> Result<()> {
+        loop {
+            let releases = self.governor.releases();
+            if *self.released != releases {
+                *self.released = releases;
+                self.shared.discard_cache(used);
+            }
+            match cancel {
+                Some(cancel) if self.governor.is_paused() => {
+                    self.governor.wait_while_paused(cancel, releases)?;
+                }
+                _ => break,
+            }
+        }
+        let workers = self.governor.workers(self.pool.threads());
+        self.pool.set_workers(workers);
+        Ok(())
+    }
+
+    /// Gives back all that a session can do without between passes: the cache
+    /// from `used` positions on, and what is written anew in each pass. Logits stay.
+    pub fn discard_unused(&mut self, used: usize) {
+        self.shared.discard_cache(used);
+        let layout = &self.shared.plan.layout;
+        let passing = [layout.values, layout.acts, layout.partials];
+        for &region in passing.iter().chain(&layout.scratch) {
+            // SAFETY: no step runs, and each pass writes these before it reads them.
+            unsafe { self.shared.arena.discard(region) };
+        }
     }
 
     /// Computes logits for the given rows of the pass that [`Executor::body`] just ran.
@@ -164,6 +209,28 @@ impl Executor<'_> {
 }
 
 impl Shared<'_> {
+    /// Gives back the pages of the cache from `used` positions on. No step may run.
+    fn discard_cache(&self, used: usize) {
+        for step in &self.plan.body {
+            let Step::Attention(step) = step else {
+                continue;
+            };
+            let (keys, values) = self.plan.layout.slots[step.slot];
+            for head in 0..step.shape.kv_heads {
+                let first = step.shape.slot_range(head, used, self.context).start;
+                let end = step.shape.slot_range(head + 1, 0, self.context).start;
+                for slot in [keys, values] {
+                    let unused = Region {
+                        offset: slot.offset + first * 2,
+                        bytes: (end - first) * 2,
+                    };
+                    // SAFETY: no step runs, and a position is written before it is read.
+                    unsafe { self.arena.discard(unused) };
+                }
+            }
+        }
+    }
+
     pub(super) fn row_op(&self, op: &RowOp, pass: Pass, row: usize) {
         let (arena, vector) = (self.arena, self.kernels.vector());
         // SAFETY: this thread alone works on `row`, and the planner keeps apart

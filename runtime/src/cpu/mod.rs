@@ -2,6 +2,9 @@
 
 pub(crate) mod arena;
 pub(crate) mod executor;
+pub(crate) mod pages;
 pub mod pool;
 mod screen;
 mod select;
+#[cfg(feature = "std")]
+pub(crate) mod topology;

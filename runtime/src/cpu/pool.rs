@@ -18,6 +18,18 @@ pub struct Panicked;
 /// worker does one piece at a time, so that its number can name its scratch.
 pub type Job<'a> = dyn Fn(usize, usize) + Sync + 'a;
 
+/// Where the workers of a pool run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Affinity {
+    /// Wherever the system puts them, which is best for most.
+    #[default]
+    Free,
+    /// On the big cores that the process may use, on Linux and Android, unless
+    /// the system refuses. The caller's own thread is a worker too, but it is not
+    /// the pool's to move. Without `std` there are no others.
+    BigCores,
+}
+
 #[cfg(not(feature = "std"))]
 pub use alone::Pool;
 #[cfg(feature = "std")]
@@ -25,7 +37,7 @@ pub use threads::Pool;
 
 #[cfg(not(feature = "std"))]
 mod alone {
-    use super::{Job, Panicked};
+    use super::{Affinity, Job, Panicked};
 
     /// The pool of a system without threads.
     #[derive(Debug)]
@@ -34,7 +46,7 @@ mod alone {
     impl Pool {
         /// A pool of one worker, whatever is asked for.
         #[must_use]
-        pub fn new(_threads: usize) -> Self {
+        pub fn new(_threads: usize, _affinity: Affinity) -> Self {
             Self(())
         }
 
@@ -43,6 +55,15 @@ mod alone {
         pub fn threads(&self) -> usize {
             1
         }
+
+        /// No worker is kept on certain cores.
+        #[must_use]
+        pub fn pinned(&self) -> usize {
+            0
+        }
+
+        /// There is one worker at least and at most.
+        pub fn set_workers(&mut self, _workers: usize) {}
 
         /// Does `job(piece, 0)` for every piece below `pieces`, in order.
         ///

@@ -183,7 +183,8 @@ impl<'s> Generation<'s> {
 
     /// The next token, or `None` where the generation ends before one.
     fn next_token(&mut self) -> Result<Option<u32>> {
-        if self.cancel.is_cancelled() {
+        let waited = self.session.wait_while_paused(&self.cancel);
+        if waited.is_err() || self.cancel.is_cancelled() {
             self.finish = Some(FinishReason::Cancelled);
         } else if self.tokens.len() >= self.max_tokens {
             self.finish = Some(FinishReason::MaxTokens);

@@ -11,6 +11,8 @@
 //!   a piece. It may fall a little below zero, by those who came too late.
 //! - `unfinished`: pieces that are not done. The caller's `run` returns when it is
 //!   zero.
+//! - `workers`: how many may work; those numbered from it on sleep. Written by the
+//!   caller alone, while no run is open.
 //!
 //! *The function is alive, and `job` is at rest, whenever a worker looks.* A
 //! worker reads `job` only between claiming a piece and subtracting it from
@@ -33,10 +35,16 @@
 //! `unclaimed` once more, then parks; the caller opens the run, then looks who is
 //! parked. All four are sequentially consistent, so it cannot be that both looks
 //! miss: either the worker sees the run or the caller sees the worker and unparks
-//! it (and an unpark that comes before the park makes it return at once). The
-//! caller's own wait for the last piece is the same with `caller_waits` and
+//! it (and an unpark that comes before the park makes it return at once). A worker
+//! looks at `workers` along with `unclaimed`, and the caller writes it before it
+//! opens the run, so the same holds for one that may work again. The caller's own
+//! wait for the last piece is the same with `caller_waits` and
 //! `unfinished`; there the last worker takes the lock before it notifies, which
 //! the caller holds from before its look until it waits.
+//!
+//! *Who may not work does no harm.* Nothing above asks which of the workers claims
+//! a piece. One that looked just before `workers` fell may still claim a piece,
+//! and no second one: it looks again before each.
 
 use std::any::Any;
 use std::boxed::Box;
@@ -49,7 +57,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
-use super::{Job, Panicked};
+use super::{Affinity, Job, Panicked};
+use crate::cpu::topology;
 
 /// A fixed team of threads that do numbered pieces of work together.
 ///
@@ -58,6 +67,8 @@ use super::{Job, Panicked};
 pub struct Pool {
     shared: Arc<Shared>,
     handles: Vec<JoinHandle<()>>,
+    /// How many may work, the caller among them.
+    workers: usize,
     patience: Patience,
 }
 
@@ -66,6 +77,9 @@ struct Shared {
     job: UnsafeCell<RawJob>,
     unclaimed: Lone<AtomicIsize>,
     unfinished: Lone<AtomicUsize>,
+    workers: AtomicUsize,
+    /// Workers that stay on big cores.
+    pinned: AtomicUsize,
     panicked: AtomicBool,
     closing: AtomicBool,
     /// For each thread but the caller: it parks, or is about to.
@@ -107,7 +121,7 @@ impl Pool {
     /// Returns when all threads are up, so that what the system allocates for
     /// them is allocated.
     #[must_use]
-    pub fn new(threads: usize) -> Self {
+    pub fn new(threads: usize, affinity: Affinity) -> Self {
         let others = threads.saturating_sub(1);
         let nothing: &Job<'static> = &|_, _| ();
         let shared = Arc::new(Shared {
@@ -118,6 +132,8 @@ impl Pool {
             unclaimed: Lone(AtomicIsize::new(0)),
             // Coming up is the first work of each thread.
             unfinished: Lone(AtomicUsize::new(others)),
+            workers: AtomicUsize::new(others + 1),
+            pinned: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             parked: (0..others).map(|_| Lone(AtomicBool::new(false))).collect(),
@@ -131,13 +147,14 @@ impl Pool {
                 let shared = Arc::clone(&shared);
                 thread::Builder::new()
                     .name(std::format!("ondol-{worker}"))
-                    .spawn(move || shared.work(worker, patience))
+                    .spawn(move || shared.work(worker, affinity, patience))
                     .ok()
             })
             .collect();
         shared.finish(others - handles.len());
         let mut pool = Self {
             shared,
+            workers: handles.len() + 1,
             handles,
             patience,
         };
@@ -151,6 +168,22 @@ impl Pool {
         self.handles.len() + 1
     }
 
+    /// The number of workers that are kept on big cores; never the caller.
+    #[must_use]
+    pub fn pinned(&self) -> usize {
+        self.shared.pinned.load(Relaxed)
+    }
+
+    /// Lets only the first `workers` take pieces in the runs to come (at least
+    /// the caller, at most all); the others sleep.
+    pub fn set_workers(&mut self, workers: usize) {
+        let workers = workers.clamp(1, self.threads());
+        if workers != self.workers {
+            self.workers = workers;
+            self.shared.workers.store(workers, SeqCst);
+        }
+    }
+
     /// Does `job(piece, worker)` once for every `piece` below `pieces`, in any
     /// order and on any worker (`worker` is below [`Pool::threads`]; the caller
     /// is 0), and returns when all are done. Nothing is allocated.
@@ -161,7 +194,7 @@ impl Pool {
     /// # Panics
     /// If there are more than `isize::MAX` pieces.
     pub fn run(&mut self, pieces: usize, job: &Job<'_>) -> Result<(), Panicked> {
-        if pieces <= 1 || self.handles.is_empty() {
+        if pieces <= 1 || self.workers == 1 {
             // A fork would cost more than it gives.
             return catch_unwind(AssertUnwindSafe(|| (0..pieces).for_each(|p| job(p, 0))))
                 .map_err(forget_payload);
@@ -199,7 +232,7 @@ impl Pool {
 
         // The caller takes a piece too, so one less is for others.
         let sleepers = self.handles.iter().zip(&shared.parked);
-        for (handle, parked) in sleepers.take(pieces - 1) {
+        for (handle, parked) in sleepers.take(pieces.min(self.workers) - 1) {
             if parked.0.load(SeqCst) {
                 handle.thread().unpark();
             }
@@ -240,7 +273,10 @@ impl Drop for Pool {
 
 impl Shared {
     /// The life of a thread.
-    fn work(&self, worker: usize, mut patience: Patience) {
+    fn work(&self, worker: usize, affinity: Affinity, mut patience: Patience) {
+        if affinity == Affinity::BigCores && topology::pin_to_big_cores() {
+            self.pinned.fetch_add(1, Relaxed);
+        }
         self.finish(1);
         while self.wait_for_work(worker, &mut patience) {
             let done = self.claim_all(worker);
@@ -248,17 +284,22 @@ impl Shared {
         }
     }
 
-    fn has_work(&self) -> bool {
-        self.unclaimed.0.load(SeqCst) > 0 || self.closing.load(SeqCst)
+    fn may_work(&self, worker: usize) -> bool {
+        worker < self.workers.load(SeqCst)
+    }
+
+    /// Whether there is something to claim for `worker`, or the pool closes.
+    fn is_called(&self, worker: usize) -> bool {
+        self.unclaimed.0.load(SeqCst) > 0 && self.may_work(worker) || self.closing.load(SeqCst)
     }
 
     /// Waits for a run; false when the pool closes.
     fn wait_for_work(&self, worker: usize, patience: &mut Patience) -> bool {
-        if !patience.spin_until(|| self.has_work()) {
+        if !patience.spin_until(|| self.is_called(worker)) {
             let began = Instant::now();
             let parked = &self.parked[worker - 1].0;
             parked.store(true, SeqCst);
-            while !self.has_work() {
+            while !self.is_called(worker) {
                 thread::park();
             }
             parked.store(false, Relaxed);
@@ -270,7 +311,7 @@ impl Shared {
     /// Does pieces until there are none to claim; returns how many.
     fn claim_all(&self, worker: usize) -> usize {
         let mut done = 0;
-        while self.unclaimed.0.load(Relaxed) > 0 {
+        while self.unclaimed.0.load(Relaxed) > 0 && self.may_work(worker) {
             let left = self.unclaimed.0.fetch_sub(1, Acquire);
             if left <= 0 {
                 break;

@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn every_piece_is_done_once() {
     for threads in [0, 1, 2, 4] {
-        let mut pool = Pool::new(threads);
+        let mut pool = Pool::new(threads, Affinity::Free);
         assert_eq!(pool.threads(), threads.max(1));
         for pieces in [0, 1, 2, 3, 4, 5, 17, 100] {
             let counts: Vec<AtomicU32> = (0..pieces).map(|_| AtomicU32::new(0)).collect();
@@ -30,7 +30,7 @@ fn writes_are_seen_across_many_runs() {
     unsafe impl Sync for Cells {}
 
     for threads in [2, 4] {
-        let mut pool = Pool::new(threads);
+        let mut pool = Pool::new(threads, Affinity::Free);
         let mut cells = Cells((0..7).map(UnsafeCell::new).collect());
         for run in 0..5_000_u64 {
             let pieces = 1 + usize::try_from(run % 7).unwrap();
@@ -55,7 +55,7 @@ fn writes_are_seen_across_many_runs() {
 /// A worker does one piece at a time, so its scratch is its own.
 #[test]
 fn a_worker_does_one_piece_at_a_time() {
-    let mut pool = Pool::new(4);
+    let mut pool = Pool::new(4, Affinity::Free);
     let busy: Vec<AtomicBool> = (0..4).map(|_| AtomicBool::new(false)).collect();
     for _ in 0..200 {
         pool.run(50, &|_, worker| {
@@ -70,7 +70,7 @@ fn a_worker_does_one_piece_at_a_time() {
 /// Other threads do take part: two pieces that wait for each other end.
 #[test]
 fn pieces_run_at_the_same_time() {
-    let mut pool = Pool::new(2);
+    let mut pool = Pool::new(2, Affinity::Free);
     for _ in 0..20 {
         let met = AtomicU32::new(0);
         pool.run(2, &|_, _| {
@@ -86,7 +86,7 @@ fn pieces_run_at_the_same_time() {
 /// Threads that have parked are woken, and a caller that has parked too.
 #[test]
 fn sleepers_are_woken() {
-    let mut pool = Pool::new(3);
+    let mut pool = Pool::new(3, Affinity::Free);
     for pause in [0, 1, 5] {
         thread::sleep(Duration::from_millis(pause));
         let met = AtomicU32::new(0);
@@ -108,7 +108,7 @@ fn sleepers_are_woken() {
 /// taken none: here no worker ever comes.
 #[test]
 fn the_caller_finishes_alone_when_nobody_comes() {
-    let mut pool = Pool::new(2);
+    let mut pool = Pool::new(2, Affinity::Free);
     let hold = Arc::clone(&pool.shared);
     // A worker that sees the pool closing ends, as if it were never scheduled.
     hold.closing.store(true, SeqCst);
@@ -130,7 +130,7 @@ fn the_caller_finishes_alone_when_nobody_comes() {
 #[test]
 fn a_panic_is_an_error_and_the_pool_lives_on() {
     for threads in [1, 2, 4] {
-        let mut pool = Pool::new(threads);
+        let mut pool = Pool::new(threads, Affinity::Free);
         for bad in [0, 1, 30, 63] {
             let result = pool.run(64, &|piece, _| assert_ne!(piece, bad, "on purpose"));
             assert_eq!(result, Err(Panicked));
@@ -163,11 +163,56 @@ fn patience_follows_the_waits() {
 
 #[test]
 fn a_pool_can_move_to_another_thread() {
-    let mut pool = Pool::new(2);
+    let mut pool = Pool::new(2, Affinity::Free);
     pool.run(4, &|_, _| ()).unwrap();
     let pool = thread::spawn(move || {
         pool.run(4, &|_, _| ()).unwrap();
         pool
     });
     pool.join().unwrap().run(4, &|_, _| ()).unwrap();
+}
+
+/// Those who may not work take nothing, but for the one piece that each may have
+/// been about to claim; when they may again, they do.
+#[test]
+fn fewer_workers_take_pieces() {
+    let mut pool = Pool::new(4, Affinity::Free);
+    for (workers, expected) in [(4, 4), (3, 3), (1, 1), (2, 2), (0, 1), (9, 4)] {
+        pool.set_workers(workers);
+        let taken = [(); 4].map(|()| AtomicU32::new(0));
+        for _ in 0..300 {
+            // Each of the first pieces waits a little, so that all can come.
+            pool.run(8, &|_, worker| {
+                taken[worker].fetch_add(1, Relaxed);
+                thread::sleep(Duration::from_micros(20));
+            })
+            .unwrap();
+        }
+        let taken = taken.map(AtomicU32::into_inner);
+        let (working, resting) = taken.split_at(expected);
+        assert!(working.iter().all(|&n| n > 1), "{workers}: {taken:?}");
+        assert!(resting.iter().all(|&n| n <= 1), "{workers}: {taken:?}");
+    }
+}
+
+/// Runs with numbers of workers that change all the time end, and miss no piece.
+#[test]
+fn the_number_of_workers_may_change_at_every_run() {
+    let mut pool = Pool::new(4, Affinity::Free);
+    for run in 0..20_000 {
+        pool.set_workers(1 + run % 4);
+        let done = AtomicU32::new(0);
+        pool.run(5, &|_, _| {
+            done.fetch_add(1, Relaxed);
+        })
+        .unwrap();
+        assert_eq!(done.into_inner(), 5);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn workers_are_pinned_and_the_caller_is_not() {
+    assert_eq!(Pool::new(2, Affinity::Free).pinned(), 0);
+    assert_eq!(Pool::new(3, Affinity::BigCores).pinned(), 2);
 }
