@@ -27,7 +27,7 @@ pub const ABIS: [Abi; 3] = [
         name: "arm64-v8a",
         target: "aarch64-linux-android",
         clang: "aarch64-linux-android24",
-        budget: 3_000_000,
+        budget: 2_000_000,
     },
     Abi {
         name: "armeabi-v7a",
@@ -75,7 +75,10 @@ pub fn android() -> Outcome {
 /// `target/mobile/android` as `cargo ndk` does.
 pub fn build(toolchain: &Toolchain, abis: &[Abi]) -> Outcome {
     let home = home();
-    copy(&root().join("bindings/c/ondol.h"), &home.join("include/ondol.h"))?;
+    copy(
+        &root().join("bindings/c/ondol.h"),
+        &home.join("include/ondol.h"),
+    )?;
     for abi in abis {
         let link = linker(toolchain, abi)?;
         let built = toolchain.library(abi.target, "staticlib,cdylib", &link)?;
@@ -124,7 +127,9 @@ fn linker(toolchain: &Toolchain, abi: &Abi) -> Result<Vec<String>, String> {
     };
     options.push("link-arg=-Wl,-soname,libondol.so,--build-id,-z,defs".to_string());
     options.push(format!("link-arg=-Wl,-z,max-page-size={PAGE}"));
-    let pairs = options.into_iter().flat_map(|option| ["-C".to_string(), option]);
+    let pairs = options
+        .into_iter()
+        .flat_map(|option| ["-C".to_string(), option]);
     Ok(pairs.collect())
 }
 
@@ -132,7 +137,9 @@ fn linker(toolchain: &Toolchain, abi: &Abi) -> Result<Vec<String>, String> {
 /// the NDK is for.
 fn ndk_clang(ndk: &Path, abi: &Abi) -> Result<PathBuf, String> {
     let hosts = ndk.join("toolchains/llvm/prebuilt");
-    let first = fs::read_dir(&hosts).ok().and_then(|mut hosts| hosts.next()?.ok());
+    let first = fs::read_dir(&hosts)
+        .ok()
+        .and_then(|mut hosts| hosts.next()?.ok());
     let host = first.ok_or_else(|| format!("{} (no such NDK)", hosts.display()))?;
     Ok(host.path().join("bin").join(format!("{}-clang", abi.clang)))
 }
@@ -159,7 +166,9 @@ fn check_needs(toolchain: &Toolchain, library: &Path) -> Outcome {
     if strange.is_empty() {
         return Ok(());
     }
-    Err(format!("{path} uses {strange:?}: look them up, see bionic.txt"))
+    Err(format!(
+        "{path} uses {strange:?}: look them up, see bionic.txt"
+    ))
 }
 
 /// The names in brackets of what readelf calls NEEDED.
@@ -177,8 +186,11 @@ fn check_pages(toolchain: &Toolchain, library: &Path) -> Outcome {
         &["--program-headers", "--wide", &path],
     )?;
     let alignments = alignments(&headers);
-    println!("{path}: {} parts, aligned to {alignments:x?}", alignments.len());
-    let fits = |alignment: &u64| *alignment != 0 && alignment % PAGE == 0;
+    println!(
+        "{path}: {} parts, aligned to {alignments:x?}",
+        alignments.len()
+    );
+    let fits = |alignment: &u64| *alignment != 0 && alignment.is_multiple_of(PAGE);
     if alignments.is_empty() || !alignments.iter().all(fits) {
         return Err(format!("{path}: pages of 16 KB"));
     }
@@ -190,7 +202,8 @@ fn alignments(headers: &str) -> Vec<u64> {
     let lines = headers.lines().map(str::trim);
     let loads = lines.filter(|line| line.starts_with("LOAD"));
     let last = loads.filter_map(|line| line.rsplit("0x").next());
-    last.map(|digits| u64::from_str_radix(digits, 16).unwrap_or(0)).collect()
+    last.map(|digits| u64::from_str_radix(digits, 16).unwrap_or(0))
+        .collect()
 }
 
 /// Packs the shared libraries and the header (as a prefab module, which CMake finds
@@ -205,10 +218,16 @@ fn aar() -> Outcome {
     );
     write(&parts.join("prefab/prefab.json"), &package)?;
     write(&module.join("module.json"), "{\"export_libraries\": []}\n")?;
-    copy(&root().join("bindings/c/ondol.h"), &module.join("include/ondol.h"))?;
+    copy(
+        &root().join("bindings/c/ondol.h"),
+        &module.join("include/ondol.h"),
+    )?;
     for abi in &ABIS {
         let name = abi.name;
-        copy(&shared(abi), &parts.join("jni").join(name).join("libondol.so"))?;
+        copy(
+            &shared(abi),
+            &parts.join("jni").join(name).join("libondol.so"),
+        )?;
         let libs = module.join("libs").join(format!("android.{name}"));
         copy(&shared(abi), &libs.join("libondol.so"))?;
         let about = format!(

@@ -65,15 +65,28 @@ pub fn stand_ins(toolchain: &Toolchain, clang_target: &str, folder: &Path) -> Ou
     let compile = |source: &str, object: &str| {
         let target = format!("--target={clang_target}");
         let line = ["-fPIC", "-O2", "-c", &file(source), "-o", &file(object)];
-        run(&toolchain.tool("clang"), &[&[target.as_str()][..], &line].concat())
+        run(
+            &toolchain.tool("clang"),
+            &[&[target.as_str()][..], &line].concat(),
+        )
     };
     for (library, functions) in libraries() {
         let define = |name: &&str| format!(".globl {name}\n.type {name}, %function\n{name}:\n");
         let source = format!("{library}.s");
-        write(&folder.join(&source), &functions.iter().map(define).collect::<String>())?;
+        write(
+            &folder.join(&source),
+            &functions.iter().map(define).collect::<String>(),
+        )?;
         let object = format!("{library}.o");
         compile(&source, &object)?;
-        let link = ["-shared", "-soname", library, "-o", &file(library), &file(&object)];
+        let link = [
+            "-shared",
+            "-soname",
+            library,
+            "-o",
+            &file(library),
+            &file(&object),
+        ];
         run(&toolchain.tool("ld.lld"), &link)?;
     }
     write(&folder.join("unwind.c"), UNWINDER)?;

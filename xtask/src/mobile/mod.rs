@@ -36,7 +36,9 @@ pub fn test() -> Outcome {
     ios::build(&toolchain, &ios::TARGETS[..1])?;
     let left = android::ABIS[1..].iter().map(|abi| abi.target);
     for target in left.chain(ios::TARGETS[1..].iter().copied()) {
-        println!("xtask: SKIPPED {target}: two minutes more; `cargo xtask android` and `ios` build all");
+        println!(
+            "xtask: SKIPPED {target}: two minutes more; `cargo xtask android` and `ios` build all"
+        );
     }
     Ok(())
 }

@@ -19,7 +19,9 @@ pub fn check(library: &Path, budget: u64) -> Outcome {
     let path = library.display();
     println!("{path}: {bytes} bytes, of {budget} at most");
     if bytes > budget {
-        return Err(format!("{path}: {bytes} bytes are over the budget of {budget}"));
+        return Err(format!(
+            "{path}: {bytes} bytes are over the budget of {budget}"
+        ));
     }
     Ok(())
 }
@@ -44,7 +46,13 @@ pub fn report(toolchain: &Toolchain, archive: &Path, shared: &Path) -> Outcome {
     let archive = archive.display().to_string();
     let list = output(
         &toolchain.tool("llvm-nm"),
-        &["--print-size", "--demangle", "--defined-only", "--quiet", &archive],
+        &[
+            "--print-size",
+            "--demangle",
+            "--defined-only",
+            "--quiet",
+            &archive,
+        ],
     )?;
     let functions: Vec<(String, u64)> = list.lines().filter_map(function).collect();
     let mut crates = BTreeMap::new();
@@ -72,7 +80,10 @@ fn first_crate(name: &str) -> &str {
     if paths.len() == name.len() {
         return "(C names)";
     }
-    paths.rsplit(|c| !word(c)).find(|part| !part.is_empty()).unwrap_or(name)
+    paths
+        .rsplit(|c| !word(c))
+        .find(|part| !part.is_empty())
+        .unwrap_or(name)
 }
 
 /// Prints the largest rows.
@@ -102,7 +113,10 @@ mod tests {
     #[test]
     fn the_first_crate_of_a_name() {
         assert_eq!(first_crate("ondol::session::Session::prefill"), "ondol");
-        assert_eq!(first_crate("<&minijinja::Value as core::fmt::Debug>::fmt"), "minijinja");
+        assert_eq!(
+            first_crate("<&minijinja::Value as core::fmt::Debug>::fmt"),
+            "minijinja"
+        );
         assert_eq!(first_crate("<[alloc::string::String]>::join"), "alloc");
         assert_eq!(first_crate("memcpy"), "(C names)");
     }

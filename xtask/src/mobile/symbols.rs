@@ -26,7 +26,9 @@ pub fn declared() -> Result<Names, String> {
 
 /// The names before the first parenthesis of the lines that declare something.
 fn functions(header: &str) -> Names {
-    let starts = header.lines().filter(|line| line.starts_with(char::is_alphabetic));
+    let starts = header
+        .lines()
+        .filter(|line| line.starts_with(char::is_alphabetic));
     starts
         .filter(|line| !line.starts_with("typedef"))
         .filter_map(|line| line.split_once('('))
@@ -54,10 +56,17 @@ pub fn check_static(toolchain: &Toolchain, library: &Path) -> Outcome {
     same(&ours, &declared()?, library)
 }
 
-/// What a shared library asks of others.
+/// What a shared library asks of others. Weak names are left out: Rust's library
+/// looks for newer functions in that way, and does without.
 pub fn undefined(toolchain: &Toolchain, library: &Path) -> Result<Names, String> {
     let list = nm(toolchain, &["--dynamic", "--undefined-only"], library)?;
-    Ok(names(&list))
+    Ok(strong(&list))
+}
+
+/// The names of rows that say `U`.
+fn strong(list: &str) -> Names {
+    let rows = list.lines().filter_map(|row| row.trim().strip_prefix("U "));
+    rows.map(str::to_string).collect()
 }
 
 fn nm(toolchain: &Toolchain, which: &[&str], library: &Path) -> Result<String, String> {
@@ -70,7 +79,9 @@ fn nm(toolchain: &Toolchain, which: &[&str], library: &Path) -> Result<String, S
 
 /// The last words of lines with more than one: the first is an address or a kind.
 fn names(list: &str) -> Names {
-    let rows = list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let rows = list
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
     rows.filter(|words| words.len() > 1)
         .filter_map(|words| words.last().map(|name| name.to_string()))
         .collect()
@@ -105,6 +116,12 @@ ondol_cancel *ondol_cancel_new(void);
 ";
         let expected = ["ondol_cancel_new", "ondol_model_open"].map(String::from);
         assert_eq!(functions(header), BTreeSet::from(expected));
+    }
+
+    #[test]
+    fn weak_names_are_not_asked_for() {
+        let list = "                 U malloc\n                 w getrandom\n";
+        assert_eq!(strong(list), BTreeSet::from(["malloc".to_string()]));
     }
 
     #[test]
