@@ -7,6 +7,7 @@ mod bench;
 mod c;
 mod firmware;
 mod mca;
+mod mobile;
 mod models;
 mod steps;
 
@@ -21,6 +22,8 @@ cargo xtask <chore>
   no-std     models and runtime without the standard library
   c          the C binding: a C program against both libraries, and under valgrind
   firmware   the library on boards that qemu plays; bytes of flash and RAM
+  android    libraries for Android; an AAR where an NDK is (test: arm64-v8a alone)
+  ios        libraries for iOS; an XCFramework where Xcode is (test: devices alone)
   hostile    20,000 damaged copies of the model `hello`
   models     the real models of the catalog against the reference records
   bench      the kernels against the machine's ceilings; with --peers, Ondol beside other
@@ -41,6 +44,8 @@ fn main() -> ExitCode {
         "no-std" => steps::no_std(),
         "c" => c::c(),
         "firmware" => firmware::firmware(),
+        "android" => mobile::android(),
+        "ios" => mobile::ios(),
         "hostile" => steps::hostile(),
         "models" => models::models(),
         "bench" => bench::bench(&std::env::args().skip(2).collect::<Vec<_>>()),

@@ -32,6 +32,21 @@ pub fn run_env(program: &str, args: &[&str], env: &[(&str, &str)]) -> Outcome {
     }
 }
 
+/// What a program prints.
+pub fn output(program: &str, args: &[&str]) -> Result<String, String> {
+    let line = format!("{program} {}", args.join(" "));
+    let output = Command::new(program)
+        .args(args)
+        .current_dir(root())
+        .output()
+        .map_err(|error| format!("{line} ({error})"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{line}: {}", said.trim()));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 pub fn cargo(args: &[&str]) -> Outcome {
     run("cargo", args)
 }
@@ -43,6 +58,7 @@ pub fn test() -> Outcome {
     unit()?;
     crate::c::c()?;
     crate::firmware::firmware()?;
+    crate::mobile::test()?;
     hostile()?;
     crate::models::models()?;
     crate::aarch64::aarch64()

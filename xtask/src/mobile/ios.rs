@@ -1,0 +1,65 @@
+//! Libraries for iOS, and the XCFramework where Xcode is.
+
+use super::{Toolchain, copy, folder, symbols, write};
+use crate::steps::{Outcome, root, run};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Devices, and the simulator on Macs with Apple's own chips.
+pub const TARGETS: [&str; 2] = ["aarch64-apple-ios", "aarch64-apple-ios-sim"];
+
+/// How Swift imports the header.
+const MODULE: &str = "module OndolC {\n    header \"ondol.h\"\n    export *\n}\n";
+
+/// The static libraries of devices and simulator, checked; the XCFramework.
+pub fn ios() -> Outcome {
+    let Some(toolchain) = Toolchain::find()? else {
+        return Ok(());
+    };
+    build(&toolchain, &TARGETS)?;
+    if xcode() {
+        return xcframework();
+    }
+    println!("xtask: SKIPPED Ondol.xcframework: no Xcode");
+    Ok(())
+}
+
+/// Builds and checks the libraries of some targets, and lays them out in
+/// `target/mobile/ios`.
+pub fn build(toolchain: &Toolchain, targets: &[&str]) -> Outcome {
+    let home = folder().join("ios");
+    for target in targets {
+        let built = toolchain.library(target, "staticlib", &[])?;
+        let library = home.join(target).join("libondol.a");
+        copy(&built.join("libondol.a"), &library)?;
+        symbols::check_static(toolchain, &library)?;
+        println!("{target}: built and its names checked; not linked, not executed");
+    }
+    let headers = home.join("include");
+    copy(&root().join("bindings/c/ondol.h"), &headers.join("ondol.h"))?;
+    write(&headers.join("module.modulemap"), MODULE)
+}
+
+/// Whether Xcode's command is here.
+pub fn xcode() -> bool {
+    let version = Command::new("xcodebuild").arg("-version").output();
+    version.is_ok_and(|output| output.status.success())
+}
+
+fn xcframework() -> Outcome {
+    let home = folder().join("ios");
+    let path = |path: &Path| path.display().to_string();
+    let framework = home.join("Ondol.xcframework");
+    if framework.exists() {
+        // xcodebuild does not write over one.
+        fs::remove_dir_all(&framework).map_err(|e| format!("{} ({e})", framework.display()))?;
+    }
+    let headers = path(&home.join("include"));
+    let libraries = TARGETS.map(|target| path(&home.join(target).join("libondol.a")));
+    let slice = |library| ["-library", library, "-headers", headers.as_str()];
+    let slices = [slice(&libraries[0]), slice(&libraries[1])].concat();
+    let out = path(&framework);
+    let line = [&["-create-xcframework"], &slices[..], &["-output", &out]].concat();
+    run("xcodebuild", &line)
+}

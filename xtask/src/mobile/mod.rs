@@ -1,0 +1,126 @@
+//! Libraries for phones: how they are built, and what Android and iOS share.
+//!
+//! Debian's Rust, with the standard library's source beside it (`rust-web-src`),
+//! builds for every target, as it does for firmware. Where there is no apt (on a
+//! Mac), rustup's Rust does, with the targets that were added to it.
+
+mod android;
+mod bionic;
+mod ios;
+mod size;
+mod symbols;
+
+use crate::apt;
+use crate::steps::{Outcome, root, run, run_env};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub use android::android;
+pub use ios::ios;
+
+const PACKAGES: [&str; 6] = [
+    "rustc-web",
+    "cargo-web",
+    "rust-web-src",
+    "clang-19",
+    "lld-19",
+    "llvm-19",
+];
+
+/// What CI builds: one library of each system, the ones that nearly all phones take.
+pub fn test() -> Outcome {
+    let Some(toolchain) = Toolchain::find()? else {
+        return Ok(());
+    };
+    android::build(&toolchain, &android::ABIS[..1])?;
+    ios::build(&toolchain, &ios::TARGETS[..1])?;
+    let left = android::ABIS[1..].iter().map(|abi| abi.target);
+    for target in left.chain(ios::TARGETS[1..].iter().copied()) {
+        println!(
+            "xtask: SKIPPED {target}: two minutes more; `cargo xtask android` and `ios` build all"
+        );
+    }
+    Ok(())
+}
+
+/// The compiler and the tools beside it.
+enum Toolchain {
+    /// Debian's, which builds the standard library from source.
+    Debian,
+    /// rustup's, and LLVM's tools by their plain names.
+    Rustup,
+}
+
+impl Toolchain {
+    /// Installs what is missing where there is apt; None (and a word about it) where
+    /// nothing can be built.
+    fn find() -> Result<Option<Toolchain>, String> {
+        if apt::install("phones by Debian's Rust", &PACKAGES)? {
+            run("/usr/bin/rustc", &["--version"])?;
+            return Ok(Some(Toolchain::Debian));
+        }
+        if android::ndk().is_none() && !ios::xcode() {
+            println!("xtask: SKIPPED phones: no apt, no ANDROID_NDK_HOME, no Xcode");
+            return Ok(None);
+        }
+        Ok(Some(Toolchain::Rustup))
+    }
+
+    /// The name of a tool of LLVM.
+    fn tool(&self, name: &str) -> String {
+        match self {
+            Toolchain::Debian => format!("{name}-19"),
+            Toolchain::Rustup => name.to_string(),
+        }
+    }
+
+    /// Builds the library for a target, with options for its last link; the folder
+    /// in which it lies.
+    fn library(&self, target: &str, kinds: &str, link: &[String]) -> Result<PathBuf, String> {
+        let folder = folder().display().to_string();
+        let package = ["rustc", "--profile", "mobile", "-p", "ondol-c"];
+        let what = ["--target", target, "--crate-type", kinds];
+        let std = ["-Zbuild-std=std,panic_abort"];
+        let link: Vec<&str> = link.iter().map(String::as_str).collect();
+        let target_folder = ("CARGO_TARGET_DIR", folder.as_str());
+        match self {
+            Toolchain::Debian => run_env(
+                "/usr/bin/cargo",
+                &[&package[..], &what, &std, &["--"], &link].concat(),
+                &[
+                    ("RUSTC", "/usr/bin/rustc"),
+                    ("RUSTC_BOOTSTRAP", "1"),
+                    target_folder,
+                ],
+            )?,
+            Toolchain::Rustup => run_env(
+                "cargo",
+                &[&package[..], &what, &["--"], &link].concat(),
+                &[target_folder],
+            )?,
+        }
+        Ok(self::folder().join(target).join("mobile"))
+    }
+}
+
+/// Where all of it lies.
+fn folder() -> PathBuf {
+    root().join("target/mobile")
+}
+
+/// Copies a file, and makes the folders on its way.
+fn copy(from: &Path, to: &Path) -> Outcome {
+    make_folder(to.parent().unwrap_or(to))?;
+    let copied = fs::copy(from, to);
+    copied.map_err(|e| format!("copy {} to {} ({e})", from.display(), to.display()))?;
+    Ok(())
+}
+
+fn make_folder(folder: &Path) -> Outcome {
+    fs::create_dir_all(folder).map_err(|e| format!("{} ({e})", folder.display()))
+}
+
+fn write(path: &Path, text: &str) -> Outcome {
+    make_folder(path.parent().unwrap_or(path))?;
+    fs::write(path, text).map_err(|e| format!("{} ({e})", path.display()))
+}

@@ -1,0 +1,136 @@
+//! What a library exports and what it asks of others, held to `ondol.h`.
+
+use super::Toolchain;
+use crate::steps::{Outcome, output, root};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// Functions that the header declares for builds without an operating system alone.
+const FIRMWARE: [&str; 3] = ["ondol_heap_peak", "ondol_heap_used", "ondol_init"];
+
+type Names = BTreeSet<String>;
+
+/// The functions that `ondol.h` promises on a phone.
+pub fn declared() -> Result<Names, String> {
+    let path = root().join("bindings/c/ondol.h");
+    let header = fs::read_to_string(&path).map_err(|e| format!("{} ({e})", path.display()))?;
+    let mut names = functions(&header);
+    for name in FIRMWARE {
+        if !names.remove(name) {
+            return Err(format!("{name} in ondol.h"));
+        }
+    }
+    Ok(names)
+}
+
+/// The names before the first parenthesis of the lines that declare something.
+fn functions(header: &str) -> Names {
+    let starts = header
+        .lines()
+        .filter(|line| line.starts_with(char::is_alphabetic));
+    starts
+        .filter(|line| !line.starts_with("typedef"))
+        .filter_map(|line| line.split_once('('))
+        .filter_map(|(before, _)| before.rsplit([' ', '*']).next())
+        .map(str::to_string)
+        .collect()
+}
+
+/// A shared library exports what the header declares, and nothing else.
+pub fn check_shared(toolchain: &Toolchain, library: &Path) -> Outcome {
+    let list = nm(toolchain, &["--dynamic", "--defined-only"], library)?;
+    same(&names(&list), &declared()?, library)
+}
+
+/// A static library has what the header declares, and no other name of that kind.
+/// Its other names are those of Rust's own library.
+pub fn check_static(toolchain: &Toolchain, library: &Path) -> Outcome {
+    let list = nm(toolchain, &["--extern-only", "--defined-only"], library)?;
+    // Mach-O writes an underscore before every name of C.
+    let ours = names(&list)
+        .iter()
+        .map(|name| name.strip_prefix('_').unwrap_or(name).to_string())
+        .filter(|name| name.starts_with("ondol_"))
+        .collect();
+    same(&ours, &declared()?, library)
+}
+
+/// What a shared library asks of others. Weak names are left out: Rust's library
+/// looks for newer functions in that way, and does without.
+pub fn undefined(toolchain: &Toolchain, library: &Path) -> Result<Names, String> {
+    let list = nm(toolchain, &["--dynamic", "--undefined-only"], library)?;
+    Ok(strong(&list))
+}
+
+/// The names of rows that say `U`.
+fn strong(list: &str) -> Names {
+    let rows = list.lines().filter_map(|row| row.trim().strip_prefix("U "));
+    rows.map(str::to_string).collect()
+}
+
+fn nm(toolchain: &Toolchain, which: &[&str], library: &Path) -> Result<String, String> {
+    let library = library.display().to_string();
+    output(
+        &toolchain.tool("llvm-nm"),
+        &[which, &["--quiet", &library]].concat(),
+    )
+}
+
+/// The last words of lines with more than one: the first is an address or a kind.
+fn names(list: &str) -> Names {
+    let rows = list
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    rows.filter(|words| words.len() > 1)
+        .filter_map(|words| words.last().map(|name| name.to_string()))
+        .collect()
+}
+
+fn same(found: &Names, declared: &Names, library: &Path) -> Outcome {
+    if found == declared {
+        println!("{}: exports {} functions", library.display(), found.len());
+        return Ok(());
+    }
+    Err(format!(
+        "{}: exported but not in ondol.h: {:?}; not exported: {:?}",
+        library.display(),
+        found.difference(declared).collect::<Vec<_>>(),
+        declared.difference(found).collect::<Vec<_>>(),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_declares_what_starts_a_line() {
+        let header = "\
+//     ondol_error error = {0};
+typedef int (*ondol_text_fn)(void *user);
+ondol_status ondol_model_open(const char *path,
+                              ondol_model **model);
+ondol_cancel *ondol_cancel_new(void);
+#if defined(__cplusplus)
+";
+        let expected = ["ondol_cancel_new", "ondol_model_open"].map(String::from);
+        assert_eq!(functions(header), BTreeSet::from(expected));
+    }
+
+    #[test]
+    fn weak_names_are_not_asked_for() {
+        let list = "                 U malloc\n                 w getrandom\n";
+        assert_eq!(strong(list), BTreeSet::from(["malloc".to_string()]));
+    }
+
+    #[test]
+    fn more_or_fewer_names_are_told() {
+        let names = |list: &[&str]| list.iter().map(|name| name.to_string()).collect();
+        let declared: Names = names(&["ondol_a", "ondol_b"]);
+        assert!(same(&declared, &declared, Path::new("x")).is_ok());
+        let told = same(&names(&["ondol_a", "malloc"]), &declared, Path::new("x"));
+        let told = told.unwrap_err();
+        assert!(told.contains("[\"malloc\"]") && told.contains("[\"ondol_b\"]"));
+    }
+}
