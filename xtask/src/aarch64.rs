@@ -116,6 +116,8 @@ pub fn cross(args: &[&str], core: &str) -> Outcome {
         &[command, &["--release", "--target", TARGET], rest].concat(),
         &[
             ("RUSTC", "/usr/bin/rustc"),
+            // It takes as long as all the rest, and changes no kernel.
+            ("CARGO_PROFILE_RELEASE_LTO", "off"),
             ("CARGO_TARGET_DIR", &folder),
             (
                 "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER",
