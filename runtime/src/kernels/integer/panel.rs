@@ -130,6 +130,7 @@ impl<L: Arithmetic, const DEPTH: usize> Panel<L> for Halves<L, DEPTH> {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
 impl<L: Arithmetic> Wide<L> {
     /// Levels as [`Arithmetic::wide_sums`] takes them.
     #[inline(always)]
