@@ -1,5 +1,5 @@
 //! Packed copies of model files: the same tensors and metadata, with the rows
-//! of matrices interleaved as [`packed`](crate::quant::packed) has them.
+//! of matrices interleaved as [`packed`] has them.
 //!
 //! A packed file is a GGUF file, checked like any other; it computes the same
 //! logits as its source, bit for bit, and its weights take as many bytes. Where
@@ -63,7 +63,7 @@ pub fn layout(tensor: &TensorInfo<'_>) -> Layout {
     }
 }
 
-/// Bytes of all tensors of the copy, but for the errors of a screen: what [`write`] counts.
+/// Bytes of all tensors of the copy, but for the errors of a screen: what [`write()`] counts.
 pub fn tensor_bytes(gguf: &Gguf<'_>) -> u64 {
     let screen = screened_head(gguf).and_then(|head| {
         let row = screen::DTYPE.row_bytes(head.cols())?;

@@ -20,7 +20,7 @@ use alloc::vec::Vec;
 pub const WEIGHT: &str = "ondol.screen.weight";
 
 /// For each row an F32: the Euclidean norm of the row less its copy, rounded
-/// up, plus [`ROUNDING`] times the row's own.
+/// up, plus 2^-12 times the row's own.
 pub const ERROR: &str = "ondol.screen.error";
 
 /// The type of the copy.
