@@ -64,7 +64,7 @@ pub fn stand_ins(toolchain: &Toolchain, clang_target: &str, folder: &Path) -> Ou
     let file = |name: &str| folder.join(name).display().to_string();
     let compile = |source: &str, object: &str| {
         let target = format!("--target={clang_target}");
-        let line = ["-fPIC", "-O2", "-c", &file(source), "-o", &file(object)];
+        let line = ["-fPIC", "-c", &file(source), "-o", &file(object)];
         run(
             &toolchain.tool("clang"),
             &[&[target.as_str()][..], &line].concat(),
