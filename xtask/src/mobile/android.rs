@@ -27,7 +27,7 @@ pub const ABIS: [Abi; 3] = [
         name: "arm64-v8a",
         target: "aarch64-linux-android",
         clang: "aarch64-linux-android24",
-        budget: 2_000_000,
+        budget: 3_000_000,
     },
     Abi {
         name: "armeabi-v7a",
@@ -39,7 +39,7 @@ pub const ABIS: [Abi; 3] = [
         name: "x86_64",
         target: "x86_64-linux-android",
         clang: "x86_64-linux-android24",
-        budget: 3_500_000,
+        budget: 5_000_000,
     },
 ];
 
