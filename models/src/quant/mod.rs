@@ -94,11 +94,17 @@ macro_rules! codec {
     };
 }
 
-fn decoder(dtype: DType) -> Option<fn(&[u8], &mut [f32])> {
+/// From blocks to floats.
+type Decode = fn(&[u8], &mut [f32]);
+
+/// From floats, with the importance of each column, to blocks.
+type Encode = fn(&[f32], Option<&[f32]>, &mut [u8]);
+
+fn decoder(dtype: DType) -> Option<Decode> {
     codec!(dtype, decode_all)
 }
 
-fn encoder(dtype: DType) -> Option<fn(&[f32], Option<&[f32]>, &mut [u8])> {
+fn encoder(dtype: DType) -> Option<Encode> {
     codec!(dtype, encode_all)
 }
 

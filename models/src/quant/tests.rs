@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
-fn the_tables_agree() {
-    for (dtype, codec) in DType::all().zip(&CODECS) {
-        assert_eq!(dtype, codec.dtype);
+fn every_type_has_functions_of_its_size() {
+    for dtype in DType::all() {
+        assert!(decoder(dtype).is_some() && encoder(dtype).is_some());
         // Two blocks of zero bytes fill exactly two blocks of zeros.
         let bytes = vec![0; 2 * dtype.block_bytes()];
         let mut out = vec![1.0; 2 * dtype.block_len()];
