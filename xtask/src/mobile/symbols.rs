@@ -69,11 +69,13 @@ fn strong(list: &str) -> Names {
     rows.map(str::to_string).collect()
 }
 
+/// Apple's objects carry bitcode beside their code, of a newer LLVM than the tool
+/// may be: it is not looked at.
 fn nm(toolchain: &Toolchain, which: &[&str], library: &Path) -> Result<String, String> {
     let library = library.display().to_string();
     output(
         &toolchain.tool("llvm-nm"),
-        &[which, &["--quiet", &library]].concat(),
+        &[which, &["--no-llvm-bc", "--quiet", &library]].concat(),
     )
 }
 
