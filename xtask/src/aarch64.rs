@@ -3,6 +3,7 @@
 //! The build is for Linux, by Debian's own Rust (`rustc-web`), which comes with
 //! a standard library for this target.
 
+use crate::apt;
 use crate::models::{RECORDS, Record, reference};
 use crate::steps::{Outcome, root, run, run_env};
 use std::fs;
@@ -48,7 +49,7 @@ const CORES: [Core; 3] = [
 const FIRST: usize = 2;
 
 /// Seconds after which a run hangs.
-pub const PATIENCE: &str = "600";
+const PATIENCE: &str = "600";
 
 /// The kernel tests, the choice of a level and the agreement with the reference
 /// records, on each core.
@@ -75,30 +76,11 @@ pub fn aarch64() -> Outcome {
 /// Installs what is missing, and `more`; false (and a word about it) where that
 /// can't be.
 pub fn install(more: &[&str]) -> Result<bool, String> {
-    let packages = [&PACKAGES, more].concat();
-    let there = Command::new("dpkg").arg("-s").args(&packages).output();
-    if there.is_ok_and(|output| output.status.success()) {
+    let there = apt::install("aarch64", &[&PACKAGES, more].concat())?;
+    if there {
         run("/usr/bin/rustc", &["--version"])?;
-        return Ok(true);
     }
-    if Command::new("apt-get").arg("--version").output().is_err() {
-        eprintln!("xtask: SKIPPED aarch64: {packages:?} are missing, and there is no apt-get");
-        return Ok(false);
-    }
-    as_root(&["dpkg", "--add-architecture", "arm64"])?;
-    as_root(&["apt-get", "update", "-q"])?;
-    let install = ["apt-get", "install", "-y", "-q", "--no-install-recommends"];
-    as_root(&[&install[..], &packages].concat())?;
-    run("/usr/bin/rustc", &["--version"])?;
-    Ok(true)
-}
-
-fn as_root(command: &[&str]) -> Outcome {
-    let id = Command::new("id").arg("-u").output();
-    let is_root = id.is_ok_and(|output| output.stdout.trim_ascii() == b"0");
-    let env = ["env", "DEBIAN_FRONTEND=noninteractive"];
-    let line = [if is_root { &[][..] } else { &["sudo"] }, &env, command].concat();
-    run(line[0], &line[1..])
+    Ok(there)
 }
 
 /// A target folder of its own: the two Rusts cannot share one.
@@ -181,7 +163,7 @@ fn agree(record: &Record, reference: &Path) -> Outcome {
 }
 
 /// Whether this model of the catalog has been pulled.
-pub fn is_here(model: &str) -> bool {
+fn is_here(model: &str) -> bool {
     let listed = output(&CORES[0], &["list"]).unwrap_or_default();
     let mut lines = listed.lines().map(str::split_whitespace);
     lines.any(|mut words| {
@@ -190,7 +172,7 @@ pub fn is_here(model: &str) -> bool {
 }
 
 /// The command that was built.
-pub fn ondol() -> PathBuf {
+fn ondol() -> PathBuf {
     target_folder().join(TARGET).join("release/ondol")
 }
 
@@ -214,6 +196,6 @@ fn output(core: &Core, args: &[&str]) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-pub fn text(path: &Path) -> String {
+fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }

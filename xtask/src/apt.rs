@@ -3,8 +3,8 @@
 use crate::steps::{Outcome, run};
 use std::process::Command;
 
-/// Installs the packages that are missing; false (and a word about it) where
-/// that can't be.
+/// Installs the packages that are missing, `name:architecture` for one of
+/// another architecture; false (and a word about it) where that can't be.
 pub fn install(chore: &str, packages: &[&str]) -> Result<bool, String> {
     let there = Command::new("dpkg").arg("-s").args(packages).output();
     if there.is_ok_and(|output| output.status.success()) {
@@ -13,6 +13,9 @@ pub fn install(chore: &str, packages: &[&str]) -> Result<bool, String> {
     if Command::new("apt-get").arg("--version").output().is_err() {
         eprintln!("xtask: SKIPPED {chore}: {packages:?} are missing, and there is no apt-get");
         return Ok(false);
+    }
+    for (_, architecture) in packages.iter().filter_map(|name| name.split_once(':')) {
+        as_root(&["dpkg", "--add-architecture", architecture])?;
     }
     as_root(&["apt-get", "update", "-q"])?;
     let install = ["apt-get", "install", "-y", "-q", "--no-install-recommends"];

@@ -11,6 +11,21 @@ impl Loop {
         self.instructions.iter().map(|line| products(line)).sum()
     }
 
+    /// Loads and stores of vectors that the registers have no room for.
+    pub fn spills(&self) -> usize {
+        let spill = |line: &&String| {
+            let operands = line.split_whitespace().nth(1).unwrap_or("");
+            operands.starts_with(['q', 'd']) && line.contains("[sp")
+        };
+        self.instructions.iter().filter(spill).count()
+    }
+
+    /// Whether floats are added up in it: a whole block of weights, not a part.
+    pub fn is_whole(&self) -> bool {
+        let mut lines = self.instructions.iter();
+        lines.any(|line| line.starts_with("fmla"))
+    }
+
     /// Its multiplications without what they wait for: registers of their own.
     pub fn products_alone(&self) -> Vec<String> {
         let all = self.instructions.iter().filter(|line| products(line) > 0);

@@ -30,8 +30,8 @@ cargo xtask <chore>
              engines (bench --help)
   aarch64    the kernels of 64-bit Arm on three cores that qemu plays, and
              their agreement with the reference records
-  mca        writes docs/arm.md: how fast the loops are by llvm-mca's models, and
-             instructions per token (not part of test)
+  mca        writes docs/arm.md: how fast the loops for 64-bit Arm are by
+             llvm-mca's models (not part of test)
   fuzz       the fuzz targets, a minute each (needs cargo-fuzz and nightly)
 ";
 

@@ -3,11 +3,10 @@
 //! llvm-mca knows how many instructions of which kind a core starts each cycle.
 //! It is given the inner loops of the release build, as the compiler wrote
 //! them, and says how many cycles they take when all loads hit the first cache.
-//! Instructions per token are counted by a plugin of qemu's.
 
-use crate::aarch64::{self, TARGET, cross, target_folder, text};
+use crate::aarch64::{self, TARGET, cross, target_folder};
 use crate::asm::{Loop, loops_of};
-use crate::steps::{Outcome, root, run};
+use crate::steps::{Outcome, root};
 use std::fmt::Write;
 use std::fs;
 use std::io::Write as _;
@@ -51,15 +50,15 @@ const LEVELS: [Level; 3] = [
                 model: "cortex-a55",
             },
             Core {
-                title: "Cortex-A76, A78 (as Neoverse N1)",
+                title: "Cortex-A76, A78 (Neoverse N1)",
                 model: "neoverse-n1",
             },
             Core {
-                title: "Cortex-X1 (as Neoverse V1)",
+                title: "Cortex-X1 (Neoverse V1)",
                 model: "neoverse-v1",
             },
             Core {
-                title: "Apple M1 (as Cyclone)",
+                title: "Apple M1 (Cyclone)",
                 model: "apple-m1",
             },
         ],
@@ -73,15 +72,15 @@ const LEVELS: [Level; 3] = [
                 model: "cortex-a510",
             },
             Core {
-                title: "Cortex-A710, X2 (as Neoverse N2)",
+                title: "Cortex-A710, X2 (Neoverse N2)",
                 model: "cortex-x2",
             },
             Core {
-                title: "Cortex-X3 (as Neoverse V2)",
+                title: "Cortex-X3 (Neoverse V2)",
                 model: "neoverse-v2",
             },
             Core {
-                title: "Apple M2 (as Cyclone)",
+                title: "Apple M2 (Cyclone)",
                 model: "apple-m2",
             },
         ],
@@ -100,18 +99,18 @@ struct Kernel {
 
 const KERNELS: [Kernel; 7] = [
     Kernel {
-        title: "prompt, Q4_0, Q4_1, Q4_K",
-        parts: &["6Tokens", "5Whole", "Kj8_", "7I8Block"],
+        title: "prompt, Q4_0, Q4_1, Q5_0, Q5_1, MXFP4, Q4_K, Q5_K",
+        parts: &["4gemm", "5Whole", "7I8Block"],
         planes: |_| 1,
     },
     Kernel {
         title: "prompt, Q6_K",
-        parts: &["6Tokens", "6Halves", "Kj2_E", "7I8Block"],
+        parts: &["4gemm", "6Halves", "Kj2_ENt", "7I8Block"],
         planes: |_| 1,
     },
     Kernel {
         title: "prompt, Q8_0, IQ4_NL, IQ4_XS",
-        parts: &["6Tokens", "4Wide", "8I16Block"],
+        parts: &["4gemm", "4Wide", "8I16Block"],
         planes: |level| if level == "neon" { 1 } else { 2 },
     },
     Kernel {
@@ -136,31 +135,29 @@ const KERNELS: [Kernel; 7] = [
     },
 ];
 
-/// Models whose instructions per token are counted.
-const MODELS: [&str; 2] = ["smollm2", "gemma3-270m"];
-
-/// Tokens of a counted prompt, more than keep fine activations, and of a
-/// counted answer.
-const PROMPT: u64 = 64;
-const ANSWER: u64 = 8;
-
 const HEAD: &str = "\
 # How fast on Arm: a model, not a measurement
 
 Made by `cargo xtask mca`; nothing here was run on an Arm core.
 
-## Inner loops
+llvm-mca is given the inner loops as the compiler wrote them. Its model of a core says how many cycles they take if all
+loads hit the first cache and no jump is guessed wrong. A number is multiply-adds of a weight with an activation in a
+cycle, beside what the loop's multiplying instructions alone, none waiting for another, would reach.
 
-llvm-mca's model of each core is given the inner loops as the compiler wrote them, all loads in the first cache, and says
-how many cycles they take. A number is multiply-adds of a weight with an activation in a cycle, beside the most that the
-loop's multiplying instructions alone would allow. While decoding, activations have 16 bits, and `sdot` and `smmla` meet
-each weight twice. Decoding waits for memory besides: four bits a weight and 10 GB/s are 20 G multiply-adds a second.
-Where llvm-mca has no model of a core, the table says which one stands in; its model of Apple's cores is an old one.
+- Decoding waits for memory besides: at four bits a weight, 10 GB/s bring 20 G weights a second, each for one
+  multiply-add.
+- Activations have 16 bits while decoding, and always for Q8_0, IQ4_NL and IQ4_XS. `sdot` and `smmla` then meet each
+  weight twice, once for each byte; a multiply-add is counted once.
+- Of the loops of a kernel that hold a whole block of weights, the table shows the one with the most multiply-adds to an
+  instruction. A kernel whose largest tile the compiler cut into several loops is shown by a smaller tile.
+- Stack: loads and stores of vectors that found no room in the registers.
+- A core in brackets is the one whose model stands in. The model of Apple's cores is an old one.
+- Where the compiler put a kernel into a larger function, its loop can't be told from others, and the row is empty.
 ";
 
 /// Writes `docs/arm.md`.
 pub fn mca() -> Outcome {
-    if !aarch64::install(&["llvm-19", "gcc"])? {
+    if !aarch64::install(&["llvm-19"])? {
         return Ok(());
     }
     let asm = assembly()?;
@@ -168,7 +165,6 @@ pub fn mca() -> Outcome {
     for level in &LEVELS {
         table(&mut page, level, &asm)?;
     }
-    counts(&mut page)?;
     let path = root().join("docs/arm.md");
     fs::write(&path, page).map_err(|e| format!("{}: {e}", path.display()))
 }
@@ -195,29 +191,44 @@ fn assembly() -> Result<String, String> {
 /// A table of a level's loops on its cores.
 fn table(page: &mut String, level: &Level, asm: &str) -> Outcome {
     let titles: Vec<_> = level.cores.iter().map(|core| core.title).collect();
-    let rule = "| --- ".repeat(2 + titles.len());
-    let _ = writeln!(page, "\n### Level `{}`\n", level.name);
-    let _ = writeln!(
-        page,
-        "| loop | instructions | {} |\n{rule}|",
-        titles.join(" | ")
-    );
+    let rule = "| --- ".repeat(3 + titles.len());
+    let titles = titles.join(" | ");
+    let _ = writeln!(page, "\n## Level `{}`\n", level.name);
+    let _ = writeln!(page, "| loop | instructions | stack | {titles} |\n{rule}|");
     for kernel in &KERNELS {
         let parts = [&[level.symbol], kernel.parts].concat();
         let Some(best) = densest(asm, &parts) else {
-            return Err(format!("no loop of {} at {}", kernel.title, level.name));
+            let empty = " |".repeat(2 + level.cores.len());
+            let _ = writeln!(page, "| {} |{empty}", kernel.title);
+            continue;
         };
-        let _ = write!(page, "| {} | {} |", kernel.title, best.instructions.len());
+        let _ = write!(
+            page,
+            "| {} | {} | {} |",
+            kernel.title,
+            best.instructions.len(),
+            best.spills()
+        );
+        let products = best.products() / (kernel.planes)(level.name);
         for core in level.cores {
-            let products = best.products() / (kernel.planes)(level.name);
-            let reached = per_cycle(products, &best.instructions, core)?;
-            let limit = per_cycle(products, &best.products_alone(), core)?;
-            let share = 100.0 * reached / limit;
-            let _ = write!(page, " {reached:.1} of {limit:.1} ({share:.0} %) |");
+            let _ = write!(page, " {} |", share(products, &best, core)?);
         }
         page.push('\n');
     }
     Ok(())
+}
+
+/// What a core makes of the loop, beside the limit of its multiplications.
+fn share(products: u32, body: &Loop, core: &Core) -> Result<String, String> {
+    let reached = per_cycle(products, &body.instructions, core)?;
+    let limit = per_cycle(products, &body.products_alone(), core)?;
+    Ok(match (reached, limit) {
+        (Some(reached), Some(limit)) => {
+            let percent = 100.0 * reached / limit;
+            format!("{reached:.1} of {limit:.1} ({percent:.0} %)")
+        }
+        _ => "no model".to_owned(),
+    })
 }
 
 /// Of the innermost loops of functions whose names hold all parts, the one with
@@ -227,114 +238,31 @@ fn densest(asm: &str, parts: &[&str]) -> Option<Loop> {
     let density = |a: &Loop| f64::from(a.products()) / a.instructions.len() as f64;
     loops
         .into_iter()
+        .filter(|a| a.products() > 0 && a.is_whole())
         .max_by(|a, b| density(a).total_cmp(&density(b)))
 }
 
-/// `products` to a cycle, where so many are made by these instructions.
-fn per_cycle(products: u32, instructions: &[String], core: &Core) -> Result<f64, String> {
+/// `products` to a cycle, where so many are made by these instructions; none
+/// where llvm-mca does not know the core or one of them.
+fn per_cycle(products: u32, instructions: &[String], core: &Core) -> Result<Option<f64>, String> {
     const ROUNDS: u32 = 200;
     let mca = Command::new("llvm-mca-19")
-        .args([
-            "-mtriple=aarch64",
-            "-mattr=+dotprod,+i8mm",
-            "-skip-unsupported-instructions=any",
-        ])
+        .args(["-mtriple=aarch64", "-mattr=+dotprod,+i8mm"])
         .arg(format!("-mcpu={}", core.model))
         .arg(format!("-iterations={ROUNDS}"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
         .spawn();
     let mut mca = mca.map_err(|e| format!("llvm-mca-19: {e}"))?;
-    let mut code = instructions.join("\n");
-    code.push('\n');
-    let written = mca
-        .stdin
-        .take()
-        .map(|mut stdin| stdin.write_all(code.as_bytes()));
+    let code = instructions.join("\n") + "\n";
+    if let Some(mut stdin) = mca.stdin.take() {
+        let written = stdin.write_all(code.as_bytes());
+        written.map_err(|e| format!("llvm-mca-19: {e}"))?;
+    }
     let output = mca.wait_with_output().map_err(|e| e.to_string())?;
     let printed = String::from_utf8_lossy(&output.stdout);
-    let cycles = printed
-        .lines()
-        .find_map(|line| line.strip_prefix("Total Cycles:"));
-    match cycles.and_then(|cycles| cycles.trim().parse::<f64>().ok()) {
-        Some(cycles) if matches!(written, Some(Ok(()))) => {
-            Ok(f64::from(products) * f64::from(ROUNDS) / cycles)
-        }
-        _ => Err(format!(
-            "llvm-mca-19: {}",
-            String::from_utf8_lossy(&output.stderr)
-        )),
-    }
-}
-
-/// A table of instructions per token.
-fn counts(page: &mut String) -> Outcome {
-    cross(&["build", "-p", "ondol-cli"], "max")?;
-    let plugin = text(&target_folder().join("count.so"));
-    let source = text(&root().join("xtask/src/count.c"));
-    run("gcc", &["-O2", "-shared", "-fPIC", "-o", &plugin, &source])?;
-    page.push_str(
-        "\n## Instructions per token\n\nMillions, counted by qemu: one thread, the whole program, ",
-    );
-    let _ = writeln!(
-        page,
-        "a prompt of {PROMPT} tokens and an answer of {ANSWER}.\n"
-    );
-    page.push_str("| model | level | prompt | decode |\n| --- | --- | --- | --- |\n");
-    for model in MODELS.into_iter().filter(|model| aarch64::is_here(model)) {
-        for level in &LEVELS {
-            let prompt = instructions(&plugin, model, level.name, "-p", PROMPT)?;
-            let decode = instructions(&plugin, model, level.name, "-n", ANSWER)?;
-            let _ = writeln!(
-                page,
-                "| {model} | {} | {prompt:.1} | {decode:.1} |",
-                level.name
-            );
-        }
-    }
-    Ok(())
-}
-
-/// Millions of instructions for each token: what one more round of so many
-/// tokens adds.
-fn instructions(
-    plugin: &str,
-    model: &str,
-    level: &str,
-    flag: &str,
-    tokens: u64,
-) -> Result<f64, String> {
-    let other = if flag == "-p" { "-n" } else { "-p" };
-    let tokens_text = tokens.to_string();
-    let count = |rounds: &str| -> Result<f64, String> {
-        let bench = [
-            "bench",
-            model,
-            flag,
-            &tokens_text,
-            other,
-            "0",
-            "-t",
-            "1",
-            "-r",
-            rounds,
-        ];
-        let options = ["-d", "plugin", "-plugin", plugin];
-        let output = Command::new("timeout")
-            .args([aarch64::PATIENCE, "qemu-aarch64", "-cpu", "max"])
-            .args(options)
-            .arg(aarch64::ondol())
-            .args(bench)
-            .args(["--packed", "--kernels", level])
-            .output();
-        let output = output.map_err(|e| e.to_string())?;
-        let printed = String::from_utf8_lossy(&output.stderr);
-        let counted = printed
-            .lines()
-            .find_map(|line| line.strip_prefix("instructions: "));
-        let counted = counted.and_then(|number| number.trim().parse().ok());
-        counted.ok_or_else(|| format!("no count of {model} at {level}: {printed}"))
-    };
-    Ok((count("2")? - count("1")?) / tokens as f64 / 1e6)
+    let mut lines = printed.lines();
+    let cycles = lines.find_map(|line| line.strip_prefix("Total Cycles:"));
+    let cycles = cycles.and_then(|cycles| cycles.trim().parse::<f64>().ok());
+    Ok(cycles.map(|cycles| f64::from(products) * f64::from(ROUNDS) / cycles))
 }
