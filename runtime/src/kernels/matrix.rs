@@ -199,6 +199,7 @@ impl OutRows {
     }
 
     /// Stores the values of as many consecutive rows as there are lanes.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     #[inline(always)]
     pub(super) fn put_whole<const N: usize>(&self, token: usize, row: usize, values: &[f32; N]) {
         // SAFETY: as in `put`; the access is unaligned.
