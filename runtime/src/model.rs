@@ -2,6 +2,7 @@
 
 use crate::cpu::pool::Affinity;
 use crate::governor::Governor;
+use crate::kernels::vector::simd::SMALL;
 use crate::kernels::{FINE_TOKENS, Kernels, Level};
 use crate::plan::{Memory, Plan, PlanOptions};
 use crate::screen::ScreenOptions;
@@ -153,7 +154,11 @@ impl Model {
             many => Gguf::parse_shards(many)?,
         };
         let graph = arch::build(&gguf)?;
-        let screen = Screen::find(&gguf, &graph)?;
+        // A screen is code too: it is left out where code is dear.
+        let screen = match SMALL {
+            true => None,
+            false => Screen::find(&gguf, &graph)?,
+        };
         let tokenizer = Tokenizer::from_gguf(&gguf)?;
         if tokenizer.vocab_size() > graph.vocabulary {
             let reason = alloc::format!(
@@ -270,7 +275,7 @@ impl Model {
     /// says so.
     pub fn session(&self, options: &Options) -> Result<Session> {
         let kernels = kernels(options)?;
-        let screen = options.screen.filter(|_| self.has_screen());
+        let screen = options.screen.filter(|_| !SMALL && self.has_screen());
         screen.iter().try_for_each(ScreenOptions::check)?;
         let plan = self.plan(options, &kernels);
         let needed = plan.layout.total as u64;
@@ -283,6 +288,7 @@ impl Model {
 
     fn plan(&self, options: &Options, kernels: &Kernels) -> Plan {
         let screen = options.screen.and(self.0.screen.as_ref());
+        let screen = screen.filter(|_| !SMALL);
         Plan::new(&self.0.graph, screen, kernels, self.plan_options(options))
     }
 

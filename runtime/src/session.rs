@@ -5,6 +5,7 @@ use crate::cpu::executor::{Executor, Purpose, Shared};
 use crate::cpu::pool::Pool;
 use crate::generate::{GenerateOptions, Generation};
 use crate::kernels::Kernels;
+use crate::kernels::vector::simd::SMALL;
 use crate::plan::{Plan, PlanOptions};
 use crate::screen::{ScreenStats, Screening};
 use crate::{CancelToken, Error, Governor, Model, Options, Result};
@@ -221,8 +222,8 @@ impl Session {
         let start = self.tokens.len();
         self.executor().body(&[token], start, Purpose::Decode)?;
         match self.screening.filter(Screening::is_on) {
-            Some(screening) => self.screened_head(k, screening)?,
-            None => self.executor().head(0..1)?,
+            Some(screening) if !SMALL => self.screened_head(k, screening)?,
+            _ => self.executor().head(0..1)?,
         }
         self.ran(&[token]);
         Ok(self.last_logits())

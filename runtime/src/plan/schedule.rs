@@ -15,6 +15,7 @@ use super::{
     ScreenPlan, Step, StoreKv, Vector, attention_shape,
 };
 use crate::kernels::attention::AttentionShape;
+use crate::kernels::vector::simd::SMALL;
 use crate::kernels::{ActKind, FINE_TOKENS, Kernels};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -104,6 +105,7 @@ impl<'g> Scheduler<'g> {
         self.layout.head = self.layout.push(self.placer.bytes());
 
         let screen = screen
+            .filter(|_| !SMALL)
             .and_then(|screen| ScreenPlan::new(screen, &head, &mut self.matmuls, &mut self.layout));
 
         let acts = self.acts_bytes();

@@ -3,6 +3,7 @@
 
 use super::{BLOCK, Decode, I16Block, Min, WeightBlock, widened_place};
 use crate::kernels::vector::Scalar;
+use crate::kernels::vector::simd::SMALL;
 use half::f16;
 use ondol_models::quant::{
     DType, Family, dequantize,
@@ -20,8 +21,8 @@ pub(crate) fn decoder(dtype: DType) -> Option<Decode> {
         Family::Codebook.in_build(),
     );
     Some(match dtype {
-        DType::F16 => |row, b| halves_of_14_bits(DType::F16, row, b),
-        DType::BF16 => |row, b| halves_of_14_bits(DType::BF16, row, b),
+        DType::F16 if !SMALL => |row, b| halves_of_14_bits(DType::F16, row, b),
+        DType::BF16 if !SMALL => |row, b| halves_of_14_bits(DType::BF16, row, b),
         DType::Q4_0 if legacy => q4_0,
         DType::Q4_1 if legacy => q4_1,
         DType::Q5_0 if legacy => q5_0,
