@@ -10,17 +10,18 @@ use ondol_models::pack::{self, Source};
 use ondol_models::quant::DType;
 use ondol_tests::counting::Counting;
 use ondol_tests::random_model::RandomModel;
-use std::sync::Mutex;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting::new();
 
-/// The counts are the process's: one test at a time.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
+/// One test: the counts are the process's, and starting another would be counted.
 #[test]
+fn nothing_allocates() {
+    prefill_and_decode_do_not_allocate();
+    a_screened_head_does_not_allocate();
+}
+
 fn prefill_and_decode_do_not_allocate() {
-    let _alone = ONE_AT_A_TIME.lock();
     let model = Model::hello().unwrap();
     let prompt: Vec<u32> = (0..100).map(|i| 3 + i * 7 % 200).collect();
     let cancel = CancelToken::new();
@@ -70,9 +71,7 @@ fn generate(model: &Model, drafts: usize) -> usize {
     ALLOCATOR.calls() - before
 }
 
-#[test]
 fn a_screened_head_does_not_allocate() {
-    let _alone = ONE_AT_A_TIME.lock();
     let model = RandomModel {
         vocabulary: 20_000,
         dtype: DType::Q4_0,
