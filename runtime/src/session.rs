@@ -1,7 +1,7 @@
 //! A session: one conversation's KV cache, and the memory its steps run in.
 
 use crate::cpu::arena::Arena;
-use crate::cpu::executor::{Executor, Purpose, Shared};
+use crate::cpu::executor::{Executor, Pass, Purpose, Shared};
 use crate::cpu::pool::Pool;
 use crate::generate::{GenerateOptions, Generation};
 use crate::kernels::Kernels;
@@ -150,9 +150,9 @@ impl Session {
         for (index, chunk) in chunks.enumerate() {
             let start = self.tokens.len();
             let mut executor = self.executor();
-            executor.body(chunk, start, Purpose::Prefill(cancel))?;
+            let body = executor.body(chunk, start, Purpose::Prefill(cancel))?;
             if index == last {
-                executor.head(chunk.len() - 1..chunk.len())?;
+                executor.head(body, chunk.len() - 1..chunk.len())?;
             }
             self.tokens.extend_from_slice(chunk);
         }
@@ -180,8 +180,8 @@ impl Session {
         let tokens = &tokens[..tokens.len().min(self.sizes.decode_rows)];
         let start = self.tokens.len();
         let mut executor = self.executor();
-        executor.body(tokens, start, Purpose::Decode)?;
-        executor.head(0..tokens.len())?;
+        let body = executor.body(tokens, start, Purpose::Decode)?;
+        executor.head(body, 0..tokens.len())?;
         self.ran(tokens);
         Ok(self.last_logits())
     }
@@ -220,26 +220,27 @@ impl Session {
     pub fn decode_top(&mut self, token: u32, k: usize) -> Result<&[f32]> {
         self.check(&[token])?;
         let start = self.tokens.len();
-        self.executor().body(&[token], start, Purpose::Decode)?;
+        let tokens = [token];
+        let body = self.executor().body(&tokens, start, Purpose::Decode)?;
         match self.screening.filter(Screening::is_on) {
-            Some(screening) if !SMALL => self.screened_head(k, screening)?,
-            _ => self.executor().head(0..1)?,
+            Some(screening) if !SMALL => self.screened_head(body, k, screening)?,
+            _ => self.executor().head(body, 0..1)?,
         }
         self.ran(&[token]);
         Ok(self.last_logits())
     }
 
-    fn screened_head(&mut self, k: usize, mut screening: Screening) -> Result<()> {
+    fn screened_head(&mut self, body: Pass, k: usize, mut screening: Screening) -> Result<()> {
         let margin = screening.options.margin;
         let mut executor = self.executor();
-        match executor.screened_head(k, margin)? {
+        match executor.screened_head(body, k, margin)? {
             None => {
                 screening.stats.whole += 1;
-                executor.head(0..1)?;
+                executor.head(body, 0..1)?;
             }
             Some(selected) if screening.count(selected.rows) => {
                 screening.stats.audits += 1;
-                screening.stats.missed += executor.audit(selected, k)?;
+                screening.stats.missed += executor.audit(body, selected, k)?;
             }
             Some(_) => {}
         }
@@ -268,11 +269,11 @@ impl Session {
         let mut scored = 0;
         for chunk in tokens.chunks(self.sizes.chunk) {
             let start = self.tokens.len();
-            self.executor()
-                .body(chunk, start, Purpose::Prefill(cancel))?;
+            let purpose = Purpose::Prefill(cancel);
+            let body = self.executor().body(chunk, start, purpose)?;
             for first in (0..chunk.len()).step_by(self.sizes.logit_rows) {
                 let rows = first..(first + self.sizes.logit_rows).min(chunk.len());
-                self.executor().head(rows.clone())?;
+                self.executor().head(body, rows.clone())?;
                 for row in 0..rows.len() {
                     each(scored + first + row, self.logits(row));
                 }

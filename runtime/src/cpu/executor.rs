@@ -46,11 +46,15 @@ pub(crate) enum Purpose<'c> {
 
 /// The tokens of a pass and their place in the sequence.
 #[derive(Clone, Copy)]
-pub(super) struct Pass<'t> {
+pub(crate) struct Pass<'t> {
     tokens: &'t [u32],
     start: usize,
     rows: usize,
     purpose: Purpose<'t>,
+    /// Whether attention takes the tokens together: cut and summed in another
+    /// order than that of one token. The head follows the body in this, so that
+    /// logits do not depend on how many are wanted.
+    in_tiles: bool,
 }
 
 impl Pass<'_> {
@@ -66,31 +70,32 @@ impl Pass<'_> {
         self.cancel().is_some_and(CancelToken::is_cancelled)
     }
 
-    /// Whether attention takes the tokens together: cut and summed in another
-    /// order than that of one token.
-    fn attends_in_tiles(&self) -> bool {
-        self.rows > 1 && matches!(self.purpose, Purpose::Prefill(_))
+    /// The head's pass over some of the rows.
+    pub(super) fn head(&self, rows: &Range<usize>) -> Self {
+        Pass {
+            tokens: &self.tokens[rows.clone()],
+            start: self.start + rows.start,
+            rows: rows.len(),
+            ..*self
+        }
     }
 }
 
-impl Pass<'_> {
-    /// The head of one row.
-    pub(super) const HEAD: Pass<'static> = Pass {
-        tokens: &[],
-        start: 0,
-        rows: 1,
-        purpose: Purpose::Decode,
-    };
-}
-
 impl Executor<'_> {
-    /// Runs the layers for `tokens`, whose first has the position `start`.
-    pub fn body(&mut self, tokens: &[u32], start: usize, purpose: Purpose) -> Result<()> {
+    /// Runs the layers for `tokens`, whose first has the position `start`, up to
+    /// the last layer's keys and values.
+    pub fn body<'t>(
+        &mut self,
+        tokens: &'t [u32],
+        start: usize,
+        purpose: Purpose<'t>,
+    ) -> Result<Pass<'t>> {
         let pass = Pass {
             tokens,
             start,
             rows: tokens.len(),
             purpose,
+            in_tiles: tokens.len() > 1 && matches!(purpose, Purpose::Prefill(_)),
         };
         for step in &self.shared.plan.body {
             self.heed_governor(start + tokens.len(), pass.cancel())?;
@@ -99,7 +104,7 @@ impl Executor<'_> {
             }
             self.step(step, pass)?;
         }
-        Ok(())
+        Ok(pass)
     }
 
     /// Between two steps: does what the host asked for. `used` positions of the
@@ -135,18 +140,15 @@ impl Executor<'_> {
         }
     }
 
-    /// Computes logits for the given rows of the pass that [`Executor::body`] just ran.
-    pub fn head(&mut self, rows: Range<usize>) -> Result<()> {
-        let pass = Pass {
-            rows: rows.len(),
-            ..Pass::HEAD
-        };
+    /// Computes logits for the given rows of `body`, the pass that just ran.
+    pub fn head(&mut self, body: Pass, rows: Range<usize>) -> Result<()> {
+        let pass = body.head(&rows);
         self.head_inputs(rows);
         let plan = self.shared.plan;
         plan.head.iter().try_for_each(|step| self.step(step, pass))
     }
 
-    /// Copies the given rows of the body's last values to where the head starts.
+    /// Copies the given rows of the body's values to where the head starts.
     pub(super) fn head_inputs(&mut self, rows: Range<usize>) {
         let Shared { plan, arena, .. } = self.shared;
         for &(from, to) in &plan.head_inputs {
@@ -172,7 +174,7 @@ impl Executor<'_> {
                     shared.matmul_piece(matmul, &matmul.pieces[piece], pass.rows, worker);
                 })
             }
-            Step::Attention(step) if pass.attends_in_tiles() => self.fork(
+            Step::Attention(step) if pass.in_tiles => self.fork(
                 step.shape.prefill_pieces(pass.rows),
                 |shared, piece, worker| {
                     shared.prefill_attention(step, pass, piece, worker);
@@ -211,7 +213,7 @@ impl Executor<'_> {
 impl Shared<'_> {
     /// Gives back the pages of the cache from `used` positions on. No step may run.
     fn discard_cache(&self, used: usize) {
-        for step in &self.plan.body {
+        for step in self.plan.body.iter().chain(&self.plan.head) {
             let Step::Attention(step) = step else {
                 continue;
             };

@@ -20,22 +20,22 @@ const GROUPS_PER_PIECE: usize = 8;
 const FLAT: f32 = 4.0;
 
 impl Executor<'_> {
-    /// Logits of the first row of the pass that [`Executor::body`] just ran:
-    /// those of the `k` likeliest, of some others, and negative infinity else.
+    /// Logits of the first row of `body`, the pass that just ran: those of the `k` likeliest, of some others, and negative infinity else.
     ///
     /// `None`, and no logits, where the whole head has to run: there is no
     /// screen, `k` is too large, too many rows may be among the likeliest, too few
     /// have a number for a score, or a cap makes them all alike.
-    pub fn screened_head(&mut self, k: usize, margin: f32) -> Result<Option<Selected>> {
+    pub fn screened_head(&mut self, body: Pass, k: usize, margin: f32) -> Result<Option<Selected>> {
         let Shared { plan, arena, .. } = self.shared;
         let Some(screen) = &plan.screen else {
             return Ok(None);
         };
+        let pass = body.head(&(0..1));
         self.head_inputs(0..1);
         for step in &plan.head[..screen.step] {
-            self.step(step, Pass::HEAD)?;
+            self.step(step, pass)?;
         }
-        self.score_copy(screen, margin)?;
+        self.score_copy(screen, pass, margin)?;
         // SAFETY: the regions are the screen's own; steps only read bounds and
         // maxima from here on, and do not know the other two.
         let (bounds, maxima, sorted, list) = unsafe {
@@ -85,7 +85,7 @@ impl Executor<'_> {
 
     /// Runs the whole head after [`Executor::screened_head`] selected rows, and
     /// counts those of the `k` likeliest that it did not score.
-    pub fn audit(&mut self, selected: Selected, k: usize) -> Result<usize> {
+    pub fn audit(&mut self, body: Pass, selected: Selected, k: usize) -> Result<usize> {
         let Shared { plan, arena, .. } = self.shared;
         let Some(screen) = &plan.screen else {
             return Ok(0);
@@ -93,27 +93,27 @@ impl Executor<'_> {
         // SAFETY: the list is the screen's own, and no step knows it.
         let list = unsafe { &arena.words_mut(screen.groups)[..selected.groups] };
         let kth = self.kth(screen, list, k);
-        self.head(0..1)?;
+        self.head(body, 0..1)?;
         // SAFETY: no step runs.
         let logits = unsafe { arena.row(plan.logits, 0) };
         Ok(missed(logits, list, kth).min(k))
     }
 
     /// Bounds of all rows and their maxima; all logits become negative infinity.
-    fn score_copy(&mut self, screen: &ScreenPlan, margin: f32) -> Result<()> {
+    fn score_copy(&mut self, screen: &ScreenPlan, pass: Pass, margin: f32) -> Result<()> {
         let Shared { plan, arena, .. } = self.shared;
         // SAFETY: no step runs.
         let input = unsafe { arena.row(screen.input, 0) };
         let squares = input.iter().map(|&x| f64::from(x) * f64::from(x));
         let deviation = libm::sqrt(squares.sum::<f64>() / input.len() as f64) as f32;
         let matmul = &plan.matmuls[screen.copy];
-        self.prepare(screen.input, screen.copy);
+        self.prepare(pass, screen.input, screen.copy);
         self.fork(matmul.pieces.len(), |shared, piece, worker| {
             let piece = &matmul.pieces[piece];
             shared.matmul_piece(matmul, piece, 1, worker);
             shared.bound_piece(screen, piece, margin * deviation);
         })?;
-        self.prepare(screen.input, screen.head);
+        self.prepare(pass, screen.input, screen.head);
         Ok(())
     }
 
@@ -149,9 +149,9 @@ impl Executor<'_> {
     }
 
     /// Prepares the only row's activations for a matmul.
-    fn prepare(&self, input: Buffer, matmul: usize) {
+    fn prepare(&self, pass: Pass, input: Buffer, matmul: usize) {
         let op = RowOp::Prepare { input, matmul };
-        self.shared.row_op(&op, Pass::HEAD, 0);
+        self.shared.row_op(&op, pass, 0);
     }
 }
 

@@ -178,11 +178,11 @@ pub enum Step {
 /// Steps and memory of a model for given options.
 #[derive(Debug)]
 pub struct Plan {
-    /// From token ids to the last residual, for all tokens of a chunk.
+    /// From token ids to the last layer's keys and values, for all tokens of a chunk.
     pub body: Vec<Step>,
-    /// Rows of the body's last values that the head starts from, and where it wants them.
+    /// Values of the body that the head starts from, and where it wants their rows.
     pub head_inputs: Vec<(Buffer, Buffer)>,
-    /// From the last residual to logits, for the rows that are wanted.
+    /// From the last layer's attention to logits, for the rows that are wanted.
     pub head: Vec<Step>,
     /// The logits.
     pub logits: Buffer,

@@ -6,8 +6,9 @@
 //! - All other operations concern one row alone; those that follow each other
 //!   are one step, and each row passes through them while it is in cache.
 //! - Rotation, scaling and capping work in place where the input dies.
-//! - Nodes after the last layer (final norm, head) run only for rows whose
-//!   logits are wanted.
+//! - What comes after the last layer's keys and values are stored (its attention,
+//!   the rest of that layer, final norm, head) runs only for rows whose logits
+//!   are wanted.
 
 use super::memory::Placer;
 use super::{
@@ -36,6 +37,8 @@ const ROWS_MULTIPLE: usize = 16;
 enum Item {
     Row(usize),
     MatMul(Vec<usize>),
+    /// Keys and values of this attention into the cache.
+    StoreKv(usize),
     Attention(usize),
 }
 
@@ -43,7 +46,7 @@ pub struct Scheduler<'g> {
     graph: &'g Graph,
     kernels: &'g Kernels,
     options: PlanOptions,
-    /// First node of the head.
+    /// First node of the head: the last attention.
     tail: usize,
     /// By matmul node: the addition it absorbs, and the value it adds to.
     absorbed: Vec<Option<(usize, ValueId)>>,
@@ -66,8 +69,8 @@ impl<'g> Scheduler<'g> {
         let tail = graph
             .nodes
             .iter()
-            .rposition(|node| node.layer.is_some())
-            .map_or(n, |last| last + 1);
+            .rposition(|node| matches!(node.op, Op::Attention { .. }))
+            .unwrap_or(n);
         Scheduler {
             graph,
             kernels,
@@ -91,8 +94,11 @@ impl<'g> Scheduler<'g> {
         self.place_vectors();
         self.place_cache();
 
-        let body_items = self.items(0..self.tail);
-        let head_items = self.items(self.tail..self.graph.nodes.len());
+        let mut body_items = self.items(0..self.tail);
+        let mut head_items = self.items(self.tail..self.graph.nodes.len());
+        if !head_items.is_empty() {
+            body_items.push(head_items.remove(0));
+        }
         self.find_last_uses(&body_items, &head_items);
 
         self.base = self.layout.total;
@@ -236,7 +242,9 @@ impl<'g> Scheduler<'g> {
                     group.iter().for_each(|&n| taken[n] = true);
                     items.push(Item::MatMul(group));
                 }
-                Op::Attention { .. } => items.push(Item::Attention(node)),
+                Op::Attention { .. } => {
+                    items.extend([Item::StoreKv(node), Item::Attention(node)]);
+                }
                 _ => items.push(Item::Row(node)),
             }
         }
@@ -252,36 +260,35 @@ impl<'g> Scheduler<'g> {
 
     fn find_last_uses(&mut self, body: &[Item], head: &[Item]) {
         for (now, item) in body.iter().enumerate() {
-            self.mark_uses(item, now);
+            self.reads(item)
+                .for_each(|value| self.last_use[value] = now);
         }
-        let in_body = self.last_use.clone();
-        self.last_use = vec![0; in_body.len()];
         for (now, item) in head.iter().enumerate() {
-            self.mark_uses(item, now);
-        }
-        for (value, used) in in_body.into_iter().enumerate().take(self.tail) {
-            let read_by_head = self.graph.nodes[self.tail..]
-                .iter()
-                .any(|n| n.op.inputs().any(|v| v.0 as usize == value));
-            self.last_use[value] = if read_by_head { FOREVER } else { used };
+            self.reads(item).for_each(|value| {
+                self.last_use[value] = if value < self.tail { FOREVER } else { now };
+            });
         }
         self.last_use[self.graph.logits.0 as usize] = FOREVER;
     }
 
-    fn mark_uses(&mut self, item: &Item, now: usize) {
-        let nodes: &[usize] = match item {
-            Item::Row(node) | Item::Attention(node) => core::slice::from_ref(node),
+    /// The values that an item reads.
+    fn reads(&self, item: &Item) -> impl Iterator<Item = usize> + use<> {
+        let nodes = match item {
+            Item::Row(node) | Item::StoreKv(node) | Item::Attention(node) => {
+                core::slice::from_ref(node)
+            }
             Item::MatMul(group) => group,
         };
+        let mut values = Vec::new();
         for &node in nodes {
-            self.graph.nodes[node]
-                .op
-                .inputs()
-                .for_each(|v| self.last_use[v.0 as usize] = now);
-            if let Some((_, residual)) = self.absorbed[node] {
-                self.last_use[residual.0 as usize] = now;
+            match (item, &self.graph.nodes[node].op) {
+                (Item::StoreKv(_), Op::Attention { k, v, .. }) => values.extend([*k, *v]),
+                (Item::Attention(_), Op::Attention { q, .. }) => values.push(*q),
+                (_, op) => values.extend(op.inputs()),
             }
+            values.extend(self.absorbed[node].map(|(_, residual)| residual));
         }
+        values.into_iter().map(|value| value.0 as usize)
     }
 
     /// The buffer of a value that an earlier item made.
@@ -387,10 +394,12 @@ impl<'g> Scheduler<'g> {
                     steps.push(Step::Rows(core::mem::take(&mut ops)));
                     steps.push(step);
                 }
+                Item::StoreKv(node) => ops.extend(self.store_kv(*node)),
                 Item::Attention(node) => {
-                    let step = self.attention(*node, now, &mut ops);
-                    steps.push(Step::Rows(core::mem::take(&mut ops)));
-                    steps.extend(step);
+                    if !ops.is_empty() {
+                        steps.push(Step::Rows(core::mem::take(&mut ops)));
+                    }
+                    steps.extend(self.attention(*node, now));
                 }
             }
         }
@@ -525,18 +534,22 @@ impl<'g> Scheduler<'g> {
         Step::MatMul(self.matmuls.len() - 1)
     }
 
-    fn attention(&mut self, node: usize, now: usize, ops: &mut Vec<RowOp>) -> Option<Step> {
+    fn store_kv(&self, node: usize) -> Option<RowOp> {
         let op = &self.graph.nodes[node].op;
-        let Op::Attention { q, k, v, .. } = *op else {
+        let Op::Attention { k, v, .. } = *op else {
             return None;
         };
         let (slot, shape) = attention_shape(op)?;
-        ops.push(RowOp::StoreKv(StoreKv {
-            slot,
-            shape,
-            k: self.buffer(k),
-            v: self.buffer(v),
-        }));
+        let (k, v) = (self.buffer(k), self.buffer(v));
+        Some(RowOp::StoreKv(StoreKv { slot, shape, k, v }))
+    }
+
+    fn attention(&mut self, node: usize, now: usize) -> Option<Step> {
+        let op = &self.graph.nodes[node].op;
+        let Op::Attention { q, .. } = *op else {
+            return None;
+        };
+        let (slot, shape) = attention_shape(op)?;
         let q = self.buffer(q);
         let out = self.new_buffer(node, now);
         Some(Step::Attention(AttentionStep {
