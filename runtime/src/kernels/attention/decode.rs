@@ -265,7 +265,7 @@ fn weigh<S: Simd>(
     let shift = s.splat(max);
     let mut sum = s.splat(0.0);
     for score in vectors {
-        let weight = math::exp(s, s.sub(s.load(score), shift));
+        let weight = math::exp_falling(s, s.sub(s.load(score), shift));
         s.store(weight, score);
         sum = s.add(sum, weight);
     }
@@ -278,11 +278,11 @@ fn weigh<S: Simd>(
     header[1] += s.sum(sum);
 }
 
-/// `e^x` of one number, as the lanes have it.
+/// `e^x` of one number not above 0, as the lanes have it.
 #[inline(always)]
 fn exp<S: Simd>(s: S, x: f32) -> f32 {
     let mut lanes = [0.0; LANES];
-    s.store(math::exp(s, s.splat(x)), &mut lanes);
+    s.store(math::exp_falling(s, s.splat(x)), &mut lanes);
     lanes[0]
 }
 

@@ -8,6 +8,7 @@
 //! the results once, and both products (keys x queries, values x weights) are
 //! the same small matrix kernel.
 
+use core::array::from_fn;
 use half::f16;
 
 use super::softmax::{NO_MAX, Softcap, inverse_sum};
@@ -146,7 +147,7 @@ pub unsafe fn attend<S: Simd>(
     let (weight, scores) = lines.split_at_mut(panels);
     let (k, v) = floats.split_at_mut(KEYS * head_dim);
 
-    gather_queries(&rows, q);
+    gather_queries(s, &rows, q);
     sums.fill([0.0; PANEL]);
     max.fill([NO_MAX; PANEL]);
     weight.fill([0.0; PANEL]);
@@ -180,20 +181,37 @@ pub unsafe fn attend<S: Simd>(
     }
 
     // SAFETY: the caller keeps the contract of this function.
-    unsafe { scatter_results(&rows, sums, weight, out) };
+    unsafe { scatter_results(s, &rows, sums, weight, out) };
 }
 
 /// Lays the rows' queries, scaled, across the lanes of panels; lanes without a
 /// row are zeros.
 #[inline(always)]
-fn gather_queries(rows: &Rows<'_>, q: &mut [Line]) {
+fn gather_queries<S: Simd>(s: S, rows: &Rows<'_>, q: &mut [Line]) {
     let head_dim = rows.shape.head_dim;
+    let scale = s.splat(rows.shape.scale);
     for (p, panel) in q.chunks_exact_mut(head_dim).enumerate() {
         panel.fill([0.0; PANEL]);
-        for (lane, row) in rows.of_panel(p).enumerate() {
-            let from = &rows.queries.q[rows.place(row)];
-            for (line, &x) in panel.iter_mut().zip(from) {
-                line[lane] = x * rows.shape.scale;
+        let of_panel = rows.of_panel(p);
+        for first in of_panel.clone().step_by(LANES) {
+            let lane = first - of_panel.start;
+            let lanes = first..of_panel.end.min(first + LANES);
+            let whole = if lanes.len() == LANES { head_dim } else { 0 } / LANES * LANES;
+            for d in (0..whole).step_by(LANES) {
+                let mut square = [scale; LANES];
+                for (row, v) in lanes.clone().zip(&mut square) {
+                    let from = rows.place(row).start + d;
+                    *v = s.mul(s.load(eight(&rows.queries.q[from..])), scale);
+                }
+                for (v, line) in transposed(s, square).into_iter().zip(&mut panel[d..]) {
+                    s.store(v, eight_mut(&mut line[lane..]));
+                }
+            }
+            for (lane, row) in (lane..).zip(lanes) {
+                let from = &rows.queries.q[rows.place(row)];
+                for (line, &x) in panel[whole..].iter_mut().zip(&from[whole..]) {
+                    line[lane] = x * rows.shape.scale;
+                }
             }
         }
     }
@@ -204,24 +222,73 @@ fn gather_queries(rows: &Rows<'_>, q: &mut [Line]) {
 /// # Safety
 /// Nobody else uses the rows' part of `out`.
 #[inline(always)]
-unsafe fn scatter_results(
+unsafe fn scatter_results<S: Simd>(
+    s: S,
     rows: &Rows<'_>,
     sums: &[Line],
     weight: &[Line],
     out: SharedSlice<'_, f32>,
 ) {
     let head_dim = rows.shape.head_dim;
+    let whole = head_dim / LANES * LANES;
     for (p, (panel, weight)) in sums.chunks_exact(head_dim).zip(weight).enumerate() {
-        for (lane, row) in rows.of_panel(p).enumerate() {
-            let inverse = inverse_sum(weight[lane]);
-            // SAFETY: a row's place belongs to this piece alone, and rows have
-            // different places.
-            let to = unsafe { out.part(rows.place(row)) };
-            for (x, line) in to.iter_mut().zip(panel) {
-                *x = line[lane] * inverse;
+        let of_panel = rows.of_panel(p);
+        for first in of_panel.clone().step_by(LANES) {
+            let lane = first - of_panel.start;
+            let lanes = first..of_panel.end.min(first + LANES);
+            let inverses: [f32; LANES] = from_fn(|i| inverse_sum(weight[lane + i]));
+            let factor = s.load(&inverses);
+            for d in (0..whole).step_by(LANES) {
+                let mut square = [factor; LANES];
+                for (v, line) in square.iter_mut().zip(&panel[d..]) {
+                    *v = s.mul(s.load(eight(&line[lane..])), factor);
+                }
+                for (v, row) in transposed(s, square).into_iter().zip(lanes.clone()) {
+                    let at = rows.place(row).start + d;
+                    // SAFETY: a row's place belongs to this piece alone, and
+                    // rows have different places.
+                    s.store(v, eight_mut(unsafe { out.part(at..at + LANES) }));
+                }
+            }
+            for (i, row) in lanes.enumerate() {
+                let place = rows.place(row);
+                // SAFETY: as above.
+                let to = unsafe { out.part(place.start + whole..place.end) };
+                for (x, line) in to.iter_mut().zip(&panel[whole..]) {
+                    *x = line[lane + i] * inverses[i];
+                }
             }
         }
     }
+}
+
+/// Rows to columns: element `j` of vector `i` becomes element `i` of vector `j`.
+/// Each round moves one bit of the row's number to the column's, and one back.
+#[inline(always)]
+fn transposed<S: Simd>(s: S, mut v: [S::V; LANES]) -> [S::V; LANES] {
+    for _ in 0..LANES.ilog2() {
+        let pairs: [_; LANES / 2] = from_fn(|i| s.zip(v[i], v[i + LANES / 2]));
+        v = from_fn(|i| {
+            if i % 2 == 0 {
+                pairs[i / 2].0
+            } else {
+                pairs[i / 2].1
+            }
+        });
+    }
+    v
+}
+
+/// The first eight of a slice.
+#[inline(always)]
+fn eight(x: &[f32]) -> &[f32; LANES] {
+    &x.as_chunks().0[0]
+}
+
+/// The first eight of a slice.
+#[inline(always)]
+fn eight_mut(x: &mut [f32]) -> &mut [f32; LANES] {
+    &mut x.as_chunks_mut().0[0]
 }
 
 /// Converts a tile of keys and values to `f32`.
@@ -312,11 +379,11 @@ fn weigh<S: Simd>(s: S, panel: &mut Panel<'_>, scores: &mut [Line]) {
             s.store(held, score);
             new = s.max(held, new);
         }
-        let rescale = math::exp(s, s.sub(old, new));
+        let rescale = math::exp_falling(s, s.sub(old, new));
         let mut sum = s.mul(s.load(&weight[half]), rescale);
         for line in scores.iter_mut() {
             let score = &mut line.as_chunks_mut::<LANES>().0[half];
-            let weight = math::exp(s, s.sub(s.load(score), new));
+            let weight = math::exp_falling(s, s.sub(s.load(score), new));
             s.store(weight, score);
             sum = s.add(sum, weight);
         }

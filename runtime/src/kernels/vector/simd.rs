@@ -54,7 +54,7 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn abs(self, v: Self::V) -> Self::V;
     /// `a < b ? x : y`; so `y` where either is NaN.
     fn select_lt(self, a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
-    /// `2^n` for whole `n` in `-126..=127`; no meaning outside.
+    /// `2^n` for whole `n` in `-126..=127`, 0 for -127; no meaning outside.
     fn exp2_whole(self, n: Self::V) -> Self::V;
 
     /// The sum of the lanes.
@@ -78,7 +78,7 @@ pub trait Op<L> {
     fn run(self, l: L);
 }
 
-/// Adding this to a whole number in `-126..=127` leaves the number's biased
+/// Adding this to a whole number in `-127..=127` leaves the number's biased
 /// exponent in the low bits of the sum: 1.5 x 2^23 makes one unit in the last
 /// place worth 1, and 127 is the bias.
 pub const EXPONENT_MAGIC: f32 = 12_582_912.0 + 127.0;
