@@ -135,24 +135,37 @@ fn samplers() -> Vec<(SamplerOptions, bool)> {
 #[test]
 fn generations_are_the_same_tokens() {
     for architecture in ["llama", "gemma3"] {
-        compare_generations(architecture, None, &samplers());
+        compare_generations(&model(architecture), None, &samplers());
+    }
+}
+
+/// Plain floats are not interleaved: the screen is all that the copy has beside them.
+#[test]
+fn over_heads_of_plain_floats_too() {
+    for dtype in [DType::F16, DType::BF16, DType::F32] {
+        let floats = RandomModel {
+            dtype,
+            table_dtype: dtype,
+            ..model("llama")
+        };
+        compare_generations(&floats, None, &samplers()[..2]);
     }
 }
 
 #[test]
 fn at_other_levels_too() {
     for level in [Level::Scalar, Level::Exact] {
-        compare_generations("llama", Some(level), &samplers()[..2]);
+        compare_generations(&model("llama"), Some(level), &samplers()[..2]);
     }
 }
 
 #[track_caller]
 fn compare_generations(
-    architecture: &'static str,
+    model: &RandomModel,
     level: Option<Level>,
     samplers: &[(SamplerOptions, bool)],
 ) {
-    let file = packed(&model(architecture));
+    let file = packed(model);
     let mut whole = session(&file, None, level, 1);
     let mut screened = [1, 2].map(|threads| session(&file, audits(7), level, threads));
     for (sampler, decides) in samplers {
@@ -161,7 +174,11 @@ fn compare_generations(
         for session in &mut screened {
             let before = session.screen_stats().unwrap();
             let (tokens, after) = generate(session, sampler);
-            assert_eq!(tokens, expected, "{architecture}, {level:?}, {sampler:?}");
+            assert_eq!(
+                tokens, expected,
+                "{}, {}, {level:?}, {sampler:?}",
+                model.architecture, model.table_dtype
+            );
             let after = after.unwrap();
             let screened = after.screened - before.screened;
             assert_eq!(screened == 39, *decides, "{sampler:?}: {after:?}");

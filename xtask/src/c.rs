@@ -52,7 +52,7 @@ pub fn example() -> Result<String, String> {
 
 /// Builds the libraries; their folder.
 fn libraries() -> Result<String, String> {
-    cargo(&["build", "-p", "ondol-c"])?;
+    cargo(&["build", "--workspace", "--all-targets"])?;
     Ok(target().join("debug").display().to_string())
 }
 

@@ -19,6 +19,7 @@ use crate::kernels::attention::AttentionShape;
 use alloc::vec::Vec;
 use core::ops::Range;
 use ondol_models::graph::{Activation, Graph, Op, RopeStyle, Weight};
+use ondol_models::heap;
 use ondol_models::screen::Screen;
 
 /// What a session's sizes are decided by.
@@ -210,6 +211,32 @@ impl Plan {
         options: PlanOptions,
     ) -> Plan {
         schedule::Scheduler::new(graph, kernels, options).run(screen)
+    }
+}
+
+impl Plan {
+    /// Bytes on the heap: the steps in which a pass runs.
+    pub fn heap_bytes(&self) -> usize {
+        let rows = |step: &Step| match step {
+            Step::Rows(ops) => heap::bytes(ops),
+            _ => 0,
+        };
+        let steps = self.body.iter().chain(&self.head).map(rows).sum::<usize>();
+        let matmul = |m: &MatMul| heap::bytes(&m.parts) + heap::bytes(&m.pieces);
+        let matmuls = self.matmuls.iter().map(matmul).sum::<usize>();
+        let rope = |rope: &Angles| heap::bytes(&rope.inverse_frequencies);
+        let ropes = self.ropes.iter().map(rope).sum::<usize>();
+        let lists = [
+            heap::bytes(&self.body),
+            heap::bytes(&self.head),
+            heap::bytes(&self.head_inputs),
+            heap::bytes(&self.matmuls),
+            heap::bytes(&self.vectors),
+            heap::bytes(&self.ropes),
+            heap::bytes(&self.layout.slots),
+            heap::bytes(&self.layout.scratch),
+        ];
+        lists.into_iter().sum::<usize>() + steps + matmuls + ropes
     }
 }
 
