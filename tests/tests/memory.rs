@@ -1,11 +1,9 @@
 //! Rule 1: `Model::memory` is what a model and its session hold, before they hold it.
 
-use core::ops::ControlFlow;
 use ondol::{CancelToken, Memory, Model, Options, Session};
-use ondol_models::gguf::Gguf;
-use ondol_models::pack::{self, Source};
 use ondol_models::quant::DType;
 use ondol_tests::counting::Counting;
+use ondol_tests::packing::packed;
 use ondol_tests::random_model::RandomModel;
 
 #[global_allocator]
@@ -53,13 +51,7 @@ fn packed_model_with_a_screen() -> Vec<u8> {
         table_dtype: DType::Q8_0,
         ..RandomModel::small("llama")
     };
-    let file = model.to_bytes();
-    let source = Source {
-        sha256: "0".repeat(64),
-        bytes: file.len() as u64,
-    };
-    let gguf = Gguf::parse(&file).unwrap();
-    pack::write(&gguf, &source, Vec::new(), |_| ControlFlow::Continue(())).unwrap()
+    packed(&model.to_bytes())
 }
 
 /// One test: the counts are the process's.
