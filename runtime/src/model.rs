@@ -109,9 +109,8 @@ impl Loaded {
         let template = self.template.heap_bytes();
         #[cfg(not(feature = "std"))]
         let template = 0;
-        let parts = [self.weights.heap_bytes(), self.graph.heap_bytes(), template];
-        let text = self.tokenizer.heap_bytes() + self.name.capacity();
-        size_of::<Loaded>() + parts.into_iter().sum::<usize>() + text
+        let text = self.tokenizer.heap_bytes() + self.name.capacity() + template;
+        size_of::<Loaded>() + self.weights.heap_bytes() + self.graph.heap_bytes() + text
     }
 }
 

@@ -82,8 +82,7 @@ impl SpecialTokens {
 
     /// Bytes on the heap.
     pub(super) fn heap_bytes(&self) -> usize {
-        let lists = [&self.by_piece, &self.strip_left, &self.strip_right];
-        lists.into_iter().map(heap::bytes).sum()
+        heap::bytes(&self.by_piece) + heap::bytes(&self.strip_left) + heap::bytes(&self.strip_right)
     }
 
     /// Cuts text at special tokens and hands the fragments to `emit`, in order.

@@ -81,7 +81,8 @@ impl Strings {
         let slots = self.index.len();
         // 32 bits of the hash, none of them in the tag, as a fraction of the slots.
         let home = ((u64::from((hash >> 24) as u32) * slots as u64) >> 32) as usize;
-        (home..slots).chain(0..home).take(MAX_PROBES)
+        let probes = home..home + MAX_PROBES.min(slots);
+        probes.map(move |slot| if slot < slots { slot } else { slot - slots })
     }
 
     /// The number of this string; the lowest if there are several.

@@ -217,26 +217,27 @@ impl Plan {
 impl Plan {
     /// Bytes on the heap: the steps in which a pass runs.
     pub fn heap_bytes(&self) -> usize {
-        let rows = |step: &Step| match step {
-            Step::Rows(ops) => heap::bytes(ops),
-            _ => 0,
-        };
-        let steps = self.body.iter().chain(&self.head).map(rows).sum::<usize>();
-        let matmul = |m: &MatMul| heap::bytes(&m.parts) + heap::bytes(&m.pieces);
-        let matmuls = self.matmuls.iter().map(matmul).sum::<usize>();
-        let rope = |rope: &Angles| heap::bytes(&rope.inverse_frequencies);
-        let ropes = self.ropes.iter().map(rope).sum::<usize>();
-        let lists = [
-            heap::bytes(&self.body),
-            heap::bytes(&self.head),
-            heap::bytes(&self.head_inputs),
-            heap::bytes(&self.matmuls),
-            heap::bytes(&self.vectors),
-            heap::bytes(&self.ropes),
-            heap::bytes(&self.layout.slots),
-            heap::bytes(&self.layout.scratch),
-        ];
-        lists.into_iter().sum::<usize>() + steps + matmuls + ropes
+        let mut bytes = heap::bytes(&self.head_inputs)
+            + heap::bytes(&self.matmuls)
+            + heap::bytes(&self.vectors)
+            + heap::bytes(&self.ropes)
+            + heap::bytes(&self.layout.slots)
+            + heap::bytes(&self.layout.scratch);
+        for steps in [&self.body, &self.head] {
+            bytes += heap::bytes(steps);
+            for step in steps {
+                if let Step::Rows(ops) = step {
+                    bytes += heap::bytes(ops);
+                }
+            }
+        }
+        for matmul in &self.matmuls {
+            bytes += heap::bytes(&matmul.parts) + heap::bytes(&matmul.pieces);
+        }
+        for rope in &self.ropes {
+            bytes += heap::bytes(&rope.inverse_frequencies);
+        }
+        bytes
     }
 }
 
