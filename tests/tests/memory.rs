@@ -68,7 +68,6 @@ fn allocates_what_it_announces(load: impl FnOnce() -> Model) {
     let model = load();
     let held = ALLOCATOR.now() - before;
     let memory = model.memory(&options()).unwrap();
-    assert_eq!(ALLOCATOR.now() - before, held, "asking costs nothing");
     let off = held.abs_diff(memory.model as usize);
     // The harness allocates a little meanwhile.
     assert!(off < 2048, "the model holds {held} bytes: {memory:?}");

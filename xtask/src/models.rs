@@ -53,8 +53,9 @@ const PERPLEXITIES: [Perplexity; 3] = [
 /// How far a level's perplexity may be from the truth.
 const LEVELS: [(&str, f64); 2] = [("avx2", 0.005), ("exact", 0.0005)];
 
-/// An answer from each model, and its memory against what was announced; agreement with the records and perplexities where
-/// `ONDOL_REFERENCE` (or `../shared/reference`) holds them.
+/// An answer from each model, and its memory against what was announced;
+/// agreement with the records and perplexities where `ONDOL_REFERENCE` (or
+/// `../shared/reference`) holds them.
 pub fn models() -> Outcome {
     cargo(&["build", "--release", "-p", "ondol-cli"])?;
     let target =

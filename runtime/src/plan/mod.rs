@@ -212,9 +212,7 @@ impl Plan {
     ) -> Plan {
         schedule::Scheduler::new(graph, kernels, options).run(screen)
     }
-}
 
-impl Plan {
     /// Bytes on the heap: the steps in which a pass runs.
     pub fn heap_bytes(&self) -> usize {
         let mut bytes = heap::bytes(&self.head_inputs)
