@@ -176,13 +176,14 @@ typedef struct {
     uint32_t context;
     // Tokens of one pass over the prompt, by default 256. Fewer need less memory.
     uint32_t prefill_chunk;
-    // Refuse a session of more bytes than this; by default there is no limit.
+    // Refuse a session that takes more bytes than this, its model's own included;
+    // by default there is no limit.
     uint64_t memory_limit;
     // Name of the kernels ("exact", "scalar", ...); by default the best that the CPU runs.
     const char *kernels;
 } ondol_session_options;
 
-// The exact memory of a session in bytes.
+// The exact memory of a session and its model in bytes.
 typedef struct {
     // `sizeof(ondol_memory)`.
     uint32_t struct_size;
@@ -198,9 +199,15 @@ typedef struct {
     uint64_t scratch;
     // Norm weights and biases.
     uint64_t vectors;
-    // All but `weights_mapped`: one allocation. Beside it a session holds its list
-    // of steps and the ids of its tokens, some kilobytes.
+    // All but `weights_mapped`.
     uint64_t total;
+    // Bounds and lists of a screened head.
+    uint64_t screen;
+    // The list of steps, and the ids of the tokens in the context.
+    uint64_t steps;
+    // What the model itself holds, its vocabulary above all. All sessions of a
+    // model share it.
+    uint64_t model;
 } ondol_memory;
 
 // How to generate. Zero in a field, and NULL for the whole, are neutral: always
@@ -352,7 +359,7 @@ ondol_status ondol_model_from_memory(const void *bytes,
 void ondol_model_free(ondol_model *model);
 
 // The exact memory that a session with these options takes, before any of it
-// is allocated.
+// is allocated, and what the model itself holds.
 //
 // # Safety
 // The pointers are NULL or point to what their types say.

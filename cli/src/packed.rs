@@ -129,7 +129,7 @@ pub fn cached(path: &Path) -> Result<Option<PathBuf>> {
     }
     let files = Files::of_file(path)?;
     let gguf = files.gguf()?;
-    if !gains(&gguf) {
+    if !pack::gains(&gguf) {
         return Ok(None);
     }
     let bytes = pack::tensor_bytes(&gguf);
@@ -157,13 +157,6 @@ pub fn cached(path: &Path) -> Result<Option<PathBuf>> {
 /// Whether a copy of so many bytes may be made on a disk with so many free ones.
 fn has_room(free: u64, bytes: u64) -> bool {
     free >= bytes.saturating_add(RESERVE)
-}
-
-/// Whether some tensor is packed in the copy and is not yet.
-fn gains(gguf: &Gguf) -> bool {
-    use ondol_models::quant::Layout::Packed;
-    let tensors = gguf.tensors();
-    tensors.iter().any(|t| pack::layout(t) == Packed) && tensors.iter().all(|t| t.layout != Packed)
 }
 
 /// The packed copy of a model's file that is there and up to date.

@@ -13,6 +13,7 @@ pub mod arch;
 mod error;
 pub mod gguf;
 pub mod graph;
+pub mod heap;
 #[cfg(feature = "std")]
 pub mod pack;
 pub mod quant;

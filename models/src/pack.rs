@@ -40,7 +40,8 @@ pub enum PackError {
     /// Matrices of the source are interleaved already.
     #[error("it is packed already")]
     AlreadyPacked,
-    /// All matrices are plain floats, or have too few rows.
+    /// All matrices are plain floats, or have too few rows, and a screen of the
+    /// head does not pay.
     #[error("no tensor of it gains by packing: plain floats do not")]
     NothingToPack,
     /// The step function said stop.
@@ -61,6 +62,17 @@ pub fn layout(tensor: &TensorInfo<'_>) -> Layout {
         true => Layout::Packed,
         false => Layout::Rows,
     }
+}
+
+/// Whether a packed copy of the model decodes faster: rows of some matrix are
+/// interleaved in it, or its head gets a screen. One that is packed already does not gain.
+pub fn gains(gguf: &Gguf<'_>) -> bool {
+    let packed = gguf.tensors().iter().any(|t| t.layout == Layout::Packed);
+    !packed && (interleaves(gguf) || screened_head(gguf).is_some())
+}
+
+fn interleaves(gguf: &Gguf<'_>) -> bool {
+    gguf.tensors().iter().any(|t| layout(t) == Layout::Packed)
 }
 
 /// Bytes of all tensors of the copy, but for the errors of a screen: what [`write()`] counts.
@@ -156,7 +168,7 @@ fn writer(
     if tensors.iter().any(|t| t.layout == Layout::Packed) {
         return Err(PackError::AlreadyPacked);
     }
-    if tensors.iter().all(|t| layout(t) == Layout::Rows) {
+    if head.is_none() && !interleaves(gguf) {
         return Err(PackError::NothingToPack);
     }
     let mut writer = Writer::with_metadata_of(gguf);

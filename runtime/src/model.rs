@@ -60,7 +60,7 @@ pub struct Options {
     /// How a screen of the head is used where the file has one; `None` leaves it
     /// alone, and every token reads the whole head.
     pub screen: Option<ScreenOptions>,
-    /// Refuse a session that would allocate more bytes than this.
+    /// Refuse a session that takes more bytes than this, its model's own included.
     pub memory_limit: Option<u64>,
     /// Where the threads run.
     pub affinity: Affinity,
@@ -100,6 +100,18 @@ pub(crate) struct Loaded {
     packed: bool,
     #[cfg(feature = "std")]
     template: ChatTemplate,
+}
+
+impl Loaded {
+    /// Bytes on the heap.
+    fn heap_bytes(&self) -> usize {
+        #[cfg(feature = "std")]
+        let template = self.template.heap_bytes();
+        #[cfg(not(feature = "std"))]
+        let template = 0;
+        let text = self.tokenizer.heap_bytes() + self.name.capacity() + template;
+        size_of::<Loaded>() + self.weights.heap_bytes() + self.graph.heap_bytes() + text
+    }
 }
 
 impl Model {
@@ -258,11 +270,26 @@ impl Model {
     }
 
     /// The exact memory that a session with these options takes, before any of
-    /// it is allocated.
+    /// it is allocated, and what the model itself holds.
     pub fn memory(&self, options: &Options) -> Result<Memory> {
         let kernels = kernels(options)?;
         let plan = self.plan(options, &kernels);
-        Ok(plan.layout.memory(self.0.weights.mapped_bytes()))
+        Ok(self.memory_with(&plan, self.plan_options(options)))
+    }
+
+    fn memory_with(&self, plan: &Plan, sizes: PlanOptions) -> Memory {
+        let ids = sizes.context.saturating_add(sizes.decode_rows);
+        let ids = ids.saturating_mul(size_of::<u32>());
+        let steps = plan.heap_bytes().saturating_add(ids) as u64;
+        let model = self.0.heap_bytes() as u64;
+        let arena = plan.layout.memory();
+        Memory {
+            weights_mapped: self.0.weights.mapped_bytes(),
+            steps,
+            model,
+            total: arena.total.saturating_add(steps).saturating_add(model),
+            ..arena
+        }
     }
 
     /// A session: a KV cache, and all the memory to run in. Nothing is allocated
@@ -278,11 +305,11 @@ impl Model {
         let screen = options.screen.filter(|_| !SMALL && self.has_screen());
         screen.iter().try_for_each(ScreenOptions::check)?;
         let plan = self.plan(options, &kernels);
-        let needed = plan.layout.total as u64;
+        let sizes = self.plan_options(options);
+        let needed = self.memory_with(&plan, sizes).total;
         if let Some(allowed) = options.memory_limit.filter(|&limit| needed > limit) {
             return Err(Error::DoesNotFit { needed, allowed });
         }
-        let sizes = self.plan_options(options);
         Session::new(self.clone(), kernels, plan, sizes, options)
     }
 

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use ondol_models::gguf::Gguf;
 use ondol_models::graph::Weight;
+use ondol_models::heap;
 
 /// Bytes of one file.
 pub(crate) enum Bytes {
@@ -72,6 +73,15 @@ impl Weights {
     /// Size of all files in bytes.
     pub fn file_bytes(&self) -> u64 {
         self.shards.iter().map(|s| s.len() as u64).sum()
+    }
+
+    /// Bytes on the heap: files that are held there, and the places of tensors.
+    pub fn heap_bytes(&self) -> usize {
+        let held = self.shards.iter().map(|shard| match shard {
+            Bytes::Owned(bytes) => bytes.capacity(),
+            _ => 0,
+        });
+        heap::bytes(&self.shards) + heap::bytes(&self.tensors) + held.sum::<usize>()
     }
 
     /// Bytes of the files that are mapped rather than held.

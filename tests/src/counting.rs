@@ -26,9 +26,14 @@ impl Counting {
         self.calls.load(Ordering::Relaxed)
     }
 
+    /// Bytes allocated now.
+    pub fn now(&self) -> usize {
+        self.now.load(Ordering::Relaxed)
+    }
+
     /// Bytes allocated now; [`Counting::peak`] starts from here.
     pub fn restart_peak(&self) -> usize {
-        let now = self.now.load(Ordering::Relaxed);
+        let now = self.now();
         self.peak.store(now, Ordering::Relaxed);
         now
     }

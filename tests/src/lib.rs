@@ -3,5 +3,6 @@
 pub mod counting;
 pub mod hostile;
 pub mod oracle;
+pub mod packing;
 pub mod random;
 pub mod random_model;

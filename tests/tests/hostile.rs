@@ -1,14 +1,12 @@
 //! Damaged copies of `hello`, plain and packed, and of a packed model with a screen, through load
 //! and four tokens: an error or an answer, never a panic, and never more memory than was announced.
 
-use core::ops::ControlFlow;
 use ondol::kernels::Kernels;
 use ondol::{CancelToken, Level, Model, Options};
-use ondol_models::gguf::Gguf;
-use ondol_models::pack::{self, Source};
 use ondol_models::quant::DType;
 use ondol_tests::counting::Counting;
 use ondol_tests::hostile::{fields, mutate};
+use ondol_tests::packing::packed;
 use ondol_tests::random::Random;
 use ondol_tests::random_model::RandomModel;
 use std::sync::Mutex;
@@ -77,15 +75,6 @@ fn run(bytes: Vec<u8>, level: Level) -> Fate {
         peak()
     );
     Fate::Ran
-}
-
-fn packed(file: &[u8]) -> Vec<u8> {
-    let source = Source {
-        sha256: "0".repeat(64),
-        bytes: file.len() as u64,
-    };
-    let gguf = Gguf::parse(file).unwrap();
-    pack::write(&gguf, &source, Vec::new(), |_| ControlFlow::Continue(())).unwrap()
 }
 
 /// `hello` as it is and packed, and a packed model whose head has a screen.

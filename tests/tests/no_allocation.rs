@@ -1,14 +1,12 @@
 //! Rule 1: prefill and decode never touch the allocator, and guesses cost no allocation either.
 
-use core::ops::ControlFlow;
 use ondol::{
     CancelToken, GenerateOptions, Level, MemoryPressure, Model, Options, SamplerOptions,
     ScreenOptions, ThermalLevel,
 };
-use ondol_models::gguf::Gguf;
-use ondol_models::pack::{self, Source};
 use ondol_models::quant::DType;
 use ondol_tests::counting::Counting;
+use ondol_tests::packing::packed;
 use ondol_tests::random_model::RandomModel;
 
 #[global_allocator]
@@ -78,14 +76,7 @@ fn a_screened_head_does_not_allocate() {
         table_dtype: DType::Q8_0,
         ..RandomModel::small("llama")
     };
-    let file = model.to_bytes();
-    let source = Source {
-        sha256: "0".repeat(64),
-        bytes: file.len() as u64,
-    };
-    let gguf = Gguf::parse(&file).unwrap();
-    let file = pack::write(&gguf, &source, Vec::new(), |_| ControlFlow::Continue(())).unwrap();
-    let model = Model::from_bytes(file).unwrap();
+    let model = Model::from_bytes(packed(&model.to_bytes())).unwrap();
     for level in [None, Some(Level::Scalar), Some(Level::Exact)] {
         let options = Options {
             threads: Some(2),

@@ -1,21 +1,10 @@
 //! A packed copy computes what its source does, bit for bit: every
 //! architecture, every block format, prefill and decode.
 
-use core::ops::ControlFlow;
 use ondol::{CancelToken, Level, Model, Options};
-use ondol_models::gguf::Gguf;
-use ondol_models::pack::{self, Source};
 use ondol_models::quant::DType;
+use ondol_tests::packing::packed;
 use ondol_tests::random_model::{ARCHITECTURES, RandomModel};
-
-fn packed(file: &[u8]) -> Vec<u8> {
-    let source = Source {
-        sha256: "0".repeat(64),
-        bytes: file.len() as u64,
-    };
-    let gguf = Gguf::parse(file).unwrap();
-    pack::write(&gguf, &source, Vec::new(), |_| ControlFlow::Continue(())).unwrap()
-}
 
 /// Logits, bit by bit, after a long prompt, a short one, and a few decoded tokens.
 fn logits(file: &[u8], level: Option<Level>, threads: usize) -> Vec<Vec<u32>> {

@@ -1,15 +1,14 @@
 //! The screened head: generations are the same tokens as with the whole head,
 //! logits the same bits, and a screen that is wrong is found out.
 
-use core::ops::ControlFlow;
 use ondol::{
     CancelToken, GenerateOptions, Level, Model, Options, SamplerOptions, ScreenOptions,
     ScreenStats, Session,
 };
 use ondol_models::gguf::Gguf;
-use ondol_models::pack::{self, Source};
 use ondol_models::quant::DType;
 use ondol_models::screen;
+use ondol_tests::packing::packed;
 use ondol_tests::random_model::RandomModel;
 
 /// A model whose head is most of it.
@@ -21,16 +20,6 @@ fn model(architecture: &'static str) -> RandomModel {
         table_dtype: DType::Q8_0,
         ..RandomModel::small(architecture)
     }
-}
-
-fn packed(model: &RandomModel) -> Vec<u8> {
-    let file = model.to_bytes();
-    let source = Source {
-        sha256: "0".repeat(64),
-        bytes: file.len() as u64,
-    };
-    let gguf = Gguf::parse(&file).unwrap();
-    pack::write(&gguf, &source, Vec::new(), |_| ControlFlow::Continue(())).unwrap()
 }
 
 fn session(
@@ -135,24 +124,37 @@ fn samplers() -> Vec<(SamplerOptions, bool)> {
 #[test]
 fn generations_are_the_same_tokens() {
     for architecture in ["llama", "gemma3"] {
-        compare_generations(architecture, None, &samplers());
+        compare_generations(&model(architecture), None, &samplers());
+    }
+}
+
+/// Plain floats are not interleaved: the screen is all that the copy has beside them.
+#[test]
+fn over_heads_of_plain_floats_too() {
+    for dtype in [DType::F16, DType::BF16, DType::F32] {
+        let floats = RandomModel {
+            dtype,
+            table_dtype: dtype,
+            ..model("llama")
+        };
+        compare_generations(&floats, None, &samplers()[..2]);
     }
 }
 
 #[test]
 fn at_other_levels_too() {
     for level in [Level::Scalar, Level::Exact] {
-        compare_generations("llama", Some(level), &samplers()[..2]);
+        compare_generations(&model("llama"), Some(level), &samplers()[..2]);
     }
 }
 
 #[track_caller]
 fn compare_generations(
-    architecture: &'static str,
+    model: &RandomModel,
     level: Option<Level>,
     samplers: &[(SamplerOptions, bool)],
 ) {
-    let file = packed(&model(architecture));
+    let file = packed(&model.to_bytes());
     let mut whole = session(&file, None, level, 1);
     let mut screened = [1, 2].map(|threads| session(&file, audits(7), level, threads));
     for (sampler, decides) in samplers {
@@ -161,7 +163,11 @@ fn compare_generations(
         for session in &mut screened {
             let before = session.screen_stats().unwrap();
             let (tokens, after) = generate(session, sampler);
-            assert_eq!(tokens, expected, "{architecture}, {level:?}, {sampler:?}");
+            assert_eq!(
+                tokens, expected,
+                "{}, {}, {level:?}, {sampler:?}",
+                model.architecture, model.table_dtype
+            );
             let after = after.unwrap();
             let screened = after.screened - before.screened;
             assert_eq!(screened == 39, *decides, "{sampler:?}: {after:?}");
@@ -185,10 +191,13 @@ fn logits_that_are_there_are_those_of_the_whole_head() {
     };
     // The first cap flattens a little, the second so much that the whole head has to run.
     for (cap, screens) in [(None, true), (Some(30.0f32), true), (Some(0.01), false)] {
-        let file = packed(&match cap {
-            Some(cap) => capped.clone().with("final_logit_softcapping", cap),
-            None => model("llama"),
-        });
+        let file = packed(
+            &match cap {
+                Some(cap) => capped.clone().with("final_logit_softcapping", cap),
+                None => model("llama"),
+            }
+            .to_bytes(),
+        );
         let mut whole = session(&file, None, None, 1);
         let mut screened = session(&file, audits(0), None, 2);
         for k in [1, 3, 40, 120] {
@@ -239,7 +248,7 @@ fn doctored(file: &[u8], name: &str, byte: impl Fn(usize) -> u8) -> Vec<u8> {
 
 #[test]
 fn a_wrong_screen_is_found_out_and_switched_off() {
-    let file = packed(&model("llama"));
+    let file = packed(&model("llama").to_bytes());
     let certain = doctored(&file, screen::ERROR, |_| 0);
     // A copy of another head that claims to be exact.
     let garbage = doctored(&certain, screen::WEIGHT, |at| match at % 144 < 16 {
@@ -274,7 +283,7 @@ fn what_gains_nothing_has_no_screen() {
         table_dtype: DType::Q4_0,
         ..model("llama")
     };
-    let file = packed(&few_bits);
+    let file = packed(&few_bits.to_bytes());
     assert!(!Model::from_bytes(file).unwrap().has_screen());
     let model = Model::hello().unwrap();
     let mut session = model.session(&Options::default()).unwrap();
@@ -285,7 +294,7 @@ fn what_gains_nothing_has_no_screen() {
 
 #[test]
 fn a_margin_that_is_no_number_is_refused() {
-    let model = Model::from_bytes(packed(&model("llama"))).unwrap();
+    let model = Model::from_bytes(packed(&model("llama").to_bytes())).unwrap();
     for margin in [f32::NAN, f32::INFINITY, -1.0] {
         let options = Options {
             screen: Some(ScreenOptions {

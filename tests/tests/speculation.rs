@@ -2,12 +2,10 @@
 //! beside others, for every architecture, format and kernel level; so whoever
 //! samples from them gets the same tokens.
 
-use core::ops::ControlFlow;
 use ondol::generate::{Sampler, SamplerOptions};
-use ondol::models::gguf::Gguf;
-use ondol::models::pack::{self, Source};
 use ondol::models::quant::DType;
 use ondol::{CancelToken, Level, Model, Options, Session};
+use ondol_tests::packing::packed;
 use ondol_tests::random_model::{ARCHITECTURES, RandomModel, variants};
 
 /// Most tokens of a pass.
@@ -87,15 +85,6 @@ fn check(file: Vec<u8>, name: &str, starts: &[usize]) {
             }
         }
     }
-}
-
-fn packed(file: &[u8]) -> Vec<u8> {
-    let source = Source {
-        sha256: "0".repeat(64),
-        bytes: file.len() as u64,
-    };
-    let gguf = Gguf::parse(file).unwrap();
-    pack::write(&gguf, &source, Vec::new(), |_| ControlFlow::Continue(())).unwrap()
 }
 
 #[test]

@@ -50,9 +50,10 @@ pub fn example() -> Result<String, String> {
     link("examples/answer.c", "answer", &[&archive])
 }
 
-/// Builds the libraries; their folder.
+/// Builds the libraries; their folder. With all of the workspace, since the package
+/// alone would have its dependencies built anew, with other features.
 fn libraries() -> Result<String, String> {
-    cargo(&["build", "-p", "ondol-c"])?;
+    cargo(&["build", "--workspace", "--all-targets"])?;
     Ok(target().join("debug").display().to_string())
 }
 

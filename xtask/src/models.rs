@@ -1,6 +1,6 @@
 //! The catalog's real models: an answer from each, and the reference's figures.
 
-use crate::steps::{Outcome, cargo, root, run};
+use crate::steps::{Outcome, cargo, output, root, run, run_env};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -53,8 +53,9 @@ const PERPLEXITIES: [Perplexity; 3] = [
 /// How far a level's perplexity may be from the truth.
 const LEVELS: [(&str, f64); 2] = [("avx2", 0.005), ("exact", 0.0005)];
 
-/// An answer from each model; agreement with the records and perplexities where
-/// `ONDOL_REFERENCE` (or `../shared/reference`) holds them.
+/// An answer from each model, and its memory against what was announced;
+/// agreement with the records and perplexities where `ONDOL_REFERENCE` (or
+/// `../shared/reference`) holds them.
 pub fn models() -> Outcome {
     cargo(&["build", "--release", "-p", "ondol-cli"])?;
     let target =
@@ -76,6 +77,7 @@ pub fn models() -> Outcome {
             ],
         )?;
     }
+    memory(&ondol)?;
     let Some(reference) = reference() else {
         return Ok(());
     };
@@ -99,6 +101,18 @@ pub fn reference() -> Option<PathBuf> {
         return None;
     }
     Some(folder)
+}
+
+/// What models and their packed copies take, one a process: what is freed is not
+/// always given back.
+fn memory(ondol: &str) -> Outcome {
+    let test = ["test", "--workspace", "--test", "memory"];
+    let test = [&test[..], &["--", "--ignored", "--nocapture"]].concat();
+    let list = output(ondol, &["list", "--json"])?;
+    let files = json_texts(&list, "path").chain(json_texts(&list, "packed"));
+    files
+        .into_iter()
+        .try_for_each(|file| run_env("cargo", &test, &[("ONDOL_TEST_MODEL", file)]))
 }
 
 fn agree(ondol: &str, record: &Record, reference: &Path) -> Outcome {
@@ -166,6 +180,13 @@ fn json_number(json: &str, key: &str) -> Option<f64> {
     let rest = json.split(&format!("\"{key}\":")).nth(1)?;
     let end = rest.find([',', '}'])?;
     rest[..end].trim().parse().ok()
+}
+
+/// The texts that a key has in a list of JSON objects; paths with quotes are not met.
+fn json_texts<'j>(json: &'j str, key: &str) -> impl Iterator<Item = &'j str> {
+    let start = format!("\"{key}\":\"");
+    let rests: Vec<&str> = json.split(&start).skip(1).collect();
+    rests.into_iter().filter_map(|rest| rest.split('"').next())
 }
 
 fn text(path: &Path) -> String {

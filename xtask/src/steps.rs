@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 /// What failed: the command line, or a check by name.
 pub type Outcome = Result<(), String>;
@@ -51,17 +52,33 @@ pub fn cargo(args: &[&str]) -> Outcome {
     run("cargo", args)
 }
 
-/// Everything that CI runs.
+type Step = (&'static str, fn() -> Outcome);
+
+/// Everything that CI runs, and how long each step took.
 pub fn test() -> Outcome {
-    lint()?;
-    no_std()?;
-    unit()?;
-    crate::c::c()?;
-    crate::firmware::firmware()?;
-    crate::mobile::test()?;
-    hostile()?;
-    crate::models::models()?;
-    crate::aarch64::aarch64()
+    const STEPS: [Step; 9] = [
+        ("lint", lint),
+        ("no-std", no_std),
+        ("unit", unit),
+        ("c", crate::c::c),
+        ("firmware", crate::firmware::firmware),
+        ("mobile", crate::mobile::test),
+        ("hostile", hostile),
+        ("models", crate::models::models),
+        ("aarch64", crate::aarch64::aarch64),
+    ];
+    let mut taken = Vec::new();
+    let outcome = STEPS.into_iter().try_for_each(|(name, step)| {
+        let start = Instant::now();
+        let outcome = step();
+        taken.push((name, start.elapsed().as_secs_f64()));
+        outcome
+    });
+    taken.push(("all", taken.iter().map(|(_, seconds)| seconds).sum()));
+    for (name, seconds) in taken {
+        eprintln!("xtask: {name:10} {seconds:7.1} s");
+    }
+    outcome
 }
 
 /// Formatting, lints and documentation.
@@ -96,12 +113,12 @@ pub fn no_std() -> Outcome {
     cargo(&[&both[..], &without, &strict].concat())
 }
 
-/// Damaged copies of `hello` through load and four tokens.
+/// Damaged copies of `hello` through load and four tokens. Of the workspace, since
+/// a package alone would have its dependencies built anew, with other features.
 pub fn hostile() -> Outcome {
     cargo(&[
         "test",
-        "-p",
-        "ondol-tests",
+        "--workspace",
         "--test",
         "hostile",
         "--",

@@ -26,7 +26,8 @@ pub struct ondol_session_options {
     pub context: u32,
     /// Tokens of one pass over the prompt, by default 256. Fewer need less memory.
     pub prefill_chunk: u32,
-    /// Refuse a session of more bytes than this; by default there is no limit.
+    /// Refuse a session that takes more bytes than this, its model's own included;
+    /// by default there is no limit.
     pub memory_limit: u64,
     /// Name of the kernels ("exact", "scalar", ...); by default the best that the CPU runs.
     pub kernels: *const c_char,
@@ -35,7 +36,7 @@ pub struct ondol_session_options {
 // SAFETY: repr(C), starts with a u32, zeros are a value.
 unsafe impl Sized32 for ondol_session_options {}
 
-/// The exact memory of a session in bytes.
+/// The exact memory of a session and its model in bytes.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ondol_memory {
@@ -53,9 +54,15 @@ pub struct ondol_memory {
     pub scratch: u64,
     /// Norm weights and biases.
     pub vectors: u64,
-    /// All but `weights_mapped`: one allocation. Beside it a session holds its list
-    /// of steps and the ids of its tokens, some kilobytes.
+    /// All but `weights_mapped`.
     pub total: u64,
+    /// Bounds and lists of a screened head.
+    pub screen: u64,
+    /// The list of steps, and the ids of the tokens in the context.
+    pub steps: u64,
+    /// What the model itself holds, its vocabulary above all. All sessions of a
+    /// model share it.
+    pub model: u64,
 }
 
 // SAFETY: repr(C), starts with a u32, zeros are a value.
@@ -72,6 +79,9 @@ impl From<Memory> for ondol_memory {
             scratch: memory.scratch,
             vectors: memory.vectors,
             total: memory.total,
+            screen: memory.screen,
+            steps: memory.steps,
+            model: memory.model,
         }
     }
 }
@@ -173,7 +183,7 @@ pub unsafe extern "C" fn ondol_model_free(model: *mut ondol_model) {
 }
 
 /// The exact memory that a session with these options takes, before any of it
-/// is allocated.
+/// is allocated, and what the model itself holds.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.

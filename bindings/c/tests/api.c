@@ -122,7 +122,8 @@ static void memory_is_known_and_kept_to(const ondol_model *model)
     ondol_memory memory = {.struct_size = sizeof memory};
     ondol_session_options options = {.struct_size = sizeof options, .threads = 1, .context = 128};
     CHECK(ondol_model_memory(model, &options, &memory, &error) == ONDOL_STATUS_OK);
-    CHECK(memory.total == memory.kv_cache + memory.activations + memory.logits + memory.scratch + memory.vectors);
+    CHECK(memory.total == memory.kv_cache + memory.activations + memory.logits + memory.scratch + memory.vectors
+                          + memory.screen + memory.steps + memory.model);
     options.memory_limit = memory.total - 1;
     CHECK(ondol_session_new(model, &options, &session, &error) == ONDOL_STATUS_DOES_NOT_FIT);
     CHECK(error.needed == memory.total && error.allowed == memory.total - 1 && session == NULL);

@@ -19,8 +19,8 @@ const SHOWN_CHARS: usize = 70;
 /// Arguments of `ondol inspect`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Memory is what a session with --ctx tokens and --threads takes, to the byte; nothing is allocated
-to find out. Files that hold a vocabulary only, or a model that can't be run, are shown as well.
+Memory is what a session with --ctx tokens and --threads takes, and what the model itself holds (its
+vocabulary, mostly); nothing of it is allocated to find out. Files that hold a vocabulary only, or a model that can't be run, are shown as well.
 
 Examples:
   ondol inspect model.gguf
@@ -190,7 +190,7 @@ fn print_memory(memory: Result<Memory>) -> Result<()> {
     Ok(())
 }
 
-fn memory_rows(memory: &Memory) -> [(&'static str, u64); 8] {
+fn memory_rows(memory: &Memory) -> [(&'static str, u64); 10] {
     [
         ("weights_mapped", memory.weights_mapped),
         ("kv_cache", memory.kv_cache),
@@ -199,6 +199,8 @@ fn memory_rows(memory: &Memory) -> [(&'static str, u64); 8] {
         ("logits", memory.logits),
         ("screen", memory.screen),
         ("vectors", memory.vectors),
+        ("steps", memory.steps),
+        ("model", memory.model),
         ("total", memory.total),
     ]
 }

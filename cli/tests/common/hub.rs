@@ -120,6 +120,8 @@ fn respond(mut stream: TcpStream, request: &str, file: &[u8], answer: Answer) {
         ),
         _ => format!("HTTP/1.1 200 OK\r\nETag: {etag}\r\nContent-Length: {}\r\n\r\n", body.len()),
     };
+    // Else a client may send its next request into a connection that ends here.
+    let head = head.replacen("\r\n", "\r\nConnection: close\r\n", 1);
     let _ = stream.write_all(head.as_bytes());
     let _ = match answer {
         Answer::Status(_) | Answer::Redirect | Answer::Page => Ok(()),

@@ -11,6 +11,7 @@ mod dump;
 
 pub use builder::Builder;
 
+use crate::heap;
 use crate::quant::{DType, Layout};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -77,6 +78,12 @@ pub struct LongRope {
 }
 
 impl Rope {
+    fn heap_bytes(&self) -> usize {
+        let long = self.long.as_ref();
+        heap::bytes(&self.inverse_frequencies)
+            + long.map_or(0, |long| heap::bytes(&long.inverse_frequencies))
+    }
+
     /// The inverse frequencies in a context of at most `context` tokens. They
     /// must not change while a cache lives, so this is its capacity.
     pub fn frequencies(&self, context: usize) -> &[f32] {
@@ -244,6 +251,12 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// Bytes that it holds on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        let ropes = self.ropes.iter().map(Rope::heap_bytes).sum::<usize>();
+        self.architecture.capacity() + heap::bytes(&self.nodes) + heap::bytes(&self.ropes) + ropes
+    }
+
     /// The node that makes a value.
     pub fn node(&self, value: ValueId) -> &Node {
         &self.nodes[value.0 as usize]

@@ -175,6 +175,12 @@ impl ChatTemplate {
         })
     }
 
+    /// Bytes that it holds on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        let tool_use = self.tool_use.as_ref().map_or(0, String::capacity);
+        self.default.capacity() + tool_use + self.bos.capacity() + self.eos.capacity()
+    }
+
     /// Where the template comes from.
     pub fn origin(&self) -> TemplateOrigin {
         self.origin

@@ -50,6 +50,11 @@ impl Bpe {
         })
     }
 
+    /// Bytes on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.merges.heap_bytes()
+    }
+
     /// Whether BOS is added where the file does not say.
     pub(super) fn adds_bos(&self) -> bool {
         self.pre.add_bos

@@ -34,7 +34,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::gguf::Gguf;
-use crate::{Error, Result};
+use crate::{Error, Result, heap};
 use bpe::Bpe;
 use special::{ENDS, ENDS_IF_CONTROL, Fragment, SpecialTokens};
 use spm::Spm;
@@ -236,6 +236,17 @@ impl Tokenizer {
                 Algorithm::Spm(_) | Algorithm::WordPiece(_) => spm::decode_piece(piece, bytes),
             },
         }
+    }
+
+    /// Bytes that it holds on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        let algorithm = match &self.algorithm {
+            Algorithm::Bpe(bpe) => bpe.heap_bytes(),
+            Algorithm::Spm(spm) => spm.heap_bytes(),
+            Algorithm::WordPiece(_) => 0,
+        };
+        let lists = self.special.heap_bytes() + heap::bytes(&self.ends);
+        self.vocab.heap_bytes() + algorithm + lists
     }
 
     /// How many tokens the vocabulary has; ids are below this.

@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use super::vocab::{TokenKind, Vocab};
-use crate::Result;
 use crate::gguf::Gguf;
+use crate::{Result, heap};
 
 /// Pieces that end a turn or an answer, whatever kind the file gives them: some
 /// converters call them normal. The first one found is the end of a turn where the
@@ -78,6 +78,11 @@ impl SpecialTokens {
             strip_left,
             strip_right,
         })
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        heap::bytes(&self.by_piece) + heap::bytes(&self.strip_left) + heap::bytes(&self.strip_right)
     }
 
     /// Cuts text at special tokens and hands the fragments to `emit`, in order.

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 
 use super::merge::Merger;
 use super::vocab::{self, Vocab, byte_piece};
-use crate::Result;
 use crate::gguf::Gguf;
+use crate::{Result, heap};
 
 /// The mark that stands for a space in pieces: U+2581.
 pub(super) const SPACE_MARK: char = '\u{2581}';
@@ -43,6 +43,11 @@ impl Spm {
             unknown,
             space_prefix,
         })
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        heap::bytes(&self.ranks) + heap::bytes(&self.bytes)
     }
 
     /// Whether text begins as if after a space.

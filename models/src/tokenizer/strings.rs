@@ -7,7 +7,7 @@ use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::{Error, Result};
+use crate::{Error, Result, heap};
 
 /// Most strings a table holds: a slot of the index keeps 24 bits of number.
 const MAX_STRINGS: usize = (1 << NUMBER_BITS) - 1;
@@ -48,7 +48,7 @@ impl Strings {
             return Err(Error::Tokenizer { reason });
         }
         // A quarter of the slots stays free, so that searches are short.
-        let slots = (strings.len() / 3 * 4 + 4).next_power_of_two();
+        let slots = strings.len() / 3 * 4 + 4;
         let mut table = Strings {
             text: Vec::with_capacity(bytes),
             ends: Vec::with_capacity(strings.len()),
@@ -78,9 +78,11 @@ impl Strings {
 
     /// The slots in which a string of this hash may lie.
     fn probes(&self, hash: u64) -> impl Iterator<Item = usize> + use<> {
-        let mask = self.index.len() - 1;
-        let home = (hash >> 24) as usize;
-        (0..MAX_PROBES).map(move |step| home.wrapping_add(step) & mask)
+        let slots = self.index.len();
+        // 32 bits of the hash, none of them in the tag, as a fraction of the slots.
+        let home = ((u64::from((hash >> 24) as u32) * slots as u64) >> 32) as usize;
+        let probes = home..home + MAX_PROBES.min(slots);
+        probes.map(move |slot| if slot < slots { slot } else { slot - slots })
     }
 
     /// The number of this string; the lowest if there are several.
@@ -106,6 +108,11 @@ impl Strings {
             None => 0,
         };
         self.text.get(start..end)
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        heap::bytes(&self.text) + heap::bytes(&self.ends) + heap::bytes(&self.index)
     }
 
     /// How many strings there are.

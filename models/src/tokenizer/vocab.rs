@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use super::strings::Strings;
 use crate::gguf::Gguf;
-use crate::{Error, Result};
+use crate::{Error, Result, heap};
 
 const TOKENS: &str = "tokenizer.ggml.tokens";
 const TOKEN_TYPES: &str = "tokenizer.ggml.token_type";
@@ -107,6 +107,11 @@ impl Vocab {
             .zip(&self.kinds)
             .filter(move |&(_, &kind)| wanted(kind))
             .map(|(id, _)| id)
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.pieces.heap_bytes() + heap::bytes(&self.kinds)
     }
 
     /// The length of the longest piece, in bytes.

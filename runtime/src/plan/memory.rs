@@ -34,7 +34,7 @@ impl Buffer {
     }
 }
 
-/// The exact memory of a session, in bytes.
+/// The exact memory of a session and its model, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Memory {
     /// Bytes of the model file that are mapped, not allocated: clean pages that
@@ -52,8 +52,13 @@ pub struct Memory {
     pub scratch: u64,
     /// Norm weights and biases as f32.
     pub vectors: u64,
-    /// The arena: everything but `weights_mapped`. Beside it a session holds its
-    /// list of steps and the ids of its tokens, some kilobytes.
+    /// The list of steps, and the ids of the tokens in the context.
+    pub steps: u64,
+    /// What the model itself holds: its vocabulary, graph and chat template, and
+    /// its file if that is not mapped. All sessions of a model share it.
+    pub model: u64,
+    /// Everything but `weights_mapped`. Not in it: the threads' stacks, of which
+    /// some kilobytes each are used, and the program.
     pub total: u64,
 }
 
@@ -91,12 +96,11 @@ impl Layout {
         region
     }
 
-    /// The sums that [`crate::Model::memory`] reports.
-    pub fn memory(&self, weights_mapped: u64) -> Memory {
+    /// What [`crate::Model::memory`] reports of the arena.
+    pub fn memory(&self) -> Memory {
         let padded = |r: &Region| round_up(r.bytes) as u64;
         let kv_cache = self.slots.iter().map(|(k, v)| padded(k) + padded(v)).sum();
         Memory {
-            weights_mapped,
             kv_cache,
             activations: padded(&self.values) + padded(&self.acts),
             logits: padded(&self.head),
@@ -104,6 +108,7 @@ impl Layout {
             scratch: padded(&self.partials) + self.scratch.iter().map(padded).sum::<u64>(),
             vectors: padded(&self.vectors),
             total: self.total as u64,
+            ..Memory::default()
         }
     }
 }

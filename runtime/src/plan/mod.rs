@@ -19,6 +19,7 @@ use crate::kernels::attention::AttentionShape;
 use alloc::vec::Vec;
 use core::ops::Range;
 use ondol_models::graph::{Activation, Graph, Op, RopeStyle, Weight};
+use ondol_models::heap;
 use ondol_models::screen::Screen;
 
 /// What a session's sizes are decided by.
@@ -210,6 +211,31 @@ impl Plan {
         options: PlanOptions,
     ) -> Plan {
         schedule::Scheduler::new(graph, kernels, options).run(screen)
+    }
+
+    /// Bytes on the heap: the steps in which a pass runs.
+    pub fn heap_bytes(&self) -> usize {
+        let mut bytes = heap::bytes(&self.head_inputs)
+            + heap::bytes(&self.matmuls)
+            + heap::bytes(&self.vectors)
+            + heap::bytes(&self.ropes)
+            + heap::bytes(&self.layout.slots)
+            + heap::bytes(&self.layout.scratch);
+        for steps in [&self.body, &self.head] {
+            bytes += heap::bytes(steps);
+            for step in steps {
+                if let Step::Rows(ops) = step {
+                    bytes += heap::bytes(ops);
+                }
+            }
+        }
+        for matmul in &self.matmuls {
+            bytes += heap::bytes(&matmul.parts) + heap::bytes(&matmul.pieces);
+        }
+        for rope in &self.ropes {
+            bytes += heap::bytes(&rope.inverse_frequencies);
+        }
+        bytes
     }
 }
 

@@ -105,7 +105,7 @@ int main(void)
     ANSWER(session, "<|im_start|>user\nWhat is ondol?<|im_end|>\n<|im_start|>assistant\n");
 
     print_number("ram.model ", model_bytes);
-    print_number("ram.session ", (size_t)memory.total);
+    print_number("ram.session ", (size_t)(memory.total - memory.model));
     print_number("ram.peak ", ondol_heap_peak());
     print_number("ram.stack ", board_stack_peak());
     ondol_session_free(session);
