@@ -24,12 +24,12 @@ const PACKAGES: [&str; 6] = [
 
 /// A core that qemu plays, and the level that Ondol must choose on it: where an
 /// instruction is missing, using it would end the program.
-struct Core {
-    name: &'static str,
-    level: &'static str,
+pub struct Core {
+    pub name: &'static str,
+    pub level: &'static str,
 }
 
-const CORES: [Core; 3] = [
+pub const CORES: [Core; 3] = [
     Core {
         name: "cortex-a53",
         level: "neon",
@@ -59,7 +59,7 @@ pub fn aarch64() -> Outcome {
     if !install(&[])? {
         return Ok(());
     }
-    cross(&["build", "-p", "ondol-cli"], "cortex-a53")?;
+    build()?;
     CORES.iter().try_for_each(|core| {
         cross(
             &["test", "-p", "ondol", "--lib", "--", "kernels::"],
@@ -84,6 +84,11 @@ pub fn install(more: &[&str]) -> Result<bool, String> {
         run("/usr/bin/rustc", &["--version"])?;
     }
     Ok(there)
+}
+
+/// Builds the command.
+pub fn build() -> Outcome {
+    cross(&["build", "-p", "ondol-cli"], CORES[0].name)
 }
 
 /// A target folder of its own: the two Rusts cannot share one.
@@ -122,7 +127,7 @@ fn emulator(core: &str) -> [&str; 5] {
 /// The level that Ondol chooses by itself.
 fn check_level(core: &Core) -> Outcome {
     let bench = ["bench", "hello", "-p", "8", "-n", "4", "-r", "1", "--json"];
-    let printed = output(core, &bench)?;
+    let printed = output(core, &[], &bench)?.0;
     let found = printed.split("\"kernels\":").nth(1);
     let found = found
         .and_then(|rest| rest.split('"').nth(1))
@@ -175,24 +180,23 @@ fn ondol() -> PathBuf {
     target_folder().join(TARGET).join("release/ondol")
 }
 
-/// What it prints on this core.
-fn output(core: &Core, args: &[&str]) -> Result<String, String> {
+/// What it prints on this core, and what is said beside that; `options` are qemu's.
+pub fn output(core: &Core, options: &[&str], args: &[&str]) -> Result<(String, String), String> {
     let [timeout, rest @ ..] = emulator(core.name);
     let output = Command::new(timeout)
         .args(rest)
+        .args(options)
         .arg(ondol())
         .args(args)
         .output();
     let output = output.map_err(|e| format!("{timeout}: {e}"))?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
     if !output.status.success() {
-        let error = String::from_utf8_lossy(&output.stderr);
-        return Err(format!(
-            "ondol {} on {}: {error}",
-            args.join(" "),
-            core.name
-        ));
+        let line = args.join(" ");
+        return Err(format!("ondol {line} on {}: {said}", core.name));
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok((printed, said))
 }
 
 fn text(path: &Path) -> String {

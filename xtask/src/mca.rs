@@ -1,4 +1,5 @@
-//! How fast the Arm kernels will be, without the hardware: `docs/arm.md`.
+//! How fast the Arm kernels will be, without the hardware: `docs/arm.md`, with the
+//! counts of [`crate::count`].
 //!
 //! llvm-mca knows how many instructions of which kind a core starts each cycle.
 //! It is given the inner loops of the release build, as the compiler wrote
@@ -6,6 +7,7 @@
 
 use crate::aarch64::{self, TARGET, cross, target_folder};
 use crate::asm::{Loop, loops_of};
+use crate::count::count;
 use crate::steps::{Outcome, root};
 use std::fmt::Write;
 use std::fs;
@@ -157,14 +159,16 @@ cycle, beside what the loop's multiplying instructions alone, none waiting for a
 
 /// Writes `docs/arm.md`.
 pub fn mca() -> Outcome {
-    if !aarch64::install(&["llvm-19"])? {
+    if !aarch64::install(&["llvm-19", "gcc"])? {
         return Ok(());
     }
+    aarch64::build()?;
     let asm = assembly()?;
     let mut page = HEAD.to_owned();
     for level in &LEVELS {
         table(&mut page, level, &asm)?;
     }
+    count(&mut page)?;
     let path = root().join("docs/arm.md");
     fs::write(&path, page).map_err(|e| format!("{}: {e}", path.display()))
 }

@@ -80,7 +80,8 @@ impl Toolchain {
         let folder = folder().display().to_string();
         let package = ["rustc", "--profile", "mobile", "-p", "ondol-c"];
         let what = ["--target", target, "--crate-type", kinds];
-        let std = ["-Zbuild-std=std,panic_abort"];
+        // Without its printer of backtraces, which has no names to print here.
+        let std = ["-Zbuild-std=std,panic_abort", "-Zbuild-std-features="];
         let link: Vec<&str> = link.iter().map(String::as_str).collect();
         let target_folder = ("CARGO_TARGET_DIR", folder.as_str());
         match self {
