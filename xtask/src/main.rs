@@ -4,6 +4,7 @@ mod aarch64;
 mod apt;
 mod asm;
 mod bench;
+mod both;
 mod c;
 mod count;
 mod firmware;
