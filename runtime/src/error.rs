@@ -1,5 +1,6 @@
 use crate::kernels::Level;
 use alloc::string::String;
+use ondol_models::Float;
 
 /// What can go wrong between a file and its answer.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +65,7 @@ pub enum Error {
     #[error(transparent)]
     Sampler(#[from] crate::generate::SamplerError),
     /// A margin of the screened head that means nothing.
-    #[error("the screen's margin can't be {0}")]
+    #[error("the screen's margin can't be {}", Float(*.0))]
     BadMargin(f32),
     /// A worker thread panicked: a bug in Ondol. The session can't be used any more.
     #[error("a worker panicked; this is a bug in Ondol")]

@@ -4,7 +4,9 @@ mod aarch64;
 mod apt;
 mod asm;
 mod bench;
+mod both;
 mod c;
+mod count;
 mod firmware;
 mod mca;
 mod mobile;
@@ -30,8 +32,8 @@ cargo xtask <chore>
              engines (bench --help)
   aarch64    the kernels of 64-bit Arm on three cores that qemu plays, and
              their agreement with the reference records
-  mca        writes docs/arm.md: how fast the loops for 64-bit Arm are by
-             llvm-mca's models (not part of test)
+  mca        writes docs/arm.md: how fast the loops for 64-bit Arm are by llvm-mca's
+             models, and instructions to a token under qemu (not part of test)
   fuzz       the fuzz targets, a minute each (needs cargo-fuzz and nightly)
 ";
 

@@ -1,4 +1,5 @@
-//! How fast the Arm kernels will be, without the hardware: `docs/arm.md`.
+//! How fast the Arm kernels will be, without the hardware: `docs/arm.md`, with the
+//! counts of [`crate::count`].
 //!
 //! llvm-mca knows how many instructions of which kind a core starts each cycle.
 //! It is given the inner loops of the release build, as the compiler wrote
@@ -6,6 +7,7 @@
 
 use crate::aarch64::{self, TARGET, cross, target_folder};
 use crate::asm::{Loop, loops_of};
+use crate::count::count;
 use crate::steps::{Outcome, root};
 use std::fmt::Write;
 use std::fs;
@@ -149,22 +151,24 @@ cycle, beside what the loop's multiplying instructions alone, none waiting for a
 - Activations have 16 bits while decoding, and always for Q8_0, IQ4_NL and IQ4_XS. `sdot` and `smmla` then meet each
   weight twice, once for each byte; a multiply-add is counted once.
 - Of the loops of a kernel that hold a whole block of weights, the table shows the one with the most multiply-adds to an
-  instruction. A kernel whose largest tile the compiler cut into several loops is shown by a smaller tile.
+  instruction. A kernel whose largest tile the compiler cut into several loops is shown by a smaller tile, and one of
+  which it cut every tile (level `neon`, prompt, Q8_0) by the innermost of these loops, without the floats around it.
 - Stack: loads and stores of vectors that found no room in the registers.
 - A core in brackets is the one whose model stands in. The model of Apple's cores is an old one.
-- Where the compiler put a kernel into a larger function, its loop can't be told from others, and the row is empty.
 ";
 
 /// Writes `docs/arm.md`.
 pub fn mca() -> Outcome {
-    if !aarch64::install(&["llvm-19"])? {
+    if !aarch64::install(&["llvm-19", "gcc"])? {
         return Ok(());
     }
+    aarch64::build()?;
     let asm = assembly()?;
     let mut page = HEAD.to_owned();
     for level in &LEVELS {
         table(&mut page, level, &asm)?;
     }
+    count(&mut page)?;
     let path = root().join("docs/arm.md");
     fs::write(&path, page).map_err(|e| format!("{}: {e}", path.display()))
 }
@@ -232,14 +236,21 @@ fn share(products: u32, body: &Loop, core: &Core) -> Result<String, String> {
 }
 
 /// Of the innermost loops of functions whose names hold all parts, the one with
-/// the most products to an instruction: the whole tile, or the packed rows.
+/// the most products to an instruction: the whole tile, or the packed rows. A part
+/// of a tile only where none is whole.
 fn densest(asm: &str, parts: &[&str]) -> Option<Loop> {
     let loops = loops_of(asm, |name| parts.iter().all(|part| name.contains(part)));
     let density = |a: &Loop| f64::from(a.products()) / a.instructions.len() as f64;
-    loops
+    let (whole, parts): (Vec<_>, Vec<_>) = loops
         .into_iter()
-        .filter(|a| a.products() > 0 && a.is_whole())
-        .max_by(|a, b| density(a).total_cmp(&density(b)))
+        .filter(|a| a.products() > 0)
+        .partition(Loop::is_whole);
+    let best = |loops: Vec<Loop>| {
+        loops
+            .into_iter()
+            .max_by(|a, b| density(a).total_cmp(&density(b)))
+    };
+    best(whole).or_else(|| best(parts))
 }
 
 /// `products` to a cycle, where so many are made by these instructions; none

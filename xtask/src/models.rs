@@ -57,10 +57,7 @@ const LEVELS: [(&str, f64); 2] = [("avx2", 0.005), ("exact", 0.0005)];
 /// agreement with the records and perplexities where `ONDOL_REFERENCE` (or
 /// `../shared/reference`) holds them.
 pub fn models() -> Outcome {
-    cargo(&["build", "--release", "-p", "ondol-cli"])?;
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let ondol = text(&target.join("release/ondol"));
+    let ondol = command()?;
     for Record { model, .. } in RECORDS {
         let prompt = "The capital of France is";
         run(
@@ -87,6 +84,21 @@ pub fn models() -> Outcome {
     PERPLEXITIES
         .iter()
         .try_for_each(|check| perplexity(&ondol, check, &reference))
+}
+
+/// Builds the command; where it lies.
+fn command() -> Result<String, String> {
+    cargo(&["build", "--release", "-p", "ondol-cli"])?;
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    Ok(text(&target.join("release/ondol")))
+}
+
+/// Fetches the models that the records are of, where they are not here yet.
+pub fn fetch() -> Outcome {
+    let ondol = command()?;
+    let pull = |record: &Record| run(&ondol, &["pull", record.model]);
+    RECORDS.iter().try_for_each(pull)
 }
 
 /// The folder of the reference's records and texts; says so if it is not there.

@@ -230,5 +230,5 @@ fn right_strippers(gguf: &Gguf, vocab: &Vocab, special: &[u32]) -> Result<Vec<u3
 
 fn model_name(gguf: &Gguf) -> Result<String> {
     let name = gguf.opt_str("general.name")?.unwrap_or_default();
-    Ok(name.to_lowercase())
+    Ok(name.to_ascii_lowercase())
 }

@@ -1,6 +1,7 @@
 //! From logits to a token.
 
 use super::rng::Rng;
+use crate::kernels::vector::simd::SMALL;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
@@ -128,6 +129,16 @@ pub enum SamplerError {
 struct Candidate {
     token: u32,
     logit: f32,
+}
+
+/// Brings the likeliest `count` to the front, of at least as many.
+fn likeliest_first(candidates: &mut [Candidate], count: usize) {
+    if SMALL {
+        // More work, but code that is there anyway.
+        candidates.sort_unstable_by(likelier);
+    } else {
+        candidates.select_nth_unstable_by(count - 1, likelier);
+    }
 }
 
 /// Likeliest first; the lower id where logits are equal, so that every platform agrees.
@@ -275,7 +286,7 @@ impl Sampler {
     fn keep_top_k(&mut self) {
         let k = self.options.top_k;
         if k > 0 && k < self.candidates.len() {
-            self.candidates.select_nth_unstable_by(k - 1, likelier);
+            likeliest_first(&mut self.candidates, k);
             self.candidates.truncate(k);
             self.sort_by_token();
         }
@@ -304,7 +315,7 @@ impl Sampler {
             let rest = &mut self.candidates[sorted..];
             let step = (sorted.max(32)).min(rest.len());
             if step < rest.len() {
-                rest.select_nth_unstable_by(step - 1, likelier);
+                likeliest_first(rest, step);
             }
             rest[..step].sort_unstable_by(likelier);
             for (index, candidate) in rest[..step].iter().enumerate() {

@@ -11,6 +11,7 @@ mod size;
 mod symbols;
 
 use crate::apt;
+use crate::both::both;
 use crate::steps::{Outcome, root, run, run_env};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,12 +33,14 @@ pub fn test() -> Outcome {
     let Some(toolchain) = Toolchain::find()? else {
         return Ok(());
     };
-    android::build(&toolchain, &android::ABIS[..1])?;
-    ios::build(&toolchain, &ios::TARGETS[..1])?;
+    both(
+        || android::build(&toolchain, &android::ABIS[..1]),
+        || ios::build(&toolchain, &ios::TARGETS[..1]),
+    )?;
     let left = android::ABIS[1..].iter().map(|abi| abi.target);
     for target in left.chain(ios::TARGETS[1..].iter().copied()) {
         println!(
-            "xtask: SKIPPED {target}: two minutes more; `cargo xtask android` and `ios` build all"
+            "xtask: SKIPPED {target}: minutes more; `cargo xtask android` and `ios` build all"
         );
     }
     Ok(())
@@ -75,12 +78,15 @@ impl Toolchain {
     }
 
     /// Builds the library for a target, with options for its last link; the folder
-    /// in which it lies.
+    /// in which it lies. Each target has a folder of its own, so that two can be
+    /// built at once.
     fn library(&self, target: &str, kinds: &str, link: &[String]) -> Result<PathBuf, String> {
-        let folder = folder().display().to_string();
+        let built = folder().join("build").join(target);
+        let folder = built.display().to_string();
         let package = ["rustc", "--profile", "mobile", "-p", "ondol-c"];
         let what = ["--target", target, "--crate-type", kinds];
-        let std = ["-Zbuild-std=std,panic_abort"];
+        // Without its printer of backtraces, which has no names to print here.
+        let std = ["-Zbuild-std=std,panic_abort", "-Zbuild-std-features="];
         let link: Vec<&str> = link.iter().map(String::as_str).collect();
         let target_folder = ("CARGO_TARGET_DIR", folder.as_str());
         match self {
@@ -99,7 +105,7 @@ impl Toolchain {
                 &[target_folder],
             )?,
         }
-        Ok(self::folder().join(target).join("mobile"))
+        Ok(built.join(target).join("mobile"))
     }
 }
 

@@ -19,13 +19,19 @@ use core::ops::Range;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct I8mm;
 
+/// Whether the build may run on a CPU with both, as for `sdot` alone.
+const IN_BUILD: bool = cfg!(any(
+    feature = "std",
+    all(target_feature = "i8mm", target_feature = "dotprod")
+));
+
 /// The lanes, if this CPU has both.
 pub(super) fn new(neon: Neon) -> Option<QPair<I8mm>> {
     #[cfg(feature = "std")]
     let has = std::arch::is_aarch64_feature_detected!("i8mm")
         && std::arch::is_aarch64_feature_detected!("dotprod");
     #[cfg(not(feature = "std"))]
-    let has = cfg!(all(target_feature = "i8mm", target_feature = "dotprod"));
+    let has = IN_BUILD;
     // SAFETY: the CPU has what the products need.
     has.then(|| unsafe { QPair::new(neon) })
 }
@@ -36,8 +42,10 @@ impl Multiplier for I8mm {
         fn run<O: Op<QPair<I8mm>>>(lanes: QPair<I8mm>, op: O) {
             op.run(lanes);
         }
-        // SAFETY: `lanes` proves that the CPU has the features.
-        unsafe { run(lanes, op) }
+        if IN_BUILD {
+            // SAFETY: `lanes` proves that the CPU has the features.
+            unsafe { run(lanes, op) }
+        }
     }
 }
 

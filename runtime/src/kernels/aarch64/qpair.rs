@@ -224,6 +224,12 @@ impl<M: Multiplier> Lanes for QPair<M> {
         ]
     }
     #[inline(always)]
+    fn unknown(self, mut at: *const u8) -> *const u8 {
+        // SAFETY: no instruction at all.
+        unsafe { asm!("/* {0} */", inout(reg) at, options(nomem, nostack, preserves_flags)) };
+        at
+    }
+    #[inline(always)]
     fn prefetch(self, at: *const u8) {
         // SAFETY: a prefetch reads nothing, wherever it points.
         unsafe {

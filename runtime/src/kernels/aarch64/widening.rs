@@ -23,6 +23,8 @@ pub(super) fn new(neon: Neon) -> QPair<Widening> {
 }
 
 impl Multiplier for Widening {
+    /// A function of its own for each `op`, as other levels' features make it.
+    #[inline(never)]
     fn run<O: Op<QPair<Widening>>>(lanes: QPair<Widening>, op: O) {
         op.run(lanes);
     }

@@ -81,14 +81,8 @@ impl Format for Q3_K {
                     rows.prefetch(at + 55 * half, 55);
                     let mut low = rows.load32(at + 32 + 32 * half);
                     for j in 0..4 {
-                        let sub = byte_pair(l, shifted_out(l, scales[2 * half + j / 2], j % 2));
                         let q = joined::<L, 2>(l, masked(l, low, 3), masked(l, high, 1));
-                        sink.block(&Block {
-                            q,
-                            scale: d,
-                            sub,
-                            min: scaled(l, zero, sub),
-                        });
+                        sink.block(&centred(l, q, d, zero, sub(l, &scales, 4 * half + j)));
                         low = shifted::<L, 2>(l, low);
                         high = shifted::<L, 1>(l, high);
                     }
@@ -182,25 +176,22 @@ impl Format for Q6_K {
                 for half in 0..2 {
                     rows.prefetch(at + 105 * half, 53);
                     rows.prefetch(at + 105 * half + 53, 52);
-                    let low = at + 64 * half;
-                    let low = [rows.load32(low), rows.load32(low + 32)];
-                    let mut high = rows.load32(at + 128 + 32 * half);
-                    for j in 0..4 {
-                        let low = if j < 2 {
-                            low[j]
-                        } else {
-                            shifted::<L, 4>(l, low[j - 2])
-                        };
-                        let sub = byte_pair(l, shifted_out(l, scales[2 * half + j / 2], j % 2));
-                        let q = joined::<L, 4>(l, masked(l, low, 15), masked(l, high, 3));
-                        sink.block(&Block {
-                            q,
-                            scale: d,
-                            sub,
-                            min: scaled(l, zero, sub),
-                        });
-                        high = shifted::<L, 2>(l, high);
-                    }
+                    let [a, b, c] = [at + 64 * half, at + 64 * half + 32, at + 128 + 32 * half];
+                    let [low, next, high] = [a, b, c].map(
+                        #[inline(always)]
+                        |at| rows.load32(at),
+                    );
+                    let q = six_bits::<L, 0>(l, low, high);
+                    sink.block(&centred(l, q, d, zero, sub(l, &scales, 4 * half)));
+                    let high = rows.load32_again(c, high);
+                    let q = six_bits::<L, 1>(l, next, high);
+                    sink.block(&centred(l, q, d, zero, sub(l, &scales, 4 * half + 1)));
+                    let (low, high) = (rows.load32_again(a, low), rows.load32_again(c, high));
+                    let q = six_bits::<L, 2>(l, low, high);
+                    sink.block(&centred(l, q, d, zero, sub(l, &scales, 4 * half + 2)));
+                    let (next, high) = (rows.load32_again(b, next), rows.load32_again(c, high));
+                    let q = six_bits::<L, 3>(l, next, high);
+                    sink.block(&centred(l, q, d, zero, sub(l, &scales, 4 * half + 3)));
                 }
             }
         }
@@ -332,6 +323,19 @@ fn byte_pair<L: Lanes>(l: L, v: L::I) -> [L::I; 2] {
     ]
 }
 
+/// The two integer scales of block `j` of a super-block.
+#[inline(always)]
+fn sub<L: Lanes>(l: L, scales: &[L::I; 4], j: usize) -> [L::I; 2] {
+    byte_pair(l, shifted_out(l, scales[j / 2], j % 2))
+}
+
+/// A block with integer scales; `zero` is what stands for zero, times `scale`.
+#[inline(always)]
+fn centred<L: Lanes>(l: L, q: [L::I; 8], scale: L::V, zero: L::V, sub: [L::I; 2]) -> Block<L> {
+    let min = scaled(l, zero, sub);
+    Block { q, scale, sub, min }
+}
+
 /// `scale` times each of two vectors of integers.
 #[inline(always)]
 fn scaled<L: Lanes>(l: L, scale: L::V, by: [L::I; 2]) -> [L::V; 2] {
@@ -372,4 +376,25 @@ fn joined<L: Lanes, const BITS: i32>(l: L, mut low: [L::I; 8], high: [L::I; 8]) 
         *low = l.or(*low, l.shl_16::<BITS>(high));
     }
     low
+}
+
+/// Block `J` of four of Q6_K: the lower or upper nibbles of two blocks, and pair
+/// `J` of the bits of `high`.
+#[inline(always)]
+fn six_bits<L: Lanes, const J: usize>(l: L, low: [L::I; 8], high: [L::I; 8]) -> [L::I; 8] {
+    let low = match J {
+        0 | 1 => low,
+        _ => shifted::<L, 4>(l, low),
+    };
+    let mut q = masked(l, low, 15);
+    for (q, high) in q.iter_mut().zip(high) {
+        let high = match J {
+            0 => l.shl_16::<4>(high),
+            1 => l.shl_16::<2>(high),
+            2 => high,
+            _ => l.shr_16::<2>(high),
+        };
+        *q = l.or(*q, l.and(high, l.splat_i8(0b11_0000)));
+    }
+    q
 }

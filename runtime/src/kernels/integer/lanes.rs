@@ -91,6 +91,12 @@ pub(in crate::kernels) trait Lanes: Copy + Send + Sync + 'static {
     /// # Safety
     /// The bytes must be there.
     unsafe fn load_transposed(self, from: *const u8, stride: usize) -> [Self::I; 4];
+    /// The same address; the compiler need not know so, where it would rather keep
+    /// what was read there on the stack than read it again.
+    #[inline(always)]
+    fn unknown(self, at: *const u8) -> *const u8 {
+        at
+    }
     /// Asks for the cache line at this address, wherever it points.
     fn prefetch(self, at: *const u8);
 }

@@ -35,7 +35,7 @@ use super::{Acts, Call};
 use formats_k::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
 use formats_legacy::{IQ4_NL, MXFP4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 use gemv::Gemv;
-use ondol_models::quant::DType;
+use ondol_models::quant::{DType, Family};
 use rows::Rows;
 
 /// A row in each lane x 32 k of weights: `scale * sub * q + min`.
@@ -151,23 +151,26 @@ pub(super) fn scratch_bytes<L: Arithmetic>(dtype: DType, cols: usize) -> usize {
 
 /// Multiplies rows with the activations of all tokens.
 pub(super) fn matmul<L: Arithmetic>(l: L, call: Call) {
+    let (legacy, k, codebook) = (
+        Family::Legacy.in_build(),
+        Family::K.in_build(),
+        Family::Codebook.in_build(),
+    );
     match call.w.dtype() {
-        DType::Q4_0 => low_bit::<L, Q4_0>(l, call),
-        DType::Q4_1 => low_bit::<L, Q4_1>(l, call),
-        DType::Q5_0 => low_bit::<L, Q5_0>(l, call),
-        DType::Q5_1 => low_bit::<L, Q5_1>(l, call),
-        DType::MXFP4 => low_bit::<L, MXFP4>(l, call),
-        DType::Q2_K => low_bit::<L, Q2_K>(l, call),
-        DType::Q3_K => low_bit::<L, Q3_K>(l, call),
-        DType::Q4_K => low_bit::<L, Q4_K>(l, call),
-        DType::Q5_K => low_bit::<L, Q5_K>(l, call),
-        DType::Q6_K => low_bit::<L, Q6_K>(l, call),
-        DType::Q8_0 => wide::<L, Q8_0>(l, call),
-        DType::IQ4_NL => wide::<L, IQ4_NL>(l, call),
-        DType::IQ4_XS => wide::<L, IQ4_XS>(l, call),
-        DType::F32 | DType::F16 | DType::BF16 => {
-            unreachable!("float weights have products of their own")
-        }
+        DType::Q4_0 if legacy => low_bit::<L, Q4_0>(l, call),
+        DType::Q4_1 if legacy => low_bit::<L, Q4_1>(l, call),
+        DType::Q5_0 if legacy => low_bit::<L, Q5_0>(l, call),
+        DType::Q5_1 if legacy => low_bit::<L, Q5_1>(l, call),
+        DType::Q8_0 if legacy => wide::<L, Q8_0>(l, call),
+        DType::Q2_K if k => low_bit::<L, Q2_K>(l, call),
+        DType::Q3_K if k => low_bit::<L, Q3_K>(l, call),
+        DType::Q4_K if k => low_bit::<L, Q4_K>(l, call),
+        DType::Q5_K if k => low_bit::<L, Q5_K>(l, call),
+        DType::Q6_K if k => low_bit::<L, Q6_K>(l, call),
+        DType::IQ4_NL if codebook => wide::<L, IQ4_NL>(l, call),
+        DType::IQ4_XS if codebook => wide::<L, IQ4_XS>(l, call),
+        DType::MXFP4 if codebook => low_bit::<L, MXFP4>(l, call),
+        dtype => unreachable!("{dtype:?} has products of floats, or is not in this build"),
     }
 }
 

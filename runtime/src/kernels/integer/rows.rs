@@ -33,6 +33,13 @@ pub(in crate::kernels) trait Rows<L: Lanes>: Copy {
         let (a, b) = unsafe { (self.load16(offset), self.load16(offset + 16)) };
         [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]]
     }
+
+    /// What [`Self::load32`] has `loaded` there, for a second use: read again
+    /// where that costs less than to keep it meanwhile.
+    #[inline(always)]
+    unsafe fn load32_again(self, _offset: usize, loaded: [L::I; 8]) -> [L::I; 8] {
+        loaded
+    }
 }
 
 /// Cuts rows into runs, as many at once as there are lanes: all of a run lie
@@ -207,6 +214,13 @@ impl<L: Lanes> Rows<L> for PackedRows<L> {
             #[inline(always)]
             |j| unsafe { self.lanes.load_lanes(self.at(offset + 4 * j), self.group) },
         )
+    }
+
+    #[inline(always)]
+    unsafe fn load32_again(self, offset: usize, _: [L::I; 8]) -> [L::I; 8] {
+        let base = self.lanes.unknown(self.base);
+        // SAFETY: as in `load16`; the address is the same.
+        unsafe { PackedRows { base, ..self }.load32(offset) }
     }
 
     #[inline(always)]
