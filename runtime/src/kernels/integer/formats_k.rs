@@ -177,10 +177,7 @@ impl Format for Q6_K {
                     rows.prefetch(at + 105 * half, 53);
                     rows.prefetch(at + 105 * half + 53, 52);
                     let [a, b, c] = [at + 64 * half, at + 64 * half + 32, at + 128 + 32 * half];
-                    let [low, next, high] = [a, b, c].map(
-                        #[inline(always)]
-                        |at| rows.load32(at),
-                    );
+                    let (low, next, high) = (rows.load32(a), rows.load32(b), rows.load32(c));
                     let q = six_bits::<L, 0>(l, low, high);
                     sink.block(&centred(l, q, d, zero, sub(l, &scales, 4 * half)));
                     let high = rows.load32_again(c, high);
