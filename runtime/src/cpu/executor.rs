@@ -124,7 +124,9 @@ impl Executor<'_> {
             }
         }
         let workers = self.governor.workers(self.pool.threads());
-        self.pool.set_workers(workers);
+        // A worker without a core of its own holds up all others at each join.
+        let crowded = usize::from(self.pool.is_crowded());
+        self.pool.set_workers(workers - crowded.min(workers - 1));
         Ok(())
     }
 

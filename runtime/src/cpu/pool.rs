@@ -65,6 +65,12 @@ mod alone {
         /// There is one worker at least and at most.
         pub fn set_workers(&mut self, _workers: usize) {}
 
+        /// Nobody waits for anybody.
+        #[must_use]
+        pub fn is_crowded(&mut self) -> bool {
+            false
+        }
+
         /// Does `job(piece, 0)` for every piece below `pieces`, in order.
         ///
         /// # Errors

@@ -70,6 +70,10 @@ pub struct Pool {
     /// How many may work, the caller among them.
     workers: usize,
     patience: Patience,
+    /// When a join last waited long for a worker in the middle of a piece.
+    late: Option<Instant>,
+    /// When that last was the second time in a short while.
+    crowded: Option<Instant>,
 }
 
 /// What the threads share; the module's head says how.
@@ -101,6 +105,16 @@ impl std::fmt::Debug for Shared {
         f.debug_struct("Shared").finish_non_exhaustive()
     }
 }
+
+/// A wait for a piece that lasts longer is no matter of uneven pieces.
+const LATE: Duration = Duration::from_micros(500);
+
+/// A single late piece is chance; two in this time are not.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// How long a core is taken to be another program's then; less than [`AGAIN`], so
+/// that one late piece after it is enough.
+const CROWDED: Duration = Duration::from_millis(50);
 
 /// A value with cache lines of its own (Arm's big cores and Intel's prefetcher
 /// take 128 bytes at a time).
@@ -157,8 +171,11 @@ impl Pool {
             workers: handles.len() + 1,
             handles,
             patience,
+            late: None,
+            crowded: None,
         };
-        pool.wait_for_last_piece();
+        pool.wait_for_last_piece(Instant::now());
+        pool.late = None;
         pool
     }
 
@@ -184,6 +201,15 @@ impl Pool {
         }
     }
 
+    /// Whether another program seems to have one of the workers' cores: twice in
+    /// a short while, and not long ago, a worker was put off in the middle of a
+    /// piece, for longer than all the work before it took.
+    #[must_use]
+    pub fn is_crowded(&mut self) -> bool {
+        self.crowded = self.crowded.filter(|since| since.elapsed() < CROWDED);
+        self.crowded.is_some()
+    }
+
     /// Does `job(piece, worker)` once for every `piece` below `pieces`, in any
     /// order and on any worker (`worker` is below [`Pool::threads`]; the caller
     /// is 0), and returns when all are done. Nothing is allocated.
@@ -199,10 +225,11 @@ impl Pool {
             return catch_unwind(AssertUnwindSafe(|| (0..pieces).for_each(|p| job(p, 0))))
                 .map_err(forget_payload);
         }
+        let opened = Instant::now();
         self.open(pieces, job);
         let done = self.shared.claim_all(0);
         self.shared.finish(done);
-        self.wait_for_last_piece();
+        self.wait_for_last_piece(opened);
         if self.shared.panicked.swap(false, Relaxed) {
             return Err(Panicked);
         }
@@ -239,7 +266,7 @@ impl Pool {
         }
     }
 
-    fn wait_for_last_piece(&mut self) {
+    fn wait_for_last_piece(&mut self, opened: Instant) {
         let unfinished = &self.shared.unfinished.0;
         if self.patience.spin_until(|| unfinished.load(Acquire) == 0) {
             return;
@@ -256,7 +283,13 @@ impl Pool {
         }
         shared.caller_waits.store(false, Relaxed);
         drop(guard);
-        self.patience.slept(began.elapsed());
+        let waited = began.elapsed();
+        if waited > LATE && waited > began.duration_since(opened) {
+            let again = self.late.is_some_and(|late| late.elapsed() < AGAIN);
+            self.late = Some(Instant::now());
+            self.crowded = self.late.filter(|_| again);
+        }
+        self.patience.slept(waited);
     }
 }
 

@@ -104,6 +104,29 @@ fn sleepers_are_woken() {
     }
 }
 
+/// Joins that wait for a worker in the middle of a piece tell of a crowd, for a while.
+#[test]
+fn late_pieces_tell_of_a_crowd() {
+    let mut pool = Pool::new(2, Affinity::Free);
+    assert!(!pool.is_crowded());
+    let mut late = || {
+        let met = AtomicU32::new(0);
+        pool.run(2, &|_, worker| {
+            met.fetch_add(1, SeqCst);
+            while met.load(SeqCst) < 2 {
+                thread::yield_now();
+            }
+            // Longer than both took to meet, even where cores are few.
+            thread::sleep(Duration::from_millis(30 * worker as u64));
+        })
+        .unwrap();
+        pool.is_crowded()
+    };
+    assert!((0..20).any(|_| late()), "never a crowd");
+    thread::sleep(CROWDED);
+    assert!(!pool.is_crowded());
+}
+
 /// The caller waits for pieces that were taken, but never for a worker that has
 /// taken none: here no worker ever comes.
 #[test]
