@@ -9,6 +9,7 @@
 //! the same small matrix kernel.
 
 use core::array::from_fn;
+use core::ops::Range;
 use half::f16;
 
 use super::softmax::{NO_MAX, Softcap, inverse_sum};
@@ -78,7 +79,7 @@ impl<'a> Rows<'a> {
 
     /// Where row `row` lies in the queries and in the output.
     #[inline(always)]
-    fn place(&self, row: usize) -> core::ops::Range<usize> {
+    fn place(&self, row: usize) -> Range<usize> {
         let group = self.shape.group();
         let head = self.kv_head * group + row % group;
         let token = self.first_token + row / group;
@@ -88,15 +89,26 @@ impl<'a> Rows<'a> {
 
     /// The keys that row `row` sees.
     #[inline(always)]
-    fn visible(&self, row: usize) -> core::ops::Range<usize> {
+    fn visible(&self, row: usize) -> Range<usize> {
         let token = self.first_token + row / self.shape.group();
         self.shape.visible(self.queries.start + token)
     }
 
     /// The rows of panel `panel`.
     #[inline(always)]
-    fn of_panel(&self, panel: usize) -> core::ops::Range<usize> {
+    fn of_panel(&self, panel: usize) -> Range<usize> {
         panel * PANEL..self.count.min((panel + 1) * PANEL)
+    }
+
+    /// The rows of panel `panel`, up to eight at a time, with their first lane.
+    #[inline(always)]
+    fn eights(&self, panel: usize) -> impl Iterator<Item = (usize, Range<usize>)> + use<> {
+        let all = self.of_panel(panel);
+        let lanes = (0..all.len()).step_by(LANES);
+        lanes.map(move |lane| {
+            let first = all.start + lane;
+            (lane, first..all.end.min(first + LANES))
+        })
     }
 }
 
@@ -188,31 +200,42 @@ pub unsafe fn attend<S: Simd>(
 /// row are zeros.
 #[inline(always)]
 fn gather_queries<S: Simd>(s: S, rows: &Rows<'_>, q: &mut [Line]) {
-    let head_dim = rows.shape.head_dim;
-    let scale = s.splat(rows.shape.scale);
-    for (p, panel) in q.chunks_exact_mut(head_dim).enumerate() {
+    for (p, panel) in q.chunks_exact_mut(rows.shape.head_dim).enumerate() {
         panel.fill([0.0; PANEL]);
-        let of_panel = rows.of_panel(p);
-        for first in of_panel.clone().step_by(LANES) {
-            let lane = first - of_panel.start;
-            let lanes = first..of_panel.end.min(first + LANES);
-            let whole = if lanes.len() == LANES { head_dim } else { 0 } / LANES * LANES;
-            for d in (0..whole).step_by(LANES) {
-                let mut square = [scale; LANES];
-                for (row, v) in lanes.clone().zip(&mut square) {
-                    let from = rows.place(row).start + d;
-                    *v = s.mul(s.load(eight(&rows.queries.q[from..])), scale);
-                }
-                for (v, line) in transposed(s, square).into_iter().zip(&mut panel[d..]) {
-                    s.store(v, eight_mut(&mut line[lane..]));
-                }
-            }
-            for (lane, row) in (lane..).zip(lanes) {
-                let from = &rows.queries.q[rows.place(row)];
-                for (line, &x) in panel[whole..].iter_mut().zip(&from[whole..]) {
-                    line[lane] = x * rows.shape.scale;
-                }
-            }
+        for (lane, eight) in rows.eights(p) {
+            gather_eight(s, rows, eight, lane, panel);
+        }
+    }
+}
+
+/// [`gather_queries`] for up to eight rows, in the lanes from `lane` on.
+#[inline(always)]
+fn gather_eight<S: Simd>(
+    s: S,
+    rows: &Rows<'_>,
+    eight: Range<usize>,
+    lane: usize,
+    panel: &mut [Line],
+) {
+    let scale = s.splat(rows.shape.scale);
+    let whole = match eight.len() {
+        LANES => panel.len() / LANES * LANES,
+        _ => 0,
+    };
+    for d in (0..whole).step_by(LANES) {
+        let mut square = [scale; LANES];
+        for (row, v) in eight.clone().zip(&mut square) {
+            let from = rows.place(row).start + d;
+            *v = s.mul(s.load(lanes(&rows.queries.q[from..])), scale);
+        }
+        for (v, line) in transposed(s, square).into_iter().zip(&mut panel[d..]) {
+            s.store(v, lanes_mut(&mut line[lane..]));
+        }
+    }
+    for (lane, row) in (lane..).zip(eight) {
+        let from = &rows.queries.q[rows.place(row)];
+        for (line, &x) in panel[whole..].iter_mut().zip(&from[whole..]) {
+            line[lane] = x * rows.shape.scale;
         }
     }
 }
@@ -229,35 +252,50 @@ unsafe fn scatter_results<S: Simd>(
     weight: &[Line],
     out: SharedSlice<'_, f32>,
 ) {
-    let head_dim = rows.shape.head_dim;
-    let whole = head_dim / LANES * LANES;
-    for (p, (panel, weight)) in sums.chunks_exact(head_dim).zip(weight).enumerate() {
-        let of_panel = rows.of_panel(p);
-        for first in of_panel.clone().step_by(LANES) {
-            let lane = first - of_panel.start;
-            let lanes = first..of_panel.end.min(first + LANES);
-            let inverses: [f32; LANES] = from_fn(|i| inverse_sum(weight[lane + i]));
-            let factor = s.load(&inverses);
-            for d in (0..whole).step_by(LANES) {
-                let mut square = [factor; LANES];
-                for (v, line) in square.iter_mut().zip(&panel[d..]) {
-                    *v = s.mul(s.load(eight(&line[lane..])), factor);
-                }
-                for (v, row) in transposed(s, square).into_iter().zip(lanes.clone()) {
-                    let at = rows.place(row).start + d;
-                    // SAFETY: a row's place belongs to this piece alone, and
-                    // rows have different places.
-                    s.store(v, eight_mut(unsafe { out.part(at..at + LANES) }));
-                }
-            }
-            for (i, row) in lanes.enumerate() {
-                let place = rows.place(row);
-                // SAFETY: as above.
-                let to = unsafe { out.part(place.start + whole..place.end) };
-                for (x, line) in to.iter_mut().zip(&panel[whole..]) {
-                    *x = line[lane + i] * inverses[i];
-                }
-            }
+    let panels = sums.chunks_exact(rows.shape.head_dim).zip(weight);
+    for (p, (panel, weight)) in panels.enumerate() {
+        for (lane, eight) in rows.eights(p) {
+            // SAFETY: passed on to the caller.
+            unsafe { scatter_eight(s, rows, eight, lane, panel, weight, out) };
+        }
+    }
+}
+
+/// [`scatter_results`] for up to eight rows, in the lanes from `lane` on.
+///
+/// # Safety
+/// Nobody else uses the rows' part of `out`.
+#[inline(always)]
+unsafe fn scatter_eight<S: Simd>(
+    s: S,
+    rows: &Rows<'_>,
+    eight: Range<usize>,
+    lane: usize,
+    panel: &[Line],
+    weight: &Line,
+    out: SharedSlice<'_, f32>,
+) {
+    let whole = panel.len() / LANES * LANES;
+    let inverses: [f32; LANES] = from_fn(|i| inverse_sum(weight[lane + i]));
+    let factor = s.load(&inverses);
+    for d in (0..whole).step_by(LANES) {
+        let mut square = [factor; LANES];
+        for (v, line) in square.iter_mut().zip(&panel[d..]) {
+            *v = s.mul(s.load(lanes(&line[lane..])), factor);
+        }
+        for (v, row) in transposed(s, square).into_iter().zip(eight.clone()) {
+            let at = rows.place(row).start + d;
+            // SAFETY: a row's place belongs to this piece alone, and rows have
+            // different places.
+            s.store(v, lanes_mut(unsafe { out.part(at..at + LANES) }));
+        }
+    }
+    for (i, row) in eight.enumerate() {
+        let place = rows.place(row);
+        // SAFETY: as above.
+        let to = unsafe { out.part(place.start + whole..place.end) };
+        for (x, line) in to.iter_mut().zip(&panel[whole..]) {
+            *x = line[lane + i] * inverses[i];
         }
     }
 }
@@ -281,13 +319,13 @@ fn transposed<S: Simd>(s: S, mut v: [S::V; LANES]) -> [S::V; LANES] {
 
 /// The first eight of a slice.
 #[inline(always)]
-fn eight(x: &[f32]) -> &[f32; LANES] {
+fn lanes(x: &[f32]) -> &[f32; LANES] {
     &x.as_chunks().0[0]
 }
 
 /// The first eight of a slice.
 #[inline(always)]
-fn eight_mut(x: &mut [f32]) -> &mut [f32; LANES] {
+fn lanes_mut(x: &mut [f32]) -> &mut [f32; LANES] {
     &mut x.as_chunks_mut().0[0]
 }
 
