@@ -188,6 +188,7 @@ impl Kernels {
     /// Attention over a KV cache.
     pub fn attention(&self) -> &dyn Attention {
         match &self.isa {
+            Some(isa) if self.level == Level::Exact => isa.exact_attention(),
             Some(isa) => isa.attention(),
             None => &vector::Scalar,
         }

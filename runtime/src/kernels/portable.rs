@@ -23,6 +23,10 @@ impl Isa {
         match *self {}
     }
 
+    pub(super) fn exact_attention(&self) -> &dyn Attention {
+        match *self {}
+    }
+
     pub(super) fn prepare(&self, _: ActKind, _: &[f32], _: &mut [u8]) {
         match *self {}
     }

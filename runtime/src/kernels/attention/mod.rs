@@ -1,8 +1,9 @@
 //! Attention over a KV cache of half floats, in tiles with a running softmax
 //! (Dao et al., "FlashAttention", 2022): scores never touch memory as a whole.
 //!
-//! Queries, scores and sums are `f32`; keys and values are `f16` in the cache
-//! and `f32` in the arithmetic. Two paths, for two shapes of work:
+//! Queries, scores and sums are `f32`; keys and values are `f16` in the cache.
+//! The arithmetic is that of `f32`, but where a CPU multiplies 16-bit integers
+//! faster, they carry the products of `prefill`. Two paths, for two shapes of work:
 //! `prefill` sweeps tiles of keys over tiles of tokens; `decode` splits one
 //! token's keys into chunks that are joined at the end. Both cut the work into
 //! pieces by the shape and the context alone, never by the number of threads,
@@ -179,14 +180,15 @@ pub trait Attention: Send + Sync {
     fn combine(&self, shape: &AttentionShape, position: usize, partials: &[f32], out: &mut [f32]);
 }
 
-/// Implements [`Attention`] for a level that implements
-/// [`Simd`](crate::kernels::vector::Simd). `$features` is as in
+/// Implements [`Attention`] for a level's [`Products`](prefill::products::Products):
+/// by floats, the level itself. `$features` is as in
 /// [`with_features`](crate::kernels::vector).
 macro_rules! impl_attention {
     ($level:ty, $features:tt) => {
         const _: () = {
             use $crate::kernels::attention::{
                 Attention, AttentionShape, KvSlot, Queries, SharedSlice, decode, prefill,
+                prefill::products::Products,
             };
 
             impl Attention for $level {
@@ -241,7 +243,16 @@ macro_rules! impl_attention {
                     ) {
                         // SAFETY: the caller keeps the contract of the method.
                         unsafe {
-                            decode::attend(level, shape, piece, q, position, kv, partials, scratch)
+                            decode::attend(
+                                level.simd(),
+                                shape,
+                                piece,
+                                q,
+                                position,
+                                kv,
+                                partials,
+                                scratch,
+                            )
                         }
                     }
                     // SAFETY: as above.
@@ -263,7 +274,7 @@ macro_rules! impl_attention {
                         partials: &[f32],
                         out: &mut [f32],
                     ) {
-                        decode::combine(level, shape, position, partials, out);
+                        decode::combine(level.simd(), shape, position, partials, out);
                     }
                     // SAFETY: as above.
                     #[allow(unused_unsafe)]

@@ -184,7 +184,7 @@ fn sum<S: Simd>(s: S, x: &[f32], f: impl Lanewise) -> f32 {
 
 /// The square root, once a row.
 #[inline(always)]
-fn sqrt(x: f32) -> f32 {
+pub fn sqrt(x: f32) -> f32 {
     #[cfg(feature = "std")]
     return x.sqrt();
     #[cfg(not(feature = "std"))]

@@ -6,6 +6,7 @@ mod avx_vnni;
 mod ymm;
 
 use super::attention::Attention;
+use super::attention::prefill::pairs::Pairs;
 use super::integer::{self, Arithmetic, Madd16};
 use super::vector::VectorOps;
 use super::{ActKind, Call, Level, floats};
@@ -19,6 +20,7 @@ use ymm::Ymm;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Isa {
     floats: Avx2,
+    pairs: Pairs<Avx2>,
     integers: Integers,
 }
 
@@ -40,7 +42,11 @@ impl Isa {
             Level::Avx512 => Integers::Avx512(Avx512::new(floats)?),
             _ => return None,
         };
-        Some(Isa { floats, integers })
+        Some(Isa {
+            floats,
+            pairs: Pairs(floats),
+            integers,
+        })
     }
 
     /// Functions on rows of floats.
@@ -50,6 +56,11 @@ impl Isa {
 
     /// Attention.
     pub(super) fn attention(&self) -> &dyn Attention {
+        &self.pairs
+    }
+
+    /// Attention with products of floats.
+    pub(super) fn exact_attention(&self) -> &dyn Attention {
         &self.floats
     }
 

@@ -1,0 +1,302 @@
+//! Products of 16-bit integers: two products an instruction and lane, where a
+//! CPU multiplies pairs of them ([`I16Pairs`]).
+//!
+//! As exact as the half floats of the cache. Keys and queries are scaled by
+//! their norms, for by the inequality of Cauchy and Schwarz no sum of products
+//! then leaves 32 bits; so a unit is the norm / 46000 (seldom more), and what
+//! rounding adds to a score is as much as what rounding the key to half floats
+//! did, at a head_dim of 256, and half of that at 64. Values are scaled by the
+//! largest of a key, and each row's weights of a tile by what keeps their sums
+//! with the values within 32 bits. Keys that a row does not see weigh 0, so that
+//! they change nothing for it.
+
+use core::ops::Range;
+
+use super::products::{Products, Strided, Tile};
+use super::{KEYS, Line, load_line, padded, store_line, value_stride};
+use crate::kernels::attention::{AttentionShape, KvSlot};
+use crate::kernels::vector::rows::{self, sqrt};
+use crate::kernels::vector::simd::{LANES, Simd};
+
+/// The largest integer of 16 bits.
+const MAX: f32 = 32_767.0;
+
+/// The largest norm of scaled keys and queries: its square, and what rounding
+/// adds, is below 2^31, for heads of up to 400,000.
+const NORM: f32 = 46_000.0;
+
+/// The largest magnitude of scaled values.
+const VALUE: f32 = 16_383.0;
+
+/// The largest sum of a tile's weights: times [`VALUE`], with half a unit more
+/// for each key, it is below 2^31.
+const TOTAL: f32 = 131_000.0;
+
+/// Lines that are paired at a time: line `i` with line `i + 8`.
+const PAIRED: usize = 2 * LANES;
+
+/// What zeros are taken for: its inverse times the numbers above is finite.
+const TINY: f32 = 1e-30;
+
+/// Pairs of integers in the bits of a vector's eight lanes.
+pub trait I16Pairs: Simd {
+    /// Pairs of two vectors' lanes, rounded to 16-bit integers; no meaning for
+    /// what is beyond them.
+    fn pairs(self, first: Self::V, second: Self::V) -> Self::V;
+    /// `sum + a[0] b[0] + a[1] b[1]` in each lane, in 32 bits.
+    fn add_pair_products(self, a: Self::V, b: Self::V, sum: Self::V) -> Self::V;
+    /// Integers of 32 bits as floats.
+    fn integers_to_f32(self, v: Self::V) -> Self::V;
+}
+
+/// Products by pairs of integers.
+#[derive(Clone, Copy, Debug)]
+pub struct Pairs<S>(pub S);
+
+/// Floats between neighbouring keys: the pairs, then the scale.
+fn key_stride(head_dim: usize) -> usize {
+    padded(head_dim) / 2 + 1
+}
+
+/// Floats between the values of neighbouring pairs of keys: those of the pairs,
+/// then the two scales.
+fn pair_stride(head_dim: usize) -> usize {
+    value_stride(head_dim) + 2
+}
+
+impl<S: I16Pairs> Products for Pairs<S> {
+    type S = S;
+
+    #[inline(always)]
+    fn simd(self) -> S {
+        self.0
+    }
+
+    #[inline(always)]
+    fn prepare_queries(self, q: &mut [Line]) -> [S::V; 2] {
+        let s = self.0;
+        let (inverses, scales) = unit_norms(s, q);
+        for chunk in 0..q.len() / PAIRED {
+            for i in 0..LANES {
+                let first = load_line(s, &q[chunk * PAIRED + i]);
+                let second = load_line(s, &q[chunk * PAIRED + LANES + i]);
+                let pairs = line_of_pairs(s, first, second, inverses);
+                store_line(s, pairs, &mut q[chunk * LANES + i]);
+            }
+        }
+        scales
+    }
+
+    #[inline(always)]
+    fn query_lines(head_dim: usize) -> usize {
+        padded(head_dim) / 2
+    }
+
+    #[inline(always)]
+    fn load_tile<'a>(
+        self,
+        shape: &AttentionShape,
+        kv: KvSlot<'_>,
+        kv_head: usize,
+        positions: Range<usize>,
+        area: &'a mut [f32],
+    ) -> Tile<'a> {
+        let s = self.0;
+        let head_dim = shape.head_dim;
+        let (across, along) = (key_stride(head_dim), pair_stride(head_dim));
+        let (k, rest) = area.split_at_mut(KEYS * across);
+        let (v, rest) = rest.split_at_mut(KEYS / 2 * along);
+        let (first, second) = rest[..2 * padded(head_dim)].split_at_mut(padded(head_dim));
+        first.fill(0.0);
+        second.fill(0.0);
+
+        let slot = |key| shape.slot_range(kv_head, positions.start + key, kv.capacity);
+        for (key, to) in (0..positions.len()).zip(k.chunks_exact_mut(across)) {
+            rows::f16_to_f32(s, &kv.k[slot(key)], &mut first[..head_dim]);
+            key_pairs(s, first, to);
+        }
+        for (pair, to) in v.chunks_exact_mut(along).enumerate() {
+            let key = 2 * pair;
+            if key >= positions.len() {
+                break;
+            }
+            rows::f16_to_f32(s, &kv.v[slot(key)], &mut first[..head_dim]);
+            match key + 1 < positions.len() {
+                true => rows::f16_to_f32(s, &kv.v[slot(key + 1)], &mut second[..head_dim]),
+                false => second.fill(0.0),
+            }
+            value_pairs(s, first, second, to);
+        }
+        Tile {
+            positions,
+            k: Strided {
+                numbers: k,
+                across,
+                along: 1,
+            },
+            v: Strided {
+                numbers: v,
+                across: 1,
+                along,
+            },
+        }
+    }
+
+    #[inline(always)]
+    fn key_scale(tile: &Tile<'_>, key: usize) -> f32 {
+        tile.k.numbers[(key + 1) * tile.k.across - 1]
+    }
+
+    #[inline(always)]
+    fn value_scale(tile: &Tile<'_>, key: usize) -> f32 {
+        tile.v.numbers[(key / 2 + 1) * tile.v.along - 2 + key % 2]
+    }
+
+    #[inline(always)]
+    fn prepare_weights(
+        self,
+        weights: &mut [Line],
+        largest: [S::V; 2],
+        total: [S::V; 2],
+    ) -> (usize, [S::V; 2]) {
+        let s = self.0;
+        let (tiny, one) = (s.splat(TINY), s.splat(1.0));
+        let (mut multipliers, mut factors) = (largest, largest);
+        for half in 0..2 {
+            // In this order a NaN, which the sum then is, stays one.
+            let by_largest = s.div(s.splat(MAX), s.max(tiny, largest[half]));
+            let by_total = s.div(s.splat(TOTAL), s.max(tiny, total[half]));
+            multipliers[half] = s.min(by_largest, by_total);
+            factors[half] = s.div(one, multipliers[half]);
+        }
+        let lines = weights.len().div_ceil(2);
+        for i in 0..lines {
+            let first = load_line(s, &weights[2 * i]);
+            let second = match weights.get(2 * i + 1) {
+                Some(line) => load_line(s, line),
+                None => [s.splat(0.0); 2],
+            };
+            let pairs = line_of_pairs(s, first, second, multipliers);
+            store_line(s, pairs, &mut weights[i]);
+        }
+        (lines, factors)
+    }
+
+    #[inline(always)]
+    fn add_products(self, a: S::V, b: S::V, sum: S::V) -> S::V {
+        self.0.add_pair_products(a, b, sum)
+    }
+
+    #[inline(always)]
+    fn add_scaled(self, sum: S::V, factor: S::V, c: S::V) -> S::V {
+        self.0.mul_add(self.0.integers_to_f32(sum), factor, c)
+    }
+}
+
+/// Pairs of two lines' numbers, multiplied.
+#[inline(always)]
+fn line_of_pairs<S: I16Pairs>(
+    s: S,
+    first: [S::V; 2],
+    second: [S::V; 2],
+    by: [S::V; 2],
+) -> [S::V; 2] {
+    [
+        s.pairs(s.mul(first[0], by[0]), s.mul(second[0], by[0])),
+        s.pairs(s.mul(first[1], by[1]), s.mul(second[1], by[1])),
+    ]
+}
+
+/// What one unit stands for, of numbers with this norm and largest magnitude:
+/// NaN where the norm is.
+#[inline(always)]
+fn unit_of(norm: f32, largest: f32) -> f32 {
+    let (by_norm, by_largest) = (norm / NORM, largest / MAX);
+    if by_norm < by_largest {
+        by_largest
+    } else {
+        by_norm
+    }
+}
+
+/// What takes each row of a panel to integers, and what it takes back.
+#[inline(always)]
+fn unit_norms<S: Simd>(s: S, q: &[Line]) -> ([S::V; 2], [S::V; 2]) {
+    let mut largest = [s.splat(TINY); 2];
+    for line in q {
+        let line = load_line(s, line);
+        largest[0] = s.max(s.abs(line[0]), largest[0]);
+        largest[1] = s.max(s.abs(line[1]), largest[1]);
+    }
+    // The squares of what is scaled already: those of huge queries are infinite.
+    let one = s.splat(1.0);
+    let inverses = [s.div(one, largest[0]), s.div(one, largest[1])];
+    let mut squares = [s.splat(0.0); 2];
+    for line in q {
+        let line = load_line(s, line);
+        let (a, b) = (s.mul(line[0], inverses[0]), s.mul(line[1], inverses[1]));
+        squares[0] = s.mul_add(a, a, squares[0]);
+        squares[1] = s.mul_add(b, b, squares[1]);
+    }
+    let mut units = Line::default();
+    store_line(s, squares, &mut units);
+    for unit in &mut units {
+        *unit = unit_of(sqrt(*unit), 1.0);
+    }
+    let units = load_line(s, &units);
+    (
+        [s.div(inverses[0], units[0]), s.div(inverses[1], units[1])],
+        [s.mul(largest[0], units[0]), s.mul(largest[1], units[1])],
+    )
+}
+
+/// A key, padded with zeros, as pairs of elements eight apart, and its scale.
+#[inline(always)]
+fn key_pairs<S: I16Pairs>(s: S, key: &[f32], to: &mut [f32]) {
+    let (chunks, _) = key.as_chunks::<LANES>();
+    let (mut largest, mut squares) = (s.splat(TINY), s.splat(0.0));
+    for chunk in chunks {
+        let v = s.load(chunk);
+        largest = s.max(s.abs(v), largest);
+        squares = s.mul_add(v, v, squares);
+    }
+    let unit = unit_of(sqrt(s.sum(squares)), s.max_lane(largest));
+    let inverse = s.splat(1.0 / unit);
+    let (pairs, scale) = to.split_at_mut(key.len() / 2);
+    let pairs = pairs.as_chunks_mut::<LANES>().0;
+    for (two, to) in chunks.as_chunks::<2>().0.iter().zip(pairs) {
+        let first = s.mul(s.load(&two[0]), inverse);
+        let second = s.mul(s.load(&two[1]), inverse);
+        s.store(s.pairs(first, second), to);
+    }
+    scale[0] = unit;
+}
+
+/// The values of two keys, padded with zeros, as pairs, and their scales.
+#[inline(always)]
+fn value_pairs<S: I16Pairs>(s: S, first: &[f32], second: &[f32], to: &mut [f32]) {
+    let (a, b) = (value_scale(s, first), value_scale(s, second));
+    let (inverse_a, inverse_b) = (s.splat(1.0 / a), s.splat(1.0 / b));
+    let (firsts, seconds) = (first.as_chunks::<LANES>().0, second.as_chunks::<LANES>().0);
+    let (pairs, scales) = to.split_at_mut(to.len() - 2);
+    let pairs = pairs.as_chunks_mut::<LANES>().0;
+    for ((first, second), to) in firsts.iter().zip(seconds).zip(pairs) {
+        let first = s.mul(s.load(first), inverse_a);
+        let second = s.mul(s.load(second), inverse_b);
+        s.store(s.pairs(first, second), to);
+    }
+    scales.copy_from_slice(&[a, b]);
+}
+
+/// The value of one unit: NaN if any value is not finite.
+#[inline(always)]
+fn value_scale<S: Simd>(s: S, values: &[f32]) -> f32 {
+    let zero = s.splat(0.0);
+    let (mut largest, mut zeros) = (s.splat(TINY), zero);
+    for chunk in values.as_chunks::<LANES>().0 {
+        let v = s.load(chunk);
+        largest = s.max(s.abs(v), largest);
+        zeros = s.mul_add(v, zero, zeros);
+    }
+    s.max_lane(largest) / VALUE + s.sum(zeros)
+}
