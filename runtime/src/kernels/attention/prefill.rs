@@ -10,12 +10,11 @@
 
 use core::array::from_fn;
 use core::ops::Range;
-use half::f16;
 
 use super::softmax::{NO_MAX, Softcap, inverse_sum};
-use super::{AttentionShape, KvSlot, Queries, SharedSlice};
+use super::{AttentionShape, Cell, KvCells, KvSlot, KvType, Queries, SharedSlice};
 use crate::kernels::vector::simd::{LANES, SMALL};
-use crate::kernels::vector::{Simd, math, rows};
+use crate::kernels::vector::{Simd, math};
 
 /// Rows of a panel: two vectors.
 const PANEL: usize = 2 * LANES;
@@ -168,7 +167,13 @@ pub unsafe fn attend<S: Simd>(
     let mut first_key = seen.start - seen.start % KEYS;
     while first_key < seen.end {
         let keys = KEYS.min(seen.end - first_key);
-        load_tile(s, shape, kv, rows.kv_head, first_key, keys, k, v);
+        match kv {
+            KvSlot::F16(kv) => load_tile(s, shape, kv, rows.kv_head, first_key, keys, k, v),
+            KvSlot::Q8_0(kv) if KvType::Q8_0.in_build() => {
+                load_tile(s, shape, kv, rows.kv_head, first_key, keys, k, v);
+            }
+            KvSlot::Q8_0(_) => {}
+        }
         let tile = Tile {
             first_key,
             keys,
@@ -332,10 +337,10 @@ fn lanes_mut(x: &mut [f32]) -> &mut [f32; LANES] {
 /// Converts a tile of keys and values to `f32`.
 #[allow(clippy::too_many_arguments)]
 #[inline(always)]
-fn load_tile<S: Simd>(
+fn load_tile<S: Simd, C: Cell>(
     s: S,
     shape: &AttentionShape,
-    kv: KvSlot<'_>,
+    kv: KvCells<'_, C>,
     kv_head: usize,
     first_key: usize,
     keys: usize,
@@ -344,18 +349,12 @@ fn load_tile<S: Simd>(
 ) {
     let head_dim = shape.head_dim;
     let start = shape.slot_range(kv_head, first_key, kv.capacity).start;
-    let halves = start..start + keys * head_dim;
-    convert(s, &kv.k[halves.clone()], &mut k[..keys * head_dim]);
-    let values = kv.v[halves].chunks_exact(head_dim);
+    let cells = start / C::LEN..(start + keys * head_dim) / C::LEN;
+    C::to_f32(s, &kv.k[cells.clone()], &mut k[..keys * head_dim]);
+    let values = kv.v[cells].chunks_exact(head_dim / C::LEN);
     for (from, to) in values.zip(v.chunks_exact_mut(value_stride(shape))) {
-        convert(s, from, &mut to[..head_dim]);
+        C::to_f32(s, from, &mut to[..head_dim]);
     }
-}
-
-/// Half floats to floats.
-#[inline(always)]
-fn convert<S: Simd>(s: S, from: &[f16], to: &mut [f32]) {
-    rows::f16_to_f32(s, from, to);
 }
 
 /// Scores before the mask: `scores[key][row] = k[key] . q[row]`.
