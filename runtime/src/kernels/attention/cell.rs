@@ -84,6 +84,9 @@ impl core::fmt::Display for KvType {
 pub unsafe trait Cell: Copy + Send + Sync + 'static {
     /// Numbers of a cell.
     const LEN: usize;
+    /// Numbers that a loop takes at a time, so that the compiler sees what they
+    /// share: one scale.
+    const STRIP: usize = if Self::LEN > LANES { Self::LEN } else { LANES };
 
     /// Numbers `at..at + 8` of a row of cells, where `at` is a multiple of eight.
     ///

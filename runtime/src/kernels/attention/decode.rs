@@ -192,18 +192,21 @@ fn dot_products<S: Simd, C: Cell, const H: usize, const K: usize>(
     assert!(H * head_dim <= q.len() && K * cells <= k.len() && K <= 4);
     let whole = head_dim - head_dim % LANES;
     let mut sums = [[s.splat(0.0); 4]; H];
-    for d in (0..whole).step_by(LANES) {
-        // Twelve sums, three queries and one key at a time: sixteen registers.
-        let mut queries = [s.splat(0.0); H];
-        for (h, query) in queries.iter_mut().enumerate() {
-            // SAFETY: d + LANES <= head_dim and h < H, and q has H heads.
-            *query = s.load(unsafe { eight(q, h * head_dim + d) });
-        }
-        for j in 0..K {
-            // SAFETY: as above, for j < K and the keys.
-            let key = unsafe { C::eight(s, k.get_unchecked(j * cells..), d) };
-            for (sums, query) in sums.iter_mut().zip(queries) {
-                sums[j] = s.mul_add(query, key, sums[j]);
+    for strip in 0..whole / C::STRIP {
+        for d in 0..C::STRIP / LANES {
+            let d = strip * C::STRIP + d * LANES;
+            // Twelve sums, three queries and one key at a time: sixteen registers.
+            let mut queries = [s.splat(0.0); H];
+            for (h, query) in queries.iter_mut().enumerate() {
+                // SAFETY: d + LANES <= head_dim and h < H, and q has H heads.
+                *query = s.load(unsafe { eight(q, h * head_dim + d) });
+            }
+            for j in 0..K {
+                // SAFETY: as above, for j < K and the keys.
+                let key = unsafe { C::eight(s, k.get_unchecked(j * cells..), d) };
+                for (sums, query) in sums.iter_mut().zip(queries) {
+                    sums[j] = s.mul_add(query, key, sums[j]);
+                }
             }
         }
     }
@@ -318,11 +321,12 @@ fn add_values_heads<S: Simd, C: Cell, const H: usize>(
     v: &[C],
     partials: &mut [f32],
 ) -> usize {
-    let mut d = 0;
-    while d + 4 * LANES <= head_dim {
+    let wide = head_dim / (4 * LANES);
+    for strip in 0..wide {
+        let d = strip * 4 * LANES;
         add_columns::<S, C, H, 4>(s, head_dim, d, weights, v, partials);
-        d += 4 * LANES;
     }
+    let mut d = wide * 4 * LANES;
     while d + LANES <= head_dim {
         add_columns::<S, C, H, 1>(s, head_dim, d, weights, v, partials);
         d += LANES;
