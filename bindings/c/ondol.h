@@ -88,6 +88,9 @@ enum ondol_status
     ONDOL_STATUS_UNSUPPORTED_KERNELS = 35,
     // An option of the sampler is out of range, or no token can be chosen.
     ONDOL_STATUS_SAMPLER = 36,
+    // This build or this model can't have the type of cache that was asked for, or
+    // there is no such type.
+    ONDOL_STATUS_UNSUPPORTED_KV_TYPE = 37,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -181,6 +184,9 @@ typedef struct {
     uint64_t memory_limit;
     // Name of the kernels ("exact", "scalar", ...); by default the best that the CPU runs.
     const char *kernels;
+    // What keys and values are kept as: "f16", the default, or "q8_0" in little
+    // more than half the bytes.
+    const char *kv_type;
 } ondol_session_options;
 
 // The exact memory of a session and its model in bytes.

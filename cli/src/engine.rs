@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::model;
 use clap::Args;
-use ondol::{Level, Model, Options, ScreenOptions, Session};
+use ondol::{KvType, Level, Model, Options, ScreenOptions, Session};
 use std::str::FromStr;
 
 /// How the model is run.
@@ -16,6 +16,9 @@ pub struct EngineArgs {
     /// dotprod, i8mm) [default: the best this CPU has]
     #[arg(long, value_name = "LEVEL")]
     pub kernels: Option<Level>,
+    /// What keys and values are kept as: f16, or q8_0 in little more than half the bytes
+    #[arg(long, value_name = "TYPE", default_value_t)]
+    pub kv_type: KvType,
 }
 
 impl EngineArgs {
@@ -25,6 +28,7 @@ impl EngineArgs {
             threads: self.threads,
             kernels: self.kernels,
             context,
+            kv_type: self.kv_type,
             ..Options::default()
         }
     }

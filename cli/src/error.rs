@@ -266,7 +266,9 @@ impl Error {
             Error::Runtime {
                 source: ondol::Error::DoesNotFit { .. },
                 ..
-            } => "ask for a shorter context with --ctx, or use a smaller model",
+            } => {
+                "ask for a shorter context with --ctx, keep it in q8_0 with --kv-type, or use a smaller model"
+            }
             Error::Runtime {
                 source: ondol::Error::ContextFull { .. },
                 ..

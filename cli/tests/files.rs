@@ -124,6 +124,12 @@ fn inspect_counts_parameters_bytes_and_memory() {
         2 * cache("64"),
         "the cache grows with the context"
     );
+    let hello = |kv_type: &str| {
+        let args = ["inspect", "hello", "--ctx", "64", "--kv-type", kv_type];
+        let json = say(&home, &[&args[..], &["--json"]].concat()).expect(0);
+        json.json()["memory"]["kv_cache"].as_u64().unwrap()
+    };
+    assert_eq!(hello("q8_0") * 64, hello("f16") * 34);
     let table = say(&home, &["inspect", "model.gguf", "--tensors"])
         .expect(0)
         .out;

@@ -1,4 +1,5 @@
 use crate::kernels::Level;
+use crate::kernels::attention::KvType;
 use alloc::string::String;
 use ondol_models::Float;
 
@@ -59,8 +60,25 @@ pub enum Error {
     #[error("the `{0}` kernels can't run on this CPU or in this build")]
     UnsupportedLevel(Level),
     /// A level name that does not exist.
-    #[error("`{0}` is no kernel level; there are {names}", names = LevelNames)]
+    #[error("`{0}` is no kernel level; there are {names}", names = Names(Level::ALL))]
     UnknownLevel(String),
+    /// This build does not have the cache asked for.
+    #[error("this build has no {0} KV cache; take another type for it (`kv_type`, `--kv-type`)")]
+    UnsupportedKvType(KvType),
+    /// The name of a type of cache that does not exist.
+    #[error("`{0}` is no type of KV cache; there are {names}", names = Names(KvType::ALL))]
+    UnknownKvType(String),
+    /// The model's heads are not made of whole blocks of the cache asked for.
+    #[error(
+        "a {kv_type} KV cache has blocks of {} numbers, and heads of this model have {head_dim}; take f16 for it (`kv_type`, `--kv-type f16`)",
+        kv_type.cell_len()
+    )]
+    PartKvBlock {
+        /// The type of cache.
+        kv_type: KvType,
+        /// Numbers of a head's key, and of its value.
+        head_dim: usize,
+    },
     /// An option of the sampler is out of range, or no token can be chosen.
     #[error(transparent)]
     Sampler(#[from] crate::generate::SamplerError),
@@ -72,14 +90,14 @@ pub enum Error {
     Panicked,
 }
 
-/// The names of all levels.
-struct LevelNames;
+/// Names in one line.
+struct Names<T, const N: usize>([T; N]);
 
-impl core::fmt::Display for LevelNames {
+impl<T: core::fmt::Display, const N: usize> core::fmt::Display for Names<T, N> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        for (i, level) in Level::ALL.into_iter().enumerate() {
+        for (i, name) in self.0.iter().enumerate() {
             let separator = if i == 0 { "" } else { ", " };
-            write!(f, "{separator}{level}")?;
+            write!(f, "{separator}{name}")?;
         }
         Ok(())
     }

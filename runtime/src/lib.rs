@@ -45,6 +45,7 @@ pub use governor::Governor;
 #[cfg(feature = "std")]
 pub use governor::{MemoryPressure, ThermalLevel};
 pub use kernels::Level;
+pub use kernels::attention::KvType;
 pub use model::{Model, Options};
 pub use ondol_models as models;
 #[cfg(feature = "std")]

@@ -2,6 +2,7 @@
 
 use crate::cpu::pool::Affinity;
 use crate::governor::Governor;
+use crate::kernels::attention::KvType;
 use crate::kernels::vector::simd::SMALL;
 use crate::kernels::{FINE_TOKENS, Kernels, Level};
 use crate::plan::{Memory, Plan, PlanOptions};
@@ -15,7 +16,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use ondol_models::arch;
 use ondol_models::gguf::Gguf;
-use ondol_models::graph::Graph;
+use ondol_models::graph::{Graph, Op};
 use ondol_models::quant::Layout;
 use ondol_models::screen::Screen;
 #[cfg(feature = "std")]
@@ -47,6 +48,9 @@ pub struct Options {
     pub kernels: Option<Level>,
     /// Tokens of context; `None` takes what the model was trained for, at most 4096.
     pub context: Option<usize>,
+    /// What keys and values are kept as: f16, or q8_0 in little more than half the
+    /// bytes.
+    pub kv_type: KvType,
     /// Tokens of one prefill pass, at most.
     pub prefill_chunk: usize,
     /// Rows of logits that [`Session::score`] computes at a time. More rows are
@@ -75,6 +79,7 @@ impl Default for Options {
             threads: None,
             kernels: None,
             context: None,
+            kv_type: KvType::default(),
             prefill_chunk: DEFAULT_CHUNK,
             score_rows: 1,
             drafts: DEFAULT_DRAFTS,
@@ -271,9 +276,13 @@ impl Model {
 
     /// The exact memory that a session with these options takes, before any of
     /// it is allocated, and what the model itself holds.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedLevel`], [`Error::UnsupportedKvType`],
+    /// [`Error::PartKvBlock`].
     pub fn memory(&self, options: &Options) -> Result<Memory> {
         let kernels = kernels(options)?;
-        let plan = self.plan(options, &kernels);
+        let plan = self.plan(options, &kernels)?;
         Ok(self.memory_with(&plan, self.plan_options(options)))
     }
 
@@ -298,13 +307,13 @@ impl Model {
     /// # Errors
     /// [`Error::DoesNotFit`] where the options' limit or the system has less
     /// memory than [`Model::memory`] says; [`Error::UnsupportedLevel`];
-    /// [`Error::BadMargin`]; [`Error::MemoryPressure`] while the options' governor
-    /// says so.
+    /// [`Error::UnsupportedKvType`]; [`Error::PartKvBlock`]; [`Error::BadMargin`];
+    /// [`Error::MemoryPressure`] while the options' governor says so.
     pub fn session(&self, options: &Options) -> Result<Session> {
         let kernels = kernels(options)?;
         let screen = options.screen.filter(|_| !SMALL && self.has_screen());
         screen.iter().try_for_each(ScreenOptions::check)?;
-        let plan = self.plan(options, &kernels);
+        let plan = self.plan(options, &kernels)?;
         let sizes = self.plan_options(options);
         let needed = self.memory_with(&plan, sizes).total;
         if let Some(allowed) = options.memory_limit.filter(|&limit| needed > limit) {
@@ -313,10 +322,27 @@ impl Model {
         Session::new(self.clone(), kernels, plan, sizes, options)
     }
 
-    fn plan(&self, options: &Options, kernels: &Kernels) -> Plan {
+    fn plan(&self, options: &Options, kernels: &Kernels) -> Result<Plan> {
+        self.check_kv_type(options.kv_type)?;
         let screen = options.screen.and(self.0.screen.as_ref());
         let screen = screen.filter(|_| !SMALL);
-        Plan::new(&self.0.graph, screen, kernels, self.plan_options(options))
+        let sizes = self.plan_options(options);
+        Ok(Plan::new(&self.0.graph, screen, kernels, sizes))
+    }
+
+    /// Whether the model's keys and values can be kept so.
+    fn check_kv_type(&self, kv_type: KvType) -> Result<()> {
+        if !kv_type.in_build() {
+            return Err(Error::UnsupportedKvType(kv_type));
+        }
+        let head_dims = self.0.graph.nodes.iter().filter_map(|node| match &node.op {
+            Op::Attention { attention, .. } => Some(attention.head_dim),
+            _ => None,
+        });
+        let mut parts = head_dims.filter(|dim| !dim.is_multiple_of(kv_type.cell_len()));
+        parts.next().map_or(Ok(()), |head_dim| {
+            Err(Error::PartKvBlock { kv_type, head_dim })
+        })
     }
 
     fn plan_options(&self, options: &Options) -> PlanOptions {
@@ -336,6 +362,7 @@ impl Model {
                 .threads
                 .unwrap_or_else(default_threads)
                 .clamp(1, MAX_THREADS),
+            kv_type: options.kv_type,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Rule 4: for a kernel level, logits do not depend on the number of threads.
 
-use ondol::{CancelToken, Level, Model, Options};
+use ondol::{CancelToken, KvType, Level, Model, Options};
 
 /// Logits, bit by bit, after a prompt in chunks and a few decoded tokens.
-fn logits(model: &Model, level: Option<Level>, threads: usize) -> Vec<Vec<u32>> {
+fn logits(model: &Model, kv_type: KvType, level: Option<Level>, threads: usize) -> Vec<Vec<u32>> {
     let options = Options {
         threads: Some(threads),
         kernels: level,
+        kv_type,
         prefill_chunk: 24,
         ..Options::default()
     };
@@ -22,12 +23,14 @@ fn logits(model: &Model, level: Option<Level>, threads: usize) -> Vec<Vec<u32>> 
 fn threads_do_not_change_a_bit() {
     let model = Model::hello().unwrap();
     for level in [None, Some(Level::Scalar), Some(Level::Exact)] {
-        let one = logits(&model, level, 1);
-        for threads in [2, 3, 4] {
-            assert!(
-                one == logits(&model, level, threads),
-                "level {level:?}, {threads} threads"
-            );
+        for kv_type in KvType::ALL {
+            let one = logits(&model, kv_type, level, 1);
+            for threads in [2, 3, 4] {
+                assert!(
+                    one == logits(&model, kv_type, level, threads),
+                    "level {level:?}, {kv_type}, {threads} threads"
+                );
+            }
         }
     }
 }
@@ -36,7 +39,7 @@ fn threads_do_not_change_a_bit() {
 fn levels_agree_on_the_likeliest_token() {
     let model = Model::hello().unwrap();
     let top = |level| {
-        let all = logits(&model, level, 1);
+        let all = logits(&model, KvType::F16, level, 1);
         let first = |bits: &Vec<u32>| {
             let best = bits
                 .iter()

@@ -1,6 +1,6 @@
 //! Rule 1: `Model::memory` is what a model and its session hold, before they hold it.
 
-use ondol::{CancelToken, Memory, Model, Options, Session};
+use ondol::{CancelToken, KvType, Memory, Model, Options, Session};
 use ondol_models::quant::DType;
 use ondol_tests::counting::Counting;
 use ondol_tests::packing::packed;
@@ -12,10 +12,11 @@ static ALLOCATOR: Counting = Counting::new();
 /// Tokens of context, all of which are filled: a pass of prefill, and guesses.
 const CONTEXT: usize = 256 + 8;
 
-fn options() -> Options {
+fn options(kv_type: KvType) -> Options {
     Options {
         threads: Some(2),
         context: Some(CONTEXT),
+        kv_type,
         ..Options::default()
     }
 }
@@ -57,22 +58,25 @@ fn packed_model_with_a_screen() -> Vec<u8> {
 /// One test: the counts are the process's.
 #[test]
 fn what_is_announced_is_what_is_allocated() {
-    allocates_what_it_announces(|| Model::hello().unwrap());
+    for kv_type in KvType::ALL {
+        allocates_what_it_announces(kv_type, || Model::hello().unwrap());
+    }
     let file = packed_model_with_a_screen();
     // The copy is the model's: what is not mapped counts.
-    allocates_what_it_announces(|| Model::from_bytes(file.clone()).unwrap());
+    allocates_what_it_announces(KvType::F16, || Model::from_bytes(file.clone()).unwrap());
 }
 
-fn allocates_what_it_announces(load: impl FnOnce() -> Model) {
+fn allocates_what_it_announces(kv_type: KvType, load: impl FnOnce() -> Model) {
+    let options = options(kv_type);
     let before = ALLOCATOR.restart_peak();
     let model = load();
     let held = ALLOCATOR.now() - before;
-    let memory = model.memory(&options()).unwrap();
+    let memory = model.memory(&options).unwrap();
     let off = held.abs_diff(memory.model as usize);
     // The harness allocates a little meanwhile.
     assert!(off < 2048, "the model holds {held} bytes: {memory:?}");
 
-    let mut session = model.session(&options()).unwrap();
+    let mut session = model.session(&options).unwrap();
     fill(&mut session);
     compare(&model, memory, ALLOCATOR.peak() - before, 0.005);
 }
@@ -85,8 +89,9 @@ fn what_is_announced_is_what_is_resident() {
     let path = std::env::var_os("ONDOL_TEST_MODEL").expect("a file to open");
     let before = resident();
     let model = Model::open(path).unwrap();
-    let memory = model.memory(&options()).unwrap();
-    let mut session = model.session(&options()).unwrap();
+    let options = options(KvType::F16);
+    let memory = model.memory(&options).unwrap();
+    let mut session = model.session(&options).unwrap();
     fill(&mut session);
     compare(&model, memory, resident() - before, 0.05);
 }

@@ -1,7 +1,7 @@
 //! Rule 1: prefill and decode never touch the allocator, and guesses cost no allocation either.
 
 use ondol::{
-    CancelToken, GenerateOptions, Level, MemoryPressure, Model, Options, SamplerOptions,
+    CancelToken, GenerateOptions, KvType, Level, MemoryPressure, Model, Options, SamplerOptions,
     ScreenOptions, ThermalLevel,
 };
 use ondol_models::quant::DType;
@@ -23,10 +23,15 @@ fn prefill_and_decode_do_not_allocate() {
     let model = Model::hello().unwrap();
     let prompt: Vec<u32> = (0..100).map(|i| 3 + i * 7 % 200).collect();
     let cancel = CancelToken::new();
-    for level in [None, Some(Level::Scalar), Some(Level::Exact)] {
+    let levels = [None, Some(Level::Scalar), Some(Level::Exact)];
+    for (level, kv_type) in levels
+        .into_iter()
+        .flat_map(|l| KvType::ALL.map(|ty| (l, ty)))
+    {
         let options = Options {
             threads: Some(2),
             kernels: level,
+            kv_type,
             prefill_chunk: 32,
             ..Options::default()
         };
@@ -42,7 +47,7 @@ fn prefill_and_decode_do_not_allocate() {
             session.decode_with_drafts(&[3, token, 4]).unwrap();
             session.accept(token).unwrap();
         }
-        assert_eq!(ALLOCATOR.calls() - before, 0, "level {level:?}");
+        assert_eq!(ALLOCATOR.calls() - before, 0, "level {level:?}, {kv_type}");
     }
     let pieces = generate(&model, 0);
     assert_eq!(generate(&model, 7), pieces);

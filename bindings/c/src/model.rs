@@ -6,6 +6,7 @@ use crate::sized::{self, Sized32};
 use crate::status::{ondol_error, ondol_status};
 use alloc::boxed::Box;
 use core::ffi::{c_char, c_void};
+use core::str::FromStr;
 use runtime::{Memory, Model, Options};
 
 /// A loaded model. Any number of threads may use one at the same time; sessions
@@ -31,6 +32,9 @@ pub struct ondol_session_options {
     pub memory_limit: u64,
     /// Name of the kernels ("exact", "scalar", ...); by default the best that the CPU runs.
     pub kernels: *const c_char,
+    /// What keys and values are kept as: "f16", the default, or "q8_0" in little
+    /// more than half the bytes.
+    pub kv_type: *const c_char,
 }
 
 // SAFETY: repr(C), starts with a u32, zeros are a value.
@@ -89,27 +93,44 @@ impl From<Memory> for ondol_memory {
 /// The runtime's options for the caller's.
 ///
 /// # Safety
-/// As for [`sized::read`], and a name of kernels is a string.
+/// As for [`sized::read`], and names are strings.
 pub(crate) unsafe fn options(from: *const ondol_session_options) -> Result<Options, Failure> {
     // SAFETY: passed on to the caller.
     let from = unsafe { sized::read(from) }?;
     let set = |value: u32| (value != 0).then_some(value as usize);
     let defaults = Options::default();
-    let kernels = if from.kernels.is_null() {
-        None
-    } else {
-        // SAFETY: passed on to the caller.
-        let name = unsafe { string(from.kernels, "kernels is not UTF-8") }?;
-        Some(name.parse()?)
+    // SAFETY: passed on to the caller.
+    let (kernels, kv_type) = unsafe {
+        (
+            name(from.kernels, "kernels is not UTF-8")?,
+            name(from.kv_type, "kv_type is not UTF-8")?,
+        )
     };
     Ok(Options {
         threads: set(from.threads),
         kernels,
         context: set(from.context),
+        kv_type: kv_type.unwrap_or(defaults.kv_type),
         prefill_chunk: set(from.prefill_chunk).unwrap_or(defaults.prefill_chunk),
         memory_limit: (from.memory_limit != 0).then_some(from.memory_limit),
         ..defaults
     })
+}
+
+/// What a name stands for, if there is one.
+///
+/// # Safety
+/// It is NULL or a string.
+unsafe fn name<T: FromStr<Err = runtime::Error>>(
+    name: *const c_char,
+    wrong: &'static str,
+) -> Result<Option<T>, Failure> {
+    if name.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: passed on to the caller.
+    let name = unsafe { string(name, wrong) }?;
+    Ok(Some(name.parse()?))
 }
 
 /// Opens a GGUF file and maps it; nothing is copied. A split file is opened by

@@ -67,6 +67,9 @@ pub enum ondol_status {
     UnsupportedKernels = 35,
     /// An option of the sampler is out of range, or no token can be chosen.
     Sampler = 36,
+    /// This build or this model can't have the type of cache that was asked for, or
+    /// there is no such type.
+    UnsupportedKvType = 37,
 }
 
 /// Bytes of the message in `ondol_error`.
@@ -120,6 +123,9 @@ fn of_runtime(error: &runtime::Error) -> ondol_status {
         E::Cancelled => ondol_status::Cancelled,
         E::UnsupportedLevel(_) | E::UnknownLevel(_) => ondol_status::UnsupportedKernels,
         E::Sampler(_) => ondol_status::Sampler,
+        E::UnsupportedKvType(_) | E::UnknownKvType(_) | E::PartKvBlock { .. } => {
+            ondol_status::UnsupportedKvType
+        }
         E::Panicked => ondol_status::Panicked,
         _ => ondol_status::Other,
     }

@@ -132,6 +132,25 @@ static void memory_is_known_and_kept_to(const ondol_model *model)
     ondol_session_free(session);
 }
 
+static void a_cache_of_eight_bits_is_smaller(const ondol_model *model)
+{
+    ondol_session *session = NULL;
+    ondol_memory f16 = {.struct_size = sizeof f16}, q8_0 = f16;
+    ondol_session_options options = {.struct_size = sizeof options, .context = 256, .kv_type = "f16"};
+    CHECK(ondol_model_memory(model, &options, &f16, &error) == ONDOL_STATUS_OK);
+    options.kv_type = "q8_0";
+    CHECK(ondol_model_memory(model, &options, &q8_0, &error) == ONDOL_STATUS_OK);
+    CHECK(q8_0.kv_cache * 64 == f16.kv_cache * 34);
+    CHECK(ondol_session_new(model, &options, &session, &error) == ONDOL_STATUS_OK);
+    ondol_session_free(session);
+    options.kv_type = "q9";
+    CHECK(ondol_session_new(model, &options, &session, &error) == ONDOL_STATUS_UNSUPPORTED_KV_TYPE);
+    /* A caller of the version without the field. */
+    options.struct_size = offsetof(ondol_session_options, kv_type);
+    CHECK(ondol_session_new(model, &options, &session, &error) == ONDOL_STATUS_OK);
+    ondol_session_free(session);
+}
+
 static void options_of_other_versions(const ondol_model *model)
 {
     struct { ondol_session_options known; uint64_t later; } newer = {{.struct_size = sizeof newer}, 0};
@@ -238,6 +257,7 @@ int main(int argc, char **argv)
     bad_files_have_their_own_status(argv[1], argv[2]);
     CHECK(ondol_model_open(argv[1], &model, &error) == ONDOL_STATUS_OK);
     memory_is_known_and_kept_to(model);
+    a_cache_of_eight_bits_is_smaller(model);
     options_of_other_versions(model);
     CHECK(ondol_session_new(model, &options, &session, &error) == ONDOL_STATUS_OK);
     it_answers(model, session, "안녕하세요", "안녕하세요!");

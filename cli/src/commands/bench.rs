@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::packed::PackArgs;
 use crate::{model, output};
 use ondol::kernels::Kernels;
-use ondol::{CancelToken, Level, Model, Options, SamplerOptions, Session};
+use ondol::{CancelToken, KvType, Level, Model, Options, SamplerOptions, Session};
 use serde::Serialize;
 use std::time::Instant;
 
@@ -51,6 +51,9 @@ pub struct Args {
     /// dotprod, i8mm) [default: the best this CPU has]
     #[arg(long, value_name = "LEVEL")]
     kernels: Option<Level>,
+    /// What keys and values are kept as: f16, or q8_0 in little more than half the bytes
+    #[arg(long, value_name = "TYPE", default_value_t)]
+    kv_type: KvType,
     /// Measure the packed copy of the model, as `ondol run` uses it [default: the file as it is]
     #[arg(long)]
     packed: bool,
@@ -68,6 +71,7 @@ pub struct Args {
 struct Report {
     model: ModelInfo,
     machine: Machine,
+    kv_type: &'static str,
     results: Vec<Measurement>,
 }
 
@@ -132,6 +136,7 @@ pub fn run(args: &Args) -> Result<()> {
             threads,
             kernels: args.kernels,
             context: Some(context),
+            kv_type: args.kv_type,
             screen: args.screen.0,
             ..Options::default()
         };
@@ -160,6 +165,7 @@ pub fn run(args: &Args) -> Result<()> {
         &Report {
             model: describe(args, &model),
             machine: machine(kernels),
+            kv_type: args.kv_type.name(),
             results,
         },
     )
@@ -287,6 +293,7 @@ fn print(args: &Args, report: &Report) -> Result<()> {
     let Report {
         model,
         machine,
+        kv_type,
         results,
     } = report;
     output::line(format!(
@@ -297,8 +304,8 @@ fn print(args: &Args, report: &Report) -> Result<()> {
         if model.packed { ", packed" } else { "" }
     ))?;
     output::line(format!(
-        "{}, {} cores, {} kernels\n",
-        machine.cpu, machine.cores, machine.kernels
+        "{}, {} cores, {} kernels, {} KV cache\n",
+        machine.cpu, machine.cores, machine.kernels, kv_type
     ))?;
     output::line("test      threads  tokens/s  (min .. max)")?;
     for Measurement {

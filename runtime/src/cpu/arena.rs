@@ -1,11 +1,11 @@
 //! The one allocation of a session.
 
 use super::pages;
+use crate::kernels::attention::Cell;
 use crate::plan::{Buffer, Region};
 use crate::{Error, Result};
 use alloc::alloc::{Layout, alloc_zeroed, dealloc};
 use core::ptr::NonNull;
-use half::f16;
 
 /// Cache lines, and the widest vector loads.
 const ALIGN: usize = 64;
@@ -138,31 +138,31 @@ impl Arena {
         }
     }
 
-    /// The half floats of a region, to read.
+    /// The cells of a region of the cache, to read.
     ///
     /// # Safety
     /// As for [`Arena::bytes`].
-    pub unsafe fn halves(&self, region: Region) -> &[f16] {
-        // SAFETY: every region starts at a multiple of 2, and any bits are a half float.
+    pub unsafe fn cells<C: Cell>(&self, region: Region) -> &[C] {
+        // SAFETY: every region starts at a multiple of 2, and any bits are a cell.
         unsafe {
             core::slice::from_raw_parts(
                 self.at(region.offset, region.bytes).cast(),
-                region.bytes / 2,
+                region.bytes / size_of::<C>(),
             )
         }
     }
 
-    /// The half floats of a region, to write.
+    /// The cells of a region of the cache, to write.
     ///
     /// # Safety
     /// As for [`Arena::bytes_mut`].
     #[allow(clippy::mut_from_ref)]
-    pub unsafe fn halves_mut(&self, region: Region) -> &mut [f16] {
-        // SAFETY: every region starts at a multiple of 2, and any bits are a half float.
+    pub unsafe fn cells_mut<C: Cell>(&self, region: Region) -> &mut [C] {
+        // SAFETY: every region starts at a multiple of 2, and any bits are a cell.
         unsafe {
             core::slice::from_raw_parts_mut(
                 self.at(region.offset, region.bytes).cast(),
-                region.bytes / 2,
+                region.bytes / size_of::<C>(),
             )
         }
     }

@@ -7,7 +7,7 @@
 
 use super::arena::Arena;
 use super::pool::Pool;
-use crate::kernels::attention::{KvSlot, Queries, SharedSlice};
+use crate::kernels::attention::{Cell, KvCells, KvSlot, KvType, Queries, SharedSlice};
 use crate::kernels::{ActKind, Acts, Kernels, Matrix, OutRows, Store};
 use crate::plan::{Angles, AttentionStep, MatMul, Piece, Plan, Region, RowOp, Step, StoreKv};
 use crate::weights::Weights;
@@ -224,10 +224,7 @@ impl Shared<'_> {
                 let first = step.shape.slot_range(head, used, self.context).start;
                 let end = step.shape.slot_range(head + 1, 0, self.context).start;
                 for slot in [keys, values] {
-                    let unused = Region {
-                        offset: slot.offset + first * 2,
-                        bytes: (end - first) * 2,
-                    };
+                    let unused = self.cached(slot, first..end);
                     // SAFETY: no step runs, and a position is written before it is read.
                     unsafe { self.arena.discard(unused) };
                 }
@@ -340,14 +337,25 @@ impl Shared<'_> {
         for (region, row) in [(keys, k), (values, v)] {
             for (head, x) in row.chunks_exact(store.shape.head_dim).enumerate() {
                 let place = store.shape.slot_range(head, position, self.context);
-                let place = Region {
-                    offset: region.offset + place.start * 2,
-                    bytes: place.len() * 2,
-                };
+                let place = self.cached(region, place);
+                let vector = self.kernels.vector();
                 // SAFETY: passed on to the caller; the place lies in the slot.
-                let out = unsafe { self.arena.halves_mut(place) };
-                self.kernels.vector().f32_to_f16(x, out);
+                unsafe {
+                    match self.plan.kv_type {
+                        KvType::F16 => vector.f32_to_f16(x, self.arena.cells_mut(place)),
+                        KvType::Q8_0 => vector.f32_to_q8_0(x, self.arena.cells_mut(place)),
+                    }
+                }
             }
+        }
+    }
+
+    /// Where some numbers of the keys or the values of a slot lie.
+    fn cached(&self, slot: Region, numbers: Range<usize>) -> Region {
+        let bytes = |numbers| self.plan.kv_type.bytes(numbers);
+        Region {
+            offset: slot.offset + bytes(numbers.start),
+            bytes: bytes(numbers.len()),
         }
     }
 
@@ -425,12 +433,26 @@ impl Shared<'_> {
     /// # Safety
     /// Nobody may write the slot meanwhile.
     unsafe fn kv(&self, step: &AttentionStep) -> KvSlot<'_> {
+        // SAFETY: passed on to the caller.
+        unsafe {
+            match self.plan.kv_type {
+                KvType::F16 => KvSlot::F16(self.kv_cells(step)),
+                KvType::Q8_0 => KvSlot::Q8_0(self.kv_cells(step)),
+            }
+        }
+    }
+
+    /// [`Shared::kv`], in cells of the cache's type.
+    ///
+    /// # Safety
+    /// As for [`Shared::kv`].
+    unsafe fn kv_cells<C: Cell>(&self, step: &AttentionStep) -> KvCells<'_, C> {
         let (keys, values) = self.plan.layout.slots[step.slot];
         // SAFETY: passed on to the caller.
         unsafe {
-            KvSlot {
-                k: self.arena.halves(keys),
-                v: self.arena.halves(values),
+            KvCells {
+                k: self.arena.cells(keys),
+                v: self.arena.cells(values),
                 capacity: self.context,
             }
         }

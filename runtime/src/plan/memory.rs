@@ -67,7 +67,8 @@ pub struct Memory {
 pub struct Layout {
     /// Norm weights and biases.
     pub vectors: Region,
-    /// Per cache slot: keys, then values, each `[kv_head][position][head_dim]` f16.
+    /// Per cache slot: keys, then values, each `[kv_head][position][head_dim]` in
+    /// the cells of [`super::Plan::kv_type`].
     pub slots: Vec<(Region, Region)>,
     /// Values between steps.
     pub values: Region,

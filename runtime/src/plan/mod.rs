@@ -15,7 +15,7 @@ pub use memory::{Buffer, Layout, Memory, Region};
 pub use screen::{CHUNK, ScreenPlan};
 
 use crate::kernels::Kernels;
-use crate::kernels::attention::AttentionShape;
+use crate::kernels::attention::{AttentionShape, KvType};
 use alloc::vec::Vec;
 use core::ops::Range;
 use ondol_models::graph::{Activation, Graph, Op, RopeStyle, Weight};
@@ -35,6 +35,8 @@ pub struct PlanOptions {
     pub decode_rows: usize,
     /// Threads that run the steps.
     pub threads: usize,
+    /// What keys and values are kept as.
+    pub kv_type: KvType,
 }
 
 /// A vector of the file (norm weight, bias), kept as f32 in the arena.
@@ -98,7 +100,7 @@ pub enum RowOp {
     Prepare { input: Buffer, matmul: usize },
 }
 
-/// Puts a token's keys and values into a cache slot, as f16.
+/// Puts a token's keys and values into a cache slot.
 #[derive(Debug, Clone)]
 pub struct StoreKv {
     /// Cache slot.
@@ -189,6 +191,8 @@ pub struct Plan {
     pub logits: Buffer,
     /// [`PlanOptions::decode_rows`], at least one.
     pub decode_rows: usize,
+    /// What keys and values are kept as.
+    pub kv_type: KvType,
     /// How the likeliest tokens are found without the whole head.
     pub screen: Option<ScreenPlan>,
     /// Every matmul step, in order of execution.

@@ -142,6 +142,7 @@ impl<'g> Scheduler<'g> {
             head,
             logits,
             decode_rows,
+            kv_type: self.options.kv_type,
             screen,
             matmuls,
             vectors,
@@ -211,8 +212,8 @@ impl<'g> Scheduler<'g> {
             .iter()
             .filter_map(|n| attention_shape(&n.op))
         {
-            let halves = shape.slot_len(self.options.context);
-            let bytes = halves.saturating_mul(2);
+            let numbers = shape.slot_len(self.options.context);
+            let bytes = self.options.kv_type.bytes(numbers);
             let slot = (self.layout.push(bytes), self.layout.push(bytes));
             self.layout.slots.push(slot);
         }

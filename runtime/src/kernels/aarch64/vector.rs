@@ -43,6 +43,20 @@ impl Simd for Neon {
         widened(unsafe { vld1q_u16(x.as_ptr().cast()) })
     }
     #[inline(always)]
+    fn splat_f16(self, x: f16) -> Self::V {
+        // SAFETY: `self` proves NEON.
+        widened(unsafe { vdupq_n_u16(x.to_bits()) })
+    }
+    #[inline(always)]
+    fn load_i8(self, x: &[i8; LANES]) -> Self::V {
+        // SAFETY: `self` proves NEON; the array has the 8 bytes that are read.
+        unsafe {
+            let x = vmovl_s8(vld1_s8(x.as_ptr()));
+            let (low, high) = (vmovl_s16(vget_low_s16(x)), vmovl_high_s16(x));
+            [vcvtq_f32_s32(low), vcvtq_f32_s32(high)]
+        }
+    }
+    #[inline(always)]
     fn store_f16(self, v: Self::V, out: &mut [f16; LANES]) {
         // SAFETY: `self` proves NEON; the array has the 16 bytes that are written.
         unsafe {

@@ -8,10 +8,8 @@
 
 use core::ops::Range;
 
-use half::f16;
-
 use super::softmax::{NO_MAX, Softcap, inverse_sum};
-use super::{AttentionShape, KvSlot, SharedSlice};
+use super::{AttentionShape, Cell, KvCells, SharedSlice};
 use crate::kernels::vector::simd::{LANES, SMALL};
 use crate::kernels::vector::{Simd, math, rows};
 
@@ -82,13 +80,13 @@ pub fn scratch_len(shape: &AttentionShape) -> usize {
 /// Nobody else uses the piece's part of `partials`.
 #[allow(clippy::too_many_arguments)]
 #[inline(always)]
-pub unsafe fn attend<S: Simd>(
+pub unsafe fn attend<S: Simd, C: Cell>(
     s: S,
     shape: &AttentionShape,
     piece: usize,
     q: &[f32],
     position: usize,
-    kv: KvSlot<'_>,
+    kv: KvCells<'_, C>,
     partials: SharedSlice<'_, f32>,
     scratch: &mut [f32],
 ) {
@@ -114,29 +112,29 @@ pub unsafe fn attend<S: Simd>(
     for first in keys.clone().step_by(KEYS) {
         let count = KEYS.min(keys.end - first);
         let start = shape.slot_range(kv_head, first, kv.capacity).start;
-        let halves = start..start + count * head_dim;
-        score(s, head_dim, scaled, &kv.k[halves.clone()], scores);
+        let cells = start / C::LEN..(start + count * head_dim) / C::LEN;
+        score(s, head_dim, scaled, &kv.k[cells.clone()], scores);
         for (scores, partial) in scores
             .iter_mut()
             .zip(partials.chunks_exact_mut(partial_len(shape)))
         {
             weigh(s, shape, count, scores, partial);
         }
-        add_values(s, head_dim, scores, &kv.v[halves], partials);
+        add_values(s, head_dim, scores, &kv.v[cells], partials);
     }
 }
 
 /// `scores[head][key] = q[head] . k[key]`.
 #[inline(always)]
-fn score<S: Simd>(s: S, head_dim: usize, q: &[f32], k: &[f16], scores: &mut [[f32; KEYS]]) {
+fn score<S: Simd, C: Cell>(s: S, head_dim: usize, q: &[f32], k: &[C], scores: &mut [[f32; KEYS]]) {
     let mut head = 0;
     while head < scores.len() {
         let q = &q[head * head_dim..];
         let scores = &mut scores[head..];
         head += match heads_at_once(scores.len()) {
-            1 => score_heads::<S, 1>(s, head_dim, q, k, scores),
-            2 => score_heads::<S, 2>(s, head_dim, q, k, scores),
-            _ => score_heads::<S, 3>(s, head_dim, q, k, scores),
+            1 => score_heads::<S, C, 1>(s, head_dim, q, k, scores),
+            2 => score_heads::<S, C, 2>(s, head_dim, q, k, scores),
+            _ => score_heads::<S, C, 3>(s, head_dim, q, k, scores),
         };
     }
 }
@@ -154,24 +152,25 @@ fn heads_at_once(remaining: usize) -> usize {
 
 /// [`score`] for the first `H` heads; returns `H`.
 #[inline(always)]
-fn score_heads<S: Simd, const H: usize>(
+fn score_heads<S: Simd, C: Cell, const H: usize>(
     s: S,
     head_dim: usize,
     q: &[f32],
-    k: &[f16],
+    k: &[C],
     scores: &mut [[f32; KEYS]],
 ) -> usize {
+    let cells = head_dim / C::LEN;
     let mut key = 0;
     // KEYS is a multiple of four, so that whole blocks have room.
-    for keys in k.chunks_exact(4 * head_dim) {
-        let dots = dot_products::<S, H, 4>(s, head_dim, q, keys);
+    for keys in k.chunks_exact(4 * cells) {
+        let dots = dot_products::<S, C, H, 4>(s, head_dim, q, keys);
         for (scores, dots) in scores.iter_mut().zip(dots) {
             scores[key..key + 4].copy_from_slice(&dots);
         }
         key += 4;
     }
-    for keys in k[key * head_dim..].chunks_exact(head_dim) {
-        let dots = dot_products::<S, H, 1>(s, head_dim, q, keys);
+    for keys in k[key * cells..].chunks_exact(cells) {
+        let dots = dot_products::<S, C, H, 1>(s, head_dim, q, keys);
         for (scores, dots) in scores.iter_mut().zip(dots) {
             scores[key] = dots[0];
         }
@@ -183,27 +182,31 @@ fn score_heads<S: Simd, const H: usize>(
 /// The dot products of the first `H` queries and the first `K <= 4` keys; the
 /// others of four are 0.
 #[inline(always)]
-fn dot_products<S: Simd, const H: usize, const K: usize>(
+fn dot_products<S: Simd, C: Cell, const H: usize, const K: usize>(
     s: S,
     head_dim: usize,
     q: &[f32],
-    k: &[f16],
+    k: &[C],
 ) -> [[f32; 4]; H] {
-    assert!(H * head_dim <= q.len() && K * head_dim <= k.len() && K <= 4);
+    let cells = head_dim / C::LEN;
+    assert!(H * head_dim <= q.len() && K * cells <= k.len() && K <= 4);
     let whole = head_dim - head_dim % LANES;
     let mut sums = [[s.splat(0.0); 4]; H];
-    for d in (0..whole).step_by(LANES) {
-        // Twelve sums, three queries and one key at a time: sixteen registers.
-        let mut queries = [s.splat(0.0); H];
-        for (h, query) in queries.iter_mut().enumerate() {
-            // SAFETY: d + LANES <= head_dim and h < H, and q has H heads.
-            *query = s.load(unsafe { eight(q, h * head_dim + d) });
-        }
-        for j in 0..K {
-            // SAFETY: as above, for j < K and the keys.
-            let key = s.load_f16(unsafe { eight(k, j * head_dim + d) });
-            for (sums, query) in sums.iter_mut().zip(queries) {
-                sums[j] = s.mul_add(query, key, sums[j]);
+    for strip in 0..whole / C::STRIP {
+        for d in 0..C::STRIP / LANES {
+            let d = strip * C::STRIP + d * LANES;
+            // Twelve sums, three queries and one key at a time: sixteen registers.
+            let mut queries = [s.splat(0.0); H];
+            for (h, query) in queries.iter_mut().enumerate() {
+                // SAFETY: d + LANES <= head_dim and h < H, and q has H heads.
+                *query = s.load(unsafe { eight(q, h * head_dim + d) });
+            }
+            for j in 0..K {
+                // SAFETY: as above, for j < K and the keys.
+                let key = unsafe { C::eight(s, k.get_unchecked(j * cells..), d) };
+                for (sums, query) in sums.iter_mut().zip(queries) {
+                    sums[j] = s.mul_add(query, key, sums[j]);
+                }
             }
         }
     }
@@ -212,7 +215,7 @@ fn dot_products<S: Simd, const H: usize, const K: usize>(
         *dots = s.sum4(sums);
         for (j, dot) in dots.iter_mut().enumerate().take(K) {
             for d in whole..head_dim {
-                *dot += q[h * head_dim + d] * k[j * head_dim + d].to_f32();
+                *dot += q[h * head_dim + d] * C::one(&k[j * cells..], d);
             }
         }
     }
@@ -225,7 +228,7 @@ fn dot_products<S: Simd, const H: usize, const K: usize>(
 /// # Safety
 /// `at + 8 <= x.len()`.
 #[inline(always)]
-unsafe fn eight<T>(x: &[T], at: usize) -> &[T; LANES] {
+unsafe fn eight(x: &[f32], at: usize) -> &[f32; LANES] {
     debug_assert!(at + LANES <= x.len());
     // SAFETY: the eight elements are inside the slice by the caller's word.
     unsafe { &*x.as_ptr().add(at).cast() }
@@ -289,11 +292,11 @@ fn exp<S: Simd>(s: S, x: f32) -> f32 {
 /// `sums[head][d] += weights[head][key] v[key][d]`, where the sums are what
 /// follows the header of a partial result.
 #[inline(always)]
-fn add_values<S: Simd>(
+fn add_values<S: Simd, C: Cell>(
     s: S,
     head_dim: usize,
     weights: &[[f32; KEYS]],
-    v: &[f16],
+    v: &[C],
     partials: &mut [f32],
 ) {
     let len = HEADER + head_dim;
@@ -302,38 +305,39 @@ fn add_values<S: Simd>(
         let weights = &weights[head..];
         let partials = &mut partials[head * len..];
         head += match heads_at_once(weights.len()) {
-            1 => add_values_heads::<S, 1>(s, head_dim, weights, v, partials),
-            2 => add_values_heads::<S, 2>(s, head_dim, weights, v, partials),
-            _ => add_values_heads::<S, 3>(s, head_dim, weights, v, partials),
+            1 => add_values_heads::<S, C, 1>(s, head_dim, weights, v, partials),
+            2 => add_values_heads::<S, C, 2>(s, head_dim, weights, v, partials),
+            _ => add_values_heads::<S, C, 3>(s, head_dim, weights, v, partials),
         };
     }
 }
 
 /// [`add_values`] for the first `H` heads; returns `H`.
 #[inline(always)]
-fn add_values_heads<S: Simd, const H: usize>(
+fn add_values_heads<S: Simd, C: Cell, const H: usize>(
     s: S,
     head_dim: usize,
     weights: &[[f32; KEYS]],
-    v: &[f16],
+    v: &[C],
     partials: &mut [f32],
 ) -> usize {
-    let mut d = 0;
-    while d + 4 * LANES <= head_dim {
-        add_columns::<S, H, 4>(s, head_dim, d, weights, v, partials);
-        d += 4 * LANES;
+    let wide = head_dim / (4 * LANES);
+    for strip in 0..wide {
+        let d = strip * 4 * LANES;
+        add_columns::<S, C, H, 4>(s, head_dim, d, weights, v, partials);
     }
+    let mut d = wide * 4 * LANES;
     while d + LANES <= head_dim {
-        add_columns::<S, H, 1>(s, head_dim, d, weights, v, partials);
+        add_columns::<S, C, H, 1>(s, head_dim, d, weights, v, partials);
         d += LANES;
     }
     for (partial, weights) in partials
         .chunks_exact_mut(HEADER + head_dim)
         .zip(&weights[..H])
     {
-        for (v, weight) in v.chunks_exact(head_dim).zip(weights) {
-            for (sum, v) in partial[HEADER + d..].iter_mut().zip(&v[d..]) {
-                *sum += v.to_f32() * weight;
+        for (v, weight) in v.chunks_exact(head_dim / C::LEN).zip(weights) {
+            for (sum, d) in partial[HEADER + d..].iter_mut().zip(d..) {
+                *sum += C::one(v, d) * weight;
             }
         }
     }
@@ -342,12 +346,12 @@ fn add_values_heads<S: Simd, const H: usize>(
 
 /// [`add_values_heads`] for `W` vectors of columns from `d` on.
 #[inline(always)]
-fn add_columns<S: Simd, const H: usize, const W: usize>(
+fn add_columns<S: Simd, C: Cell, const H: usize, const W: usize>(
     s: S,
     head_dim: usize,
     d: usize,
     weights: &[[f32; KEYS]],
-    v: &[f16],
+    v: &[C],
     partials: &mut [f32],
 ) {
     let len = HEADER + head_dim;
@@ -359,14 +363,14 @@ fn add_columns<S: Simd, const H: usize, const W: usize>(
         }
     }
     assert!(d + W * LANES <= head_dim);
-    for (key, v) in v.chunks_exact(head_dim).enumerate().take(KEYS) {
+    for (key, v) in v.chunks_exact(head_dim / C::LEN).enumerate().take(KEYS) {
         let mut of_heads = [s.splat(0.0); H];
         for (weight, weights) in of_heads.iter_mut().zip(weights) {
             *weight = s.splat(weights[key]);
         }
         for w in 0..W {
             // SAFETY: v has head_dim values, and d + W * LANES is not beyond.
-            let value = s.load_f16(unsafe { eight(v, d + w * LANES) });
+            let value = unsafe { C::eight(s, v, d + w * LANES) };
             for (sums, weight) in sums.iter_mut().zip(of_heads) {
                 sums[w] = s.mul_add(weight, value, sums[w]);
             }

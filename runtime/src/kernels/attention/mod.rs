@@ -1,14 +1,16 @@
-//! Attention over a KV cache of half floats, in tiles with a running softmax
+//! Attention over a KV cache, in tiles with a running softmax
 //! (Dao et al., "FlashAttention", 2022): scores never touch memory as a whole.
 //!
-//! Queries, scores and sums are `f32`; keys and values are `f16` in the cache.
-//! The arithmetic is that of `f32`, but where a CPU multiplies 16-bit integers
-//! faster, they carry the products of `prefill`. Two paths, for two shapes of work:
+//! Queries, scores and sums are `f32`; keys and values are cells of a
+//! [`KvType`] in the cache. The arithmetic is that of `f32`, but where a CPU
+//! multiplies 16-bit integers faster, they carry the products of `prefill`. Two
+//! paths, for two shapes of work:
 //! `prefill` sweeps tiles of keys over tiles of tokens; `decode` splits one
 //! token's keys into chunks that are joined at the end. Both cut the work into
 //! pieces by the shape and the context alone, never by the number of threads,
 //! so that results do not depend on it.
 
+mod cell;
 pub(in crate::kernels) mod decode;
 pub(in crate::kernels) mod prefill;
 mod shared;
@@ -18,9 +20,10 @@ mod tests;
 
 use half::f16;
 
+pub use cell::{Cell, KvType};
 pub use shared::SharedSlice;
 
-use crate::kernels::vector::Scalar;
+use crate::kernels::vector::{Q8Block, Scalar};
 
 /// What attention of one layer computes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,13 +45,22 @@ pub struct AttentionShape {
     pub window: Option<usize>,
 }
 
+/// The keys and values of one layer, in the cells of the cache's type.
+#[derive(Clone, Copy, Debug)]
+pub enum KvSlot<'a> {
+    /// Half floats.
+    F16(KvCells<'a, f16>),
+    /// Blocks of 32 numbers; only where the build has them.
+    Q8_0(KvCells<'a, Q8Block>),
+}
+
 /// The keys and values of one layer.
 #[derive(Clone, Copy, Debug)]
-pub struct KvSlot<'a> {
-    /// Keys, `[kv_head][position][head_dim]`.
-    pub k: &'a [f16],
+pub struct KvCells<'a, C> {
+    /// Keys: numbers `[kv_head][position][head_dim]`, [`Cell::LEN`] to a cell.
+    pub k: &'a [C],
     /// Values, laid out as the keys.
-    pub v: &'a [f16],
+    pub v: &'a [C],
     /// Positions there is room for, for each head.
     pub capacity: usize,
 }
@@ -78,7 +90,7 @@ impl AttentionShape {
         self.heads * self.head_dim
     }
 
-    /// Half floats of the keys of one layer (and as many of the values) with
+    /// Numbers of the keys of one layer (and as many of the values) with
     /// room for `capacity` positions; saturates, so that the plan can refuse it.
     #[must_use]
     pub fn slot_len(&self, capacity: usize) -> usize {
@@ -87,7 +99,7 @@ impl AttentionShape {
             .saturating_mul(self.head_dim)
     }
 
-    /// Where a slot keeps the key (and the value) of a position.
+    /// Which of a slot's numbers are the key (and the value) of a position.
     #[must_use]
     pub fn slot_range(
         &self,
@@ -187,8 +199,8 @@ macro_rules! impl_attention {
     ($level:ty, $features:tt) => {
         const _: () = {
             use $crate::kernels::attention::{
-                Attention, AttentionShape, KvSlot, Queries, SharedSlice, decode, prefill,
-                prefill::products::Products,
+                Attention, AttentionShape, Cell, KvCells, KvSlot, KvType, Queries, SharedSlice,
+                decode, prefill, prefill::products::Products,
             };
 
             impl Attention for $level {
@@ -231,13 +243,13 @@ macro_rules! impl_attention {
                 ) {
                     #[allow(clippy::too_many_arguments)]
                     #$features
-                    unsafe fn inner(
+                    unsafe fn inner<C: Cell>(
                         level: $level,
                         shape: &AttentionShape,
                         piece: usize,
                         q: &[f32],
                         position: usize,
-                        kv: KvSlot<'_>,
+                        kv: KvCells<'_, C>,
                         partials: SharedSlice<'_, f32>,
                         scratch: &mut [f32],
                     ) {
@@ -256,7 +268,17 @@ macro_rules! impl_attention {
                         }
                     }
                     // SAFETY: as above.
-                    unsafe { inner(*self, shape, piece, q, position, kv, partials, scratch) }
+                    unsafe {
+                        match kv {
+                            KvSlot::F16(kv) => {
+                                inner(*self, shape, piece, q, position, kv, partials, scratch);
+                            }
+                            KvSlot::Q8_0(kv) if KvType::Q8_0.in_build() => {
+                                inner(*self, shape, piece, q, position, kv, partials, scratch);
+                            }
+                            KvSlot::Q8_0(_) => {}
+                        }
+                    }
                 }
 
                 fn combine(

@@ -4,8 +4,8 @@ use std::vec::Vec;
 use half::f16;
 use proptest::prelude::*;
 
-use super::{Attention, AttentionShape, KvSlot, Queries, SharedSlice};
-use crate::kernels::vector::Scalar;
+use super::{Attention, AttentionShape, KvCells, KvSlot, KvType, Queries, SharedSlice};
+use crate::kernels::vector::{Q8Block, Scalar, VectorOps};
 
 /// Every level that this machine has.
 fn levels() -> Vec<Box<dyn Attention>> {
@@ -37,6 +37,36 @@ fn exact_levels() -> Vec<Box<dyn Attention>> {
     levels
 }
 
+/// Keys or values of a layer as the cache keeps them.
+enum Cells {
+    F16(Vec<f16>),
+    Q8_0(Vec<Q8Block>),
+}
+
+impl Cells {
+    fn new(kv_type: KvType, numbers: &[f32]) -> Self {
+        match kv_type {
+            KvType::F16 => Cells::F16(numbers.iter().map(|&x| f16::from_f32(x)).collect()),
+            KvType::Q8_0 => {
+                let mut blocks = std::vec![Q8Block::default(); numbers.len() / Q8Block::LEN];
+                Scalar.f32_to_q8_0(numbers, &mut blocks);
+                Cells::Q8_0(blocks)
+            }
+        }
+    }
+
+    /// Number `i`, as its format says.
+    fn number(&self, i: usize) -> f64 {
+        match self {
+            Cells::F16(halves) => halves[i].to_f64(),
+            Cells::Q8_0(blocks) => {
+                let block = &blocks[i / 32];
+                block.scale.to_f64() * f64::from(block.q[i % 32])
+            }
+        }
+    }
+}
+
 /// A layer's cache and some tokens' queries. Room in the cache beyond the last
 /// token is NaN, and so is what kernels must overwrite: reading it shows.
 struct Case {
@@ -45,12 +75,19 @@ struct Case {
     tokens: usize,
     capacity: usize,
     q: Vec<f32>,
-    k: Vec<f16>,
-    v: Vec<f16>,
+    k: Cells,
+    v: Cells,
 }
 
 impl Case {
-    fn new(shape: AttentionShape, start: usize, tokens: usize, size: f32, seed: u32) -> Self {
+    fn new(
+        kv_type: KvType,
+        shape: AttentionShape,
+        start: usize,
+        tokens: usize,
+        size: f32,
+        seed: u32,
+    ) -> Self {
         let mut state = seed;
         let mut random = move || {
             // A linear congruential generator: the numbers need no quality.
@@ -58,18 +95,19 @@ impl Case {
             (state >> 8) as f32 / (1 << 23) as f32 - 1.0
         };
         let capacity = start + tokens + 5;
-        let mut cache = |size: f32| -> Vec<f16> {
-            (0..shape.slot_len(capacity))
+        let mut cache = |size: f32| {
+            let numbers: Vec<f32> = (0..shape.slot_len(capacity))
                 .map(|i| {
-                    let number = f16::from_f32(random() * size);
+                    let number = random() * size;
                     let position = i / shape.head_dim % capacity;
                     if position < start + tokens {
                         number
                     } else {
-                        f16::NAN
+                        f32::NAN
                     }
                 })
-                .collect()
+                .collect();
+            Cells::new(kv_type, &numbers)
         };
         let (k, v) = (cache(size), cache(1.0));
         let q = (0..tokens * shape.row()).map(|_| random() * size).collect();
@@ -85,10 +123,11 @@ impl Case {
     }
 
     fn kv(&self) -> KvSlot<'_> {
-        KvSlot {
-            k: &self.k,
-            v: &self.v,
-            capacity: self.capacity,
+        let capacity = self.capacity;
+        match (&self.k, &self.v) {
+            (Cells::F16(k), Cells::F16(v)) => KvSlot::F16(KvCells { k, v, capacity }),
+            (Cells::Q8_0(k), Cells::Q8_0(v)) => KvSlot::Q8_0(KvCells { k, v, capacity }),
+            _ => unreachable!("keys and values are of one type"),
         }
     }
 
@@ -105,12 +144,10 @@ impl Case {
                 let first = shape
                     .window
                     .map_or(0, |window| (position + 1).saturating_sub(window));
-                let of_cache = |cache: &[f16], key: usize| -> Vec<f64> {
+                let of_cache = |cache: &Cells, key: usize| -> Vec<f64> {
                     let start = (kv_head * self.capacity + key) * shape.head_dim;
-                    cache[start..start + shape.head_dim]
-                        .iter()
-                        .map(|x| x.to_f64())
-                        .collect()
+                    let numbers = start..start + shape.head_dim;
+                    numbers.map(|i| cache.number(i)).collect()
                 };
                 let scores: Vec<f64> = (first..=position)
                     .map(|key| {
@@ -194,8 +231,9 @@ fn shape(kv_heads: usize, group: usize, head_dim: usize) -> AttentionShape {
     }
 }
 
-/// The shapes of models, and odd ones.
-fn shapes() -> impl Strategy<Value = AttentionShape> {
+/// The shapes of models, and odd ones, with a cache that fits them.
+fn shapes() -> impl Strategy<Value = (KvType, AttentionShape)> {
+    let kv_type = prop::sample::select(&KvType::ALL[..]);
     let head_dim = prop_oneof![
         3 => prop::sample::select(std::vec![64_usize, 80, 96, 128, 256]),
         3 => (1_usize..12).prop_map(|eights| 8 * eights),
@@ -203,11 +241,15 @@ fn shapes() -> impl Strategy<Value = AttentionShape> {
     ];
     let window = prop_oneof![Just(None), (1_usize..700).prop_map(Some)];
     let softcap = prop_oneof![Just(None), (1.0_f32..60.0).prop_map(Some)];
-    (1_usize..4, 1_usize..9, head_dim, softcap, window).prop_map(
-        |(kv_heads, group, head_dim, softcap, window)| AttentionShape {
-            softcap,
-            window,
-            ..shape(kv_heads, group, head_dim)
+    (kv_type, 1_usize..4, 1_usize..9, head_dim, softcap, window).prop_map(
+        |(kv_type, kv_heads, group, head_dim, softcap, window)| {
+            let head_dim = head_dim.next_multiple_of(kv_type.cell_len());
+            let shape = AttentionShape {
+                softcap,
+                window,
+                ..shape(kv_heads, group, head_dim)
+            };
+            (kv_type, shape)
         },
     )
 }
@@ -217,13 +259,13 @@ proptest! {
 
     #[test]
     fn prefill_is_attention(
-        shape in shapes(),
+        (kv_type, shape) in shapes(),
         start in prop_oneof![Just(0_usize), 0_usize..560],
         tokens in 1_usize..41,
         size in prop_oneof![Just(1.0_f32), Just(4.0)],
         seed: u32,
     ) {
-        let case = Case::new(shape, start, tokens, size, seed);
+        let case = Case::new(kv_type, shape, start, tokens, size, seed);
         let truth = case.truth();
         for level in exact_levels() {
             assert_close(&case.prefill(&*level), &truth, 1e-5 * f64::from(size * size));
@@ -238,12 +280,12 @@ proptest! {
 
     #[test]
     fn decode_is_attention(
-        shape in shapes(),
+        (kv_type, shape) in shapes(),
         start in 0_usize..600,
         size in prop_oneof![Just(1.0_f32), Just(4.0)],
         seed: u32,
     ) {
-        let case = Case::new(shape, start, 3, size, seed);
+        let case = Case::new(kv_type, shape, start, 3, size, seed);
         let truth = case.truth();
         for level in levels() {
             let got = case.decode(&*level, false);
@@ -261,7 +303,7 @@ fn decode_of_a_long_context() {
             window,
             ..shape(1, 3, 16)
         };
-        let case = Case::new(shape, 9000, 1, 2.0, 7);
+        let case = Case::new(KvType::F16, shape, 9000, 1, 2.0, 7);
         let truth = case.truth();
         for level in levels() {
             assert_close(&case.decode(&*level, false), &truth, 2e-5);
@@ -272,12 +314,17 @@ fn decode_of_a_long_context() {
 /// Cutting a prompt into chunks changes no bit of any token's result.
 #[test]
 fn prefill_does_not_depend_on_chunks() {
-    for window in [None, Some(30)] {
+    let cases = [
+        (KvType::F16, 24, None),
+        (KvType::F16, 24, Some(30)),
+        (KvType::Q8_0, 32, Some(30)),
+    ];
+    for (kv_type, head_dim, window) in cases {
         let shape = AttentionShape {
             window,
-            ..shape(2, 3, 24)
+            ..shape(2, 3, head_dim)
         };
-        let whole = Case::new(shape, 100, 40, 2.0, 3);
+        let whole = Case::new(kv_type, shape, 100, 40, 2.0, 3);
         for level in levels() {
             let expected = whole.prefill(&*level);
             for cut in [1, 7, 16, 33] {
@@ -315,16 +362,17 @@ fn huge_scores_make_no_nan() {
             scale,
             ..shape(1, 2, 32)
         };
-        let mut case = Case::new(shape, 130, 20, 6e4, 11);
+        let mut case = Case::new(KvType::F16, shape, 130, 20, 6e4, 11);
         for q in &mut case.q {
             *q = q.signum() * 1e-3;
         }
         if one_sign {
             // All products of a key alike: its score is infinite, not NaN.
             case.q.fill(1.0);
-            for (key, k) in case.k.chunks_mut(shape.head_dim).enumerate() {
-                k.fill(f16::from_f32(if key % 3 == 0 { 9.0 } else { -9.0 }));
-            }
+            let of_key = |key| if key % 3 == 0 { 9.0 } else { -9.0 };
+            let keys = 0..shape.kv_heads * case.capacity;
+            let numbers = keys.flat_map(|key| [of_key(key); 32]);
+            case.k = Cells::new(KvType::F16, &numbers.collect::<Vec<_>>());
         }
         for level in levels() {
             for out in [case.prefill(&*level), case.decode(&*level, false)] {
@@ -339,17 +387,19 @@ fn huge_scores_make_no_nan() {
 /// key alone to each.
 #[test]
 fn windows_at_the_edges_of_tiles() {
-    for window in [1, 2, 63, 64, 65, 128] {
-        for start in [0, 62, 63, 64, 127, 200] {
-            let shape = AttentionShape {
-                window: Some(window),
-                ..shape(1, 1, 8)
-            };
-            let case = Case::new(shape, start, 20, 2.0, 5);
-            let truth = case.truth();
-            for level in levels() {
-                assert_close(&case.prefill(&*level), &truth, 1e-4);
-                assert_close(&case.decode(&*level, false), &truth, 2e-5);
+    for (kv_type, head_dim) in [(KvType::F16, 8), (KvType::Q8_0, 32)] {
+        for window in [1, 2, 63, 64, 65, 128] {
+            for start in [0, 62, 63, 64, 127, 200] {
+                let shape = AttentionShape {
+                    window: Some(window),
+                    ..shape(1, 1, head_dim)
+                };
+                let case = Case::new(kv_type, shape, start, 20, 2.0, 5);
+                let truth = case.truth();
+                for level in levels() {
+                    assert_close(&case.prefill(&*level), &truth, 1e-4);
+                    assert_close(&case.decode(&*level, false), &truth, 2e-5);
+                }
             }
         }
     }
@@ -362,6 +412,9 @@ fn memory_is_known_in_advance() {
     let shape = shape(3, 3, 64);
     assert_eq!(shape.slot_len(100), 3 * 100 * 64);
     assert_eq!(shape.slot_range(2, 5, 100), 205 * 64..206 * 64);
+    assert_eq!(KvType::F16.bytes(205 * 64), 205 * 128);
+    assert_eq!(KvType::Q8_0.bytes(205 * 64), 205 * 68);
+    assert_eq!(KvType::Q8_0.bytes(usize::MAX), usize::MAX);
     let most = (0..8192)
         .map(|position| shape.decode_pieces(position))
         .max();

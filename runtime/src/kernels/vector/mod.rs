@@ -8,6 +8,7 @@
 
 pub(in crate::kernels) mod logits;
 pub mod math;
+mod q8;
 pub(in crate::kernels) mod rope;
 pub(in crate::kernels) mod rows;
 pub mod simd;
@@ -17,6 +18,7 @@ mod tests;
 use half::f16;
 
 pub use ondol_models::graph::RopeStyle;
+pub use q8::Q8Block;
 pub use simd::{Scalar, Simd};
 
 /// Defines methods on a level that run a generic function of a module inside
@@ -76,6 +78,10 @@ pub trait VectorOps: Send + Sync {
     fn f32_to_f16(&self, x: &[f32], out: &mut [f16]);
     /// Half floats to floats, exactly.
     fn f16_to_f32(&self, x: &[f16], out: &mut [f32]);
+    /// Rounds to blocks of 32 numbers; the same bits at every level. A block
+    /// with a number that is not finite, or beyond 8 million, is NaN as a whole.
+    /// Does nothing in a build without such a cache.
+    fn f32_to_q8_0(&self, x: &[f32], out: &mut [Q8Block]);
     /// The largest of `x`, NaN left out; negative infinity if nothing is left.
     fn max(&self, x: &[f32]) -> f32;
     /// The sum of `exp(x - max)`; so `ln p` of a logit `x` is `x - max -
@@ -106,6 +112,7 @@ macro_rules! impl_vector_ops {
                 );
                 rows::fn f32_to_f16(x: &[f32], out: &mut [half::f16]);
                 rows::fn f16_to_f32(x: &[half::f16], out: &mut [f32]);
+                rows::fn f32_to_q8_0(x: &[f32], out: &mut [$crate::kernels::vector::Q8Block]);
                 logits::fn max(x: &[f32]) -> f32;
                 logits::fn sum_exp(x: &[f32], max: f32) -> f64;
                 logits::fn argmax(x: &[f32]) -> usize;

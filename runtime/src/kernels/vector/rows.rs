@@ -3,6 +3,7 @@
 use half::f16;
 
 use super::math;
+use super::q8::Q8Block;
 use super::simd::{LANES, Simd};
 
 /// A function of two lanes. A trait and not a closure, since a closure is
@@ -214,5 +215,34 @@ pub fn f16_to_f32<S: Simd>(s: S, x: &[f16], out: &mut [f32]) {
     }
     for (x, out) in x_rest.iter().zip(out_rest) {
         *out = x.to_f32();
+    }
+}
+
+#[inline(always)]
+pub fn f32_to_q8_0<S: Simd>(s: S, x: &[f32], out: &mut [Q8Block]) {
+    assert_eq!(
+        x.len(),
+        out.len() * Q8Block::LEN,
+        "rows of different lengths"
+    );
+    if !Q8Block::IN_BUILD {
+        return;
+    }
+    for (x, out) in x.as_chunks().0.iter().zip(out) {
+        *out = Q8Block::of(s, x);
+    }
+}
+
+#[inline(always)]
+pub fn q8_0_to_f32<S: Simd>(s: S, x: &[Q8Block], out: &mut [f32]) {
+    assert_eq!(
+        x.len() * Q8Block::LEN,
+        out.len(),
+        "rows of different lengths"
+    );
+    for (x, out) in x.iter().zip(out.chunks_exact_mut(Q8Block::LEN)) {
+        for (i, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+            s.store(x.eight(s, i), out);
+        }
     }
 }

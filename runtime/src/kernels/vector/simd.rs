@@ -28,6 +28,10 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn store(self, v: Self::V, out: &mut [f32; LANES]);
     /// Reads eight half floats, exactly.
     fn load_f16(self, x: &[f16; LANES]) -> Self::V;
+    /// All lanes are `x`.
+    fn splat_f16(self, x: f16) -> Self::V;
+    /// Reads eight whole numbers.
+    fn load_i8(self, x: &[i8; LANES]) -> Self::V;
     /// Writes eight half floats, rounded to nearest, ties to even.
     fn store_f16(self, v: Self::V, out: &mut [f16; LANES]);
     /// Writes the lowest 8 bits of each lane.
@@ -112,6 +116,14 @@ impl Simd for Scalar {
     #[inline(always)]
     fn load_f16(self, x: &[f16; LANES]) -> Self::V {
         lanes(|i| x[i].to_f32())
+    }
+    #[inline(always)]
+    fn splat_f16(self, x: f16) -> Self::V {
+        [x.to_f32(); LANES]
+    }
+    #[inline(always)]
+    fn load_i8(self, x: &[i8; LANES]) -> Self::V {
+        lanes(|i| f32::from(x[i]))
     }
     #[inline(always)]
     fn store_f16(self, v: Self::V, out: &mut [f16; LANES]) {

@@ -2,9 +2,10 @@ use std::boxed::Box;
 use std::vec::Vec;
 
 use half::f16;
+use ondol_models::quant::{self, DType};
 use proptest::prelude::*;
 
-use super::{RopeStyle, Scalar, VectorOps};
+use super::{Q8Block, RopeStyle, Scalar, VectorOps};
 
 /// Every level that this machine has.
 fn levels() -> Vec<Box<dyn VectorOps>> {
@@ -166,6 +167,63 @@ fn half_floats_are_the_same_bits_at_every_level() {
         let mut nan = [f16::ZERO];
         level.f32_to_f16(&[f32::NAN], &mut nan);
         assert!(nan[0].is_nan());
+    }
+}
+
+/// Numbers of any size, in blocks: near to the nearest step of a scale that
+/// fits, the same bits at every level, and GGUF's own reading of them.
+#[test]
+fn blocks_of_8_bits_are_the_same_bits_at_every_level() {
+    // From where the scale has few bits, or none, to where it is the largest.
+    for size in [1e-8_f32, 1e-6, 2e-5, 1e-3, 0.1, 1.0, 700.0, 8.2e6] {
+        let sizes = (0..64).map(|block| size / (1 + block % 7) as f32);
+        let x: Vec<f32> = sizes
+            .enumerate()
+            .flat_map(|(block, size)| {
+                (0..32).map(move |i| size * ((block * 41 + i * 29) as f32).sin())
+            })
+            .collect();
+        let mut first: Option<Vec<Q8Block>> = None;
+        for level in levels() {
+            let mut blocks = std::vec![Q8Block::default(); 64];
+            level.f32_to_q8_0(&x, &mut blocks);
+            let first = first.get_or_insert_with(|| blocks.clone());
+            assert_eq!(*first, blocks);
+        }
+        for (x, block) in x.chunks(32).zip(first.unwrap()) {
+            let mut bytes = block.scale.to_le_bytes().to_vec();
+            bytes.extend(block.q.map(i8::cast_unsigned));
+            let mut read = [0.0; 32];
+            quant::dequantize(DType::Q8_0, &bytes, &mut read).unwrap();
+            let step = block.scale.to_f32();
+            // The smallest scale is 2^-24, and the rounding of one half of it.
+            let near = (0.501 * step).max(127.0 / 2_f32.powi(25));
+            for (x, read) in x.iter().zip(read) {
+                assert!((x - read).abs() <= near, "{x:e} became {read:e}");
+            }
+        }
+    }
+}
+
+/// What is not finite, or too large, is not hidden by the numbers beside it.
+#[test]
+fn blocks_of_8_bits_hide_no_nan() {
+    for level in levels() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e7] {
+            for place in [0, 9, 31] {
+                let mut x = [0.5; 64];
+                x[32 + place] = bad;
+                let mut blocks = [Q8Block::default(); 2];
+                level.f32_to_q8_0(&x, &mut blocks);
+                assert!(blocks[0].scale.is_finite());
+                let scale = blocks[1].scale.to_f32();
+                let hidden = blocks[1]
+                    .q
+                    .iter()
+                    .filter(|&&q| !(scale * f32::from(q)).is_nan());
+                assert_eq!(hidden.count(), 0, "{bad} at {place}");
+            }
+        }
     }
 }
 

@@ -16,7 +16,7 @@ mod turn;
 use core::ops::Range;
 
 use super::softmax::{NO_MAX, Softcap};
-use super::{AttentionShape, KvSlot, Queries, SharedSlice};
+use super::{AttentionShape, KvSlot, KvType, Queries, SharedSlice};
 use crate::kernels::vector::simd::{LANES, SMALL};
 use crate::kernels::vector::{Simd, math};
 use products::{Products, Tile, V, multiply_add};
@@ -186,7 +186,14 @@ pub unsafe fn attend<P: Products>(
     let mut first_key = seen.start - seen.start % KEYS;
     while first_key < seen.end {
         let positions = first_key..seen.end.min(first_key + KEYS);
-        let tile = p.load_tile(shape, kv, rows.kv_head, positions, area);
+        let head = rows.kv_head;
+        let tile = match kv {
+            KvSlot::F16(kv) => p.load_tile(shape, kv, head, positions, area),
+            KvSlot::Q8_0(kv) if KvType::Q8_0.in_build() => {
+                p.load_tile(shape, kv, head, positions, area)
+            }
+            KvSlot::Q8_0(_) => return,
+        };
         for i in 0..panels {
             let mut panel = Panel {
                 q: &q[i * padded(head_dim)..][..P::query_lines(head_dim)],

@@ -14,8 +14,8 @@ use core::ops::Range;
 
 use super::products::{Products, Strided, Tile};
 use super::{KEYS, Line, load_line, padded, store_line, value_stride};
-use crate::kernels::attention::{AttentionShape, KvSlot};
-use crate::kernels::vector::rows::{self, sqrt};
+use crate::kernels::attention::{AttentionShape, Cell, KvCells};
+use crate::kernels::vector::rows::sqrt;
 use crate::kernels::vector::simd::{LANES, Simd};
 
 /// The largest integer of 16 bits.
@@ -93,10 +93,10 @@ impl<S: I16Pairs> Products for Pairs<S> {
     }
 
     #[inline(always)]
-    fn load_tile<'a>(
+    fn load_tile<'a, C: Cell>(
         self,
         shape: &AttentionShape,
-        kv: KvSlot<'_>,
+        kv: KvCells<'_, C>,
         kv_head: usize,
         positions: Range<usize>,
         area: &'a mut [f32],
@@ -110,9 +110,12 @@ impl<S: I16Pairs> Products for Pairs<S> {
         first.fill(0.0);
         second.fill(0.0);
 
-        let slot = |key| shape.slot_range(kv_head, positions.start + key, kv.capacity);
+        let cells = |key| {
+            let range = shape.slot_range(kv_head, positions.start + key, kv.capacity);
+            range.start / C::LEN..range.end / C::LEN
+        };
         for (key, to) in (0..positions.len()).zip(k.chunks_exact_mut(across)) {
-            rows::f16_to_f32(s, &kv.k[slot(key)], &mut first[..head_dim]);
+            C::to_f32(s, &kv.k[cells(key)], &mut first[..head_dim]);
             key_pairs(s, first, to);
         }
         for (pair, to) in v.chunks_exact_mut(along).enumerate() {
@@ -120,9 +123,9 @@ impl<S: I16Pairs> Products for Pairs<S> {
             if key >= positions.len() {
                 break;
             }
-            rows::f16_to_f32(s, &kv.v[slot(key)], &mut first[..head_dim]);
+            C::to_f32(s, &kv.v[cells(key)], &mut first[..head_dim]);
             match key + 1 < positions.len() {
-                true => rows::f16_to_f32(s, &kv.v[slot(key + 1)], &mut second[..head_dim]),
+                true => C::to_f32(s, &kv.v[cells(key + 1)], &mut second[..head_dim]),
                 false => second.fill(0.0),
             }
             value_pairs(s, first, second, to);

@@ -4,9 +4,9 @@
 use core::ops::Range;
 
 use super::{Line, load_line, store_line, value_stride};
-use crate::kernels::attention::{AttentionShape, KvSlot};
+use crate::kernels::attention::{AttentionShape, Cell, KvCells};
+use crate::kernels::vector::Simd;
 use crate::kernels::vector::simd::SMALL;
-use crate::kernels::vector::{Simd, rows};
 
 /// Eight numbers of `P`, or floats of its level.
 pub(super) type V<P> = <<P as Products>::S as Simd>::V;
@@ -30,10 +30,10 @@ pub trait Products: Copy {
 
     /// Turns the keys and values of these positions into numbers, in an area of
     /// [`super::tile_floats`].
-    fn load_tile<'a>(
+    fn load_tile<'a, C: Cell>(
         self,
         shape: &AttentionShape,
-        kv: KvSlot<'_>,
+        kv: KvCells<'_, C>,
         kv_head: usize,
         positions: Range<usize>,
         area: &'a mut [f32],
@@ -98,22 +98,22 @@ impl<S: Simd> Products for S {
     }
 
     #[inline(always)]
-    fn load_tile<'a>(
+    fn load_tile<'a, C: Cell>(
         self,
         shape: &AttentionShape,
-        kv: KvSlot<'_>,
+        kv: KvCells<'_, C>,
         kv_head: usize,
         positions: Range<usize>,
         area: &'a mut [f32],
     ) -> Tile<'a> {
         let (head_dim, stride) = (shape.head_dim, value_stride(shape.head_dim));
         let first = shape.slot_range(kv_head, positions.start, kv.capacity);
-        let halves = first.start..first.start + positions.len() * head_dim;
+        let cells = first.start / C::LEN..(first.start + positions.len() * head_dim) / C::LEN;
         let (k, v) = area.split_at_mut(positions.len() * head_dim);
-        rows::f16_to_f32(self, &kv.k[halves.clone()], k);
-        let values = kv.v[halves].chunks_exact(head_dim);
+        C::to_f32(self, &kv.k[cells.clone()], k);
+        let values = kv.v[cells].chunks_exact(head_dim / C::LEN);
         for (from, to) in values.zip(v.chunks_exact_mut(stride)) {
-            rows::f16_to_f32(self, from, &mut to[..head_dim]);
+            C::to_f32(self, from, &mut to[..head_dim]);
         }
         Tile {
             positions,

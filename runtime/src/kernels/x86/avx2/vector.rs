@@ -37,6 +37,16 @@ impl Simd for Avx2 {
         unsafe { _mm256_cvtph_ps(_mm_loadu_si128(x.as_ptr().cast())) }
     }
     #[inline(always)]
+    fn splat_f16(self, x: f16) -> __m256 {
+        // SAFETY: `self` proves F16C.
+        unsafe { _mm256_cvtph_ps(_mm_set1_epi16(x.to_bits().cast_signed())) }
+    }
+    #[inline(always)]
+    fn load_i8(self, x: &[i8; LANES]) -> __m256 {
+        // SAFETY: `self` proves AVX2; the array has the 8 bytes that are read.
+        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadu_si64(x.as_ptr().cast()))) }
+    }
+    #[inline(always)]
     fn store_f16(self, v: __m256, out: &mut [f16; LANES]) {
         // SAFETY: `self` proves F16C; the array has the 16 bytes that are written.
         unsafe {
