@@ -20,7 +20,8 @@ const SHOWN_CHARS: usize = 70;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Memory is what a session with --ctx tokens and --threads takes, and what the model itself holds (its
-vocabulary, mostly); nothing of it is allocated to find out. Files that hold a vocabulary only, or a model that can't be run, are shown as well.
+vocabulary, mostly); nothing of it is allocated to find out. Files that hold a vocabulary only, or a
+model that can't be run, are shown as well.
 
 Examples:
   ondol inspect model.gguf

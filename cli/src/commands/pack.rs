@@ -14,8 +14,8 @@ use std::time::Instant;
 A packed file has the rows of its matrices interleaved, so that decoding reads memory in one stream.
 It is as long as the original, gives the same answers bit for bit, and runs wherever Ondol runs; other
 programs can't read it. Where a large part of a model is its output head, a 4-bit copy of that is added,
-the screen (docs/screened-head.md): of plain floats, which are not interleaved, it is all that is added. `ondol run` keeps packed copies by itself: this is for files that
-are shipped.
+the screen (docs/screened-head.md): of plain floats, which are not interleaved, it is all that is
+added. `ondol run` keeps packed copies by itself: this is for files that are shipped.
 
 Examples:
   ondol pack model.gguf                     writes model.packed.gguf
