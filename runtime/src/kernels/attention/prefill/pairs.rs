@@ -12,7 +12,7 @@
 
 use core::ops::Range;
 
-use super::products::{Products, Strided, Tile};
+use super::products::{Products, Tile};
 use super::{KEYS, Line, load_line, padded, store_line, value_stride};
 use crate::kernels::attention::{AttentionShape, Cell, KvCells};
 use crate::kernels::vector::rows::sqrt;
@@ -130,19 +130,7 @@ impl<S: I16Pairs> Products for Pairs<S> {
             }
             value_pairs(s, first, second, to);
         }
-        Tile {
-            positions,
-            k: Strided {
-                numbers: k,
-                across,
-                along: 1,
-            },
-            v: Strided {
-                numbers: v,
-                across: 1,
-                along,
-            },
-        }
+        Tile::new(positions, (k, across), (v, along))
     }
 
     #[inline(always)]

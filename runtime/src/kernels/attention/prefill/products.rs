@@ -21,7 +21,7 @@ pub trait Products: Copy {
     /// The level of floats.
     fn simd(self) -> Self::S;
 
-    /// Turns the queries of a panel, with lines of zeros to [`padded`], into
+    /// Turns the queries of a panel, with lines of zeros to [`super::padded`], into
     /// numbers, in place. Returns the factors of their products.
     fn prepare_queries(self, q: &mut [Line]) -> [V<Self>; 2];
 
@@ -70,6 +70,26 @@ pub struct Tile<'a> {
     pub v: Strided<'a>,
 }
 
+impl<'a> Tile<'a> {
+    /// Keys and values, each with the floats between neighbouring lines.
+    #[inline(always)]
+    pub fn new(positions: Range<usize>, k: (&'a [f32], usize), v: (&'a [f32], usize)) -> Self {
+        Tile {
+            positions,
+            k: Strided {
+                numbers: k.0,
+                across: k.1,
+                along: 1,
+            },
+            v: Strided {
+                numbers: v.0,
+                across: 1,
+                along: v.1,
+            },
+        }
+    }
+}
+
 /// A matrix inside a slice: number `(i, j)` is at `i * across + j * along`.
 #[derive(Clone, Copy)]
 pub struct Strided<'a> {
@@ -115,19 +135,7 @@ impl<S: Simd> Products for S {
         for (from, to) in values.zip(v.chunks_exact_mut(stride)) {
             C::to_f32(self, from, &mut to[..head_dim]);
         }
-        Tile {
-            positions,
-            k: Strided {
-                numbers: k,
-                across: head_dim,
-                along: 1,
-            },
-            v: Strided {
-                numbers: v,
-                across: 1,
-                along: stride,
-            },
-        }
+        Tile::new(positions, (k, head_dim), (v, stride))
     }
 
     #[inline(always)]
