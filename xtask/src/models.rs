@@ -123,7 +123,7 @@ pub fn reference() -> Option<PathBuf> {
 /// What models and their packed copies take, one a process: what is freed is not
 /// always given back.
 fn memory(ondol: &str) -> Outcome {
-    let test = ["test", "--workspace", "--test", "memory"];
+    let test = ["test", "--workspace", "--test", "resident"];
     let test = [&test[..], &["--", "--ignored", "--nocapture"]].concat();
     let list = output(ondol, &["list", "--json"])?;
     let files = json_texts(&list, "path").chain(json_texts(&list, "packed"));

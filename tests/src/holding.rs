@@ -1,0 +1,40 @@
+//! What a model and its session hold, against what `Model::memory` announced.
+
+use ondol::{CancelToken, KvType, Memory, Model, Options, Session};
+
+/// Tokens of context, all of which are filled: a pass of prefill, and guesses.
+const CONTEXT: usize = 256 + 8;
+
+/// Options of a session that [`fill`] fills.
+pub fn options(kv_type: KvType) -> Options {
+    Options {
+        threads: Some(2),
+        context: Some(CONTEXT),
+        kv_type,
+        ..Options::default()
+    }
+}
+
+/// Uses all of a session's memory: the whole cache, a full pass of prefill, the
+/// logits of every guess, and the screen.
+pub fn fill(session: &mut Session) {
+    let tokens: Vec<u32> = (0..CONTEXT as u32).map(|i| 3 + i % 200).collect();
+    let (prompt, drafts) = tokens.split_at(CONTEXT - 8);
+    session.prefill(prompt, &CancelToken::new()).unwrap();
+    session.decode_with_drafts(drafts).unwrap();
+    session.decode_top(5, 40).unwrap();
+}
+
+/// Whether `held` is what was announced, but for this part of it.
+#[track_caller]
+pub fn compare(model: &Model, memory: Memory, held: usize, part: f64) {
+    let off = held as f64 / memory.total as f64 - 1.0;
+    println!(
+        "{}{}: {} bytes announced, {held} held ({:+.2} %)",
+        model.name(),
+        if model.is_packed() { ", packed" } else { "" },
+        memory.total,
+        off * 100.0
+    );
+    assert!(off.abs() <= part, "{memory:?}");
+}
