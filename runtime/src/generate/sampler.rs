@@ -134,10 +134,33 @@ struct Candidate {
 /// Brings the likeliest `count` to the front, of at least as many.
 fn likeliest_first(candidates: &mut [Candidate], count: usize) {
     if SMALL {
-        // More work, but code that is there anyway.
-        candidates.sort_unstable_by(likelier);
+        split_until(candidates, count);
     } else {
         candidates.select_nth_unstable_by(count - 1, likelier);
+    }
+}
+
+/// The same in a few lines, for firmware: splits by the middle one, then the part in
+/// which the `count`-th lies, until a split falls there.
+fn split_until(mut candidates: &mut [Candidate], mut count: usize) {
+    while count > 0 && count < candidates.len() {
+        let last = candidates.len() - 1;
+        candidates.swap(last / 2, last);
+        let middle = candidates[last];
+        let mut likelier_ones = 0;
+        for at in 0..last {
+            if likelier(&candidates[at], &middle).is_lt() {
+                candidates.swap(at, likelier_ones);
+                likelier_ones += 1;
+            }
+        }
+        candidates.swap(likelier_ones, last);
+        if count <= likelier_ones {
+            candidates = &mut candidates[..likelier_ones];
+        } else {
+            candidates = &mut candidates[likelier_ones + 1..];
+            count -= likelier_ones + 1;
+        }
     }
 }
 
@@ -543,6 +566,20 @@ mod tests {
             }
             prop_assert_eq!(likeliest(&logits), naive.0);
             prop_assert_eq!(largest(&logits).to_bits(), naive.1.to_bits());
+        }
+
+        #[test]
+        fn the_likeliest_are_split_off(
+            logits in prop::collection::vec(-20i16..20, 1..300), count in any::<prop::sample::Index>(),
+        ) {
+            let all = (0..).zip(&logits).map(|(token, &x)| Candidate { token, logit: x.into() });
+            let (mut split, mut sorted): (Vec<_>, Vec<_>) = (all.clone().collect(), all.collect());
+            let count = count.index(logits.len()) + 1;
+            split_until(&mut split, count);
+            split[..count].sort_by(likelier);
+            sorted.sort_by(likelier);
+            let tokens = |all: &[Candidate]| all[..count].iter().map(|c| c.token).collect::<Vec<_>>();
+            prop_assert_eq!(tokens(&split), tokens(&sorted));
         }
 
         /// With the logits of all others at negative infinity the draws are the same.
