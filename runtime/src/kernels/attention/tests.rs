@@ -383,6 +383,29 @@ fn huge_scores_make_no_nan() {
     }
 }
 
+/// Keys along the queries or against them, of many elements or of one, and one
+/// value for all that count: the largest sums and numbers that there can be.
+#[test]
+fn the_largest_sums_do_not_wrap() {
+    for (elements, start) in [(64, 0), (64, 63), (1, 0), (1, 63)] {
+        let mut case = Case::new(KvType::F16, shape(1, 1, 64), start, 16, 1.0, 1);
+        let direction: [f32; 64] = std::array::from_fn(|i| if i < elements { 1.0 } else { 0.0 });
+        let sign = |key: usize| if key % 3 == 2 { -1.0 } else { 1.0 };
+        let keys: Vec<f32> = (0..case.capacity)
+            .flat_map(|key| direction.map(|x| x * sign(key)))
+            .collect();
+        let values: Vec<f32> = (0..case.capacity).flat_map(|key| [sign(key); 64]).collect();
+        case.k = Cells::new(KvType::F16, &keys);
+        case.v = Cells::new(KvType::F16, &values);
+        case.q = std::vec![direction.map(|x| x * 400.0); case.tokens].concat();
+        for level in levels() {
+            for out in [case.prefill(&*level), case.decode(&*level, false)] {
+                assert_close(&out, &std::vec![1.0; out.len()], 1e-3);
+            }
+        }
+    }
+}
+
 /// A window that hides whole tiles from some tokens of a tile, and shows one
 /// key alone to each.
 #[test]

@@ -19,7 +19,7 @@ use super::softmax::{NO_MAX, Softcap};
 use super::{AttentionShape, KvSlot, KvType, Queries, SharedSlice};
 use crate::kernels::vector::simd::{LANES, SMALL};
 use crate::kernels::vector::{Simd, math};
-use products::{Products, Tile, V, multiply_add};
+use products::{Products, Tile, TileArea, V, multiply_add};
 use turn::{gather_queries, scatter_results};
 
 /// Rows of a panel: two vectors.
@@ -63,14 +63,9 @@ fn value_stride(head_dim: usize) -> usize {
     padded(head_dim) + PANEL
 }
 
-/// Floats of a tile of keys and values, in any numbers.
-fn tile_floats(head_dim: usize) -> usize {
-    KEYS * (padded(head_dim) + value_stride(head_dim))
-}
-
 pub fn scratch_len(shape: &AttentionShape) -> usize {
     let lines = max_panels(shape) * (padded(shape.head_dim) + shape.head_dim + 3) + KEYS;
-    lines * PANEL + tile_floats(shape.head_dim)
+    lines * PANEL + TileArea::floats(shape.head_dim)
 }
 
 /// The rows of a piece: which tokens, which query heads, and what they see.
@@ -165,7 +160,7 @@ pub unsafe fn attend<P: Products>(
     let panels = rows.count.div_ceil(PANEL);
     let head_dim = shape.head_dim;
 
-    let (area, lines) = scratch.split_at_mut(tile_floats(head_dim));
+    let (area, lines) = scratch.split_at_mut(TileArea::floats(head_dim));
     let (lines, _) = lines.as_chunks_mut::<PANEL>();
     let (q, lines) = lines.split_at_mut(panels * padded(head_dim));
     let (sums, lines) = lines.split_at_mut(panels * head_dim);
@@ -187,6 +182,7 @@ pub unsafe fn attend<P: Products>(
     while first_key < seen.end {
         let positions = first_key..seen.end.min(first_key + KEYS);
         let head = rows.kv_head;
+        let area = TileArea::new(area, head_dim);
         let tile = match kv {
             KvSlot::F16(kv) => p.load_tile(shape, kv, head, positions, area),
             KvSlot::Q8_0(kv) if KvType::Q8_0.in_build() => {
@@ -232,7 +228,7 @@ fn score<P: Products>(
         panel.q,
         panel.factors,
         #[inline(always)]
-        |key| P::key_scale(tile, key),
+        |key| tile.key_units[key],
         scores,
     );
     if let Some(cap) = shape.softcap {
@@ -289,10 +285,10 @@ fn weigh<P: Products>(
         }
         let rescale = math::exp_falling(s, s.sub(old, new));
         let mut sum = s.mul(s.load(&weight[half]), rescale);
-        for (key, line) in scores.iter_mut().enumerate() {
+        for (line, unit) in scores.iter_mut().zip(tile.value_units) {
             let score = &mut line.as_chunks_mut::<LANES>().0[half];
             let weight = math::exp_falling(s, s.sub(s.load(score), new));
-            let scaled = s.mul(weight, s.splat(P::value_scale(tile, key)));
+            let scaled = s.mul(weight, s.splat(*unit));
             s.store(scaled, score);
             sum = s.add(sum, weight);
             largest[half] = s.max(scaled, largest[half]);

@@ -12,7 +12,7 @@
 
 use core::ops::Range;
 
-use super::products::{Products, Tile};
+use super::products::{Products, Tile, TileArea};
 use super::{KEYS, Line, load_line, padded, store_line, value_stride};
 use crate::kernels::attention::{AttentionShape, Cell, KvCells};
 use crate::kernels::vector::rows::sqrt;
@@ -53,17 +53,6 @@ pub trait I16Pairs: Simd {
 #[derive(Clone, Copy, Debug)]
 pub struct Pairs<S>(pub S);
 
-/// Floats between neighbouring keys: the pairs, then the scale.
-fn key_stride(head_dim: usize) -> usize {
-    padded(head_dim) / 2 + 1
-}
-
-/// Floats between the values of neighbouring pairs of keys: those of the pairs,
-/// then the two scales.
-fn pair_stride(head_dim: usize) -> usize {
-    value_stride(head_dim) + 2
-}
-
 impl<S: I16Pairs> Products for Pairs<S> {
     type S = S;
 
@@ -99,13 +88,13 @@ impl<S: I16Pairs> Products for Pairs<S> {
         kv: KvCells<'_, C>,
         kv_head: usize,
         positions: Range<usize>,
-        area: &'a mut [f32],
+        area: TileArea<'a>,
     ) -> Tile<'a> {
         let s = self.0;
         let head_dim = shape.head_dim;
-        let (across, along) = (key_stride(head_dim), pair_stride(head_dim));
-        let (k, rest) = area.split_at_mut(KEYS * across);
-        let (v, rest) = rest.split_at_mut(KEYS / 2 * along);
+        let (across, along) = (padded(head_dim) / 2, value_stride(head_dim));
+        // A pair takes one number's place, so half of each part is free.
+        let (k, rest) = area.k.split_at_mut(KEYS * across);
         let (first, second) = rest[..2 * padded(head_dim)].split_at_mut(padded(head_dim));
         first.fill(0.0);
         second.fill(0.0);
@@ -114,33 +103,22 @@ impl<S: I16Pairs> Products for Pairs<S> {
             let range = shape.slot_range(kv_head, positions.start + key, kv.capacity);
             range.start / C::LEN..range.end / C::LEN
         };
-        for (key, to) in (0..positions.len()).zip(k.chunks_exact_mut(across)) {
+        let keys = k.chunks_exact_mut(across).zip(&mut *area.key_units);
+        for (key, (to, unit)) in (0..positions.len()).zip(keys) {
             C::to_f32(s, &kv.k[cells(key)], &mut first[..head_dim]);
-            key_pairs(s, first, to);
+            *unit = key_pairs(s, first, to);
         }
-        for (pair, to) in v.chunks_exact_mut(along).enumerate() {
-            let key = 2 * pair;
-            if key >= positions.len() {
-                break;
-            }
+        let pairs = area.v.chunks_exact_mut(along);
+        let pairs = pairs.zip(area.value_units.as_chunks_mut().0);
+        for (key, (to, units)) in (0..positions.len()).step_by(2).zip(pairs) {
             C::to_f32(s, &kv.v[cells(key)], &mut first[..head_dim]);
             match key + 1 < positions.len() {
                 true => C::to_f32(s, &kv.v[cells(key + 1)], &mut second[..head_dim]),
                 false => second.fill(0.0),
             }
-            value_pairs(s, first, second, to);
+            *units = value_pairs(s, first, second, to);
         }
-        Tile::new(positions, (k, across), (v, along))
-    }
-
-    #[inline(always)]
-    fn key_scale(tile: &Tile<'_>, key: usize) -> f32 {
-        tile.k.numbers[(key + 1) * tile.k.across - 1]
-    }
-
-    #[inline(always)]
-    fn value_scale(tile: &Tile<'_>, key: usize) -> f32 {
-        tile.v.numbers[(key / 2 + 1) * tile.v.along - 2 + key % 2]
+        area.tile(positions, across, along)
     }
 
     #[inline(always)]
@@ -241,9 +219,10 @@ fn unit_norms<S: Simd>(s: S, q: &[Line]) -> ([S::V; 2], [S::V; 2]) {
     )
 }
 
-/// A key, padded with zeros, as pairs of elements eight apart, and its scale.
+/// A key, padded with zeros, as pairs of elements eight apart. Returns what a unit
+/// of it stands for.
 #[inline(always)]
-fn key_pairs<S: I16Pairs>(s: S, key: &[f32], to: &mut [f32]) {
+fn key_pairs<S: I16Pairs>(s: S, key: &[f32], to: &mut [f32]) -> f32 {
     let (chunks, _) = key.as_chunks::<LANES>();
     let (mut largest, mut squares) = (s.splat(TINY), s.splat(0.0));
     for chunk in chunks {
@@ -253,35 +232,34 @@ fn key_pairs<S: I16Pairs>(s: S, key: &[f32], to: &mut [f32]) {
     }
     let unit = unit_of(sqrt(s.sum(squares)), s.max_lane(largest));
     let inverse = s.splat(1.0 / unit);
-    let (pairs, scale) = to.split_at_mut(key.len() / 2);
-    let pairs = pairs.as_chunks_mut::<LANES>().0;
+    let pairs = to.as_chunks_mut::<LANES>().0;
     for (two, to) in chunks.as_chunks::<2>().0.iter().zip(pairs) {
         let first = s.mul(s.load(&two[0]), inverse);
         let second = s.mul(s.load(&two[1]), inverse);
         s.store(s.pairs(first, second), to);
     }
-    scale[0] = unit;
+    unit
 }
 
-/// The values of two keys, padded with zeros, as pairs, and their scales.
+/// The values of two keys, padded with zeros, as pairs. Returns what a unit of
+/// each stands for.
 #[inline(always)]
-fn value_pairs<S: I16Pairs>(s: S, first: &[f32], second: &[f32], to: &mut [f32]) {
-    let (a, b) = (value_scale(s, first), value_scale(s, second));
+fn value_pairs<S: I16Pairs>(s: S, first: &[f32], second: &[f32], to: &mut [f32]) -> [f32; 2] {
+    let (a, b) = (value_unit(s, first), value_unit(s, second));
     let (inverse_a, inverse_b) = (s.splat(1.0 / a), s.splat(1.0 / b));
     let (firsts, seconds) = (first.as_chunks::<LANES>().0, second.as_chunks::<LANES>().0);
-    let (pairs, scales) = to.split_at_mut(to.len() - 2);
-    let pairs = pairs.as_chunks_mut::<LANES>().0;
+    let pairs = to.as_chunks_mut::<LANES>().0;
     for ((first, second), to) in firsts.iter().zip(seconds).zip(pairs) {
         let first = s.mul(s.load(first), inverse_a);
         let second = s.mul(s.load(second), inverse_b);
         s.store(s.pairs(first, second), to);
     }
-    scales.copy_from_slice(&[a, b]);
+    [a, b]
 }
 
-/// The value of one unit: NaN if any value is not finite.
+/// What a unit stands for, of these values: NaN if any is not finite.
 #[inline(always)]
-fn value_scale<S: Simd>(s: S, values: &[f32]) -> f32 {
+fn value_unit<S: Simd>(s: S, values: &[f32]) -> f32 {
     let zero = s.splat(0.0);
     let (mut largest, mut zeros) = (s.splat(TINY), zero);
     for chunk in values.as_chunks::<LANES>().0 {

@@ -3,7 +3,7 @@
 
 use core::ops::Range;
 
-use super::{Line, load_line, store_line, value_stride};
+use super::{KEYS, Line, load_line, padded, store_line, value_stride};
 use crate::kernels::attention::{AttentionShape, Cell, KvCells};
 use crate::kernels::vector::Simd;
 use crate::kernels::vector::simd::SMALL;
@@ -28,25 +28,18 @@ pub trait Products: Copy {
     /// Lines of prepared queries.
     fn query_lines(head_dim: usize) -> usize;
 
-    /// Turns the keys and values of these positions into numbers, in an area of
-    /// [`super::tile_floats`].
+    /// Turns the keys and values of these positions into numbers.
     fn load_tile<'a, C: Cell>(
         self,
         shape: &AttentionShape,
         kv: KvCells<'_, C>,
         kv_head: usize,
         positions: Range<usize>,
-        area: &'a mut [f32],
+        area: TileArea<'a>,
     ) -> Tile<'a>;
 
-    /// What a unit of key `key` of the tile stands for.
-    fn key_scale(tile: &Tile<'_>, key: usize) -> f32;
-
-    /// What a unit of its value stands for.
-    fn value_scale(tile: &Tile<'_>, key: usize) -> f32;
-
     /// Turns weights, a line for each key, into numbers, in place; they were
-    /// multiplied with the scales of the values, and `largest` and `total` are
+    /// multiplied with the units of the values, and `largest` and `total` are
     /// each row's largest and sum. Returns how many lines there are then, and the
     /// factors of their products.
     fn prepare_weights(
@@ -68,24 +61,60 @@ pub struct Tile<'a> {
     pub positions: Range<usize>,
     pub k: Strided<'a>,
     pub v: Strided<'a>,
+    /// What a unit of each key stands for.
+    pub key_units: &'a [f32],
+    /// What a unit of each value stands for.
+    pub value_units: &'a [f32],
 }
 
-impl<'a> Tile<'a> {
-    /// Keys and values, each with the floats between neighbouring lines.
+/// Where a tile is laid out.
+pub struct TileArea<'a> {
+    /// `[KEYS][padded(head_dim)]` floats, or what else a key needs.
+    pub k: &'a mut [f32],
+    /// `[KEYS][value_stride(head_dim)]` floats.
+    pub v: &'a mut [f32],
+    pub key_units: &'a mut [f32],
+    pub value_units: &'a mut [f32],
+}
+
+impl<'a> TileArea<'a> {
+    /// Floats of the area.
+    pub fn floats(head_dim: usize) -> usize {
+        KEYS * (padded(head_dim) + value_stride(head_dim) + 2)
+    }
+
+    /// Cuts an area of so many floats.
     #[inline(always)]
-    pub fn new(positions: Range<usize>, k: (&'a [f32], usize), v: (&'a [f32], usize)) -> Self {
+    pub fn new(area: &'a mut [f32], head_dim: usize) -> Self {
+        let (k, rest) = area.split_at_mut(KEYS * padded(head_dim));
+        let (v, units) = rest.split_at_mut(KEYS * value_stride(head_dim));
+        let (key_units, value_units) = units.split_at_mut(KEYS);
+        TileArea {
+            k,
+            v,
+            key_units,
+            value_units,
+        }
+    }
+
+    /// The tile in it, with the floats between the numbers of neighbouring keys,
+    /// and of the values that are multiplied one after another.
+    #[inline(always)]
+    pub fn tile(self, positions: Range<usize>, key_stride: usize, value_stride: usize) -> Tile<'a> {
         Tile {
             positions,
             k: Strided {
-                numbers: k.0,
-                across: k.1,
+                numbers: self.k,
+                across: key_stride,
                 along: 1,
             },
             v: Strided {
-                numbers: v.0,
+                numbers: self.v,
                 across: 1,
-                along: v.1,
+                along: value_stride,
             },
+            key_units: self.key_units,
+            value_units: self.value_units,
         }
     }
 }
@@ -124,28 +153,20 @@ impl<S: Simd> Products for S {
         kv: KvCells<'_, C>,
         kv_head: usize,
         positions: Range<usize>,
-        area: &'a mut [f32],
+        area: TileArea<'a>,
     ) -> Tile<'a> {
         let (head_dim, stride) = (shape.head_dim, value_stride(shape.head_dim));
         let first = shape.slot_range(kv_head, positions.start, kv.capacity);
         let cells = first.start / C::LEN..(first.start + positions.len() * head_dim) / C::LEN;
-        let (k, v) = area.split_at_mut(positions.len() * head_dim);
-        C::to_f32(self, &kv.k[cells.clone()], k);
+        let keys = &mut area.k[..positions.len() * head_dim];
+        C::to_f32(self, &kv.k[cells.clone()], keys);
         let values = kv.v[cells].chunks_exact(head_dim / C::LEN);
-        for (from, to) in values.zip(v.chunks_exact_mut(stride)) {
+        for (from, to) in values.zip(area.v.chunks_exact_mut(stride)) {
             C::to_f32(self, from, &mut to[..head_dim]);
         }
-        Tile::new(positions, (k, head_dim), (v, stride))
-    }
-
-    #[inline(always)]
-    fn key_scale(_: &Tile<'_>, _: usize) -> f32 {
-        1.0
-    }
-
-    #[inline(always)]
-    fn value_scale(_: &Tile<'_>, _: usize) -> f32 {
-        1.0
+        area.key_units.fill(1.0);
+        area.value_units.fill(1.0);
+        area.tile(positions, head_dim, stride)
     }
 
     #[inline(always)]
@@ -169,7 +190,7 @@ impl<S: Simd> Products for S {
     }
 }
 
-/// `c[i][..] += factors[..] factor(i) (sum over j of a(i, j) b[j][..])`, for as
+/// `c[i][..] += factors[..] unit(i) (sum over j of a(i, j) b[j][..])`, for as
 /// many `i` as `c` has lines and as many `j` as `b` has.
 #[inline(always)]
 pub(super) fn multiply_add<P: Products>(
@@ -177,7 +198,7 @@ pub(super) fn multiply_add<P: Products>(
     a: Strided<'_>,
     b: &[Line],
     factors: [V<P>; 2],
-    factor: impl Fn(usize) -> f32,
+    unit: impl Fn(usize) -> f32,
     c: &mut [Line],
 ) {
     let product = Product {
@@ -185,7 +206,7 @@ pub(super) fn multiply_add<P: Products>(
         a,
         b,
         factors,
-        factor,
+        unit,
     };
     if SMALL {
         product.add_blocks::<1>(0, c);
@@ -205,7 +226,7 @@ struct Product<'a, P: Products, F> {
     a: Strided<'a>,
     b: &'a [Line],
     factors: [V<P>; 2],
-    factor: F,
+    unit: F,
 }
 
 impl<P: Products, F: Fn(usize) -> f32> Product<'_, P, F> {
@@ -251,10 +272,10 @@ impl<P: Products, F: Fn(usize) -> f32> Product<'_, P, F> {
             }
         }
         for (i, (sum, line)) in sums.into_iter().zip(c).enumerate() {
-            let factor = s.splat((self.factor)(first + i));
+            let unit = s.splat((self.unit)(first + i));
             let [c0, c1] = load_line(s, line);
-            let c0 = p.add_scaled(sum[0], s.mul(self.factors[0], factor), c0);
-            let c1 = p.add_scaled(sum[1], s.mul(self.factors[1], factor), c1);
+            let c0 = p.add_scaled(sum[0], s.mul(self.factors[0], unit), c0);
+            let c1 = p.add_scaled(sum[1], s.mul(self.factors[1], unit), c1);
             store_line(s, [c0, c1], line);
         }
     }
