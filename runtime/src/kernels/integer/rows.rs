@@ -124,12 +124,10 @@ impl<L: Lanes> PlainRows<L> {
 impl<L: Lanes> Rows<L> for PlainRows<L> {
     #[inline(always)]
     fn prefetch(self, offset: usize, bytes: usize) {
-        // The next rows' bytes at this offset, where a line begins there.
-        if offset % 64 < bytes {
-            for lane in 0..L::COUNT {
-                self.lanes.prefetch(self.at(L::COUNT + lane, offset));
-            }
-        }
+        // The next rows, in the order in which they lie and not in that of their
+        // use: memory gives neighbouring lines at once.
+        let ahead = L::COUNT * (self.stride + offset) + EARLY;
+        prefetch_lines(self.lanes, self.base.wrapping_add(ahead), L::COUNT * bytes);
     }
 
     #[inline(always)]
@@ -176,6 +174,18 @@ pub(super) struct PackedRows<L> {
 /// How far ahead packed rows are asked for, in bytes.
 const AHEAD: usize = 4096;
 
+/// By how much more than a run of rows those of the file are asked for ahead, for
+/// the last row of the next run is used soon after it is asked for.
+const EARLY: usize = 1024;
+
+/// Asks for the lines of `bytes` bytes.
+#[inline(always)]
+fn prefetch_lines<L: Lanes>(lanes: L, at: *const u8, bytes: usize) {
+    for line in (0..bytes).step_by(64) {
+        lanes.prefetch(at.wrapping_add(line));
+    }
+}
+
 impl<L: Lanes> PackedRows<L> {
     /// A run of rows, whole groups. Where they are fewer than the lanes, the
     /// last group serves twice.
@@ -200,9 +210,7 @@ impl<L: Lanes> Rows<L> for PackedRows<L> {
     fn prefetch(self, offset: usize, bytes: usize) {
         for group in 0..L::COUNT / GROUP {
             let ahead = self.at(offset).wrapping_add(group * self.group + AHEAD);
-            for line in (0..GROUP * bytes).step_by(64) {
-                self.lanes.prefetch(ahead.wrapping_add(line));
-            }
+            prefetch_lines(self.lanes, ahead, GROUP * bytes);
         }
     }
 
