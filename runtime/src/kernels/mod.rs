@@ -35,6 +35,7 @@ mod integer;
 mod matrix;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod portable;
+mod prefetch;
 mod scalar;
 #[cfg(test)]
 mod tests;

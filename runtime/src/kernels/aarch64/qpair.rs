@@ -229,13 +229,6 @@ impl<M: Multiplier> Lanes for QPair<M> {
         unsafe { asm!("/* {0} */", inout(reg) at, options(nomem, nostack, preserves_flags)) };
         at
     }
-    #[inline(always)]
-    fn prefetch(self, at: *const u8) {
-        // SAFETY: a prefetch reads nothing, wherever it points.
-        unsafe {
-            asm!("prfm pldl1keep, [{0}]", in(reg) at, options(nomem, nostack, preserves_flags))
-        };
-    }
 }
 
 /// Half floats by their bits, as floats.

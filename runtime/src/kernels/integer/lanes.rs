@@ -97,6 +97,4 @@ pub(in crate::kernels) trait Lanes: Copy + Send + Sync + 'static {
     fn unknown(self, at: *const u8) -> *const u8 {
         at
     }
-    /// Asks for the cache line at this address, wherever it points.
-    fn prefetch(self, at: *const u8);
 }

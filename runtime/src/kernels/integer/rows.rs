@@ -4,6 +4,7 @@
 use super::Lanes;
 use super::lanes::MAX_LANES;
 use crate::kernels::Matrix;
+use crate::kernels::prefetch::{EARLY, prefetch};
 use core::ops::Range;
 use ondol_models::quant::packed::GROUP;
 
@@ -127,7 +128,7 @@ impl<L: Lanes> Rows<L> for PlainRows<L> {
         // The next rows, in the order in which they lie and not in that of their
         // use: memory gives neighbouring lines at once.
         let ahead = L::COUNT * (self.stride + offset) + EARLY;
-        prefetch_lines(self.lanes, self.base.wrapping_add(ahead), L::COUNT * bytes);
+        prefetch(self.base.wrapping_add(ahead), L::COUNT * bytes);
     }
 
     #[inline(always)]
@@ -174,18 +175,6 @@ pub(super) struct PackedRows<L> {
 /// How far ahead packed rows are asked for, in bytes.
 const AHEAD: usize = 4096;
 
-/// By how much more than a run of rows those of the file are asked for ahead, for
-/// the last row of the next run is used soon after it is asked for.
-const EARLY: usize = 1024;
-
-/// Asks for the lines of `bytes` bytes.
-#[inline(always)]
-fn prefetch_lines<L: Lanes>(lanes: L, at: *const u8, bytes: usize) {
-    for line in (0..bytes).step_by(64) {
-        lanes.prefetch(at.wrapping_add(line));
-    }
-}
-
 impl<L: Lanes> PackedRows<L> {
     /// A run of rows, whole groups. Where they are fewer than the lanes, the
     /// last group serves twice.
@@ -210,7 +199,7 @@ impl<L: Lanes> Rows<L> for PackedRows<L> {
     fn prefetch(self, offset: usize, bytes: usize) {
         for group in 0..L::COUNT / GROUP {
             let ahead = self.at(offset).wrapping_add(group * self.group + AHEAD);
-            prefetch_lines(self.lanes, ahead, GROUP * bytes);
+            prefetch(ahead, GROUP * bytes);
         }
     }
 

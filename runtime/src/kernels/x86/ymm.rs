@@ -261,11 +261,6 @@ impl<M: Multiplier> Lanes for Ymm<M> {
             ]
         }
     }
-    #[inline(always)]
-    fn prefetch(self, at: *const u8) {
-        // SAFETY: a prefetch reads nothing, wherever it points.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
-    }
 }
 
 /// The same vector, in a register, in program order: else the compiler gathers
