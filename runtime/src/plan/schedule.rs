@@ -27,9 +27,9 @@ use ondol_models::screen::Screen;
 const FOREVER: usize = usize::MAX;
 /// Bytes of weights in one piece of a matmul: small enough to share out, large
 /// enough that taking one costs nothing.
-const PIECE_BYTES: core::ops::RangeInclusive<usize> = 16 << 10..=1 << 20;
+const PIECE_BYTES: core::ops::RangeInclusive<usize> = 64 << 10..=1 << 20;
 /// A step is cut into about this many pieces, within [`PIECE_BYTES`].
-const PIECES: usize = 64;
+const PIECES: usize = 32;
 /// Kernels work on panels of rows; pieces start at multiples of this.
 const ROWS_MULTIPLE: usize = 16;
 
