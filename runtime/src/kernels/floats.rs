@@ -16,7 +16,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::acts::{floats, floats_mut};
-use super::prefetch::{EARLY, prefetch};
+use super::prefetch::prefetch_next_run;
 use super::vector::simd::{LANES, Op, SMALL, Simd};
 use super::{Acts, Call, Matrix, OutRows};
 use core::marker::PhantomData;
@@ -136,27 +136,24 @@ impl<S: Simd, E: Element> Op<S> for Gemv<'_, E> {
         let x = &floats(acts.row(0))[..w.cols()];
         for row in rows.clone().step_by(ROWS) {
             let count = ROWS.min(rows.end - row);
-            let next = w.row_data(row, count).as_ptr();
-            let next = next.wrapping_add(ROWS * w.row_bytes() + EARLY);
             // Where rows are missing, the last one is computed again.
             let data: [&[u8]; ROWS] =
                 core::array::from_fn(|r| w.row_data(row + r.min(count - 1), 1));
             for columns in chunks(w.cols()) {
                 let out = out.of_chunk(columns.start);
-                let sums = chunk_products::<S, E>(s, data, next, x, columns);
+                let sums = chunk_products::<S, E>(s, data, x, columns);
                 out.put(0, row, &sums[..count]);
             }
         }
     }
 }
 
-/// The products of a chunk of columns, a multiple of [`LANES`]. Meanwhile as many
-/// bytes of what lies at `next` are asked for.
+/// The products of a chunk of columns, a multiple of [`LANES`]. Meanwhile the
+/// next rows are asked for.
 #[inline(always)]
 fn chunk_products<S: Simd, E: Element>(
     s: S,
     rows: [&[u8]; ROWS],
-    next: *const u8,
     x: &[f32],
     columns: Range<usize>,
 ) -> [f32; ROWS] {
@@ -165,7 +162,7 @@ fn chunk_products<S: Simd, E: Element>(
     for (i, x) in x.iter().enumerate() {
         let x = s.load(x);
         let at = (columns.start + i * LANES) * E::BYTES;
-        prefetch(next.wrapping_add(ROWS * at), ROWS * LANES * E::BYTES);
+        prefetch_next_run(rows[0].as_ptr(), ROWS, rows[0].len(), at, LANES * E::BYTES);
         for (sum, row) in sums.iter_mut().zip(rows) {
             // SAFETY: the columns lie within the row.
             let w = unsafe { E::load(s, row.as_ptr().add(at)) };

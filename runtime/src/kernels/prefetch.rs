@@ -2,7 +2,22 @@
 
 /// By how many bytes more than a run of rows those of the file are asked for ahead,
 /// for the last row of the next run is used soon after it is asked for.
-pub(super) const EARLY: usize = 1024;
+const EARLY: usize = 1024;
+
+/// Asks, while the `bytes` at `offset` of each row of a run are used, for as many of
+/// the next run: in the order in which rows lie and not in that of their use, since
+/// memory gives neighbouring lines at once.
+#[inline(always)]
+pub(super) fn prefetch_next_run(
+    run: *const u8,
+    rows: usize,
+    row_bytes: usize,
+    offset: usize,
+    bytes: usize,
+) {
+    let ahead = rows * (row_bytes + offset) + EARLY;
+    prefetch(run.wrapping_add(ahead), rows * bytes);
+}
 
 /// Asks for the cache lines of `bytes` bytes from `at` on, wherever it points.
 #[inline(always)]

@@ -4,7 +4,7 @@
 use super::Lanes;
 use super::lanes::MAX_LANES;
 use crate::kernels::Matrix;
-use crate::kernels::prefetch::{EARLY, prefetch};
+use crate::kernels::prefetch::{prefetch, prefetch_next_run};
 use core::ops::Range;
 use ondol_models::quant::packed::GROUP;
 
@@ -125,10 +125,7 @@ impl<L: Lanes> PlainRows<L> {
 impl<L: Lanes> Rows<L> for PlainRows<L> {
     #[inline(always)]
     fn prefetch(self, offset: usize, bytes: usize) {
-        // The next rows, in the order in which they lie and not in that of their
-        // use: memory gives neighbouring lines at once.
-        let ahead = L::COUNT * (self.stride + offset) + EARLY;
-        prefetch(self.base.wrapping_add(ahead), L::COUNT * bytes);
+        prefetch_next_run(self.base, L::COUNT, self.stride, offset, bytes);
     }
 
     #[inline(always)]

@@ -93,7 +93,7 @@ impl<S: I16Pairs> Products for Pairs<S> {
         let s = self.0;
         let head_dim = shape.head_dim;
         let (across, along) = (padded(head_dim) / 2, value_stride(head_dim));
-        // A pair takes one number's place, so half of each part is free.
+        // A pair takes one number's place, so half of the keys' part is free.
         let (k, rest) = area.k.split_at_mut(KEYS * across);
         let (first, second) = rest[..2 * padded(head_dim)].split_at_mut(padded(head_dim));
         first.fill(0.0);
