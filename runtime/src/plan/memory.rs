@@ -122,8 +122,9 @@ pub fn round_up(bytes: usize) -> usize {
 /// Places buffers so that those alive at the same time do not overlap.
 ///
 /// First fit by offset. Lifetimes are in items of the schedule: a buffer is in
-/// use from the item that writes it to the last item that reads it, both
-/// included.
+/// use from the first item of the step that writes it to the last item that reads
+/// it, both included. Not from the item alone: in a step of row operations other
+/// rows are at other items, and may still read what is dead for this one.
 #[derive(Default)]
 pub struct Placer {
     live: Vec<Live>,
@@ -137,9 +138,10 @@ struct Live {
 }
 
 impl Placer {
-    /// A place for `bytes` from item `now` on.
-    pub fn place(&mut self, bytes: usize, now: usize, last_use: usize) -> usize {
-        self.live.retain(|l| l.last_use >= now);
+    /// A place for `bytes` from item `first` to item `last_use`. What is placed
+    /// later does not begin earlier.
+    pub fn place(&mut self, bytes: usize, first: usize, last_use: usize) -> usize {
+        self.live.retain(|l| l.last_use >= first);
         self.live.sort_by_key(|l| l.offset);
         let bytes = round_up(bytes.max(1));
         let mut offset = 0usize;

@@ -258,3 +258,6 @@ fn attention_shape(op: &Op) -> Option<(usize, AttentionShape)> {
     };
     Some((a.slot as usize, shape))
 }
+
+#[cfg(test)]
+mod tests;

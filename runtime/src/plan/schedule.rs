@@ -42,6 +42,13 @@ enum Item {
     Attention(usize),
 }
 
+impl Item {
+    /// Whether it is part of a step of row operations.
+    fn is_row_by_row(&self) -> bool {
+        matches!(self, Item::Row(_) | Item::StoreKv(_))
+    }
+}
+
 pub struct Scheduler<'g> {
     graph: &'g Graph,
     kernels: &'g Kernels,
@@ -54,6 +61,8 @@ pub struct Scheduler<'g> {
     gone: Vec<bool>,
     /// By value: the last item that reads it.
     last_use: Vec<usize>,
+    /// The first item of the step at hand.
+    step_start: usize,
     buffers: Vec<Option<Buffer>>,
     placer: Placer,
     base: usize,
@@ -79,6 +88,7 @@ impl<'g> Scheduler<'g> {
             absorbed: vec![None; n],
             gone: vec![false; n],
             last_use: vec![0; n],
+            step_start: 0,
             buffers: vec![None; n],
             placer: Placer::default(),
             base: 0,
@@ -311,9 +321,9 @@ impl<'g> Scheduler<'g> {
     fn new_buffer(&mut self, node: usize, now: usize) -> Buffer {
         let width = self.graph.nodes[node].width;
         let bytes = width.saturating_mul(4).saturating_mul(self.rows(node));
-        let offset =
-            self.base
-                .saturating_add(self.placer.place(bytes, now, self.last_use[node].max(now)));
+        let last_use = self.last_use[node].max(now);
+        let place = self.placer.place(bytes, self.step_start, last_use);
+        let offset = self.base.saturating_add(place);
         let buffer = Buffer { offset, width };
         self.buffers[node] = Some(buffer);
         buffer
@@ -387,7 +397,11 @@ impl<'g> Scheduler<'g> {
     fn steps(&mut self, items: &[Item], first: Vec<RowOp>) -> Vec<Step> {
         let mut steps = Vec::new();
         let mut ops = first;
+        self.step_start = 0;
         for (now, item) in items.iter().enumerate() {
+            if ops.is_empty() || !item.is_row_by_row() {
+                self.step_start = now;
+            }
             match item {
                 Item::Row(node) => self.row_op(*node, now, &mut ops),
                 Item::MatMul(group) => {

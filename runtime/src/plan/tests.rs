@@ -1,0 +1,207 @@
+//! What a plan promises to those who run it, on a small model with all that
+//! makes buffers come and go within one step.
+
+use super::*;
+use ondol_models::graph::{Attention, Node, Rope, ValueId};
+use ondol_models::quant::{DType, Layout as WeightLayout};
+
+const WIDTH: usize = 640;
+const HEAD_DIM: usize = 256;
+const HEADS: usize = 4;
+const HIDDEN: usize = 2048;
+
+/// A graph under construction.
+struct Sketch {
+    nodes: Vec<Node>,
+    weights: u32,
+}
+
+impl Sketch {
+    fn push(&mut self, op: Op, width: usize) -> ValueId {
+        let layer = None;
+        self.nodes.push(Node { op, width, layer });
+        ValueId(self.nodes.len() as u32 - 1)
+    }
+
+    fn width(&self, value: ValueId) -> usize {
+        self.nodes[value.0 as usize].width
+    }
+
+    fn weight(&mut self, rows: usize, cols: usize) -> Weight {
+        self.weights += 1;
+        Weight {
+            tensor: self.weights,
+            dtype: DType::F32,
+            layout: WeightLayout::Rows,
+            first_row: 0,
+            rows,
+            cols,
+        }
+    }
+
+    fn linear(&mut self, input: ValueId, width: usize) -> ValueId {
+        let weight = self.weight(width, self.width(input));
+        let bias = None;
+        self.push(
+            Op::MatMul {
+                input,
+                weight,
+                bias,
+            },
+            width,
+        )
+    }
+
+    fn norm(&mut self, input: ValueId, group: usize) -> ValueId {
+        let weight = Some(self.weight(1, group));
+        let (width, eps) = (self.width(input), 1e-6);
+        self.push(
+            Op::RmsNorm {
+                input,
+                weight,
+                group,
+                eps,
+            },
+            width,
+        )
+    }
+
+    fn rope(&mut self, input: ValueId) -> ValueId {
+        let width = self.width(input);
+        let (head_dim, rope) = (HEAD_DIM, 0);
+        self.push(
+            Op::Rope {
+                input,
+                head_dim,
+                rope,
+            },
+            width,
+        )
+    }
+
+    /// A layer with norms before and after each block, and on queries and keys.
+    fn layer(&mut self, x: ValueId, slot: u32) -> ValueId {
+        let h = self.norm(x, WIDTH);
+        let q = self.linear(h, HEADS * HEAD_DIM);
+        let k = self.linear(h, HEAD_DIM);
+        let v = self.linear(h, HEAD_DIM);
+        let q = self.norm(q, HEAD_DIM);
+        let k = self.norm(k, HEAD_DIM);
+        let (q, k) = (self.rope(q), self.rope(k));
+        let attention = Attention {
+            slot,
+            heads: HEADS,
+            kv_heads: 1,
+            head_dim: HEAD_DIM,
+            scale: 1.0,
+            softcap: None,
+            window: None,
+        };
+        let op = Op::Attention { q, k, v, attention };
+        let h = self.push(op, HEADS * HEAD_DIM);
+        let h = self.linear(h, WIDTH);
+        let h = self.norm(h, WIDTH);
+        let x = self.push(Op::Add { a: x, b: h }, WIDTH);
+
+        let h = self.norm(x, WIDTH);
+        let (gate, up) = (self.linear(h, HIDDEN), self.linear(h, HIDDEN));
+        let activation = Activation::GeluTanh;
+        let h = self.push(
+            Op::Glu {
+                gate,
+                up,
+                activation,
+            },
+            HIDDEN,
+        );
+        let h = self.linear(h, WIDTH);
+        let h = self.norm(h, WIDTH);
+        self.push(Op::Add { a: x, b: h }, WIDTH)
+    }
+}
+
+fn graph(layers: u32) -> Graph {
+    let mut sketch = Sketch {
+        nodes: Vec::new(),
+        weights: 0,
+    };
+    let vocabulary = 1000;
+    let table = sketch.weight(vocabulary, WIDTH);
+    let mut x = sketch.push(Op::Embed { table, scale: 25.0 }, WIDTH);
+    for slot in 0..layers {
+        x = sketch.layer(x, slot);
+    }
+    let h = sketch.norm(x, WIDTH);
+    let logits = sketch.linear(h, vocabulary);
+    let logits = sketch.push(
+        Op::Softcap {
+            input: logits,
+            cap: 30.0,
+        },
+        vocabulary,
+    );
+    let rope = Rope {
+        style: RopeStyle::HalfSplit,
+        inverse_frequencies: alloc::vec![1.0; HEAD_DIM / 2],
+        magnitude: 1.0,
+        long: None,
+    };
+    Graph {
+        architecture: "sketch".into(),
+        nodes: sketch.nodes,
+        ropes: alloc::vec![rope],
+        logits,
+        vocabulary,
+        trained_context: 64,
+    }
+}
+
+/// The buffers that an operation touches.
+fn buffers(op: &RowOp) -> Vec<Buffer> {
+    match *op {
+        RowOp::RopeTable { out } | RowOp::Embed { out, .. } => alloc::vec![out],
+        RowOp::RmsNorm { input, out, .. } | RowOp::Copy { input, out } => alloc::vec![input, out],
+        RowOp::RmsNormHeads { x, .. } | RowOp::Scale { x, .. } | RowOp::Softcap { x, .. } => {
+            alloc::vec![x]
+        }
+        RowOp::Rope { x, table, .. } => alloc::vec![x, table],
+        RowOp::Add { x, y } => alloc::vec![x, y],
+        RowOp::Glu { gate, up, .. } => alloc::vec![gate, up],
+        RowOp::StoreKv(StoreKv { k, v, .. }) => alloc::vec![k, v],
+        RowOp::Prepare { input, .. } => alloc::vec![input],
+    }
+}
+
+/// Rows are done in any order and at the same time, so no row may lie on another
+/// row's values: two buffers of one step are the same or apart.
+#[test]
+fn rows_of_one_step_do_not_disturb_each_other() {
+    let kernels = Kernels::detect();
+    for chunk in [1, 2, 7, 64] {
+        let options = PlanOptions {
+            context: 64,
+            chunk,
+            logit_rows: chunk.min(2),
+            decode_rows: 1,
+            threads: 2,
+            kv_type: KvType::F16,
+        };
+        let plan = Plan::new(&graph(2), None, &kernels, options);
+        for (steps, rows) in [(&plan.body, chunk), (&plan.head, options.logit_rows)] {
+            for ops in steps.iter().filter_map(|step| match step {
+                Step::Rows(ops) => Some(ops),
+                _ => None,
+            }) {
+                let all: Vec<Buffer> = ops.iter().flat_map(buffers).collect();
+                for a in &all {
+                    for b in all.iter().filter(|b| *b != a) {
+                        let (a, b) = (a.rows(0, rows), b.rows(0, rows));
+                        let apart =
+                            a.offset + a.bytes <= b.offset || b.offset + b.bytes <= a.offset;
+                        assert!(apart, "{a:?} and {b:?} with {rows} rows in {ops:#?}");
+                    }
+                }
+            }
+        }
+    }
+}
