@@ -1,7 +1,8 @@
 //! The thread pool: one step is one fork-join over numbered pieces of work.
 //!
-//! Pieces are taken one by one, by whoever is free, and the caller of
-//! [`Pool::run`] is one of the workers. So a core that is busy elsewhere costs
+//! The caller of [`Pool::run`] is one of the workers. Each has a share of
+//! neighbouring pieces, which are taken one by one: first by the share's owner,
+//! then by whoever is through with his own. So a core that is busy elsewhere costs
 //! little: the caller finishes alone what nobody else takes, and waits only for
 //! pieces that somebody has taken. Those who wait spin for some microseconds,
 //! then park.

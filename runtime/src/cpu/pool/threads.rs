@@ -4,11 +4,12 @@
 //!
 //! All that threads share is in [`Shared`]. A run goes through these places:
 //!
-//! - `job`: the function, as a pointer without its lifetime, and the number of
-//!   pieces. Written by the caller alone, before the run is opened.
-//! - `unclaimed`: pieces that nobody has taken. The caller opens a run by storing
-//!   the number of pieces; who subtracts one from a positive number has claimed
-//!   a piece. It may fall a little below zero, by those who came too late.
+//! - `job`: the function, as a pointer without its lifetime, and the numbers of
+//!   pieces and of shares. Written by the caller alone, before the run is opened.
+//! - `unclaimed`: for each share of the pieces, how many of them nobody has taken.
+//!   The caller opens a run by storing these numbers, one after another; who
+//!   subtracts one from a positive number has claimed a piece of that share. A
+//!   number may fall a little below zero, by those who came too late.
 //! - `unfinished`: pieces that are not done. The caller's `run` returns when it is
 //!   zero.
 //! - `workers`: how many may work; those numbered from it on sleep. Written by the
@@ -19,10 +20,11 @@
 //! `unfinished`. In that time `unfinished` is positive, so `run` has not returned
 //! (it waits even if the caller's own piece panicked), so what the function
 //! borrows is alive and no other run was opened. A worker that wakes late finds
-//! nothing to claim, or claims a piece of a later run, which is as good.
+//! nothing to claim, or claims a piece of a later run, which is as good, even
+//! while its other shares are being opened.
 //!
 //! *A worker sees the job and all that the caller wrote before.* The store that
-//! opens the run is a release, and the claims of others after it are
+//! opens a share is a release, and the claims of others after it are
 //! read-modify-writes, which carry on its release sequence; so the acquire of any
 //! claim that got a positive number synchronizes with that store.
 //!
@@ -31,11 +33,12 @@
 //! the caller's acquire load of zero reads the last of them, and so synchronizes
 //! with all.
 //!
-//! *Nobody sleeps through his call.* A worker says `parked`, then looks at
-//! `unclaimed` once more, then parks; the caller opens the run, then looks who is
-//! parked. All four are sequentially consistent, so it cannot be that both looks
-//! miss: either the worker sees the run or the caller sees the worker and unparks
-//! it (and an unpark that comes before the park makes it return at once). A worker
+//! *Nobody sleeps through his call.* A worker says `parked`, then looks at all of
+//! `unclaimed` once more, then parks; the caller opens all shares, then looks who
+//! is parked. All are sequentially consistent, so it cannot be that both miss:
+//! either the worker sees each share as it was opened, or the caller sees the
+//! worker and unparks it (and an unpark that comes before the park makes it return
+//! at once). A worker
 //! looks at `workers` along with `unclaimed`, and the caller writes it before it
 //! opens the run, so the same holds for one that may work again. The caller's own
 //! wait for the last piece is the same with `caller_waits` and
@@ -49,6 +52,7 @@
 use std::any::Any;
 use std::boxed::Box;
 use std::cell::UnsafeCell;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize};
@@ -79,7 +83,8 @@ pub struct Pool {
 /// What the threads share; the module's head says how.
 struct Shared {
     job: UnsafeCell<RawJob>,
-    unclaimed: Lone<AtomicIsize>,
+    /// For each thread, the caller first: what is left of its share.
+    unclaimed: Box<[Lone<AtomicIsize>]>,
     unfinished: Lone<AtomicUsize>,
     workers: AtomicUsize,
     /// Workers that stay on big cores.
@@ -125,6 +130,19 @@ struct Lone<T>(T);
 struct RawJob {
     function: *const Job<'static>,
     pieces: usize,
+    /// Shares that the pieces are cut into.
+    shares: usize,
+}
+
+impl RawJob {
+    /// The pieces of a share: neighbours, so that who does them in order goes
+    /// through memory in order, and a line that is asked for ahead of its use is
+    /// asked for by the core that uses it.
+    fn share(&self, share: usize) -> Range<usize> {
+        let (each, more) = (self.pieces / self.shares, self.pieces % self.shares);
+        let start = share * each + share.min(more);
+        start..start + each + usize::from(share < more)
+    }
 }
 
 impl Pool {
@@ -142,8 +160,9 @@ impl Pool {
             job: UnsafeCell::new(RawJob {
                 function: nothing,
                 pieces: 0,
+                shares: 0,
             }),
-            unclaimed: Lone(AtomicIsize::new(0)),
+            unclaimed: (0..=others).map(|_| Lone(AtomicIsize::new(0))).collect(),
             // Coming up is the first work of each thread.
             unfinished: Lone(AtomicUsize::new(others)),
             workers: AtomicUsize::new(others + 1),
@@ -212,7 +231,8 @@ impl Pool {
 
     /// Does `job(piece, worker)` once for every `piece` below `pieces`, in any
     /// order and on any worker (`worker` is below [`Pool::threads`]; the caller
-    /// is 0), and returns when all are done. Nothing is allocated.
+    /// is 0), and returns when all are done. As far as all keep up, a worker's
+    /// pieces are neighbours, in ascending order. Nothing is allocated.
     ///
     /// # Errors
     /// [`Panicked`] if a piece did; pieces not begun by then are left out.
@@ -243,6 +263,7 @@ impl Pool {
             "more pieces than can be counted"
         );
         let shared = &*self.shared;
+        let shares = pieces.min(self.workers);
         let function: *const Job<'_> = job;
         let job = RawJob {
             // SAFETY: only the lifetime changes, and nobody follows the pointer
@@ -251,15 +272,19 @@ impl Pool {
                 std::mem::transmute::<*const Job<'_>, *const Job<'static>>(function)
             },
             pieces,
+            shares,
         };
         // SAFETY: no run is open, so nobody else looks at the job.
         unsafe { *shared.job.get() = job };
         shared.unfinished.0.store(pieces, Relaxed);
-        shared.unclaimed.0.store(pieces.cast_signed(), SeqCst);
+        for (share, unclaimed) in (0..shares).zip(&shared.unclaimed) {
+            let all = job.share(share).len();
+            unclaimed.0.store(all.cast_signed(), SeqCst);
+        }
 
-        // The caller takes a piece too, so one less is for others.
+        // The first share is the caller's own.
         let sleepers = self.handles.iter().zip(&shared.parked);
-        for (handle, parked) in sleepers.take(pieces.min(self.workers) - 1) {
+        for (handle, parked) in sleepers.take(shares - 1) {
             if parked.0.load(SeqCst) {
                 handle.thread().unpark();
             }
@@ -323,7 +348,9 @@ impl Shared {
 
     /// Whether there is something to claim for `worker`, or the pool closes.
     fn is_called(&self, worker: usize) -> bool {
-        self.unclaimed.0.load(SeqCst) > 0 && self.may_work(worker) || self.closing.load(SeqCst)
+        let mut shares = self.unclaimed.iter();
+        let is_open = shares.any(|unclaimed| unclaimed.0.load(SeqCst) > 0);
+        is_open && self.may_work(worker) || self.closing.load(SeqCst)
     }
 
     /// Waits for a run; false when the pool closes.
@@ -341,32 +368,42 @@ impl Shared {
         !self.closing.load(SeqCst)
     }
 
-    /// Does pieces until there are none to claim; returns how many.
+    /// Does pieces until there are none to claim, of its own share first; returns
+    /// how many.
     fn claim_all(&self, worker: usize) -> usize {
+        let (others, own_first) = self.unclaimed.split_at(worker);
+        let shares = (worker..).zip(own_first).chain((0..).zip(others));
+        shares
+            .map(|(share, unclaimed)| self.claim_share(share, &unclaimed.0, worker))
+            .sum()
+    }
+
+    /// Does pieces of a share until there are none to claim; returns how many.
+    fn claim_share(&self, share: usize, unclaimed: &AtomicIsize, worker: usize) -> usize {
         let mut done = 0;
-        while self.unclaimed.0.load(Relaxed) > 0 && self.may_work(worker) {
-            let left = self.unclaimed.0.fetch_sub(1, Acquire);
+        while unclaimed.load(Relaxed) > 0 && self.may_work(worker) {
+            let left = unclaimed.fetch_sub(1, Acquire);
             if left <= 0 {
                 break;
             }
-            self.do_piece(left.unsigned_abs(), worker);
+            self.do_piece(share, left.unsigned_abs(), worker);
             done += 1;
         }
         done
     }
 
-    /// Does a piece that was claimed when `left` were left.
-    fn do_piece(&self, left: usize, worker: usize) {
+    /// Does a piece that was claimed when `left` were left of its share.
+    fn do_piece(&self, share: usize, left: usize, worker: usize) {
         if self.panicked.load(Relaxed) {
             return;
         }
         // SAFETY: this thread has claimed a piece that is not finished, so the
         // run is open: the job is not written, and the function is borrowed.
-        let (function, pieces) = unsafe {
+        let (function, share) = unsafe {
             let job = *self.job.get();
-            (&*job.function, job.pieces)
+            (&*job.function, job.share(share))
         };
-        let piece = pieces - left;
+        let piece = share.end - left;
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| function(piece, worker))) {
             forget_payload(payload);
             self.panicked.store(true, Relaxed);

@@ -83,6 +83,24 @@ fn pieces_run_at_the_same_time() {
     }
 }
 
+/// Workers that keep step do the pieces of their own shares, in order.
+#[test]
+fn a_workers_pieces_are_neighbours() {
+    let mut pool = Pool::new(2, Affinity::Free);
+    let done = [const { AtomicU32::new(0) }; 2];
+    let order = Mutex::new([Vec::new(), Vec::new()]);
+    pool.run(8, &|piece, worker| {
+        order.lock().unwrap()[worker].push(piece);
+        let steps = done[worker].fetch_add(1, SeqCst) + 1;
+        while done[1 - worker].load(SeqCst) < steps {
+            thread::yield_now();
+        }
+    })
+    .unwrap();
+    let order = order.into_inner().unwrap();
+    assert_eq!(order, [Vec::from_iter(0..4), Vec::from_iter(4..8)]);
+}
+
 /// Threads that have parked are woken, and a caller that has parked too.
 #[test]
 fn sleepers_are_woken() {
