@@ -155,6 +155,7 @@ cycle, beside what the loop's multiplying instructions alone, none waiting for a
   which it cut every tile (level `neon`, prompt, Q8_0) by the innermost of these loops, without the floats around it.
 - Stack: loads and stores of vectors that found no room in the registers.
 - A core in brackets is the one whose model stands in. The model of Apple's cores is an old one.
+- At level `i8mm` a single token goes by the loops of `dotprod`, so its decode rows are empty.
 ";
 
 /// Writes `docs/arm.md`.

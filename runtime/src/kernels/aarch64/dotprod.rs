@@ -46,7 +46,13 @@ impl Multiplier for DotProd {
 impl Arithmetic for QPair<DotProd> {
     type Wide = [Self::I; 8];
     type Sub = Self::I;
+    type Single = Self;
     const PANELS: usize = 1;
+
+    #[inline(always)]
+    fn single(self) -> Self {
+        self
+    }
 
     /// So many tokens have a sum of integers and one of floats in 24 of 32
     /// registers.
@@ -75,8 +81,10 @@ impl Arithmetic for QPair<DotProd> {
         q: [&[Self::I; 8]; P],
         x: [&[i8; 32]; T],
     ) -> [[Self::V; T]; P] {
+        let mut total = self.zeros();
         // SAFETY: `self` proves `sdot`.
-        self.floats(unsafe { self.dots(q, x) })
+        unsafe { add_both(&mut total, q, x.map(|x| halves(x))) };
+        self.floats(total)
     }
 
     #[inline(always)]
@@ -86,52 +94,11 @@ impl Arithmetic for QPair<DotProd> {
         sub: [&[Self::I; 2]; P],
         x: [&[i8; 32]; T],
     ) -> [[Self::V; T]; P] {
-        // SAFETY: `self` proves `sdot`.
-        self.floats(unsafe { self.half_dots(q, sub, x) })
-    }
-
-    #[inline(always)]
-    fn wide_sums<const P: usize, const T: usize>(
-        self,
-        q: [&Self::Wide; P],
-        x: [&[i16; 32]; T],
-    ) -> [[Self::V; T]; P] {
-        // SAFETY: `self` proves `sdot`.
-        self.floats(unsafe { self.wide_dots(q, x) })
-    }
-}
-
-/// The sums of [`Arithmetic`], of levels as they are decoded, wherever there is
-/// `sdot`.
-impl<M: Multiplier> QPair<M> {
-    /// # Safety
-    /// The CPU has `sdot`.
-    #[inline(always)]
-    pub(super) unsafe fn dots<const P: usize, const T: usize>(
-        self,
-        q: [&[[int32x4_t; 2]; 8]; P],
-        x: [&[i8; 32]; T],
-    ) -> Sums<P, T> {
-        let mut total = self.zeros();
-        // SAFETY: the caller's CPU has `sdot`.
-        unsafe { add_both(&mut total, q, x.map(|x| halves(x))) };
-        total
-    }
-
-    /// # Safety
-    /// The CPU has `sdot`.
-    #[inline(always)]
-    pub(super) unsafe fn half_dots<const P: usize, const T: usize>(
-        self,
-        q: [&[[int32x4_t; 2]; 8]; P],
-        sub: [&[[int32x4_t; 2]; 2]; P],
-        x: [&[i8; 32]; T],
-    ) -> Sums<P, T> {
         let x = x.map(|x| halves(x));
         let mut total = self.zeros();
         for half in 0..2 {
             let mut sums = self.zeros();
-            // SAFETY: the caller's CPU has `sdot`.
+            // SAFETY: `self` proves `sdot`.
             unsafe { add_half(&mut sums, q, x, half) };
             for p in 0..P {
                 for t in 0..T {
@@ -140,29 +107,26 @@ impl<M: Multiplier> QPair<M> {
                 }
             }
         }
-        total
+        self.floats(total)
     }
 
     /// Both bytes of the activations meet the levels.
-    ///
-    /// # Safety
-    /// The CPU has `sdot`.
     #[inline(always)]
-    pub(super) unsafe fn wide_dots<const P: usize, const T: usize>(
+    fn wide_sums<const P: usize, const T: usize>(
         self,
-        q: [&[[int32x4_t; 2]; 8]; P],
+        q: [&Self::Wide; P],
         x: [&[i16; 32]; T],
-    ) -> Sums<P, T> {
+    ) -> [[Self::V; T]; P] {
         let x = x.map(|x| planes(x));
         let mut total = self.zeros();
-        // SAFETY: the caller's CPU has `sdot`.
+        // SAFETY: `self` proves `sdot`.
         unsafe { add_both(&mut total, q, x.map(|x| x.high)) };
         for sum in total.as_flattened_mut() {
             *sum = self.shl_32::<8>(*sum);
         }
         // SAFETY: as above.
         unsafe { add_both(&mut total, q, x.map(|x| x.low)) };
-        total
+        self.floats(total)
     }
 }
 

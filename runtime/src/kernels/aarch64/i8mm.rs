@@ -5,7 +5,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::Neon;
-use super::dotprod::{Halves, halves, planes};
+use super::dotprod::{DotProd, Halves, halves, planes};
 use super::qpair::{Multiplier, QPair, both, bytes};
 use crate::kernels::Call;
 use crate::kernels::acts::ActBlock;
@@ -57,7 +57,14 @@ type Paired = [[int32x4_t; 2]; 8];
 impl Arithmetic for QPair<I8mm> {
     type Wide = Paired;
     type Sub = Self::I;
+    type Single = QPair<DotProd>;
     const PANELS: usize = 1;
+
+    #[inline(always)]
+    fn single(self) -> QPair<DotProd> {
+        // SAFETY: `self` proves `sdot`.
+        unsafe { self.with() }
+    }
 
     /// So many tokens have a sum of integers and one of floats in 24 of 32
     /// registers.
@@ -86,10 +93,6 @@ impl Arithmetic for QPair<I8mm> {
         q: [&Paired; P],
         x: [&[i8; 32]; T],
     ) -> [[Self::V; T]; P] {
-        if P * T == 1 {
-            // SAFETY: `self` proves `sdot`.
-            return self.floats(unsafe { self.dots(unpaired(q).each_ref(), x) });
-        }
         let mut total = self.zeros();
         // SAFETY: `self` proves `smmla`.
         let squares = unsafe { squares(q, token_pairs(x), T.div_ceil(2), 0..4) };
@@ -108,10 +111,6 @@ impl Arithmetic for QPair<I8mm> {
         sub: [&[Self::I; 2]; P],
         x: [&[i8; 32]; T],
     ) -> [[Self::V; T]; P] {
-        if P * T == 1 {
-            // SAFETY: `self` proves `sdot`.
-            return self.floats(unsafe { self.half_dots(unpaired(q).each_ref(), sub, x) });
-        }
         let mut total = self.zeros();
         let pairs = token_pairs(x);
         for half in 0..2 {
@@ -136,10 +135,6 @@ impl Arithmetic for QPair<I8mm> {
         q: [&Paired; P],
         x: [&[i16; 32]; T],
     ) -> [[Self::V; T]; P] {
-        if P * T == 1 {
-            // SAFETY: `self` proves `sdot`.
-            return self.floats(unsafe { self.wide_dots(unpaired(q).each_ref(), x) });
-        }
         let mut total = self.zeros();
         let planes = x.map(|x| planes(x)).map(|x| columns(x.low, x.high));
         // SAFETY: `self` proves `smmla`.
@@ -160,17 +155,6 @@ fn paired(mut q: [[int32x4_t; 2]; 8]) -> Paired {
     for pair in q.as_chunks_mut::<2>().0 {
         let [a, b] = *pair;
         *pair = [both!(vzip1q_s32(a, b)), both!(vzip2q_s32(a, b))];
-    }
-    q
-}
-
-/// The inverse of [`paired`]: where one follows the other, the compiler drops both.
-#[inline(always)]
-fn unpaired<const P: usize>(q: [&Paired; P]) -> [Paired; P] {
-    let mut q = q.map(|q| *q);
-    for pair in q.as_flattened_mut().as_chunks_mut::<2>().0 {
-        let [a, b] = *pair;
-        *pair = [both!(vuzp1q_s32(a, b)), both!(vuzp2q_s32(a, b))];
     }
     q
 }

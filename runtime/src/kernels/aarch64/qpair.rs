@@ -39,6 +39,15 @@ impl<M> QPair<M> {
     pub(super) unsafe fn new(_: Neon) -> QPair<M> {
         QPair(PhantomData)
     }
+
+    /// The same lanes with another multiplier.
+    ///
+    /// # Safety
+    /// The CPU must have the features of `N`.
+    #[inline(always)]
+    pub(super) unsafe fn with<N>(self) -> QPair<N> {
+        QPair(PhantomData)
+    }
 }
 
 /// Sums of products of `P` runs of rows with `T` tokens.

@@ -38,7 +38,13 @@ impl Arithmetic for QPair<Widening> {
     /// in the order of the activations.
     type Wide = [[int16x8_t; 2]; 16];
     type Sub = Self::I;
+    type Single = Self;
     const PANELS: usize = 2;
+
+    #[inline(always)]
+    fn single(self) -> Self {
+        self
+    }
 
     /// So many panels and tokens have four sums in 16 bits each in half of the
     /// registers, and one of floats in a quarter.

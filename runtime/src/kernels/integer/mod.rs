@@ -94,6 +94,11 @@ pub(super) trait Sink<L: Lanes> {
 /// The sums of products that an ISA brings: levels of `P` runs of rows with the
 /// activations of `T` tokens, over one block of 32.
 pub(super) trait Arithmetic: Lanes {
+    /// The lanes of `gemv`: where products of several tokens ask for another
+    /// arrangement of the weights, those of a single one.
+    type Single: Arithmetic;
+    fn single(self) -> Self::Single;
+
     /// Runs of rows that [`Self::gemm`] sweeps at once.
     const PANELS: usize;
 
@@ -177,7 +182,10 @@ pub(super) fn matmul<L: Arithmetic>(l: L, call: Call) {
 fn low_bit<L: Arithmetic, F: LowBit>(l: L, call: Call) {
     match (call.acts.kind(), call.acts.tokens()) {
         (ActKind::I8, _) => l.gemm::<F, F::Panel<L>, I8Block>(call),
-        (ActKind::I16Split, 1) => l.run(Gemv::<F, F::Panel<L>, SplitBlock>::new(call)),
+        (ActKind::I16Split, 1) => {
+            let l = l.single();
+            l.run(Gemv::<F, F::Panel<L::Single>, SplitBlock>::new(call));
+        }
         (ActKind::I16Split, _) => l.gemm::<F, F::Panel<L>, SplitBlock>(call),
         (kind, _) => unreachable!("{kind:?} with weights of few bits"),
     }
@@ -186,7 +194,10 @@ fn low_bit<L: Arithmetic, F: LowBit>(l: L, call: Call) {
 /// Formats whose levels need 16 bits to multiply.
 fn wide<L: Arithmetic, F: Format>(l: L, call: Call) {
     match (call.acts.kind(), call.acts.tokens()) {
-        (ActKind::I16, 1) => l.run(Gemv::<F, panel::Wide<L>, I16Block>::new(call)),
+        (ActKind::I16, 1) => {
+            let l = l.single();
+            l.run(Gemv::<F, panel::Wide<L::Single>, I16Block>::new(call));
+        }
         (ActKind::I16, _) => l.gemm::<F, panel::Wide<L>, I16Block>(call),
         (kind, _) => unreachable!("{kind:?} with weights of 8 bits"),
     }

@@ -41,7 +41,13 @@ impl Arithmetic for Ymm<Dpbusd> {
     /// As floats: a product with a sum of 16 is below 2^24, and exact.
     type Sub = __m256;
     type Wide = [__m256i; 16];
+    type Single = Self;
     const PANELS: usize = 2;
+
+    #[inline(always)]
+    fn single(self) -> Self {
+        self
+    }
 
     /// So many panels and tokens have two sums each in twelve of sixteen registers.
     fn gemm<F: Fill<Self, W>, W: Product<Self, A>, A: ActBlock>(self, call: Call) {

@@ -28,7 +28,13 @@ impl Multiplier for Maddubs {
 impl Arithmetic for Ymm<Maddubs> {
     type Sub = __m256i;
     type Wide = [__m256i; 16];
+    type Single = Self;
     const PANELS: usize = 2;
+
+    #[inline(always)]
+    fn single(self) -> Self {
+        self
+    }
 
     /// So many panels and tokens have two sums each in twelve of sixteen registers.
     fn gemm<F: Fill<Self, W>, W: Product<Self, A>, A: ActBlock>(self, call: Call) {

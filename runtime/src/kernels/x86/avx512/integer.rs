@@ -16,7 +16,13 @@ impl Arithmetic for Avx512 {
     /// As floats: a product with a sum of 16 is below 2^24, and exact.
     type Sub = __m512;
     type Wide = [__m512i; 16];
+    type Single = Self;
     const PANELS: usize = 1;
+
+    #[inline(always)]
+    fn single(self) -> Self {
+        self
+    }
 
     /// So many tokens have two sums each in 24 of 32 registers.
     fn gemm<F: Fill<Self, W>, W: Product<Self, A>, A: ActBlock>(self, call: Call) {
