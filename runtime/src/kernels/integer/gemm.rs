@@ -108,7 +108,7 @@ pub(in crate::kernels) trait Fill<L: Lanes, W> {
     ///
     /// # Safety
     /// `panel` has room for a row's blocks, aligned; `bounce` for
-    /// [`super::bounce_bytes`].
+    /// [`super::scratch_bytes`].
     unsafe fn fill(l: L, w: &Matrix, run: &Range<usize>, bounce: &mut [u8], panel: *mut W);
 }
 
