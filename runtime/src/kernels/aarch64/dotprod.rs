@@ -49,11 +49,6 @@ impl Arithmetic for QPair<DotProd> {
     type Single = Self;
     const PANELS: usize = 1;
 
-    #[inline(always)]
-    fn single(self) -> Self {
-        self
-    }
-
     /// So many tokens have a sum of integers and one of floats in 24 of 32
     /// registers.
     fn gemm<F: Fill<Self, W>, W: Product<Self, A>, A: ActBlock>(self, call: Call) {

@@ -49,6 +49,14 @@ impl Multiplier for I8mm {
     }
 }
 
+impl From<QPair<I8mm>> for QPair<DotProd> {
+    #[inline(always)]
+    fn from(lanes: QPair<I8mm>) -> Self {
+        // SAFETY: `lanes` proves `sdot`.
+        unsafe { lanes.with() }
+    }
+}
+
 /// Levels in pairs of rows: half `h` of vector `2 * i` holds elements `8 * i..
 /// 8 * i + 8` of rows `4 * h` and `4 * h + 1`, vector `2 * i + 1` those of the
 /// next two rows.
@@ -59,12 +67,6 @@ impl Arithmetic for QPair<I8mm> {
     type Sub = Self::I;
     type Single = QPair<DotProd>;
     const PANELS: usize = 1;
-
-    #[inline(always)]
-    fn single(self) -> QPair<DotProd> {
-        // SAFETY: `self` proves `sdot`.
-        unsafe { self.with() }
-    }
 
     /// So many tokens have a sum of integers and one of floats in 24 of 32
     /// registers.

@@ -41,11 +41,6 @@ impl Arithmetic for QPair<Widening> {
     type Single = Self;
     const PANELS: usize = 2;
 
-    #[inline(always)]
-    fn single(self) -> Self {
-        self
-    }
-
     /// So many panels and tokens have four sums in 16 bits each in half of the
     /// registers, and one of floats in a quarter.
     fn gemm<F: Fill<Self, W>, W: Product<Self, A>, A: ActBlock>(self, call: Call) {

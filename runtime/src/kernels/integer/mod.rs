@@ -96,8 +96,7 @@ pub(super) trait Sink<L: Lanes> {
 pub(super) trait Arithmetic: Lanes {
     /// The lanes of `gemv`: where products of several tokens ask for another
     /// arrangement of the weights, those of a single one.
-    type Single: Arithmetic;
-    fn single(self) -> Self::Single;
+    type Single: Arithmetic + From<Self>;
 
     /// Runs of rows that [`Self::gemm`] sweeps at once.
     const PANELS: usize;
@@ -183,7 +182,7 @@ fn low_bit<L: Arithmetic, F: LowBit>(l: L, call: Call) {
     match (call.acts.kind(), call.acts.tokens()) {
         (ActKind::I8, _) => l.gemm::<F, F::Panel<L>, I8Block>(call),
         (ActKind::I16Split, 1) => {
-            let l = l.single();
+            let l = L::Single::from(l);
             l.run(Gemv::<F, F::Panel<L::Single>, SplitBlock>::new(call));
         }
         (ActKind::I16Split, _) => l.gemm::<F, F::Panel<L>, SplitBlock>(call),
@@ -195,7 +194,7 @@ fn low_bit<L: Arithmetic, F: LowBit>(l: L, call: Call) {
 fn wide<L: Arithmetic, F: Format>(l: L, call: Call) {
     match (call.acts.kind(), call.acts.tokens()) {
         (ActKind::I16, 1) => {
-            let l = l.single();
+            let l = L::Single::from(l);
             l.run(Gemv::<F, panel::Wide<L::Single>, I16Block>::new(call));
         }
         (ActKind::I16, _) => l.gemm::<F, panel::Wide<L>, I16Block>(call),

@@ -44,11 +44,6 @@ impl Arithmetic for Ymm<Dpbusd> {
     type Single = Self;
     const PANELS: usize = 2;
 
-    #[inline(always)]
-    fn single(self) -> Self {
-        self
-    }
-
     /// So many panels and tokens have two sums each in twelve of sixteen registers.
     fn gemm<F: Fill<Self, W>, W: Product<Self, A>, A: ActBlock>(self, call: Call) {
         self.run(Gemm::<F, W, A, 2, 3>::new(call));

@@ -19,11 +19,6 @@ impl Arithmetic for Avx512 {
     type Single = Self;
     const PANELS: usize = 1;
 
-    #[inline(always)]
-    fn single(self) -> Self {
-        self
-    }
-
     /// So many tokens have two sums each in 24 of 32 registers.
     fn gemm<F: Fill<Self, W>, W: Product<Self, A>, A: ActBlock>(self, call: Call) {
         self.run(Gemm::<F, W, A, 1, 12>::new(call));
