@@ -2,7 +2,7 @@
 
 pub(super) mod avx2;
 mod avx512;
-mod avx_vnni;
+mod vnni;
 mod ymm;
 
 use super::attention::Attention;
@@ -10,10 +10,10 @@ use super::attention::prefill::pairs::Pairs;
 use super::integer::{self, Arithmetic, Madd16};
 use super::vector::VectorOps;
 use super::{ActKind, Call, Level, floats};
-use avx_vnni::Dpbusd;
 use avx2::{Avx2, Maddubs};
 use avx512::Avx512;
 use ondol_models::quant::DType;
+use vnni::Vex;
 use ymm::Ymm;
 
 /// What the CPU can run: floats are the same at every level.
@@ -28,7 +28,7 @@ pub(super) struct Isa {
 #[derive(Debug, Clone, Copy)]
 enum Integers {
     Avx2(Ymm<Maddubs>),
-    AvxVnni(Ymm<Dpbusd>),
+    AvxVnni(Ymm<Vex>),
     Avx512(Avx512),
 }
 
@@ -38,7 +38,7 @@ impl Isa {
         let floats = Avx2::new()?;
         let integers = match level {
             Level::Avx2 => Integers::Avx2(floats.integers()),
-            Level::AvxVnni => Integers::AvxVnni(avx_vnni::new(floats)?),
+            Level::AvxVnni => Integers::AvxVnni(vnni::new(floats)?),
             Level::Avx512 => Integers::Avx512(Avx512::new(floats)?),
             _ => return None,
         };

@@ -8,6 +8,8 @@ use crate::kernels::Call;
 use crate::kernels::acts::ActBlock;
 use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Madd16, Product};
 use crate::kernels::x86::avx2::Avx2;
+use crate::kernels::x86::vnni::Evex;
+use crate::kernels::x86::ymm::Ymm;
 use core::arch::x86_64::*;
 
 // As in the vectors of floats: an intrinsic that only computes needs no more
@@ -16,7 +18,9 @@ impl Arithmetic for Avx512 {
     /// As floats: a product with a sum of 16 is below 2^24, and exact.
     type Sub = __m512;
     type Wide = [__m512i; 16];
-    type Single = Self;
+    /// On 256 bits, where packed rows are read in the order in which they lie: two
+    /// groups side by side are two streams, for which a core's own prefetching waits.
+    type Single = Ymm<Evex>;
     const PANELS: usize = 1;
 
     /// So many tokens have two sums each in 24 of 32 registers.

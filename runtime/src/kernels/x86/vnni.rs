@@ -1,8 +1,10 @@
-//! AVX-VNNI: dot products of four 8-bit pairs that add up in 32 bits at once.
+//! VNNI on 256-bit vectors: dot products of four 8-bit pairs that add up in 32
+//! bits at once. AVX-VNNI and AVX-512 encode them each in their own way.
 // `p` and `t` name runs and tokens of several arrays at once.
 #![allow(clippy::needless_range_loop)]
 
 use super::avx2::Avx2;
+use super::avx512::Avx512;
 use super::ymm::{Multiplier, Ymm};
 use crate::kernels::Call;
 use crate::kernels::acts::ActBlock;
@@ -10,12 +12,25 @@ use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Madd16, Product};
 use crate::kernels::vector::simd::Op;
 use core::arch::x86_64::*;
 
-/// Multiplies by `dpbusd`, and by `madd`.
+/// An encoding of the dot products.
+pub(in crate::kernels) trait Vnni: Multiplier {
+    /// `sum` and the products of levels with activations.
+    ///
+    /// # Safety
+    /// The CPU has the encoding.
+    unsafe fn dpbusd(sum: __m256i, q: __m256i, x: __m256i) -> __m256i;
+}
+
+/// As AVX-VNNI encodes them.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Dpbusd;
+pub(super) struct Vex;
+
+/// As AVX-512 encodes them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Evex;
 
 /// The lanes, if this CPU has AVX-VNNI too.
-pub(super) fn new(_: Avx2) -> Option<Ymm<Dpbusd>> {
+pub(super) fn new(_: Avx2) -> Option<Ymm<Vex>> {
     #[cfg(feature = "std")]
     let has = std::is_x86_feature_detected!("avxvnni");
     #[cfg(not(feature = "std"))]
@@ -24,10 +39,18 @@ pub(super) fn new(_: Avx2) -> Option<Ymm<Dpbusd>> {
     has.then(|| unsafe { Ymm::new() })
 }
 
-impl Multiplier for Dpbusd {
-    fn run<O: Op<Ymm<Dpbusd>>>(lanes: Ymm<Dpbusd>, op: O) {
+impl From<Avx512> for Ymm<Evex> {
+    #[inline(always)]
+    fn from(_: Avx512) -> Self {
+        // SAFETY: the argument proves more than AVX2, FMA, F16C and this encoding.
+        unsafe { Ymm::new() }
+    }
+}
+
+impl Multiplier for Vex {
+    fn run<O: Op<Ymm<Vex>>>(lanes: Ymm<Vex>, op: O) {
         #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
-        fn run<O: Op<Ymm<Dpbusd>>>(lanes: Ymm<Dpbusd>, op: O) {
+        fn run<O: Op<Ymm<Vex>>>(lanes: Ymm<Vex>, op: O) {
             op.run(lanes);
         }
         // SAFETY: `lanes` proves that the CPU has the features.
@@ -35,9 +58,36 @@ impl Multiplier for Dpbusd {
     }
 }
 
+impl Vnni for Vex {
+    #[inline(always)]
+    unsafe fn dpbusd(sum: __m256i, q: __m256i, x: __m256i) -> __m256i {
+        // SAFETY: the caller's CPU has AVX-VNNI.
+        unsafe { _mm256_dpbusd_avx_epi32(sum, q, x) }
+    }
+}
+
+impl Multiplier for Evex {
+    fn run<O: Op<Ymm<Evex>>>(lanes: Ymm<Evex>, op: O) {
+        #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
+        fn run<O: Op<Ymm<Evex>>>(lanes: Ymm<Evex>, op: O) {
+            op.run(lanes);
+        }
+        // SAFETY: `lanes` proves that the CPU has the features.
+        unsafe { run(lanes, op) }
+    }
+}
+
+impl Vnni for Evex {
+    #[inline(always)]
+    unsafe fn dpbusd(sum: __m256i, q: __m256i, x: __m256i) -> __m256i {
+        // SAFETY: the caller's CPU has the VNNI of AVX-512.
+        unsafe { _mm256_dpbusd_epi32(sum, q, x) }
+    }
+}
+
 // As in the vectors of floats: an intrinsic that only computes needs no more
 // than the CPU's features, of which `self` is the proof.
-impl Arithmetic for Ymm<Dpbusd> {
+impl<M: Vnni> Arithmetic for Ymm<M> {
     /// As floats: a product with a sum of 16 is below 2^24, and exact.
     type Sub = __m256;
     type Wide = [__m256i; 16];
@@ -106,7 +156,7 @@ impl Arithmetic for Ymm<Dpbusd> {
     }
 }
 
-impl Madd16 for Ymm<Dpbusd> {
+impl<M: Vnni> Madd16 for Ymm<M> {
     type Floats = Avx2;
 
     #[inline(always)]
@@ -116,7 +166,7 @@ impl Madd16 for Ymm<Dpbusd> {
     }
 }
 
-impl Ymm<Dpbusd> {
+impl<M: Vnni> Ymm<M> {
     /// Adds the products of the given vectors of four levels.
     #[inline(always)]
     fn add_products<const P: usize, const T: usize>(
@@ -132,8 +182,8 @@ impl Ymm<Dpbusd> {
                 let four = unsafe { x[t].as_ptr().add(4 * j).cast::<i32>().read_unaligned() };
                 let four = self.splat_i32(four);
                 for p in 0..P {
-                    // SAFETY: `self` proves AVX-VNNI.
-                    sums[p][t] = unsafe { _mm256_dpbusd_avx_epi32(sums[p][t], q[p][j], four) };
+                    // SAFETY: `self` proves the encoding.
+                    sums[p][t] = unsafe { M::dpbusd(sums[p][t], q[p][j], four) };
                 }
             }
         }
