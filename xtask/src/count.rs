@@ -19,8 +19,7 @@ const HEAD: &str = "
 Counted under emulation: all instructions that the program runs for one more prompt of 32 tokens, or one more answer of 4,
 with packed weights and one thread, divided by the tokens. A core takes as many cycles as the tables above let it, and
 waits for memory besides. In a longer prompt unpacking the weights is shared by more tokens, and attention has more to do.
-The build is one without link-time optimization, where the compiler inlines less, and differently from build to build:
-these counts have changed by a third where the tables above, of one unit of code, did not.
+The build is one without link-time optimization; in one unit of code the counts were up to a sixth lower.
 
 | model | level | instructions to a token of a prompt | of an answer |
 | --- | --- | --- | --- |

@@ -24,14 +24,16 @@ cargo xtask <chore>
   no-std     models and runtime without the standard library
   c          the C binding: a C program against both libraries, and under valgrind
   firmware   the library on boards that qemu plays; bytes of flash and RAM
-  android    libraries for Android; an AAR where an NDK is (test: arm64-v8a alone)
-  ios        libraries for iOS; an XCFramework where Xcode is (test: devices alone)
+  android    libraries for Android; an AAR where an NDK is
+  ios        libraries for iOS; an XCFramework where Xcode is
   hostile    20,000 damaged copies of the model `hello`
   models     the real models of the catalog against the reference records
   bench      the kernels against the machine's ceilings; with --peers, Ondol beside other
              engines (bench --help)
   aarch64    the kernels of 64-bit Arm on three cores that qemu plays, and
              their agreement with the reference records
+  arm-records  agreement with the whole records on the three cores, half an hour
+             or more (not part of test)
   mca        writes docs/arm.md: how fast the loops for 64-bit Arm are by llvm-mca's
              models, and instructions to a token under qemu (not part of test)
   fuzz       the fuzz targets, a minute each (needs cargo-fuzz and nightly)
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         "models" => models::models(),
         "bench" => bench::bench(&std::env::args().skip(2).collect::<Vec<_>>()),
         "aarch64" => aarch64::aarch64(),
+        "arm-records" => aarch64::records(),
         "mca" => mca::mca(),
         "fuzz" => steps::fuzz(),
         _ => {

@@ -16,6 +16,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::acts::{floats, floats_mut};
+use super::array::from_fn;
 use super::prefetch::prefetch_next_run;
 use super::vector::simd::{LANES, Op, SMALL, Simd};
 use super::{Acts, Call, Matrix, OutRows};
@@ -137,8 +138,7 @@ impl<S: Simd, E: Element> Op<S> for Gemv<'_, E> {
         for row in rows.clone().step_by(ROWS) {
             let count = ROWS.min(rows.end - row);
             // Where rows are missing, the last one is computed again.
-            let data: [&[u8]; ROWS] =
-                core::array::from_fn(|r| w.row_data(row + r.min(count - 1), 1));
+            let data: [&[u8]; ROWS] = from_fn(|r| w.row_data(row + r.min(count - 1), 1));
             for columns in chunks(w.cols()) {
                 let out = out.of_chunk(columns.start);
                 let sums = chunk_products::<S, E>(s, data, x, columns);
@@ -171,7 +171,7 @@ fn chunk_products<S: Simd, E: Element>(
     }
     let [a, b, c, d, e, f, g, h] = sums;
     let (first, second) = (s.sum4([a, b, c, d]), s.sum4([e, f, g, h]));
-    core::array::from_fn(|r| if r < 4 { first[r] } else { second[r - 4] })
+    from_fn(|r| if r < 4 { first[r] } else { second[r - 4] })
 }
 
 /// Weights of any type, widened in scratch, times any number of tokens.
@@ -273,8 +273,8 @@ impl Chunk<'_> {
     fn multiply<S: Simd, const T: usize>(&self, s: S, token: usize) {
         let len = self.columns.len();
         let w: [&[[f32; LANES]]; WIDENED] =
-            core::array::from_fn(|r| self.widened[r * CHUNK..][..len].as_chunks().0);
-        let x: [&[[f32; LANES]]; T] = core::array::from_fn(|t| {
+            from_fn(|r| self.widened[r * CHUNK..][..len].as_chunks().0);
+        let x: [&[[f32; LANES]]; T] = from_fn(|t| {
             let row = floats(self.acts.row(token + t));
             row[self.columns.clone()].as_chunks().0
         });

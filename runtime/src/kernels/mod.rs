@@ -28,6 +28,7 @@
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
 mod acts;
+mod array;
 pub mod attention;
 mod floats;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]

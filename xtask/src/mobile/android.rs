@@ -10,11 +10,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A phone's binary interface.
-pub struct Abi {
+struct Abi {
     /// Android's name of it, as `cargo ndk` and Gradle use it.
     name: &'static str,
     /// Rust's.
-    pub target: &'static str,
+    target: &'static str,
     /// Clang's, with the least version of Android.
     clang: &'static str,
     /// Bytes that the stripped shared library may take: docs/size.md.
@@ -22,7 +22,7 @@ pub struct Abi {
 }
 
 /// The first one is nearly every phone.
-pub const ABIS: [Abi; 3] = [
+const ABIS: [Abi; 3] = [
     Abi {
         name: "arm64-v8a",
         target: "aarch64-linux-android",
@@ -63,7 +63,7 @@ pub fn android() -> Outcome {
     let Some(toolchain) = Toolchain::find()? else {
         return Ok(());
     };
-    build(&toolchain, &ABIS)?;
+    build(&toolchain)?;
     if ndk().is_some() {
         return aar();
     }
@@ -71,17 +71,17 @@ pub fn android() -> Outcome {
     Ok(())
 }
 
-/// Builds and checks the libraries of some ABIs, and lays them out in
+/// Builds and checks the libraries of all ABIs, and lays them out in
 /// `target/mobile/android` as `cargo ndk` does.
-pub fn build(toolchain: &Toolchain, abis: &[Abi]) -> Outcome {
+pub fn build(toolchain: &Toolchain) -> Outcome {
     let home = home();
     copy(
         &root().join("bindings/c/ondol.h"),
         &home.join("include/ondol.h"),
     )?;
-    for abi in abis {
+    for abi in &ABIS {
         let link = linker(toolchain, abi)?;
-        let built = toolchain.library(abi.target, "staticlib,cdylib", &link)?;
+        let built = toolchain.library("android", abi.target, "staticlib,cdylib", &link)?;
         let archive = home.join("lib").join(abi.name).join("libondol.a");
         let shared = shared(abi);
         copy(&built.join("libondol.a"), &archive)?;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Devices, and the simulator on Macs with Apple's own chips.
-pub const TARGETS: [&str; 2] = ["aarch64-apple-ios", "aarch64-apple-ios-sim"];
+const TARGETS: [&str; 2] = ["aarch64-apple-ios", "aarch64-apple-ios-sim"];
 
 /// How Swift imports the header.
 const MODULE: &str = "module OndolC {\n    header \"ondol.h\"\n    export *\n}\n";
@@ -17,7 +17,7 @@ pub fn ios() -> Outcome {
     let Some(toolchain) = Toolchain::find()? else {
         return Ok(());
     };
-    build(&toolchain, &TARGETS)?;
+    build(&toolchain)?;
     if xcode() {
         return xcframework();
     }
@@ -25,12 +25,12 @@ pub fn ios() -> Outcome {
     Ok(())
 }
 
-/// Builds and checks the libraries of some targets, and lays them out in
+/// Builds and checks the libraries of all targets, and lays them out in
 /// `target/mobile/ios`.
-pub fn build(toolchain: &Toolchain, targets: &[&str]) -> Outcome {
+pub fn build(toolchain: &Toolchain) -> Outcome {
     let home = folder().join("ios");
-    for target in targets {
-        let built = toolchain.library(target, "staticlib", &[])?;
+    for target in TARGETS {
+        let built = toolchain.library("ios", target, "staticlib", &[])?;
         let library = home.join(target).join("libondol.a");
         copy(&built.join("libondol.a"), &library)?;
         symbols::check_static(toolchain, &library)?;

@@ -7,6 +7,7 @@ use super::Neon;
 use super::qpair::{Multiplier, QPair, Sums, both, bytes};
 use crate::kernels::Call;
 use crate::kernels::acts::ActBlock;
+use crate::kernels::array::map;
 use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Product};
 use crate::kernels::vector::simd::Op;
 use core::arch::aarch64::*;
@@ -78,7 +79,7 @@ impl Arithmetic for QPair<DotProd> {
     ) -> [[Self::V; T]; P] {
         let mut total = self.zeros();
         // SAFETY: `self` proves `sdot`.
-        unsafe { add_both(&mut total, q, x.map(|x| halves(x))) };
+        unsafe { add_both(&mut total, q, all_halves(x)) };
         self.floats(total)
     }
 
@@ -89,7 +90,7 @@ impl Arithmetic for QPair<DotProd> {
         sub: [&[Self::I; 2]; P],
         x: [&[i8; 32]; T],
     ) -> [[Self::V; T]; P] {
-        let x = x.map(|x| halves(x));
+        let x = all_halves(x);
         let mut total = self.zeros();
         for half in 0..2 {
             let mut sums = self.zeros();
@@ -112,15 +113,15 @@ impl Arithmetic for QPair<DotProd> {
         q: [&Self::Wide; P],
         x: [&[i16; 32]; T],
     ) -> [[Self::V; T]; P] {
-        let x = x.map(|x| planes(x));
+        let x = all_planes(x);
         let mut total = self.zeros();
         // SAFETY: `self` proves `sdot`.
-        unsafe { add_both(&mut total, q, x.map(|x| x.high)) };
+        unsafe { add_both(&mut total, q, map(x, |x| x.high)) };
         for sum in total.as_flattened_mut() {
             *sum = self.shl_32::<8>(*sum);
         }
         // SAFETY: as above.
-        unsafe { add_both(&mut total, q, x.map(|x| x.low)) };
+        unsafe { add_both(&mut total, q, map(x, |x| x.low)) };
         self.floats(total)
     }
 }
@@ -134,6 +135,26 @@ pub(super) fn halves(x: &[i8; 32]) -> Halves {
     // SAFETY: only a level calls this, where there is NEON; the array has
     // the 32 bytes that are read.
     unsafe { [vld1q_s8(x.as_ptr()), vld1q_s8(x.as_ptr().add(16))] }
+}
+
+/// [`halves`] of each token.
+#[inline(always)]
+pub(super) fn all_halves<const T: usize>(x: [&[i8; 32]; T]) -> [Halves; T] {
+    map(
+        x,
+        #[inline(always)]
+        |x| halves(x),
+    )
+}
+
+/// Vector `j` of each run's levels.
+#[inline(always)]
+fn vectors<const P: usize>(q: [&[[int32x4_t; 2]; 8]; P], j: usize) -> [[int8x16_t; 2]; P] {
+    map(
+        q,
+        #[inline(always)]
+        |q| bytes(q[j]),
+    )
 }
 
 /// Adds the products of all 32 elements.
@@ -164,8 +185,8 @@ unsafe fn add_half<const P: usize, const T: usize>(
     x: [Halves; T],
     half: usize,
 ) {
-    let x = x.map(|x| x[half]);
-    let q = |j: usize| q.map(|q| bytes(q[4 * half + j]));
+    let x = map(x, |x| x[half]);
+    let q = |j| vectors(q, 4 * half + j);
     // SAFETY: the caller's CPU has `sdot`.
     unsafe {
         add_four::<0, P, T>(total, q(0), x);
@@ -225,26 +246,37 @@ pub(super) struct Planes {
     pub low: Halves,
 }
 
-/// Splits activations that lie in the order 0, 2, 1, 3 within each four; the
-/// bytes have the order of the elements.
+/// The two bytes of each token's activations, which lie in the order 0, 2, 1, 3
+/// within each four; the bytes have the order of the elements.
 #[inline(always)]
-pub(super) fn planes(x: &[i16; 32]) -> Planes {
+pub(super) fn all_planes<const T: usize>(x: [&[i16; 32]; T]) -> [Planes; T] {
+    map(
+        x,
+        #[inline(always)]
+        |x| {
+            let (sixteens, _) = x.as_chunks();
+            let (first, second) = (split(&sixteens[0]), split(&sixteens[1]));
+            Planes {
+                high: [first.0, second.0],
+                low: [first.1, second.1],
+            }
+        },
+    )
+}
+
+/// The high bytes of sixteen activations, the low ones.
+#[inline(always)]
+fn split(x: &[i16; 16]) -> (int8x16_t, int8x16_t) {
     // SAFETY: only a level calls this, where there is NEON; the array has
-    // the 64 bytes that are read.
-    let sixteen = |half: usize| unsafe {
-        // The even elements, the odd ones.
-        let parts = vld2q_s32(x.as_ptr().add(16 * half).cast());
-        let parts = [parts.0, parts.1].map(|v| vreinterpretq_s16_s32(v));
-        // A low byte above 127 stands for less than zero: the high one is more.
-        let rounded = parts.map(|v| vaddq_s16(v, vdupq_n_s16(128)));
-        let [even, odd] = parts.map(|v| vreinterpretq_s8_s16(v));
-        let low = vtrn1q_s8(even, odd);
-        let [even, odd] = rounded.map(|v| vreinterpretq_s8_s16(v));
-        (vtrn2q_s8(even, odd), low)
-    };
-    let (first, second) = (sixteen(0), sixteen(1));
-    Planes {
-        high: [first.0, second.0],
-        low: [first.1, second.1],
-    }
+    // the 32 bytes that are read.
+    let (pairs, half) = unsafe { (vld2q_s32(x.as_ptr().cast()), [vdupq_n_s16(128); 2]) };
+    // The even elements, the odd ones.
+    let parts = [pairs.0, pairs.1];
+    let parts = both!(vreinterpretq_s16_s32(parts));
+    // A low byte above 127 stands for less than zero: the high one is more.
+    let rounded = both!(vaddq_s16(parts, half));
+    let low = both!(vreinterpretq_s8_s16(parts));
+    let high = both!(vreinterpretq_s8_s16(rounded));
+    // SAFETY: as above.
+    unsafe { (vtrn2q_s8(high[0], high[1]), vtrn1q_s8(low[0], low[1])) }
 }

@@ -5,10 +5,11 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::Neon;
-use super::dotprod::{DotProd, Halves, halves, planes};
+use super::dotprod::{DotProd, Halves, all_halves, all_planes};
 use super::qpair::{Multiplier, QPair, both, bytes};
 use crate::kernels::Call;
 use crate::kernels::acts::ActBlock;
+use crate::kernels::array::{from_fn, map};
 use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Product};
 use crate::kernels::vector::simd::Op;
 use core::arch::aarch64::*;
@@ -138,7 +139,11 @@ impl Arithmetic for QPair<I8mm> {
         x: [&[i16; 32]; T],
     ) -> [[Self::V; T]; P] {
         let mut total = self.zeros();
-        let planes = x.map(|x| planes(x)).map(|x| columns(x.low, x.high));
+        let planes = map(
+            all_planes(x),
+            #[inline(always)]
+            |x| columns(x.low, x.high),
+        );
         // SAFETY: `self` proves `smmla`.
         let squares = unsafe { squares(q, planes, T, 0..4) };
         for p in 0..P {
@@ -166,27 +171,30 @@ type Columns = [int8x16_t; 4];
 
 #[inline(always)]
 fn columns(a: Halves, b: Halves) -> Columns {
-    let (a, b) = (a.map(eights), b.map(eights));
-    let (low, high) = (both!(vtrn1q_s64(a, b)), both!(vtrn2q_s64(a, b)));
-    // SAFETY: who has a vector has NEON.
-    [low[0], high[0], low[1], high[1]].map(|v| unsafe { vreinterpretq_s8_s64(v) })
-}
-
-#[inline(always)]
-fn eights(v: int8x16_t) -> int64x2_t {
-    // SAFETY: who has a vector has NEON.
-    unsafe { vreinterpretq_s64_s8(v) }
+    let (a, b) = (
+        both!(vreinterpretq_s64_s8(a)),
+        both!(vreinterpretq_s64_s8(b)),
+    );
+    let (even, odd) = (both!(vtrn1q_s64(a, b)), both!(vtrn2q_s64(a, b)));
+    let (even, odd) = (
+        both!(vreinterpretq_s8_s64(even)),
+        both!(vreinterpretq_s8_s64(odd)),
+    );
+    [even[0], odd[0], even[1], odd[1]]
 }
 
 /// Two tokens each; one that is left over goes with itself. The second half of
 /// the array has no meaning.
 #[inline(always)]
 fn token_pairs<const T: usize>(x: [&[i8; 32]; T]) -> [Columns; T] {
-    let x = x.map(|x| halves(x));
-    core::array::from_fn(|pair| {
-        let a = (2 * pair).min(T - 1);
-        columns(x[a], x[(a + 1).min(T - 1)])
-    })
+    let x = all_halves(x);
+    from_fn(
+        #[inline(always)]
+        |pair| {
+            let a = (2 * pair).min(T - 1);
+            columns(x[a], x[(a + 1).min(T - 1)])
+        },
+    )
 }
 
 /// Sums of two rows and two columns to a vector, for each two of eight rows.

@@ -20,7 +20,7 @@ pub(super) trait Multiplier: Copy + Send + Sync + 'static {
 
 /// `$function` of both registers of vectors.
 macro_rules! both {
-    ($function:ident $(::<$n:ident>)? ($($v:ident),+)) => {{
+    ($function:ident $(::<$n:tt>)? ($($v:ident),+)) => {{
         // SAFETY: an intrinsic that only computes needs no more than NEON, and
         // who has vectors has NEON.
         unsafe {

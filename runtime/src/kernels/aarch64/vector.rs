@@ -127,8 +127,7 @@ impl Simd for Neon {
     fn exp2_whole(self, n: Self::V) -> Self::V {
         let biased = self.add(n, self.splat(EXPONENT_MAGIC));
         let biased = both!(vreinterpretq_s32_f32(biased));
-        // SAFETY: `self` proves NEON.
-        let shifted = biased.map(|v| unsafe { vshlq_n_s32::<23>(v) });
+        let shifted = both!(vshlq_n_s32::<23>(biased));
         both!(vreinterpretq_f32_s32(shifted))
     }
 

@@ -7,6 +7,7 @@ use super::Neon;
 use super::qpair::{Multiplier, QPair, Sums, both, bytes};
 use crate::kernels::Call;
 use crate::kernels::acts::ActBlock;
+use crate::kernels::array::map;
 use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Product};
 use crate::kernels::vector::simd::Op;
 use core::arch::aarch64::*;
@@ -67,11 +68,8 @@ impl Arithmetic for QPair<Widening> {
                 // Elements 0 and 2 of each four are the bytes of a 16-bit
                 // number, then 1 and 3.
                 let pairs = [vuzp1q_s8(a, b), vuzp2q_s8(a, b)];
-                for (i, pair) in pairs
-                    .map(|v| vreinterpretq_s16_s8(v))
-                    .into_iter()
-                    .enumerate()
-                {
+                for (i, pair) in pairs.into_iter().enumerate() {
+                    let pair = vreinterpretq_s16_s8(pair);
                     let first = vshrq_n_s16::<8>(vshlq_n_s16::<8>(pair));
                     wide[2 * j + i] = [first, vshrq_n_s16::<8>(pair)];
                 }
@@ -130,16 +128,20 @@ impl Arithmetic for QPair<Widening> {
         let mut total = self.zeros();
         for eight in 0..4 {
             // SAFETY: `self` proves NEON; eight activations lie at 8 * eight < 32.
-            let x = x.map(|x| unsafe { vld1q_s16(x.as_ptr().add(8 * eight)) });
-            let q = q.map(|q| &q[4 * eight..4 * eight + 4]);
-            self.add_element::<0, P, T>(&mut total, q.map(|q| q[0][0]), x);
-            self.add_element::<1, P, T>(&mut total, q.map(|q| q[0][1]), x);
-            self.add_element::<2, P, T>(&mut total, q.map(|q| q[1][0]), x);
-            self.add_element::<3, P, T>(&mut total, q.map(|q| q[1][1]), x);
-            self.add_element::<4, P, T>(&mut total, q.map(|q| q[2][0]), x);
-            self.add_element::<5, P, T>(&mut total, q.map(|q| q[2][1]), x);
-            self.add_element::<6, P, T>(&mut total, q.map(|q| q[3][0]), x);
-            self.add_element::<7, P, T>(&mut total, q.map(|q| q[3][1]), x);
+            let x = map(
+                x,
+                #[inline(always)]
+                |x| unsafe { vld1q_s16(x.as_ptr().add(8 * eight)) },
+            );
+            let q = map(q, |q| &q[4 * eight..4 * eight + 4]);
+            self.add_element::<0, P, T>(&mut total, map(q, |q| q[0][0]), x);
+            self.add_element::<1, P, T>(&mut total, map(q, |q| q[0][1]), x);
+            self.add_element::<2, P, T>(&mut total, map(q, |q| q[1][0]), x);
+            self.add_element::<3, P, T>(&mut total, map(q, |q| q[1][1]), x);
+            self.add_element::<4, P, T>(&mut total, map(q, |q| q[2][0]), x);
+            self.add_element::<5, P, T>(&mut total, map(q, |q| q[2][1]), x);
+            self.add_element::<6, P, T>(&mut total, map(q, |q| q[3][0]), x);
+            self.add_element::<7, P, T>(&mut total, map(q, |q| q[3][1]), x);
         }
         self.floats(total)
     }
@@ -183,9 +185,9 @@ impl QPair<Widening> {
     /// Each row's four sums in 16 bits as one in 32.
     #[inline(always)]
     fn sum32(self, sums: Lanes16) -> [int32x4_t; 2] {
-        // SAFETY: `self` proves NEON.
-        let pairs = sums.map(|v| unsafe { vpaddlq_s16(v) });
-        let (low, high) = ([pairs[0], pairs[2]], [pairs[1], pairs[3]]);
+        let [a, b, c, d] = sums;
+        let (low, high) = ([a, c], [b, d]);
+        let (low, high) = (both!(vpaddlq_s16(low)), both!(vpaddlq_s16(high)));
         both!(vpaddq_s32(low, high))
     }
 

@@ -6,6 +6,7 @@ use super::panel::{Panel, Product, accumulate};
 use super::rows::{PackedRows, PlainRows, lanes_of, runs};
 use super::{Arithmetic, Block, Format, Lanes, Sink};
 use crate::kernels::acts::{ActBlock, BLOCK};
+use crate::kernels::array::{from_fn, map};
 use crate::kernels::vector::simd::Op;
 use crate::kernels::{Acts, Call, Matrix, OutRows};
 use core::marker::PhantomData;
@@ -49,7 +50,7 @@ where
         let (panels, bounce) = split_scratch::<W, P>(scratch, blocks);
         let mut runs = runs::<L>(w, &rows);
         loop {
-            let filled: [_; P] = core::array::from_fn(|_| runs.next().unwrap_or_default());
+            let filled: [_; P] = from_fn(|_| runs.next().unwrap_or_default());
             if filled[0].is_empty() {
                 break;
             }
@@ -98,7 +99,7 @@ fn split_scratch<W, const P: usize>(scratch: &mut [u8], blocks: usize) -> ([*mut
     let bytes = blocks * size_of::<W>();
     let (panels, bounce) = scratch[skip..].split_at_mut(P * bytes);
     let first = panels.as_mut_ptr().cast::<W>();
-    let panels = core::array::from_fn(|p| first.wrapping_add(p * blocks));
+    let panels = from_fn(|p| first.wrapping_add(p * blocks));
     (panels, bounce)
 }
 
@@ -183,16 +184,15 @@ where
     #[inline(always)]
     fn run(self, l: L) {
         let (sweep, token) = (self.sweep, self.token);
-        let x: [*const A; T] =
-            core::array::from_fn(|t| sweep.acts.row(token + t).as_ptr().cast::<A>());
+        let x: [*const A; T] = from_fn(|t| sweep.acts.row(token + t).as_ptr().cast::<A>());
         let mut acc = [[l.splat(0.0); T]; P];
         for b in 0..sweep.blocks {
             // SAFETY: panels and prepared rows have `blocks` blocks, aligned,
             // and there are so many tokens left.
             let (w, x) = unsafe {
                 (
-                    sweep.panels.map(|panel| &*panel.add(b)),
-                    x.map(|x| &*x.add(b)),
+                    map(sweep.panels, |panel| &*panel.add(b)),
+                    map(x, |x| &*x.add(b)),
                 )
             };
             accumulate(l, &mut acc, w, x);

@@ -10,6 +10,7 @@
 
 use super::{Arithmetic, Block, Lanes};
 use crate::kernels::acts::{ActBlock, I8Block, I16Block, Meta, SplitBlock};
+use crate::kernels::array::map;
 use core::mem::size_of;
 
 /// Levels with one scale and minimum for 32 elements.
@@ -109,7 +110,8 @@ impl<L: Arithmetic, const DEPTH: usize> Panel<L> for Halves<L, DEPTH> {
         Halves {
             q: l.arranged(block.q),
             scale: block.scale,
-            sub: block.sub.map(
+            sub: map(
+                block.sub,
                 #[inline(always)]
                 |sub| l.arranged_sub(sub),
             ),
@@ -175,7 +177,7 @@ impl<L: Arithmetic, const DEPTH: usize> Plane<L> for Whole<L, DEPTH> {
         w: [&Self; P],
         x: [&[i8; 32]; T],
     ) -> [[L::V; T]; P] {
-        l.sums::<DEPTH, P, T>(w.map(|w| &w.q), x)
+        l.sums::<DEPTH, P, T>(map(w, |w| &w.q), x)
     }
 }
 
@@ -186,14 +188,14 @@ impl<L: Arithmetic, const DEPTH: usize> Plane<L> for Halves<L, DEPTH> {
         w: [&Self; P],
         x: [&[i8; 32]; T],
     ) -> [[L::V; T]; P] {
-        l.half_sums::<DEPTH, P, T>(w.map(|w| &w.q), w.map(|w| &w.sub), x)
+        l.half_sums::<DEPTH, P, T>(map(w, |w| &w.q), map(w, |w| &w.sub), x)
     }
 }
 
 impl<L: Arithmetic, W: Panel<L> + Plane<L>> Product<L, I8Block> for W {
     #[inline(always)]
     fn dots<const P: usize, const T: usize>(l: L, w: [&W; P], x: [&I8Block; T]) -> [[L::V; T]; P] {
-        W::plane(l, w, x.map(|x| &x.q))
+        W::plane(l, w, map(x, |x| &x.q))
     }
 }
 
@@ -204,8 +206,8 @@ impl<L: Arithmetic, W: Panel<L> + Plane<L>> Product<L, SplitBlock> for W {
         w: [&W; P],
         x: [&SplitBlock; T],
     ) -> [[L::V; T]; P] {
-        let high = W::plane(l, w, x.map(|x| &x.high));
-        let mut dots = W::plane(l, w, x.map(|x| &x.low));
+        let high = W::plane(l, w, map(x, |x| &x.high));
+        let mut dots = W::plane(l, w, map(x, |x| &x.low));
         for p in 0..P {
             for t in 0..T {
                 dots[p][t] = l.mul_add(high[p][t], l.splat(256.0), dots[p][t]);
@@ -222,6 +224,6 @@ impl<L: Arithmetic> Product<L, I16Block> for Wide<L> {
         w: [&Wide<L>; P],
         x: [&I16Block; T],
     ) -> [[L::V; T]; P] {
-        l.wide_sums(w.map(|w| &w.q), x.map(|x| &x.q))
+        l.wide_sums(map(w, |w| &w.q), map(x, |x| &x.q))
     }
 }

@@ -4,6 +4,7 @@
 use super::Lanes;
 use super::lanes::MAX_LANES;
 use crate::kernels::Matrix;
+use crate::kernels::array::from_fn;
 use crate::kernels::prefetch::{prefetch, prefetch_next_run};
 use core::ops::Range;
 use ondol_models::quant::packed::GROUP;
@@ -204,7 +205,7 @@ impl<L: Lanes> Rows<L> for PackedRows<L> {
     unsafe fn load16(self, offset: usize) -> [L::I; 4] {
         // SAFETY: the caller's bytes lie within each row, so that eight times
         // as many lie within each group.
-        core::array::from_fn(
+        from_fn(
             #[inline(always)]
             |j| unsafe { self.lanes.load_lanes(self.at(offset + 4 * j), self.group) },
         )

@@ -2,6 +2,7 @@
 // `p` and `t` name runs and tokens of several arrays at once.
 #![allow(clippy::needless_range_loop)]
 
+use crate::kernels::array::map;
 use crate::kernels::integer::{Lanes, MAX_LANES};
 use crate::kernels::vector::simd::Op;
 use core::arch::x86_64::*;
@@ -134,13 +135,13 @@ impl<M: Multiplier> Lanes for Ymm<M> {
     }
     #[inline(always)]
     fn lanes_u32(self, x: &[u32; MAX_LANES]) -> __m256i {
-        let x = x.map(u32::cast_signed);
+        let x = map(*x, u32::cast_signed);
         // SAFETY: `self` proves AVX2.
         unsafe { _mm256_setr_epi32(x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]) }
     }
     #[inline(always)]
     fn lanes_f16(self, x: &[u16; MAX_LANES]) -> __m256 {
-        let x = x.map(u16::cast_signed);
+        let x = map(*x, u16::cast_signed);
         // SAFETY: `self` proves F16C.
         unsafe {
             _mm256_cvtph_ps(_mm_setr_epi16(

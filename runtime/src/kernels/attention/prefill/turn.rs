@@ -1,6 +1,6 @@
 //! Queries into panels, and results out of them: rows become lanes and back.
 
-use core::array::from_fn;
+use crate::kernels::array::from_fn;
 use core::ops::Range;
 
 use super::super::SharedSlice;
@@ -117,7 +117,10 @@ unsafe fn scatter_eight<S: Simd>(
 #[inline(always)]
 fn transposed<S: Simd>(s: S, mut v: [S::V; LANES]) -> [S::V; LANES] {
     for _ in 0..LANES.ilog2() {
-        let pairs: [_; LANES / 2] = from_fn(|i| s.zip(v[i], v[i + LANES / 2]));
+        let pairs: [_; LANES / 2] = from_fn(
+            #[inline(always)]
+            |i| s.zip(v[i], v[i + LANES / 2]),
+        );
         v = from_fn(|i| {
             if i % 2 == 0 {
                 pairs[i / 2].0

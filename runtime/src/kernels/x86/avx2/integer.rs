@@ -5,6 +5,7 @@
 use super::Avx2;
 use crate::kernels::Call;
 use crate::kernels::acts::ActBlock;
+use crate::kernels::array::map;
 use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Madd16, Product};
 use crate::kernels::vector::simd::Op;
 use crate::kernels::x86::ymm::{Multiplier, Ymm, kept_in_order};
@@ -77,7 +78,7 @@ impl Arithmetic for Ymm<Maddubs> {
     ) -> [[__m256; T]; P] {
         let mut total = [[self.splat_i32(0); T]; P];
         for first in (0..8).step_by(DEPTH) {
-            let by = sub.map(|sub| sub[first / 4]);
+            let by = map(sub, |sub| sub[first / 4]);
             self.widen(&mut total, self.sum16::<DEPTH, P, T>(q, x, first), by);
         }
         self.floats(total)
