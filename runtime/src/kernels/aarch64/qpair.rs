@@ -58,21 +58,6 @@ impl<M: Multiplier> QPair<M> {
     pub(super) fn zeros<const P: usize, const T: usize>(self) -> Sums<P, T> {
         [[self.splat_i32(0); T]; P]
     }
-
-    /// Sums as floats.
-    #[inline(always)]
-    pub(super) fn floats<const P: usize, const T: usize>(
-        self,
-        sums: Sums<P, T>,
-    ) -> [[[float32x4_t; 2]; T]; P] {
-        let mut floats = [[self.splat(0.0); T]; P];
-        for (floats, sums) in floats.iter_mut().zip(sums) {
-            for (float, sum) in floats.iter_mut().zip(sums) {
-                *float = self.to_floats(sum);
-            }
-        }
-        floats
-    }
 }
 
 // As in the vectors of floats: an intrinsic that only computes needs no more

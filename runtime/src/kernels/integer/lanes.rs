@@ -1,6 +1,7 @@
 //! Lanes of 32 bits, one for each row of weights that is worked on at once: the
 //! small vector trait over which block formats are decoded once for every ISA.
 
+use crate::kernels::array::map;
 use crate::kernels::vector::simd::Op;
 
 /// The most lanes that a level has.
@@ -70,6 +71,21 @@ pub(in crate::kernels) trait Lanes: Copy + Send + Sync + 'static {
     fn shuffle(self, v: Self::I, index: Self::I) -> Self::I;
     /// Signed lanes as floats, rounded to nearest.
     fn to_floats(self, v: Self::I) -> Self::V;
+    /// Signed lanes of many vectors as floats.
+    #[inline(always)]
+    fn floats<const P: usize, const T: usize>(self, v: [[Self::I; T]; P]) -> [[Self::V; T]; P] {
+        map(
+            v,
+            #[inline(always)]
+            |v| {
+                map(
+                    v,
+                    #[inline(always)]
+                    |v| self.to_floats(v),
+                )
+            },
+        )
+    }
     /// The lanes' bits as floats.
     fn float_bits(self, v: Self::I) -> Self::V;
     /// The two half floats in each lane, widened: the lower ones, then the upper.

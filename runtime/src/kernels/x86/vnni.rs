@@ -1,5 +1,6 @@
-//! VNNI on 256-bit vectors: dot products of four 8-bit pairs that add up in 32
-//! bits at once. AVX-VNNI and AVX-512 encode them each in their own way.
+//! VNNI: dot products of four 8-bit pairs that add up in 32 bits at once, and the
+//! lanes of 256-bit vectors with them, which AVX-VNNI and AVX-512 encode each in
+//! their own way.
 // `p` and `t` name runs and tokens of several arrays at once.
 #![allow(clippy::needless_range_loop)]
 
@@ -11,8 +12,67 @@ use crate::kernels::acts::ActBlock;
 use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Madd16, Product};
 use crate::kernels::vector::simd::Op;
 use core::arch::x86_64::*;
+use core::ops::Range;
 
-/// An encoding of the dot products.
+/// Lanes with dot products.
+pub(super) trait Dots: Lanes {
+    /// `sum` and, in each lane, the products of four levels with activations.
+    fn dpbusd(self, sum: Self::I, q: Self::I, x: Self::I) -> Self::I;
+}
+
+/// [`Arithmetic::sums`].
+#[inline(always)]
+pub(super) fn sums<L: Dots, const P: usize, const T: usize>(
+    l: L,
+    q: [&[L::I; 8]; P],
+    x: [&[i8; 32]; T],
+) -> [[L::V; T]; P] {
+    l.floats(products(l, q, x, 0..8))
+}
+
+/// [`Arithmetic::half_sums`], with the integer scales as floats: a product with a
+/// sum of 16 is below 2^24, and exact.
+#[inline(always)]
+pub(super) fn half_sums<L: Dots, const P: usize, const T: usize>(
+    l: L,
+    q: [&[L::I; 8]; P],
+    sub: [&[L::V; 2]; P],
+    x: [&[i8; 32]; T],
+) -> [[L::V; T]; P] {
+    let mut sums = l.floats(products(l, q, x, 0..4));
+    let second = l.floats(products(l, q, x, 4..8));
+    for p in 0..P {
+        for t in 0..T {
+            let first = l.mul(sums[p][t], sub[p][0]);
+            sums[p][t] = l.mul_add(second[p][t], sub[p][1], first);
+        }
+    }
+    sums
+}
+
+/// The sums of the products of the given vectors of four levels.
+#[inline(always)]
+fn products<L: Dots, const P: usize, const T: usize>(
+    l: L,
+    q: [&[L::I; 8]; P],
+    x: [&[i8; 32]; T],
+    fours: Range<usize>,
+) -> [[L::I; T]; P] {
+    let mut sums = [[l.splat_i32(0); T]; P];
+    for j in fours {
+        for t in 0..T {
+            // SAFETY: four activations lie at 4 * j < 32.
+            let four = unsafe { x[t].as_ptr().add(4 * j).cast::<i32>().read_unaligned() };
+            let four = l.splat_i32(four);
+            for p in 0..P {
+                sums[p][t] = l.dpbusd(sums[p][t], q[p][j], four);
+            }
+        }
+    }
+    sums
+}
+
+/// An encoding of the dot products on 256 bits.
 pub(in crate::kernels) trait Vnni: Multiplier {
     /// `sum` and the products of levels with activations.
     ///
@@ -88,7 +148,7 @@ impl Vnni for Evex {
 // As in the vectors of floats: an intrinsic that only computes needs no more
 // than the CPU's features, of which `self` is the proof.
 impl<M: Vnni> Arithmetic for Ymm<M> {
-    /// As floats: a product with a sum of 16 is below 2^24, and exact.
+    /// As floats: [`half_sums`].
     type Sub = __m256;
     type Wide = [__m256i; 16];
     type Single = Self;
@@ -120,9 +180,7 @@ impl<M: Vnni> Arithmetic for Ymm<M> {
         q: [&[__m256i; 8]; P],
         x: [&[i8; 32]; T],
     ) -> [[__m256; T]; P] {
-        let mut sums = [[self.splat_i32(0); T]; P];
-        self.add_products(&mut sums, q, x, 0..8);
-        self.floats(sums)
+        sums(self, q, x)
     }
 
     #[inline(always)]
@@ -132,17 +190,7 @@ impl<M: Vnni> Arithmetic for Ymm<M> {
         sub: [&[__m256; 2]; P],
         x: [&[i8; 32]; T],
     ) -> [[__m256; T]; P] {
-        let (mut first, mut second) = ([[self.splat_i32(0); T]; P], [[self.splat_i32(0); T]; P]);
-        self.add_products(&mut first, q, x, 0..4);
-        self.add_products(&mut second, q, x, 4..8);
-        let (mut sums, second) = (self.floats(first), self.floats(second));
-        for p in 0..P {
-            for t in 0..T {
-                let first = self.mul(sums[p][t], sub[p][0]);
-                sums[p][t] = self.mul_add(second[p][t], sub[p][1], first);
-            }
-        }
-        sums
+        half_sums(self, q, sub, x)
     }
 
     /// As AVX2 does it: adding up in `dpwssd` waits longer for each sum.
@@ -156,6 +204,14 @@ impl<M: Vnni> Arithmetic for Ymm<M> {
     }
 }
 
+impl<M: Vnni> Dots for Ymm<M> {
+    #[inline(always)]
+    fn dpbusd(self, sum: __m256i, q: __m256i, x: __m256i) -> __m256i {
+        // SAFETY: `self` proves the encoding.
+        unsafe { M::dpbusd(sum, q, x) }
+    }
+}
+
 impl<M: Vnni> Madd16 for Ymm<M> {
     type Floats = Avx2;
 
@@ -163,29 +219,5 @@ impl<M: Vnni> Madd16 for Ymm<M> {
     fn floats_level(self) -> Avx2 {
         // SAFETY: `self` proves more than AVX2, FMA and F16C.
         unsafe { Avx2::assumed() }
-    }
-}
-
-impl<M: Vnni> Ymm<M> {
-    /// Adds the products of the given vectors of four levels.
-    #[inline(always)]
-    fn add_products<const P: usize, const T: usize>(
-        self,
-        sums: &mut [[__m256i; T]; P],
-        q: [&[__m256i; 8]; P],
-        x: [&[i8; 32]; T],
-        fours: core::ops::Range<usize>,
-    ) {
-        for j in fours {
-            for t in 0..T {
-                // SAFETY: four activations lie at 4 * j < 32.
-                let four = unsafe { x[t].as_ptr().add(4 * j).cast::<i32>().read_unaligned() };
-                let four = self.splat_i32(four);
-                for p in 0..P {
-                    // SAFETY: `self` proves the encoding.
-                    sums[p][t] = unsafe { M::dpbusd(sums[p][t], q[p][j], four) };
-                }
-            }
-        }
     }
 }

@@ -69,21 +69,6 @@ impl<M: Multiplier> Ymm<M> {
         }
         self.floats(sums)
     }
-
-    /// Sums as floats.
-    #[inline(always)]
-    pub(super) fn floats<const P: usize, const T: usize>(
-        self,
-        sums: [[__m256i; T]; P],
-    ) -> [[__m256; T]; P] {
-        let mut floats = [[self.splat(0.0); T]; P];
-        for (floats, sums) in floats.iter_mut().zip(sums) {
-            for (float, sum) in floats.iter_mut().zip(sums) {
-                *float = self.to_floats(sum);
-            }
-        }
-        floats
-    }
 }
 
 // As in the vectors of floats: an intrinsic that only computes needs no more
