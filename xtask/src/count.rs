@@ -19,7 +19,8 @@ const HEAD: &str = "
 Counted under emulation: all instructions that the program runs for one more prompt of 32 tokens, or one more answer of 4,
 with packed weights and one thread, divided by the tokens. A core takes as many cycles as the tables above let it, and
 waits for memory besides. In a longer prompt unpacking the weights is shared by more tokens, and attention has more to do.
-The build is one without link-time optimization; in one unit of code the counts were up to a sixth lower.
+The build is one without link-time optimization; in one unit of code the counts were up to a quarter lower,
+and from build to build they change by as much.
 
 | model | level | instructions to a token of a prompt | of an answer |
 | --- | --- | --- | --- |

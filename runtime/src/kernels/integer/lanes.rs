@@ -1,7 +1,6 @@
 //! Lanes of 32 bits, one for each row of weights that is worked on at once: the
 //! small vector trait over which block formats are decoded once for every ISA.
 
-use crate::kernels::array::map;
 use crate::kernels::vector::simd::Op;
 
 /// The most lanes that a level has.
@@ -74,17 +73,13 @@ pub(in crate::kernels) trait Lanes: Copy + Send + Sync + 'static {
     /// Signed lanes of many vectors as floats.
     #[inline(always)]
     fn floats<const P: usize, const T: usize>(self, v: [[Self::I; T]; P]) -> [[Self::V; T]; P] {
-        map(
-            v,
-            #[inline(always)]
-            |v| {
-                map(
-                    v,
-                    #[inline(always)]
-                    |v| self.to_floats(v),
-                )
-            },
-        )
+        let mut floats = [[self.splat(0.0); T]; P];
+        for (floats, v) in floats.iter_mut().zip(v) {
+            for (float, v) in floats.iter_mut().zip(v) {
+                *float = self.to_floats(v);
+            }
+        }
+        floats
     }
     /// The lanes' bits as floats.
     fn float_bits(self, v: Self::I) -> Self::V;
