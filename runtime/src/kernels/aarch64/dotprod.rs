@@ -131,7 +131,7 @@ pub(super) type Halves = [int8x16_t; 2];
 
 /// 32 activations in two vectors.
 #[inline(always)]
-pub(super) fn halves(x: &[i8; 32]) -> Halves {
+fn halves(x: &[i8; 32]) -> Halves {
     // SAFETY: only a level calls this, where there is NEON; the array has
     // the 32 bytes that are read.
     unsafe { [vld1q_s8(x.as_ptr()), vld1q_s8(x.as_ptr().add(16))] }
