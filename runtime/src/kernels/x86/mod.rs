@@ -2,6 +2,7 @@
 
 pub(super) mod avx2;
 mod avx512;
+mod dots;
 mod vnni;
 mod ymm;
 

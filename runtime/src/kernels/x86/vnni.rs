@@ -1,76 +1,15 @@
-//! VNNI: dot products of four 8-bit pairs that add up in 32 bits at once, and the
-//! lanes of 256-bit vectors with them, which AVX-VNNI and AVX-512 encode each in
+//! Dot products on 256-bit vectors, which AVX-VNNI and AVX-512 encode each in
 //! their own way.
-// `p` and `t` name runs and tokens of several arrays at once.
-#![allow(clippy::needless_range_loop)]
 
 use super::avx2::Avx2;
 use super::avx512::Avx512;
+use super::dots::{self, Dots};
 use super::ymm::{Multiplier, Ymm};
 use crate::kernels::Call;
 use crate::kernels::acts::ActBlock;
 use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Madd16, Product};
 use crate::kernels::vector::simd::Op;
 use core::arch::x86_64::*;
-use core::ops::Range;
-
-/// Lanes with dot products.
-pub(super) trait Dots: Lanes {
-    /// `sum` and, in each lane, the products of four levels with activations.
-    fn dpbusd(self, sum: Self::I, q: Self::I, x: Self::I) -> Self::I;
-}
-
-/// [`Arithmetic::sums`].
-#[inline(always)]
-pub(super) fn sums<L: Dots, const P: usize, const T: usize>(
-    l: L,
-    q: [&[L::I; 8]; P],
-    x: [&[i8; 32]; T],
-) -> [[L::V; T]; P] {
-    l.floats(products(l, q, x, 0..8))
-}
-
-/// [`Arithmetic::half_sums`], with the integer scales as floats: a product with a
-/// sum of 16 is below 2^24, and exact.
-#[inline(always)]
-pub(super) fn half_sums<L: Dots, const P: usize, const T: usize>(
-    l: L,
-    q: [&[L::I; 8]; P],
-    sub: [&[L::V; 2]; P],
-    x: [&[i8; 32]; T],
-) -> [[L::V; T]; P] {
-    let mut sums = l.floats(products(l, q, x, 0..4));
-    let second = l.floats(products(l, q, x, 4..8));
-    for p in 0..P {
-        for t in 0..T {
-            let first = l.mul(sums[p][t], sub[p][0]);
-            sums[p][t] = l.mul_add(second[p][t], sub[p][1], first);
-        }
-    }
-    sums
-}
-
-/// The sums of the products of the given vectors of four levels.
-#[inline(always)]
-fn products<L: Dots, const P: usize, const T: usize>(
-    l: L,
-    q: [&[L::I; 8]; P],
-    x: [&[i8; 32]; T],
-    fours: Range<usize>,
-) -> [[L::I; T]; P] {
-    let mut sums = [[l.splat_i32(0); T]; P];
-    for j in fours {
-        for t in 0..T {
-            // SAFETY: four activations lie at 4 * j < 32.
-            let four = unsafe { x[t].as_ptr().add(4 * j).cast::<i32>().read_unaligned() };
-            let four = l.splat_i32(four);
-            for p in 0..P {
-                sums[p][t] = l.dpbusd(sums[p][t], q[p][j], four);
-            }
-        }
-    }
-    sums
-}
 
 /// An encoding of the dot products on 256 bits.
 pub(in crate::kernels) trait Vnni: Multiplier {
@@ -148,7 +87,7 @@ impl Vnni for Evex {
 // As in the vectors of floats: an intrinsic that only computes needs no more
 // than the CPU's features, of which `self` is the proof.
 impl<M: Vnni> Arithmetic for Ymm<M> {
-    /// As floats: [`half_sums`].
+    /// As floats: [`dots::half_sums`].
     type Sub = __m256;
     type Wide = [__m256i; 16];
     type Single = Self;
@@ -180,7 +119,7 @@ impl<M: Vnni> Arithmetic for Ymm<M> {
         q: [&[__m256i; 8]; P],
         x: [&[i8; 32]; T],
     ) -> [[__m256; T]; P] {
-        sums(self, q, x)
+        dots::sums(self, q, x)
     }
 
     #[inline(always)]
@@ -190,7 +129,7 @@ impl<M: Vnni> Arithmetic for Ymm<M> {
         sub: [&[__m256; 2]; P],
         x: [&[i8; 32]; T],
     ) -> [[__m256; T]; P] {
-        half_sums(self, q, sub, x)
+        dots::half_sums(self, q, sub, x)
     }
 
     /// As AVX2 does it: adding up in `dpwssd` waits longer for each sum.

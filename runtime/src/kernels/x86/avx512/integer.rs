@@ -7,14 +7,15 @@ use crate::kernels::Call;
 use crate::kernels::acts::ActBlock;
 use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Madd16, Product};
 use crate::kernels::x86::avx2::Avx2;
-use crate::kernels::x86::vnni::{self, Dots, Evex};
+use crate::kernels::x86::dots::{self, Dots};
+use crate::kernels::x86::vnni::Evex;
 use crate::kernels::x86::ymm::Ymm;
 use core::arch::x86_64::*;
 
 // As in the vectors of floats: an intrinsic that only computes needs no more
 // than the CPU's features, of which `self` is the proof.
 impl Arithmetic for Avx512 {
-    /// As floats: [`vnni::half_sums`].
+    /// As floats: [`dots::half_sums`].
     type Sub = __m512;
     type Wide = [__m512i; 16];
     /// On 256 bits, where packed rows are read in the order in which they lie: two
@@ -56,7 +57,7 @@ impl Arithmetic for Avx512 {
         q: [&[__m512i; 8]; P],
         x: [&[i8; 32]; T],
     ) -> [[__m512; T]; P] {
-        vnni::sums(self, q, x)
+        dots::sums(self, q, x)
     }
 
     #[inline(always)]
@@ -66,7 +67,7 @@ impl Arithmetic for Avx512 {
         sub: [&[__m512; 2]; P],
         x: [&[i8; 32]; T],
     ) -> [[__m512; T]; P] {
-        vnni::half_sums(self, q, sub, x)
+        dots::half_sums(self, q, sub, x)
     }
 
     #[inline(always)]

@@ -1,0 +1,65 @@
+//! Sums by dot products of four 8-bit pairs that add up in 32 bits at once (VNNI),
+//! over lanes of any width.
+// `p` and `t` name runs and tokens of several arrays at once.
+#![allow(clippy::needless_range_loop)]
+
+use crate::kernels::integer::Lanes;
+use core::ops::Range;
+
+/// Lanes with dot products.
+pub(super) trait Dots: Lanes {
+    /// `sum` and, in each lane, the products of four levels with activations.
+    fn dpbusd(self, sum: Self::I, q: Self::I, x: Self::I) -> Self::I;
+}
+
+/// [`Arithmetic::sums`](crate::kernels::integer::Arithmetic::sums).
+#[inline(always)]
+pub(super) fn sums<L: Dots, const P: usize, const T: usize>(
+    l: L,
+    q: [&[L::I; 8]; P],
+    x: [&[i8; 32]; T],
+) -> [[L::V; T]; P] {
+    l.floats(products(l, q, x, 0..8))
+}
+
+/// [`Arithmetic::half_sums`](crate::kernels::integer::Arithmetic::half_sums), with the integer scales as floats: a product with a
+/// sum of 16 is below 2^24, and exact.
+#[inline(always)]
+pub(super) fn half_sums<L: Dots, const P: usize, const T: usize>(
+    l: L,
+    q: [&[L::I; 8]; P],
+    sub: [&[L::V; 2]; P],
+    x: [&[i8; 32]; T],
+) -> [[L::V; T]; P] {
+    let mut sums = l.floats(products(l, q, x, 0..4));
+    let second = l.floats(products(l, q, x, 4..8));
+    for p in 0..P {
+        for t in 0..T {
+            let first = l.mul(sums[p][t], sub[p][0]);
+            sums[p][t] = l.mul_add(second[p][t], sub[p][1], first);
+        }
+    }
+    sums
+}
+
+/// The sums of the products of the given vectors of four levels.
+#[inline(always)]
+fn products<L: Dots, const P: usize, const T: usize>(
+    l: L,
+    q: [&[L::I; 8]; P],
+    x: [&[i8; 32]; T],
+    fours: Range<usize>,
+) -> [[L::I; T]; P] {
+    let mut sums = [[l.splat_i32(0); T]; P];
+    for j in fours {
+        for t in 0..T {
+            // SAFETY: four activations lie at 4 * j < 32.
+            let four = unsafe { x[t].as_ptr().add(4 * j).cast::<i32>().read_unaligned() };
+            let four = l.splat_i32(four);
+            for p in 0..P {
+                sums[p][t] = l.dpbusd(sums[p][t], q[p][j], four);
+            }
+        }
+    }
+    sums
+}
