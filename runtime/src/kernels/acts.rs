@@ -16,11 +16,12 @@ pub enum ActKind {
     /// The values as they are, padded with zeros to a multiple of 16. A row
     /// whose length is such a multiple is its own prepared form.
     F32,
-    /// 8 bits, |q| <= 127: prefill with low-bit weights.
+    /// 8 bits, |q| <= 127: prefill with low-bit weights, and with signed levels of
+    /// 8 bits where products of 8 bits add up in 32 at once.
     I8,
     /// 16 bits, |q| <= 32639, as two planes of 8 bits: decode with low-bit weights.
     I16Split,
-    /// 16 bits, |q| <= 32639: weights of 8 bits.
+    /// 16 bits, |q| <= 32639: signed levels of 8 bits.
     I16,
     /// 14 bits, |q| <= 8191: prefill with weights of half floats, which are
     /// rounded to as many (their own 11 bits leave room for three in a block's
@@ -58,6 +59,9 @@ pub(super) struct Meta {
 pub(super) struct I8Block {
     pub q: [i8; BLOCK],
     pub meta: Meta,
+    /// -128 times the sum of `q`: what signed levels lack where they multiply as
+    /// unsigned ones, 128 higher.
+    pub offset: i32,
 }
 
 /// A block of [`ActKind::I16Split`]: q = 256 * high + low.
@@ -106,7 +110,7 @@ impl ActKind {
             _ if self == ActKind::F32 => true,
             DType::F32 => false,
             DType::F16 | DType::BF16 => self == ActKind::I14,
-            DType::Q8_0 | DType::IQ4_NL | DType::IQ4_XS => self == ActKind::I16,
+            _ if has_signed_bytes(dtype) => matches!(self, ActKind::I8 | ActKind::I16),
             _ => matches!(self, ActKind::I8 | ActKind::I16Split),
         }
     }
@@ -121,6 +125,11 @@ impl ActKind {
         };
         bytes.next_multiple_of(Acts::ALIGN)
     }
+}
+
+/// Whether the levels of this type are signed and have 8 bits.
+pub(super) fn has_signed_bytes(dtype: DType) -> bool {
+    matches!(dtype, DType::Q8_0 | DType::IQ4_NL | DType::IQ4_XS)
 }
 
 /// Prepares one row. `dst` holds at least `kind.bytes(x.len())` bytes, aligned
@@ -211,7 +220,8 @@ impl ActBlock for I8Block {
         let (v, meta) = round(l, x, 127.0);
         let mut q = [0; BLOCK];
         l.store_low_8(v, &mut q);
-        I8Block { q, meta }
+        let offset = -128 * q.iter().map(|&q| i32::from(q)).sum::<i32>();
+        I8Block { q, meta, offset }
     }
 
     #[inline(always)]

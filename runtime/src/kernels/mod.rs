@@ -208,14 +208,19 @@ impl Kernels {
         };
         let mut able = kinds
             .into_iter()
-            .filter(|&kind| kind.fits(dtype) && (kind != ActKind::I14 || self.rounds_halves()));
+            .filter(|&kind| kind.fits(dtype) && self.gains_by(kind, dtype));
         able.next().unwrap_or(ActKind::F32)
     }
 
-    /// Whether prefill with weights of half floats rounds them to 14 bits: where
-    /// integers multiply faster than floats.
-    fn rounds_halves(&self) -> bool {
-        self.isa.is_some_and(|isa| isa.rounds_halves())
+    /// Whether this form of activations is faster than the finer ones that fit.
+    fn gains_by(&self, kind: ActKind, dtype: DType) -> bool {
+        match kind {
+            ActKind::I8 if acts::has_signed_bytes(dtype) => {
+                self.isa.is_some_and(|isa| isa.has_byte_dots())
+            }
+            ActKind::I14 => self.isa.is_some_and(|isa| isa.rounds_halves()),
+            _ => true,
+        }
     }
 
     /// Prepares one row of activations.

@@ -35,6 +35,10 @@ impl Isa {
         match *self {}
     }
 
+    pub(super) fn has_byte_dots(&self) -> bool {
+        match *self {}
+    }
+
     pub(super) fn rounds_halves(&self) -> bool {
         match *self {}
     }

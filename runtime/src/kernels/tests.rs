@@ -244,11 +244,11 @@ impl Case {
             .filter(move |kind| kind.fits(dtype))
     }
 
-    /// Whether a level multiplies this form: I14 is for some instruction sets, and
-    /// for the scalar oracle.
+    /// Whether a level multiplies this form: some are for some instruction sets,
+    /// and for the scalar oracle.
     fn takes(&self, kernels: &Kernels, kind: ActKind) -> bool {
-        let able = kernels.isa.is_none_or(|isa| isa.rounds_halves());
-        kind.fits(self.dtype) && (kind != ActKind::I14 || able)
+        let able = kernels.isa.is_none() || kernels.gains_by(kind, self.dtype);
+        kind.fits(self.dtype) && able
     }
 
     /// The forms that a level multiplies.
@@ -443,9 +443,13 @@ fn prepared_values_are_near_and_their_sums_agree() {
         }
     }
     let prepared = case.prepare(&kernels, ActKind::I8);
-    for block in blocks::<I8Block>(&prepared.bytes()[..480]) {
+    for block in blocks::<I8Block>(&prepared.bytes()[..10 * size_of::<I8Block>()]) {
         let sum = |q: &[i8]| q.iter().map(|&q| f32::from(q)).sum::<f32>() * block.meta.scale;
         assert_eq!(block.meta.sum, sum(&block.q));
+        assert_eq!(
+            block.offset as f32 * block.meta.scale,
+            -128.0 * sum(&block.q)
+        );
         assert_eq!(
             block.meta.half_sums,
             [sum(&block.q[..16]), sum(&block.q[16..])]

@@ -6,9 +6,9 @@
 use super::Neon;
 use super::qpair::{Multiplier, QPair, Sums, both, bytes};
 use crate::kernels::Call;
-use crate::kernels::acts::ActBlock;
+use crate::kernels::acts::{ActBlock, I8Block};
 use crate::kernels::array::map;
-use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Product};
+use crate::kernels::integer::{Arithmetic, ByteDots, Fill, Gemm, Lanes, Product};
 use crate::kernels::vector::simd::Op;
 use core::arch::aarch64::*;
 use core::arch::asm;
@@ -123,6 +123,22 @@ impl Arithmetic for QPair<DotProd> {
         // SAFETY: as above.
         unsafe { add_both(&mut total, q, map(x, |x| x.low)) };
         self.floats(total)
+    }
+}
+
+impl ByteDots for QPair<DotProd> {
+    #[inline(always)]
+    fn arranged_bytes(self, q: [Self::I; 8]) -> [Self::I; 8] {
+        self.arranged(q)
+    }
+
+    #[inline(always)]
+    fn byte_sums<const P: usize, const T: usize>(
+        self,
+        q: [&[Self::I; 8]; P],
+        x: [&I8Block; T],
+    ) -> [[Self::V; T]; P] {
+        self.sums::<0, P, T>(q, map(x, |x| &x.q))
     }
 }
 

@@ -13,7 +13,7 @@ mod vector;
 mod widening;
 
 use super::attention::Attention;
-use super::integer::{self, Arithmetic};
+use super::integer::{self, Arithmetic, ByteDots};
 use super::vector::VectorOps;
 use super::{ActKind, Call, Level, acts, floats};
 use dotprod::DotProd;
@@ -91,6 +91,11 @@ impl Isa {
         }
     }
 
+    /// Whether products of 8 bits add up in 32 at once.
+    pub(super) fn has_byte_dots(&self) -> bool {
+        !matches!(self.integers, Integers::Neon(_))
+    }
+
     /// Whether half floats have integer products: floats multiply as fast here.
     pub(super) fn rounds_halves(&self) -> bool {
         false
@@ -103,9 +108,16 @@ impl Isa {
         }
         match self.integers {
             Integers::Neon(l) => integer::matmul(l, call),
-            Integers::DotProd(l) => integer::matmul(l, call),
-            Integers::I8mm(l) => integer::matmul(l, call),
+            Integers::DotProd(l) => matmul_dots(l, call),
+            Integers::I8mm(l) => matmul_dots(l, call),
         }
+    }
+}
+
+fn matmul_dots<L: ByteDots>(l: L, call: Call) {
+    match call.acts.kind() {
+        ActKind::I8 if acts::has_signed_bytes(call.w.dtype()) => integer::matmul_bytes(l, call),
+        _ => integer::matmul(l, call),
     }
 }
 

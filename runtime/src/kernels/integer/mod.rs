@@ -14,6 +14,7 @@
 //! What functions marked `unsafe` without further words ask of offsets is
 //! written at [`Rows`].
 
+mod bytes;
 mod formats_k;
 mod formats_legacy;
 mod gemm;
@@ -24,6 +25,7 @@ mod lanes;
 mod panel;
 mod rows;
 
+pub(super) use bytes::{ByteDots, matmul_bytes};
 pub(super) use gemm::{Fill, Gemm};
 #[cfg(target_arch = "x86_64")]
 pub(super) use half_floats::{Madd16, matmul_halves};
@@ -190,7 +192,7 @@ fn low_bit<L: Arithmetic, F: LowBit>(l: L, call: Call) {
     }
 }
 
-/// Formats whose levels need 16 bits to multiply.
+/// Formats whose levels are signed and have 8 bits, by activations of 16.
 fn wide<L: Arithmetic, F: Format>(l: L, call: Call) {
     match (call.acts.kind(), call.acts.tokens()) {
         (ActKind::I16, 1) => {
@@ -198,6 +200,6 @@ fn wide<L: Arithmetic, F: Format>(l: L, call: Call) {
             l.run(Gemv::<F, panel::Wide<L::Single>, I16Block>::new(call));
         }
         (ActKind::I16, _) => l.gemm::<F, panel::Wide<L>, I16Block>(call),
-        (kind, _) => unreachable!("{kind:?} with weights of 8 bits"),
+        (kind, _) => unreachable!("{kind:?} with signed levels"),
     }
 }

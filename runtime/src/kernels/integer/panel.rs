@@ -192,10 +192,25 @@ impl<L: Arithmetic, const DEPTH: usize> Plane<L> for Halves<L, DEPTH> {
     }
 }
 
-impl<L: Arithmetic, W: Panel<L> + Plane<L>> Product<L, I8Block> for W {
+impl<L: Arithmetic, const DEPTH: usize> Product<L, I8Block> for Whole<L, DEPTH> {
     #[inline(always)]
-    fn dots<const P: usize, const T: usize>(l: L, w: [&W; P], x: [&I8Block; T]) -> [[L::V; T]; P] {
-        W::plane(l, w, map(x, |x| &x.q))
+    fn dots<const P: usize, const T: usize>(
+        l: L,
+        w: [&Self; P],
+        x: [&I8Block; T],
+    ) -> [[L::V; T]; P] {
+        Self::plane(l, w, map(x, |x| &x.q))
+    }
+}
+
+impl<L: Arithmetic, const DEPTH: usize> Product<L, I8Block> for Halves<L, DEPTH> {
+    #[inline(always)]
+    fn dots<const P: usize, const T: usize>(
+        l: L,
+        w: [&Self; P],
+        x: [&I8Block; T],
+    ) -> [[L::V; T]; P] {
+        Self::plane(l, w, map(x, |x| &x.q))
     }
 }
 

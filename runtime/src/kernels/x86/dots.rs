@@ -3,6 +3,8 @@
 // `p` and `t` name runs and tokens of several arrays at once.
 #![allow(clippy::needless_range_loop)]
 
+use crate::kernels::acts::I8Block;
+use crate::kernels::array::map;
 use crate::kernels::integer::Lanes;
 use core::ops::Range;
 
@@ -19,7 +21,7 @@ pub(super) fn sums<L: Dots, const P: usize, const T: usize>(
     q: [&[L::I; 8]; P],
     x: [&[i8; 32]; T],
 ) -> [[L::V; T]; P] {
-    l.floats(products(l, q, x, 0..8))
+    l.floats(products(l, zeros(l), q, x, 0..8))
 }
 
 /// [`Arithmetic::half_sums`](crate::kernels::integer::Arithmetic::half_sums), with the integer scales as floats: a product with a
@@ -31,8 +33,8 @@ pub(super) fn half_sums<L: Dots, const P: usize, const T: usize>(
     sub: [&[L::V; 2]; P],
     x: [&[i8; 32]; T],
 ) -> [[L::V; T]; P] {
-    let mut sums = l.floats(products(l, q, x, 0..4));
-    let second = l.floats(products(l, q, x, 4..8));
+    let mut sums = l.floats(products(l, zeros(l), q, x, 0..4));
+    let second = l.floats(products(l, zeros(l), q, x, 4..8));
     for p in 0..P {
         for t in 0..T {
             let first = l.mul(sums[p][t], sub[p][0]);
@@ -42,15 +44,46 @@ pub(super) fn half_sums<L: Dots, const P: usize, const T: usize>(
     sums
 }
 
-/// The sums of the products of the given vectors of four levels.
+/// Signed levels as unsigned ones, 128 higher.
+#[inline(always)]
+pub(super) fn raised<L: Dots>(l: L, mut q: [L::I; 8]) -> [L::I; 8] {
+    for q in &mut q {
+        *q = l.add_i8(*q, l.splat_i8(-128));
+    }
+    q
+}
+
+/// [`ByteDots::byte_sums`](crate::kernels::integer::ByteDots::byte_sums) of levels that are [`raised`].
+#[inline(always)]
+pub(super) fn byte_sums<L: Dots, const P: usize, const T: usize>(
+    l: L,
+    q: [&[L::I; 8]; P],
+    x: [&I8Block; T],
+) -> [[L::V; T]; P] {
+    let mut sums = zeros(l);
+    for t in 0..T {
+        let offset = l.splat_i32(x[t].offset);
+        for p in 0..P {
+            sums[p][t] = offset;
+        }
+    }
+    l.floats(products(l, sums, q, map(x, |x| &x.q), 0..8))
+}
+
+#[inline(always)]
+fn zeros<L: Lanes, const P: usize, const T: usize>(l: L) -> [[L::I; T]; P] {
+    [[l.splat_i32(0); T]; P]
+}
+
+/// The sums and the products of the given vectors of four levels.
 #[inline(always)]
 fn products<L: Dots, const P: usize, const T: usize>(
     l: L,
+    mut sums: [[L::I; T]; P],
     q: [&[L::I; 8]; P],
     x: [&[i8; 32]; T],
     fours: Range<usize>,
 ) -> [[L::I; T]; P] {
-    let mut sums = [[l.splat_i32(0); T]; P];
     for j in fours {
         for t in 0..T {
             // SAFETY: four activations lie at 4 * j < 32.

@@ -8,9 +8,9 @@ mod ymm;
 
 use super::attention::Attention;
 use super::attention::prefill::pairs::Pairs;
-use super::integer::{self, Arithmetic, Madd16};
+use super::integer::{self, Arithmetic, ByteDots, Madd16};
 use super::vector::VectorOps;
-use super::{ActKind, Call, Level, floats};
+use super::{ActKind, Call, Level, acts, floats};
 use avx2::{Avx2, Maddubs};
 use avx512::Avx512;
 use ondol_models::quant::DType;
@@ -79,6 +79,11 @@ impl Isa {
         }
     }
 
+    /// Whether products of 8 bits add up in 32 at once.
+    pub(super) fn has_byte_dots(&self) -> bool {
+        !matches!(self.integers, Integers::Avx2(_))
+    }
+
     /// Whether half floats have integer products.
     pub(super) fn rounds_halves(&self) -> bool {
         true
@@ -91,9 +96,16 @@ impl Isa {
         }
         match self.integers {
             Integers::Avx2(l) => matmul(l, call),
-            Integers::AvxVnni(l) => matmul(l, call),
-            Integers::Avx512(l) => matmul(l, call),
+            Integers::AvxVnni(l) => matmul_dots(l, call),
+            Integers::Avx512(l) => matmul_dots(l, call),
         }
+    }
+}
+
+fn matmul_dots<L: Madd16 + ByteDots>(l: L, call: Call) {
+    match call.acts.kind() {
+        ActKind::I8 if acts::has_signed_bytes(call.w.dtype()) => integer::matmul_bytes(l, call),
+        _ => matmul(l, call),
     }
 }
 

@@ -1,0 +1,74 @@
+//! Signed levels of 8 bits in prefill, by activations of 8 bits: where a level's
+//! products of 8 bits add up in 32 at once, whatever the levels are, they do
+//! twice the work and more of products of 16 bits.
+
+use super::formats_k::IQ4_XS;
+use super::formats_legacy::{IQ4_NL, Q8_0};
+use super::panel::{Panel, Product};
+use super::{Arithmetic, Block};
+use crate::kernels::Call;
+use crate::kernels::acts::{I8Block, Meta};
+use crate::kernels::array::map;
+use ondol_models::quant::{DType, Family};
+
+/// A level with such products.
+pub(in crate::kernels) trait ByteDots: Arithmetic {
+    /// Signed levels of 8 bits as [`Self::byte_sums`] takes them.
+    fn arranged_bytes(self, q: [Self::I; 8]) -> [Self::I; 8];
+
+    /// For each run and token the rows' sums of `q * x`, which are exact.
+    fn byte_sums<const P: usize, const T: usize>(
+        self,
+        q: [&[Self::I; 8]; P],
+        x: [&I8Block; T],
+    ) -> [[Self::V; T]; P];
+}
+
+/// Multiplies rows of signed levels with the activations of all tokens.
+pub(in crate::kernels) fn matmul_bytes<L: ByteDots>(l: L, call: Call) {
+    let (legacy, codebook) = (Family::Legacy.in_build(), Family::Codebook.in_build());
+    match call.w.dtype() {
+        DType::Q8_0 if legacy => l.gemm::<Q8_0, Bytes<L>, I8Block>(call),
+        DType::IQ4_NL if codebook => l.gemm::<IQ4_NL, Bytes<L>, I8Block>(call),
+        DType::IQ4_XS if codebook => l.gemm::<IQ4_XS, Bytes<L>, I8Block>(call),
+        dtype => unreachable!("{dtype} has no signed levels, or is not in this build"),
+    }
+}
+
+/// Signed levels of 8 bits, with one scale.
+#[repr(C)]
+pub(super) struct Bytes<L: Arithmetic> {
+    q: [L::I; 8],
+    scale: L::V,
+}
+
+impl<L: ByteDots> Panel<L> for Bytes<L> {
+    #[inline(always)]
+    fn pack(l: L, block: &Block<L>) -> Self {
+        Bytes {
+            q: l.arranged_bytes(block.q),
+            scale: block.scale,
+        }
+    }
+
+    #[inline(always)]
+    fn scale(&self) -> L::V {
+        self.scale
+    }
+
+    #[inline(always)]
+    fn add_min(&self, _: L, _: &Meta, acc: L::V) -> L::V {
+        acc
+    }
+}
+
+impl<L: ByteDots> Product<L, I8Block> for Bytes<L> {
+    #[inline(always)]
+    fn dots<const P: usize, const T: usize>(
+        l: L,
+        w: [&Bytes<L>; P],
+        x: [&I8Block; T],
+    ) -> [[L::V; T]; P] {
+        l.byte_sums(map(w, |w| &w.q), x)
+    }
+}
