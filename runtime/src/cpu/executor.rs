@@ -8,13 +8,18 @@
 use super::arena::Arena;
 use super::pool::Pool;
 use crate::kernels::attention::{Cell, KvCells, KvSlot, KvType, Queries, SharedSlice};
-use crate::kernels::{ActKind, Acts, Kernels, Matrix, OutRows, Store};
+use crate::kernels::{ActKind, Acts, FINE_TOKENS, Kernels, Matrix, OutRows, Store};
 use crate::plan::{Angles, AttentionStep, MatMul, Piece, Plan, Region, RowOp, Step, StoreKv};
 use crate::weights::Weights;
 use crate::{CancelToken, Error, Governor, Result};
 use core::ops::Range;
 use ondol_models::graph::{Activation, Weight};
 use ondol_models::quant::packed;
+
+/// Parts that a piece of a matmul is cut into where many tokens share it: then
+/// even a part is more work than a whole piece is for one token, and parts are
+/// shared out more evenly.
+const PREFILL_CUTS: usize = 4;
 
 /// Runs passes over one session's memory.
 pub(crate) struct Executor<'s> {
@@ -172,8 +177,14 @@ impl Executor<'_> {
             }),
             Step::MatMul(index) => {
                 let matmul = &self.shared.plan.matmuls[*index];
-                self.fork(matmul.pieces.len(), |shared, piece, worker| {
-                    shared.matmul_piece(matmul, &matmul.pieces[piece], pass.rows, worker);
+                let cuts = if pass.rows > FINE_TOKENS {
+                    PREFILL_CUTS
+                } else {
+                    1
+                };
+                self.fork(cuts * matmul.pieces.len(), |shared, cut, worker| {
+                    let piece = matmul.pieces[cut / cuts].cut(cut % cuts, cuts);
+                    shared.matmul_piece(matmul, &piece, pass.rows, worker);
                 })
             }
             Step::Attention(step) if pass.in_tiles => self.fork(
@@ -385,6 +396,9 @@ impl Shared<'_> {
         tokens: usize,
         worker: usize,
     ) {
+        if piece.rows.is_empty() {
+            return;
+        }
         let part = &matmul.parts[piece.part];
         let (dtype, cols) = (part.weight.dtype, part.weight.cols);
         let kind = self.kernels.act_kind(dtype, tokens);

@@ -64,6 +64,20 @@ pub(super) struct I8Block {
     pub offset: i32,
 }
 
+/// A value that the blocks of an [`ActKind::I8`] row leave out, since it would take
+/// the others' precision: about [`FAR`] times as large as any other of its block.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(C)]
+pub(super) struct Outlier {
+    /// Which element of the row.
+    pub at: u32,
+    /// Never zero.
+    pub value: f32,
+}
+
+/// How far out an [`Outlier`] is. benches/NOTES.md has what other bounds gave.
+const FAR: u8 = 6;
+
 /// A block of [`ActKind::I16Split`]: q = 256 * high + low.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
@@ -92,6 +106,13 @@ pub(super) trait ActBlock: Plain {
     /// Quantizes 32 values.
     fn quantize<L: Simd>(l: L, x: &[f32; BLOCK]) -> Self;
     fn meta(&self) -> &Meta;
+    /// Whether rows may leave values out of their blocks.
+    const LEAVES_OUT: bool = false;
+    /// What the blocks of a prepared row of `cols` elements leave out, in order.
+    #[inline(always)]
+    fn outliers(_row: &[u8], _cols: usize) -> impl Iterator<Item = &Outlier> {
+        [].iter()
+    }
 }
 
 impl ActKind {
@@ -119,7 +140,8 @@ impl ActKind {
     pub fn bytes(self, cols: usize) -> usize {
         let bytes = match self {
             ActKind::F32 => cols * size_of::<f32>(),
-            ActKind::I8 => cols.div_ceil(BLOCK) * size_of::<I8Block>(),
+            // One of each block may be left out.
+            ActKind::I8 => cols.div_ceil(BLOCK) * (size_of::<I8Block>() + size_of::<Outlier>()),
             ActKind::I16Split => cols.div_ceil(BLOCK) * size_of::<SplitBlock>(),
             ActKind::I16 | ActKind::I14 => cols.div_ceil(BLOCK) * size_of::<I16Block>(),
         };
@@ -143,7 +165,7 @@ pub(super) fn prepare<L: Simd>(l: L, kind: ActKind, x: &[f32], dst: &mut [u8]) {
             dst[..x.len()].copy_from_slice(x);
             dst[x.len()..].fill(0.0);
         }
-        ActKind::I8 => prepare_blocks::<L, I8Block>(l, x, dst),
+        ActKind::I8 => prepare_bytes(l, x, dst),
         ActKind::I16Split => prepare_blocks::<L, SplitBlock>(l, x, dst),
         ActKind::I16 => prepare_blocks::<L, I16Block>(l, x, dst),
         ActKind::I14 => {
@@ -159,6 +181,50 @@ pub(super) fn prepare<L: Simd>(l: L, kind: ActKind, x: &[f32], dst: &mut [u8]) {
             }
         }
     }
+}
+
+/// Blocks, then what they leave out, up to an entry of value zero or the row's end.
+#[inline(always)]
+fn prepare_bytes<L: Simd>(l: L, x: &[f32], dst: &mut [u8]) {
+    let (blocks, outliers) = dst.split_at_mut(x.len() / BLOCK * size_of::<I8Block>());
+    prepare_blocks::<L, I8Block>(l, x, blocks);
+    let mut outliers = cast_mut::<Outlier>(outliers).iter_mut();
+    let values = x.as_chunks::<BLOCK>().0;
+    for (b, (block, values)) in cast_mut::<I8Block>(blocks)
+        .iter_mut()
+        .zip(values)
+        .enumerate()
+    {
+        if let Some(at) = outlier(&block.q)
+            && let Some(next) = outliers.next()
+        {
+            let mut rest = *values;
+            rest[at] = 0.0;
+            *block = I8Block::quantize(l, &rest);
+            *next = Outlier {
+                at: (b * BLOCK + at) as u32,
+                value: values[at],
+            };
+        }
+    }
+    if let Some(end) = outliers.next() {
+        *end = Outlier::default();
+    }
+}
+
+/// Which value of a block, by its integers, is far larger than all others, if one is.
+// A loop to count: closures would not melt into the level's code.
+#[inline(always)]
+fn outlier(q: &[i8; BLOCK]) -> Option<usize> {
+    const NEAR: u8 = 127 / FAR;
+    let mut far = 0;
+    for q in q {
+        far += u8::from(q.unsigned_abs() > NEAR);
+    }
+    if far != 1 {
+        return None;
+    }
+    q.iter().position(|q| q.unsigned_abs() > NEAR)
 }
 
 #[inline(always)]
@@ -179,6 +245,8 @@ pub(super) unsafe trait Plain: Copy {}
 unsafe impl Plain for f32 {}
 // SAFETY: as above.
 unsafe impl Plain for I8Block {}
+// SAFETY: as above.
+unsafe impl Plain for Outlier {}
 // SAFETY: as above.
 unsafe impl Plain for SplitBlock {}
 // SAFETY: as above.
@@ -227,6 +295,14 @@ impl ActBlock for I8Block {
     #[inline(always)]
     fn meta(&self) -> &Meta {
         &self.meta
+    }
+
+    const LEAVES_OUT: bool = true;
+
+    #[inline(always)]
+    fn outliers(row: &[u8], cols: usize) -> impl Iterator<Item = &Outlier> {
+        let outliers: &[Outlier] = cast(&row[cols / BLOCK * size_of::<I8Block>()..]);
+        outliers.iter().take_while(|outlier| outlier.value != 0.0)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Every format at every level that the CPU has, against products in f64 of
 //! the dequantized weights and the dequantized prepared activations.
 
-use super::acts::{I8Block, I16Block, SplitBlock, blocks, floats, widened_place};
+use super::acts::{ActBlock, BLOCK, I8Block, I16Block, SplitBlock, blocks, floats, widened_place};
 use super::*;
 use half::{bf16, f16};
 use ondol_models::quant::{Layout, dequantize, packed};
@@ -35,8 +35,12 @@ impl Noise {
             .sum()
     }
 
+    /// Some far larger than others.
     fn floats(&mut self, len: usize) -> Vec<f32> {
-        (0..len).map(|_| self.float()).collect()
+        let scale = |far: bool| if far { 40.0 } else { 1.0 };
+        (0..len)
+            .map(|_| scale(self.next().is_multiple_of(40)) * self.float())
+            .collect()
     }
 
     /// Rows of weights with any levels and ordinary scales.
@@ -194,7 +198,7 @@ impl Case {
             for row in w.chunks_exact_mut(self.cols) {
                 let mut rounded = Aligned::new(kind.bytes(self.cols));
                 kernels.prepare(kind, row, rounded.bytes_mut());
-                let rounded = values(kind, rounded.bytes());
+                let rounded = values(kind, rounded.bytes(), self.cols);
                 row.iter_mut().zip(rounded).for_each(|(w, v)| *w = v as f32);
             }
         }
@@ -205,7 +209,7 @@ impl Case {
             .chunks_exact(kind.bytes(self.cols))
             .take(self.tokens)
         {
-            let x = &values(kind, prepared)[..self.cols];
+            let x = &values(kind, prepared, self.cols)[..self.cols];
             for (row, w) in w.chunks_exact(self.cols).enumerate() {
                 let terms = w.iter().zip(x).map(|(&w, &x)| f64::from(w) * x);
                 let sums = terms.fold((0.0, 0.0), |(s, m), term| (s + term, m + term.abs()));
@@ -281,14 +285,22 @@ impl Case {
 }
 
 /// The values that a prepared row stands for.
-fn values(kind: ActKind, row: &[u8]) -> Vec<f64> {
+fn values(kind: ActKind, row: &[u8], cols: usize) -> Vec<f64> {
     let scaled = |q: i32, scale: f32| f64::from(q) * f64::from(scale);
     match kind {
         ActKind::F32 => floats(row).iter().map(|&v| v.into()).collect(),
-        ActKind::I8 => blocks::<I8Block>(row)
-            .iter()
-            .flat_map(|b| b.q.map(|q| scaled(q.into(), b.meta.scale)))
-            .collect(),
+        ActKind::I8 => {
+            let blocks = &blocks::<I8Block>(row)[..cols / BLOCK];
+            let mut values: Vec<_> = blocks
+                .iter()
+                .flat_map(|b| b.q.map(|q| scaled(q.into(), b.meta.scale)))
+                .collect();
+            for outlier in I8Block::outliers(row, cols) {
+                assert_eq!(values[outlier.at as usize], 0.0);
+                values[outlier.at as usize] = outlier.value.into();
+            }
+            values
+        }
         ActKind::I16Split => blocks::<SplitBlock>(row)
             .iter()
             .flat_map(|b| {
@@ -434,7 +446,7 @@ fn prepared_values_are_near_and_their_sums_agree() {
         (ActKind::I14, 8191.0),
     ] {
         let prepared = case.prepare(&kernels, kind);
-        let got = values(kind, &prepared.bytes()[..kind.bytes(320)]);
+        let got = values(kind, &prepared.bytes()[..kind.bytes(320)], 320);
         for (x, got) in case.x.chunks_exact(32).zip(got.chunks_exact(32)) {
             let largest = x.iter().fold(0.0f32, |m, v| m.max(v.abs()));
             for (x, got) in x.iter().zip(got) {
@@ -443,6 +455,7 @@ fn prepared_values_are_near_and_their_sums_agree() {
         }
     }
     let prepared = case.prepare(&kernels, ActKind::I8);
+    assert!(I8Block::outliers(prepared.bytes(), 320).count() > 0);
     for block in blocks::<I8Block>(&prepared.bytes()[..10 * size_of::<I8Block>()]) {
         let sum = |q: &[i8]| q.iter().map(|&q| f32::from(q)).sum::<f32>() * block.meta.scale;
         assert_eq!(block.meta.sum, sum(&block.q));
@@ -454,6 +467,25 @@ fn prepared_values_are_near_and_their_sums_agree() {
             block.meta.half_sums,
             [sum(&block.q[..16]), sum(&block.q[16..])]
         );
+    }
+}
+
+#[test]
+fn a_far_value_leaves_the_others_their_precision() {
+    for kernels in levels() {
+        for far in [50.0, -50.0, f32::MAX] {
+            let mut case = Case::random(DType::Q4_0, 1, 64, 1, 10);
+            case.x.iter_mut().for_each(|x| *x = x.clamp(-2.0, 2.0));
+            case.x[37] = far;
+            let got = values(ActKind::I8, case.prepare(&kernels, ActKind::I8).bytes(), 64);
+            assert_eq!(got[37], f64::from(far), "{}", kernels.level());
+            for (i, (x, got)) in case.x.iter().zip(got).enumerate() {
+                assert!(
+                    (f64::from(*x) - got).abs() <= 2.0 / 127.0 * 0.5001,
+                    "{i}: {x}, {got}"
+                );
+            }
+        }
     }
 }
 

@@ -145,6 +145,19 @@ pub struct Piece {
     pub rows: Range<usize>,
 }
 
+impl Piece {
+    /// Part `cut` of so many, which are about as large; the last may be empty.
+    pub fn cut(&self, cut: usize, cuts: usize) -> Piece {
+        let rows = self.rows.len().div_ceil(cuts);
+        let rows = rows.next_multiple_of(schedule::ROWS_MULTIPLE);
+        let at = |cut: usize| self.rows.end.min(self.rows.start + cut * rows);
+        Piece {
+            part: self.part,
+            rows: at(cut)..at(cut + 1),
+        }
+    }
+}
+
 /// Matmuls that share their input.
 #[derive(Debug, Clone)]
 pub struct MatMul {

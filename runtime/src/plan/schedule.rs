@@ -31,7 +31,7 @@ const PIECE_BYTES: core::ops::RangeInclusive<usize> = 64 << 10..=1 << 20;
 /// A step is cut into about this many pieces, within [`PIECE_BYTES`].
 const PIECES: usize = 32;
 /// Kernels work on panels of rows; pieces start at multiples of this.
-const ROWS_MULTIPLE: usize = 16;
+pub(super) const ROWS_MULTIPLE: usize = 16;
 
 /// What one step, or part of one, computes.
 enum Item {

@@ -205,3 +205,22 @@ fn rows_of_one_step_do_not_disturb_each_other() {
         }
     }
 }
+
+#[test]
+fn cuts_of_a_piece_are_its_rows() {
+    for rows in [0..16, 16..17, 32..48, 48..160, 0..1000] {
+        for cuts in [1, 4] {
+            let piece = Piece {
+                part: 3,
+                rows: rows.clone(),
+            };
+            let mut next = rows.start;
+            for cut in (0..cuts).map(|cut| piece.cut(cut, cuts)) {
+                assert_eq!((cut.part, cut.rows.start), (3, next));
+                assert!(cut.rows.is_empty() || next.is_multiple_of(16));
+                next = cut.rows.end;
+            }
+            assert_eq!(next, rows.end);
+        }
+    }
+}

@@ -67,6 +67,11 @@ impl Arithmetic for QPair<DotProd> {
     }
 
     #[inline(always)]
+    fn sub_floats(self, sub: Self::I) -> Self::V {
+        self.to_floats(sub)
+    }
+
+    #[inline(always)]
     fn widened(self, q: [Self::I; 8]) -> Self::Wide {
         q
     }
@@ -130,6 +135,11 @@ impl ByteDots for QPair<DotProd> {
     #[inline(always)]
     fn arranged_bytes(self, q: [Self::I; 8]) -> [Self::I; 8] {
         self.arranged(q)
+    }
+
+    #[inline(always)]
+    fn byte_level(self, q: &[Self::I; 8], at: usize) -> Self::V {
+        self.level(q, at)
     }
 
     #[inline(always)]

@@ -86,6 +86,22 @@ impl Arithmetic for QPair<I8mm> {
     }
 
     #[inline(always)]
+    fn level(self, q: &Paired, at: usize) -> Self::V {
+        let pair = &q.as_chunks::<2>().0[at / 8];
+        let (a, b) = (pair[0], pair[1]);
+        let four = match at / 4 % 2 {
+            0 => both!(vuzp1q_s32(a, b)),
+            _ => both!(vuzp2q_s32(a, b)),
+        };
+        self.to_floats(self.byte(four, at % 4))
+    }
+
+    #[inline(always)]
+    fn sub_floats(self, sub: Self::I) -> Self::V {
+        self.to_floats(sub)
+    }
+
+    #[inline(always)]
     fn widened(self, q: [Self::I; 8]) -> Paired {
         paired(q)
     }
@@ -160,6 +176,11 @@ impl ByteDots for QPair<I8mm> {
     #[inline(always)]
     fn arranged_bytes(self, q: [Self::I; 8]) -> [Self::I; 8] {
         self.arranged(q)
+    }
+
+    #[inline(always)]
+    fn byte_level(self, q: &[Self::I; 8], at: usize) -> Self::V {
+        self.level(q, at)
     }
 
     #[inline(always)]

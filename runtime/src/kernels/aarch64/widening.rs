@@ -59,6 +59,11 @@ impl Arithmetic for QPair<Widening> {
     }
 
     #[inline(always)]
+    fn sub_floats(self, sub: Self::I) -> Self::V {
+        self.to_floats(sub)
+    }
+
+    #[inline(always)]
     fn widened(self, q: [Self::I; 8]) -> Self::Wide {
         // SAFETY: `self` proves NEON.
         unsafe {

@@ -4,10 +4,10 @@
 
 use super::formats_k::IQ4_XS;
 use super::formats_legacy::{IQ4_NL, Q8_0};
-use super::panel::{Panel, Product};
+use super::panel::{Elements, Panel, Product};
 use super::{Arithmetic, Block};
 use crate::kernels::Call;
-use crate::kernels::acts::{I8Block, Meta};
+use crate::kernels::acts::{I8Block, Meta, Outlier};
 use crate::kernels::array::map;
 use ondol_models::quant::{DType, Family};
 
@@ -15,6 +15,9 @@ use ondol_models::quant::{DType, Family};
 pub(in crate::kernels) trait ByteDots: Arithmetic {
     /// Signed levels of 8 bits as [`Self::byte_sums`] takes them.
     fn arranged_bytes(self, q: [Self::I; 8]) -> [Self::I; 8];
+
+    /// Element `at` of such levels.
+    fn byte_level(self, q: &[Self::I; 8], at: usize) -> Self::V;
 
     /// For each run and token the rows' sums of `q * x`, which are exact.
     fn byte_sums<const P: usize, const T: usize>(
@@ -62,6 +65,13 @@ impl<L: ByteDots> Panel<L> for Bytes<L> {
     }
 }
 
+impl<L: ByteDots> Elements<L> for Bytes<L> {
+    #[inline(always)]
+    fn element(&self, l: L, at: usize) -> L::V {
+        l.mul(l.byte_level(&self.q, at), self.scale)
+    }
+}
+
 impl<L: ByteDots> Product<L, I8Block> for Bytes<L> {
     #[inline(always)]
     fn dots<const P: usize, const T: usize>(
@@ -70,5 +80,14 @@ impl<L: ByteDots> Product<L, I8Block> for Bytes<L> {
         x: [&I8Block; T],
     ) -> [[L::V; T]; P] {
         l.byte_sums(map(w, |w| &w.q), x)
+    }
+
+    #[inline(always)]
+    fn sum_outliers<'a, const P: usize>(
+        l: L,
+        panels: [&[Self]; P],
+        x: impl Iterator<Item = &'a Outlier>,
+    ) -> [L::V; P] {
+        Self::sum_elements(l, panels, x)
     }
 }

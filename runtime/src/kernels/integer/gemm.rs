@@ -197,14 +197,35 @@ where
             };
             accumulate(l, &mut acc, w, x);
         }
-        for (run, acc) in sweep.runs.iter().zip(acc) {
+        let mut sums = [[[0.0; MAX_LANES]; T]; P];
+        for (sums, acc) in sums.iter_mut().zip(acc) {
+            for (sums, acc) in sums.iter_mut().zip(acc) {
+                l.store(acc, sums);
+            }
+        }
+        if A::LEAVES_OUT {
+            // SAFETY: panels have so many blocks.
+            let panels = map(sweep.panels, |panel| unsafe {
+                core::slice::from_raw_parts(panel, sweep.blocks)
+            });
+            for t in 0..T {
+                let outliers = A::outliers(sweep.acts.row(token + t), sweep.blocks * BLOCK);
+                let apart = W::sum_outliers(l, panels, outliers);
+                for (sums, apart) in sums.iter_mut().zip(apart) {
+                    let mut lanes = [0.0; MAX_LANES];
+                    l.store(apart, &mut lanes);
+                    for (sum, apart) in sums[t].iter_mut().zip(lanes) {
+                        *sum += apart;
+                    }
+                }
+            }
+        }
+        for (run, sums) in sweep.runs.iter().zip(&sums) {
             if run.is_empty() {
                 break;
             }
             let lanes = lanes_of(run, &sweep.rows);
-            for (t, acc) in acc.into_iter().enumerate() {
-                let mut sums = [0.0; MAX_LANES];
-                l.store(acc, &mut sums);
+            for (t, sums) in sums.iter().enumerate() {
                 let (token, row) = (token + t, run.start + lanes.start);
                 if lanes.len() == L::COUNT {
                     for (group, sums) in sums[..L::COUNT].as_chunks::<GROUP>().0.iter().enumerate()

@@ -86,6 +86,15 @@ pub(in crate::kernels) trait Lanes: Copy + Send + Sync + 'static {
     /// The two half floats in each lane, widened: the lower ones, then the upper.
     fn f16_pairs(self, v: Self::I) -> [Self::V; 2];
 
+    /// Byte `at` of each lane, signed.
+    #[inline(always)]
+    fn byte(self, v: Self::I, at: usize) -> Self::I {
+        // At the top of its lane, zeros below.
+        let top = [-1, -1, -1, 0, -1, -1, -1, 4, -1, -1, -1, 8, -1, -1, -1, 12];
+        let index = self.add_i8(self.splat_16(&top), self.splat_i32((at << 24) as i32));
+        self.sar_32::<24>(self.shuffle(v, index))
+    }
+
     /// Reads 32 bytes of each group of eight rows, `group` bytes apart.
     ///
     /// # Safety

@@ -116,6 +116,13 @@ pub(super) trait Arithmetic: Lanes {
     fn arranged(self, q: [Self::I; 8]) -> [Self::I; 8];
     /// Integer scales, |sub| <= 128.
     fn arranged_sub(self, sub: Self::I) -> Self::Sub;
+    /// Element `at` of levels that are [`Self::arranged`].
+    #[inline(always)]
+    fn level(self, q: &[Self::I; 8], at: usize) -> Self::V {
+        self.to_floats(self.byte(q[at / 4], at % 4))
+    }
+    /// Integer scales that are [`Self::arranged_sub`].
+    fn sub_floats(self, sub: Self::Sub) -> Self::V;
     /// Signed levels of 8 bits.
     fn widened(self, q: [Self::I; 8]) -> Self::Wide;
 

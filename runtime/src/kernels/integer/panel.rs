@@ -9,7 +9,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::{Arithmetic, Block, Lanes};
-use crate::kernels::acts::{ActBlock, I8Block, I16Block, Meta, SplitBlock};
+use crate::kernels::acts::{ActBlock, BLOCK, I8Block, I16Block, Meta, Outlier, SplitBlock};
 use crate::kernels::array::map;
 use core::mem::size_of;
 
@@ -58,6 +58,43 @@ pub(in crate::kernels) trait Panel<L: Lanes> {
 pub(in crate::kernels) trait Product<L: Lanes, A: ActBlock>: Panel<L> {
     /// The sums of `sub * q * x` of `P` panels' blocks with `T` tokens' blocks.
     fn dots<const P: usize, const T: usize>(l: L, w: [&Self; P], x: [&A; T]) -> [[L::V; T]; P];
+
+    /// The products of `P` panels with what a token's blocks leave out.
+    #[inline(always)]
+    fn sum_outliers<'a, const P: usize>(
+        l: L,
+        _panels: [&[Self]; P],
+        _x: impl Iterator<Item = &'a Outlier>,
+    ) -> [L::V; P]
+    where
+        Self: Sized,
+    {
+        [l.splat(0.0); P]
+    }
+}
+
+/// Weights whose elements can be had one by one.
+pub(super) trait Elements<L: Lanes>: Sized {
+    /// Element `at` of the 32 of each row.
+    fn element(&self, l: L, at: usize) -> L::V;
+
+    /// [`Product::sum_outliers`].
+    #[inline(always)]
+    fn sum_elements<'a, const P: usize>(
+        l: L,
+        panels: [&[Self]; P],
+        x: impl Iterator<Item = &'a Outlier>,
+    ) -> [L::V; P] {
+        let mut sums = [l.splat(0.0); P];
+        for outlier in x {
+            let (at, value) = (outlier.at as usize, l.splat(outlier.value));
+            for (sum, panel) in sums.iter_mut().zip(panels) {
+                let weight = panel[at / BLOCK].element(l, at % BLOCK);
+                *sum = l.mul_add(weight, value, *sum);
+            }
+        }
+        sums
+    }
 }
 
 /// `acc` plus the products of `P` panels' blocks with `T` tokens' blocks.
@@ -161,6 +198,22 @@ impl<L: Arithmetic> Panel<L> for Wide<L> {
     }
 }
 
+impl<L: Arithmetic, const DEPTH: usize> Elements<L> for Whole<L, DEPTH> {
+    #[inline(always)]
+    fn element(&self, l: L, at: usize) -> L::V {
+        l.mul_add(l.level(&self.q, at), self.scale, self.min)
+    }
+}
+
+impl<L: Arithmetic, const DEPTH: usize> Elements<L> for Halves<L, DEPTH> {
+    #[inline(always)]
+    fn element(&self, l: L, at: usize) -> L::V {
+        let half = at / 16;
+        let level = l.mul(l.level(&self.q, at), l.sub_floats(self.sub[half]));
+        l.mul_add(level, self.scale, self.min[half])
+    }
+}
+
 /// How low-bit weights turn one plane of 8-bit activations into sums.
 trait Plane<L: Lanes>: Sized {
     fn plane<const P: usize, const T: usize>(
@@ -201,6 +254,15 @@ impl<L: Arithmetic, const DEPTH: usize> Product<L, I8Block> for Whole<L, DEPTH> 
     ) -> [[L::V; T]; P] {
         Self::plane(l, w, map(x, |x| &x.q))
     }
+
+    #[inline(always)]
+    fn sum_outliers<'a, const P: usize>(
+        l: L,
+        panels: [&[Self]; P],
+        x: impl Iterator<Item = &'a Outlier>,
+    ) -> [L::V; P] {
+        Self::sum_elements(l, panels, x)
+    }
 }
 
 impl<L: Arithmetic, const DEPTH: usize> Product<L, I8Block> for Halves<L, DEPTH> {
@@ -211,6 +273,15 @@ impl<L: Arithmetic, const DEPTH: usize> Product<L, I8Block> for Halves<L, DEPTH>
         x: [&I8Block; T],
     ) -> [[L::V; T]; P] {
         Self::plane(l, w, map(x, |x| &x.q))
+    }
+
+    #[inline(always)]
+    fn sum_outliers<'a, const P: usize>(
+        l: L,
+        panels: [&[Self]; P],
+        x: impl Iterator<Item = &'a Outlier>,
+    ) -> [L::V; P] {
+        Self::sum_elements(l, panels, x)
     }
 }
 

@@ -8,13 +8,18 @@
 //! acc = fma(w.min, x.sum, acc)          (where the format has a minimum)
 //! ```
 //!
-//! with the inner sum in integers. All levels compute exactly this, so that
+//! with the inner sum in integers, and to that the products of what the blocks of
+//! the activations leave out, added up apart. All levels compute exactly this, so that
 //! they agree bit for bit (with `std`; without it the two `fma` round twice).
 
 mod formats;
 
-use super::acts::{self, ActBlock, ActKind, BLOCK, I8Block, I16Block, SplitBlock, widened_place};
+use super::acts::{
+    self, ActBlock, ActKind, BLOCK, I8Block, I16Block, Outlier, SplitBlock, widened_place,
+};
 use super::{Acts, Call, Matrix, OutRows};
+use core::array::from_fn;
+use core::iter::Peekable;
 use core::ops::Range;
 pub(super) use formats::decoder;
 use ondol_models::quant::packed::MAX_BLOCK_BYTES;
@@ -26,6 +31,19 @@ pub(super) struct WeightBlock {
     pub scale: f32,
     pub sub: [i32; 2],
     pub min: Min,
+}
+
+impl WeightBlock {
+    /// Element `at`.
+    fn element(&self, at: usize) -> f32 {
+        let half = at / 16;
+        let level = (self.sub[half] * i32::from(self.q[at])) as f32;
+        match self.min {
+            Min::None => level * self.scale,
+            Min::Whole(min) => fma(level, self.scale, min),
+            Min::Halves(min) => fma(level, self.scale, min[half]),
+        }
+    }
 }
 
 /// What a block adds to each weight.
@@ -70,19 +88,50 @@ fn matmul_as<B: Dot>(w: &Matrix, rows: Range<usize>, acts: &Acts, out: &OutRows,
     for row in rows {
         for first in (0..acts.tokens()).step_by(TILE) {
             let tokens = TILE.min(acts.tokens() - first);
-            let mut acc = [0.0; TILE];
+            let mut sums: [_; TILE] = from_fn(|t| {
+                let row = acts.row((first + t).min(acts.tokens() - 1));
+                Sum {
+                    blocks: 0.0,
+                    outliers: B::outliers(row, w.cols()).peekable(),
+                    apart: 0.0,
+                }
+            });
             for b in 0..blocks {
                 let at = b / len * bytes;
                 let end = w.row_bytes().min(at + bytes);
                 let block = w.row_part(row, at..end, &mut buffer);
                 let weights = decode(block, b % len);
-                for (t, acc) in acc[..tokens].iter_mut().enumerate() {
-                    *acc = accumulate(*acc, &weights, &acts::blocks::<B>(acts.row(first + t))[b]);
+                for (t, sum) in sums[..tokens].iter_mut().enumerate() {
+                    sum.add(&weights, b, &acts::blocks::<B>(acts.row(first + t))[b]);
                 }
             }
-            for (t, acc) in acc[..tokens].iter().enumerate() {
-                out.put(first + t, row, core::slice::from_ref(acc));
+            for (t, sum) in sums[..tokens].iter().enumerate() {
+                let sum = match B::LEAVES_OUT {
+                    true => sum.blocks + sum.apart,
+                    false => sum.blocks,
+                };
+                out.put(first + t, row, &[sum]);
             }
+        }
+    }
+}
+
+/// What adds up to an element of the output.
+struct Sum<'a, I: Iterator<Item = &'a Outlier>> {
+    blocks: f32,
+    /// What comes after the blocks that are in the sum.
+    outliers: Peekable<I>,
+    apart: f32,
+}
+
+impl<'a, I: Iterator<Item = &'a Outlier>> Sum<'a, I> {
+    /// Adds the products of block `b` of the row.
+    fn add<B: Dot>(&mut self, w: &WeightBlock, b: usize, x: &B) {
+        self.blocks = accumulate(self.blocks, w, x);
+        let is_here = |outlier: &&Outlier| outlier.at as usize / BLOCK == b;
+        if let Some(outlier) = self.outliers.next_if(is_here) {
+            let weight = w.element(outlier.at as usize % BLOCK);
+            self.apart = fma(weight, outlier.value, self.apart);
         }
     }
 }

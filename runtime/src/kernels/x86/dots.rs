@@ -53,6 +53,13 @@ pub(super) fn raised<L: Dots>(l: L, mut q: [L::I; 8]) -> [L::I; 8] {
     q
 }
 
+/// Element `at` of levels that are [`raised`], as it was.
+#[inline(always)]
+pub(super) fn raised_level<L: Dots>(l: L, q: &[L::I; 8], at: usize) -> L::V {
+    let lowered = l.add_i8(q[at / 4], l.splat_i8(-128));
+    l.to_floats(l.byte(lowered, at % 4))
+}
+
 /// [`ByteDots::byte_sums`](crate::kernels::integer::ByteDots::byte_sums) of levels that are [`raised`].
 #[inline(always)]
 pub(super) fn byte_sums<L: Dots, const P: usize, const T: usize>(

@@ -109,6 +109,11 @@ impl<M: Vnni> Arithmetic for Ymm<M> {
     }
 
     #[inline(always)]
+    fn sub_floats(self, sub: __m256) -> __m256 {
+        sub
+    }
+
+    #[inline(always)]
     fn widened(self, q: [__m256i; 8]) -> [__m256i; 16] {
         self.widened_in_place(q)
     }
@@ -147,6 +152,11 @@ impl<M: Vnni> ByteDots for Ymm<M> {
     #[inline(always)]
     fn arranged_bytes(self, q: [__m256i; 8]) -> [__m256i; 8] {
         dots::raised(self, q)
+    }
+
+    #[inline(always)]
+    fn byte_level(self, q: &[__m256i; 8], at: usize) -> __m256 {
+        dots::raised_level(self, q, at)
     }
 
     #[inline(always)]

@@ -50,6 +50,11 @@ impl Arithmetic for Ymm<Maddubs> {
     }
 
     #[inline(always)]
+    fn sub_floats(self, sub: __m256i) -> __m256 {
+        self.to_floats(self.sar_32::<16>(sub))
+    }
+
+    #[inline(always)]
     fn widened(self, q: [__m256i; 8]) -> [__m256i; 16] {
         self.widened_in_place(q)
     }

@@ -39,6 +39,11 @@ impl Arithmetic for Avx512 {
     }
 
     #[inline(always)]
+    fn sub_floats(self, sub: __m512) -> __m512 {
+        sub
+    }
+
+    #[inline(always)]
     fn widened(self, q: [__m512i; 8]) -> [__m512i; 16] {
         let mut wide = [self.splat_i32(0); 16];
         for j in 0..8 {
@@ -96,6 +101,11 @@ impl ByteDots for Avx512 {
     #[inline(always)]
     fn arranged_bytes(self, q: [__m512i; 8]) -> [__m512i; 8] {
         dots::raised(self, q)
+    }
+
+    #[inline(always)]
+    fn byte_level(self, q: &[__m512i; 8], at: usize) -> __m512 {
+        dots::raised_level(self, q, at)
     }
 
     #[inline(always)]
