@@ -19,6 +19,7 @@ pub(super) fn from_fn<T, const N: usize>(mut f: impl FnMut(usize) -> T) -> [T; N
 }
 
 /// `[f(array[0]), f(array[1]), ...]`.
+#[cfg(any(test, target_arch = "x86_64", target_arch = "aarch64"))]
 #[inline(always)]
 pub(super) fn map<T: Copy, U, const N: usize>(array: [T; N], mut f: impl FnMut(T) -> U) -> [U; N] {
     from_fn(
