@@ -131,7 +131,15 @@ impl Arithmetic for QPair<DotProd> {
     }
 }
 
-impl ByteDots for QPair<DotProd> {
+/// A multiplier whose products of 8 bits add up in 32 at once.
+pub(super) trait Dots: Multiplier {}
+
+impl Dots for DotProd {}
+
+impl<M: Dots> ByteDots for QPair<M>
+where
+    QPair<M>: Arithmetic,
+{
     #[inline(always)]
     fn arranged_bytes(self, q: [Self::I; 8]) -> [Self::I; 8] {
         self.arranged(q)

@@ -5,12 +5,12 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::Neon;
-use super::dotprod::{DotProd, Halves, all_halves, all_planes};
+use super::dotprod::{DotProd, Dots, Halves, all_halves, all_planes};
 use super::qpair::{Multiplier, QPair, both, bytes};
 use crate::kernels::Call;
-use crate::kernels::acts::{ActBlock, I8Block};
+use crate::kernels::acts::ActBlock;
 use crate::kernels::array::{from_fn, map};
-use crate::kernels::integer::{Arithmetic, ByteDots, Fill, Gemm, Lanes, Product};
+use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Product};
 use crate::kernels::vector::simd::Op;
 use core::arch::aarch64::*;
 use core::arch::asm;
@@ -172,26 +172,7 @@ impl Arithmetic for QPair<I8mm> {
     }
 }
 
-impl ByteDots for QPair<I8mm> {
-    #[inline(always)]
-    fn arranged_bytes(self, q: [Self::I; 8]) -> [Self::I; 8] {
-        self.arranged(q)
-    }
-
-    #[inline(always)]
-    fn byte_level(self, q: &[Self::I; 8], at: usize) -> Self::V {
-        self.level(q, at)
-    }
-
-    #[inline(always)]
-    fn byte_sums<const P: usize, const T: usize>(
-        self,
-        q: [&[Self::I; 8]; P],
-        x: [&I8Block; T],
-    ) -> [[Self::V; T]; P] {
-        self.sums::<0, P, T>(q, map(x, |x| &x.q))
-    }
-}
+impl Dots for I8mm {}
 
 /// Levels as they are decoded, in pairs of rows.
 #[inline(always)]

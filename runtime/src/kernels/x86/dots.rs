@@ -5,7 +5,7 @@
 
 use crate::kernels::acts::I8Block;
 use crate::kernels::array::map;
-use crate::kernels::integer::Lanes;
+use crate::kernels::integer::{Arithmetic, ByteDots, Lanes};
 use core::ops::Range;
 
 /// Lanes with dot products.
@@ -44,37 +44,37 @@ pub(super) fn half_sums<L: Dots, const P: usize, const T: usize>(
     sums
 }
 
-/// Signed levels as unsigned ones, 128 higher.
-#[inline(always)]
-pub(super) fn raised<L: Dots>(l: L, mut q: [L::I; 8]) -> [L::I; 8] {
-    for q in &mut q {
-        *q = l.add_i8(*q, l.splat_i8(-128));
-    }
-    q
-}
-
-/// Element `at` of levels that are [`raised`], as it was.
-#[inline(always)]
-pub(super) fn raised_level<L: Dots>(l: L, q: &[L::I; 8], at: usize) -> L::V {
-    let lowered = l.add_i8(q[at / 4], l.splat_i8(-128));
-    l.to_floats(l.byte(lowered, at % 4))
-}
-
-/// [`ByteDots::byte_sums`](crate::kernels::integer::ByteDots::byte_sums) of levels that are [`raised`].
-#[inline(always)]
-pub(super) fn byte_sums<L: Dots, const P: usize, const T: usize>(
-    l: L,
-    q: [&[L::I; 8]; P],
-    x: [&I8Block; T],
-) -> [[L::V; T]; P] {
-    let mut sums = zeros(l);
-    for t in 0..T {
-        let offset = l.splat_i32(x[t].offset);
-        for p in 0..P {
-            sums[p][t] = offset;
+/// Signed levels multiply as unsigned ones, 128 higher.
+impl<L: Dots + Arithmetic> ByteDots for L {
+    #[inline(always)]
+    fn arranged_bytes(self, mut q: [L::I; 8]) -> [L::I; 8] {
+        for q in &mut q {
+            *q = self.add_i8(*q, self.splat_i8(-128));
         }
+        q
     }
-    l.floats(products(l, sums, q, map(x, |x| &x.q), 0..8))
+
+    #[inline(always)]
+    fn byte_level(self, q: &[L::I; 8], at: usize) -> L::V {
+        let signed = self.add_i8(q[at / 4], self.splat_i8(-128));
+        self.to_floats(self.byte(signed, at % 4))
+    }
+
+    #[inline(always)]
+    fn byte_sums<const P: usize, const T: usize>(
+        self,
+        q: [&[L::I; 8]; P],
+        x: [&I8Block; T],
+    ) -> [[L::V; T]; P] {
+        let mut sums = zeros(self);
+        for t in 0..T {
+            let offset = self.splat_i32(x[t].offset);
+            for p in 0..P {
+                sums[p][t] = offset;
+            }
+        }
+        self.floats(products(self, sums, q, map(x, |x| &x.q), 0..8))
+    }
 }
 
 #[inline(always)]

@@ -6,8 +6,8 @@ use super::avx512::Avx512;
 use super::dots::{self, Dots};
 use super::ymm::{Multiplier, Ymm};
 use crate::kernels::Call;
-use crate::kernels::acts::{ActBlock, I8Block};
-use crate::kernels::integer::{Arithmetic, ByteDots, Fill, Gemm, Lanes, Madd16, Product};
+use crate::kernels::acts::ActBlock;
+use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Madd16, Product};
 use crate::kernels::vector::simd::Op;
 use core::arch::x86_64::*;
 
@@ -145,27 +145,6 @@ impl<M: Vnni> Arithmetic for Ymm<M> {
         x: [&[i16; 32]; T],
     ) -> [[__m256; T]; P] {
         self.sums_by_madd(q, x)
-    }
-}
-
-impl<M: Vnni> ByteDots for Ymm<M> {
-    #[inline(always)]
-    fn arranged_bytes(self, q: [__m256i; 8]) -> [__m256i; 8] {
-        dots::raised(self, q)
-    }
-
-    #[inline(always)]
-    fn byte_level(self, q: &[__m256i; 8], at: usize) -> __m256 {
-        dots::raised_level(self, q, at)
-    }
-
-    #[inline(always)]
-    fn byte_sums<const P: usize, const T: usize>(
-        self,
-        q: [&[__m256i; 8]; P],
-        x: [&I8Block; T],
-    ) -> [[__m256; T]; P] {
-        dots::byte_sums(self, q, x)
     }
 }
 

@@ -4,8 +4,8 @@
 
 use super::Avx512;
 use crate::kernels::Call;
-use crate::kernels::acts::{ActBlock, I8Block};
-use crate::kernels::integer::{Arithmetic, ByteDots, Fill, Gemm, Lanes, Madd16, Product};
+use crate::kernels::acts::ActBlock;
+use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Madd16, Product};
 use crate::kernels::x86::avx2::Avx2;
 use crate::kernels::x86::dots::{self, Dots};
 use crate::kernels::x86::vnni::Evex;
@@ -94,27 +94,6 @@ impl Arithmetic for Avx512 {
             }
         }
         self.floats(sums)
-    }
-}
-
-impl ByteDots for Avx512 {
-    #[inline(always)]
-    fn arranged_bytes(self, q: [__m512i; 8]) -> [__m512i; 8] {
-        dots::raised(self, q)
-    }
-
-    #[inline(always)]
-    fn byte_level(self, q: &[__m512i; 8], at: usize) -> __m512 {
-        dots::raised_level(self, q, at)
-    }
-
-    #[inline(always)]
-    fn byte_sums<const P: usize, const T: usize>(
-        self,
-        q: [&[__m512i; 8]; P],
-        x: [&I8Block; T],
-    ) -> [[__m512; T]; P] {
-        dots::byte_sums(self, q, x)
     }
 }
 
