@@ -7,7 +7,7 @@ use super::formats_legacy::{IQ4_NL, Q8_0};
 use super::panel::{Elements, Panel, Product};
 use super::{Arithmetic, Block};
 use crate::kernels::Call;
-use crate::kernels::acts::{I8Block, Meta, Outlier};
+use crate::kernels::acts::{I8Block, Outlier};
 use crate::kernels::array::map;
 use ondol_models::quant::{DType, Family};
 
@@ -57,11 +57,6 @@ impl<L: ByteDots> Panel<L> for Bytes<L> {
     #[inline(always)]
     fn scale(&self) -> L::V {
         self.scale
-    }
-
-    #[inline(always)]
-    fn add_min(&self, _: L, _: &Meta, acc: L::V) -> L::V {
-        acc
     }
 }
 

@@ -50,8 +50,11 @@ pub(super) const fn max_bytes<L: Arithmetic>() -> usize {
 pub(in crate::kernels) trait Panel<L: Lanes> {
     fn pack(l: L, block: &Block<L>) -> Self;
     fn scale(&self) -> L::V;
-    /// Adds the minima times the activations' sums.
-    fn add_min(&self, l: L, x: &Meta, acc: L::V) -> L::V;
+    /// Adds the minima, where there are any, times the activations' sums.
+    #[inline(always)]
+    fn add_min(&self, _l: L, _x: &Meta, acc: L::V) -> L::V {
+        acc
+    }
 }
 
 /// Weights that can multiply activations in blocks of type `A`.
@@ -190,11 +193,6 @@ impl<L: Arithmetic> Panel<L> for Wide<L> {
     #[inline(always)]
     fn scale(&self) -> L::V {
         self.scale
-    }
-
-    #[inline(always)]
-    fn add_min(&self, _: L, _: &Meta, acc: L::V) -> L::V {
-        acc
     }
 }
 
