@@ -4,10 +4,10 @@
 
 use super::formats_k::IQ4_XS;
 use super::formats_legacy::{IQ4_NL, Q8_0};
-use super::panel::{Elements, Panel, Product};
+use super::panel::{Bytewise, Panel};
 use super::{Arithmetic, Block};
 use crate::kernels::Call;
-use crate::kernels::acts::{I8Block, Outlier};
+use crate::kernels::acts::I8Block;
 use crate::kernels::array::map;
 use ondol_models::quant::{DType, Family};
 
@@ -60,29 +60,18 @@ impl<L: ByteDots> Panel<L> for Bytes<L> {
     }
 }
 
-impl<L: ByteDots> Elements<L> for Bytes<L> {
+impl<L: ByteDots> Bytewise<L> for Bytes<L> {
     #[inline(always)]
-    fn element(&self, l: L, at: usize) -> L::V {
-        l.mul(l.byte_level(&self.q, at), self.scale)
-    }
-}
-
-impl<L: ByteDots> Product<L, I8Block> for Bytes<L> {
-    #[inline(always)]
-    fn dots<const P: usize, const T: usize>(
+    fn byte_dots<const P: usize, const T: usize>(
         l: L,
-        w: [&Bytes<L>; P],
+        w: [&Self; P],
         x: [&I8Block; T],
     ) -> [[L::V; T]; P] {
         l.byte_sums(map(w, |w| &w.q), x)
     }
 
     #[inline(always)]
-    fn sum_outliers<'a, const P: usize>(
-        l: L,
-        panels: [&[Self]; P],
-        x: impl Iterator<Item = &'a Outlier>,
-    ) -> [L::V; P] {
-        Self::sum_elements(l, panels, x)
+    fn element(&self, l: L, at: usize) -> L::V {
+        l.mul(l.byte_level(&self.q, at), self.scale)
     }
 }

@@ -76,16 +76,29 @@ pub(in crate::kernels) trait Product<L: Lanes, A: ActBlock>: Panel<L> {
     }
 }
 
-/// Weights whose elements can be had one by one.
-pub(super) trait Elements<L: Lanes>: Sized {
+/// Weights that meet blocks of 8-bit activations, and one by one what those leave out.
+pub(super) trait Bytewise<L: Lanes>: Panel<L> + Sized {
+    /// [`Product::dots`].
+    fn byte_dots<const P: usize, const T: usize>(
+        l: L,
+        w: [&Self; P],
+        x: [&I8Block; T],
+    ) -> [[L::V; T]; P];
+
     /// Element `at` of the 32 of each row.
     fn element(&self, l: L, at: usize) -> L::V;
+}
 
-    /// [`Product::sum_outliers`].
+impl<L: Lanes, W: Bytewise<L>> Product<L, I8Block> for W {
     #[inline(always)]
-    fn sum_elements<'a, const P: usize>(
+    fn dots<const P: usize, const T: usize>(l: L, w: [&W; P], x: [&I8Block; T]) -> [[L::V; T]; P] {
+        W::byte_dots(l, w, x)
+    }
+
+    #[inline(always)]
+    fn sum_outliers<'a, const P: usize>(
         l: L,
-        panels: [&[Self]; P],
+        panels: [&[W]; P],
         x: impl Iterator<Item = &'a Outlier>,
     ) -> [L::V; P] {
         let mut sums = [l.splat(0.0); P];
@@ -196,14 +209,32 @@ impl<L: Arithmetic> Panel<L> for Wide<L> {
     }
 }
 
-impl<L: Arithmetic, const DEPTH: usize> Elements<L> for Whole<L, DEPTH> {
+impl<L: Arithmetic, const DEPTH: usize> Bytewise<L> for Whole<L, DEPTH> {
+    #[inline(always)]
+    fn byte_dots<const P: usize, const T: usize>(
+        l: L,
+        w: [&Self; P],
+        x: [&I8Block; T],
+    ) -> [[L::V; T]; P] {
+        Self::plane(l, w, map(x, |x| &x.q))
+    }
+
     #[inline(always)]
     fn element(&self, l: L, at: usize) -> L::V {
         l.mul_add(l.level(&self.q, at), self.scale, self.min)
     }
 }
 
-impl<L: Arithmetic, const DEPTH: usize> Elements<L> for Halves<L, DEPTH> {
+impl<L: Arithmetic, const DEPTH: usize> Bytewise<L> for Halves<L, DEPTH> {
+    #[inline(always)]
+    fn byte_dots<const P: usize, const T: usize>(
+        l: L,
+        w: [&Self; P],
+        x: [&I8Block; T],
+    ) -> [[L::V; T]; P] {
+        Self::plane(l, w, map(x, |x| &x.q))
+    }
+
     #[inline(always)]
     fn element(&self, l: L, at: usize) -> L::V {
         let half = at / 16;
@@ -240,46 +271,6 @@ impl<L: Arithmetic, const DEPTH: usize> Plane<L> for Halves<L, DEPTH> {
         x: [&[i8; 32]; T],
     ) -> [[L::V; T]; P] {
         l.half_sums::<DEPTH, P, T>(map(w, |w| &w.q), map(w, |w| &w.sub), x)
-    }
-}
-
-impl<L: Arithmetic, const DEPTH: usize> Product<L, I8Block> for Whole<L, DEPTH> {
-    #[inline(always)]
-    fn dots<const P: usize, const T: usize>(
-        l: L,
-        w: [&Self; P],
-        x: [&I8Block; T],
-    ) -> [[L::V; T]; P] {
-        Self::plane(l, w, map(x, |x| &x.q))
-    }
-
-    #[inline(always)]
-    fn sum_outliers<'a, const P: usize>(
-        l: L,
-        panels: [&[Self]; P],
-        x: impl Iterator<Item = &'a Outlier>,
-    ) -> [L::V; P] {
-        Self::sum_elements(l, panels, x)
-    }
-}
-
-impl<L: Arithmetic, const DEPTH: usize> Product<L, I8Block> for Halves<L, DEPTH> {
-    #[inline(always)]
-    fn dots<const P: usize, const T: usize>(
-        l: L,
-        w: [&Self; P],
-        x: [&I8Block; T],
-    ) -> [[L::V; T]; P] {
-        Self::plane(l, w, map(x, |x| &x.q))
-    }
-
-    #[inline(always)]
-    fn sum_outliers<'a, const P: usize>(
-        l: L,
-        panels: [&[Self]; P],
-        x: impl Iterator<Item = &'a Outlier>,
-    ) -> [L::V; P] {
-        Self::sum_elements(l, panels, x)
     }
 }
 
