@@ -5,7 +5,7 @@ use super::Lanes;
 use super::lanes::MAX_LANES;
 use crate::kernels::Matrix;
 use crate::kernels::array::from_fn;
-use crate::kernels::prefetch::{prefetch, prefetch_next_run};
+use crate::kernels::prefetch::{prefetch_far, prefetch_next_run};
 use core::ops::Range;
 use ondol_models::quant::packed::GROUP;
 
@@ -171,7 +171,7 @@ pub(super) struct PackedRows<L> {
 }
 
 /// How far ahead packed rows are asked for, in bytes.
-const AHEAD: usize = 4096;
+const AHEAD: usize = 8192;
 
 impl<L: Lanes> PackedRows<L> {
     /// A run of rows, whole groups. Where they are fewer than the lanes, the
@@ -197,7 +197,7 @@ impl<L: Lanes> Rows<L> for PackedRows<L> {
     fn prefetch(self, offset: usize, bytes: usize) {
         for group in 0..L::COUNT / GROUP {
             let ahead = self.at(offset).wrapping_add(group * self.group + AHEAD);
-            prefetch(ahead, GROUP * bytes);
+            prefetch_far(ahead, GROUP * bytes);
         }
     }
 
