@@ -82,7 +82,8 @@ fn zeros<L: Lanes, const P: usize, const T: usize>(l: L) -> [[L::I; T]; P] {
     [[l.splat_i32(0); T]; P]
 }
 
-/// The sums and the products of the given vectors of four levels.
+/// The sums and the products of the given vectors of four levels. A single sum goes
+/// in two halves, since each of its steps waits for the one before.
 #[inline(always)]
 fn products<L: Dots, const P: usize, const T: usize>(
     l: L,
@@ -91,15 +92,21 @@ fn products<L: Dots, const P: usize, const T: usize>(
     x: [&[i8; 32]; T],
     fours: Range<usize>,
 ) -> [[L::I; T]; P] {
-    for j in fours {
+    let halves = if P * T == 1 { 2 } else { 1 };
+    let mut second = zeros(l);
+    for j in fours.clone() {
         for t in 0..T {
             // SAFETY: four activations lie at 4 * j < 32.
             let four = unsafe { x[t].as_ptr().add(4 * j).cast::<i32>().read_unaligned() };
             let four = l.splat_i32(four);
             for p in 0..P {
+                let sums = if j % halves == 0 { &mut sums } else { &mut second };
                 sums[p][t] = l.dpbusd(sums[p][t], q[p][j], four);
             }
         }
+    }
+    if halves == 2 {
+        sums[0][0] = l.add_i32(sums[0][0], second[0][0]);
     }
     sums
 }
