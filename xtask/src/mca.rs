@@ -135,7 +135,10 @@ const KERNELS: [Kernel; 7] = [
     },
     Kernel {
         title: "decode, Q8_0",
-        parts: |_| &["4Gemv", "4Q8_0", "8I16Block"],
+        parts: |level| match level {
+            "neon" => &["4Gemv", "4Q8_0", "8I16Block"],
+            _ => &["4Gemv", "4Q8_0", "10SplitBlock"],
+        },
         planes: |level| if level == "neon" { 1 } else { 2 },
     },
 ];

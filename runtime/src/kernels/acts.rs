@@ -19,9 +19,11 @@ pub enum ActKind {
     /// 8 bits, |q| <= 127: prefill with low-bit weights, and with signed levels of
     /// 8 bits where products of 8 bits add up in 32 at once.
     I8,
-    /// 16 bits, |q| <= 32639, as two planes of 8 bits: decode with low-bit weights.
+    /// 16 bits, |q| <= 32639, as two planes of 8 bits: decode, where [`ActKind::I8`]
+    /// is for prefill.
     I16Split,
-    /// 16 bits, |q| <= 32639: signed levels of 8 bits.
+    /// 16 bits, |q| <= 32639: signed levels of 8 bits where products of 8 bits do not
+    /// add up in 32 at once.
     I16,
     /// 14 bits, |q| <= 8191: prefill with weights of half floats, which are
     /// rounded to as many (their own 11 bits leave room for three in a block's
@@ -85,6 +87,8 @@ pub(super) struct SplitBlock {
     pub high: [i8; BLOCK],
     pub low: [i8; BLOCK],
     pub meta: Meta,
+    /// [`I8Block::offset`], for `high` and for `low`.
+    pub offsets: [i32; 2],
 }
 
 /// A block of [`ActKind::I16`] or [`ActKind::I14`]. Within each four the order is 0, 2, 1, 3: the
@@ -131,8 +135,8 @@ impl ActKind {
             _ if self == ActKind::F32 => true,
             DType::F32 => false,
             DType::F16 | DType::BF16 => self == ActKind::I14,
-            _ if has_signed_bytes(dtype) => matches!(self, ActKind::I8 | ActKind::I16),
-            _ => matches!(self, ActKind::I8 | ActKind::I16Split),
+            _ if self == ActKind::I16 => has_signed_bytes(dtype),
+            _ => self != ActKind::I14,
         }
     }
 
@@ -288,7 +292,7 @@ impl ActBlock for I8Block {
         let (v, meta) = round(l, x, 127.0);
         let mut q = [0; BLOCK];
         l.store_low_8(v, &mut q);
-        let offset = -128 * q.iter().map(|&q| i32::from(q)).sum::<i32>();
+        let offset = offset(&q);
         I8Block { q, meta, offset }
     }
 
@@ -313,7 +317,13 @@ impl ActBlock for SplitBlock {
         let (mut high, mut low) = ([0; BLOCK], [0; BLOCK]);
         l.store_low_8(v, &mut low);
         l.store_low_8(multiples_of_256(l, v), &mut high);
-        SplitBlock { high, low, meta }
+        let offsets = [offset(&high), offset(&low)];
+        SplitBlock {
+            high,
+            low,
+            meta,
+            offsets,
+        }
     }
 
     #[inline(always)]
@@ -348,6 +358,16 @@ impl ActBlock for I16Block {
     fn meta(&self) -> &Meta {
         &self.meta
     }
+}
+
+/// [`I8Block::offset`].
+#[inline(always)]
+fn offset(q: &[i8; BLOCK]) -> i32 {
+    let mut sum = 0;
+    for q in q {
+        sum += i32::from(*q);
+    }
+    -128 * sum
 }
 
 /// In `MAGIC + v` the last bit stands for 1: adding rounds v to an integer,

@@ -215,9 +215,10 @@ impl Kernels {
     /// Whether this form of activations is faster than the finer ones that fit.
     fn gains_by(&self, kind: ActKind, dtype: DType) -> bool {
         match kind {
-            ActKind::I8 if acts::has_signed_bytes(dtype) => {
+            ActKind::I8 | ActKind::I16Split if acts::has_signed_bytes(dtype) => {
                 self.isa.is_some_and(|isa| isa.has_byte_dots())
             }
+            ActKind::I16 => !self.isa.is_some_and(|isa| isa.has_byte_dots()),
             ActKind::I14 => self.isa.is_some_and(|isa| isa.rounds_halves()),
             _ => true,
         }

@@ -6,9 +6,9 @@
 use super::Neon;
 use super::qpair::{Multiplier, QPair, Sums, both, bytes};
 use crate::kernels::Call;
-use crate::kernels::acts::{ActBlock, I8Block};
+use crate::kernels::acts::ActBlock;
 use crate::kernels::array::map;
-use crate::kernels::integer::{Arithmetic, ByteDots, Fill, Gemm, Lanes, Product};
+use crate::kernels::integer::{Arithmetic, ByteDots, Fill, Gemm, Lanes, Plane, Product};
 use crate::kernels::vector::simd::Op;
 use core::arch::aarch64::*;
 use core::arch::asm;
@@ -45,7 +45,6 @@ impl Multiplier for DotProd {
 }
 
 impl Arithmetic for QPair<DotProd> {
-    type Wide = [Self::I; 8];
     type Sub = Self::I;
     type Single = Self;
     const PANELS: usize = 1;
@@ -69,11 +68,6 @@ impl Arithmetic for QPair<DotProd> {
     #[inline(always)]
     fn sub_floats(self, sub: Self::I) -> Self::V {
         self.to_floats(sub)
-    }
-
-    #[inline(always)]
-    fn widened(self, q: [Self::I; 8]) -> Self::Wide {
-        q
     }
 
     #[inline(always)]
@@ -110,25 +104,6 @@ impl Arithmetic for QPair<DotProd> {
         }
         self.floats(total)
     }
-
-    /// Both bytes of the activations meet the levels.
-    #[inline(always)]
-    fn wide_sums<const P: usize, const T: usize>(
-        self,
-        q: [&Self::Wide; P],
-        x: [&[i16; 32]; T],
-    ) -> [[Self::V; T]; P] {
-        let x = all_planes(x);
-        let mut total = self.zeros();
-        // SAFETY: `self` proves `sdot`.
-        unsafe { add_both(&mut total, q, map(x, |x| x.high)) };
-        for sum in total.as_flattened_mut() {
-            *sum = self.shl_32::<8>(*sum);
-        }
-        // SAFETY: as above.
-        unsafe { add_both(&mut total, q, map(x, |x| x.low)) };
-        self.floats(total)
-    }
 }
 
 /// A multiplier whose products of 8 bits add up in 32 at once.
@@ -154,9 +129,9 @@ where
     fn byte_sums<const P: usize, const T: usize>(
         self,
         q: [&[Self::I; 8]; P],
-        x: [&I8Block; T],
+        x: [Plane; T],
     ) -> [[Self::V; T]; P] {
-        self.sums::<0, P, T>(q, map(x, |x| &x.q))
+        self.sums::<0, P, T>(q, map(x, |x| x.q))
     }
 }
 
@@ -271,46 +246,4 @@ fn sdot<const FOUR: u32>(mut sum: int32x4_t, a: int8x16_t, x: int8x16_t) -> int3
         );
     }
     sum
-}
-
-/// 16-bit activations as two bytes: `x = 256 * high + low`.
-#[derive(Clone, Copy)]
-pub(super) struct Planes {
-    pub high: Halves,
-    pub low: Halves,
-}
-
-/// The two bytes of each token's activations, which lie in the order 0, 2, 1, 3
-/// within each four; the bytes have the order of the elements.
-#[inline(always)]
-pub(super) fn all_planes<const T: usize>(x: [&[i16; 32]; T]) -> [Planes; T] {
-    map(
-        x,
-        #[inline(always)]
-        |x| {
-            let (sixteens, _) = x.as_chunks();
-            let (first, second) = (split(&sixteens[0]), split(&sixteens[1]));
-            Planes {
-                high: [first.0, second.0],
-                low: [first.1, second.1],
-            }
-        },
-    )
-}
-
-/// The high bytes of sixteen activations, the low ones.
-#[inline(always)]
-fn split(x: &[i16; 16]) -> (int8x16_t, int8x16_t) {
-    // SAFETY: only a level calls this, where there is NEON; the array has
-    // the 32 bytes that are read.
-    let (pairs, half) = unsafe { (vld2q_s32(x.as_ptr().cast()), [vdupq_n_s16(128); 2]) };
-    // The even elements, the odd ones.
-    let parts = [pairs.0, pairs.1];
-    let parts = both!(vreinterpretq_s16_s32(parts));
-    // A low byte above 127 stands for less than zero: the high one is more.
-    let rounded = both!(vaddq_s16(parts, half));
-    let low = both!(vreinterpretq_s8_s16(parts));
-    let high = both!(vreinterpretq_s8_s16(rounded));
-    // SAFETY: as above.
-    unsafe { (vtrn2q_s8(high[0], high[1]), vtrn1q_s8(low[0], low[1])) }
 }

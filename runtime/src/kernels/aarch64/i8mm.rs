@@ -5,11 +5,11 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::Neon;
-use super::dotprod::{DotProd, Dots, Halves, all_halves, all_planes};
+use super::dotprod::{DotProd, Dots, Halves, all_halves};
 use super::qpair::{Multiplier, QPair, both, bytes};
 use crate::kernels::Call;
 use crate::kernels::acts::ActBlock;
-use crate::kernels::array::{from_fn, map};
+use crate::kernels::array::from_fn;
 use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Product};
 use crate::kernels::vector::simd::Op;
 use core::arch::aarch64::*;
@@ -64,7 +64,6 @@ impl From<QPair<I8mm>> for QPair<DotProd> {
 type Paired = [[int32x4_t; 2]; 8];
 
 impl Arithmetic for QPair<I8mm> {
-    type Wide = Paired;
     type Sub = Self::I;
     type Single = QPair<DotProd>;
     const PANELS: usize = 1;
@@ -99,11 +98,6 @@ impl Arithmetic for QPair<I8mm> {
     #[inline(always)]
     fn sub_floats(self, sub: Self::I) -> Self::V {
         self.to_floats(sub)
-    }
-
-    #[inline(always)]
-    fn widened(self, q: [Self::I; 8]) -> Paired {
-        paired(q)
     }
 
     #[inline(always)]
@@ -142,30 +136,6 @@ impl Arithmetic for QPair<I8mm> {
                     let sum = column(squares[p][t / 2], t % 2);
                     total[p][t] = both!(vmlaq_s32(so_far, sum, by));
                 }
-            }
-        }
-        self.floats(total)
-    }
-
-    /// The two bytes of a token's activations are its pair of columns.
-    #[inline(always)]
-    fn wide_sums<const P: usize, const T: usize>(
-        self,
-        q: [&Paired; P],
-        x: [&[i16; 32]; T],
-    ) -> [[Self::V; T]; P] {
-        let mut total = self.zeros();
-        let planes = map(
-            all_planes(x),
-            #[inline(always)]
-            |x| columns(x.low, x.high),
-        );
-        // SAFETY: `self` proves `smmla`.
-        let squares = unsafe { squares(q, planes, T, 0..4) };
-        for p in 0..P {
-            for t in 0..T {
-                let (low, high) = (column(squares[p][t], 0), column(squares[p][t], 1));
-                total[p][t] = self.add_i32(low, self.shl_32::<8>(high));
             }
         }
         self.floats(total)

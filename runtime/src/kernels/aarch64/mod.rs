@@ -13,7 +13,7 @@ mod vector;
 mod widening;
 
 use super::attention::Attention;
-use super::integer::{self, Arithmetic, ByteDots};
+use super::integer::{self, ByteDots, Bytes, Wide, matmul_bytes, matmul_wide};
 use super::vector::VectorOps;
 use super::{ActKind, Call, Level, acts, floats};
 use dotprod::DotProd;
@@ -85,7 +85,10 @@ impl Isa {
     /// Bytes of scratch for products of integers.
     pub(super) fn scratch_bytes(&self, dtype: DType, cols: usize) -> usize {
         match self.integers {
-            Integers::Neon(l) => scratch_bytes(l, dtype, cols),
+            Integers::Neon(_) => {
+                type L = QPair<Widening>;
+                integer::scratch_bytes::<L, Wide<L>>(dtype, cols)
+            }
             Integers::DotProd(l) => scratch_bytes(l, dtype, cols),
             Integers::I8mm(l) => scratch_bytes(l, dtype, cols),
         }
@@ -107,20 +110,13 @@ impl Isa {
             return floats::matmul(self.floats, call);
         }
         match self.integers {
-            Integers::Neon(l) => integer::matmul(l, call),
-            Integers::DotProd(l) => matmul_dots(l, call),
-            Integers::I8mm(l) => matmul_dots(l, call),
+            Integers::Neon(l) => integer::matmul(l, call, matmul_wide),
+            Integers::DotProd(l) => integer::matmul(l, call, matmul_bytes),
+            Integers::I8mm(l) => integer::matmul(l, call, matmul_bytes),
         }
     }
 }
 
-fn matmul_dots<L: ByteDots>(l: L, call: Call) {
-    match call.acts.kind() {
-        ActKind::I8 if acts::has_signed_bytes(call.w.dtype()) => integer::matmul_bytes(l, call),
-        _ => integer::matmul(l, call),
-    }
-}
-
-fn scratch_bytes<L: Arithmetic>(_: L, dtype: DType, cols: usize) -> usize {
-    integer::scratch_bytes::<L>(dtype, cols)
+fn scratch_bytes<L: ByteDots>(_: L, dtype: DType, cols: usize) -> usize {
+    integer::scratch_bytes::<L, Bytes<L>>(dtype, cols)
 }

@@ -8,7 +8,7 @@ use super::qpair::{Multiplier, QPair, Sums, both, bytes};
 use crate::kernels::Call;
 use crate::kernels::acts::ActBlock;
 use crate::kernels::array::map;
-use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Product};
+use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Product, WideSums};
 use crate::kernels::vector::simd::Op;
 use core::arch::aarch64::*;
 use core::ops::Range;
@@ -35,9 +35,6 @@ impl Multiplier for Widening {
 type Lanes16 = [int16x8_t; 4];
 
 impl Arithmetic for QPair<Widening> {
-    /// Vector `h` of pair `j` of vectors holds element `2 * j + h` of all rows,
-    /// in the order of the activations.
-    type Wide = [[int16x8_t; 2]; 16];
     type Sub = Self::I;
     type Single = Self;
     const PANELS: usize = 2;
@@ -61,26 +58,6 @@ impl Arithmetic for QPair<Widening> {
     #[inline(always)]
     fn sub_floats(self, sub: Self::I) -> Self::V {
         self.to_floats(sub)
-    }
-
-    #[inline(always)]
-    fn widened(self, q: [Self::I; 8]) -> Self::Wide {
-        // SAFETY: `self` proves NEON.
-        unsafe {
-            let mut wide = [[vdupq_n_s16(0); 2]; 16];
-            for j in 0..8 {
-                let [a, b] = bytes(q[j]);
-                // Elements 0 and 2 of each four are the bytes of a 16-bit
-                // number, then 1 and 3.
-                let pairs = [vuzp1q_s8(a, b), vuzp2q_s8(a, b)];
-                for (i, pair) in pairs.into_iter().enumerate() {
-                    let pair = vreinterpretq_s16_s8(pair);
-                    let first = vshrq_n_s16::<8>(vshlq_n_s16::<8>(pair));
-                    wide[2 * j + i] = [first, vshrq_n_s16::<8>(pair)];
-                }
-            }
-            wide
-        }
     }
 
     #[inline(always)]
@@ -122,6 +99,32 @@ impl Arithmetic for QPair<Widening> {
             }
         }
         self.floats(total)
+    }
+}
+
+impl WideSums for QPair<Widening> {
+    /// Vector `h` of pair `j` of vectors holds element `2 * j + h` of all rows,
+    /// in the order of the activations.
+    type Wide = [[int16x8_t; 2]; 16];
+
+    #[inline(always)]
+    fn widened(self, q: [Self::I; 8]) -> Self::Wide {
+        // SAFETY: `self` proves NEON.
+        unsafe {
+            let mut wide = [[vdupq_n_s16(0); 2]; 16];
+            for j in 0..8 {
+                let [a, b] = bytes(q[j]);
+                // Elements 0 and 2 of each four are the bytes of a 16-bit
+                // number, then 1 and 3.
+                let pairs = [vuzp1q_s8(a, b), vuzp2q_s8(a, b)];
+                for (i, pair) in pairs.into_iter().enumerate() {
+                    let pair = vreinterpretq_s16_s8(pair);
+                    let first = vshrq_n_s16::<8>(vshlq_n_s16::<8>(pair));
+                    wide[2 * j + i] = [first, vshrq_n_s16::<8>(pair)];
+                }
+            }
+            wide
+        }
     }
 
     #[inline(always)]

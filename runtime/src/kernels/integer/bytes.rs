@@ -1,13 +1,12 @@
-//! Signed levels of 8 bits in prefill, by activations of 8 bits: where a level's
-//! products of 8 bits add up in 32 at once, whatever the levels are, they do
-//! twice the work and more of products of 16 bits.
+//! Signed levels of 8 bits by activations of bytes: where a level's products of 8
+//! bits add up in 32 at once, whatever the levels are, they do twice the work and
+//! more of products of 16 bits.
 
 use super::formats_k::IQ4_XS;
 use super::formats_legacy::{IQ4_NL, Q8_0};
-use super::panel::{Bytewise, Panel};
-use super::{Arithmetic, Block};
+use super::panel::{Bytewise, Panel, Plane};
+use super::{Arithmetic, Block, Format, by_bytes};
 use crate::kernels::Call;
-use crate::kernels::acts::I8Block;
 use crate::kernels::array::map;
 use ondol_models::quant::{DType, Family};
 
@@ -23,24 +22,28 @@ pub(in crate::kernels) trait ByteDots: Arithmetic {
     fn byte_sums<const P: usize, const T: usize>(
         self,
         q: [&[Self::I; 8]; P],
-        x: [&I8Block; T],
+        x: [Plane; T],
     ) -> [[Self::V; T]; P];
 }
 
 /// Multiplies rows of signed levels with the activations of all tokens.
-pub(in crate::kernels) fn matmul_bytes<L: ByteDots>(l: L, call: Call) {
+pub(in crate::kernels) fn matmul_bytes<L: ByteDots<Single: ByteDots>>(l: L, call: Call) {
     let (legacy, codebook) = (Family::Legacy.in_build(), Family::Codebook.in_build());
     match call.w.dtype() {
-        DType::Q8_0 if legacy => l.gemm::<Q8_0, Bytes<L>, I8Block>(call),
-        DType::IQ4_NL if codebook => l.gemm::<IQ4_NL, Bytes<L>, I8Block>(call),
-        DType::IQ4_XS if codebook => l.gemm::<IQ4_XS, Bytes<L>, I8Block>(call),
+        DType::Q8_0 if legacy => multiply::<L, Q8_0>(l, call),
+        DType::IQ4_NL if codebook => multiply::<L, IQ4_NL>(l, call),
+        DType::IQ4_XS if codebook => multiply::<L, IQ4_XS>(l, call),
         dtype => unreachable!("{dtype} has no signed levels, or is not in this build"),
     }
 }
 
+fn multiply<L: ByteDots<Single: ByteDots>, F: Format>(l: L, call: Call) {
+    by_bytes::<L, F, Bytes<L>, Bytes<L::Single>>(l, call);
+}
+
 /// Signed levels of 8 bits, with one scale.
 #[repr(C)]
-pub(super) struct Bytes<L: Arithmetic> {
+pub(in crate::kernels) struct Bytes<L: Arithmetic> {
     q: [L::I; 8],
     scale: L::V,
 }
@@ -65,7 +68,7 @@ impl<L: ByteDots> Bytewise<L> for Bytes<L> {
     fn byte_dots<const P: usize, const T: usize>(
         l: L,
         w: [&Self; P],
-        x: [&I8Block; T],
+        x: [Plane; T],
     ) -> [[L::V; T]; P] {
         l.byte_sums(map(w, |w| &w.q), x)
     }

@@ -2,10 +2,10 @@
 //! activations are ([`ActKind::I14`](crate::kernels::ActKind::I14)), since
 //! integers multiply twice as fast as floats where 16-bit products add in pairs.
 
+use super::Lanes;
 use super::gemm::Fill;
-use super::panel::Wide;
 use super::rows::{PlainRows, Rows};
-use super::{Arithmetic, Lanes};
+use super::wide::{Wide, WideSums};
 use crate::kernels::acts::{BLOCK, I16Block, Meta};
 use crate::kernels::vector::simd::Simd;
 use crate::kernels::{Call, Matrix};
@@ -17,7 +17,7 @@ use ondol_models::quant::DType;
 
 /// A level whose wide sums take levels of 16 bits too.
 pub(in crate::kernels) trait Madd16:
-    Arithmetic<Wide = [<Self as Lanes>::I; 16]>
+    WideSums<Wide = [<Self as Lanes>::I; 16]>
 {
     /// The level's functions on eight floats.
     type Floats: Simd;

@@ -24,18 +24,22 @@ mod half_floats;
 mod lanes;
 mod panel;
 mod rows;
+mod wide;
 
+#[cfg(target_arch = "aarch64")]
+pub(super) use bytes::Bytes;
 pub(super) use bytes::{ByteDots, matmul_bytes};
 pub(super) use gemm::{Fill, Gemm};
 #[cfg(target_arch = "x86_64")]
 pub(super) use half_floats::{Madd16, matmul_halves};
 pub(super) use lanes::{Lanes, MAX_LANES};
-pub(super) use panel::Product;
+pub(super) use panel::{Plane, Product};
+pub(super) use wide::{Wide, WideSums, matmul_wide};
 
 use super::acts::{self, ActBlock, ActKind, I8Block, I16Block, SplitBlock};
 use super::{Acts, Call};
-use formats_k::{IQ4_XS, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
-use formats_legacy::{IQ4_NL, MXFP4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
+use formats_k::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
+use formats_legacy::{MXFP4, Q4_0, Q4_1, Q5_0, Q5_1};
 use gemv::Gemv;
 use ondol_models::quant::{DType, Family};
 use rows::Rows;
@@ -109,8 +113,6 @@ pub(super) trait Arithmetic: Lanes {
 
     /// Integer scales as [`Self::half_sums`] takes them.
     type Sub: Copy;
-    /// Signed levels of 8 bits as [`Self::wide_sums`] takes them.
-    type Wide: Copy;
 
     /// Levels as [`Self::sums`] and [`Self::half_sums`] take them.
     fn arranged(self, q: [Self::I; 8]) -> [Self::I; 8];
@@ -123,8 +125,6 @@ pub(super) trait Arithmetic: Lanes {
     }
     /// Integer scales that are [`Self::arranged_sub`].
     fn sub_floats(self, sub: Self::Sub) -> Self::V;
-    /// Signed levels of 8 bits.
-    fn widened(self, q: [Self::I; 8]) -> Self::Wide;
 
     /// For each run and token the rows' sums of `q * x`, integers rounded once.
     /// `DEPTH` products of four levels with |x| <= 128, pairwise added, fit in
@@ -142,19 +142,13 @@ pub(super) trait Arithmetic: Lanes {
         sub: [&[Self::Sub; 2]; P],
         x: [&[i8; 32]; T],
     ) -> [[Self::V; T]; P];
-
-    /// The sums of `q * x`, where `x` is as [`I16Block`] has it.
-    fn wide_sums<const P: usize, const T: usize>(
-        self,
-        q: [&Self::Wide; P],
-        x: [&[i16; 32]; T],
-    ) -> [[Self::V; T]; P];
 }
 
-/// Bytes of scratch that [`matmul`] needs for rows of `cols` elements.
-pub(super) fn scratch_bytes<L: Arithmetic>(dtype: DType, cols: usize) -> usize {
+/// Bytes of scratch that matmuls need for rows of `cols` elements, where `W` is the
+/// panel type of signed levels.
+pub(super) fn scratch_bytes<L: Arithmetic, W>(dtype: DType, cols: usize) -> usize {
     let blocks = cols.div_ceil(acts::BLOCK);
-    let panels = L::PANELS * blocks * panel::max_bytes::<L>();
+    let panels = L::PANELS * blocks * panel::max_bytes::<L, W>();
     let row = match dtype {
         DType::F16 | DType::BF16 => blocks * size_of::<I16Block>(),
         _ => dtype.row_bytes(cols).unwrap_or(0),
@@ -162,8 +156,9 @@ pub(super) fn scratch_bytes<L: Arithmetic>(dtype: DType, cols: usize) -> usize {
     panels + L::COUNT * row + Acts::ALIGN
 }
 
-/// Multiplies rows with the activations of all tokens.
-pub(super) fn matmul<L: Arithmetic>(l: L, call: Call) {
+/// Multiplies rows of few bits with the activations of all tokens. Rows of signed
+/// levels go to `signed`: [`matmul_bytes`], or else [`matmul_wide`].
+pub(super) fn matmul<L: Arithmetic>(l: L, call: Call, signed: impl FnOnce(L, Call)) {
     let (legacy, k, codebook) = (
         Family::Legacy.in_build(),
         Family::K.in_build(),
@@ -174,39 +169,37 @@ pub(super) fn matmul<L: Arithmetic>(l: L, call: Call) {
         DType::Q4_1 if legacy => low_bit::<L, Q4_1>(l, call),
         DType::Q5_0 if legacy => low_bit::<L, Q5_0>(l, call),
         DType::Q5_1 if legacy => low_bit::<L, Q5_1>(l, call),
-        DType::Q8_0 if legacy => wide::<L, Q8_0>(l, call),
         DType::Q2_K if k => low_bit::<L, Q2_K>(l, call),
         DType::Q3_K if k => low_bit::<L, Q3_K>(l, call),
         DType::Q4_K if k => low_bit::<L, Q4_K>(l, call),
         DType::Q5_K if k => low_bit::<L, Q5_K>(l, call),
         DType::Q6_K if k => low_bit::<L, Q6_K>(l, call),
-        DType::IQ4_NL if codebook => wide::<L, IQ4_NL>(l, call),
-        DType::IQ4_XS if codebook => wide::<L, IQ4_XS>(l, call),
         DType::MXFP4 if codebook => low_bit::<L, MXFP4>(l, call),
+        dtype if acts::has_signed_bytes(dtype) => signed(l, call),
         dtype => unreachable!("{dtype:?} has products of floats, or is not in this build"),
     }
 }
 
 fn low_bit<L: Arithmetic, F: LowBit>(l: L, call: Call) {
-    match (call.acts.kind(), call.acts.tokens()) {
-        (ActKind::I8, _) => l.gemm::<F, F::Panel<L>, I8Block>(call),
-        (ActKind::I16Split, 1) => {
-            let l = L::Single::from(l);
-            l.run(Gemv::<F, F::Panel<L::Single>, SplitBlock>::new(call));
-        }
-        (ActKind::I16Split, _) => l.gemm::<F, F::Panel<L>, SplitBlock>(call),
-        (kind, _) => unreachable!("{kind:?} with weights of few bits"),
-    }
+    by_bytes::<L, F, F::Panel<L>, F::Panel<L::Single>>(l, call);
 }
 
-/// Formats whose levels are signed and have 8 bits, by activations of 16.
-fn wide<L: Arithmetic, F: Format>(l: L, call: Call) {
+/// Rows by activations of one plane of bytes or two, in panels `W`; a single token
+/// in panels `S`.
+fn by_bytes<L, F, W, S>(l: L, call: Call)
+where
+    L: Arithmetic,
+    F: Format,
+    W: Product<L, I8Block> + Product<L, SplitBlock>,
+    S: Product<L::Single, SplitBlock>,
+{
     match (call.acts.kind(), call.acts.tokens()) {
-        (ActKind::I16, 1) => {
+        (ActKind::I8, _) => l.gemm::<F, W, I8Block>(call),
+        (ActKind::I16Split, 1) => {
             let l = L::Single::from(l);
-            l.run(Gemv::<F, panel::Wide<L::Single>, I16Block>::new(call));
+            l.run(Gemv::<F, S, SplitBlock>::new(call));
         }
-        (ActKind::I16, _) => l.gemm::<F, panel::Wide<L>, I16Block>(call),
-        (kind, _) => unreachable!("{kind:?} with signed levels"),
+        (ActKind::I16Split, _) => l.gemm::<F, W, SplitBlock>(call),
+        (kind, _) => unreachable!("{kind:?} are not bytes"),
     }
 }

@@ -9,7 +9,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::{Arithmetic, Block, Lanes};
-use crate::kernels::acts::{ActBlock, BLOCK, I8Block, I16Block, Meta, Outlier, SplitBlock};
+use crate::kernels::acts::{ActBlock, BLOCK, I8Block, Meta, Outlier, SplitBlock};
 use crate::kernels::array::map;
 use core::mem::size_of;
 
@@ -30,20 +30,45 @@ pub(super) struct Halves<L: Arithmetic, const DEPTH: usize> {
     min: [L::V; 2],
 }
 
-/// Signed levels of 8 bits.
-#[repr(C)]
-pub(super) struct Wide<L: Arithmetic> {
-    q: L::Wide,
-    scale: L::V,
-}
-
-/// Bytes of the largest of these types.
-pub(super) const fn max_bytes<L: Arithmetic>() -> usize {
+/// Bytes of the largest of these types and `W`.
+pub(super) const fn max_bytes<L: Arithmetic, W>() -> usize {
     const {
         assert!(size_of::<Whole<L, 8>>() <= size_of::<Halves<L, 8>>());
     }
-    let (halves, wide) = (size_of::<Halves<L, 8>>(), size_of::<Wide<L>>());
-    if halves > wide { halves } else { wide }
+    let (halves, other) = (size_of::<Halves<L, 8>>(), size_of::<W>());
+    if halves > other { halves } else { other }
+}
+
+/// 32 activations of 8 bits: a block's, or one of its planes.
+#[derive(Clone, Copy)]
+pub(in crate::kernels) struct Plane<'a> {
+    pub q: &'a [i8; BLOCK],
+    /// As in [`I8Block`].
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "signed bytes multiply")
+    )]
+    pub offset: i32,
+}
+
+impl<'a> Plane<'a> {
+    #[inline(always)]
+    fn of(x: &'a I8Block) -> Self {
+        let (q, offset) = (&x.q, x.offset);
+        Plane { q, offset }
+    }
+
+    #[inline(always)]
+    fn high(x: &'a SplitBlock) -> Self {
+        let (q, offset) = (&x.high, x.offsets[0]);
+        Plane { q, offset }
+    }
+
+    #[inline(always)]
+    fn low(x: &'a SplitBlock) -> Self {
+        let (q, offset) = (&x.low, x.offsets[1]);
+        Plane { q, offset }
+    }
 }
 
 /// What the arithmetic keeps of a block of weights.
@@ -76,13 +101,13 @@ pub(in crate::kernels) trait Product<L: Lanes, A: ActBlock>: Panel<L> {
     }
 }
 
-/// Weights that meet blocks of 8-bit activations, and one by one what those leave out.
+/// Weights that meet activations of 8 bits, and one by one what those leave out.
 pub(super) trait Bytewise<L: Lanes>: Panel<L> + Sized {
     /// [`Product::dots`].
     fn byte_dots<const P: usize, const T: usize>(
         l: L,
         w: [&Self; P],
-        x: [&I8Block; T],
+        x: [Plane; T],
     ) -> [[L::V; T]; P];
 
     /// Element `at` of the 32 of each row.
@@ -92,7 +117,7 @@ pub(super) trait Bytewise<L: Lanes>: Panel<L> + Sized {
 impl<L: Lanes, W: Bytewise<L>> Product<L, I8Block> for W {
     #[inline(always)]
     fn dots<const P: usize, const T: usize>(l: L, w: [&W; P], x: [&I8Block; T]) -> [[L::V; T]; P] {
-        W::byte_dots(l, w, x)
+        W::byte_dots(l, w, map(x, Plane::of))
     }
 
     #[inline(always)]
@@ -110,6 +135,24 @@ impl<L: Lanes, W: Bytewise<L>> Product<L, I8Block> for W {
             }
         }
         sums
+    }
+}
+
+impl<L: Lanes, W: Bytewise<L>> Product<L, SplitBlock> for W {
+    #[inline(always)]
+    fn dots<const P: usize, const T: usize>(
+        l: L,
+        w: [&W; P],
+        x: [&SplitBlock; T],
+    ) -> [[L::V; T]; P] {
+        let high = W::byte_dots(l, w, map(x, Plane::high));
+        let mut dots = W::byte_dots(l, w, map(x, Plane::low));
+        for p in 0..P {
+            for t in 0..T {
+                dots[p][t] = l.mul_add(high[p][t], l.splat(256.0), dots[p][t]);
+            }
+        }
+        dots
     }
 }
 
@@ -185,38 +228,14 @@ impl<L: Arithmetic, const DEPTH: usize> Panel<L> for Halves<L, DEPTH> {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-impl<L: Arithmetic> Wide<L> {
-    /// Levels as [`Arithmetic::wide_sums`] takes them.
-    #[inline(always)]
-    pub(super) fn new(q: L::Wide, scale: L::V) -> Self {
-        Wide { q, scale }
-    }
-}
-
-impl<L: Arithmetic> Panel<L> for Wide<L> {
-    #[inline(always)]
-    fn pack(l: L, block: &Block<L>) -> Self {
-        Wide {
-            q: l.widened(block.q),
-            scale: block.scale,
-        }
-    }
-
-    #[inline(always)]
-    fn scale(&self) -> L::V {
-        self.scale
-    }
-}
-
 impl<L: Arithmetic, const DEPTH: usize> Bytewise<L> for Whole<L, DEPTH> {
     #[inline(always)]
     fn byte_dots<const P: usize, const T: usize>(
         l: L,
         w: [&Self; P],
-        x: [&I8Block; T],
+        x: [Plane; T],
     ) -> [[L::V; T]; P] {
-        Self::plane(l, w, map(x, |x| &x.q))
+        l.sums::<DEPTH, P, T>(map(w, |w| &w.q), map(x, |x| x.q))
     }
 
     #[inline(always)]
@@ -230,9 +249,10 @@ impl<L: Arithmetic, const DEPTH: usize> Bytewise<L> for Halves<L, DEPTH> {
     fn byte_dots<const P: usize, const T: usize>(
         l: L,
         w: [&Self; P],
-        x: [&I8Block; T],
+        x: [Plane; T],
     ) -> [[L::V; T]; P] {
-        Self::plane(l, w, map(x, |x| &x.q))
+        let (q, sub) = (map(w, |w| &w.q), map(w, |w| &w.sub));
+        l.half_sums::<DEPTH, P, T>(q, sub, map(x, |x| x.q))
     }
 
     #[inline(always)]
@@ -240,65 +260,5 @@ impl<L: Arithmetic, const DEPTH: usize> Bytewise<L> for Halves<L, DEPTH> {
         let half = at / 16;
         let level = l.mul(l.level(&self.q, at), l.sub_floats(self.sub[half]));
         l.mul_add(level, self.scale, self.min[half])
-    }
-}
-
-/// How low-bit weights turn one plane of 8-bit activations into sums.
-trait Plane<L: Lanes>: Sized {
-    fn plane<const P: usize, const T: usize>(
-        l: L,
-        w: [&Self; P],
-        x: [&[i8; 32]; T],
-    ) -> [[L::V; T]; P];
-}
-
-impl<L: Arithmetic, const DEPTH: usize> Plane<L> for Whole<L, DEPTH> {
-    #[inline(always)]
-    fn plane<const P: usize, const T: usize>(
-        l: L,
-        w: [&Self; P],
-        x: [&[i8; 32]; T],
-    ) -> [[L::V; T]; P] {
-        l.sums::<DEPTH, P, T>(map(w, |w| &w.q), x)
-    }
-}
-
-impl<L: Arithmetic, const DEPTH: usize> Plane<L> for Halves<L, DEPTH> {
-    #[inline(always)]
-    fn plane<const P: usize, const T: usize>(
-        l: L,
-        w: [&Self; P],
-        x: [&[i8; 32]; T],
-    ) -> [[L::V; T]; P] {
-        l.half_sums::<DEPTH, P, T>(map(w, |w| &w.q), map(w, |w| &w.sub), x)
-    }
-}
-
-impl<L: Arithmetic, W: Panel<L> + Plane<L>> Product<L, SplitBlock> for W {
-    #[inline(always)]
-    fn dots<const P: usize, const T: usize>(
-        l: L,
-        w: [&W; P],
-        x: [&SplitBlock; T],
-    ) -> [[L::V; T]; P] {
-        let high = W::plane(l, w, map(x, |x| &x.high));
-        let mut dots = W::plane(l, w, map(x, |x| &x.low));
-        for p in 0..P {
-            for t in 0..T {
-                dots[p][t] = l.mul_add(high[p][t], l.splat(256.0), dots[p][t]);
-            }
-        }
-        dots
-    }
-}
-
-impl<L: Arithmetic> Product<L, I16Block> for Wide<L> {
-    #[inline(always)]
-    fn dots<const P: usize, const T: usize>(
-        l: L,
-        w: [&Wide<L>; P],
-        x: [&I16Block; T],
-    ) -> [[L::V; T]; P] {
-        l.wide_sums(map(w, |w| &w.q), map(x, |x| &x.q))
     }
 }

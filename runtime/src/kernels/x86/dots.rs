@@ -3,9 +3,8 @@
 // `p` and `t` name runs and tokens of several arrays at once.
 #![allow(clippy::needless_range_loop)]
 
-use crate::kernels::acts::I8Block;
 use crate::kernels::array::map;
-use crate::kernels::integer::{Arithmetic, ByteDots, Lanes};
+use crate::kernels::integer::{Arithmetic, ByteDots, Lanes, Plane};
 use core::ops::Range;
 
 /// Lanes with dot products.
@@ -64,7 +63,7 @@ impl<L: Dots + Arithmetic> ByteDots for L {
     fn byte_sums<const P: usize, const T: usize>(
         self,
         q: [&[L::I; 8]; P],
-        x: [&I8Block; T],
+        x: [Plane; T],
     ) -> [[L::V; T]; P] {
         let mut sums = zeros(self);
         for t in 0..T {
@@ -73,7 +72,7 @@ impl<L: Dots + Arithmetic> ByteDots for L {
                 sums[p][t] = offset;
             }
         }
-        self.floats(products(self, sums, q, map(x, |x| &x.q), 0..8))
+        self.floats(products(self, sums, q, map(x, |x| x.q), 0..8))
     }
 }
 
@@ -100,7 +99,11 @@ fn products<L: Dots, const P: usize, const T: usize>(
             let four = unsafe { x[t].as_ptr().add(4 * j).cast::<i32>().read_unaligned() };
             let four = l.splat_i32(four);
             for p in 0..P {
-                let sums = if j % halves == 0 { &mut sums } else { &mut second };
+                let sums = if j % halves == 0 {
+                    &mut sums
+                } else {
+                    &mut second
+                };
                 sums[p][t] = l.dpbusd(sums[p][t], q[p][j], four);
             }
         }

@@ -8,9 +8,9 @@ mod ymm;
 
 use super::attention::Attention;
 use super::attention::prefill::pairs::Pairs;
-use super::integer::{self, Arithmetic, ByteDots, Madd16};
+use super::integer::{self, Madd16, Wide, WideSums, matmul_bytes, matmul_wide};
 use super::vector::VectorOps;
-use super::{ActKind, Call, Level, acts, floats};
+use super::{ActKind, Call, Level, floats};
 use avx2::{Avx2, Maddubs};
 use avx512::Avx512;
 use ondol_models::quant::DType;
@@ -95,27 +95,20 @@ impl Isa {
             return floats::matmul(self.floats, call);
         }
         match self.integers {
-            Integers::Avx2(l) => matmul(l, call),
-            Integers::AvxVnni(l) => matmul_dots(l, call),
-            Integers::Avx512(l) => matmul_dots(l, call),
+            Integers::Avx2(l) => matmul(l, call, matmul_wide),
+            Integers::AvxVnni(l) => matmul(l, call, matmul_bytes),
+            Integers::Avx512(l) => matmul(l, call, matmul_bytes),
         }
     }
 }
 
-fn matmul_dots<L: Madd16 + ByteDots>(l: L, call: Call) {
-    match call.acts.kind() {
-        ActKind::I8 if acts::has_signed_bytes(call.w.dtype()) => integer::matmul_bytes(l, call),
-        _ => matmul(l, call),
-    }
-}
-
-fn matmul<L: Madd16>(l: L, call: Call) {
+fn matmul<L: Madd16>(l: L, call: Call, signed: impl FnOnce(L, Call)) {
     match call.acts.kind() {
         ActKind::I14 => integer::matmul_halves(l, call),
-        _ => integer::matmul(l, call),
+        _ => integer::matmul(l, call, signed),
     }
 }
 
-fn scratch_bytes<L: Arithmetic>(_: L, dtype: DType, cols: usize) -> usize {
-    integer::scratch_bytes::<L>(dtype, cols)
+fn scratch_bytes<L: WideSums>(_: L, dtype: DType, cols: usize) -> usize {
+    integer::scratch_bytes::<L, Wide<L>>(dtype, cols)
 }

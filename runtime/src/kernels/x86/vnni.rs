@@ -89,7 +89,6 @@ impl Vnni for Evex {
 impl<M: Vnni> Arithmetic for Ymm<M> {
     /// As floats: [`dots::half_sums`].
     type Sub = __m256;
-    type Wide = [__m256i; 16];
     type Single = Self;
     const PANELS: usize = 2;
 
@@ -114,11 +113,6 @@ impl<M: Vnni> Arithmetic for Ymm<M> {
     }
 
     #[inline(always)]
-    fn widened(self, q: [__m256i; 8]) -> [__m256i; 16] {
-        self.widened_in_place(q)
-    }
-
-    #[inline(always)]
     fn sums<const DEPTH: usize, const P: usize, const T: usize>(
         self,
         q: [&[__m256i; 8]; P],
@@ -135,16 +129,6 @@ impl<M: Vnni> Arithmetic for Ymm<M> {
         x: [&[i8; 32]; T],
     ) -> [[__m256; T]; P] {
         dots::half_sums(self, q, sub, x)
-    }
-
-    /// As AVX2 does it: adding up in `dpwssd` waits longer for each sum.
-    #[inline(always)]
-    fn wide_sums<const P: usize, const T: usize>(
-        self,
-        q: [&[__m256i; 16]; P],
-        x: [&[i16; 32]; T],
-    ) -> [[__m256; T]; P] {
-        self.sums_by_madd(q, x)
     }
 }
 

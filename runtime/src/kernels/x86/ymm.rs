@@ -3,7 +3,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use crate::kernels::array::map;
-use crate::kernels::integer::{Lanes, MAX_LANES};
+use crate::kernels::integer::{Arithmetic, Lanes, MAX_LANES, WideSums};
 use crate::kernels::vector::simd::Op;
 use core::arch::x86_64::*;
 use core::marker::PhantomData;
@@ -27,11 +27,17 @@ pub(crate) trait Multiplier: Copy + Send + Sync + 'static {
     fn run<O: Op<Ymm<Self>>>(lanes: Ymm<Self>, op: O);
 }
 
-impl<M: Multiplier> Ymm<M> {
+/// By `madd` at every level: adding up in `dpwssd` waits longer for each sum.
+impl<M: Multiplier> WideSums for Ymm<M>
+where
+    Ymm<M>: Arithmetic<I = __m256i, V = __m256>,
+{
     /// Lane `r` of vector `2j` holds elements 4j and 4j + 2 of row `r`, of
     /// vector `2j + 1` elements 4j + 1 and 4j + 3.
+    type Wide = [__m256i; 16];
+
     #[inline(always)]
-    pub(super) fn widened_in_place(self, q: [__m256i; 8]) -> [__m256i; 16] {
+    fn widened(self, q: [__m256i; 8]) -> [__m256i; 16] {
         let mut wide = [self.splat_i32(0); 16];
         for j in 0..8 {
             // SAFETY: `self` proves AVX2.
@@ -43,9 +49,8 @@ impl<M: Multiplier> Ymm<M> {
         wide
     }
 
-    /// [`Arithmetic::wide_sums`](crate::kernels::integer::Arithmetic::wide_sums).
     #[inline(always)]
-    pub(super) fn sums_by_madd<const P: usize, const T: usize>(
+    fn wide_sums<const P: usize, const T: usize>(
         self,
         q: [&[__m256i; 16]; P],
         x: [&[i16; 32]; T],

@@ -28,7 +28,6 @@ impl Multiplier for Maddubs {
 
 impl Arithmetic for Ymm<Maddubs> {
     type Sub = __m256i;
-    type Wide = [__m256i; 16];
     type Single = Self;
     const PANELS: usize = 2;
 
@@ -52,11 +51,6 @@ impl Arithmetic for Ymm<Maddubs> {
     #[inline(always)]
     fn sub_floats(self, sub: __m256i) -> __m256 {
         self.to_floats(self.sar_32::<16>(sub))
-    }
-
-    #[inline(always)]
-    fn widened(self, q: [__m256i; 8]) -> [__m256i; 16] {
-        self.widened_in_place(q)
     }
 
     #[inline(always)]
@@ -87,15 +81,6 @@ impl Arithmetic for Ymm<Maddubs> {
             self.widen(&mut total, self.sum16::<DEPTH, P, T>(q, x, first), by);
         }
         self.floats(total)
-    }
-
-    #[inline(always)]
-    fn wide_sums<const P: usize, const T: usize>(
-        self,
-        q: [&[__m256i; 16]; P],
-        x: [&[i16; 32]; T],
-    ) -> [[__m256; T]; P] {
-        self.sums_by_madd(q, x)
     }
 }
 

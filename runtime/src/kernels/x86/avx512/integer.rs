@@ -5,7 +5,7 @@
 use super::Avx512;
 use crate::kernels::Call;
 use crate::kernels::acts::ActBlock;
-use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Madd16, Product};
+use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Madd16, Product, WideSums};
 use crate::kernels::x86::avx2::Avx2;
 use crate::kernels::x86::dots::{self, Dots};
 use crate::kernels::x86::vnni::Evex;
@@ -17,7 +17,6 @@ use core::arch::x86_64::*;
 impl Arithmetic for Avx512 {
     /// As floats: [`dots::half_sums`].
     type Sub = __m512;
-    type Wide = [__m512i; 16];
     /// On 256 bits, where packed rows are read in the order in which they lie: two
     /// groups side by side are two streams, for which a core's own prefetching waits.
     type Single = Ymm<Evex>;
@@ -44,19 +43,6 @@ impl Arithmetic for Avx512 {
     }
 
     #[inline(always)]
-    fn widened(self, q: [__m512i; 8]) -> [__m512i; 16] {
-        let mut wide = [self.splat_i32(0); 16];
-        for j in 0..8 {
-            // SAFETY: `self` proves AVX-512.
-            unsafe {
-                wide[2 * j] = _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(q[j]));
-                wide[2 * j + 1] = _mm512_srai_epi16::<8>(q[j]);
-            }
-        }
-        wide
-    }
-
-    #[inline(always)]
     fn sums<const DEPTH: usize, const P: usize, const T: usize>(
         self,
         q: [&[__m512i; 8]; P],
@@ -73,6 +59,23 @@ impl Arithmetic for Avx512 {
         x: [&[i8; 32]; T],
     ) -> [[__m512; T]; P] {
         dots::half_sums(self, q, sub, x)
+    }
+}
+
+impl WideSums for Avx512 {
+    type Wide = [__m512i; 16];
+
+    #[inline(always)]
+    fn widened(self, q: [__m512i; 8]) -> [__m512i; 16] {
+        let mut wide = [self.splat_i32(0); 16];
+        for j in 0..8 {
+            // SAFETY: `self` proves AVX-512.
+            unsafe {
+                wide[2 * j] = _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(q[j]));
+                wide[2 * j + 1] = _mm512_srai_epi16::<8>(q[j]);
+            }
+        }
+        wide
     }
 
     #[inline(always)]
