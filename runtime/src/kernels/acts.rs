@@ -289,10 +289,10 @@ fn cast_mut<T: Plain>(bytes: &mut [u8]) -> &mut [T] {
 impl ActBlock for I8Block {
     #[inline(always)]
     fn quantize<L: Simd>(l: L, x: &[f32; BLOCK]) -> I8Block {
-        let (v, meta) = round(l, x, 127.0);
+        let Rounded { v, meta, sum } = round(l, x, 127.0);
         let mut q = [0; BLOCK];
         l.store_low_8(v, &mut q);
-        let offset = offset(&q);
+        let offset = -128 * sum;
         I8Block { q, meta, offset }
     }
 
@@ -313,11 +313,14 @@ impl ActBlock for I8Block {
 impl ActBlock for SplitBlock {
     #[inline(always)]
     fn quantize<L: Simd>(l: L, x: &[f32; BLOCK]) -> SplitBlock {
-        let (v, meta) = round(l, x, I16_MAX);
+        let Rounded { v, meta, sum } = round(l, x, I16_MAX);
         let (mut high, mut low) = ([0; BLOCK], [0; BLOCK]);
         l.store_low_8(v, &mut low);
-        l.store_low_8(multiples_of_256(l, v), &mut high);
-        let offsets = [offset(&high), offset(&low)];
+        let v = multiples_of_256(l, v);
+        l.store_low_8(v, &mut high);
+        let [first, second] = half_sums(l, v);
+        let high_sum = (first + second) as i32;
+        let offsets = [-128 * high_sum, -128 * (sum - 256 * high_sum)];
         SplitBlock {
             high,
             low,
@@ -341,7 +344,7 @@ impl I16Block {
 
     #[inline(always)]
     fn rounded<L: Simd>(l: L, x: &[f32; BLOCK], max: f32) -> I16Block {
-        let (v, meta) = round(l, x, max);
+        let Rounded { v, meta, .. } = round(l, x, max);
         let mut q = [0; BLOCK];
         l.store_low_16(v, &mut q);
         I16Block { q, meta }
@@ -360,25 +363,24 @@ impl ActBlock for I16Block {
     }
 }
 
-/// [`I8Block::offset`].
-#[inline(always)]
-fn offset(q: &[i8; BLOCK]) -> i32 {
-    let mut sum = 0;
-    for q in q {
-        sum += i32::from(*q);
-    }
-    -128 * sum
-}
-
 /// In `MAGIC + v` the last bit stands for 1: adding rounds v to an integer,
 /// ties to even, and leaves it in the low bits.
 const MAGIC: f32 = 12_582_912.0;
 
+/// 32 values as integers.
+struct Rounded<L: Simd> {
+    /// The integers, with [`MAGIC`] added.
+    v: [L::V; VECTORS],
+    meta: Meta,
+    /// Their sum.
+    sum: i32,
+}
+
 /// The integers nearest to `x / scale`, ties to even, where `scale` takes the
-/// largest magnitude to `max <= 32767`; with [`MAGIC`] added.
+/// largest magnitude to `max <= 32767`.
 // Loops, not closures, here and below: those would not melt into the level's code.
 #[inline(always)]
-fn round<L: Simd>(l: L, x: &[f32; BLOCK], max: f32) -> ([L::V; VECTORS], Meta) {
+fn round<L: Simd>(l: L, x: &[f32; BLOCK], max: f32) -> Rounded<L> {
     let magic = l.splat(MAGIC);
     let mut v = [magic; VECTORS];
     let mut magnitudes = l.splat(0.0);
@@ -389,19 +391,15 @@ fn round<L: Simd>(l: L, x: &[f32; BLOCK], max: f32) -> ([L::V; VECTORS], Meta) {
     let largest = l.max_lane(magnitudes);
     // So near to zero that 1 / scale would overflow; or not finite.
     if !(1e-30..=f32::MAX).contains(&largest) {
-        return ([magic; VECTORS], Meta::unrounded(x));
+        return Rounded::none(l, x);
     }
     let inverse = l.splat(max / largest);
-    let mut integers = v;
-    for (v, integers) in v.iter_mut().zip(&mut integers) {
+    for v in &mut v {
         *v = l.add(l.mul(*v, inverse), magic);
-        *integers = l.sub(*v, magic);
     }
-    // Below 2^24 in all, so that no order of adding them rounds.
-    let [a, b, c, d] = l.sum4(integers);
-    let (first, second) = (a + b, c + d);
+    let [first, second] = half_sums(l, v);
     if (first + second).is_nan() {
-        return ([magic; VECTORS], Meta::unrounded(x));
+        return Rounded::none(l, x);
     }
     let scale = largest / max;
     let meta = Meta {
@@ -409,7 +407,31 @@ fn round<L: Simd>(l: L, x: &[f32; BLOCK], max: f32) -> ([L::V; VECTORS], Meta) {
         sum: scale * (first + second),
         half_sums: [scale * first, scale * second],
     };
-    (v, meta)
+    let sum = (first + second) as i32;
+    Rounded { v, meta, sum }
+}
+
+impl<L: Simd> Rounded<L> {
+    /// No integers but zero.
+    #[inline(always)]
+    fn none(l: L, x: &[f32; BLOCK]) -> Self {
+        Rounded {
+            v: [l.splat(MAGIC); VECTORS],
+            meta: Meta::unrounded(x),
+            sum: 0,
+        }
+    }
+}
+
+/// The sums of the first and the second 16 integers, to which [`MAGIC`] is added:
+/// below 2^24 in all, so that no order of adding them rounds.
+#[inline(always)]
+fn half_sums<L: Simd>(l: L, mut v: [L::V; VECTORS]) -> [f32; 2] {
+    for v in &mut v {
+        *v = l.sub(*v, l.splat(MAGIC));
+    }
+    let [a, b, c, d] = l.sum4(v);
+    [a + b, c + d]
 }
 
 /// Of each rounded integer the multiple of 256 that leaves a signed byte,

@@ -468,6 +468,12 @@ fn prepared_values_are_near_and_their_sums_agree() {
             [sum(&block.q[..16]), sum(&block.q[16..])]
         );
     }
+    let prepared = case.prepare(&kernels, ActKind::I16Split);
+    for block in blocks::<SplitBlock>(&prepared.bytes()[..10 * size_of::<SplitBlock>()]) {
+        let sum = |q: &[i8]| q.iter().map(|&q| i32::from(q)).sum::<i32>();
+        let sums = [sum(&block.high), sum(&block.low)];
+        assert_eq!(block.offsets, sums.map(|sum| -128 * sum));
+    }
 }
 
 #[test]
