@@ -1,5 +1,6 @@
 //! Kernels for x86-64, a folder for each level.
 
+pub(super) mod attention;
 pub(super) mod avx2;
 mod avx512;
 mod dots;
@@ -21,16 +22,15 @@ use ymm::Ymm;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Isa {
     floats: Avx2,
-    pairs: Pairs<Avx2>,
     integers: Integers,
 }
 
 /// How integers multiply.
 #[derive(Debug, Clone, Copy)]
 enum Integers {
-    Avx2(Ymm<Maddubs>),
-    AvxVnni(Ymm<Vex>),
-    Avx512(Avx512),
+    Avx2(Pairs<Ymm<Maddubs>>),
+    AvxVnni(Pairs<Ymm<Vex>>),
+    Avx512(Pairs<Avx512>),
 }
 
 impl Isa {
@@ -38,16 +38,12 @@ impl Isa {
     pub(super) fn of(level: Level) -> Option<Isa> {
         let floats = Avx2::new()?;
         let integers = match level {
-            Level::Avx2 => Integers::Avx2(floats.integers()),
-            Level::AvxVnni => Integers::AvxVnni(vnni::new(floats)?),
-            Level::Avx512 => Integers::Avx512(Avx512::new(floats)?),
+            Level::Avx2 => Integers::Avx2(Pairs(floats.integers())),
+            Level::AvxVnni => Integers::AvxVnni(Pairs(vnni::new(floats)?)),
+            Level::Avx512 => Integers::Avx512(Pairs(Avx512::new(floats)?)),
             _ => return None,
         };
-        Some(Isa {
-            floats,
-            pairs: Pairs(floats),
-            integers,
-        })
+        Some(Isa { floats, integers })
     }
 
     /// Functions on rows of floats.
@@ -57,7 +53,11 @@ impl Isa {
 
     /// Attention.
     pub(super) fn attention(&self) -> &dyn Attention {
-        &self.pairs
+        match &self.integers {
+            Integers::Avx2(pairs) => pairs,
+            Integers::AvxVnni(pairs) => pairs,
+            Integers::Avx512(pairs) => pairs,
+        }
     }
 
     /// Attention with products of floats.
@@ -73,9 +73,9 @@ impl Isa {
     /// Bytes of scratch for products of integers.
     pub(super) fn scratch_bytes(&self, dtype: DType, cols: usize) -> usize {
         match self.integers {
-            Integers::Avx2(l) => scratch_bytes(l, dtype, cols),
-            Integers::AvxVnni(l) => scratch_bytes(l, dtype, cols),
-            Integers::Avx512(l) => scratch_bytes(l, dtype, cols),
+            Integers::Avx2(Pairs(l)) => scratch_bytes(l, dtype, cols),
+            Integers::AvxVnni(Pairs(l)) => scratch_bytes(l, dtype, cols),
+            Integers::Avx512(Pairs(l)) => scratch_bytes(l, dtype, cols),
         }
     }
 
@@ -95,9 +95,9 @@ impl Isa {
             return floats::matmul(self.floats, call);
         }
         match self.integers {
-            Integers::Avx2(l) => matmul(l, call, matmul_wide),
-            Integers::AvxVnni(l) => matmul(l, call, matmul_bytes),
-            Integers::Avx512(l) => matmul(l, call, matmul_bytes),
+            Integers::Avx2(Pairs(l)) => matmul(l, call, matmul_wide),
+            Integers::AvxVnni(Pairs(l)) => matmul(l, call, matmul_bytes),
+            Integers::Avx512(Pairs(l)) => matmul(l, call, matmul_bytes),
         }
     }
 }

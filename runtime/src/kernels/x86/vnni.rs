@@ -18,6 +18,12 @@ pub(in crate::kernels) trait Vnni: Multiplier {
     /// # Safety
     /// The CPU has the encoding.
     unsafe fn dpbusd(sum: __m256i, q: __m256i, x: __m256i) -> __m256i;
+
+    /// `sum` and the products of pairs of 16-bit numbers.
+    ///
+    /// # Safety
+    /// The CPU has the encoding.
+    unsafe fn dpwssd(sum: __m256i, a: __m256i, b: __m256i) -> __m256i;
 }
 
 /// As AVX-VNNI encodes them.
@@ -63,6 +69,12 @@ impl Vnni for Vex {
         // SAFETY: the caller's CPU has AVX-VNNI.
         unsafe { _mm256_dpbusd_avx_epi32(sum, q, x) }
     }
+
+    #[inline(always)]
+    unsafe fn dpwssd(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_dpwssd_avx_epi32(sum, a, b) }
+    }
 }
 
 impl Multiplier for Evex {
@@ -81,6 +93,12 @@ impl Vnni for Evex {
     unsafe fn dpbusd(sum: __m256i, q: __m256i, x: __m256i) -> __m256i {
         // SAFETY: the caller's CPU has the VNNI of AVX-512.
         unsafe { _mm256_dpbusd_epi32(sum, q, x) }
+    }
+
+    #[inline(always)]
+    unsafe fn dpwssd(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_dpwssd_epi32(sum, a, b) }
     }
 }
 

@@ -43,27 +43,38 @@ pub trait I16Pairs: Simd {
     /// Pairs of two vectors' lanes, rounded to 16-bit integers; no meaning for
     /// what is beyond them.
     fn pairs(self, first: Self::V, second: Self::V) -> Self::V;
-    /// `sum + a[0] b[0] + a[1] b[1]` in each lane, in 32 bits.
-    fn add_pair_products(self, a: Self::V, b: Self::V, sum: Self::V) -> Self::V;
     /// Integers of 32 bits as floats.
     fn integers_to_f32(self, v: Self::V) -> Self::V;
 }
 
+/// A level that multiplies pairs, and computes all else by the floats of `S`.
+pub trait PairProducts: Copy + Send + Sync {
+    /// Its level of floats.
+    type S: I16Pairs;
+    /// A value of it.
+    fn floats(self) -> Self::S;
+    /// `sum + a[0] b[0] + a[1] b[1]` in each lane, in 32 bits.
+    fn add_pair_products(self, a: V<Self>, b: V<Self>, sum: V<Self>) -> V<Self>;
+}
+
+/// Eight floats of the level.
+type V<L> = <<L as PairProducts>::S as Simd>::V;
+
 /// Products by pairs of integers.
 #[derive(Clone, Copy, Debug)]
-pub struct Pairs<S>(pub S);
+pub struct Pairs<L>(pub L);
 
-impl<S: I16Pairs> Products for Pairs<S> {
-    type S = S;
+impl<L: PairProducts> Products for Pairs<L> {
+    type S = L::S;
 
     #[inline(always)]
-    fn simd(self) -> S {
-        self.0
+    fn simd(self) -> L::S {
+        self.0.floats()
     }
 
     #[inline(always)]
-    fn prepare_queries(self, q: &mut [Line]) -> [S::V; 2] {
-        let s = self.0;
+    fn prepare_queries(self, q: &mut [Line]) -> [V<L>; 2] {
+        let s = self.simd();
         let (inverses, scales) = unit_norms(s, q);
         for chunk in 0..q.len() / PAIRED {
             for i in 0..LANES {
@@ -90,7 +101,7 @@ impl<S: I16Pairs> Products for Pairs<S> {
         positions: Range<usize>,
         area: TileArea<'a>,
     ) -> Tile<'a> {
-        let s = self.0;
+        let s = self.simd();
         let head_dim = shape.head_dim;
         let (across, along) = (padded(head_dim) / 2, value_stride(head_dim));
         // A pair takes one number's place, so half of the keys' part is free.
@@ -125,10 +136,10 @@ impl<S: I16Pairs> Products for Pairs<S> {
     fn prepare_weights(
         self,
         weights: &mut [Line],
-        largest: [S::V; 2],
-        total: [S::V; 2],
-    ) -> (usize, [S::V; 2]) {
-        let s = self.0;
+        largest: [V<L>; 2],
+        total: [V<L>; 2],
+    ) -> (usize, [V<L>; 2]) {
+        let s = self.simd();
         let (tiny, one) = (s.splat(TINY), s.splat(1.0));
         let (mut multipliers, mut factors) = (largest, largest);
         for half in 0..2 {
@@ -152,13 +163,14 @@ impl<S: I16Pairs> Products for Pairs<S> {
     }
 
     #[inline(always)]
-    fn add_products(self, a: S::V, b: S::V, sum: S::V) -> S::V {
+    fn add_products(self, a: V<L>, b: V<L>, sum: V<L>) -> V<L> {
         self.0.add_pair_products(a, b, sum)
     }
 
     #[inline(always)]
-    fn add_scaled(self, sum: S::V, factor: S::V, c: S::V) -> S::V {
-        self.0.mul_add(self.0.integers_to_f32(sum), factor, c)
+    fn add_scaled(self, sum: V<L>, factor: V<L>, c: V<L>) -> V<L> {
+        let s = self.simd();
+        s.mul_add(s.integers_to_f32(sum), factor, c)
     }
 }
 

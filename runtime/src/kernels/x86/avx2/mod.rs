@@ -1,6 +1,5 @@
 //! AVX2, FMA and F16C.
 
-mod attention;
 mod integer;
 mod vector;
 
