@@ -1,8 +1,10 @@
 //! Asking for memory ahead of its use.
 
 /// By how many bytes more than a run of rows those of the file are asked for ahead,
-/// for the last row of the next run is used soon after it is asked for.
+/// for the last row of the next run is used soon after it is asked for: of runs up to
+/// [`NEAR`], and of longer ones.
 const EARLY: usize = 1024;
+const FAR_EARLY: usize = 4096;
 
 /// The longest run of which the next one has room in the first cache too: two such,
 /// and activations, take half of the 32 KB that most cores have.
@@ -20,10 +22,10 @@ pub(super) fn prefetch_next_run(
     bytes: usize,
 ) {
     let run_bytes = rows * row_bytes;
-    let ahead = run.wrapping_add(run_bytes + rows * offset + EARLY);
+    let same = run.wrapping_add(run_bytes + rows * offset);
     match run_bytes <= NEAR {
-        true => each_line(ahead, rows * bytes, line_to_first_cache),
-        false => prefetch_far(ahead, rows * bytes),
+        true => each_line(same.wrapping_add(EARLY), rows * bytes, line_to_first_cache),
+        false => prefetch_far(same.wrapping_add(FAR_EARLY), rows * bytes),
     }
 }
 

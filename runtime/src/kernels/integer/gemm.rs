@@ -183,6 +183,23 @@ where
 {
     #[inline(always)]
     fn run(self, l: L) {
+        let mut sums = self.sums_of_blocks(l);
+        if A::LEAVES_OUT {
+            self.add_outliers(l, &mut sums);
+        }
+        self.put(&sums, L::COUNT);
+    }
+}
+
+/// For each panel and token the sums of as many rows as lanes.
+type Sums<const P: usize, const T: usize> = [[[f32; MAX_LANES]; T]; P];
+
+impl<W, A: ActBlock, const P: usize, const T: usize> Tokens<'_, W, A, P, T> {
+    #[inline(always)]
+    fn sums_of_blocks<L: Arithmetic>(&self, l: L) -> Sums<P, T>
+    where
+        W: Product<L, A>,
+    {
         let (sweep, token) = (self.sweep, self.token);
         let x: [*const A; T] = from_fn(|t| sweep.acts.row(token + t).as_ptr().cast::<A>());
         let mut acc = [[l.splat(0.0); T]; P];
@@ -203,33 +220,47 @@ where
                 l.store(acc, sums);
             }
         }
-        if A::LEAVES_OUT {
-            // SAFETY: panels have so many blocks.
-            let panels = map(sweep.panels, |panel| unsafe {
-                core::slice::from_raw_parts(panel, sweep.blocks)
-            });
-            for t in 0..T {
-                let outliers = A::outliers(sweep.acts.row(token + t), sweep.blocks * BLOCK);
-                let apart = W::sum_outliers(l, panels, outliers);
-                for (sums, apart) in sums.iter_mut().zip(apart) {
-                    let mut lanes = [0.0; MAX_LANES];
-                    l.store(apart, &mut lanes);
-                    for (sum, apart) in sums[t].iter_mut().zip(lanes) {
-                        *sum += apart;
-                    }
+        sums
+    }
+
+    /// Adds the products with what the blocks leave out.
+    #[inline(always)]
+    fn add_outliers<L: Arithmetic>(&self, l: L, sums: &mut Sums<P, T>)
+    where
+        W: Product<L, A>,
+    {
+        let sweep = self.sweep;
+        // SAFETY: panels have so many blocks.
+        let panels = map(sweep.panels, |panel| unsafe {
+            core::slice::from_raw_parts(panel, sweep.blocks)
+        });
+        for t in 0..T {
+            let row = sweep.acts.row(self.token + t);
+            let outliers = A::outliers(row, sweep.blocks * BLOCK);
+            let apart = W::sum_outliers(l, panels, outliers);
+            for (sums, apart) in sums.iter_mut().zip(apart) {
+                let mut lanes = [0.0; MAX_LANES];
+                l.store(apart, &mut lanes);
+                for (sum, apart) in sums[t].iter_mut().zip(lanes) {
+                    *sum += apart;
                 }
             }
         }
-        for (run, sums) in sweep.runs.iter().zip(&sums) {
+    }
+
+    /// Writes the sums out, of runs of up to `count` rows.
+    #[inline(always)]
+    fn put(&self, sums: &Sums<P, T>, count: usize) {
+        let (sweep, token) = (self.sweep, self.token);
+        for (run, sums) in sweep.runs.iter().zip(sums) {
             if run.is_empty() {
                 break;
             }
             let lanes = lanes_of(run, &sweep.rows);
             for (t, sums) in sums.iter().enumerate() {
                 let (token, row) = (token + t, run.start + lanes.start);
-                if lanes.len() == L::COUNT {
-                    for (group, sums) in sums[..L::COUNT].as_chunks::<GROUP>().0.iter().enumerate()
-                    {
+                if lanes.len() == count {
+                    for (group, sums) in sums[..count].as_chunks::<GROUP>().0.iter().enumerate() {
                         sweep.out.put_whole(token, row + group * GROUP, sums);
                     }
                 } else {
