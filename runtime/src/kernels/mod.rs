@@ -8,7 +8,7 @@
 //! | part | words |
 //! | --- | --- |
 //! | what | `gemv` (weights times one token), `gemm` (times many), `prepare` (activations) |
-//! | weights | a format's own name (`Q4_K`), or the panel type that it unpacks to: `Whole<DEPTH>`, `Halves<DEPTH>`, `Wide` |
+//! | weights | a format's own name (`Q4_K`), or the panel type that it unpacks to: `Whole<DEPTH>`, `Halves<DEPTH>`, `Bytes`, `Wide` |
 //! | activations | a block type: `I8Block`, `SplitBlock`, `I16Block`; or plain floats |
 //! | shape | `P` panels of eight rows, `T` tokens |
 //! | ISA | the folder: `scalar`, `x86/avx2`, `x86/avx512`, `aarch64` |

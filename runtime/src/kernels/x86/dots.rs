@@ -93,7 +93,7 @@ fn products<L: Dots, const P: usize, const T: usize>(
 ) -> [[L::I; T]; P] {
     let halves = if P * T == 1 { 2 } else { 1 };
     let mut second = zeros(l);
-    for j in fours.clone() {
+    for j in fours {
         for t in 0..T {
             // SAFETY: four activations lie at 4 * j < 32.
             let four = unsafe { x[t].as_ptr().add(4 * j).cast::<i32>().read_unaligned() };
