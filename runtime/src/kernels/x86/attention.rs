@@ -6,7 +6,6 @@ use super::vnni::{Evex, Vex, Vnni};
 use super::ymm::Ymm;
 use crate::kernels::attention::impl_attention;
 use crate::kernels::attention::prefill::pairs::{I16Pairs, PairProducts, Pairs};
-use crate::kernels::integer::Madd16;
 use core::arch::x86_64::*;
 #[cfg(test)]
 use {
@@ -49,12 +48,6 @@ impl I16Pairs for Avx2 {
 }
 
 impl PairProducts for Ymm<Maddubs> {
-    type S = Avx2;
-
-    #[inline(always)]
-    fn floats(self) -> Avx2 {
-        self.floats_level()
-    }
     #[inline(always)]
     fn add_pair_products(self, a: __m256, b: __m256, sum: __m256) -> __m256 {
         // SAFETY: `self` proves AVX2.
@@ -66,12 +59,6 @@ impl PairProducts for Ymm<Maddubs> {
 }
 
 impl<M: Vnni> PairProducts for Ymm<M> {
-    type S = Avx2;
-
-    #[inline(always)]
-    fn floats(self) -> Avx2 {
-        self.floats_level()
-    }
     #[inline(always)]
     fn add_pair_products(self, a: __m256, b: __m256, sum: __m256) -> __m256 {
         // SAFETY: `self` proves AVX2 and the encoding.
@@ -84,12 +71,6 @@ impl<M: Vnni> PairProducts for Ymm<M> {
 
 /// On 256 bits, as all else of attention.
 impl PairProducts for Avx512 {
-    type S = Avx2;
-
-    #[inline(always)]
-    fn floats(self) -> Avx2 {
-        self.floats_level()
-    }
     #[inline(always)]
     fn add_pair_products(self, a: __m256, b: __m256, sum: __m256) -> __m256 {
         Ymm::<Evex>::from(self).add_pair_products(a, b, sum)

@@ -146,7 +146,7 @@ struct Panel<'a, P: Products> {
 /// # Safety
 /// Nobody else uses the piece's part of `out`.
 #[inline(always)]
-pub unsafe fn attend<P: Products>(
+pub(in crate::kernels) unsafe fn attend<P: Products>(
     p: P,
     shape: &AttentionShape,
     piece: usize,

@@ -15,6 +15,7 @@ use core::ops::Range;
 use super::products::{Products, Tile, TileArea};
 use super::{KEYS, Line, load_line, padded, store_line, value_stride};
 use crate::kernels::attention::{AttentionShape, Cell, KvCells};
+use crate::kernels::integer::Madd16;
 use crate::kernels::vector::rows::sqrt;
 use crate::kernels::vector::simd::{LANES, Simd};
 
@@ -47,29 +48,25 @@ pub trait I16Pairs: Simd {
     fn integers_to_f32(self, v: Self::V) -> Self::V;
 }
 
-/// A level that multiplies pairs, and computes all else by the floats of `S`.
-pub trait PairProducts: Copy + Send + Sync {
-    /// Its level of floats.
-    type S: I16Pairs;
-    /// A value of it.
-    fn floats(self) -> Self::S;
+/// A level that multiplies pairs, and computes all else by its floats.
+pub(in crate::kernels) trait PairProducts: Madd16<Floats: I16Pairs> {
     /// `sum + a[0] b[0] + a[1] b[1]` in each lane, in 32 bits.
     fn add_pair_products(self, a: V<Self>, b: V<Self>, sum: V<Self>) -> V<Self>;
 }
 
 /// Eight floats of the level.
-type V<L> = <<L as PairProducts>::S as Simd>::V;
+type V<L> = <<L as Madd16>::Floats as Simd>::V;
 
 /// Products by pairs of integers.
 #[derive(Clone, Copy, Debug)]
 pub struct Pairs<L>(pub L);
 
 impl<L: PairProducts> Products for Pairs<L> {
-    type S = L::S;
+    type S = L::Floats;
 
     #[inline(always)]
-    fn simd(self) -> L::S {
-        self.0.floats()
+    fn simd(self) -> L::Floats {
+        self.0.floats_level()
     }
 
     #[inline(always)]

@@ -14,7 +14,7 @@ pub(super) type V<P> = <<P as Products>::S as Simd>::V;
 /// The numbers in which the products are computed, each in the 32 bits of a
 /// float: floats themselves, or pairs of 16-bit integers
 /// ([`Pairs`](super::pairs::Pairs)). All else is computed in floats.
-pub trait Products: Copy {
+pub(in crate::kernels) trait Products: Copy {
     /// The level of floats.
     type S: Simd;
 
