@@ -212,13 +212,13 @@ impl Kernels {
         able.next().unwrap_or(ActKind::F32)
     }
 
-    /// Whether this form of activations is faster than the finer ones that fit.
+    /// Whether this form of activations is the level's own for such weights, and faster
+    /// than the finer ones that fit.
     fn gains_by(&self, kind: ActKind, dtype: DType) -> bool {
+        let byte_dots = self.isa.is_some_and(|isa| isa.has_byte_dots());
         match kind {
-            ActKind::I8 | ActKind::I16Split if acts::has_signed_bytes(dtype) => {
-                self.isa.is_some_and(|isa| isa.has_byte_dots())
-            }
-            ActKind::I16 => !self.isa.is_some_and(|isa| isa.has_byte_dots()),
+            ActKind::I8 | ActKind::I16Split if acts::has_signed_bytes(dtype) => byte_dots,
+            ActKind::I16 => !byte_dots,
             ActKind::I14 => self.isa.is_some_and(|isa| isa.rounds_halves()),
             _ => true,
         }

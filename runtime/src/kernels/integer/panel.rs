@@ -46,7 +46,7 @@ pub(in crate::kernels) struct Plane<'a> {
     /// As in [`I8Block`].
     #[cfg_attr(
         not(target_arch = "x86_64"),
-        expect(dead_code, reason = "signed bytes multiply")
+        expect(dead_code, reason = "signed bytes multiply as they are")
     )]
     pub offset: i32,
 }
