@@ -73,7 +73,7 @@ fn xor_lanes(words: &[u64]) -> u64 {
 /// no loop is written for the CPU.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Peaks {
-    /// 8-bit products added in 16 bits (`maddubs`, AVX2).
+    /// 8-bit products added in 16 bits (`maddubs` and an add, AVX2).
     pub maddubs: Option<f64>,
     /// 8-bit products added in 32 bits (`dpbusd`, AVX-512 VNNI).
     pub dpbusd: Option<f64>,
@@ -137,11 +137,12 @@ mod x86 {
         let (mut w, mut x) = (_mm256_set1_epi8(3), _mm256_set1_epi8(5));
         let mut sums = [_mm256_setzero_si256(); SUMS];
         for _ in 0..ROUNDS {
-            // SAFETY: nothing is executed; the compiler must think that both change.
-            unsafe {
-                asm!("/* {0} {1} */", inout(ymm_reg) w, inout(ymm_reg) x, options(nomem, nostack))
-            };
             for sum in &mut sums {
+                // SAFETY: nothing is executed; the compiler must think that both
+                // change, or it would multiply once for all sums.
+                unsafe {
+                    asm!("/* {0} {1} */", inout(ymm_reg) w, inout(ymm_reg) x, options(nomem, nostack))
+                };
                 *sum = _mm256_add_epi16(*sum, _mm256_maddubs_epi16(w, x));
             }
         }
