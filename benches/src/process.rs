@@ -47,13 +47,13 @@ fn watch(mut child: Child, start: Instant) -> Result<Finished> {
     let ended = Arc::new(AtomicBool::new(false));
     let looker = {
         let ended = ended.clone();
-        thread::spawn(move || peak_anonymous(pid, &ended))
+        thread::spawn(move || peaks(pid, &ended))
     };
     let waited = wait(pid);
     let seconds = start.elapsed().as_secs_f64();
     ended.store(true, Ordering::Relaxed);
     looker.thread().unpark();
-    let peak_anonymous = looker.join().unwrap_or(None);
+    let seen = looker.join().unwrap_or_default();
     let text = |thread: JoinHandle<Vec<u8>>| {
         String::from_utf8_lossy(&thread.join().unwrap_or_default()).into_owned()
     };
@@ -67,8 +67,8 @@ fn watch(mut child: Child, start: Instant) -> Result<Finished> {
     Ok(Finished {
         stdout,
         seconds,
-        peak_rss,
-        peak_anonymous,
+        peak_rss: seen.resident.unwrap_or(peak_rss),
+        peak_anonymous: seen.anonymous,
     })
 }
 
@@ -82,7 +82,8 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
     })
 }
 
-/// Waits for a child: its wait status and peak resident bytes.
+/// Waits for a child: its wait status and peak resident bytes. On Linux these are no
+/// less than what this process had when it started the child.
 fn wait(pid: u32) -> Result<(i32, u64)> {
     let (mut status, mut usage) = (0, std::mem::MaybeUninit::<libc::rusage>::zeroed());
     // SAFETY: both pointers are valid for writes; the child is ours and was not waited for.
@@ -97,21 +98,29 @@ fn wait(pid: u32) -> Result<(i32, u64)> {
     Ok((status, usage.ru_maxrss as u64 * unit))
 }
 
-/// The most that `RssAnon` of `/proc/PID/status` came to until the process ended.
-fn peak_anonymous(pid: u32, ended: &AtomicBool) -> Option<u64> {
-    let mut peak = None;
-    while !ended.load(Ordering::Relaxed) {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok();
-        peak = peak.max(status.as_deref().and_then(anonymous_bytes));
-        thread::park_timeout(LOOK);
-    }
-    peak
+/// Most bytes that a process held, as far as the system tells.
+#[derive(Debug, Default)]
+struct Peaks {
+    resident: Option<u64>,
+    anonymous: Option<u64>,
 }
 
-fn anonymous_bytes(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"))?;
+/// The most that `VmHWM` and `RssAnon` of `/proc/PID/status` came to until the process
+/// ended.
+fn peaks(pid: u32, ended: &AtomicBool) -> Peaks {
+    let mut peaks = Peaks::default();
+    while !ended.load(Ordering::Relaxed) {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        peaks.resident = peaks.resident.max(bytes(&status, "VmHWM:"));
+        peaks.anonymous = peaks.anonymous.max(bytes(&status, "RssAnon:"));
+        thread::park_timeout(LOOK);
+    }
+    peaks
+}
+
+/// What the line of that name says.
+fn bytes(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)
 }
@@ -184,11 +193,13 @@ mod tests {
 
     #[test]
     fn a_program_is_timed_and_its_memory_seen() {
+        let own = std::hint::black_box(vec![1_u8; 64 << 20]);
         let done = run(Command::new("sh").args(["-c", "sleep 0.1; echo done"])).unwrap();
         assert_eq!(done.stdout, "done\n");
         assert!(done.seconds >= 0.1 && done.peak_rss > 100_000, "{done:?}");
         if cfg!(target_os = "linux") {
             assert!(done.peak_anonymous.unwrap() < done.peak_rss);
+            assert!(done.peak_rss < own.len() as u64, "{done:?}");
         }
     }
 
@@ -200,10 +211,10 @@ mod tests {
     }
 
     #[test]
-    fn anonymous_memory_is_read_from_the_status_file() {
+    fn memory_is_read_from_the_status_file() {
         let status = "VmHWM:\t  900 kB\nRssAnon:\t     264 kB\nRssFile:\t 500 kB\n";
-        assert_eq!(anonymous_bytes(status), Some(264 * 1024));
-        assert_eq!(anonymous_bytes("VmHWM: 1 kB"), None);
+        assert_eq!(bytes(status, "RssAnon:"), Some(264 * 1024));
+        assert_eq!(bytes("VmHWM: 1 kB", "RssAnon:"), None);
     }
 
     #[test]

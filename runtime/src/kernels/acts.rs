@@ -7,7 +7,7 @@
 //! rows are equal bit for bit.
 
 use super::Acts;
-use super::vector::simd::{LANES, Simd};
+use super::vector::simd::{LANES, MAGIC, Simd};
 use ondol_models::quant::DType;
 
 /// The form of prepared activations. A prepared row is [`ActKind::bytes`] long.
@@ -19,6 +19,9 @@ pub enum ActKind {
     /// 8 bits, |q| <= 127: prefill with low-bit weights, and with signed levels of
     /// 8 bits where products of 8 bits add up in 32 at once.
     I8,
+    /// The same, where the weights' super-blocks are rounded to 8 bits with one scale
+    /// each: prefill with K-quants, where products of 8 bits add up in 32 at once.
+    I8Rounded,
     /// 16 bits, |q| <= 32639, as two planes of 8 bits: decode, where [`ActKind::I8`]
     /// is for prefill.
     I16Split,
@@ -121,9 +124,10 @@ pub(super) trait ActBlock: Plain {
 
 impl ActKind {
     /// Every form.
-    pub const ALL: [ActKind; 5] = [
+    pub const ALL: [ActKind; 6] = [
         ActKind::F32,
         ActKind::I8,
+        ActKind::I8Rounded,
         ActKind::I16Split,
         ActKind::I16,
         ActKind::I14,
@@ -136,6 +140,7 @@ impl ActKind {
             DType::F32 => false,
             DType::F16 | DType::BF16 => self == ActKind::I14,
             _ if self == ActKind::I16 => has_signed_bytes(dtype),
+            _ if self == ActKind::I8Rounded => has_super_blocks(dtype),
             _ => self != ActKind::I14,
         }
     }
@@ -145,7 +150,9 @@ impl ActKind {
         let bytes = match self {
             ActKind::F32 => cols * size_of::<f32>(),
             // One of each block may be left out.
-            ActKind::I8 => cols.div_ceil(BLOCK) * (size_of::<I8Block>() + size_of::<Outlier>()),
+            ActKind::I8 | ActKind::I8Rounded => {
+                cols.div_ceil(BLOCK) * (size_of::<I8Block>() + size_of::<Outlier>())
+            }
             ActKind::I16Split => cols.div_ceil(BLOCK) * size_of::<SplitBlock>(),
             ActKind::I16 | ActKind::I14 => cols.div_ceil(BLOCK) * size_of::<I16Block>(),
         };
@@ -156,6 +163,12 @@ impl ActKind {
 /// Whether the levels of this type are signed and have 8 bits.
 pub(super) fn has_signed_bytes(dtype: DType) -> bool {
     matches!(dtype, DType::Q8_0 | DType::IQ4_NL | DType::IQ4_XS)
+}
+
+/// Whether this type has super-blocks of few bits, whose blocks have integer scales.
+pub(super) fn has_super_blocks(dtype: DType) -> bool {
+    use DType::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
+    matches!(dtype, Q2_K | Q3_K | Q4_K | Q5_K | Q6_K)
 }
 
 /// Prepares one row. `dst` holds at least `kind.bytes(x.len())` bytes, aligned
@@ -169,7 +182,7 @@ pub(super) fn prepare<L: Simd>(l: L, kind: ActKind, x: &[f32], dst: &mut [u8]) {
             dst[..x.len()].copy_from_slice(x);
             dst[x.len()..].fill(0.0);
         }
-        ActKind::I8 => prepare_bytes(l, x, dst),
+        ActKind::I8 | ActKind::I8Rounded => prepare_bytes(l, x, dst),
         ActKind::I16Split => prepare_blocks::<L, SplitBlock>(l, x, dst),
         ActKind::I16 => prepare_blocks::<L, I16Block>(l, x, dst),
         ActKind::I14 => {
@@ -362,10 +375,6 @@ impl ActBlock for I16Block {
         &self.meta
     }
 }
-
-/// In `MAGIC + v` the last bit stands for 1: adding rounds v to an integer,
-/// ties to even, and leaves it in the low bits.
-const MAGIC: f32 = 12_582_912.0;
 
 /// 32 values as integers.
 struct Rounded<L: Simd> {

@@ -203,11 +203,12 @@ impl Kernels {
             return ActKind::F32;
         }
         let kinds = match tokens > FINE_TOKENS {
-            true => [ActKind::I8, ActKind::I14, ActKind::I16],
-            false => [ActKind::I16Split, ActKind::I16, ActKind::F32],
+            true => &[ActKind::I8Rounded, ActKind::I8, ActKind::I14, ActKind::I16][..],
+            false => &[ActKind::I16Split, ActKind::I16],
         };
         let mut able = kinds
-            .into_iter()
+            .iter()
+            .copied()
             .filter(|&kind| kind.fits(dtype) && self.gains_by(kind, dtype));
         able.next().unwrap_or(ActKind::F32)
     }
@@ -218,6 +219,8 @@ impl Kernels {
         let byte_dots = self.isa.is_some_and(|isa| isa.has_byte_dots());
         match kind {
             ActKind::I8 | ActKind::I16Split if acts::has_signed_bytes(dtype) => byte_dots,
+            ActKind::I8 if acts::has_super_blocks(dtype) => !byte_dots,
+            ActKind::I8Rounded => byte_dots,
             ActKind::I16 => !byte_dots,
             ActKind::I14 => self.isa.is_some_and(|isa| isa.rounds_halves()),
             _ => true,

@@ -202,6 +202,9 @@ impl Case {
                 row.iter_mut().zip(rounded).for_each(|(w, v)| *w = v as f32);
             }
         }
+        if kind == ActKind::I8Rounded {
+            self.round_super_blocks(&mut w);
+        }
         let acts = self.prepare(kernels, kind);
         let mut products = Vec::new();
         for prepared in acts
@@ -217,6 +220,25 @@ impl Case {
             }
         }
         products
+    }
+
+    /// Puts the oracle's rounded super-blocks in the place of dequantized weights, and
+    /// sees to it that they are near.
+    fn round_super_blocks(&self, w: &mut [f32]) {
+        let decode = scalar::decoder(self.dtype).unwrap();
+        let super_blocks = self.weights.chunks_exact(self.dtype.block_bytes());
+        for (w, super_block) in w.chunks_exact_mut(256).zip(super_blocks) {
+            for (b, w) in w.chunks_exact_mut(32).enumerate() {
+                let block = scalar::rounded(self.dtype, super_block, b, decode);
+                for (w, q) in w.iter_mut().zip(block.q) {
+                    let value = f32::from(q) * block.scale;
+                    // Half a step, and what steps of 1/256 are off.
+                    assert!((value - *w).abs() <= 0.63 * block.scale, "{value} for {w}");
+                    assert!(q.abs() <= 127);
+                    *w = value;
+                }
+            }
+        }
     }
 
     /// Magnitude of what formats with a minimum add and subtract again.
@@ -289,7 +311,7 @@ fn values(kind: ActKind, row: &[u8], cols: usize) -> Vec<f64> {
     let scaled = |q: i32, scale: f32| f64::from(q) * f64::from(scale);
     match kind {
         ActKind::F32 => floats(row).iter().map(|&v| v.into()).collect(),
-        ActKind::I8 => {
+        ActKind::I8 | ActKind::I8Rounded => {
             let blocks = &blocks::<I8Block>(row)[..cols / BLOCK];
             let mut values: Vec<_> = blocks
                 .iter()

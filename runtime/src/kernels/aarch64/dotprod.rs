@@ -8,7 +8,9 @@ use super::qpair::{Multiplier, QPair, Sums, both, bytes};
 use crate::kernels::Call;
 use crate::kernels::acts::ActBlock;
 use crate::kernels::array::map;
-use crate::kernels::integer::{Arithmetic, ByteDots, Fill, Gemm, Lanes, Plane, Product};
+use crate::kernels::integer::{
+    Arithmetic, ByteDots, Fill, Gemm, Lanes, Plane, Product, SuperBlocks, prefill_rounded,
+};
 use crate::kernels::vector::simd::Op;
 use core::arch::aarch64::*;
 use core::arch::asm;
@@ -53,6 +55,10 @@ impl Arithmetic for QPair<DotProd> {
     /// registers.
     fn gemm<F: Fill<Self, W>, W: Product<Self, A>, A: ActBlock>(self, call: Call) {
         self.run(Gemm::<F, W, A, 1, 6>::new(call));
+    }
+
+    fn prefill<F: SuperBlocks>(self, call: Call) {
+        prefill_rounded::<Self, F>(self, call);
     }
 
     #[inline(always)]

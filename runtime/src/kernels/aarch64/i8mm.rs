@@ -10,7 +10,9 @@ use super::qpair::{Multiplier, QPair, both, bytes};
 use crate::kernels::Call;
 use crate::kernels::acts::ActBlock;
 use crate::kernels::array::from_fn;
-use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Product};
+use crate::kernels::integer::{
+    Arithmetic, Fill, Gemm, Lanes, Product, SuperBlocks, prefill_rounded,
+};
 use crate::kernels::vector::simd::Op;
 use core::arch::aarch64::*;
 use core::arch::asm;
@@ -72,6 +74,10 @@ impl Arithmetic for QPair<I8mm> {
     /// registers.
     fn gemm<F: Fill<Self, W>, W: Product<Self, A>, A: ActBlock>(self, call: Call) {
         self.run(Gemm::<F, W, A, 1, 6>::new(call));
+    }
+
+    fn prefill<F: SuperBlocks>(self, call: Call) {
+        prefill_rounded::<Self, F>(self, call);
     }
 
     #[inline(always)]

@@ -118,5 +118,5 @@ impl Isa {
 }
 
 fn scratch_bytes<L: ByteDots>(_: L, dtype: DType, cols: usize) -> usize {
-    integer::scratch_bytes::<L, Bytes<L>>(dtype, cols)
+    integer::scratch_bytes::<L, Bytes<L, 1>>(dtype, cols)
 }

@@ -81,6 +81,15 @@ impl<M: Multiplier> Lanes for QPair<M> {
         both!(vfmaq_f32(c, a, b))
     }
     #[inline(always)]
+    fn div(self, a: Self::V, b: Self::V) -> Self::V {
+        both!(vdivq_f32(a, b))
+    }
+    #[inline(always)]
+    fn larger(self, a: Self::V, b: Self::V) -> Self::V {
+        let b = both!(vabsq_f32(b));
+        both!(vmaxq_f32(a, b))
+    }
+    #[inline(always)]
     fn store(self, v: Self::V, out: &mut [f32; MAX_LANES]) {
         // SAFETY: `self` proves NEON; the array has the 32 bytes that are written.
         unsafe {
@@ -138,6 +147,24 @@ impl<M: Multiplier> Lanes for QPair<M> {
         lanes(both!(vsubq_s8(a, b)))
     }
     #[inline(always)]
+    fn add_16(self, a: Self::I, b: Self::I) -> Self::I {
+        let (a, b) = (
+            both!(vreinterpretq_s16_s32(a)),
+            both!(vreinterpretq_s16_s32(b)),
+        );
+        let sum = both!(vaddq_s16(a, b));
+        both!(vreinterpretq_s32_s16(sum))
+    }
+    #[inline(always)]
+    fn mul_16(self, a: Self::I, b: Self::I) -> Self::I {
+        let (a, b) = (
+            both!(vreinterpretq_s16_s32(a)),
+            both!(vreinterpretq_s16_s32(b)),
+        );
+        let product = both!(vmulq_s16(a, b));
+        both!(vreinterpretq_s32_s16(product))
+    }
+    #[inline(always)]
     fn add_i32(self, a: Self::I, b: Self::I) -> Self::I {
         both!(vaddq_s32(a, b))
     }
@@ -181,6 +208,10 @@ impl<M: Multiplier> Lanes for QPair<M> {
     #[inline(always)]
     fn to_floats(self, v: Self::I) -> Self::V {
         both!(vcvtq_f32_s32(v))
+    }
+    #[inline(always)]
+    fn to_integers(self, v: Self::V) -> Self::I {
+        both!(vcvtnq_s32_f32(v))
     }
     #[inline(always)]
     fn float_bits(self, v: Self::I) -> Self::V {

@@ -6,9 +6,9 @@
 use super::Neon;
 use super::qpair::{Multiplier, QPair, Sums, both, bytes};
 use crate::kernels::Call;
-use crate::kernels::acts::ActBlock;
+use crate::kernels::acts::{ActBlock, I8Block};
 use crate::kernels::array::map;
-use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Product, WideSums};
+use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Product, SuperBlocks, WideSums};
 use crate::kernels::vector::simd::Op;
 use core::arch::aarch64::*;
 use core::ops::Range;
@@ -43,6 +43,10 @@ impl Arithmetic for QPair<Widening> {
     /// registers, and one of floats in a quarter.
     fn gemm<F: Fill<Self, W>, W: Product<Self, A>, A: ActBlock>(self, call: Call) {
         self.run(Gemm::<F, W, A, 2, 2>::new(call));
+    }
+
+    fn prefill<F: SuperBlocks>(self, call: Call) {
+        self.gemm::<F, F::Panel<Self>, I8Block>(call);
     }
 
     #[inline(always)]

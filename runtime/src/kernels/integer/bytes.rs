@@ -4,7 +4,7 @@
 
 use super::formats_k::IQ4_XS;
 use super::formats_legacy::{IQ4_NL, Q8_0};
-use super::panel::{Bytewise, Panel, Plane};
+use super::panel::{Bytewise, Pack, Panel, Plane};
 use super::{Arithmetic, Block, Format, by_bytes};
 use crate::kernels::Call;
 use crate::kernels::array::map;
@@ -38,24 +38,33 @@ pub(in crate::kernels) fn matmul_bytes<L: ByteDots<Single: ByteDots>>(l: L, call
 }
 
 fn multiply<L: ByteDots<Single: ByteDots>, F: Format>(l: L, call: Call) {
-    by_bytes::<L, F, Bytes<L>, Bytes<L::Single>>(l, call);
+    by_bytes::<L, F, Bytes<L, 1>, Bytes<L::Single, 1>>(l, call);
 }
 
-/// Signed levels of 8 bits, with one scale.
+/// Signed levels of 8 bits, with one scale that `GROUP` neighbours share.
 #[repr(C)]
-pub(in crate::kernels) struct Bytes<L: Arithmetic> {
+pub(in crate::kernels) struct Bytes<L: Arithmetic, const GROUP: usize> {
     q: [L::I; 8],
     scale: L::V,
 }
 
-impl<L: ByteDots> Panel<L> for Bytes<L> {
+impl<L: ByteDots, const GROUP: usize> Bytes<L, GROUP> {
+    #[inline(always)]
+    pub(super) fn new(l: L, q: [L::I; 8], scale: L::V) -> Self {
+        let q = l.arranged_bytes(q);
+        Bytes { q, scale }
+    }
+}
+
+impl<L: ByteDots> Pack<L> for Bytes<L, 1> {
     #[inline(always)]
     fn pack(l: L, block: &Block<L>) -> Self {
-        Bytes {
-            q: l.arranged_bytes(block.q),
-            scale: block.scale,
-        }
+        Bytes::new(l, block.q, block.scale)
     }
+}
+
+impl<L: ByteDots, const GROUP: usize> Panel<L> for Bytes<L, GROUP> {
+    const GROUP: usize = GROUP;
 
     #[inline(always)]
     fn scale(&self) -> L::V {
@@ -63,7 +72,7 @@ impl<L: ByteDots> Panel<L> for Bytes<L> {
     }
 }
 
-impl<L: ByteDots> Bytewise<L> for Bytes<L> {
+impl<L: ByteDots, const GROUP: usize> Bytewise<L> for Bytes<L, GROUP> {
     #[inline(always)]
     fn byte_dots<const P: usize, const T: usize>(
         l: L,

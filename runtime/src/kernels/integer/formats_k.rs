@@ -4,6 +4,7 @@
 
 use super::formats_legacy::{look_up, nibbles};
 use super::panel::{Halves, Whole};
+use super::rounded::{SUPER, SuperBlocks};
 use super::{Arithmetic, Block, Format, Lanes, LowBit, Rows, Sink};
 use ondol_models::quant::iq4::CODEBOOK;
 
@@ -14,11 +15,13 @@ pub(super) struct Q5_K;
 pub(super) struct Q6_K;
 pub(super) struct IQ4_XS;
 
-/// Blocks of 32 in a super-block.
-const SUPER: usize = 8;
-
 impl LowBit for Q2_K {
     type Panel<L: Arithmetic> = Halves<L, 4>;
+}
+
+impl SuperBlocks for Q2_K {
+    const HIGHEST: u8 = 3;
+    const HALVES: bool = true;
 }
 
 impl Format for Q2_K {
@@ -62,6 +65,11 @@ impl LowBit for Q3_K {
     type Panel<L: Arithmetic> = Halves<L, 4>;
 }
 
+impl SuperBlocks for Q3_K {
+    const HIGHEST: u8 = 7;
+    const HALVES: bool = true;
+}
+
 impl Format for Q3_K {
     #[inline(always)]
     unsafe fn for_each_block<L: Lanes, R: Rows<L>, S: Sink<L>>(
@@ -96,6 +104,11 @@ impl LowBit for Q4_K {
     type Panel<L: Arithmetic> = Whole<L, 8>;
 }
 
+impl SuperBlocks for Q4_K {
+    const HIGHEST: u8 = 15;
+    const HALVES: bool = false;
+}
+
 impl Format for Q4_K {
     #[inline(always)]
     unsafe fn for_each_block<L: Lanes, R: Rows<L>, S: Sink<L>>(
@@ -124,6 +137,11 @@ impl Format for Q4_K {
 
 impl LowBit for Q5_K {
     type Panel<L: Arithmetic> = Whole<L, 4>;
+}
+
+impl SuperBlocks for Q5_K {
+    const HIGHEST: u8 = 31;
+    const HALVES: bool = false;
 }
 
 impl Format for Q5_K {
@@ -157,6 +175,11 @@ impl Format for Q5_K {
 
 impl LowBit for Q6_K {
     type Panel<L: Arithmetic> = Halves<L, 2>;
+}
+
+impl SuperBlocks for Q6_K {
+    const HIGHEST: u8 = 63;
+    const HALVES: bool = true;
 }
 
 impl Format for Q6_K {

@@ -2,7 +2,7 @@
 //! once, then all tokens sweep over them, a few at a time.
 
 use super::lanes::MAX_LANES;
-use super::panel::{Panel, Product, accumulate};
+use super::panel::{Pack, Product, accumulate};
 use super::rows::{PackedRows, PlainRows, lanes_of, runs};
 use super::{Arithmetic, Block, Format, Lanes, Sink};
 use crate::kernels::acts::{ActBlock, BLOCK};
@@ -113,7 +113,7 @@ pub(in crate::kernels) trait Fill<L: Lanes, W> {
     unsafe fn fill(l: L, w: &Matrix, run: &Range<usize>, bounce: &mut [u8], panel: *mut W);
 }
 
-impl<L: Arithmetic, F: Format, W: Panel<L>> Fill<L, W> for F {
+impl<L: Arithmetic, F: Format, W: Pack<L>> Fill<L, W> for F {
     #[inline(always)]
     unsafe fn fill(l: L, w: &Matrix, run: &Range<usize>, bounce: &mut [u8], panel: *mut W) {
         let mut sink = Unpack { l, next: panel };
@@ -135,7 +135,7 @@ struct Unpack<L, W> {
     next: *mut W,
 }
 
-impl<L: Arithmetic, W: Panel<L>> Sink<L> for Unpack<L, W> {
+impl<L: Arithmetic, W: Pack<L>> Sink<L> for Unpack<L, W> {
     #[inline(always)]
     fn block(&mut self, block: &Block<L>) {
         // SAFETY: `fill` was given room for all blocks, aligned.
@@ -203,16 +203,23 @@ impl<W, A: ActBlock, const P: usize, const T: usize> Tokens<'_, W, A, P, T> {
         let (sweep, token) = (self.sweep, self.token);
         let x: [*const A; T] = from_fn(|t| sweep.acts.row(token + t).as_ptr().cast::<A>());
         let mut acc = [[l.splat(0.0); T]; P];
-        for b in 0..sweep.blocks {
-            // SAFETY: panels and prepared rows have `blocks` blocks, aligned,
-            // and there are so many tokens left.
-            let (w, x) = unsafe {
-                (
-                    map(sweep.panels, |panel| &*panel.add(b)),
-                    map(x, |x| &*x.add(b)),
-                )
-            };
-            accumulate(l, &mut acc, w, x);
+        for first in (0..sweep.blocks).step_by(W::GROUP) {
+            accumulate(
+                l,
+                &mut acc,
+                #[inline(always)]
+                |i| {
+                    let b = first + i;
+                    // SAFETY: panels and prepared rows have `blocks` blocks, whole
+                    // groups, aligned, and there are so many tokens left.
+                    unsafe {
+                        (
+                            map(sweep.panels, |panel| &*panel.add(b)),
+                            map(x, |x| &*x.add(b)),
+                        )
+                    }
+                },
+            );
         }
         let mut sums = [[[0.0; MAX_LANES]; T]; P];
         for (sums, acc) in sums.iter_mut().zip(acc) {

@@ -2,7 +2,7 @@
 //! arithmetic in registers.
 
 use super::lanes::MAX_LANES;
-use super::panel::{Product, accumulate};
+use super::panel::{Pack, Product, accumulate};
 use super::rows::{PackedRows, PlainRows, lanes_of, runs};
 use super::{Arithmetic, Block, Format, Lanes, Rows, Sink};
 use crate::kernels::Call;
@@ -23,7 +23,9 @@ impl<'a, F, W, A> Gemv<'a, F, W, A> {
     }
 }
 
-impl<L: Arithmetic, F: Format, W: Product<L, A>, A: ActBlock> Op<L> for Gemv<'_, F, W, A> {
+impl<L: Arithmetic, F: Format, W: Product<L, A> + Pack<L>, A: ActBlock> Op<L>
+    for Gemv<'_, F, W, A>
+{
     #[inline(always)]
     fn run(self, l: L) {
         let Call {
@@ -48,7 +50,7 @@ impl<L: Arithmetic, F: Format, W: Product<L, A>, A: ActBlock> Op<L> for Gemv<'_,
 
 /// The products of a run of rows, which have as many blocks as `x`.
 #[inline(always)]
-fn dot<L: Arithmetic, F: Format, W: Product<L, A>, A: ActBlock>(
+fn dot<L: Arithmetic, F: Format, W: Product<L, A> + Pack<L>, A: ActBlock>(
     l: L,
     rows: impl Rows<L>,
     x: &[A],
@@ -74,11 +76,12 @@ struct Dot<'a, L: Lanes, W, A> {
     weights: PhantomData<W>,
 }
 
-impl<L: Arithmetic, W: Product<L, A>, A: ActBlock> Sink<L> for Dot<'_, L, W, A> {
+impl<L: Arithmetic, W: Product<L, A> + Pack<L>, A: ActBlock> Sink<L> for Dot<'_, L, W, A> {
     #[inline(always)]
     fn block(&mut self, block: &Block<L>) {
         if let Some(x) = self.x.next() {
-            accumulate(self.l, &mut self.acc, [&W::pack(self.l, block)], [x]);
+            let w = W::pack(self.l, block);
+            accumulate(self.l, &mut self.acc, |_| ([&w], [x]));
         }
     }
 }

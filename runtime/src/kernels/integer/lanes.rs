@@ -27,6 +27,10 @@ pub(in crate::kernels) trait Lanes: Copy + Send + Sync + 'static {
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a * b + c`, rounded once.
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `a / b`.
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// The larger of `a` and the magnitude of `b`; no meaning where one is NaN.
+    fn larger(self, a: Self::V, b: Self::V) -> Self::V;
     /// Writes the lanes.
     fn store(self, v: Self::V, out: &mut [f32; MAX_LANES]);
     /// Runs `op` compiled for this level.
@@ -51,6 +55,10 @@ pub(in crate::kernels) trait Lanes: Copy + Send + Sync + 'static {
     fn add_i8(self, a: Self::I, b: Self::I) -> Self::I;
     /// `a - b` in each byte, modulo 2^8.
     fn sub_i8(self, a: Self::I, b: Self::I) -> Self::I;
+    /// `a + b` in each 16-bit number, modulo 2^16.
+    fn add_16(self, a: Self::I, b: Self::I) -> Self::I;
+    /// `a * b` in each 16-bit number, modulo 2^16.
+    fn mul_16(self, a: Self::I, b: Self::I) -> Self::I;
     /// `a + b` in each lane, modulo 2^32.
     fn add_i32(self, a: Self::I, b: Self::I) -> Self::I;
     /// Shifts each 16-bit number left.
@@ -70,6 +78,8 @@ pub(in crate::kernels) trait Lanes: Copy + Send + Sync + 'static {
     fn shuffle(self, v: Self::I, index: Self::I) -> Self::I;
     /// Signed lanes as floats, rounded to nearest.
     fn to_floats(self, v: Self::I) -> Self::V;
+    /// The nearest integers, ties to even; no meaning beyond 32 bits.
+    fn to_integers(self, v: Self::V) -> Self::I;
     /// Signed lanes of many vectors as floats.
     #[inline(always)]
     fn floats<const P: usize, const T: usize>(self, v: [[Self::I; T]; P]) -> [[Self::V; T]; P] {

@@ -6,9 +6,10 @@
 //! many rows as lanes before the arithmetic, as [`Block`]; there are three ways
 //! to compute with it, the [`panel`] types. `gemv` feeds blocks to the
 //! arithmetic as they come, `gemm` keeps the blocks of a few runs of rows in
-//! scratch and sweeps all tokens over them. Both call the same few lines for a block, in the same order, so that
-//! their results are equal bit for bit. Where the rows lie is a third matter:
-//! formats read them through [`Rows`], as a file has them or packed.
+//! scratch and sweeps all tokens over them. Both call the same few lines for a
+//! block, in the same order, so that their results are equal bit for bit. Where
+//! the rows lie is a third matter: formats read them through [`Rows`], as a file
+//! has them or packed. K-quants may be [`rounded`] on their way to scratch.
 //!
 //! # Safety
 //! What functions marked `unsafe` without further words ask of offsets is
@@ -23,6 +24,7 @@ mod gemv;
 mod half_floats;
 mod lanes;
 mod panel;
+mod rounded;
 mod rows;
 mod wide;
 
@@ -34,6 +36,7 @@ pub(super) use gemm::{Fill, Gemm};
 pub(super) use half_floats::{Madd16, matmul_halves};
 pub(super) use lanes::{Lanes, MAX_LANES};
 pub(super) use panel::{Plane, Product};
+pub(super) use rounded::{SuperBlocks, prefill_rounded};
 pub(super) use wide::{Wide, WideSums, matmul_wide};
 
 use super::acts::{self, ActBlock, ActKind, I8Block, I16Block, SplitBlock};
@@ -42,6 +45,7 @@ use formats_k::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K};
 use formats_legacy::{MXFP4, Q4_0, Q4_1, Q5_0, Q5_1};
 use gemv::Gemv;
 use ondol_models::quant::{DType, Family};
+use panel::Pack;
 use rows::Rows;
 
 /// A row in each lane x 32 k of weights: `scale * sub * q + min`.
@@ -87,9 +91,9 @@ pub(super) trait Format {
 }
 
 /// A format whose levels are unsigned and small enough to multiply in 8 bits.
-trait LowBit: Format {
+pub(super) trait LowBit: Format {
     /// What the arithmetic takes of a block.
-    type Panel<L: Arithmetic>: Product<L, I8Block> + Product<L, SplitBlock>;
+    type Panel<L: Arithmetic>: Product<L, I8Block> + Product<L, SplitBlock> + Pack<L>;
 }
 
 /// Takes blocks as they are decoded.
@@ -110,6 +114,10 @@ pub(super) trait Arithmetic: Lanes {
     /// Runs [`Gemm`] with [`Self::PANELS`] and as many tokens as the registers
     /// have room for the sums of.
     fn gemm<F: Fill<Self, W>, W: Product<Self, A>, A: ActBlock>(self, call: Call);
+
+    /// Multiplies rows of super-blocks with activations of 8 bits: as they are, or
+    /// [rounded](prefill_rounded).
+    fn prefill<F: SuperBlocks>(self, call: Call);
 
     /// Integer scales as [`Self::half_sums`] takes them.
     type Sub: Copy;
@@ -169,14 +177,21 @@ pub(super) fn matmul<L: Arithmetic>(l: L, call: Call, signed: impl FnOnce(L, Cal
         DType::Q4_1 if legacy => low_bit::<L, Q4_1>(l, call),
         DType::Q5_0 if legacy => low_bit::<L, Q5_0>(l, call),
         DType::Q5_1 if legacy => low_bit::<L, Q5_1>(l, call),
-        DType::Q2_K if k => low_bit::<L, Q2_K>(l, call),
-        DType::Q3_K if k => low_bit::<L, Q3_K>(l, call),
-        DType::Q4_K if k => low_bit::<L, Q4_K>(l, call),
-        DType::Q5_K if k => low_bit::<L, Q5_K>(l, call),
-        DType::Q6_K if k => low_bit::<L, Q6_K>(l, call),
+        DType::Q2_K if k => super_blocks::<L, Q2_K>(l, call),
+        DType::Q3_K if k => super_blocks::<L, Q3_K>(l, call),
+        DType::Q4_K if k => super_blocks::<L, Q4_K>(l, call),
+        DType::Q5_K if k => super_blocks::<L, Q5_K>(l, call),
+        DType::Q6_K if k => super_blocks::<L, Q6_K>(l, call),
         DType::MXFP4 if codebook => low_bit::<L, MXFP4>(l, call),
         dtype if acts::has_signed_bytes(dtype) => signed(l, call),
         dtype => unreachable!("{dtype:?} has products of floats, or is not in this build"),
+    }
+}
+
+fn super_blocks<L: Arithmetic, F: SuperBlocks>(l: L, call: Call) {
+    match call.acts.kind() {
+        ActKind::I8 | ActKind::I8Rounded => l.prefill::<F>(call),
+        _ => by_two_planes::<L, F, F::Panel<L>, F::Panel<L::Single>>(l, call),
     }
 }
 
@@ -190,11 +205,23 @@ fn by_bytes<L, F, W, S>(l: L, call: Call)
 where
     L: Arithmetic,
     F: Format,
-    W: Product<L, I8Block> + Product<L, SplitBlock>,
-    S: Product<L::Single, SplitBlock>,
+    W: Product<L, I8Block> + Product<L, SplitBlock> + Pack<L>,
+    S: Product<L::Single, SplitBlock> + Pack<L::Single>,
+{
+    match call.acts.kind() {
+        ActKind::I8 => l.gemm::<F, W, I8Block>(call),
+        _ => by_two_planes::<L, F, W, S>(l, call),
+    }
+}
+
+fn by_two_planes<L, F, W, S>(l: L, call: Call)
+where
+    L: Arithmetic,
+    F: Format,
+    W: Product<L, SplitBlock> + Pack<L>,
+    S: Product<L::Single, SplitBlock> + Pack<L::Single>,
 {
     match (call.acts.kind(), call.acts.tokens()) {
-        (ActKind::I8, _) => l.gemm::<F, W, I8Block>(call),
         (ActKind::I16Split, 1) => {
             let l = L::Single::from(l);
             l.run(Gemv::<F, S, SplitBlock>::new(call));

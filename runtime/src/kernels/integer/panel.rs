@@ -71,9 +71,15 @@ impl<'a> Plane<'a> {
     }
 }
 
+/// What a block of weights is made into, by itself.
+pub(in crate::kernels) trait Pack<L: Lanes>: Panel<L> {
+    fn pack(l: L, block: &Block<L>) -> Self;
+}
+
 /// What the arithmetic keeps of a block of weights.
 pub(in crate::kernels) trait Panel<L: Lanes> {
-    fn pack(l: L, block: &Block<L>) -> Self;
+    /// Neighbouring blocks that share a scale.
+    const GROUP: usize = 1;
     fn scale(&self) -> L::V;
     /// Adds the minima, where there are any, times the activations' sums.
     #[inline(always)]
@@ -156,18 +162,22 @@ impl<L: Lanes, W: Bytewise<L>> Product<L, SplitBlock> for W {
     }
 }
 
-/// `acc` plus the products of `P` panels' blocks with `T` tokens' blocks.
+/// `acc` plus the products of a group of blocks of `P` panels with `T` tokens' blocks:
+/// `block(i)` has those of block `i` of the group.
 #[inline(always)]
-pub(super) fn accumulate<L, W, A, const P: usize, const T: usize>(
+pub(super) fn accumulate<'a, L, W, A, const P: usize, const T: usize>(
     l: L,
     acc: &mut [[L::V; T]; P],
-    w: [&W; P],
-    x: [&A; T],
+    block: impl Fn(usize) -> ([&'a W; P], [&'a A; T]),
 ) where
     L: Arithmetic,
-    W: Product<L, A>,
-    A: ActBlock,
+    W: Product<L, A> + 'a,
+    A: ActBlock + 'a,
 {
+    if W::GROUP > 1 {
+        return accumulate_group(l, acc, block);
+    }
+    let (w, x) = block(0);
     let dots = W::dots(l, w, x);
     for t in 0..T {
         let scale = l.splat(x[t].meta().scale);
@@ -179,7 +189,37 @@ pub(super) fn accumulate<L, W, A, const P: usize, const T: usize>(
     }
 }
 
-impl<L: Arithmetic, const DEPTH: usize> Panel<L> for Whole<L, DEPTH> {
+/// The same of blocks that share a scale and have no minimum: it multiplies their sum.
+#[inline(always)]
+fn accumulate_group<'a, L, W, A, const P: usize, const T: usize>(
+    l: L,
+    acc: &mut [[L::V; T]; P],
+    block: impl Fn(usize) -> ([&'a W; P], [&'a A; T]),
+) where
+    L: Arithmetic,
+    W: Product<L, A> + 'a,
+    A: ActBlock + 'a,
+{
+    let mut sums = [[l.splat(0.0); T]; P];
+    for i in 0..W::GROUP {
+        let (w, x) = block(i);
+        let dots = W::dots(l, w, x);
+        for t in 0..T {
+            let scale = l.splat(x[t].meta().scale);
+            for p in 0..P {
+                sums[p][t] = l.mul_add(dots[p][t], scale, sums[p][t]);
+            }
+        }
+    }
+    let (w, _) = block(0);
+    for t in 0..T {
+        for p in 0..P {
+            acc[p][t] = l.mul_add(sums[p][t], w[p].scale(), acc[p][t]);
+        }
+    }
+}
+
+impl<L: Arithmetic, const DEPTH: usize> Pack<L> for Whole<L, DEPTH> {
     #[inline(always)]
     fn pack(l: L, block: &Block<L>) -> Self {
         Whole {
@@ -188,7 +228,9 @@ impl<L: Arithmetic, const DEPTH: usize> Panel<L> for Whole<L, DEPTH> {
             min: block.min[0],
         }
     }
+}
 
+impl<L: Arithmetic, const DEPTH: usize> Panel<L> for Whole<L, DEPTH> {
     #[inline(always)]
     fn scale(&self) -> L::V {
         self.scale
@@ -200,7 +242,7 @@ impl<L: Arithmetic, const DEPTH: usize> Panel<L> for Whole<L, DEPTH> {
     }
 }
 
-impl<L: Arithmetic, const DEPTH: usize> Panel<L> for Halves<L, DEPTH> {
+impl<L: Arithmetic, const DEPTH: usize> Pack<L> for Halves<L, DEPTH> {
     #[inline(always)]
     fn pack(l: L, block: &Block<L>) -> Self {
         Halves {
@@ -214,7 +256,9 @@ impl<L: Arithmetic, const DEPTH: usize> Panel<L> for Halves<L, DEPTH> {
             min: block.min,
         }
     }
+}
 
+impl<L: Arithmetic, const DEPTH: usize> Panel<L> for Halves<L, DEPTH> {
     #[inline(always)]
     fn scale(&self) -> L::V {
         self.scale

@@ -5,7 +5,7 @@
 use super::formats_k::IQ4_XS;
 use super::formats_legacy::{IQ4_NL, Q8_0};
 use super::gemv::Gemv;
-use super::panel::{Panel, Product};
+use super::panel::{Pack, Panel, Product};
 use super::{Arithmetic, Block, Format};
 use crate::kernels::Call;
 use crate::kernels::acts::{ActKind, I16Block};
@@ -63,7 +63,7 @@ impl<L: WideSums> Wide<L> {
     }
 }
 
-impl<L: WideSums> Panel<L> for Wide<L> {
+impl<L: WideSums> Pack<L> for Wide<L> {
     #[inline(always)]
     fn pack(l: L, block: &Block<L>) -> Self {
         Wide {
@@ -71,7 +71,9 @@ impl<L: WideSums> Panel<L> for Wide<L> {
             scale: block.scale,
         }
     }
+}
 
+impl<L: WideSums> Panel<L> for Wide<L> {
     #[inline(always)]
     fn scale(&self) -> L::V {
         self.scale

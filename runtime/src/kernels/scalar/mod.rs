@@ -8,21 +8,33 @@
 //! acc = fma(w.min, x.sum, acc)          (where the format has a minimum)
 //! ```
 //!
+//! or, over those of a rounded super-block, which share a scale,
+//!
+//! ```text
+//! part = fma(f32(sum of q * x), x.scale, part)
+//! acc = fma(part, w.scale, acc)         (after the last of them)
+//! ```
+//!
 //! with the inner sum in integers, and to that the products of what the blocks of
 //! the activations leave out, added up apart. All levels compute exactly this, so that
 //! they agree bit for bit (with `std`; without it the two `fma` round twice).
 
 mod formats;
+mod rounded;
 
 use super::acts::{
     self, ActBlock, ActKind, BLOCK, I8Block, I16Block, Outlier, SplitBlock, widened_place,
 };
 use super::{Acts, Call, Matrix, OutRows};
+use crate::kernels::vector::simd::SMALL;
 use core::array::from_fn;
 use core::iter::Peekable;
+use core::mem::take;
 use core::ops::Range;
 pub(super) use formats::decoder;
 use ondol_models::quant::packed::MAX_BLOCK_BYTES;
+use rounded::SUPER;
+pub(super) use rounded::rounded;
 
 /// 32 weights of one row: weight `i` is `scale * sub[i / 16] * q[i] + min[i / 16]`.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +84,7 @@ pub(super) fn matmul(call: Call) {
         unreachable!("float weights take f32 activations")
     };
     match acts.kind() {
-        ActKind::I8 => matmul_as::<I8Block>(w, rows, acts, out, decode),
+        ActKind::I8 | ActKind::I8Rounded => matmul_as::<I8Block>(w, rows, acts, out, decode),
         ActKind::I16Split => matmul_as::<SplitBlock>(w, rows, acts, out, decode),
         ActKind::I16 | ActKind::I14 => matmul_as::<I16Block>(w, rows, acts, out, decode),
         ActKind::F32 => unreachable!("f32 activations have kernels of their own"),
@@ -85,6 +97,8 @@ fn matmul_as<B: Dot>(w: &Matrix, rows: Range<usize>, acts: &Acts, out: &OutRows,
     let len = w.dtype().block_len().div_ceil(BLOCK);
     let bytes = w.dtype().row_bytes(len * BLOCK).unwrap_or(w.row_bytes());
     let mut buffer = [0; MAX_BLOCK_BYTES];
+    // Without `std` no level rounds, and there is nothing to be an oracle of.
+    let rounds = !SMALL && acts.kind() == ActKind::I8Rounded;
     for row in rows {
         for first in (0..acts.tokens()).step_by(TILE) {
             let tokens = TILE.min(acts.tokens() - first);
@@ -92,6 +106,7 @@ fn matmul_as<B: Dot>(w: &Matrix, rows: Range<usize>, acts: &Acts, out: &OutRows,
                 let row = acts.row((first + t).min(acts.tokens() - 1));
                 Sum {
                     blocks: 0.0,
+                    part: 0.0,
                     outliers: B::outliers(row, w.cols()).peekable(),
                     apart: 0.0,
                 }
@@ -100,9 +115,17 @@ fn matmul_as<B: Dot>(w: &Matrix, rows: Range<usize>, acts: &Acts, out: &OutRows,
                 let at = b / len * bytes;
                 let end = w.row_bytes().min(at + bytes);
                 let block = w.row_part(row, at..end, &mut buffer);
-                let weights = decode(block, b % len);
+                let weights = match rounds {
+                    true => rounded(w.dtype(), block, b % len, decode),
+                    false => decode(block, b % len),
+                };
                 for (t, sum) in sums[..tokens].iter_mut().enumerate() {
-                    sum.add(&weights, b, &acts::blocks::<B>(acts.row(first + t))[b]);
+                    let x = &acts::blocks::<B>(acts.row(first + t))[b];
+                    match rounds {
+                        true => sum.add_rounded(&weights, b, x),
+                        false => sum.blocks = accumulate(sum.blocks, &weights, x),
+                    }
+                    sum.add_outlier(&weights, b);
                 }
             }
             for (t, sum) in sums[..tokens].iter().enumerate() {
@@ -119,15 +142,25 @@ fn matmul_as<B: Dot>(w: &Matrix, rows: Range<usize>, acts: &Acts, out: &OutRows,
 /// What adds up to an element of the output.
 struct Sum<'a, I: Iterator<Item = &'a Outlier>> {
     blocks: f32,
+    /// Of blocks that share a scale, without it.
+    part: f32,
     /// What comes after the blocks that are in the sum.
     outliers: Peekable<I>,
     apart: f32,
 }
 
 impl<'a, I: Iterator<Item = &'a Outlier>> Sum<'a, I> {
-    /// Adds the products of block `b` of the row.
-    fn add<B: Dot>(&mut self, w: &WeightBlock, b: usize, x: &B) {
-        self.blocks = accumulate(self.blocks, w, x);
+    /// Adds the products of block `b` of the row, which shares its scale with the
+    /// others of its super-block.
+    fn add_rounded<B: Dot>(&mut self, w: &WeightBlock, b: usize, x: &B) {
+        self.part = fma(x.dot(w), x.meta().scale, self.part);
+        if b % SUPER == SUPER - 1 {
+            self.blocks = fma(take(&mut self.part), w.scale, self.blocks);
+        }
+    }
+
+    /// Adds the product that block `b` of the activations leaves out, if it does.
+    fn add_outlier(&mut self, w: &WeightBlock, b: usize) {
         let is_here = |outlier: &&Outlier| outlier.at as usize / BLOCK == b;
         if let Some(outlier) = self.outliers.next_if(is_here) {
             let weight = w.element(outlier.at as usize % BLOCK);

@@ -1,7 +1,7 @@
 //! Elementary functions on eight lanes: the same polynomials at every level,
 //! so that levels differ by rounding alone. Small builds keep them once.
 
-use super::simd::Simd;
+use super::simd::{MAGIC, Simd};
 
 /// `e^x` to about 1 ulp: 0 far below, infinity above 88.72, NaN for NaN.
 ///
@@ -48,11 +48,10 @@ fn exp_reduced<S: Simd>(s: S, x: S::V, n: S::V) -> S::V {
     s.add(p, s.splat(1.0))
 }
 
-/// The nearest whole number, for `|x| < 2^22`: at 1.5 x 2^23 the unit in the
-/// last place is 1.
+/// The nearest whole number, for `|x| < 2^22`.
 #[inline(always)]
 fn nearest_whole<S: Simd>(s: S, x: S::V) -> S::V {
-    let magic = s.splat(12_582_912.0);
+    let magic = s.splat(MAGIC);
     s.sub(s.add(x, magic), magic)
 }
 

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::simd::{LANES, Simd};
+use super::simd::{LANES, MAGIC, Simd};
 
 /// 32 numbers as GGUF's Q8_0 keeps them: number `i` is `scale * q[i]`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -14,10 +14,6 @@ pub struct Q8Block {
     /// The steps.
     pub q: [i8; Q8Block::LEN],
 }
-
-/// In `MAGIC + x` the last bit stands for 1: adding rounds to a whole number,
-/// ties to even, and leaves it in the low bits.
-const MAGIC: f32 = 12_582_912.0;
 
 impl Q8Block {
     /// Numbers of a block.

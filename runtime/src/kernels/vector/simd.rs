@@ -82,10 +82,13 @@ pub trait Op<L> {
     fn run(self, l: L);
 }
 
+/// 1.5 x 2^23: in `MAGIC + x`, for `|x| < 2^22`, the last bit stands for 1. Adding
+/// rounds to a whole number, ties to even, and leaves it in the low bits.
+pub const MAGIC: f32 = 12_582_912.0;
+
 /// Adding this to a whole number in `-127..=127` leaves the number's biased
-/// exponent in the low bits of the sum: 1.5 x 2^23 makes one unit in the last
-/// place worth 1, and 127 is the bias.
-pub const EXPONENT_MAGIC: f32 = 12_582_912.0 + 127.0;
+/// exponent, whose bias is 127, in the low bits of the sum.
+pub const EXPONENT_MAGIC: f32 = MAGIC + 127.0;
 
 /// The level that every CPU runs, and the oracle of the others: plain loops
 /// over arrays, which compilers turn into whatever vectors are the baseline.

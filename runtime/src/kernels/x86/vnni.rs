@@ -7,7 +7,9 @@ use super::dots::{self, Dots};
 use super::ymm::{Multiplier, Ymm};
 use crate::kernels::Call;
 use crate::kernels::acts::ActBlock;
-use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Madd16, Product};
+use crate::kernels::integer::{
+    Arithmetic, Fill, Gemm, Lanes, Madd16, Product, SuperBlocks, prefill_rounded,
+};
 use crate::kernels::vector::simd::Op;
 use core::arch::x86_64::*;
 
@@ -113,6 +115,10 @@ impl<M: Vnni> Arithmetic for Ymm<M> {
     /// So many panels and tokens have two sums each in twelve of sixteen registers.
     fn gemm<F: Fill<Self, W>, W: Product<Self, A>, A: ActBlock>(self, call: Call) {
         self.run(Gemm::<F, W, A, 2, 3>::new(call));
+    }
+
+    fn prefill<F: SuperBlocks>(self, call: Call) {
+        prefill_rounded::<Self, F>(self, call);
     }
 
     #[inline(always)]

@@ -99,6 +99,16 @@ impl<M: Multiplier> Lanes for Ymm<M> {
         unsafe { _mm256_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
+    fn div(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_div_ps(a, b) }
+    }
+    #[inline(always)]
+    fn larger(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_max_ps(a, _mm256_andnot_ps(_mm256_set1_ps(-0.0), b)) }
+    }
+    #[inline(always)]
     fn store(self, v: __m256, out: &mut [f32; MAX_LANES]) {
         // SAFETY: `self` proves AVX; the array has the 32 bytes that are written.
         unsafe { _mm256_storeu_ps(out.as_mut_ptr(), v) }
@@ -161,6 +171,16 @@ impl<M: Multiplier> Lanes for Ymm<M> {
         unsafe { _mm256_sub_epi8(a, b) }
     }
     #[inline(always)]
+    fn add_16(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_add_epi16(a, b) }
+    }
+    #[inline(always)]
+    fn mul_16(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_mullo_epi16(a, b) }
+    }
+    #[inline(always)]
     fn add_i32(self, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: `self` proves AVX2.
         unsafe { _mm256_add_epi32(a, b) }
@@ -204,6 +224,11 @@ impl<M: Multiplier> Lanes for Ymm<M> {
     fn to_floats(self, v: __m256i) -> __m256 {
         // SAFETY: `self` proves AVX2.
         unsafe { _mm256_cvtepi32_ps(v) }
+    }
+    #[inline(always)]
+    fn to_integers(self, v: __m256) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_cvtps_epi32(v) }
     }
     #[inline(always)]
     fn float_bits(self, v: __m256i) -> __m256 {

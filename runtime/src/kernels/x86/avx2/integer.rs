@@ -4,9 +4,9 @@
 
 use super::Avx2;
 use crate::kernels::Call;
-use crate::kernels::acts::ActBlock;
+use crate::kernels::acts::{ActBlock, I8Block};
 use crate::kernels::array::map;
-use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Madd16, Product};
+use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Madd16, Product, SuperBlocks};
 use crate::kernels::vector::simd::Op;
 use crate::kernels::x86::ymm::{Multiplier, Ymm, kept_in_order};
 use core::arch::x86_64::*;
@@ -34,6 +34,10 @@ impl Arithmetic for Ymm<Maddubs> {
     /// So many panels and tokens have two sums each in twelve of sixteen registers.
     fn gemm<F: Fill<Self, W>, W: Product<Self, A>, A: ActBlock>(self, call: Call) {
         self.run(Gemm::<F, W, A, 2, 3>::new(call));
+    }
+
+    fn prefill<F: SuperBlocks>(self, call: Call) {
+        self.gemm::<F, F::Panel<Self>, I8Block>(call);
     }
 
     #[inline(always)]

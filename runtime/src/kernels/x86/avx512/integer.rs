@@ -5,7 +5,9 @@
 use super::Avx512;
 use crate::kernels::Call;
 use crate::kernels::acts::ActBlock;
-use crate::kernels::integer::{Arithmetic, Fill, Gemm, Lanes, Madd16, Product, WideSums};
+use crate::kernels::integer::{
+    Arithmetic, Fill, Gemm, Lanes, Madd16, Product, SuperBlocks, WideSums, prefill_rounded,
+};
 use crate::kernels::x86::avx2::Avx2;
 use crate::kernels::x86::dots::{self, Dots};
 use crate::kernels::x86::vnni::Evex;
@@ -25,6 +27,10 @@ impl Arithmetic for Avx512 {
     /// So many tokens have two sums each in 24 of 32 registers.
     fn gemm<F: Fill<Self, W>, W: Product<Self, A>, A: ActBlock>(self, call: Call) {
         self.run(Gemm::<F, W, A, 1, 12>::new(call));
+    }
+
+    fn prefill<F: SuperBlocks>(self, call: Call) {
+        prefill_rounded::<Self, F>(self, call);
     }
 
     #[inline(always)]

@@ -28,6 +28,16 @@ impl Lanes for Avx512 {
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512.
+        unsafe { _mm512_div_ps(a, b) }
+    }
+    #[inline(always)]
+    fn larger(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: `self` proves AVX-512.
+        unsafe { _mm512_max_ps(a, _mm512_abs_ps(b)) }
+    }
+    #[inline(always)]
     fn store(self, v: __m512, out: &mut [f32; MAX_LANES]) {
         // SAFETY: `self` proves AVX-512; the array has the 64 bytes that are written.
         unsafe { _mm512_storeu_ps(out.as_mut_ptr(), v) }
@@ -88,6 +98,16 @@ impl Lanes for Avx512 {
         unsafe { _mm512_sub_epi8(a, b) }
     }
     #[inline(always)]
+    fn add_16(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512.
+        unsafe { _mm512_add_epi16(a, b) }
+    }
+    #[inline(always)]
+    fn mul_16(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512.
+        unsafe { _mm512_mullo_epi16(a, b) }
+    }
+    #[inline(always)]
     fn add_i32(self, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: `self` proves AVX-512.
         unsafe { _mm512_add_epi32(a, b) }
@@ -131,6 +151,11 @@ impl Lanes for Avx512 {
     fn to_floats(self, v: __m512i) -> __m512 {
         // SAFETY: `self` proves AVX-512.
         unsafe { _mm512_cvtepi32_ps(v) }
+    }
+    #[inline(always)]
+    fn to_integers(self, v: __m512) -> __m512i {
+        // SAFETY: `self` proves AVX-512.
+        unsafe { _mm512_cvtps_epi32(v) }
     }
     #[inline(always)]
     fn float_bits(self, v: __m512i) -> __m512 {
