@@ -80,10 +80,9 @@ impl Arithmetic for Ymm<Maddubs> {
         x: [&[i8; 32]; T],
     ) -> [[__m256; T]; P] {
         let mut total = [[self.splat_i32(0); T]; P];
-        for first in (0..8).step_by(DEPTH) {
-            let by = map(sub, |sub| sub[first / 4]);
-            self.widen(&mut total, self.sum16::<DEPTH, P, T>(q, x, first), by);
-        }
+        // Written out: in a loop that is not unrolled the totals lie in memory.
+        self.add_half::<0, DEPTH, P, T>(&mut total, q, sub, x);
+        self.add_half::<1, DEPTH, P, T>(&mut total, q, sub, x);
         self.floats(total)
     }
 }
@@ -99,6 +98,21 @@ impl Madd16 for Ymm<Maddubs> {
 }
 
 impl Ymm<Maddubs> {
+    /// Adds the sums of `sub * q * x` of half a block.
+    #[inline(always)]
+    fn add_half<const HALF: usize, const DEPTH: usize, const P: usize, const T: usize>(
+        self,
+        total: &mut [[__m256i; T]; P],
+        q: [&[__m256i; 8]; P],
+        sub: [&[__m256i; 2]; P],
+        x: [&[i8; 32]; T],
+    ) {
+        let by = map(sub, |sub| sub[HALF]);
+        for first in (4 * HALF..4 * HALF + 4).step_by(DEPTH) {
+            self.widen(total, self.sum16::<DEPTH, P, T>(q, x, first), by);
+        }
+    }
+
     /// Sums in 16 bits of vectors `first..first + DEPTH` times activations.
     #[inline(always)]
     fn sum16<const DEPTH: usize, const P: usize, const T: usize>(
