@@ -227,6 +227,12 @@ impl Kernels {
         }
     }
 
+    /// Whether [`Self::matmul`] takes this form of activations with such weights. Plain
+    /// Rust takes all that fit: it is the oracle of the others.
+    fn takes(&self, kind: ActKind, dtype: DType) -> bool {
+        kind.fits(dtype) && (self.isa.is_none() || self.gains_by(kind, dtype))
+    }
+
     /// Prepares one row of activations.
     ///
     /// A value that is not finite makes every product with its block NaN.
@@ -257,7 +263,7 @@ impl Kernels {
     /// all tokens: `out[t][r] = sum over k of w[r][k] * acts[t][k]`.
     ///
     /// Activations of [`ActKind::F32`] go with any weights at any level;
-    /// the integer forms are those that fit ([`ActKind::fits`]). Ranges that start at
+    /// the integer forms are those that [`Self::act_kind`] gives. Ranges that start at
     /// multiples of 16 are fastest. `scratch` needs [`Self::scratch_bytes`],
     /// holds nothing before or after, and is each thread's own.
     ///
@@ -274,7 +280,7 @@ impl Kernels {
     ) {
         assert!(rows.end <= w.rows(), "rows out of range");
         assert!(
-            acts.kind().fits(w.dtype()),
+            self.takes(acts.kind(), w.dtype()),
             "{:?} with {}",
             acts.kind(),
             w.dtype()

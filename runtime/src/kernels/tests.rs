@@ -270,17 +270,10 @@ impl Case {
             .filter(move |kind| kind.fits(dtype))
     }
 
-    /// Whether a level multiplies this form: some are for some instruction sets,
-    /// and for the scalar oracle.
-    fn takes(&self, kernels: &Kernels, kind: ActKind) -> bool {
-        let able = kernels.isa.is_none() || kernels.gains_by(kind, self.dtype);
-        kind.fits(self.dtype) && able
-    }
-
     /// The forms that a level multiplies.
     fn kinds_of(&self, kernels: &Kernels) -> impl Iterator<Item = ActKind> {
         let kinds = ActKind::ALL.into_iter();
-        kinds.filter(|&kind| self.takes(kernels, kind))
+        kinds.filter(|&kind| kernels.takes(kind, self.dtype))
     }
 
     /// Every level and form is near to the oracle.
@@ -403,7 +396,7 @@ fn integer_levels_are_equal_bit_for_bit() {
             for kind in case.kinds().filter(|&kind| kind != ActKind::F32) {
                 let want = case.run(&scalar, kind, 16, Store::Set);
                 let levels = levels().filter(|kernels| kernels.level() != Level::Exact);
-                for kernels in levels.filter(|kernels| case.takes(kernels, kind)) {
+                for kernels in levels.filter(|kernels| kernels.takes(kind, case.dtype)) {
                     let out = case.run(&kernels, kind, 16, Store::Set);
                     assert_eq!(out, want, "{dtype} {kind:?} {:?} {tokens}", kernels.level());
                 }
@@ -630,7 +623,7 @@ proptest! {
         let scalar = Kernels::with_level(Level::Scalar).unwrap();
         for kind in case.kinds() {
             let want = case.run(&scalar, kind, 16, Store::Set);
-            for kernels in levels().filter(|kernels| case.takes(kernels, kind)) {
+            for kernels in levels().filter(|kernels| kernels.takes(kind, case.dtype)) {
                 let out = case.run(&kernels, kind, 16, Store::Set);
                 for (a, b) in out.iter().zip(&want) {
                     let same = a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
