@@ -99,22 +99,33 @@ struct Kernel {
     planes: fn(level: &str) -> u32,
 }
 
-const KERNELS: [Kernel; 7] = [
+const KERNELS: [Kernel; 8] = [
     Kernel {
-        title: "prompt, Q4_0, Q4_1, Q5_0, Q5_1, MXFP4, Q4_K, Q5_K",
+        title: "prompt, Q4_0, Q4_1, Q5_0, Q5_1, MXFP4",
         parts: |_| &["4gemm", "5Whole", "7I8Block"],
         planes: |_| 1,
     },
     Kernel {
+        title: "prompt, Q4_K, Q5_K",
+        parts: |level| match level {
+            "neon" => &["4gemm", "5Whole", "7I8Block"],
+            _ => &["4gemm", "5Bytes", "Kj8_ENt", "7I8Block"],
+        },
+        planes: |_| 1,
+    },
+    Kernel {
         title: "prompt, Q6_K",
-        parts: |_| &["4gemm", "6Halves", "Kj2_ENt", "7I8Block"],
+        parts: |level| match level {
+            "neon" => &["4gemm", "6Halves", "Kj2_ENt", "7I8Block"],
+            _ => &["4gemm", "5Bytes", "Kj8_ENt", "7I8Block"],
+        },
         planes: |_| 1,
     },
     Kernel {
         title: "prompt, Q8_0, IQ4_NL, IQ4_XS",
         parts: |level| match level {
             "neon" => &["4gemm", "4Wide", "8I16Block"],
-            _ => &["4gemm", "5Bytes", "7I8Block"],
+            _ => &["4gemm", "5Bytes", "Kj1_ENt", "7I8Block"],
         },
         planes: |_| 1,
     },
@@ -161,6 +172,8 @@ cycle, beside what the loop's multiplying instructions alone, none waiting for a
   which it cut every tile (level `neon`, prompt, Q8_0) by the innermost of these loops, without the floats around it.
 - Stack: loads and stores of vectors that found no room in the registers.
 - A core in brackets is the one whose model stands in. The model of Apple's cores is an old one.
+- K-quants in prompts are rounded to bytes with a scale for 256 weights at levels `dotprod` and `i8mm`; rounding them,
+  once for all tokens, is not in the loop.
 - At level `i8mm` a single token goes by the loops of `dotprod`, so its decode rows are empty.
 ";
 
