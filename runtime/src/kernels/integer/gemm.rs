@@ -116,15 +116,27 @@ pub(in crate::kernels) trait Fill<L: Lanes, W> {
 impl<L: Arithmetic, F: Format, W: Pack<L>> Fill<L, W> for F {
     #[inline(always)]
     unsafe fn fill(l: L, w: &Matrix, run: &Range<usize>, bounce: &mut [u8], panel: *mut W) {
-        let mut sink = Unpack { l, next: panel };
-        let blocks = w.cols() / BLOCK;
-        // SAFETY: the rows have so many blocks.
-        unsafe {
-            if run.start < w.packed_rows() {
-                F::for_each_block(l, PackedRows::of(l, w, run), blocks, &mut sink);
-            } else {
-                F::for_each_block(l, PlainRows::of(l, w, run, bounce), blocks, &mut sink);
-            }
+        decode_run::<L, F, _>(l, w, run, bounce, &mut Unpack { l, next: panel });
+    }
+}
+
+/// Hands the blocks of a run of rows to `sink`, in order; `bounce` is that of
+/// [`Fill::fill`].
+#[inline(always)]
+pub(super) fn decode_run<L: Lanes, F: Format, S: Sink<L>>(
+    l: L,
+    w: &Matrix,
+    run: &Range<usize>,
+    bounce: &mut [u8],
+    sink: &mut S,
+) {
+    let blocks = w.cols() / BLOCK;
+    // SAFETY: the rows have so many blocks.
+    unsafe {
+        if run.start < w.packed_rows() {
+            F::for_each_block(l, PackedRows::of(l, w, run), blocks, sink);
+        } else {
+            F::for_each_block(l, PlainRows::of(l, w, run, bounce), blocks, sink);
         }
     }
 }

@@ -4,14 +4,12 @@
 //! has; scales of blocks and minima are spent once, where a panel is filled.
 
 use super::bytes::{ByteDots, Bytes};
-use super::gemm::Fill;
-use super::rows::{PackedRows, PlainRows};
+use super::gemm::{Fill, decode_run};
 use super::{Block, Lanes, LowBit, Sink};
-use crate::kernels::acts::{BLOCK, I8Block};
-use crate::kernels::array::{from_fn, map};
+use crate::kernels::acts::I8Block;
+use crate::kernels::array::from_fn;
 use crate::kernels::{Call, Matrix};
 use core::marker::PhantomData;
-use core::mem::MaybeUninit;
 use core::ops::Range;
 
 /// Blocks of a super-block.
@@ -47,27 +45,19 @@ impl<L: ByteDots, F: SuperBlocks> Fill<L, Rounded<L>> for Rounding<F> {
     ) {
         let mut sink = Round::<L, F> {
             l,
-            waiting: [const { MaybeUninit::uninit() }; SUPER],
+            waiting: [Block::new(l, [l.splat_i32(0); 8], l.splat(0.0)); SUPER],
             count: 0,
             next: panel,
             format: PhantomData,
         };
-        let blocks = w.cols() / BLOCK;
-        // SAFETY: the rows have so many blocks.
-        unsafe {
-            if run.start < w.packed_rows() {
-                F::for_each_block(l, PackedRows::of(l, w, run), blocks, &mut sink);
-            } else {
-                F::for_each_block(l, PlainRows::of(l, w, run, bounce), blocks, &mut sink);
-            }
-        }
+        decode_run::<L, F, _>(l, w, run, bounce, &mut sink);
     }
 }
 
 /// Rounds the blocks of a super-block when all have come.
 struct Round<L: ByteDots, F> {
     l: L,
-    waiting: [MaybeUninit<Block<L>>; SUPER],
+    waiting: [Block<L>; SUPER],
     count: usize,
     next: *mut Rounded<L>,
     format: PhantomData<F>,
@@ -76,21 +66,29 @@ struct Round<L: ByteDots, F> {
 impl<L: ByteDots, F: SuperBlocks> Sink<L> for Round<L, F> {
     #[inline(always)]
     fn block(&mut self, block: &Block<L>) {
-        self.waiting[self.count].write(*block);
+        self.waiting[self.count] = *block;
         self.count += 1;
         if self.count == SUPER {
             self.count = 0;
-            // SAFETY: all eight were written, and blocks are plain vectors.
-            let blocks = map(self.waiting, |block| unsafe { block.assume_init() });
-            round_all::<L, F>(self.l, &blocks, self.next);
-            self.next = self.next.wrapping_add(SUPER);
+            // SAFETY: `fill` was given room for all blocks, aligned.
+            unsafe {
+                round_all::<L, F>(self.l, &self.waiting, self.next);
+                self.next = self.next.add(SUPER);
+            }
         }
     }
 }
 
 /// Writes the blocks of a super-block, rounded. The oracle is `scalar::rounded`.
+///
+/// # Safety
+/// `to` has room for them, aligned.
 #[inline(always)]
-fn round_all<L: ByteDots, F: SuperBlocks>(l: L, blocks: &[Block<L>; SUPER], to: *mut Rounded<L>) {
+unsafe fn round_all<L: ByteDots, F: SuperBlocks>(
+    l: L,
+    blocks: &[Block<L>; SUPER],
+    to: *mut Rounded<L>,
+) {
     let zero = l.splat(0.0);
     let (mut bound, mut not_finite) = (zero, zero);
     for block in blocks {
@@ -107,7 +105,7 @@ fn round_all<L: ByteDots, F: SuperBlocks>(l: L, blocks: &[Block<L>; SUPER], to: 
     let scale = l.mul_add(bound, l.splat(1.0 / 127.0), not_finite);
     for (i, block) in blocks.iter().enumerate() {
         let q = bytes_of::<L, F>(l, block, inverse);
-        // SAFETY: `fill` was given room for all blocks, aligned.
+        // SAFETY: the caller has the room.
         unsafe { to.add(i).write(Rounded::new(l, q, scale)) };
     }
 }
