@@ -17,14 +17,14 @@ impl CancelToken {
     /// Asks the work that holds a clone to stop. Not for signal handlers: it may
     /// have to wake a paused session.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.0.store(true, Ordering::Release);
         #[cfg(feature = "std")]
         crate::governor::wake_the_paused();
     }
 
     /// Whether [`CancelToken::cancel`] was called.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.0.load(Ordering::Acquire)
     }
 
     /// Makes the token usable again after a cancel.

@@ -50,11 +50,15 @@ pub const CORES: [Core; 3] = [
 const RECORD: usize = 1;
 const STEPS: usize = 4;
 
-/// Seconds after which a run hangs.
-const PATIENCE: &str = "3600";
+/// The tests of what depends on the core: its instructions, and the order in which
+/// its threads see each other's writes.
+const TESTS: [&str; 3] = ["kernels::", "cpu::", "governor::"];
 
-/// The kernel tests, the choice of a level and the agreement with the reference
-/// records, on each core.
+/// Seconds after which a run hangs.
+const PATIENCE: &str = "1800";
+
+/// The tests of the kernels, of the thread pool and of the governor, the choice of
+/// a level and the agreement with the reference records, on each core.
 pub fn aarch64() -> Outcome {
     if !install(&[])? {
         return Ok(());
@@ -62,7 +66,7 @@ pub fn aarch64() -> Outcome {
     build()?;
     CORES.iter().try_for_each(|core| {
         cross(
-            &["test", "-p", "ondol", "--lib", "--", "kernels::"],
+            &[&["test", "-p", "ondol", "--lib", "--"], &TESTS[..]].concat(),
             core.name,
         )?;
         check_level(core)

@@ -4,14 +4,15 @@
 //! variable: the one who waits has to hear his [`CancelToken`] too, which knows
 //! no governor, and waiting is rare. Nobody misses his call: who waits counts
 //! himself in [`WAITING`], then looks; who tells something stores it, then looks
-//! at the count. All four are sequentially consistent, so one of the two sees
-//! the other; and the teller takes the lock before he notifies, which the waiter
-//! holds from his look until he sleeps.
+//! at the count. Between the two stands a sequentially consistent fence on both
+//! sides, so one of them sees the other (why fences: `cpu/pool/threads.rs`); and
+//! the teller takes the lock before he notifies, which the waiter holds from his
+//! look until he sleeps.
 
 use crate::model::Loaded;
 use crate::{CancelToken, Error, Model, Result};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, fence};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::vec::Vec;
 
@@ -19,9 +20,11 @@ static WAITING: AtomicUsize = AtomicUsize::new(0);
 static GATE: Mutex<()> = Mutex::new(());
 static NEWS: Condvar = Condvar::new();
 
-/// Makes every session that is paused look again at what concerns it.
+/// Makes every session that is paused look again at what concerns it, and sees
+/// what was stored before this call.
 pub(crate) fn wake_the_paused() {
-    if WAITING.load(SeqCst) > 0 {
+    fence(SeqCst);
+    if WAITING.load(Relaxed) > 0 {
         drop(GATE.lock().unwrap_or_else(PoisonError::into_inner));
         NEWS.notify_all();
     }
@@ -147,11 +150,11 @@ impl Governor {
     /// at their next step, idle ones when they run next, or at once by
     /// [`Session::release_unused`](crate::Session::release_unused).
     pub fn set_memory_pressure(&self, level: MemoryPressure) {
-        self.0.pressure.store(level as u8, SeqCst);
+        self.0.pressure.store(level as u8, Relaxed);
         if level == MemoryPressure::Normal {
             return;
         }
-        self.0.releases.fetch_add(1, SeqCst);
+        self.0.releases.fetch_add(1, Relaxed);
         wake_the_paused();
         for model in self.models().iter().filter_map(Weak::upgrade) {
             model.weights.release(level == MemoryPressure::Critical);
@@ -160,7 +163,7 @@ impl Governor {
 
     /// What [`Governor::set_memory_pressure`] said last.
     pub fn memory_pressure(&self) -> MemoryPressure {
-        MemoryPressure::ALL[usize::from(self.0.pressure.load(SeqCst))]
+        MemoryPressure::ALL[usize::from(self.0.pressure.load(Relaxed))]
     }
 
     /// Stops all sessions: prefill at its next step, a generation before its next
@@ -169,18 +172,18 @@ impl Governor {
     /// loop over [`Session::decode`](crate::Session::decode) stops where it calls
     /// [`Session::wait_while_paused`](crate::Session::wait_while_paused).
     pub fn pause(&self) {
-        self.0.paused.store(true, SeqCst);
+        self.0.paused.store(true, Relaxed);
     }
 
     /// Lets the sessions go on.
     pub fn resume(&self) {
-        self.0.paused.store(false, SeqCst);
+        self.0.paused.store(false, Relaxed);
         wake_the_paused();
     }
 
     /// Whether sessions are stopped.
     pub fn is_paused(&self) -> bool {
-        self.0.paused.load(SeqCst)
+        self.0.paused.load(Relaxed)
     }
 
     /// Takes note of a model that gets a session, unless memory is too short for one.
@@ -201,7 +204,7 @@ impl Governor {
 
     /// Counts the calls to give memory back.
     pub(crate) fn releases(&self) -> u32 {
-        self.0.releases.load(SeqCst)
+        self.0.releases.load(Relaxed)
     }
 
     /// Sleeps until the governor is resumed, or has asked for memory more often
@@ -210,13 +213,14 @@ impl Governor {
     /// # Errors
     /// [`Error::Cancelled`] if that comes first.
     pub(crate) fn wait_while_paused(&self, cancel: &CancelToken, seen: u32) -> Result<()> {
-        WAITING.fetch_add(1, SeqCst);
+        WAITING.fetch_add(1, Relaxed);
+        fence(SeqCst);
         let mut gate = GATE.lock().unwrap_or_else(PoisonError::into_inner);
         while self.is_paused() && self.releases() == seen && !cancel.is_cancelled() {
             gate = NEWS.wait(gate).unwrap_or_else(PoisonError::into_inner);
         }
         drop(gate);
-        WAITING.fetch_sub(1, SeqCst);
+        WAITING.fetch_sub(1, Relaxed);
         if cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }

@@ -35,7 +35,8 @@
 //!
 //! *Nobody sleeps through his call.* A worker says `parked`, then looks at all of
 //! `unclaimed` once more, then parks; the caller opens all shares, then looks who
-//! is parked. All are sequentially consistent, so it cannot be that both miss:
+//! is parked. Between what each says and its look stands a sequentially consistent
+//! fence, so it cannot be that both miss:
 //! either the worker sees each share as it was opened, or the caller sees the
 //! worker and unparks it (and an unpark that comes before the park makes it return
 //! at once). A worker
@@ -44,6 +45,10 @@
 //! wait for the last piece is the same with `caller_waits` and
 //! `unfinished`; there the last worker takes the lock before it notifies, which
 //! the caller holds from before its look until it waits.
+//!
+//! Fences, for stores and loads that are themselves sequentially consistent would
+//! do by the letter, but not under qemu: it lets an Arm `ldar` pass the `stlr`
+//! before it, and a caller then slept for ever.
 //!
 //! *Who may not work does no harm.* Nothing above asks which of the workers claims
 //! a piece. One that looked just before `workers` fell may still claim a piece,
@@ -54,8 +59,8 @@ use std::boxed::Box;
 use std::cell::UnsafeCell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, fence};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -216,7 +221,7 @@ impl Pool {
         let workers = workers.clamp(1, self.threads());
         if workers != self.workers {
             self.workers = workers;
-            self.shared.workers.store(workers, SeqCst);
+            self.shared.workers.store(workers, Relaxed);
         }
     }
 
@@ -279,13 +284,14 @@ impl Pool {
         shared.unfinished.0.store(pieces, Relaxed);
         for (share, unclaimed) in (0..shares).zip(&shared.unclaimed) {
             let all = job.share(share).len();
-            unclaimed.0.store(all.cast_signed(), SeqCst);
+            unclaimed.0.store(all.cast_signed(), Release);
         }
+        fence(SeqCst);
 
         // The first share is the caller's own.
         let sleepers = self.handles.iter().zip(&shared.parked);
         for (handle, parked) in sleepers.take(shares - 1) {
-            if parked.0.load(SeqCst) {
+            if parked.0.load(Relaxed) {
                 handle.thread().unpark();
             }
         }
@@ -299,8 +305,9 @@ impl Pool {
         let began = Instant::now();
         let shared = &*self.shared;
         let mut guard = shared.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.caller_waits.store(true, SeqCst);
-        while unfinished.load(SeqCst) != 0 {
+        shared.caller_waits.store(true, Relaxed);
+        fence(SeqCst);
+        while unfinished.load(Acquire) != 0 {
             guard = shared
                 .last_piece_done
                 .wait(guard)
@@ -320,7 +327,7 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.shared.closing.store(true, SeqCst);
+        self.shared.closing.store(true, Relaxed);
         for handle in self.handles.drain(..) {
             handle.thread().unpark();
             // A worker catches the panics of its pieces, and has no others.
@@ -343,14 +350,14 @@ impl Shared {
     }
 
     fn may_work(&self, worker: usize) -> bool {
-        worker < self.workers.load(SeqCst)
+        worker < self.workers.load(Relaxed)
     }
 
     /// Whether there is something to claim for `worker`, or the pool closes.
     fn is_called(&self, worker: usize) -> bool {
         let mut shares = self.unclaimed.iter();
-        let is_open = shares.any(|unclaimed| unclaimed.0.load(SeqCst) > 0);
-        is_open && self.may_work(worker) || self.closing.load(SeqCst)
+        let is_open = shares.any(|unclaimed| unclaimed.0.load(Relaxed) > 0);
+        is_open && self.may_work(worker) || self.closing.load(Relaxed)
     }
 
     /// Waits for a run; false when the pool closes.
@@ -358,14 +365,15 @@ impl Shared {
         if !patience.spin_until(|| self.is_called(worker)) {
             let began = Instant::now();
             let parked = &self.parked[worker - 1].0;
-            parked.store(true, SeqCst);
+            parked.store(true, Relaxed);
+            fence(SeqCst);
             while !self.is_called(worker) {
                 thread::park();
             }
             parked.store(false, Relaxed);
             patience.slept(began.elapsed());
         }
-        !self.closing.load(SeqCst)
+        !self.closing.load(Relaxed)
     }
 
     /// Does pieces until there are none to claim, of its own share first; returns
@@ -415,8 +423,11 @@ impl Shared {
         if done == 0 {
             return;
         }
-        let before = self.unfinished.0.fetch_sub(done, SeqCst);
-        if before == done && self.caller_waits.load(SeqCst) {
+        if self.unfinished.0.fetch_sub(done, AcqRel) != done {
+            return;
+        }
+        fence(SeqCst);
+        if self.caller_waits.load(Relaxed) {
             let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
             self.last_piece_done.notify_one();
         }

@@ -9,12 +9,15 @@ use crate::kernels::vector::{Q8Block, Scalar, VectorOps};
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::x86::attention::pairs;
 
+/// Levels whose products are of rounded pairs: none but those of x86.
+#[cfg(not(target_arch = "x86_64"))]
+fn pairs() -> [Box<dyn Attention>; 0] {
+    []
+}
+
 /// Every level that this machine has.
 fn levels() -> Vec<Box<dyn Attention>> {
-    let mut levels = exact_levels();
-    #[cfg(target_arch = "x86_64")]
-    levels.extend(pairs());
-    levels
+    exact_levels().into_iter().chain(pairs()).collect()
 }
 
 /// Every level whose products are of floats.

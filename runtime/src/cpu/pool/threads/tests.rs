@@ -122,6 +122,42 @@ fn sleepers_are_woken() {
     }
 }
 
+/// A caller that goes to sleep just as the last piece ends is woken, and workers
+/// that park just as a run is opened: nobody spins here, and the pieces last from
+/// less to longer than going to sleep does. Under qemu it found a lost call.
+#[test]
+fn nobody_sleeps_through_his_call() {
+    const RUNS: u32 = 300_000;
+    let mut pool = Pool::new(2, Affinity::Free);
+    let (run_ended, hang) = std::sync::mpsc::channel();
+    let watch = thread::spawn(move || {
+        let patience = Duration::from_secs(20);
+        while let Ok(runs) = hang.recv_timeout(patience) {
+            if runs == RUNS {
+                return;
+            }
+        }
+        // The test would never end.
+        std::process::abort();
+    });
+    for run in 1..=RUNS {
+        pool.patience.spin = Duration::ZERO;
+        let met = AtomicU32::new(0);
+        pool.run(2, &|_, worker| {
+            met.fetch_add(1, Relaxed);
+            while met.load(Relaxed) < 2 {
+                std::hint::spin_loop();
+            }
+            for _ in 0..worker as u32 * (run % 256) {
+                std::hint::spin_loop();
+            }
+        })
+        .unwrap();
+        run_ended.send(run).unwrap();
+    }
+    watch.join().unwrap();
+}
+
 /// Joins that wait for a worker in the middle of a piece tell of a crowd, for a while.
 #[test]
 fn late_pieces_tell_of_a_crowd() {
