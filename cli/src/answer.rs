@@ -1,5 +1,6 @@
 //! One answer: its text as it comes, and what is known of it afterwards.
 
+use crate::delegate::DelegateFigures;
 use crate::error::Result;
 use crate::model;
 use ondol::{CancelToken, FinishReason, GenerateOptions, ScreenStats, Session, Stats};
@@ -16,6 +17,9 @@ pub struct Answer {
     pub finish_reason: &'static str,
     /// Counts and speeds.
     pub stats: Figures,
+    /// What the delegate did since the session began, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delegate: Option<DelegateFigures>,
 }
 
 /// Counts and speeds of an answer.
@@ -95,6 +99,7 @@ pub fn generate(
         tokens,
         finish_reason: finish_reason.name(),
         stats,
+        delegate: DelegateFigures::of(session),
     })
 }
 

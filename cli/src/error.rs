@@ -179,6 +179,25 @@ pub enum Error {
         /// What the runtime says.
         source: ondol::Error,
     },
+    /// A delegate's plug-in can't be used.
+    #[error("the delegate {}: {source}", path.display())]
+    Delegate {
+        /// The library.
+        path: PathBuf,
+        /// Why not.
+        source: ondol::delegate::DelegateError,
+    },
+    /// A delegate could not be verified.
+    #[error("{} can't be verified: {source}", path.display())]
+    Verify {
+        /// The library.
+        path: PathBuf,
+        /// Why not.
+        source: ondol_conformance::Error,
+    },
+    /// A delegate failed a gate.
+    #[error("the delegate does not conform: a gate failed")]
+    DoesNotConform,
     /// A text has fewer tokens than the command needs.
     #[error("{what} has {have} tokens; at least {needed} are needed")]
     TooShort {

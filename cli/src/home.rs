@@ -29,6 +29,11 @@ impl Home {
         self.root.join("models")
     }
 
+    /// The folder of programs that delegates compiled.
+    pub fn programs(&self) -> PathBuf {
+        self.root.join("programs")
+    }
+
     /// The file of a catalog name, whether it exists or not.
     pub fn model(&self, name: &str) -> PathBuf {
         self.models().join(format!("{name}.gguf"))

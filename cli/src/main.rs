@@ -4,6 +4,7 @@
 mod answer;
 mod catalog;
 mod commands;
+mod delegate;
 mod engine;
 mod error;
 mod fetch;

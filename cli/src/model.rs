@@ -43,6 +43,26 @@ pub fn runtime_error(model: &str) -> impl Fn(ondol::Error) -> Error {
     }
 }
 
+/// The files of a model; none for the built-in one.
+pub fn paths(name: &str) -> Result<Vec<PathBuf>> {
+    Ok(match locate(name)? {
+        Location::BuiltIn => Vec::new(),
+        Location::File(path) => parts(&path),
+    })
+}
+
+/// The path, or all parts of the split file that it is the first of.
+fn parts(path: &Path) -> Vec<PathBuf> {
+    let name = path
+        .file_name()
+        .and_then(|n| n.to_str())
+        .unwrap_or_default();
+    match gguf::shard_names(name) {
+        Some(names) => names.iter().map(|n| path.with_file_name(n)).collect(),
+        None => vec![path.to_path_buf()],
+    }
+}
+
 /// All of standard input, which must be UTF-8.
 pub fn read_stdin() -> Result<String> {
     let text = std::io::read_to_string(std::io::stdin());
@@ -119,20 +139,12 @@ impl Files {
 
     /// The same for a file's path.
     pub fn of_file(path: &Path) -> Result<Files> {
-        let file_name = path
-            .file_name()
-            .and_then(|n| n.to_str())
-            .unwrap_or_default();
-        let parts = match gguf::shard_names(file_name) {
-            Some(names) => names
-                .iter()
-                .map(|n| map(&path.with_file_name(n)))
-                .collect::<Result<_>>()?,
-            None => vec![map(path)?],
-        };
         Ok(Files {
             path: path.to_path_buf(),
-            parts,
+            parts: parts(path)
+                .iter()
+                .map(|part| map(part))
+                .collect::<Result<_>>()?,
         })
     }
 

@@ -85,6 +85,14 @@ pub enum Error {
     /// A margin of the screened head that means nothing.
     #[error("the screen's margin can't be {}", Float(*.0))]
     BadMargin(f32),
+    /// A delegate failed, and the CPU was not to take over.
+    #[cfg(feature = "delegate")]
+    #[error("delegate: {0}")]
+    Delegate(#[from] crate::delegate::DelegateError),
+    /// An offload of another model.
+    #[cfg(feature = "delegate")]
+    #[error("the offload was made for another model")]
+    OtherModel,
     /// A worker thread panicked: a bug in Ondol. The session can't be used any more.
     #[error("a worker panicked; this is a bug in Ondol")]
     Panicked,

@@ -27,6 +27,8 @@ extern crate alloc;
 
 mod cancel;
 mod cpu;
+#[cfg(feature = "delegate")]
+pub mod delegate;
 mod error;
 pub mod generate;
 mod governor;

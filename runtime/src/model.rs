@@ -5,7 +5,7 @@ use crate::governor::Governor;
 use crate::kernels::attention::KvType;
 use crate::kernels::vector::simd::SMALL;
 use crate::kernels::{FINE_TOKENS, Kernels, Level};
-use crate::plan::{Memory, Plan, PlanOptions};
+use crate::plan::{Memory, Plan, PlanOptions, Span};
 use crate::screen::ScreenOptions;
 use crate::session::Session;
 use crate::weights::{Bytes, Weights};
@@ -71,6 +71,9 @@ pub struct Options {
     /// Tells the session how the device is doing, from any thread; one for all
     /// sessions of an app.
     pub governor: Governor,
+    /// Runs parts of the model on a device. It must have been made for this model.
+    #[cfg(feature = "delegate")]
+    pub offload: Option<crate::delegate::Offload>,
 }
 
 impl Default for Options {
@@ -87,6 +90,8 @@ impl Default for Options {
             memory_limit: None,
             affinity: Affinity::default(),
             governor: Governor::default(),
+            #[cfg(feature = "delegate")]
+            offload: None,
         }
     }
 }
@@ -283,20 +288,24 @@ impl Model {
     pub fn memory(&self, options: &Options) -> Result<Memory> {
         let kernels = kernels(options)?;
         let plan = self.plan(options, &kernels)?;
-        Ok(self.memory_with(&plan, self.plan_options(options)))
+        Ok(self.memory_with(&plan, options))
     }
 
-    fn memory_with(&self, plan: &Plan, sizes: PlanOptions) -> Memory {
+    fn memory_with(&self, plan: &Plan, options: &Options) -> Memory {
+        let sizes = self.plan_options(options);
         let ids = sizes.context.saturating_add(sizes.decode_rows);
         let ids = ids.saturating_mul(size_of::<u32>());
         let steps = plan.heap_bytes().saturating_add(ids) as u64;
         let model = self.0.heap_bytes() as u64;
         let arena = plan.layout.memory();
+        let delegate = staging_bytes(options, sizes.chunk);
+        let total = arena.total.saturating_add(steps).saturating_add(model);
         Memory {
             weights_mapped: self.0.weights.mapped_bytes(),
             steps,
             model,
-            total: arena.total.saturating_add(steps).saturating_add(model),
+            delegate,
+            total: total.saturating_add(delegate),
             ..arena
         }
     }
@@ -315,7 +324,7 @@ impl Model {
         screen.iter().try_for_each(ScreenOptions::check)?;
         let plan = self.plan(options, &kernels)?;
         let sizes = self.plan_options(options);
-        let needed = self.memory_with(&plan, sizes).total;
+        let needed = self.memory_with(&plan, options).total;
         if let Some(allowed) = options.memory_limit.filter(|&limit| needed > limit) {
             return Err(Error::DoesNotFit { needed, allowed });
         }
@@ -327,7 +336,24 @@ impl Model {
         let screen = options.screen.and(self.0.screen.as_ref());
         let screen = screen.filter(|_| !SMALL);
         let sizes = self.plan_options(options);
-        Ok(Plan::new(&self.0.graph, screen, kernels, sizes))
+        let spans = self.spans(options)?;
+        Ok(Plan::new(&self.0.graph, screen, kernels, sizes, spans))
+    }
+
+    /// The parts that run on the options' delegate.
+    #[cfg(feature = "delegate")]
+    fn spans<'o>(&self, options: &'o Options) -> Result<&'o [Span]> {
+        match &options.offload {
+            Some(offload) if !Arc::ptr_eq(&offload.0.model.0, &self.0) => Err(Error::OtherModel),
+            Some(offload) => Ok(&offload.0.spans),
+            None => Ok(&[]),
+        }
+    }
+
+    /// None, without delegates.
+    #[cfg(not(feature = "delegate"))]
+    fn spans<'o>(&self, _options: &'o Options) -> Result<&'o [Span]> {
+        Ok(&[])
     }
 
     /// Whether the model's keys and values can be kept so.
@@ -385,6 +411,19 @@ fn default_threads() -> usize {
 #[cfg(not(feature = "std"))]
 fn default_threads() -> usize {
     1
+}
+
+/// Bytes between a session and its delegate, for passes of so many tokens.
+#[cfg(feature = "delegate")]
+fn staging_bytes(options: &Options, chunk: usize) -> u64 {
+    let offload = options.offload.as_ref();
+    offload.map_or(0, |offload| offload.0.session_bytes(chunk))
+}
+
+/// None, without delegates.
+#[cfg(not(feature = "delegate"))]
+fn staging_bytes(_options: &Options, _chunk: usize) -> u64 {
+    0
 }
 
 /// The path, or all parts of the split file that it is the first of.

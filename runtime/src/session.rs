@@ -27,6 +27,8 @@ pub struct Session {
     governor: Governor,
     /// How many of its calls to give memory back were answered.
     released: u32,
+    #[cfg(feature = "delegate")]
+    offload: Option<crate::delegate::Runner>,
     /// Tokens whose keys and values the cache holds.
     tokens: Vec<u32>,
     /// Tokens decoded beside the last one, which may be accepted.
@@ -47,6 +49,11 @@ impl Session {
         let screen = options.screen.filter(|_| model.has_screen());
         let arena = Arena::new(plan.layout.total)?;
         load_vectors(&model, &plan, &arena)?;
+        #[cfg(feature = "delegate")]
+        let offload = match &options.offload {
+            Some(offload) => Some(crate::delegate::Runner::new(offload, sizes.chunk)?),
+            None => None,
+        };
         let pool = Pool::new(sizes.threads, options.affinity);
         let tokens = Vec::with_capacity(sizes.context);
         let drafts = Vec::with_capacity(sizes.decode_rows);
@@ -60,6 +67,8 @@ impl Session {
             screening: screen.map(Screening::new),
             released: options.governor.releases(),
             governor: options.governor.clone(),
+            #[cfg(feature = "delegate")]
+            offload,
             tokens,
             drafts,
             accepted: 0,
@@ -284,6 +293,18 @@ impl Session {
         Ok(())
     }
 
+    /// What a delegate does of the model, by [`Options::offload`].
+    #[cfg(feature = "delegate")]
+    pub fn offload(&self) -> Option<&crate::delegate::Offload> {
+        self.offload.as_ref().map(|runner| &runner.offload)
+    }
+
+    /// What the delegate did so far; `None` where the session has none.
+    #[cfg(feature = "delegate")]
+    pub fn offload_stats(&self) -> Option<&crate::delegate::OffloadStats> {
+        self.offload.as_ref().map(|runner| &runner.stats)
+    }
+
     /// Generates text after `prompt`. What the cache already holds of the prompt
     /// is not computed again, so a conversation costs only its new tokens.
     ///
@@ -323,6 +344,8 @@ impl Session {
             pool: &mut self.pool,
             governor: &self.governor,
             released: &mut self.released,
+            #[cfg(feature = "delegate")]
+            offload: self.offload.as_mut(),
         }
     }
 

@@ -7,3 +7,5 @@ pub mod oracle;
 pub mod packing;
 pub mod random;
 pub mod random_model;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+pub mod softnpu;

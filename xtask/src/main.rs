@@ -7,6 +7,7 @@ mod bench;
 mod both;
 mod c;
 mod count;
+mod delegate;
 mod firmware;
 mod mca;
 mod mobile;
@@ -28,6 +29,7 @@ cargo xtask <chore>
   ios        libraries for iOS; an XCFramework where Xcode is
   hostile    20,000 damaged copies of the model `hello`
   models     the real models of the catalog against the reference records
+  delegate   the sample NPU plug-in: its C tests, with sanitizers too, and `ondol verify`
   bench      the kernels against the machine's ceilings; with --peers, Ondol beside other
              engines (bench --help)
   aarch64    the kernels of 64-bit Arm on three cores that qemu plays, and
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         "ios" => mobile::ios(),
         "hostile" => steps::hostile(),
         "models" => models::models(),
+        "delegate" => delegate::delegate(),
         "bench" => bench::bench(&std::env::args().skip(2).collect::<Vec<_>>()),
         "aarch64" => aarch64::aarch64(),
         "arm-records" => aarch64::records(),

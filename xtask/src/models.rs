@@ -92,7 +92,7 @@ pub fn models() -> Outcome {
 }
 
 /// Builds the command; where it lies.
-fn command() -> Result<String, String> {
+pub fn command() -> Result<String, String> {
     cargo(&["build", "--release", "-p", "ondol-cli"])?;
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);

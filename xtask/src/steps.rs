@@ -56,7 +56,7 @@ type Step = (&'static str, fn() -> Outcome);
 
 /// Everything that CI runs, and how long each step took.
 pub fn test() -> Outcome {
-    const STEPS: [Step; 9] = [
+    const STEPS: [Step; 10] = [
         ("lint", lint),
         ("no-std", no_std),
         ("unit", unit),
@@ -65,6 +65,7 @@ pub fn test() -> Outcome {
         ("mobile", crate::mobile::test),
         ("hostile", hostile),
         ("models", crate::models::models),
+        ("delegate", crate::delegate::delegate),
         ("aarch64", crate::aarch64::aarch64),
     ];
     let mut taken = Vec::new();

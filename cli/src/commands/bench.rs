@@ -1,6 +1,7 @@
 //! `ondol bench MODEL`.
 
 use crate::answer::ScreenFigures;
+use crate::delegate::{DelegateArgs, DelegateFigures};
 use crate::engine::{Screen, at_least_one};
 use crate::error::{Error, Result};
 use crate::packed::PackArgs;
@@ -61,6 +62,8 @@ pub struct Args {
     /// has a screen of the head; `off` computes every logit
     #[arg(long, value_name = "X|off", default_value = "off")]
     screen: Screen,
+    #[command(flatten)]
+    delegate: DelegateArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -97,6 +100,9 @@ struct Measurement {
     tokens_per_s: Spread,
     /// Of all runs so far with so many threads.
     screen: Option<ScreenFigures>,
+    /// Of all runs so far with so many threads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delegate: Option<DelegateFigures>,
 }
 
 #[derive(Serialize)]
@@ -131,8 +137,10 @@ pub fn run(args: &Args) -> Result<()> {
         false => model::open(&args.model)?,
     };
     let (mut results, mut kernels) = (Vec::new(), String::new());
+    let offload = args.delegate.offload(&model, &args.model)?;
     for threads in thread_counts(args) {
         let options = Options {
+            offload: offload.clone(),
             threads,
             kernels: args.kernels,
             context: Some(context),
@@ -157,8 +165,12 @@ pub fn run(args: &Args) -> Result<()> {
                 threads: session.threads(),
                 tokens_per_s,
                 screen: session.screen_stats().map(ScreenFigures::from),
+                delegate: DelegateFigures::of(&session),
             });
         }
+        DelegateFigures::of(&session)
+            .iter()
+            .for_each(DelegateFigures::say);
     }
     print(
         args,
@@ -313,6 +325,7 @@ fn print(args: &Args, report: &Report) -> Result<()> {
         threads,
         tokens_per_s: Spread { median, min, max },
         screen: _,
+        delegate: _,
     } in results
     {
         output::line(format!(

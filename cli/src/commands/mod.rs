@@ -13,6 +13,7 @@ mod record;
 mod rm;
 mod run;
 mod tokenize;
+mod verify;
 
 use crate::error::Result;
 use clap::Subcommand;
@@ -40,6 +41,8 @@ pub enum Command {
     Record(record::Args),
     /// Hold a model against a record
     Agree(agree::Args),
+    /// Show with evidence whether an NPU's plug-in runs a model correctly
+    Verify(verify::Args),
     /// Write a model in another quantization
     Quantize(quantize::Args),
     /// Write a model in the layout that decodes fastest
@@ -60,6 +63,7 @@ impl Command {
             Command::Tokenize(args) => tokenize::run(args),
             Command::Record(args) => record::run(args),
             Command::Agree(args) => agree::run(args),
+            Command::Verify(args) => verify::run(args),
             Command::Quantize(args) => quantize::run(args),
             Command::Pack(args) => pack::run(args),
         }

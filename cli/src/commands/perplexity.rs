@@ -1,5 +1,6 @@
 //! `ondol perplexity MODEL -f TEXT`.
 
+use crate::delegate::{DelegateArgs, DelegateFigures};
 use crate::engine::{EngineArgs, at_least_one};
 use crate::error::{Error, Result};
 use crate::likelihood::{argmax, log_sum_exp};
@@ -33,6 +34,8 @@ pub struct Args {
     tokens: usize,
     #[command(flatten)]
     engine: EngineArgs,
+    #[command(flatten)]
+    delegate: DelegateArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -45,6 +48,8 @@ struct Report {
     mean_nll: f64,
     perplexity: f64,
     top1: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delegate: Option<DelegateFigures>,
 }
 
 /// Measures and prints.
@@ -62,6 +67,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let options = Options {
         score_rows: SCORE_ROWS,
+        offload: args.delegate.offload(&model, &args.model)?,
         ..args.engine.options(Some(tokens.len()))
     };
     let mut session = model
@@ -90,6 +96,7 @@ pub fn run(args: &Args) -> Result<()> {
             mean_nll,
             perplexity: mean_nll.exp(),
             top1: right as f64 / predicted,
+            delegate: DelegateFigures::of(&session),
         },
     )
 }
@@ -98,6 +105,7 @@ fn print(args: &Args, report: &Report) -> Result<()> {
     if args.json {
         return output::json(report);
     }
+    report.delegate.iter().for_each(DelegateFigures::say);
     output::line(format!("tokens      {}", report.tokens))?;
     output::line(format!("mean nll    {:.6}", report.mean_nll))?;
     output::line(format!("perplexity  {:.5}", report.perplexity))?;

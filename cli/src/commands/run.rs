@@ -2,6 +2,7 @@
 
 use super::chat::Chat;
 use crate::answer::{self, Answer};
+use crate::delegate::{DelegateArgs, DelegateFigures};
 use crate::engine::{EngineArgs, Screen, at_least_one};
 use crate::error::{Error, Result};
 use crate::interrupt;
@@ -52,6 +53,8 @@ pub struct Args {
     sampling: SamplingArgs,
     #[command(flatten)]
     engine: EngineArgs,
+    #[command(flatten)]
+    delegate: DelegateArgs,
     #[command(flatten)]
     pack: PackArgs,
     /// Where a packed copy has a screen of the head: score exactly what is within X standard
@@ -127,6 +130,7 @@ pub fn run(args: &Args) -> Result<()> {
     let model = model::open_packed(&args.model, &args.pack)?;
     let mut engine = Options {
         screen: args.screen.0,
+        offload: args.delegate.offload(&model, &args.model)?,
         ..args.engine.options(args.ctx)
     };
     engine.drafts = args.drafts.unwrap_or(engine.drafts);
@@ -203,6 +207,9 @@ fn finish(args: &Args, answer: &Answer) -> Result<()> {
         output::json(answer)?;
     } else if !answer.text.ends_with('\n') {
         output::line("")?;
+    }
+    if !args.json {
+        answer.delegate.iter().for_each(DelegateFigures::say);
     }
     match answer.finish_reason {
         "cancelled" => Err(Error::Cancelled),

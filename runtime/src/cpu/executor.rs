@@ -28,6 +28,9 @@ pub(crate) struct Executor<'s> {
     pub governor: &'s Governor,
     /// How many of the governor's calls to give memory back were answered.
     pub released: &'s mut u32,
+    /// Runs parts of the body elsewhere.
+    #[cfg(feature = "delegate")]
+    pub offload: Option<&'s mut crate::delegate::Runner>,
 }
 
 /// What every thread reads; borrowed from a session for one pass.
@@ -54,8 +57,8 @@ pub(crate) enum Purpose<'c> {
 pub(crate) struct Pass<'t> {
     tokens: &'t [u32],
     start: usize,
-    rows: usize,
-    purpose: Purpose<'t>,
+    pub(super) rows: usize,
+    pub(super) purpose: Purpose<'t>,
     /// Whether attention takes the tokens together: cut and summed in another
     /// order than that of one token. The head follows the body in this, so that
     /// logits do not depend on how many are wanted.
@@ -64,7 +67,7 @@ pub(crate) struct Pass<'t> {
 
 impl Pass<'_> {
     /// Who can stop the pass on its way. Decode is short, and is not stopped.
-    fn cancel(&self) -> Option<&CancelToken> {
+    pub(super) fn cancel(&self) -> Option<&CancelToken> {
         match self.purpose {
             Purpose::Prefill(cancel) => Some(cancel),
             Purpose::Decode => None,
@@ -75,8 +78,8 @@ impl Pass<'_> {
         self.cancel().is_some_and(CancelToken::is_cancelled)
     }
 
-    /// The head's pass over some of the rows.
-    pub(super) fn head(&self, rows: &Range<usize>) -> Self {
+    /// A pass over some of the rows alone, which lie in the first rows then.
+    pub(super) fn of(&self, rows: &Range<usize>) -> Self {
         Pass {
             tokens: &self.tokens[rows.clone()],
             start: self.start + rows.start,
@@ -102,14 +105,28 @@ impl Executor<'_> {
             purpose,
             in_tiles: tokens.len() > 1 && matches!(purpose, Purpose::Prefill(_)),
         };
-        for step in &self.shared.plan.body {
+        let steps = &self.shared.plan.body;
+        let mut next = 0;
+        while let Some(step) = steps.get(next) {
             self.heed_governor(start + tokens.len(), pass.cancel())?;
             if matches!(step, Step::Attention(_)) && pass.is_cancelled() {
                 return Err(Error::Cancelled);
             }
-            self.step(step, pass)?;
+            next = match self.run_elsewhere(next, pass)? {
+                Some(after) => after,
+                None => {
+                    self.step(step, pass)?;
+                    next + 1
+                }
+            };
         }
         Ok(pass)
+    }
+
+    /// Without delegates the CPU runs all steps.
+    #[cfg(not(feature = "delegate"))]
+    fn run_elsewhere(&mut self, _step: usize, _pass: Pass) -> Result<Option<usize>> {
+        Ok(None)
     }
 
     /// Between two steps: does what the host asked for. `used` positions of the
@@ -149,7 +166,7 @@ impl Executor<'_> {
 
     /// Computes logits for the given rows of `body`, the pass that just ran.
     pub fn head(&mut self, body: Pass, rows: Range<usize>) -> Result<()> {
-        let pass = body.head(&rows);
+        let pass = body.of(&rows);
         self.head_inputs(rows);
         let plan = self.shared.plan;
         plan.head.iter().try_for_each(|step| self.step(step, pass))

@@ -2,6 +2,8 @@
 
 pub(crate) mod arena;
 pub(crate) mod executor;
+#[cfg(feature = "delegate")]
+mod offload;
 pub(crate) mod pages;
 pub mod pool;
 mod screen;

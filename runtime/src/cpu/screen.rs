@@ -30,7 +30,7 @@ impl Executor<'_> {
         let Some(screen) = &plan.screen else {
             return Ok(None);
         };
-        let pass = body.head(&(0..1));
+        let pass = body.of(&(0..1));
         self.head_inputs(0..1);
         for step in &plan.head[..screen.step] {
             self.step(step, pass)?;

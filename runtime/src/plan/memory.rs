@@ -54,6 +54,8 @@ pub struct Memory {
     pub vectors: u64,
     /// The list of steps, and the ids of the tokens in the context.
     pub steps: u64,
+    /// Values on their way to a delegate's device and back.
+    pub delegate: u64,
     /// What the model itself holds: its vocabulary, graph and chat template, and
     /// its file if that is not mapped. All sessions of a model share it.
     pub model: u64,

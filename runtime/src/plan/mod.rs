@@ -7,12 +7,17 @@
 //! where values lie;
 //! [`screen`] is for models that have a screen of their head.
 
+mod items;
 mod memory;
 mod schedule;
 mod screen;
+mod spans;
 
 pub use memory::{Buffer, Layout, Memory, Region};
 pub use screen::{CHUNK, ScreenPlan};
+#[cfg(any(test, feature = "delegate"))]
+pub use spans::spans;
+pub use spans::{Span, SpanSteps};
 
 use crate::kernels::Kernels;
 use crate::kernels::attention::{AttentionShape, KvType};
@@ -196,6 +201,9 @@ pub enum Step {
 pub struct Plan {
     /// From token ids to the last layer's keys and values, for all tokens of a chunk.
     pub body: Vec<Step>,
+    /// Parts of the body that can run elsewhere, in the order of the [`Span`]s that
+    /// were asked for.
+    pub spans: Vec<SpanSteps>,
     /// Values of the body that the head starts from, and where it wants their rows.
     pub head_inputs: Vec<(Buffer, Buffer)>,
     /// From the last layer's attention to logits, for the rows that are wanted.
@@ -220,14 +228,15 @@ pub struct Plan {
 
 impl Plan {
     /// Schedules `graph` and lays out its memory, with the screen of its head if
-    /// it is to be used.
+    /// it is to be used. No step reaches across the ends of one of the `spans`.
     pub fn new(
         graph: &Graph,
         screen: Option<&Screen>,
         kernels: &Kernels,
         options: PlanOptions,
+        spans: &[Span],
     ) -> Plan {
-        schedule::Scheduler::new(graph, kernels, options).run(screen)
+        schedule::Scheduler::new(graph, kernels, options, spans).run(screen)
     }
 
     /// Bytes on the heap: the steps in which a pass runs.
@@ -248,6 +257,10 @@ impl Plan {
         }
         for matmul in &self.matmuls {
             bytes += heap::bytes(&matmul.parts) + heap::bytes(&matmul.pieces);
+        }
+        bytes += heap::bytes(&self.spans);
+        for span in &self.spans {
+            bytes += heap::bytes(&span.inputs) + heap::bytes(&span.outputs);
         }
         for rope in &self.ropes {
             bytes += heap::bytes(&rope.inverse_frequencies);

@@ -10,10 +10,11 @@
 //!   the rest of that layer, final norm, head) runs only for rows whose logits
 //!   are wanted.
 
+use super::items::{Item, Items};
 use super::memory::Placer;
 use super::{
     Angles, AttentionStep, Buffer, Layout, MatMul, Part, Piece, Plan, PlanOptions, RowOp,
-    ScreenPlan, Step, StoreKv, Vector, attention_shape,
+    ScreenPlan, Span, SpanSteps, Step, StoreKv, Vector, attention_shape,
 };
 use crate::kernels::attention::AttentionShape;
 use crate::kernels::vector::simd::SMALL;
@@ -33,32 +34,12 @@ const PIECES: usize = 32;
 /// Kernels work on panels of rows; pieces start at multiples of this.
 pub(super) const ROWS_MULTIPLE: usize = 16;
 
-/// What one step, or part of one, computes.
-enum Item {
-    Row(usize),
-    MatMul(Vec<usize>),
-    /// Keys and values of this attention into the cache.
-    StoreKv(usize),
-    Attention(usize),
-}
-
-impl Item {
-    /// Whether it is part of a step of row operations.
-    fn is_row_by_row(&self) -> bool {
-        matches!(self, Item::Row(_) | Item::StoreKv(_))
-    }
-}
-
 pub struct Scheduler<'g> {
     graph: &'g Graph,
     kernels: &'g Kernels,
     options: PlanOptions,
-    /// First node of the head: the last attention.
-    tail: usize,
-    /// By matmul node: the addition it absorbs, and the value it adds to.
-    absorbed: Vec<Option<(usize, ValueId)>>,
-    /// By node: an addition that a matmul absorbed.
-    gone: Vec<bool>,
+    items: Items<'g>,
+    spans: &'g [Span],
     /// By value: the last item that reads it.
     last_use: Vec<usize>,
     /// The first item of the step at hand.
@@ -70,23 +51,24 @@ pub struct Scheduler<'g> {
     vectors: Vec<(Weight, Vector)>,
     matmuls: Vec<MatMul>,
     rope_table: Option<Buffer>,
+    span_steps: Vec<SpanSteps>,
 }
 
 impl<'g> Scheduler<'g> {
-    pub fn new(graph: &'g Graph, kernels: &'g Kernels, options: PlanOptions) -> Self {
+    pub fn new(
+        graph: &'g Graph,
+        kernels: &'g Kernels,
+        options: PlanOptions,
+        spans: &'g [Span],
+    ) -> Self {
         let n = graph.nodes.len();
-        let tail = graph
-            .nodes
-            .iter()
-            .rposition(|node| matches!(node.op, Op::Attention { .. }))
-            .unwrap_or(n);
         Scheduler {
             graph,
             kernels,
             options,
-            tail,
-            absorbed: vec![None; n],
-            gone: vec![false; n],
+            items: Items::new(graph),
+            spans,
+            span_steps: Vec::new(),
             last_use: vec![0; n],
             step_start: 0,
             buffers: vec![None; n],
@@ -100,15 +82,10 @@ impl<'g> Scheduler<'g> {
     }
 
     pub fn run(mut self, screen: Option<&Screen>) -> Plan {
-        self.absorb_additions();
         self.place_vectors();
         self.place_cache();
 
-        let mut body_items = self.items(0..self.tail);
-        let mut head_items = self.items(self.tail..self.graph.nodes.len());
-        if !head_items.is_empty() {
-            body_items.push(head_items.remove(0));
-        }
+        let (body_items, head_items) = self.items.body_and_head();
         self.find_last_uses(&body_items, &head_items);
 
         self.base = self.layout.total;
@@ -144,10 +121,12 @@ impl<'g> Scheduler<'g> {
             matmuls,
             vectors,
             layout,
+            span_steps: spans,
             ..
         } = self;
         Plan {
             body,
+            spans,
             head_inputs,
             head,
             logits,
@@ -159,41 +138,6 @@ impl<'g> Scheduler<'g> {
             ropes,
             layout,
         }
-    }
-
-    /// Finds additions that a matmul can do in its store.
-    fn absorb_additions(&mut self) {
-        let mut reads = vec![0usize; self.graph.nodes.len()];
-        for node in &self.graph.nodes {
-            node.op.inputs().for_each(|v| reads[v.0 as usize] += 1);
-        }
-        for (add, node) in self.graph.nodes.iter().enumerate() {
-            let Op::Add { a, b } = node.op else { continue };
-            let usable = |product: ValueId, residual: ValueId| {
-                let p = product.0 as usize;
-                let matmul = matches!(self.graph.nodes[p].op, Op::MatMul { .. });
-                matmul
-                    && reads[p] == 1
-                    && residual < product
-                    && (p < self.tail) == (add < self.tail)
-                    && !self.read_after(residual, p, add)
-            };
-            let (product, residual) = match (usable(b, a), usable(a, b)) {
-                (true, _) => (b, a),
-                (_, true) => (a, b),
-                _ => continue,
-            };
-            self.absorbed[product.0 as usize] = Some((add, residual));
-            self.gone[add] = true;
-        }
-    }
-
-    /// Whether anything but the node `except` reads `value` at or after node `from`.
-    fn read_after(&self, value: ValueId, from: usize, except: usize) -> bool {
-        let nodes = self.graph.nodes.iter().enumerate().skip(from);
-        nodes
-            .filter(|(i, _)| *i != except)
-            .any(|(_, node)| node.op.inputs().any(|v| v == value))
     }
 
     /// Vectors come first in the arena: their places are needed by every step.
@@ -237,69 +181,18 @@ impl<'g> Scheduler<'g> {
             .map(|(_, v)| *v)
     }
 
-    /// The nodes of a range, grouped into items.
-    fn items(&self, range: core::ops::Range<usize>) -> Vec<Item> {
-        let mut items = Vec::new();
-        let mut taken = vec![false; self.graph.nodes.len()];
-        for node in range.clone() {
-            if taken[node] || self.gone[node] {
-                continue;
-            }
-            match &self.graph.nodes[node].op {
-                Op::MatMul { input, .. } => {
-                    let group: Vec<usize> = (node..range.end)
-                        .filter(|&other| other == node || self.joins(node, other, *input))
-                        .collect();
-                    group.iter().for_each(|&n| taken[n] = true);
-                    items.push(Item::MatMul(group));
-                }
-                Op::Attention { .. } => {
-                    items.extend([Item::StoreKv(node), Item::Attention(node)]);
-                }
-                _ => items.push(Item::Row(node)),
-            }
-        }
-        items
-    }
-
-    /// Whether the matmul `other` may run together with the earlier matmul `first`.
-    fn joins(&self, first: usize, other: usize, shared: ValueId) -> bool {
-        let same_input =
-            matches!(self.graph.nodes[other].op, Op::MatMul { input, .. } if input == shared);
-        same_input && self.absorbed[first].is_none() && self.absorbed[other].is_none()
-    }
-
     fn find_last_uses(&mut self, body: &[Item], head: &[Item]) {
         for (now, item) in body.iter().enumerate() {
-            self.reads(item)
-                .for_each(|value| self.last_use[value] = now);
+            let reads = self.items.reads(item);
+            reads.for_each(|value| self.last_use[value] = now);
         }
         for (now, item) in head.iter().enumerate() {
-            self.reads(item).for_each(|value| {
-                self.last_use[value] = if value < self.tail { FOREVER } else { now };
+            let tail = self.items.tail;
+            self.items.reads(item).for_each(|value| {
+                self.last_use[value] = if value < tail { FOREVER } else { now };
             });
         }
         self.last_use[self.graph.logits.0 as usize] = FOREVER;
-    }
-
-    /// The values that an item reads.
-    fn reads(&self, item: &Item) -> impl Iterator<Item = usize> + use<> {
-        let nodes = match item {
-            Item::Row(node) | Item::StoreKv(node) | Item::Attention(node) => {
-                core::slice::from_ref(node)
-            }
-            Item::MatMul(group) => group,
-        };
-        let mut values = Vec::new();
-        for &node in nodes {
-            match (item, &self.graph.nodes[node].op) {
-                (Item::StoreKv(_), Op::Attention { k, v, .. }) => values.extend([*k, *v]),
-                (Item::Attention(_), Op::Attention { q, .. }) => values.push(*q),
-                (_, op) => values.extend(op.inputs()),
-            }
-            values.extend(self.absorbed[node].map(|(_, residual)| residual));
-        }
-        values.into_iter().map(|value| value.0 as usize)
     }
 
     /// The buffer of a value that an earlier item made.
@@ -311,7 +204,7 @@ impl<'g> Scheduler<'g> {
     }
 
     fn rows(&self, node: usize) -> usize {
-        if node < self.tail {
+        if node < self.items.tail {
             self.options.chunk
         } else {
             self.options.logit_rows
@@ -372,7 +265,7 @@ impl<'g> Scheduler<'g> {
 
     fn head_steps(&mut self, items: &[Item]) -> (Vec<(Buffer, Buffer)>, Vec<Step>) {
         let mut inputs = Vec::new();
-        for value in 0..self.tail {
+        for value in 0..self.items.tail {
             if self.last_use[value] != FOREVER {
                 continue;
             }
@@ -397,8 +290,15 @@ impl<'g> Scheduler<'g> {
     fn steps(&mut self, items: &[Item], first: Vec<RowOp>) -> Vec<Step> {
         let mut steps = Vec::new();
         let mut ops = first;
+        let mut open: Option<(usize, SpanSteps)> = None;
         self.step_start = 0;
         for (now, item) in items.iter().enumerate() {
+            let span = self.span_of(item);
+            if span != open.as_ref().map(|(span, _)| *span) {
+                flush(&mut ops, &mut steps);
+                self.close_span(open.take(), steps.len());
+                open = span.map(|span| (span, self.open_span(span, steps.len())));
+            }
             if ops.is_empty() || !item.is_row_by_row() {
                 self.step_start = now;
             }
@@ -411,17 +311,40 @@ impl<'g> Scheduler<'g> {
                 }
                 Item::StoreKv(node) => ops.extend(self.store_kv(*node)),
                 Item::Attention(node) => {
-                    if !ops.is_empty() {
-                        steps.push(Step::Rows(core::mem::take(&mut ops)));
-                    }
+                    flush(&mut ops, &mut steps);
                     steps.extend(self.attention(*node, now));
                 }
             }
         }
-        if !ops.is_empty() {
-            steps.push(Step::Rows(ops));
-        }
+        flush(&mut ops, &mut steps);
+        self.close_span(open, steps.len());
         steps
+    }
+
+    /// The span that an item belongs to. Steps do not reach across a span's ends.
+    fn span_of(&self, item: &Item) -> Option<usize> {
+        let first = item.nodes().first()?;
+        let holds = |span: &Span| span.nodes.binary_search(first).is_ok();
+        self.spans.iter().position(holds)
+    }
+
+    fn open_span(&self, span: usize, first_step: usize) -> SpanSteps {
+        let inputs = self.spans[span].inputs.iter();
+        SpanSteps {
+            steps: first_step..first_step,
+            inputs: inputs.map(|&value| self.buffer(value)).collect(),
+            outputs: Vec::new(),
+        }
+    }
+
+    fn close_span(&mut self, open: Option<(usize, SpanSteps)>, end: usize) {
+        let Some((span, mut steps)) = open else {
+            return;
+        };
+        let outputs = self.spans[span].outputs.iter();
+        steps.outputs = outputs.map(|&value| self.buffer(value)).collect();
+        steps.steps.end = end;
+        self.span_steps.push(steps);
     }
 
     fn row_op(&mut self, node: usize, now: usize, ops: &mut Vec<RowOp>) {
@@ -527,7 +450,7 @@ impl<'g> Scheduler<'g> {
                 });
             }
             let bias = self.vector(bias);
-            let (out, accumulate) = match self.absorbed[node] {
+            let (out, accumulate) = match self.items.absorbed[node] {
                 Some((add, residual)) => {
                     let out = self.buffer(residual);
                     self.placer
@@ -610,6 +533,13 @@ impl<'g> Scheduler<'g> {
             .map(|(_, shape)| floats(&shape).saturating_mul(4))
             .max()
             .unwrap_or(0)
+    }
+}
+
+/// Ends a step of row operations, if one was begun.
+fn flush(ops: &mut Vec<RowOp>, steps: &mut Vec<Step>) {
+    if !ops.is_empty() {
+        steps.push(Step::Rows(core::mem::take(ops)));
     }
 }
 

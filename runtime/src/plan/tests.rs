@@ -186,7 +186,7 @@ fn rows_of_one_step_do_not_disturb_each_other() {
             threads: 2,
             kv_type: KvType::F16,
         };
-        let plan = Plan::new(&graph(2), None, &kernels, options);
+        let plan = Plan::new(&graph(2), None, &kernels, options, &[]);
         for (steps, rows) in [(&plan.body, chunk), (&plan.head, options.logit_rows)] {
             for ops in steps.iter().filter_map(|step| match step {
                 Step::Rows(ops) => Some(ops),
@@ -222,5 +222,82 @@ fn cuts_of_a_piece_are_its_rows() {
             }
             assert_eq!(next, rows.end);
         }
+    }
+}
+
+/// What lies between two attentions is one span: it begins with what attention
+/// made and the residual, and ends with queries, keys and values before rotation.
+#[test]
+fn spans_lie_between_attentions() {
+    let graph = graph(3);
+    let spans = spans(&graph, |_| true);
+    let ops = |span: &Span, is: fn(&Op) -> bool| {
+        let ops = span.nodes.iter().map(|&node| &graph.nodes[node].op);
+        ops.filter(|op| is(op)).count()
+    };
+    let matmuls: Vec<usize> = spans
+        .iter()
+        .map(|span| ops(span, |op| matches!(op, Op::MatMul { .. })))
+        .collect();
+    assert_eq!(matmuls, [3, 7, 7]);
+    let values = |span: &Span| (span.inputs.len(), span.outputs.len());
+    // The embedding is the first residual; each later span gives the next one too.
+    let shapes: Vec<_> = spans.iter().map(values).collect();
+    assert_eq!(shapes, [(1, 3), (2, 4), (2, 4)]);
+    for span in &spans {
+        assert_eq!(
+            ops(span, |op| matches!(op, Op::Rope { .. } | Op::Embed { .. })),
+            0
+        );
+    }
+    // A node that is refused cuts its span; what is left without a matmul is none.
+    let refused = spans[1].nodes[1];
+    let cut = super::spans(&graph, |node| node != refused);
+    assert!(cut.iter().all(|span| !span.nodes.contains(&refused)));
+    assert_eq!(cut.len(), spans.len() + 1);
+}
+
+/// Spans cut the steps, and change nothing else: their steps follow each other,
+/// and hold all that the span computes.
+#[test]
+fn steps_keep_to_their_spans() {
+    let (graph, kernels) = (graph(3), Kernels::detect());
+    let options = PlanOptions {
+        context: 64,
+        chunk: 16,
+        logit_rows: 1,
+        decode_rows: 1,
+        threads: 2,
+        kv_type: KvType::F16,
+    };
+    let spans = spans(&graph, |_| true);
+    let plan = Plan::new(&graph, None, &kernels, options, &spans);
+    assert_eq!(plan.spans.len(), spans.len());
+    for (span, steps) in spans.iter().zip(&plan.spans) {
+        assert_eq!(span.inputs.len(), steps.inputs.len());
+        assert_eq!(span.outputs.len(), steps.outputs.len());
+        let of_span = &plan.body[steps.steps.clone()];
+        let stateless = |op: &RowOp| {
+            !matches!(
+                op,
+                RowOp::StoreKv(_) | RowOp::Rope { .. } | RowOp::Embed { .. }
+            )
+        };
+        for step in of_span {
+            match step {
+                Step::Rows(ops) => assert!(ops.iter().all(stateless), "{ops:#?}"),
+                Step::MatMul(_) => {}
+                Step::Attention(_) => panic!("attention in a span"),
+            }
+        }
+        let matmuls = of_span.iter().filter_map(|step| match step {
+            Step::MatMul(index) => Some(plan.matmuls[*index].parts.len()),
+            _ => None,
+        });
+        let expected = span
+            .nodes
+            .iter()
+            .filter(|&&node| matches!(graph.nodes[node].op, Op::MatMul { .. }));
+        assert_eq!(matmuls.sum::<usize>(), expected.count());
     }
 }

@@ -1,0 +1,140 @@
+//! `--delegate`: parts of the model on an NPU, by a plug-in.
+
+use crate::engine::at_least_one;
+use crate::error::{Error, Result};
+use crate::home::Home;
+use crate::model::runtime_error;
+use crate::progress::Progress;
+use clap::Args;
+use ondol::delegate::{Delegate, Offload, OffloadOptions};
+use ondol::{CancelToken, Model, Session};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Which delegate is used, and how.
+#[derive(Args, Clone, Debug)]
+pub struct DelegateArgs {
+    /// A plug-in (a library that speaks ondol_npu.h) whose device runs parts of the model in
+    /// prefill; what it does not do, the CPU does
+    #[arg(long, value_name = "LIBRARY")]
+    pub delegate: Option<PathBuf>,
+    /// Decode on the device too
+    #[arg(long, requires = "delegate")]
+    delegate_decode: bool,
+    /// Tokens of one call of the device in prefill, at most; a shorter prompt is padded
+    #[arg(long, requires = "delegate", value_name = "N", default_value_t = 256, value_parser = at_least_one)]
+    delegate_rows: usize,
+    /// Fail where the device fails, rather than go on with the CPU
+    #[arg(long, requires = "delegate")]
+    delegate_strict: bool,
+    /// Milliseconds that one call of the device may take
+    #[arg(long, requires = "delegate", value_name = "MS", default_value_t = 5000)]
+    delegate_deadline: u64,
+}
+
+impl DelegateArgs {
+    /// What the delegate does of `model`, which the user named `name`; `None` without one.
+    pub fn offload(&self, model: &Model, name: &str) -> Result<Option<Offload>> {
+        let Some(path) = &self.delegate else {
+            return Ok(None);
+        };
+        let delegate = load(path)?;
+        let options = OffloadOptions {
+            rows: self.delegate_rows,
+            decode: self.delegate_decode,
+            strict: self.delegate_strict,
+            deadline: Duration::from_millis(self.delegate_deadline),
+            cache: Some(Home::find()?.programs()),
+        };
+        compile(model, name, &delegate, &options).map(Some)
+    }
+}
+
+/// Loads a plug-in and opens its first device.
+#[allow(unsafe_code)] // A library's code.
+pub fn load(path: &Path) -> Result<Delegate> {
+    // A name without a folder would be searched for where the system's libraries lie.
+    let path = path.canonicalize().map_err(Error::file("open", path))?;
+    // SAFETY: the user trusts the library, as any program that is run by name.
+    let delegate = unsafe { Delegate::load(&path) };
+    delegate.map_err(|source| Error::Delegate { path, source })
+}
+
+/// Compiles what the delegate takes of a model, and shows how far it is.
+pub fn compile(
+    model: &Model,
+    name: &str,
+    delegate: &Delegate,
+    options: &OffloadOptions,
+) -> Result<Offload> {
+    let mut progress = None;
+    let show = |done: usize, total: usize| {
+        let bar = progress.get_or_insert_with(|| Progress::pieces("compiling", total as u64));
+        bar.add(u64::from(done > 0));
+    };
+    let offload = Offload::new(model, delegate, options, &CancelToken::new(), show);
+    progress.iter().for_each(Progress::finish);
+    offload.map_err(runtime_error(name))
+}
+
+/// What a delegate did, as `--json` prints it.
+#[derive(Debug, Clone, Serialize)]
+pub struct DelegateFigures {
+    device: String,
+    /// Never performance unless it is "hardware".
+    label: String,
+    spans_on_device: u64,
+    spans_on_cpu: u64,
+    failures: u64,
+    audits: u64,
+    seconds: f64,
+    given_up: bool,
+    last_failure: Option<String>,
+}
+
+impl DelegateFigures {
+    /// What a session counted, if it has a delegate.
+    pub fn of(session: &Session) -> Option<DelegateFigures> {
+        let (info, stats) = (
+            session.offload()?.delegate().info(),
+            session.offload_stats()?,
+        );
+        Some(DelegateFigures {
+            device: format!("{} {}", info.vendor, info.device),
+            label: info.label.to_string(),
+            spans_on_device: stats.on_device,
+            spans_on_cpu: stats.on_cpu,
+            failures: stats.failures,
+            audits: stats.audits,
+            seconds: stats.time.as_secs_f64(),
+            given_up: stats.given_up,
+            last_failure: stats.last_failure.as_ref().map(ToString::to_string),
+        })
+    }
+
+    /// A line on standard error: it is no part of the answer.
+    pub fn say(&self) {
+        let DelegateFigures {
+            device,
+            label,
+            spans_on_device,
+            spans_on_cpu,
+            ..
+        } = self;
+        eprintln!(
+            "delegate {device} ({label}): {spans_on_device} spans on the device, {spans_on_cpu} on the CPU"
+        );
+        if let Some(failure) = &self.last_failure {
+            let end = if self.given_up {
+                "; it was given up"
+            } else {
+                ""
+            };
+            eprintln!(
+                "delegate failed {} times, last {failure}{end}",
+                self.failures
+            );
+        }
+    }
+}

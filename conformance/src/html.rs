@@ -1,0 +1,475 @@
+//! The report as one page for people: Korean and English, without scripts and without
+//! anything from elsewhere. It measures nothing, and its verdict is never better than the
+//! report's.
+
+mod plot;
+mod text;
+mod words;
+
+use crate::report::{Device, Gate, Level, Name, Offload, Report};
+use text::{Pair, both, bytes, code, count, distinct, number, pair, shell, told};
+use words::Outcome;
+
+/// Shown again where a stand-in's numbers could be taken for a device's.
+const FIGURES: [Name; 2] = [Name::Performance, Name::Energy];
+
+/// The whole page.
+pub fn page(report: &Report) -> String {
+    let title = text::escape(&format!(
+        "Ondol 적합성 시험 보고서 · Conformance report: {} {}",
+        report.device.vendor, report.device.device
+    ));
+    // The radio buttons stand before `main`, so that CSS alone can switch the
+    // language. The policy forbids what escaping should already have prevented.
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"ko\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" \
+         content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{title}</title>\n<style>\n{}</style>\n</head>\n<body>\n\
+         <input type=\"radio\" name=\"language\" id=\"ko\" checked>\
+         <label for=\"ko\" lang=\"ko\">한국어</label>\n\
+         <input type=\"radio\" name=\"language\" id=\"en\">\
+         <label for=\"en\" lang=\"en\">English</label>\n<main>\n{}{}{}{}{}{}</main>\n</body>\n</html>\n",
+        include_str!("html/style.css"),
+        top(report),
+        exceptions(report),
+        summary(report),
+        offload(report.offload.as_ref()),
+        levels(report),
+        appendix(report),
+    )
+}
+
+/// What everyone has to see: the verdict, and what it is about.
+fn top(report: &Report) -> String {
+    let mut outcome = words::conclusion(report.levels.iter().flat_map(|level| &level.gates));
+    if !report.passed {
+        outcome = Outcome::Fail;
+    }
+    let share = report
+        .offload
+        .as_ref()
+        .map_or(number(0.0), |offload| percent(offload.share));
+    let device = &report.device;
+    format!(
+        "<header>\n<h1>{}</h1>\n<div class=\"verdict {}\">\n<p><strong>{}</strong> \
+         <span class=\"label\">{}</span></p>\n<p>{}</p>\n<p>{}</p>\n</div>\n{}{}</header>\n",
+        both((
+            "Conformance report of an NPU delegate",
+            "NPU 델리게이트 적합성 시험 보고서"
+        )),
+        outcome.class(),
+        mark(outcome),
+        kind(device),
+        both(outcome.sentence()),
+        tally(report),
+        warning(device),
+        facts(&[
+            fact(
+                "Device",
+                "장치",
+                told(&format!("{} {}", device.vendor, device.device))
+            ),
+            fact("Kind of device", "장치 구분", kind(device)),
+            fact("Model", "모델", told(&report.model.name)),
+            fact("Runs on the device", "장치 실행 비율", format!("{share} %")),
+            fact("Date (UTC)", "시험 일시(UTC)", told(&report.created)),
+        ])
+    )
+}
+
+/// How many gates ended how, in a line.
+fn tally(report: &Report) -> String {
+    let of = |outcome| {
+        let levels = report.levels.iter();
+        let gates: usize = levels.map(|level| words::count_of(level, outcome)).sum();
+        format!("{} {}", mark(outcome), count(gates))
+    };
+    Outcome::ALL.map(of).join(" · ")
+}
+
+fn kind(device: &Device) -> String {
+    both(words::label(&device.label))
+}
+
+/// Nothing for hardware.
+fn warning(device: &Device) -> String {
+    if device.label == words::HARDWARE {
+        return String::new();
+    }
+    let (en, ko) = words::label(&device.label);
+    let en = format!(
+        "Warning: what was tested here is not hardware but a stand-in. Kind of device: {en}. This \
+         report is no evidence of any hardware's performance; the timings, memory and energy of a \
+         stand-in are not performance."
+    );
+    let ko = format!(
+        "주의: 이 보고서의 시험 대상은 실제 하드웨어가 아닌 대체 장치입니다. 장치 구분: {ko}. 이 \
+         보고서는 하드웨어 성능의 근거가 될 수 없으며, 대체 장치에서 얻은 시간·메모리·에너지 \
+         수치는 성능이 아닙니다."
+    );
+    format!(
+        "<p class=\"warning\" role=\"note\"><span aria-hidden=\"true\">⚠</span> {}</p>\n",
+        both((&en, &ko))
+    )
+}
+
+/// What failed and what was waived, so that nobody has to look for it.
+fn exceptions(report: &Report) -> String {
+    let mut items = String::new();
+    for (l, level) in report.levels.iter().enumerate() {
+        for (g, gate) in level.gates.iter().enumerate() {
+            let outcome = words::outcome(gate);
+            if matches!(outcome, Outcome::Fail | Outcome::Waived) {
+                items += &format!(
+                    "<li>{} <a href=\"#gate-{l}-{g}\">{}</a> {}{}</li>\n",
+                    mark(outcome),
+                    both(pair(&gate.title)),
+                    code(&gate.id),
+                    note(gate)
+                );
+            }
+        }
+    }
+    if items.is_empty() {
+        return items;
+    }
+    let heading = both(("Failed or waived", "불합격·면제 항목"));
+    format!("<section>\n<h2>{heading}</h2>\n<ul class=\"exceptions\">\n{items}</ul>\n</section>\n")
+}
+
+/// The levels and their counts; also those that were not run.
+fn summary(report: &Report) -> String {
+    let ran = report.levels.iter().enumerate();
+    let mut rows: Vec<Vec<String>> = ran.map(|(at, level)| summary_row(at, level)).collect();
+    for name in words::LEVELS {
+        if report.levels.iter().all(|level| level.name != name) {
+            let mut row = vec![text::NONE.to_string(); Outcome::ALL.len() + 3];
+            row[0] = both(words::level(name));
+            row[1] = both(("Not run", "시험하지 않음"));
+            rows.push(row);
+        }
+    }
+    let counts = Outcome::ALL.map(Outcome::words);
+    let heads = [
+        &[("Level", "단계"), ("Verdict", "판정")],
+        &counts[..],
+        &[("Seconds", "소요 시간(초)")],
+    ];
+    section(
+        ("Summary of levels", "단계별 요약"),
+        &table("numbers", &heads.concat(), rows),
+    )
+}
+
+fn summary_row(at: usize, level: &Level) -> Vec<String> {
+    let name = both(words::level(level.name));
+    let verdict = mark(words::conclusion(&level.gates));
+    let counts = Outcome::ALL.map(|outcome| count(words::count_of(level, outcome)));
+    let mut row = vec![format!("<a href=\"#level-{at}\">{name}</a>"), verdict];
+    row.extend(counts);
+    row.push(number(level.seconds));
+    row
+}
+
+/// What runs on the device, and what does not.
+fn offload(offload: Option<&Offload>) -> String {
+    let heading = ("What runs on the device", "장치에서 실행되는 부분");
+    let Some(offload) = offload else {
+        let nothing = both((
+            "Nothing: the device took no part of this model.",
+            "없음: 장치가 이 모델의 어떤 부분도 맡지 않았습니다.",
+        ));
+        return section(heading, &format!("<p>{nothing}</p>\n"));
+    };
+    let spans = offload.spans.iter().map(|span| {
+        vec![
+            told(&span.name),
+            count(span.nodes),
+            count(span.matmuls),
+            count(span.multiply_adds),
+        ]
+    });
+    let refused = offload
+        .refused
+        .iter()
+        .map(|refused| vec![told(&refused.reason), count(refused.nodes)]);
+    let weights = offload.weights.iter().map(|weights| {
+        vec![
+            told(&weights.form),
+            count(weights.count),
+            number(weights.worst_loss),
+        ]
+    });
+    let body = [
+        offload_facts(offload),
+        table(
+            "numbers",
+            &[
+                ("Span of the model", "모델 구간"),
+                ("Operations", "연산 수"),
+                ("Matmuls", "행렬곱 수"),
+                ("Multiply-adds per token", "토큰당 곱셈-누산 수"),
+            ],
+            spans,
+        ),
+        table(
+            "numbers",
+            &[
+                ("Stays on the CPU because", "CPU에서 실행하는 사유"),
+                ("Operations", "연산 수"),
+            ],
+            refused,
+        ),
+        table(
+            "numbers",
+            &[
+                ("Form of weights", "가중치 형식"),
+                ("Weights", "가중치 개수"),
+                (
+                    "Largest loss (share of a weight's energy, beside the file's own rounding)",
+                    "최대 손실(가중치 에너지 대비 비율, 파일 자체의 양자화 오차 제외)",
+                ),
+            ],
+            weights,
+        ),
+    ];
+    section(heading, &body.concat())
+}
+
+fn offload_facts(offload: &Offload) -> String {
+    facts(&[
+        fact(
+            "Share of prefill's multiply-adds in matmuls, without the output head's",
+            "프리필 행렬곱의 곱셈-누산 중 장치 실행 비율(출력층 제외)",
+            format!("{} %", percent(offload.share)),
+        ),
+        fact(
+            "Tokens of one call of prefill",
+            "프리필 1회당 토큰 수",
+            count(offload.rows),
+        ),
+        fact("Programs", "프로그램 수", count(offload.programs)),
+        fact(
+            "Of these compiled before",
+            "이 중 미리 컴파일된 것",
+            count(offload.from_cache),
+        ),
+        fact(
+            "Seconds to choose, claim and compile",
+            "선정·할당·컴파일 시간(초)",
+            number(offload.compile_seconds),
+        ),
+    ])
+}
+
+/// Every level with its gates and curves.
+fn levels(report: &Report) -> String {
+    let levels = report.levels.iter().enumerate();
+    let sections = levels.map(|(at, level)| {
+        let caution = match FIGURES.contains(&level.name) {
+            true => warning(&report.device),
+            false => String::new(),
+        };
+        let plots = level.series.iter().enumerate();
+        let plots = plots.map(|(s, series)| plot::figure(series, &format!("plot-{at}-{s}")));
+        format!(
+            "<section id=\"level-{at}\">\n<h2>{} {}</h2>\n<p>{}</p>\n{caution}{}\
+             <div class=\"plots\">\n{}</div>\n</section>\n",
+            both(words::level(level.name)),
+            mark(words::conclusion(&level.gates)),
+            both(words::meaning(level.name)),
+            gates(at, &level.gates),
+            plots.collect::<String>()
+        )
+    });
+    sections.collect()
+}
+
+fn gates(level: usize, gates: &[Gate]) -> String {
+    let rows = gates.iter().enumerate().map(|(at, gate)| {
+        let (found, limit) = found_and_limit(gate);
+        let title = format!(
+            "<span id=\"gate-{level}-{at}\">{}</span> {}{}",
+            both(pair(&gate.title)),
+            code(&gate.id),
+            note(gate)
+        );
+        let verdict = mark(words::outcome(gate));
+        vec![title, found, limit, told(&gate.unit), verdict]
+    });
+    table(
+        "gates",
+        &[
+            ("Gate", "항목"),
+            ("Found", "측정값"),
+            ("Limit", "기준"),
+            ("Unit", "단위"),
+            ("Verdict", "판정"),
+        ],
+        rows,
+    )
+}
+
+/// With as many digits as show on which side of its limit the gate is.
+fn found_and_limit(gate: &Gate) -> (String, String) {
+    let [found, limit] = [gate.found, gate.limit].map(|value| value.unwrap_or(f64::NAN));
+    let [found, limit] = distinct([found, limit]);
+    let sign = if gate.at_least { "≥" } else { "≤" };
+    match gate.limit {
+        Some(_) => (found, format!("{sign}&nbsp;{limit}")),
+        None => (found, limit),
+    }
+}
+
+fn note(gate: &Gate) -> String {
+    match gate.note.is_empty() {
+        true => String::new(),
+        false => format!("<p class=\"note\">{}</p>", told(&gate.note)),
+    }
+}
+
+/// What one needs to do it again.
+fn appendix(report: &Report) -> String {
+    let (host, device, model) = (&report.host, &report.device, &report.model);
+    let host = facts(&[
+        fact("CPU", "CPU", told(&host.cpu)),
+        fact("Threads", "스레드 수", count(host.threads)),
+        fact("Kernels", "연산 커널", told(&host.kernels)),
+        fact("System", "운영체제", told(&host.system)),
+        fact("Version of Ondol", "Ondol 버전", told(&report.ondol)),
+        fact(
+            "Version of the report's layout",
+            "보고서 형식 버전",
+            count(report.schema),
+        ),
+    ]);
+    let hashes: Vec<String> = model.sha256.iter().map(|hash| code(hash)).collect();
+    let model = facts(&[
+        fact("Name", "이름", told(&model.name)),
+        fact(
+            "Title in its file",
+            "파일에 기재된 이름",
+            told(&model.title),
+        ),
+        fact("Architecture", "구조", told(&model.architecture)),
+        fact("Size", "크기", bytes(model.bytes)),
+        fact(
+            "SHA-256 of its files",
+            "파일별 SHA-256",
+            hashes.join("<br>"),
+        ),
+    ]);
+    let part = |heading, body: &str| format!("<h3>{}</h3>\n{body}", both(heading));
+    let body = [
+        part(("Host", "호스트"), &host),
+        part(
+            (
+                "Device, in its plug-in's words",
+                "장치(플러그인이 밝힌 내용)",
+            ),
+            &device_facts(device),
+        ),
+        part(("Model", "모델"), &model),
+        part(
+            ("Command line", "실행 명령"),
+            &format!("<pre>{}</pre>\n", code(&shell(&report.command))),
+        ),
+    ];
+    section(("Appendix", "부록"), &body.concat())
+}
+
+fn device_facts(device: &Device) -> String {
+    let rows: Vec<String> = device.rows.iter().map(count).collect();
+    facts(&[
+        fact("Vendor", "제조사", told(&device.vendor)),
+        fact("Device", "장치", told(&device.device)),
+        fact("Kind of device", "장치 구분", kind(device)),
+        fact("Architecture", "아키텍처", told(&device.arch)),
+        fact("Driver", "드라이버", told(&device.driver)),
+        fact("Firmware", "펌웨어", told(&device.firmware)),
+        fact(
+            "A matmul rounds its inputs to",
+            "행렬곱 입력의 반올림 형식",
+            told(&device.activations),
+        ),
+        fact(
+            "Forms of weights",
+            "지원하는 가중치 형식",
+            told(&device.weights.join("; ")),
+        ),
+        fact("Rows of its programs", "프로그램의 행 수", rows.join("; ")),
+        fact("Plug-in", "플러그인", told(&device.plugin)),
+        fact(
+            "Version of the plug-in",
+            "플러그인 버전",
+            told(&device.plugin_version),
+        ),
+        fact(
+            "Licence of the plug-in",
+            "플러그인 라이선스",
+            told(&device.plugin_licence),
+        ),
+        fact(
+            "SHA-256 of the plug-in",
+            "플러그인 SHA-256",
+            code(&device.plugin_sha256),
+        ),
+    ])
+}
+
+/// A sign and a word, so that it can be read without colour.
+fn mark(outcome: Outcome) -> String {
+    format!(
+        "<span class=\"mark {}\"><span aria-hidden=\"true\">{}</span> {}</span>",
+        outcome.class(),
+        outcome.sign(),
+        both(outcome.words())
+    )
+}
+
+/// A share in percent: never `100` for what is less.
+fn percent(share: f64) -> String {
+    let [share, _all] = distinct([share * 100.0, 100.0]);
+    share
+}
+
+fn section(heading: Pair, body: &str) -> String {
+    format!("<section>\n<h2>{}</h2>\n{body}</section>\n", both(heading))
+}
+
+/// A table of what [`fact`] makes.
+fn facts(facts: &[String]) -> String {
+    let facts = facts.concat();
+    format!("<table class=\"facts\"><tbody>\n{facts}</tbody></table>\n")
+}
+
+/// A name and its value, which is HTML.
+fn fact(en: &str, ko: &str, value: String) -> String {
+    let name = both((en, ko));
+    format!("<tr><th scope=\"row\">{name}</th><td>{value}</td></tr>\n")
+}
+
+/// The rows are HTML, their first cells are their heads.
+fn table(class: &str, heads: &[Pair], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let cell = |cell: &String| format!("<td>{cell}</td>");
+    let row = |row: Vec<String>| {
+        let (head, cells) = row.split_first()?;
+        let cells: String = cells.iter().map(cell).collect();
+        Some(format!("<tr><th scope=\"row\">{head}</th>{cells}</tr>\n"))
+    };
+    let rows: String = rows.into_iter().filter_map(row).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let head = |head: &Pair| format!("<th scope=\"col\">{}</th>", both(*head));
+    let heads: String = heads.iter().map(head).collect();
+    format!(
+        "<div class=\"scroll\"><table class=\"{class}\">\n<thead><tr>{heads}</tr></thead>\n\
+         <tbody>\n{rows}</tbody></table></div>\n"
+    )
+}
+
+#[cfg(test)]
+mod tests;

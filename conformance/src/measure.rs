@@ -1,0 +1,161 @@
+//! Gates, and what is known of the machine.
+
+use crate::report::{Gate, Level, Text, Verdict};
+use crate::{Error, Result};
+use sha2::{Digest, Sha256};
+use std::io::Read;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+impl Level {
+    /// A number that may be `limit` at most.
+    pub(crate) fn at_most(&mut self, id: &str, title: Text, found: f64, limit: f64) -> &mut Gate {
+        // What is no number passes no gate.
+        let passed = found <= limit;
+        self.push(id, title, Some(found), Some(limit), passed)
+    }
+
+    /// A number that must be `limit` at least.
+    pub(crate) fn at_least(&mut self, id: &str, title: Text, found: f64, limit: f64) -> &mut Gate {
+        let passed = found >= limit;
+        let gate = self.push(id, title, Some(found), Some(limit), passed);
+        gate.at_least = true;
+        gate
+    }
+
+    /// Something that holds or does not; the note says what was seen.
+    pub(crate) fn holds(&mut self, id: &str, title: Text, outcome: Result<(), String>) {
+        let gate = self.push(id, title, None, None, outcome.is_ok());
+        gate.note = outcome.err().unwrap_or_default();
+    }
+
+    /// A number that is told without a limit.
+    pub(crate) fn tell(&mut self, id: &str, title: Text, found: f64, unit: &str) -> &mut Gate {
+        let gate = self.push(id, title, Some(found), None, true);
+        gate.unit = unit.to_owned();
+        gate.verdict = Verdict::NotMeasured;
+        gate.note = "told, not judged".to_owned();
+        gate
+    }
+
+    /// What could not be measured, and why.
+    pub(crate) fn not_measured(&mut self, id: &str, title: Text, why: &str) {
+        let gate = self.push(id, title, None, None, true);
+        gate.verdict = Verdict::NotMeasured;
+        gate.note = why.to_owned();
+    }
+
+    fn push(
+        &mut self,
+        id: &str,
+        title: Text,
+        found: Option<f64>,
+        limit: Option<f64>,
+        passed: bool,
+    ) -> &mut Gate {
+        let at = self.gates.len();
+        self.gates.push(Gate {
+            id: id.to_owned(),
+            title,
+            found,
+            limit,
+            at_least: false,
+            unit: String::new(),
+            verdict: if passed { Verdict::Pass } else { Verdict::Fail },
+            note: String::new(),
+        });
+        &mut self.gates[at]
+    }
+}
+
+/// The hash of a file, hexadecimal.
+pub fn sha256(path: &Path) -> Result<String> {
+    let file = |source| Error::File {
+        path: path.to_path_buf(),
+        source,
+    };
+    let mut hash = Sha256::new();
+    let mut reader = std::fs::File::open(path).map_err(file)?;
+    let mut block = vec![0; 1 << 20];
+    loop {
+        match reader.read(&mut block).map_err(file)? {
+            0 => break,
+            bytes => hash.update(&block[..bytes]),
+        }
+    }
+    let bytes = hash.finalize();
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The CPU's own name where the system tells it, else the architecture.
+pub fn cpu_name() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    name.map_or_else(
+        || std::env::consts::ARCH.to_owned(),
+        |(_, name)| name.trim().to_owned(),
+    )
+}
+
+/// Kilobytes of memory that the process holds (`VmRSS`) or held at most (`VmHWM`),
+/// where the system tells it.
+pub fn memory_kb(field: &str) -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
+}
+
+/// The time, `2026-11-29T12:00:00Z`.
+pub fn utc_now() -> String {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    utc(since.as_secs())
+}
+
+/// Seconds since 1970 as a date, by the civil calendar (Howard Hinnant's
+/// `civil_from_days`).
+fn utc(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year_of_era = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * day + 2) / 153;
+    let month = if from_march < 10 {
+        from_march + 3
+    } else {
+        from_march - 9
+    };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let day = day - (153 * from_march + 2) / 5 + 1;
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Name;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(utc(1_795_953_599), "2026-11-29T11:59:59Z");
+    }
+
+    #[test]
+    fn what_is_no_number_passes_no_gate() {
+        let mut level = Level::new(Name::Op);
+        level.at_most("a", Text::new("", ""), f64::NAN, 1.0);
+        level.at_least("b", Text::new("", ""), f64::NAN, 1.0);
+        level.at_most("c", Text::new("", ""), 1.0, 1.0);
+        let verdicts: Vec<_> = level.gates.iter().map(|gate| gate.verdict).collect();
+        assert_eq!(verdicts, [Verdict::Fail, Verdict::Fail, Verdict::Pass]);
+        assert!(!level.passed());
+    }
+}

@@ -1,0 +1,224 @@
+//! Time and memory, beside the CPU's. Of hardware alone: what an emulator or a stub
+//! takes says nothing, and is not written down.
+
+use crate::end_to_end::percentile;
+use crate::measure::memory_kb;
+use crate::report::{Level, Series, Text};
+use crate::{Kit, Result};
+use ondol::delegate::{Label, Offload, OffloadOptions};
+use ondol::{CancelToken, Session};
+use std::time::{Duration, Instant};
+
+/// Prompts whose time to the first token is measured.
+const PROMPTS: [usize; 3] = [128, 512, 2048];
+/// Runs of each; the median counts.
+const RUNS: usize = 3;
+/// Tokens that are decoded.
+const DECODED: usize = 64;
+/// How long a sustained run goes on.
+const SUSTAINED: Duration = Duration::from_secs(20);
+
+pub fn run(kit: &Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Result<()> {
+    let Ok(offload) = &kit.offload else {
+        kit.nothing_runs(level, "performance.runs");
+        return Ok(());
+    };
+    let label = kit.delegate.info().label;
+    if label != Label::Hardware {
+        let why = format!("a device of the kind `{label}`: its times are no performance");
+        let title = Text::new("time and memory on the device", "장치의 시간과 메모리");
+        level.not_measured("performance", title, &why);
+        return Ok(());
+    }
+    measure(kit, offload, level, SUSTAINED, say)
+}
+
+/// All measurements, whatever the device is.
+fn measure(
+    kit: &Kit,
+    offload: &Offload,
+    level: &mut Level,
+    sustained: Duration,
+    say: &mut impl FnMut(&str),
+) -> Result<()> {
+    let fitting = |&&n: &&usize| n + DECODED <= kit.model.graph().trained_context;
+    let prompts: Vec<usize> = PROMPTS.iter().filter(fitting).copied().collect();
+    let longest = prompts.last().copied().unwrap_or(32);
+    let mut cpu = kit.cpu(longest + DECODED)?;
+    let mut npu = kit.npu(offload, longest + DECODED)?;
+    let tokens = kit.scattered(longest + DECODED);
+    for n in prompts {
+        say(&format!("time to the first token after {n}"));
+        // In alternation, so that a machine that changes its speed changes it for both.
+        let (mut of_cpu, mut of_npu) = (Vec::new(), Vec::new());
+        for _ in 0..RUNS {
+            of_cpu.push(first_token(&mut cpu, &tokens[..n])?);
+            of_npu.push(first_token(&mut npu, &tokens[..n])?);
+        }
+        let [cpu, npu] = [of_cpu, of_npu].map(|times| percentile(&times, 0.5));
+        let ms = |level: &mut Level, who: &str, ko: &str, seconds: f64| {
+            let title = Text::new(
+                format!("time to the first token after {n}, {who}"),
+                format!("{n} 토큰 뒤 첫 토큰까지의 시간, {ko}"),
+            );
+            let id = format!("performance.ttft-{n}.{who}");
+            level.tell(&id, title, seconds * 1e3, "ms");
+        };
+        ms(level, "device", "장치", npu);
+        ms(level, "cpu", "CPU", cpu);
+        let title = Text::new(
+            format!("device over CPU, {n} tokens"),
+            format!("장치/CPU 속도비, {n} 토큰"),
+        );
+        level.tell(
+            &format!("performance.ttft-{n}.ratio"),
+            title,
+            cpu / npu,
+            "×",
+        );
+    }
+    say("decoding");
+    decode(level, &mut npu, &tokens)?;
+    loads(kit, level, offload)?;
+    say("a sustained run");
+    let curve = sustain(&mut npu, &tokens[..longest.min(512)], sustained)?;
+    level.series.push(curve);
+    if let Some(peak) = memory_kb("VmHWM") {
+        let title = Text::new("peak of the host's memory", "호스트 메모리 최댓값");
+        level.tell("performance.memory.host", title, peak / 1e3, "MB");
+    }
+    let staging = npu.model().memory(&kit.options(longest))?;
+    let title = Text::new("arena and cache of a session", "세션의 작업 메모리와 캐시");
+    level.tell(
+        "performance.memory.session",
+        title,
+        staging.total as f64 / 1e6,
+        "MB",
+    );
+    Ok(())
+}
+
+fn first_token(session: &mut Session, tokens: &[u32]) -> Result<f64> {
+    session.clear();
+    let began = Instant::now();
+    session.prefill(tokens, &CancelToken::new())?;
+    Ok(began.elapsed().as_secs_f64())
+}
+
+fn decode(level: &mut Level, session: &mut Session, tokens: &[u32]) -> Result<()> {
+    session.clear();
+    let mut times = Vec::new();
+    for &token in &tokens[..DECODED.min(tokens.len())] {
+        let began = Instant::now();
+        session.decode(token)?;
+        times.push(began.elapsed().as_secs_f64() * 1e3);
+    }
+    for (name, share) in [("p50", 0.5), ("p95", 0.95), ("p99", 0.99)] {
+        let title = Text::new(
+            format!("a decoded token, {name}"),
+            format!("토큰 생성 시간, {name}"),
+        );
+        let id = format!("performance.decode.{name}");
+        level.tell(&id, title, percentile(&times, share), "ms");
+    }
+    Ok(())
+}
+
+/// How long it takes to be ready: compiling, and from programs that were kept.
+fn loads(kit: &Kit, level: &mut Level, offload: &Offload) -> Result<()> {
+    let title = Text::new("to compile, cold", "최초 컴파일 시간");
+    level.tell(
+        "performance.load.cold",
+        title,
+        offload.report().time.as_secs_f64(),
+        "s",
+    );
+    let options = OffloadOptions {
+        cache: Some(kit.setup.scratch.clone()),
+        ..kit.offload_options()
+    };
+    kit.compile(&options)?;
+    let warm = kit.compile(&options)?;
+    let title = Text::new("to load kept programs, warm", "저장된 프로그램 적재 시간");
+    level.tell(
+        "performance.load.warm",
+        title,
+        warm.report().time.as_secs_f64(),
+        "s",
+    );
+    Ok(())
+}
+
+/// Tokens a second over time, for a device that slows down when it gets hot.
+fn sustain(session: &mut Session, tokens: &[u32], time: Duration) -> Result<Series> {
+    let (mut x, mut y) = (Vec::new(), Vec::new());
+    let began = Instant::now();
+    while began.elapsed() < time {
+        let seconds = first_token(session, tokens)?;
+        x.push(began.elapsed().as_secs_f64());
+        y.push(tokens.len() as f64 / seconds);
+    }
+    Ok(Series {
+        title: Text::new("a sustained run", "지속 실행"),
+        x_label: Text::new("seconds", "초"),
+        y_label: Text::new("prompt tokens a second", "초당 프롬프트 토큰"),
+        x,
+        y,
+        limit: None,
+        logarithmic: false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{Name, Verdict};
+    use crate::{Setup, samples};
+    use ondol::Model;
+    use ondol_tests::softnpu;
+
+    /// The measurements are all there and are numbers. Those of a stub are thrown
+    /// away: `run` never makes them.
+    #[test]
+    fn every_measurement_is_made() {
+        let setup = Setup {
+            plugin: softnpu::plugin(),
+            files: Vec::new(),
+            model_name: "hello".to_owned(),
+            levels: Vec::new(),
+            texts: samples(),
+            tokens: 64,
+            rows: 16,
+            deadline: Duration::from_secs(5),
+            threads: Some(1),
+            scratch: std::env::temp_dir().join(format!("ondol-times-{}", std::process::id())),
+            waivers: Vec::new(),
+            command: Vec::new(),
+        };
+        let model = Model::hello().unwrap();
+        let kit = Kit::new(&setup, &model).unwrap();
+        let offload = kit.offload.as_ref().unwrap();
+        let mut level = Level::new(Name::Performance);
+        let time = Duration::from_millis(200);
+        measure(&kit, offload, &mut level, time, &mut |_| ()).unwrap();
+        std::fs::remove_dir_all(&setup.scratch).unwrap();
+        let ids: Vec<&str> = level.gates.iter().map(|gate| gate.id.as_str()).collect();
+        for part in [
+            "ttft-128.device",
+            "ttft-128.cpu",
+            "decode.p99",
+            "load.warm",
+            "memory.session",
+        ] {
+            assert!(
+                ids.contains(&format!("performance.{part}").as_str()),
+                "{part}: {ids:?}"
+            );
+        }
+        let told = |gate: &crate::report::Gate| {
+            gate.verdict == Verdict::NotMeasured && gate.found.is_some_and(|x| x > 0.0)
+        };
+        assert!(level.gates.iter().all(told), "{:#?}", level.gates);
+        assert!(level.series[0].y.iter().all(|speed| *speed > 0.0));
+    }
+}

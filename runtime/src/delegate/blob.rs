@@ -1,0 +1,106 @@
+//! Compiled programs on disk, in a wrapper of the host's own.
+//!
+//! A vendor's loader was seen to take a program with a flipped bit and to compute
+//! wrong numbers with it. So what a plug-in saves is kept with what it was compiled
+//! from and by, and with its SHA-256, and is not shown to the plug-in unless both
+//! are right. A file is written beside its place and renamed, so that a killed app
+//! leaves the old one or none.
+//!
+//! Layout: the magic, the key (32 bytes), the SHA-256 of the program (32 bytes), the
+//! program.
+
+use sha2::{Digest, Sha256};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::string::String;
+use std::vec::Vec;
+
+const MAGIC: &[u8; 8] = b"ONDOLNP1";
+const HASH: usize = 32;
+
+/// A SHA-256.
+pub type Hash = [u8; HASH];
+
+/// A folder of compiled programs.
+#[derive(Debug, Clone)]
+pub struct Blobs {
+    folder: PathBuf,
+}
+
+impl Blobs {
+    pub fn new(folder: &Path) -> Blobs {
+        Blobs {
+            folder: folder.to_path_buf(),
+        }
+    }
+
+    /// The program of this key; `None` if there is none that is whole.
+    pub fn read(&self, key: &Hash) -> Option<Vec<u8>> {
+        let mut bytes = fs::read(self.path(key)).ok()?;
+        let program = bytes.get(MAGIC.len() + 2 * HASH..)?;
+        let (stored_key, stored_hash) = bytes[MAGIC.len()..].split_at(HASH);
+        let is_whole =
+            bytes.starts_with(MAGIC) && stored_key == key && stored_hash[..HASH] == hash(program);
+        is_whole.then(|| bytes.split_off(MAGIC.len() + 2 * HASH))
+    }
+
+    /// Keeps a program under its key.
+    pub fn write(&self, key: &Hash, program: &[u8]) -> io::Result<()> {
+        fs::create_dir_all(&self.folder)?;
+        let path = self.path(key);
+        let beside = path.with_extension(std::format!("part{}", std::process::id()));
+        let written = File::create(&beside).and_then(|mut file| {
+            let head = [MAGIC.as_slice(), key, &hash(program)].concat();
+            file.write_all(&head)?;
+            file.write_all(program)?;
+            file.sync_all()?;
+            fs::rename(&beside, &path)
+        });
+        if written.is_err() {
+            let _ = fs::remove_file(&beside);
+        }
+        written
+    }
+
+    fn path(&self, key: &Hash) -> PathBuf {
+        let name: String = key.iter().map(|byte| std::format!("{byte:02x}")).collect();
+        self.folder.join(name).with_extension("npu")
+    }
+}
+
+fn hash(bytes: &[u8]) -> Hash {
+    Sha256::digest(bytes).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_programs_come_back() {
+        let folder = std::env::temp_dir().join(std::format!("ondol-blobs-{}", std::process::id()));
+        let blobs = Blobs::new(&folder);
+        let (key, other) = ([7; HASH], [8; HASH]);
+        assert_eq!(blobs.read(&key), None);
+        blobs.write(&key, b"a program").unwrap();
+        assert_eq!(blobs.read(&key).as_deref(), Some(b"a program".as_slice()));
+        let path = blobs.path(&key);
+        let whole = fs::read(&path).unwrap();
+
+        // Any flipped bit, any lost end.
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1 << (at % 8);
+            fs::write(&path, &damaged).unwrap();
+            assert_eq!(blobs.read(&key), None, "byte {at}");
+            fs::write(&path, &whole[..at]).unwrap();
+            assert_eq!(blobs.read(&key), None, "{at} bytes");
+        }
+        // Under another name.
+        fs::write(&path, &whole).unwrap();
+        fs::rename(&path, blobs.path(&other)).unwrap();
+        assert_eq!(blobs.read(&other), None);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -1,0 +1,212 @@
+//! What can go wrong with a delegate.
+
+use super::ffi;
+use core::ffi::c_char;
+use std::string::String;
+
+/// What a delegate was asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Loading the plug-in.
+    Load,
+    /// Opening the device, or asking what it is.
+    Open,
+    /// Asking which operations it takes.
+    Claim,
+    /// Compiling a program.
+    Compile,
+    /// Saving a program.
+    Save,
+    /// Loading a program that was compiled before.
+    LoadProgram,
+    /// Making a session or handing over memory.
+    Session,
+    /// Starting a job.
+    Submit,
+    /// Waiting for a job.
+    Wait,
+    /// Looking at what it computed.
+    Output,
+    /// Asking for a fault.
+    Inject,
+}
+
+impl core::fmt::Display for Stage {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Stage::Load => "loading the plug-in",
+            Stage::Open => "opening the device",
+            Stage::Claim => "asking what the device takes",
+            Stage::Compile => "compiling",
+            Stage::Save => "saving a program",
+            Stage::LoadProgram => "loading a program",
+            Stage::Session => "making a session",
+            Stage::Submit => "starting a job",
+            Stage::Wait => "waiting for a job",
+            Stage::Output => "checking the output",
+            Stage::Inject => "asking for a fault",
+        })
+    }
+}
+
+/// What kind of failure it is: the codes of `ondol_npu.h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub enum Code {
+    /// An argument is wrong: a bug of the caller.
+    Invalid = 1,
+    /// Right, but not for this device.
+    Unsupported = 2,
+    /// The device has too little memory.
+    NoMemory = 3,
+    /// The device is gone, or must be reset.
+    DeviceLost = 4,
+    /// Not done in time.
+    Timeout = 5,
+    /// Ended because it was asked to.
+    Cancelled = 6,
+    /// Of another device, driver, compiler or version.
+    Incompatible = 7,
+    /// Damaged.
+    Corrupt = 8,
+    /// Others use the device.
+    Busy = 9,
+    /// Too hot.
+    Thermal = 10,
+    /// The system does not allow it.
+    Permission = 11,
+    /// A bug of the plug-in, or a code that does not exist.
+    Internal = 12,
+}
+
+impl Code {
+    const ALL: [Code; 12] = [
+        Code::Invalid,
+        Code::Unsupported,
+        Code::NoMemory,
+        Code::DeviceLost,
+        Code::Timeout,
+        Code::Cancelled,
+        Code::Incompatible,
+        Code::Corrupt,
+        Code::Busy,
+        Code::Thermal,
+        Code::Permission,
+        Code::Internal,
+    ];
+
+    fn from_status(status: ffi::Status) -> Code {
+        let known = Code::ALL.into_iter().find(|&code| code as i32 == status);
+        known.unwrap_or(Code::Internal)
+    }
+}
+
+impl core::fmt::Display for Code {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Code::Invalid => "invalid",
+            Code::Unsupported => "unsupported",
+            Code::NoMemory => "no memory",
+            Code::DeviceLost => "device lost",
+            Code::Timeout => "timeout",
+            Code::Cancelled => "cancelled",
+            Code::Incompatible => "incompatible",
+            Code::Corrupt => "corrupt",
+            Code::Busy => "busy",
+            Code::Thermal => "too hot",
+            Code::Permission => "permission",
+            Code::Internal => "internal",
+        })
+    }
+}
+
+/// Why a delegate did not do what it was asked for.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{stage}: {code}: {message}{}", vendor(*.vendor_code))]
+pub struct DelegateError {
+    /// What it was asked for.
+    pub stage: Stage,
+    /// What kind of failure it is.
+    pub code: Code,
+    /// The driver's own code; 0 if it told none.
+    pub vendor_code: i32,
+    /// Whether the same call may succeed later.
+    pub retryable: bool,
+    /// Whether the device must be reset before it can be used again.
+    pub needs_reset: bool,
+    /// In the plug-in's words, or ours.
+    pub message: String,
+}
+
+fn vendor(code: i32) -> String {
+    match code {
+        0 => String::new(),
+        code => std::format!(" (vendor code {code})"),
+    }
+}
+
+impl DelegateError {
+    /// A failure that the host found.
+    pub(super) fn found(stage: Stage, code: Code, message: impl Into<String>) -> DelegateError {
+        DelegateError {
+            stage,
+            code,
+            vendor_code: 0,
+            retryable: false,
+            needs_reset: false,
+            message: message.into(),
+        }
+    }
+
+    /// A failure that the plug-in told.
+    pub(super) fn told(stage: Stage, status: ffi::Status, error: &ffi::Error) -> DelegateError {
+        let message = match text(&error.message) {
+            told if told.is_empty() => std::format!("status {status}, without a word"),
+            told => told,
+        };
+        DelegateError {
+            stage,
+            code: Code::from_status(status),
+            vendor_code: error.vendor_code,
+            retryable: error.flags & ffi::ERROR_RETRYABLE != 0,
+            needs_reset: error.flags & ffi::ERROR_NEEDS_RESET != 0,
+            message,
+        }
+    }
+}
+
+/// Characters up to the first zero or the end, whatever they are.
+pub(super) fn text(chars: &[c_char]) -> String {
+    let bytes = chars.iter().take_while(|&&c| c != 0);
+    let bytes: Vec<u8> = bytes.map(|&c| c.to_ne_bytes()[0]).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_plug_in_tells_is_taken_with_care() {
+        let mut error = ffi::Error {
+            hdr: ffi::Hdr::of::<ffi::Error>(),
+            code: 5,
+            vendor_code: -7,
+            flags: ffi::ERROR_RETRYABLE,
+            // Never ends, and is no UTF-8.
+            message: [-1; 236],
+        };
+        let told = DelegateError::told(Stage::Wait, 5, &error);
+        assert_eq!(
+            (told.code, told.retryable, told.needs_reset),
+            (Code::Timeout, true, false)
+        );
+        assert_eq!(told.message.chars().count(), 236);
+        assert!(std::format!("{told}").ends_with("(vendor code -7)"));
+
+        error.message[0] = 0;
+        let silent = DelegateError::told(Stage::Wait, 77, &error);
+        assert_eq!(silent.code, Code::Internal);
+        assert_eq!(silent.message, "status 77, without a word");
+    }
+}

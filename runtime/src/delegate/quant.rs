@@ -1,0 +1,424 @@
+//! Weights in the forms that devices take: symmetric integers with a scale for a
+//! group of neighbours or for a whole row, or floats.
+
+use super::ffi;
+use half::f16;
+use std::format;
+use std::string::{String, ToString};
+use std::vec::Vec;
+
+/// What the numbers of a weight are stored as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Store {
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats.
+    F16,
+    /// -127 to 127.
+    I8,
+    /// -8 to 7, two to a byte.
+    I4,
+}
+
+/// Which numbers share a scale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Group {
+    /// So many neighbours along a row.
+    Of(usize),
+    /// All of a row.
+    Row,
+}
+
+/// A form of weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Quant {
+    /// What the numbers are.
+    pub store: Store,
+    /// Which of them share a scale; of integers alone.
+    pub group: Group,
+    /// Whether scales are 32-bit floats; else they have 16 bits.
+    pub wide_scales: bool,
+}
+
+/// A weight in some form.
+#[derive(Debug, Clone, Default)]
+pub struct Quantized {
+    /// The numbers, each row from a whole byte.
+    pub data: Vec<u8>,
+    /// The scales, row after row.
+    pub scales: Vec<u8>,
+}
+
+/// Above this share of a weight's energy the error of a form is not accepted
+/// where another form has a smaller one: about what 8 bits in groups of 32 add.
+const ACCEPTED: f64 = 5e-5;
+
+impl core::fmt::Display for Quant {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let scales = if self.wide_scales { "f32" } else { "f16" };
+        match (self.store, self.group) {
+            (Store::F32, _) => f.write_str("f32"),
+            (Store::F16, _) => f.write_str("f16"),
+            (store, Group::Of(n)) => {
+                write!(f, "{} in groups of {n}, scales {scales}", store.name())
+            }
+            (store, Group::Row) => write!(f, "{} by rows, scales {scales}", store.name()),
+        }
+    }
+}
+
+impl Store {
+    fn name(self) -> &'static str {
+        match self {
+            Store::F32 => "f32",
+            Store::F16 => "f16",
+            Store::I8 => "i8",
+            Store::I4 => "i4",
+        }
+    }
+}
+
+impl Quant {
+    /// A short name: `i8-32`, `i4-row`.
+    pub fn id(&self) -> String {
+        match (self.store, self.group) {
+            (Store::F32 | Store::F16, _) => self.store.name().to_string(),
+            (store, Group::Of(n)) => format!("{}-{n}", store.name()),
+            (store, Group::Row) => format!("{}-row", store.name()),
+        }
+    }
+
+    /// The form that a plug-in describes, if it is one that the host can make.
+    pub(super) fn from_raw(raw: &ffi::Quant) -> Option<Quant> {
+        let store = match raw.store {
+            ffi::F32 => Store::F32,
+            ffi::F16 => Store::F16,
+            ffi::I8 => Store::I8,
+            ffi::I4 => Store::I4,
+            _ => return None,
+        };
+        let (group, wide_scales) = match (store, raw.group, raw.scale_type) {
+            (Store::F32 | Store::F16, 0, _) => (Group::Row, false),
+            (Store::F32 | Store::F16, ..) | (_, 0, _) => return None,
+            (_, ffi::GROUP_ROW, ffi::F16 | ffi::F32) => (Group::Row, raw.scale_type == ffi::F32),
+            (_, group, ffi::F16 | ffi::F32) => {
+                (Group::Of(group as usize), raw.scale_type == ffi::F32)
+            }
+            _ => return None,
+        };
+        Some(Quant {
+            store,
+            group,
+            wide_scales,
+        })
+    }
+
+    pub(super) fn raw(&self) -> ffi::Quant {
+        let (store, integer) = match self.store {
+            Store::F32 => (ffi::F32, false),
+            Store::F16 => (ffi::F16, false),
+            Store::I8 => (ffi::I8, true),
+            Store::I4 => (ffi::I4, true),
+        };
+        let group = match self.group {
+            Group::Of(n) => n as u32,
+            Group::Row => ffi::GROUP_ROW,
+        };
+        let scale_type = if self.wide_scales { ffi::F32 } else { ffi::F16 };
+        ffi::Quant {
+            hdr: ffi::Hdr::of::<ffi::Quant>(),
+            store,
+            group: if integer { group } else { 0 },
+            scale_type: if integer { scale_type } else { 0 },
+        }
+    }
+
+    /// Bits of a number.
+    pub fn bits(&self) -> usize {
+        match self.store {
+            Store::F32 => 32,
+            Store::F16 => 16,
+            Store::I8 => 8,
+            Store::I4 => 4,
+        }
+    }
+
+    /// Numbers of a row of `cols` that share a scale.
+    fn group_len(&self, cols: usize) -> usize {
+        match self.group {
+            Group::Of(n) => n,
+            Group::Row => cols.max(1),
+        }
+    }
+
+    /// Whether rows of so many numbers are made of whole groups, and groups of
+    /// whole bytes.
+    pub fn fits(&self, cols: usize) -> bool {
+        let group = self.group_len(cols);
+        let whole_bytes = (group * self.bits()).is_multiple_of(8);
+        cols > 0 && cols.is_multiple_of(group) && whole_bytes
+    }
+
+    /// Appends `row` in this form. Its length [`Quant::fits`].
+    pub fn quantize_row(&self, row: &[f32], out: &mut Quantized) {
+        match self.store {
+            Store::F32 => out.data.extend(row.iter().flat_map(|x| x.to_le_bytes())),
+            Store::F16 => {
+                let halves = row.iter().map(|&x| f16::from_f32(x));
+                out.data.extend(halves.flat_map(f16::to_le_bytes));
+            }
+            Store::I8 | Store::I4 => {
+                let group = self.group_len(row.len());
+                row.chunks(group).for_each(|x| self.quantize_group(x, out));
+            }
+        }
+    }
+
+    /// Appends a group of integers and their scale: of the scales that may be
+    /// best, the one with the smallest error.
+    fn quantize_group(&self, x: &[f32], out: &mut Quantized) {
+        let error = |scale: f32| -> f64 {
+            let wrong = x.iter().map(|&x| self.restored(x, scale) - f64::from(x));
+            wrong.map(|e| e * e).sum()
+        };
+        let [first, second] = self.scales(x);
+        let scale = match first == second || error(first) <= error(second) {
+            true => first,
+            false => second,
+        };
+        match self.wide_scales {
+            true => out.scales.extend(scale.to_le_bytes()),
+            false => out.scales.extend(f16::from_f32(scale).to_le_bytes()),
+        }
+        let numbers: Vec<i8> = x.iter().map(|&x| self.number(x, scale)).collect();
+        match self.store {
+            Store::I4 => out.data.extend(numbers.chunks_exact(2).map(|pair| {
+                let nibble = |n: i8| n.to_ne_bytes()[0] & 15;
+                nibble(pair[0]) | nibble(pair[1]) << 4
+            })),
+            _ => out.data.extend(numbers.iter().map(|n| n.to_ne_bytes()[0])),
+        }
+    }
+
+    /// Scales that may be best for a group, rounded as they are stored. A block of
+    /// Q8_0 and one of Q4_0 find their own among them, and stay as they are.
+    fn scales(&self, x: &[f32]) -> [f32; 2] {
+        let extreme = x
+            .iter()
+            .fold(0.0f32, |a, &b| if b.abs() > a.abs() { b } else { a });
+        let candidates = match self.store {
+            Store::I4 => [extreme / -8.0, extreme / 7.0],
+            _ => [extreme.abs() / 127.0; 2],
+        };
+        candidates.map(|scale| match self.wide_scales {
+            true => scale,
+            false => f16::from_f32(scale).to_f32(),
+        })
+    }
+
+    /// The integer that stands for `x`.
+    fn number(&self, x: f32, scale: f32) -> i8 {
+        let (low, high) = match self.store {
+            Store::I4 => (-8.0, 7.0),
+            _ => (-127.0, 127.0),
+        };
+        if scale == 0.0 {
+            return 0;
+        }
+        // In range; of what is not a number it makes 0.
+        (x / scale).round_ties_even().clamp(low, high) as i8
+    }
+
+    fn restored(&self, x: f32, scale: f32) -> f64 {
+        f64::from(self.number(x, scale)) * f64::from(scale)
+    }
+
+    /// The numbers that a row of `cols` in this form stands for; `row` is its place.
+    pub fn dequantize_row(&self, stored: &Quantized, row: usize, cols: usize) -> Vec<f32> {
+        let bytes = |width: usize| &stored.data[row * cols * width..(row + 1) * cols * width];
+        match self.store {
+            Store::F32 => {
+                let floats = bytes(4).chunks_exact(4);
+                floats
+                    .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                    .collect()
+            }
+            Store::F16 => {
+                let halves = bytes(2).chunks_exact(2);
+                halves
+                    .map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32())
+                    .collect()
+            }
+            Store::I8 | Store::I4 => {
+                let group = self.group_len(cols);
+                let scale = |col: usize| self.scale(stored, (row * cols + col) / group);
+                (0..cols)
+                    .map(|col| self.integer(stored, row, col, cols) * scale(col))
+                    .collect()
+            }
+        }
+    }
+
+    fn scale(&self, stored: &Quantized, index: usize) -> f32 {
+        let s = &stored.scales;
+        match self.wide_scales {
+            true => f32::from_le_bytes([
+                s[4 * index],
+                s[4 * index + 1],
+                s[4 * index + 2],
+                s[4 * index + 3],
+            ]),
+            false => f16::from_le_bytes([s[2 * index], s[2 * index + 1]]).to_f32(),
+        }
+    }
+
+    fn integer(&self, stored: &Quantized, row: usize, col: usize, cols: usize) -> f32 {
+        let integer = match self.store {
+            Store::I4 => {
+                let byte = stored.data[(row * cols + col) / 2];
+                // The sign of the upper four bits goes with the shift.
+                let high = if col.is_multiple_of(2) {
+                    byte << 4
+                } else {
+                    byte
+                };
+                i8::from_ne_bytes([high]) >> 4
+            }
+            _ => i8::from_ne_bytes([stored.data[row * cols + col]]),
+        };
+        f32::from(integer)
+    }
+
+    /// The share of the rows' energy that this form loses: the sum of squared
+    /// errors over the sum of squares, over rows of `cols`.
+    pub fn loss<'r>(&self, rows: impl Iterator<Item = &'r [f32]>) -> f64 {
+        let (mut lost, mut all) = (0.0, 0.0);
+        for row in rows {
+            let mut stored = Quantized::default();
+            self.quantize_row(row, &mut stored);
+            for (x, y) in row.iter().zip(self.dequantize_row(&stored, 0, row.len())) {
+                let (x, y) = (f64::from(*x), f64::from(y));
+                lost += (x - y) * (x - y);
+                all += x * x;
+            }
+        }
+        if all == 0.0 { 0.0 } else { lost / all }
+    }
+}
+
+/// The form in which a weight is handed over, and its [`Quant::loss`]: the smallest
+/// of those on offer that loses next to nothing, or else the one that loses least.
+/// `rows` are some of the weight's.
+pub fn choose(offered: &[Quant], rows: &[Vec<f32>], cols: usize) -> Option<(Quant, f64)> {
+    let fitting = offered.iter().filter(|quant| quant.fits(cols));
+    let loss = |quant: &Quant| quant.loss(rows.iter().map(Vec::as_slice));
+    let all: Vec<(Quant, f64)> = fitting.map(|quant| (*quant, loss(quant))).collect();
+    let good = all.iter().filter(|(_, loss)| *loss <= ACCEPTED);
+    let best = |a: &&(Quant, f64), b: &&(Quant, f64)| a.1.total_cmp(&b.1);
+    let smallest = good.min_by(|a, b| a.0.bits().cmp(&b.0.bits()).then(best(a, b)));
+    smallest.or_else(|| all.iter().min_by(best)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ondol_models::quant::{DType, dequantize, quantize};
+    use proptest::prelude::*;
+    use std::vec;
+
+    const ALL: [Quant; 6] = [
+        form(Store::F32, Group::Row, false),
+        form(Store::F16, Group::Row, false),
+        form(Store::I8, Group::Of(32), false),
+        form(Store::I8, Group::Row, true),
+        form(Store::I4, Group::Of(32), false),
+        form(Store::I4, Group::Of(128), true),
+    ];
+
+    const fn form(store: Store, group: Group, wide_scales: bool) -> Quant {
+        Quant {
+            store,
+            group,
+            wide_scales,
+        }
+    }
+
+    /// Numbers that a file's own quantizer gives for `dtype`.
+    fn as_in_a_file(dtype: DType, row: &[f32]) -> Vec<f32> {
+        let mut bytes = vec![0; dtype.row_bytes(row.len()).unwrap()];
+        quantize(dtype, row, &mut bytes, None).unwrap();
+        let mut back = vec![0.0; row.len()];
+        dequantize(dtype, &bytes, &mut back).unwrap();
+        back
+    }
+
+    #[test]
+    fn what_a_plug_in_describes_comes_back() {
+        for quant in ALL {
+            assert_eq!(Quant::from_raw(&quant.raw()), Some(quant));
+        }
+        let strange = ffi::Quant {
+            group: 0,
+            ..ALL[2].raw()
+        };
+        assert_eq!(Quant::from_raw(&strange), None);
+    }
+
+    /// Files of Q8_0 and Q4_0 lose nothing on a device that takes such groups.
+    #[test]
+    fn blocks_of_a_file_stay_as_they_are() {
+        let row: Vec<f32> = (0..256)
+            .map(|i| ((i * 37 % 101) as f32 - 50.0) * 0.013)
+            .collect();
+        for (dtype, quant) in [(DType::Q8_0, ALL[2]), (DType::Q4_0, ALL[4])] {
+            let row = as_in_a_file(dtype, &row);
+            assert_eq!(quant.loss([row.as_slice()].into_iter()), 0.0, "{dtype:?}");
+        }
+    }
+
+    #[test]
+    fn the_smallest_form_that_loses_nothing_is_chosen() {
+        let row: Vec<f32> = (0..256)
+            .map(|i| ((i * 37 % 101) as f32 - 50.0) * 0.013)
+            .collect();
+        let chosen = |row: &[f32], offered: &[Quant]| choose(offered, &[row.to_vec()], row.len());
+        let q4 = as_in_a_file(DType::Q4_0, &row);
+        assert_eq!(chosen(&q4, &ALL).unwrap().0, ALL[4]);
+        assert_eq!(chosen(&row, &ALL).unwrap().0, ALL[2]);
+        // None is good enough: the one that loses least.
+        assert_eq!(chosen(&row, &ALL[4..]).unwrap().0, ALL[4]);
+        assert!(chosen(&row[..33], &ALL[4..]).is_none());
+    }
+
+    proptest! {
+        /// Whatever the numbers, what is restored is within half a step, and rows
+        /// do not disturb each other.
+        #[test]
+        fn rows_come_back(
+            rows in prop::collection::vec(prop::collection::vec(-1e4f32..1e4, 128), 1..4),
+            form in 0..ALL.len(),
+        ) {
+            let quant = ALL[form];
+            let mut stored = Quantized::default();
+            rows.iter().for_each(|row| quant.quantize_row(row, &mut stored));
+            prop_assert_eq!(stored.data.len(), rows.len() * 128 * quant.bits() / 8);
+            let steps = match quant.store {
+                Store::F32 => f32::INFINITY,
+                Store::F16 => 2048.0,
+                Store::I8 => 252.0,
+                // The far end of what has no -8.
+                Store::I4 => 8.0,
+            };
+            for (i, row) in rows.iter().enumerate() {
+                let back = quant.dequantize_row(&stored, i, 128);
+                let groups = row.chunks(quant.group_len(128)).zip(back.chunks(quant.group_len(128)));
+                for (x, y) in groups {
+                    let largest = x.iter().fold(0.0f32, |a, b| a.max(b.abs()));
+                    // The scale itself has 11 bits.
+                    let bound = largest / steps + largest / 1000.0 + 1e-6;
+                    prop_assert!(x.iter().zip(y).all(|(x, y)| (x - y).abs() <= bound), "{:?}", quant);
+                }
+            }
+        }
+    }
+}

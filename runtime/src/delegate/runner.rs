@@ -1,0 +1,486 @@
+//! Runs spans on the device for one session, and says what the CPU must do.
+//!
+//! The session's arena is not touched before all of a span has come back, whole
+//! and finite. So whatever the device does, the CPU's steps find what they need.
+
+use super::device::{Buffer, DeviceSession, Job, Metrics, Outcome, Place};
+use super::error::{Code, DelegateError, Stage};
+use super::offload::{Compiled, Offload};
+use crate::{CancelToken, Error, Result};
+use core::time::Duration;
+use std::format;
+use std::time::Instant;
+use std::vec::Vec;
+
+/// How often a wait looks whether it was cancelled.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// How long a job that was cancelled may take to end.
+const GRACE: Duration = Duration::from_millis(200);
+
+/// Failures one after the other that end the use of the device.
+const MAX_FAILURES: u32 = 16;
+
+/// Calls that run past their deadline before the device is given up.
+const MAX_LATE: u32 = 3;
+
+/// Of so many calls of a span one is audited, the first among them.
+const AUDITED: u64 = 16;
+
+/// What a session's delegate did so far.
+#[derive(Debug, Clone, Default)]
+pub struct OffloadStats {
+    /// Spans that ran on the device.
+    pub on_device: u64,
+    /// Spans that ran on the CPU since the device failed or is not used any more.
+    pub on_cpu: u64,
+    /// Failures of the device.
+    pub failures: u64,
+    /// Rows that were computed again on the CPU to check the device.
+    pub audits: u64,
+    /// The largest difference that an audit found: the squared distance over the
+    /// squared length.
+    pub worst_audit: f64,
+    /// Wall time of spans on the device, with copies.
+    pub time: Duration,
+    /// Energy that the device measured, in microjoules; `None` where it did not.
+    pub energy_uj: Option<u64>,
+    /// The highest temperature that it told, in thousandths of a degree Celsius.
+    pub temperature_mc: Option<i32>,
+    /// Why the device failed the last time.
+    pub last_failure: Option<DelegateError>,
+    /// Whether it is not used any more.
+    pub given_up: bool,
+}
+
+/// Which programs of a span are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Prefill,
+    Decode,
+}
+
+/// A session on the device, and the memory between it and the host.
+struct Lane {
+    // Dropped first: after it nothing touches the buffers.
+    session: DeviceSession,
+    inputs: Buffer,
+    outputs: Buffer,
+}
+
+/// Runs spans for one session.
+pub(crate) struct Runner {
+    pub offload: Offload,
+    lane: Option<Lane>,
+    /// A job that did not end in time, with all that it may touch.
+    late: Option<(Lane, Job)>,
+    late_calls: u32,
+    failures_in_a_row: u32,
+    /// Rows of a pass that the buffers hold.
+    capacity: usize,
+    /// By span, the calls so far.
+    calls: Vec<u64>,
+    pub stats: OffloadStats,
+}
+
+/// A call at hand: where its values lie in the buffers.
+#[derive(Clone, Copy)]
+pub(crate) struct Call {
+    pub span: usize,
+    phase: Phase,
+    pub rows: usize,
+    /// Rows with the padding of the last program.
+    padded: usize,
+}
+
+impl Compiled {
+    fn program_rows(&self, phase: Phase) -> usize {
+        match phase {
+            Phase::Prefill => self.rows,
+            Phase::Decode => 1,
+        }
+    }
+
+    /// Floats of the buffers for `rows` rows, at most: inputs and outputs.
+    fn staging(&self, rows: usize) -> [usize; 2] {
+        let padded = rows.next_multiple_of(self.rows);
+        [0, 1].map(|side| {
+            let widths = self.interfaces.iter().map(|interface| {
+                let values = interface[side].iter();
+                values.map(|&(_, width)| width).sum::<usize>()
+            });
+            widths.max().unwrap_or(0).saturating_mul(padded)
+        })
+    }
+
+    /// Bytes that a session takes for passes of so many rows.
+    pub fn session_bytes(&self, rows: usize) -> u64 {
+        self.staging(rows)
+            .iter()
+            .map(|&floats| floats as u64 * 4)
+            .sum()
+    }
+}
+
+impl Runner {
+    /// # Errors
+    /// [`Error::Delegate`] where the device refuses a session, and `strict` is on;
+    /// else all runs on the CPU.
+    pub fn new(offload: &Offload, rows: usize) -> Result<Runner> {
+        let compiled = &offload.0;
+        let lane = || -> Result<Lane, DelegateError> {
+            let programs = compiled.prefill.iter().chain(&compiled.decode).cloned();
+            let [inputs, outputs] = compiled.staging(rows);
+            Ok(Lane {
+                inputs: Buffer::new(&compiled.delegate, inputs)?,
+                outputs: Buffer::new(&compiled.delegate, outputs)?,
+                session: DeviceSession::new(programs.collect())?,
+            })
+        };
+        let mut runner = Runner {
+            lane: None,
+            late: None,
+            late_calls: 0,
+            failures_in_a_row: 0,
+            capacity: rows,
+            calls: std::vec![0; compiled.spans.len()],
+            stats: OffloadStats::default(),
+            offload: offload.clone(),
+        };
+        match lane() {
+            Ok(lane) => runner.lane = Some(lane),
+            Err(error) => runner.failed(error, true)?,
+        }
+        Ok(runner)
+    }
+
+    fn compiled(&self) -> &Compiled {
+        &self.offload.0
+    }
+
+    /// A call of a span with so many rows; `None` where the CPU is to run it.
+    ///
+    /// # Errors
+    /// [`Error::Delegate`] where the device is not used any more and that is one.
+    pub fn begin(&mut self, span: usize, phase: Phase, rows: usize) -> Result<Option<Call>> {
+        let is_compiled = phase == Phase::Prefill || !self.compiled().decode.is_empty();
+        if !is_compiled || rows > self.capacity {
+            return Ok(None);
+        }
+        self.look_at_the_late();
+        if self.lane.is_none() {
+            self.cpu_may_run()?;
+            self.stats.on_cpu += 1;
+            return Ok(None);
+        }
+        let padded = rows.next_multiple_of(self.compiled().program_rows(phase));
+        Ok(Some(Call {
+            span,
+            phase,
+            rows,
+            padded,
+        }))
+    }
+
+    /// Whether the CPU may do what the device is not there for.
+    fn cpu_may_run(&self) -> Result<()> {
+        if !self.compiled().options.strict {
+            return Ok(());
+        }
+        let error = match &self.stats.last_failure {
+            Some(error) if self.late.is_none() => error.clone(),
+            _ => late("an earlier job still runs"),
+        };
+        Err(Error::Delegate(error))
+    }
+
+    /// A row of an input, to write.
+    pub fn input_row(&mut self, call: Call, input: usize, row: usize) -> &mut [f32] {
+        let (start, width) = place(&self.offload.0.interfaces[call.span][0], input, call.padded);
+        let lane = self.lane.as_mut().map(|lane| lane.inputs.floats_mut());
+        let start = start + row * width;
+        &mut lane.unwrap_or_default()[start..start + width]
+    }
+
+    /// A row of an input, as it was written.
+    pub fn written_row(&self, call: Call, input: usize, row: usize) -> &[f32] {
+        let (start, width) = place(
+            &self.compiled().interfaces[call.span][0],
+            input,
+            call.padded,
+        );
+        let lane = self.lane.as_ref().map(|lane| lane.inputs.floats());
+        let start = start + row * width;
+        &lane.unwrap_or_default()[start..start + width]
+    }
+
+    /// A row of an output, after [`Runner::run`].
+    pub fn output_row(&self, call: Call, output: usize, row: usize) -> &[f32] {
+        let (start, width) = place(
+            &self.compiled().interfaces[call.span][1],
+            output,
+            call.padded,
+        );
+        let lane = self.lane.as_ref().map(|lane| lane.outputs.floats());
+        let start = start + row * width;
+        &lane.unwrap_or_default()[start..start + width]
+    }
+
+    /// Runs a call whose inputs were written; whether all came back. If not, the
+    /// CPU is to run the span.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`]; [`Error::Delegate`] where a failure is one.
+    pub fn run(&mut self, call: Call, cancel: Option<&CancelToken>) -> Result<bool> {
+        let began = Instant::now();
+        self.pad(call);
+        let each = self.compiled().program_rows(call.phase);
+        for first in (0..call.padded).step_by(each) {
+            if let Err(error) = self.submit_and_wait(call, first, cancel)? {
+                return self.failed(error, false).map(|()| false);
+            }
+        }
+        if !self.is_finite(call) {
+            let message = format!("numbers that are not finite, in {}", self.name(call));
+            let error = DelegateError::found(Stage::Output, Code::Corrupt, message);
+            return self.failed(error, true).map(|()| false);
+        }
+        self.failures_in_a_row = 0;
+        self.stats.time += began.elapsed();
+        Ok(true)
+    }
+
+    fn name(&self, call: Call) -> &str {
+        &self.compiled().report.spans[call.span].name
+    }
+
+    /// Zeros in the rows that no token has.
+    fn pad(&mut self, call: Call) {
+        for input in 0..self.compiled().interfaces[call.span][0].len() {
+            for row in call.rows..call.padded {
+                self.input_row(call, input, row).fill(0.0);
+            }
+        }
+    }
+
+    fn is_finite(&self, call: Call) -> bool {
+        let outputs = 0..self.compiled().interfaces[call.span][1].len();
+        let mut rows = outputs.flat_map(|output| (0..call.rows).map(move |row| (output, row)));
+        rows.all(|(output, row)| {
+            // A sum is finite only if all are, short of an overflow that is a fault too.
+            let row = self.output_row(call, output, row);
+            row.iter().map(|x| x.abs()).sum::<f32>().is_finite()
+        })
+    }
+
+    /// One job: the rows from `first` on. The inner error is the device's.
+    fn submit_and_wait(
+        &mut self,
+        call: Call,
+        first: usize,
+        cancel: Option<&CancelToken>,
+    ) -> Result<Result<(), DelegateError>> {
+        let Some(mut lane) = self.lane.take() else {
+            return Ok(Ok(()));
+        };
+        let began = Instant::now();
+        let job = match self.submit(&mut lane, call, first) {
+            Ok(job) => job,
+            Err(error) => {
+                self.lane = Some(lane);
+                return Ok(Err(error));
+            }
+        };
+        let deadline = self.compiled().options.deadline;
+        let (outcome, job) = wait(job, began, deadline, cancel);
+        if cancel.is_some_and(CancelToken::is_cancelled) {
+            self.put_back(lane, job);
+            return Err(Error::Cancelled);
+        }
+        self.put_back(lane, job);
+        Ok(outcome.map(|metrics| self.count(&metrics)))
+    }
+
+    fn submit(&self, lane: &mut Lane, call: Call, first: usize) -> Result<Job, DelegateError> {
+        let compiled = self.compiled();
+        let [inputs, outputs] = &compiled.interfaces[call.span];
+        let Lane {
+            session,
+            inputs: from,
+            outputs: to,
+        } = lane;
+        let sides = [(inputs, &*from), (outputs, &*to)];
+        let places = sides.into_iter().flat_map(|(values, buffer)| {
+            (0..values.len()).map(move |index| {
+                let (start, width) = place(values, index, call.padded);
+                Place {
+                    tensor: values[index].0,
+                    buffer,
+                    offset: start + first * width,
+                }
+            })
+        });
+        let program = match call.phase {
+            Phase::Prefill => call.span,
+            Phase::Decode => compiled.spans.len() + call.span,
+        };
+        let deadline = compiled.options.deadline;
+        // SAFETY: the lane, with both buffers, is put away with a job that is not
+        // over, and nobody looks into it there.
+        unsafe { session.submit(program, places, deadline) }
+    }
+
+    /// Keeps a lane for the next call, or with the job that still uses it.
+    fn put_back(&mut self, lane: Lane, job: Option<Job>) {
+        match job {
+            None => self.lane = Some(lane),
+            Some(job) => self.late = Some((lane, job)),
+        }
+    }
+
+    /// Takes the lane of a late job back once that has ended.
+    fn look_at_the_late(&mut self) {
+        let Some((lane, mut job)) = self.late.take() else {
+            return;
+        };
+        match job.wait(Duration::ZERO) {
+            Outcome::Running | Outcome::Stuck(_) => self.late = Some((lane, job)),
+            _ if self.stats.given_up => bury(lane, job),
+            _ => self.lane = Some(lane),
+        }
+    }
+
+    fn count(&mut self, metrics: &Metrics) {
+        let stats = &mut self.stats;
+        if let Some(energy) = metrics.energy_uj {
+            *stats.energy_uj.get_or_insert(0) += energy;
+        }
+        stats.temperature_mc = stats.temperature_mc.max(metrics.temperature_mc);
+    }
+
+    /// Takes note of a failure; `for_good` gives the device up at once.
+    fn failed(&mut self, error: DelegateError, for_good: bool) -> Result<()> {
+        self.failures_in_a_row += 1;
+        self.stats.failures += 1;
+        let is_late = error.code == Code::Timeout;
+        self.late_calls += u32::from(is_late);
+        let may_pass = error.retryable || is_late;
+        let gives_up = for_good
+            || !may_pass
+            || self.failures_in_a_row >= MAX_FAILURES
+            || self.late_calls >= MAX_LATE;
+        self.stats.last_failure = Some(error.clone());
+        if gives_up {
+            self.stats.given_up = true;
+            self.lane = None;
+        }
+        match self.compiled().options.strict {
+            true => Err(Error::Delegate(error)),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether this call of a span is to be audited, and by which row.
+    pub fn audited_row(&mut self, call: Call) -> Option<usize> {
+        let calls = &mut self.calls[call.span];
+        *calls += 1;
+        // Rows that follow no pattern of the device's.
+        let row = (*calls).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33;
+        ((*calls - 1).is_multiple_of(AUDITED)).then_some(row as usize % call.rows)
+    }
+
+    /// Judges an audit by its difference: whether the outputs may be used.
+    ///
+    /// # Errors
+    /// As for [`Runner::run`].
+    pub fn audit(&mut self, call: Call, difference: f64) -> Result<bool> {
+        self.stats.audits += 1;
+        self.stats.worst_audit = self.stats.worst_audit.max(difference);
+        let allowed = allowed_difference(self.compiled());
+        if difference <= allowed {
+            return Ok(true);
+        }
+        let message = format!(
+            "a row of {} differs from the CPU's by {difference:.1e} of its energy; {allowed:.0e} are allowed",
+            self.name(call)
+        );
+        let error = DelegateError::found(Stage::Output, Code::Corrupt, message);
+        self.failed(error, true).map(|()| false)
+    }
+
+    /// Takes note of who ran a span in the end.
+    pub fn ran(&mut self, on_device: bool) {
+        match on_device {
+            true => self.stats.on_device += 1,
+            false => self.stats.on_cpu += 1,
+        }
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        if let Some((lane, job)) = self.late.take() {
+            bury(lane, job);
+        }
+    }
+}
+
+/// Frees a lane whose job may never end, without waiting for it here: the call that
+/// ends a session may take as long as the device likes.
+fn bury(lane: Lane, job: Job) {
+    // In this order: session, buffers, job. If there is no thread to be had, here.
+    let grave = (lane, job);
+    let _ = std::thread::Builder::new()
+        .name("ondol-late".into())
+        .spawn(move || drop(grave));
+}
+
+/// Where value `index` of a side begins in its buffer, and its width.
+fn place(values: &[(usize, usize)], index: usize, padded: usize) -> (usize, usize) {
+    let before = values[..index]
+        .iter()
+        .map(|&(_, width)| width * padded)
+        .sum();
+    (before, values[index].1)
+}
+
+/// Waits until the job is over, or past its deadline or a cancel; the job comes
+/// back if it still runs.
+fn wait(
+    mut job: Job,
+    began: Instant,
+    deadline: Duration,
+    cancel: Option<&CancelToken>,
+) -> (Result<Metrics, DelegateError>, Option<Job>) {
+    let is_cancelled = || cancel.is_some_and(CancelToken::is_cancelled);
+    while began.elapsed() < deadline && !is_cancelled() {
+        match job.wait(LOOK) {
+            Outcome::Done(metrics) => return (Ok(metrics), None),
+            Outcome::Failed(error) => return (Err(error), None),
+            Outcome::Stuck(error) => return (Err(error), Some(job)),
+            Outcome::Running => {}
+        }
+    }
+    let late = late("it was not done by its deadline");
+    if let Err(error) = job.cancel() {
+        return (Err(error), Some(job));
+    }
+    match job.wait(GRACE) {
+        Outcome::Running | Outcome::Stuck(_) => (Err(late), Some(job)),
+        _ => (Err(late), None),
+    }
+}
+
+fn late(message: &str) -> DelegateError {
+    DelegateError::found(Stage::Wait, Code::Timeout, message)
+}
+
+/// How far a row of a span may be from the CPU's: several matmuls one after the
+/// other, each with the rounding of its inputs, and the CPU's own.
+fn allowed_difference(compiled: &Compiled) -> f64 {
+    use super::device::Activations;
+    match compiled.delegate.info().activations {
+        Activations::I8 | Activations::Bf16 => 2e-2,
+        Activations::I16 | Activations::F16 | Activations::F32 => 5e-3,
+    }
+}

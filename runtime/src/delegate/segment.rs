@@ -1,0 +1,217 @@
+//! A part of a model as a delegate gets it: a graph of a static shape, with its
+//! weights.
+
+use super::ffi;
+use super::quant::{Quant, Quantized};
+use core::ffi::c_void;
+use core::ptr;
+use std::ffi::CString;
+use std::string::String;
+use std::vec::Vec;
+
+/// What a tensor of a segment is.
+#[derive(Debug, Clone)]
+pub enum Role {
+    /// Made and read within the segment.
+    Intermediate,
+    /// Given by the host for each call.
+    Input,
+    /// Given back to the host.
+    Output,
+    /// The same for all calls. Without a form it is of 32-bit floats; without
+    /// data it can be claimed, but not compiled.
+    Weight(Option<Quant>, Quantized),
+}
+
+/// A tensor of `rows x cols`; values have as many rows as the segment.
+#[derive(Debug, Clone)]
+pub struct Tensor {
+    /// What it is.
+    pub role: Role,
+    /// 1 for a vector.
+    pub rows: usize,
+    /// Numbers of a row.
+    pub cols: usize,
+}
+
+/// What a node computes of its inputs; `ondol_npu.h` has the formulas.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Op {
+    /// Of a value, a weight, and perhaps a bias.
+    MatMul,
+    /// Of a value, and perhaps a weight.
+    RmsNorm {
+        /// Added to the mean square.
+        eps: f32,
+        /// Numbers that are normalized together.
+        group: usize,
+    },
+    /// Of two values.
+    Add,
+    /// Of one value.
+    Scale {
+        /// The factor.
+        factor: f32,
+    },
+    /// Of the gate and what it lets through.
+    SiluMul,
+    /// Of the gate and what it lets through.
+    GeluMul,
+    /// Of one value.
+    Softcap {
+        /// The cap.
+        cap: f32,
+    },
+}
+
+/// An operation; tensors are named by their index.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// What is computed.
+    pub op: Op,
+    /// At most four.
+    pub inputs: Vec<usize>,
+    /// The value that it makes.
+    pub out: usize,
+}
+
+/// A part of a model for a fixed number of rows.
+#[derive(Debug, Clone)]
+pub struct Segment {
+    /// For messages.
+    pub name: String,
+    /// Tokens of one call.
+    pub rows: usize,
+    /// All values and weights.
+    pub tensors: Vec<Tensor>,
+    /// In an order in which they can be run.
+    pub nodes: Vec<Node>,
+}
+
+impl Segment {
+    /// Appends a tensor; its index.
+    pub fn push(&mut self, role: Role, rows: usize, cols: usize) -> usize {
+        self.tensors.push(Tensor { role, rows, cols });
+        self.tensors.len() - 1
+    }
+
+    /// The indices of the inputs and those of the outputs, ascending.
+    pub fn interface(&self) -> (Vec<usize>, Vec<usize>) {
+        let of = |is: fn(&Role) -> bool| {
+            let tensors = self.tensors.iter().enumerate();
+            tensors
+                .filter(|(_, t)| is(&t.role))
+                .map(|(i, _)| i)
+                .collect()
+        };
+        (
+            of(|role| matches!(role, Role::Input)),
+            of(|role| matches!(role, Role::Output)),
+        )
+    }
+
+    /// Shows `call` the segment as the plug-in sees it, for the length of the call.
+    pub(super) fn with_raw<R>(&self, call: impl FnOnce(&ffi::Graph) -> R) -> R {
+        let name = CString::new(self.name.replace('\0', " ")).unwrap_or_default();
+        let quants: Vec<ffi::Quant> = self.tensors.iter().map(raw_quant).collect();
+        let tensors: Vec<ffi::Tensor> = self
+            .tensors
+            .iter()
+            .zip(&quants)
+            .enumerate()
+            .map(|(id, (tensor, quant))| raw_tensor(id, tensor, quant))
+            .collect();
+        let nodes: Vec<ffi::Node> = self.nodes.iter().map(raw_node).collect();
+        let tensor_list: Vec<*const ffi::Tensor> = tensors.iter().map(ptr::from_ref).collect();
+        let node_list: Vec<*const ffi::Node> = nodes.iter().map(ptr::from_ref).collect();
+        call(&ffi::Graph {
+            hdr: ffi::Hdr::of::<ffi::Graph>(),
+            name: name.as_ptr(),
+            rows: self.rows as u32,
+            n_tensors: tensors.len() as u32,
+            n_nodes: nodes.len() as u32,
+            tensors: tensor_list.as_ptr(),
+            nodes: node_list.as_ptr(),
+        })
+    }
+}
+
+fn raw_quant(tensor: &Tensor) -> ffi::Quant {
+    match &tensor.role {
+        Role::Weight(Some(quant), _) => quant.raw(),
+        _ => ffi::Quant {
+            hdr: ffi::Hdr::of::<ffi::Quant>(),
+            store: ffi::F32,
+            group: 0,
+            scale_type: 0,
+        },
+    }
+}
+
+fn raw_tensor(id: usize, tensor: &Tensor, quant: &ffi::Quant) -> ffi::Tensor {
+    let mut raw = ffi::Tensor {
+        hdr: ffi::Hdr::of::<ffi::Tensor>(),
+        id: id as u32,
+        role: match tensor.role {
+            Role::Intermediate => ffi::INTERMEDIATE,
+            Role::Input => ffi::INPUT,
+            Role::Output => ffi::OUTPUT,
+            Role::Weight(..) => ffi::WEIGHT,
+        },
+        rows: tensor.rows as u32,
+        cols: tensor.cols as u32,
+        quant: ptr::null(),
+        data: ptr::null(),
+        data_size: 0,
+        scales: ptr::null(),
+        scales_size: 0,
+    };
+    if let Role::Weight(form, stored) = &tensor.role {
+        raw.quant = form.map_or(ptr::null(), |_| ptr::from_ref(quant));
+        (raw.data, raw.data_size) = bytes(&stored.data);
+        (raw.scales, raw.scales_size) = bytes(&stored.scales);
+    }
+    raw
+}
+
+fn bytes(bytes: &[u8]) -> (*const c_void, u64) {
+    match bytes {
+        [] => (ptr::null(), 0),
+        bytes => (bytes.as_ptr().cast(), bytes.len() as u64),
+    }
+}
+
+fn raw_node(node: &Node) -> ffi::Node {
+    let mut raw = ffi::Node {
+        hdr: ffi::Hdr::of::<ffi::Node>(),
+        op: 0,
+        n_in: node.inputs.len().min(4) as u32,
+        inputs: [0; 4],
+        out: node.out as u32,
+        eps: 0.0,
+        group: 0,
+        factor: 0.0,
+    };
+    for (slot, &input) in raw.inputs.iter_mut().zip(&node.inputs) {
+        *slot = input as u32;
+    }
+    raw.op = match node.op {
+        Op::MatMul => ffi::MATMUL,
+        Op::RmsNorm { eps, group } => {
+            (raw.eps, raw.group) = (eps, group as u32);
+            ffi::RMSNORM
+        }
+        Op::Add => ffi::ADD,
+        Op::Scale { factor } => {
+            raw.factor = factor;
+            ffi::SCALE
+        }
+        Op::SiluMul => ffi::SILU_MUL,
+        Op::GeluMul => ffi::GELU_MUL,
+        Op::Softcap { cap } => {
+            raw.factor = cap;
+            ffi::SOFTCAP
+        }
+    };
+    raw
+}

@@ -1,0 +1,1045 @@
+//! Plug-ins that break the contract, or only just keep it: fakes in Rust, that note
+//! how the host treats their handles.
+
+use super::ffi::Opaque;
+use super::segment::{Node, Op, Role, Segment};
+use super::*;
+use crate::{CancelToken, Error, Model, Options, Session};
+use core::cell::Cell;
+use core::ffi::{c_char, c_void};
+use core::mem::{offset_of, zeroed};
+use core::ptr;
+use core::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use core::time::Duration;
+use std::boxed::Box;
+use std::format;
+use std::string::String;
+use std::sync::Mutex;
+use std::time::Instant;
+use std::vec;
+use std::vec::Vec;
+
+/// What a plug-in says of itself, and all handles that it ever gave.
+struct Fake {
+    api: ffi::Api,
+    info: ffi::DeviceInfo,
+    handles: Mutex<Vec<&'static Handle>>,
+    wrongs: Mutex<Vec<String>>,
+}
+
+// SAFETY: the pointers in it are to things that live for ever and are not written.
+unsafe impl Sync for Fake {}
+
+/// What stands behind a plug-in's pointer. Never really freed, so that a second
+/// time is seen.
+struct Handle {
+    fake: &'static Fake,
+    kind: Kind,
+    /// Of a buffer.
+    bytes: u64,
+    /// What must outlive it; of a job its session comes first.
+    made_of: Vec<&'static Handle>,
+    /// Of a job: whether its outcome was told.
+    is_over: AtomicBool,
+    is_freed: AtomicBool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Device,
+    Program,
+    Session,
+    Buffer,
+    Job,
+}
+
+impl Handle {
+    fn is_in_use(&self) -> bool {
+        match self.kind {
+            Kind::Job => !self.is_over.load(SeqCst) && !self.made_of[0].is_freed.load(SeqCst),
+            _ => !self.is_freed.load(SeqCst),
+        }
+    }
+
+    fn free(&self) {
+        if self.kind == Kind::Job && self.is_in_use() {
+            self.fake.wrong("a job was freed that still runs".into());
+        }
+        if self.is_freed.swap(true, SeqCst) {
+            self.fake.wrong(format!("{:?} was freed twice", self.kind));
+        }
+        for user in self.fake.handles() {
+            let uses_it = user.made_of.iter().any(|&of| ptr::eq(of, self));
+            if uses_it && user.is_in_use() {
+                let wrong = format!("{:?} was freed before {:?}", self.kind, user.kind);
+                self.fake.wrong(wrong);
+            }
+        }
+    }
+}
+
+impl Fake {
+    fn handles(&self) -> Vec<&'static Handle> {
+        self.handles.lock().unwrap().clone()
+    }
+
+    fn of_kind(&self, kind: Kind) -> Vec<&'static Handle> {
+        let mut handles = self.handles();
+        handles.retain(|handle| handle.kind == kind);
+        handles
+    }
+
+    fn wrong(&self, what: String) {
+        self.wrongs.lock().unwrap().push(what);
+    }
+
+    fn make(&'static self, handle: Handle, out: *mut *mut Opaque) -> ffi::Status {
+        let handle: &Handle = Box::leak(Box::new(handle));
+        self.handles.lock().unwrap().push(handle);
+        // SAFETY: the host's pointer lives during the call.
+        unsafe { *out = ptr::from_ref(handle).cast_mut().cast() };
+        ffi::OK
+    }
+
+    /// Everything was freed, once and in order; another thread may be about it yet.
+    #[track_caller]
+    fn assert_all_freed(&self) {
+        let began = Instant::now();
+        let is_freed = |handle: &&Handle| handle.is_freed.load(SeqCst);
+        while !self.handles().iter().all(is_freed) && began.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let mut left = self.handles();
+        left.retain(|handle| !is_freed(handle));
+        let left: Vec<Kind> = left.iter().map(|handle| handle.kind).collect();
+        assert_eq!(left, [], "never freed");
+        assert_eq!(*self.wrongs.lock().unwrap(), [""; 0]);
+    }
+}
+
+/// A handle of `kind` that belongs to `of`.
+fn handle(kind: Kind, fake: &'static Fake, made_of: Vec<&'static Handle>) -> Handle {
+    Handle {
+        fake,
+        kind,
+        bytes: 0,
+        made_of,
+        is_over: AtomicBool::new(false),
+        is_freed: AtomicBool::new(false),
+    }
+}
+
+/// # Safety
+/// A handle of a fake.
+unsafe fn behind(raw: *mut Opaque) -> &'static Handle {
+    // SAFETY: it lives for ever.
+    unsafe { &*raw.cast() }
+}
+
+thread_local! {
+    /// Whose table `get_api` gives on this thread.
+    static FAKE: Cell<Option<&'static Fake>> = const { Cell::new(None) };
+}
+
+unsafe extern "C" fn get_api(_: u32, _: u32, out: *mut *const ffi::Api) -> ffi::Status {
+    let api = FAKE.get().map_or(ptr::null(), |fake| &raw const fake.api);
+    // SAFETY: the host's pointer lives during the call.
+    unsafe { *out = api };
+    ffi::OK
+}
+
+unsafe extern "C" fn init(_: *const ffi::Host, _: *mut ffi::Error) -> ffi::Status {
+    ffi::OK
+}
+
+unsafe extern "C" fn one_device() -> u32 {
+    1
+}
+
+unsafe extern "C" fn open(_: u32, out: *mut *mut Opaque, _: *mut ffi::Error) -> ffi::Status {
+    let fake = FAKE.get();
+    fake.map_or(12, |fake| {
+        fake.make(handle(Kind::Device, fake, Vec::new()), out)
+    })
+}
+
+unsafe extern "C" fn free(raw: *mut Opaque) {
+    if !raw.is_null() {
+        // SAFETY: a handle of this fake.
+        unsafe { behind(raw) }.free();
+    }
+}
+
+unsafe extern "C" fn info(
+    device: *mut Opaque,
+    out: *mut ffi::DeviceInfo,
+    _: *mut ffi::Error,
+) -> ffi::Status {
+    // SAFETY: a handle of this fake, and the host's struct.
+    unsafe { *out = behind(device).fake.info };
+    ffi::OK
+}
+
+unsafe extern "C" fn claim_all(
+    _: *mut Opaque,
+    graph: *const ffi::Graph,
+    claims: *const *mut ffi::Claim,
+    _: *mut ffi::Error,
+) -> ffi::Status {
+    // SAFETY: a graph of the host, with as many claims as it has nodes.
+    unsafe {
+        for node in 0..(*graph).n_nodes as usize {
+            (**claims.add(node)).claimed = 1;
+        }
+    }
+    ffi::OK
+}
+
+unsafe extern "C" fn claim_none(
+    _: *mut Opaque,
+    _: *const ffi::Graph,
+    _: *const *mut ffi::Claim,
+    _: *mut ffi::Error,
+) -> ffi::Status {
+    ffi::OK
+}
+
+unsafe extern "C" fn compile(
+    device: *mut Opaque,
+    _: *const ffi::Graph,
+    out: *mut *mut Opaque,
+    _: *mut ffi::Error,
+) -> ffi::Status {
+    // SAFETY: a handle of this fake.
+    let device = unsafe { behind(device) };
+    let program = handle(Kind::Program, device.fake, vec![device]);
+    device.fake.make(program, out)
+}
+
+unsafe extern "C" fn save(
+    _: *mut Opaque,
+    _: *mut c_void,
+    size: *mut usize,
+    _: *mut ffi::Error,
+) -> ffi::Status {
+    // SAFETY: the host's number.
+    unsafe { *size = 0 };
+    ffi::OK
+}
+
+unsafe extern "C" fn load(
+    device: *mut Opaque,
+    _: *const c_void,
+    _: usize,
+    out: *mut *mut Opaque,
+    error: *mut ffi::Error,
+) -> ffi::Status {
+    // SAFETY: passed on.
+    unsafe { compile(device, ptr::null(), out, error) }
+}
+
+unsafe extern "C" fn session_new(
+    programs: *const *mut Opaque,
+    n: u32,
+    out: *mut *mut Opaque,
+    _: *mut ffi::Error,
+) -> ffi::Status {
+    // SAFETY: a list of the host's, of handles of this fake.
+    let programs = (0..n as usize).map(|i| unsafe { behind(*programs.add(i)) });
+    let programs: Vec<&Handle> = programs.collect();
+    let fake = programs[0].fake;
+    fake.make(handle(Kind::Session, fake, programs), out)
+}
+
+unsafe extern "C" fn import(
+    device: *mut Opaque,
+    memory: *const ffi::Mem,
+    out: *mut *mut Opaque,
+    _: *mut ffi::Error,
+) -> ffi::Status {
+    // SAFETY: a handle of this fake, and the host's struct.
+    let (device, bytes) = unsafe { (behind(device), (*memory).size) };
+    let buffer = Handle {
+        bytes,
+        ..handle(Kind::Buffer, device.fake, vec![device])
+    };
+    device.fake.make(buffer, out)
+}
+
+/// Starts a job that leaves the zeros of new buffers where they are.
+unsafe extern "C" fn submit(
+    session: *mut Opaque,
+    _: u32,
+    bindings: *const *const ffi::Binding,
+    n: u32,
+    _: u64,
+    out: *mut *mut Opaque,
+    _: *mut ffi::Error,
+) -> ffi::Status {
+    // SAFETY: handles of this fake, and a list of the host's.
+    let made_of = unsafe {
+        let buffers = (0..n as usize).map(|i| behind((**bindings.add(i)).buffer));
+        [behind(session)].into_iter().chain(buffers).collect()
+    };
+    // SAFETY: as above.
+    let fake = unsafe { behind(session) }.fake;
+    fake.make(handle(Kind::Job, fake, made_of), out)
+}
+
+unsafe extern "C" fn wait(
+    job: *mut Opaque,
+    _: u64,
+    ended: *mut u32,
+    _: *mut ffi::Metrics,
+    _: *mut ffi::Error,
+) -> ffi::Status {
+    // SAFETY: a handle of this fake, and the host's number.
+    unsafe {
+        behind(job).is_over.store(true, SeqCst);
+        *ended = 1;
+    }
+    ffi::OK
+}
+
+unsafe extern "C" fn wait_in_vain(
+    _: *mut Opaque,
+    timeout: u64,
+    ended: *mut u32,
+    _: *mut ffi::Metrics,
+    _: *mut ffi::Error,
+) -> ffi::Status {
+    std::thread::sleep(Duration::from_nanos(timeout));
+    // SAFETY: the host's number.
+    unsafe { *ended = 0 };
+    ffi::OK
+}
+
+/// Ends a job that was cancelled, and no other.
+unsafe extern "C" fn wait_for_cancel(
+    job: *mut Opaque,
+    timeout: u64,
+    ended: *mut u32,
+    metrics: *mut ffi::Metrics,
+    error: *mut ffi::Error,
+) -> ffi::Status {
+    // SAFETY: a handle of this fake, and the host's number.
+    unsafe {
+        if !behind(job).is_over.load(SeqCst) {
+            return wait_in_vain(job, timeout, ended, metrics, error);
+        }
+        *ended = 1;
+    }
+    Code::Cancelled as ffi::Status
+}
+
+unsafe extern "C" fn cancel(job: *mut Opaque, _: *mut ffi::Error) -> ffi::Status {
+    // SAFETY: a handle of this fake.
+    unsafe { behind(job) }.is_over.store(true, SeqCst);
+    ffi::OK
+}
+
+unsafe extern "C" fn ignore_cancel(_: *mut Opaque, _: *mut ffi::Error) -> ffi::Status {
+    ffi::OK
+}
+
+unsafe extern "C" fn fail_to_cancel(_: *mut Opaque, _: *mut ffi::Error) -> ffi::Status {
+    Code::Internal as ffi::Status
+}
+
+unsafe extern "C" fn fail_to_wait(
+    _: *mut Opaque,
+    _: u64,
+    _: *mut u32,
+    _: *mut ffi::Metrics,
+    _: *mut ffi::Error,
+) -> ffi::Status {
+    Code::Internal as ffi::Status
+}
+
+/// As long as the deadlines of several calls.
+const SLOW: Duration = Duration::from_millis(500);
+
+unsafe extern "C" fn free_slowly(raw: *mut Opaque) {
+    std::thread::sleep(SLOW);
+    // SAFETY: passed on.
+    unsafe { free(raw) }
+}
+
+static ROWS: [u32; 2] = [1, 16];
+
+/// A plug-in that keeps the contract, but for what it computes.
+fn fake() -> Fake {
+    // SAFETY: null pointers, entries and numbers may be zero.
+    let (mut api, mut device): (ffi::Api, ffi::DeviceInfo) = unsafe { (zeroed(), zeroed()) };
+    api.hdr = ffi::Hdr::of::<ffi::Api>();
+    api.init = Some(init);
+    api.device_count = Some(one_device);
+    api.device_open = Some(open);
+    api.device_close = Some(free);
+    api.device_info = Some(info);
+    api.claim = Some(claim_all);
+    api.compile = Some(compile);
+    api.program_save = Some(save);
+    api.program_load = Some(load);
+    api.program_free = Some(free);
+    api.session_new = Some(session_new);
+    api.session_free = Some(free);
+    api.buffer_import = Some(import);
+    api.buffer_release = Some(free);
+    api.submit = Some(submit);
+    api.job_wait = Some(wait);
+    api.job_cancel = Some(cancel);
+    api.job_free = Some(free);
+    device.hdr = ffi::Hdr::of::<ffi::DeviceInfo>();
+    device.mem_caps = ffi::MEM_HOST;
+    device.activations = ffi::F32;
+    (device.quants, device.n_quants) = quants(&[raw_quant(ffi::F16)]);
+    (device.rows, device.n_rows) = (ROWS.as_ptr(), 2);
+    Fake {
+        api,
+        info: device,
+        handles: Mutex::default(),
+        wrongs: Mutex::default(),
+    }
+}
+
+fn raw_quant(store: u32) -> ffi::Quant {
+    ffi::Quant {
+        hdr: ffi::Hdr::of::<ffi::Quant>(),
+        store,
+        group: 0,
+        scale_type: 0,
+    }
+}
+
+/// A list that lives for ever, and its length.
+fn quants(list: &[ffi::Quant]) -> (*const *const ffi::Quant, u32) {
+    let pointers = list.iter().map(|&quant| {
+        let quant: &ffi::Quant = Box::leak(Box::new(quant));
+        ptr::from_ref(quant)
+    });
+    let pointers: Vec<*const ffi::Quant> = pointers.collect();
+    (pointers.leak().as_ptr(), list.len() as u32)
+}
+
+/// The plug-in with a change, and what comes of opening it.
+fn opened(change: impl FnOnce(&mut Fake)) -> (&'static Fake, Result<Delegate, DelegateError>) {
+    let mut fake = fake();
+    change(&mut fake);
+    let fake: &Fake = Box::leak(Box::new(fake));
+    FAKE.set(Some(fake));
+    // SAFETY: the table is whole, or says how far it goes.
+    (fake, unsafe { Delegate::open(get_api) })
+}
+
+fn device(change: impl FnOnce(&mut Fake)) -> (&'static Fake, Delegate) {
+    let (fake, delegate) = opened(change);
+    (fake, delegate.unwrap())
+}
+
+/// Why a changed plug-in is not opened; nothing of it may stay open.
+#[track_caller]
+fn refusal(change: impl FnOnce(&mut Fake)) -> DelegateError {
+    let (fake, delegate) = opened(change);
+    fake.assert_all_freed();
+    delegate.unwrap_err()
+}
+
+#[track_caller]
+fn assert_is(error: &DelegateError, stage: Stage, code: Code) {
+    assert_eq!((error.stage, error.code), (stage, code), "{error}");
+}
+
+// ---- loading and opening ----
+
+unsafe extern "C" fn speaks_no_version(_: u32, _: u32, _: *mut *const ffi::Api) -> ffi::Status {
+    Code::Incompatible as ffi::Status
+}
+
+#[test]
+fn other_versions_are_refused() {
+    // SAFETY: it gives no table.
+    let refused = unsafe { Delegate::open(speaks_no_version) }.unwrap_err();
+    assert_is(&refused, Stage::Load, Code::Incompatible);
+    let refused = refusal(|fake| fake.api.hdr.abi_major = 2);
+    assert_is(&refused, Stage::Load, Code::Incompatible);
+    // A success, but no table.
+    FAKE.set(None);
+    // SAFETY: as above.
+    let refused = unsafe { Delegate::open(get_api) }.unwrap_err();
+    assert_is(&refused, Stage::Load, Code::Incompatible);
+    // Later minor versions only append.
+    let (_, later) = opened(|fake| fake.api.hdr.abi_minor = 7);
+    assert!(later.is_ok());
+}
+
+#[test]
+fn every_entry_but_the_last_is_required() {
+    let first = offset_of!(ffi::Api, init);
+    let last = offset_of!(ffi::Api, inject);
+    for at in (first..last).step_by(size_of::<usize>()) {
+        let refused = refusal(|fake| {
+            // SAFETY: an entry of the table; null is none.
+            unsafe {
+                ptr::from_mut(&mut fake.api)
+                    .byte_add(at)
+                    .cast::<usize>()
+                    .write(0)
+            };
+        });
+        assert_is(&refused, Stage::Load, Code::Invalid);
+        assert!(refused.message.contains("has no `"), "{refused}");
+    }
+    let (_, delegate) = device(|_| ());
+    assert!(!delegate.info().injects_faults);
+    let error = delegate.inject(c"none", 0).unwrap_err();
+    assert_is(&error, Stage::Inject, Code::Unsupported);
+}
+
+/// What lies behind the end of a table is not read, and half an entry is none.
+#[test]
+fn a_table_ends_where_it_says() {
+    let job_free = offset_of!(ffi::Api, job_free);
+    for (size, missing) in [
+        (0, "init"),
+        (8, "init"),
+        (job_free - 1, "job_cancel"),
+        (job_free, "job_free"),
+        (job_free + 4, "job_free"),
+    ] {
+        let refused = refusal(|fake| fake.api.hdr.struct_size = size as u32);
+        assert_is(&refused, Stage::Load, Code::Invalid);
+        assert!(
+            refused.message.contains(&format!("`{missing}`")),
+            "{size}: {refused}"
+        );
+    }
+    let without_inject = offset_of!(ffi::Api, inject) as u32;
+    let (_, shorter) = device(|fake| fake.api.hdr.struct_size = without_inject);
+    assert!(!shorter.info().injects_faults);
+    let (_, longer) = opened(|fake| fake.api.hdr.struct_size = u32::MAX);
+    assert!(longer.is_ok());
+}
+
+unsafe extern "C" fn init_fails(host: *const ffi::Host, error: *mut ffi::Error) -> ffi::Status {
+    // SAFETY: both structs are the host's.
+    unsafe {
+        let error = &mut *error;
+        ((*host).log)((*host).context, 0, ptr::null());
+        ((*host).log)((*host).context, 1, c"\xff is no UTF-8".as_ptr());
+        error.vendor_code = 41;
+        error.message[..3].copy_from_slice(&[b'o', b'h', b'!'].map(|c| c as c_char));
+    }
+    Code::Permission as ffi::Status
+}
+
+unsafe extern "C" fn fails_without_a_word(
+    _: *mut Opaque,
+    _: *mut ffi::DeviceInfo,
+    _: *mut ffi::Error,
+) -> ffi::Status {
+    -1
+}
+
+unsafe extern "C" fn no_device() -> u32 {
+    0
+}
+
+unsafe extern "C" fn opens_nothing(_: u32, _: *mut *mut Opaque, _: *mut ffi::Error) -> ffi::Status {
+    ffi::OK
+}
+
+#[test]
+fn a_plug_in_that_does_not_open_says_why() {
+    let refused = refusal(|fake| fake.api.init = Some(init_fails));
+    assert_is(&refused, Stage::Load, Code::Permission);
+    assert_eq!((refused.vendor_code, refused.message.as_str()), (41, "oh!"));
+    let refused = refusal(|fake| fake.api.device_count = Some(no_device));
+    assert_is(&refused, Stage::Open, Code::Unsupported);
+    let refused = refusal(|fake| fake.api.device_open = Some(opens_nothing));
+    assert_is(&refused, Stage::Open, Code::Internal);
+    // Opened by then: it must be closed.
+    let refused = refusal(|fake| fake.api.device_info = Some(fails_without_a_word));
+    assert_is(&refused, Stage::Open, Code::Internal);
+    assert_eq!(refused.message, "status -1, without a word");
+}
+
+#[test]
+fn a_device_without_what_is_needed_is_refused() {
+    static ZEROS: [u32; 2] = [0, 0];
+    let changes: [fn(&mut ffi::DeviceInfo); 8] = [
+        |info| info.n_rows = 0,
+        |info| info.rows = ptr::null(),
+        |info| (info.rows, info.n_rows) = (ZEROS.as_ptr(), 2),
+        |info| info.n_rows = 1_000_000,
+        |info| info.quants = ptr::null(),
+        |info| info.n_quants = u32::MAX,
+        |info| info.activations = 77,
+        |info| info.mem_caps = 0,
+    ];
+    for (index, change) in changes.into_iter().enumerate() {
+        let refused = refusal(|fake| change(&mut fake.info));
+        assert_is(&refused, Stage::Open, Code::Unsupported);
+        assert!(!refused.message.is_empty(), "change {index}");
+    }
+}
+
+#[test]
+fn what_makes_no_sense_in_lists_is_left_out() {
+    static UNSORTED: [u32; 6] = [64, 0, 16, u32::MAX, 1, 16];
+    let no_groups = ffi::Quant {
+        group: 0,
+        ..raw_quant(ffi::I8)
+    };
+    let grouped_floats = ffi::Quant {
+        group: 32,
+        ..raw_quant(ffi::F32)
+    };
+    let list = [
+        raw_quant(99),
+        raw_quant(0),
+        no_groups,
+        grouped_floats,
+        raw_quant(ffi::F16),
+    ];
+    let (_, delegate) = device(|fake| {
+        (fake.info.rows, fake.info.n_rows) = (UNSORTED.as_ptr(), 6);
+        let (quants, len) = quants(&list);
+        // SAFETY: as long as `len`, one of which becomes null.
+        let pointers = unsafe { core::slice::from_raw_parts(quants, len as usize) };
+        let with_null: Vec<*const ffi::Quant> =
+            [ptr::null()].iter().chain(pointers).copied().collect();
+        (fake.info.quants, fake.info.n_quants) = (with_null.leak().as_ptr(), len + 1);
+        fake.info.vendor = [b'v' as c_char; 64];
+        fake.info.driver = [-1; 64];
+    });
+    let info = delegate.info();
+    assert_eq!(info.rows, [1, 16, 64, u32::MAX as usize]);
+    assert_eq!(info.quants.len(), 1);
+    assert_eq!(info.quants[0].store, Store::F16);
+    // Neither ends in zero.
+    assert_eq!(info.vendor, "v".repeat(64));
+    assert_eq!(info.driver.chars().count(), 64);
+    assert_eq!(info.plugin, [""; 3]);
+}
+
+// ---- programs ----
+
+/// `out = a + b`, of four columns.
+fn addition() -> Segment {
+    let mut segment = Segment {
+        name: "a\0b".into(),
+        rows: 1,
+        tensors: Vec::new(),
+        nodes: Vec::new(),
+    };
+    let inputs = vec![
+        segment.push(Role::Input, 1, 4),
+        segment.push(Role::Input, 1, 4),
+    ];
+    let out = segment.push(Role::Output, 1, 4);
+    segment.nodes.push(Node {
+        op: Op::Add,
+        inputs,
+        out,
+    });
+    segment
+}
+
+fn places(buffer: &Buffer) -> [Place<'_>; 3] {
+    [0, 1, 2].map(|tensor| Place {
+        tensor,
+        buffer,
+        offset: 4 * tensor,
+    })
+}
+
+unsafe extern "C" fn compiles_nothing(
+    _: *mut Opaque,
+    _: *const ffi::Graph,
+    _: *mut *mut Opaque,
+    _: *mut ffi::Error,
+) -> ffi::Status {
+    ffi::OK
+}
+
+unsafe extern "C" fn loads_nothing(
+    _: *mut Opaque,
+    _: *const c_void,
+    _: usize,
+    _: *mut *mut Opaque,
+    _: *mut ffi::Error,
+) -> ffi::Status {
+    ffi::OK
+}
+
+unsafe extern "C" fn makes_no_session(
+    _: *const *mut Opaque,
+    _: u32,
+    _: *mut *mut Opaque,
+    _: *mut ffi::Error,
+) -> ffi::Status {
+    ffi::OK
+}
+
+unsafe extern "C" fn imports_nothing(
+    _: *mut Opaque,
+    _: *const ffi::Mem,
+    _: *mut *mut Opaque,
+    _: *mut ffi::Error,
+) -> ffi::Status {
+    ffi::OK
+}
+
+unsafe extern "C" fn starts_nothing(
+    _: *mut Opaque,
+    _: u32,
+    _: *const *const ffi::Binding,
+    _: u32,
+    _: u64,
+    _: *mut *mut Opaque,
+    _: *mut ffi::Error,
+) -> ffi::Status {
+    ffi::OK
+}
+
+#[test]
+fn success_without_a_handle_is_a_failure() {
+    let (fake, delegate) = device(|fake| {
+        fake.api.program_load = Some(loads_nothing);
+        fake.api.session_new = Some(makes_no_session);
+        fake.api.buffer_import = Some(imports_nothing);
+    });
+    let error = delegate.load_program(&[]).err().unwrap();
+    assert_is(&error, Stage::LoadProgram, Code::Internal);
+    let program = delegate.compile(&addition()).unwrap();
+    let error = DeviceSession::new(vec![program]).err().unwrap();
+    assert_is(&error, Stage::Session, Code::Internal);
+    let error = Buffer::new(&delegate, 12).err().unwrap();
+    assert_is(&error, Stage::Session, Code::Internal);
+    drop(delegate);
+    fake.assert_all_freed();
+
+    let (fake, delegate) = device(|fake| fake.api.submit = Some(starts_nothing));
+    let program = delegate.compile(&addition()).unwrap();
+    let mut session = DeviceSession::new(vec![program]).unwrap();
+    let buffer = Buffer::new(&delegate, 12).unwrap();
+    // SAFETY: no job is started.
+    let job = unsafe { session.submit(0, places(&buffer).into_iter(), Duration::from_secs(1)) };
+    assert_is(&job.err().unwrap(), Stage::Submit, Code::Internal);
+    drop((session, buffer, delegate));
+    fake.assert_all_freed();
+
+    let (_, delegate) = device(|fake| fake.api.compile = Some(compiles_nothing));
+    let error = delegate.compile(&addition()).err().unwrap();
+    assert_is(&error, Stage::Compile, Code::Internal);
+}
+
+unsafe extern "C" fn saves_too_much(
+    _: *mut Opaque,
+    _: *mut c_void,
+    size: *mut usize,
+    _: *mut ffi::Error,
+) -> ffi::Status {
+    // SAFETY: the host's number.
+    unsafe { *size = usize::MAX };
+    ffi::OK
+}
+
+/// Says three bytes, and then that it wrote a thousand.
+unsafe extern "C" fn grows(
+    _: *mut Opaque,
+    blob: *mut c_void,
+    size: *mut usize,
+    _: *mut ffi::Error,
+) -> ffi::Status {
+    // SAFETY: the host's number.
+    unsafe { *size = if blob.is_null() { 3 } else { 1000 } };
+    ffi::OK
+}
+
+#[test]
+fn a_saved_program_has_the_size_that_was_asked_for() {
+    let saved = |save| {
+        let (_, delegate) = device(|fake| fake.api.program_save = Some(save));
+        delegate.compile(&addition()).unwrap().save()
+    };
+    assert_is(
+        &saved(saves_too_much).unwrap_err(),
+        Stage::Save,
+        Code::NoMemory,
+    );
+    assert_eq!(saved(grows).unwrap(), [0; 3]);
+    assert_eq!(saved(save).unwrap(), [0; 0]);
+}
+
+#[test]
+fn handles_are_freed_once_and_in_order() {
+    let (fake, delegate) = device(|_| ());
+    let program = delegate.compile(&addition()).unwrap();
+    let loaded = delegate.load_program(&[]).unwrap();
+    let buffer = Buffer::new(&delegate, 12).unwrap();
+    drop(delegate);
+    let mut session = DeviceSession::new(vec![program.clone(), loaded]).unwrap();
+    drop(program);
+    // SAFETY: the buffer lives longer than the job.
+    let job = unsafe { session.submit(1, places(&buffer).into_iter(), Duration::from_secs(1)) };
+    let mut job = job.unwrap();
+    assert!(matches!(job.wait(Duration::ZERO), Outcome::Done(_)));
+    drop(job);
+    drop(session);
+    drop(buffer);
+    assert_eq!(fake.handles().len(), 6);
+    fake.assert_all_freed();
+}
+
+// ---- whole passes ----
+
+fn offload(model: &Model, delegate: &Delegate, options: &OffloadOptions) -> Result<Offload, Error> {
+    Offload::new(model, delegate, options, &CancelToken::new(), |_, _| ())
+}
+
+fn options(offload: Option<Offload>) -> Options {
+    Options {
+        threads: Some(1),
+        context: Some(64),
+        offload,
+        ..Options::default()
+    }
+}
+
+/// Bits of the logits after a prompt.
+fn prefill(session: &mut Session) -> Result<Vec<u32>, Error> {
+    let tokens: Vec<u32> = (10..30).collect();
+    session.clear();
+    let logits = session.prefill(&tokens, &CancelToken::new())?;
+    Ok(logits.iter().map(|x| x.to_bits()).collect())
+}
+
+fn by_the_cpu(model: &Model) -> Vec<u32> {
+    prefill(&mut model.session(&options(None)).unwrap()).unwrap()
+}
+
+fn told(result: Result<impl Sized, Error>) -> DelegateError {
+    match result {
+        Err(Error::Delegate(error)) => error,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("no error"),
+    }
+}
+
+#[test]
+fn a_device_that_takes_nothing_is_an_error_with_the_reason() {
+    let model = Model::hello().unwrap();
+    let refused = |change: fn(&mut Fake), options: &OffloadOptions| {
+        let (fake, delegate) = device(change);
+        let error = told(offload(&model, &delegate, options));
+        drop(delegate);
+        fake.assert_all_freed();
+        assert_is(&error, Stage::Claim, Code::Unsupported);
+        error.message
+    };
+    let usual = OffloadOptions::default();
+    let silent = refused(|fake| fake.api.claim = Some(claim_none), &usual);
+    assert!(silent.contains("no reason given"), "{silent}");
+    let formless = refused(|fake| fake.info.n_quants = 0, &usual);
+    assert!(formless.contains("no form"), "{formless}");
+
+    let sixteen = |fake: &mut Fake| (fake.info.rows, fake.info.n_rows) = (&raw const ROWS[1], 1);
+    let fewer = OffloadOptions {
+        rows: 15,
+        ..usual.clone()
+    };
+    assert!(refused(sixteen, &fewer).contains("16 rows"));
+    let decode = OffloadOptions {
+        decode: true,
+        ..usual
+    };
+    assert!(refused(sixteen, &decode).contains("one row"));
+}
+
+/// The fake computes nothing: what it gives back is finite, and wrong.
+#[test]
+fn wrong_numbers_are_found_and_the_device_is_given_up() {
+    let model = Model::hello().unwrap();
+    let (fake, delegate) = device(|_| ());
+    let all = OffloadOptions {
+        decode: true,
+        ..OffloadOptions::default()
+    };
+    let offload = offload(&model, &delegate, &all).unwrap();
+    drop(delegate);
+    let mut session = model.session(&options(Some(offload))).unwrap();
+    assert_eq!(prefill(&mut session).unwrap(), by_the_cpu(&model));
+
+    let stats = session.offload_stats().unwrap().clone();
+    let spans = session.offload().unwrap().report().spans.len() as u64;
+    assert!(stats.given_up);
+    assert_eq!((stats.failures, stats.audits), (1, 1));
+    assert_eq!((stats.on_device, stats.on_cpu), (0, spans));
+    assert_eq!(stats.worst_audit, 1.0);
+    assert_is(&stats.last_failure.unwrap(), Stage::Output, Code::Corrupt);
+    // Memory and queue of a device that is not used are given back at once.
+    assert!(!fake.of_kind(Kind::Session)[0].is_in_use());
+    drop(session);
+    fake.assert_all_freed();
+}
+
+unsafe extern "C" fn always_busy(
+    _: *mut Opaque,
+    _: u32,
+    _: *const *const ffi::Binding,
+    _: u32,
+    _: u64,
+    _: *mut *mut Opaque,
+    error: *mut ffi::Error,
+) -> ffi::Status {
+    // SAFETY: the host's struct.
+    unsafe { (*error).flags = ffi::ERROR_RETRYABLE };
+    Code::Busy as ffi::Status
+}
+
+#[test]
+fn a_device_that_is_always_busy_is_given_up() {
+    let model = Model::hello().unwrap();
+    let (fake, delegate) = device(|fake| fake.api.submit = Some(always_busy));
+    let offload = offload(&model, &delegate, &OffloadOptions::default()).unwrap();
+    drop(delegate);
+    let mut session = model.session(&options(Some(offload))).unwrap();
+    let mut passes = 0;
+    while !session.offload_stats().unwrap().given_up {
+        assert_eq!(prefill(&mut session).unwrap(), by_the_cpu(&model));
+        passes += 1;
+        assert!(passes < 100);
+    }
+    let stats = session.offload_stats().unwrap();
+    let spans = session.offload().unwrap().report().spans.len() as u64;
+    assert_eq!((stats.on_device, stats.on_cpu), (0, spans * passes));
+    assert!(stats.failures > 1);
+    drop(session);
+    fake.assert_all_freed();
+}
+
+#[test]
+fn where_the_cpu_may_not_take_over_it_never_does() {
+    let model = Model::hello().unwrap();
+    let strict = OffloadOptions {
+        strict: true,
+        ..OffloadOptions::default()
+    };
+    let (_, delegate) = device(|_| ());
+    let offload = offload(&model, &delegate, &strict).unwrap();
+    let mut session = model.session(&options(Some(offload))).unwrap();
+    for _ in 0..2 {
+        let error = told(prefill(&mut session));
+        assert_is(&error, Stage::Output, Code::Corrupt);
+    }
+}
+
+/// A session on the changed plug-in, after a prefill that was the CPU's in the end.
+#[track_caller]
+fn overruled(change: impl FnOnce(&mut Fake)) -> (&'static Fake, Session) {
+    let model = Model::hello().unwrap();
+    let (fake, delegate) = device(change);
+    let short = OffloadOptions {
+        deadline: Duration::from_millis(20),
+        ..OffloadOptions::default()
+    };
+    let offload = offload(&model, &delegate, &short).unwrap();
+    let mut session = model.session(&options(Some(offload))).unwrap();
+    assert_eq!(prefill(&mut session).unwrap(), by_the_cpu(&model));
+    let stats = session.offload_stats().unwrap();
+    let spans = session.offload().unwrap().report().spans.len() as u64;
+    assert_eq!((stats.on_device, stats.on_cpu), (0, spans));
+    (fake, session)
+}
+
+#[track_caller]
+fn last_failure(session: &Session) -> &DelegateError {
+    let stats = session.offload_stats().unwrap();
+    stats.last_failure.as_ref().unwrap()
+}
+
+/// A job that does not end keeps its buffers, and nobody waits for it.
+#[test]
+fn a_late_job_is_buried_with_its_session() {
+    let (fake, session) = overruled(|fake| {
+        fake.api.job_wait = Some(wait_in_vain);
+        fake.api.job_cancel = Some(ignore_cancel);
+        fake.api.session_free = Some(free_slowly);
+    });
+    assert_is(last_failure(&session), Stage::Wait, Code::Timeout);
+    assert_eq!(fake.of_kind(Kind::Job).len(), 1);
+    let buffers = fake.of_kind(Kind::Buffer);
+    assert!(buffers.iter().all(|buffer| buffer.is_in_use()));
+    let began = Instant::now();
+    drop(session);
+    assert!(began.elapsed() < SLOW, "{:?}", began.elapsed());
+    fake.assert_all_freed();
+}
+
+/// What is known of the job then is that it may still run.
+#[test]
+fn a_job_that_can_not_be_asked_keeps_its_buffers() {
+    let changes: [fn(&mut Fake); 2] = [
+        |fake| fake.api.job_wait = Some(fail_to_wait),
+        |fake| {
+            fake.api.job_wait = Some(wait_in_vain);
+            fake.api.job_cancel = Some(fail_to_cancel);
+        },
+    ];
+    for change in changes {
+        let (fake, session) = overruled(change);
+        assert_is(last_failure(&session), Stage::Wait, Code::Internal);
+        assert!(session.offload_stats().unwrap().given_up);
+        let buffers = fake.of_kind(Kind::Buffer);
+        assert!(buffers.iter().all(|buffer| buffer.is_in_use()));
+        drop(session);
+        fake.assert_all_freed();
+    }
+}
+
+#[test]
+fn a_device_that_is_late_three_times_is_given_up() {
+    let (fake, session) = overruled(|fake| fake.api.job_wait = Some(wait_for_cancel));
+    assert_is(last_failure(&session), Stage::Wait, Code::Timeout);
+    let stats = session.offload_stats().unwrap();
+    assert!(stats.given_up);
+    assert_eq!((stats.failures, fake.of_kind(Kind::Job).len()), (3, 3));
+    drop(session);
+    fake.assert_all_freed();
+}
+
+#[test]
+fn there_may_be_no_deadline() {
+    let model = Model::hello().unwrap();
+    let (_, delegate) = device(|_| ());
+    let endless = OffloadOptions {
+        deadline: Duration::MAX,
+        ..OffloadOptions::default()
+    };
+    let offload = offload(&model, &delegate, &endless).unwrap();
+    let mut session = model.session(&options(Some(offload))).unwrap();
+    assert_eq!(prefill(&mut session).unwrap(), by_the_cpu(&model));
+}
+
+#[test]
+fn the_memory_that_is_announced_is_the_memory_that_is_shared() {
+    let model = Model::hello().unwrap();
+    for (rows, prefill_chunk) in [(1, 7), (16, 16), (16, 17), (256, 5)] {
+        let (fake, delegate) = device(|_| ());
+        let some = OffloadOptions {
+            rows,
+            ..OffloadOptions::default()
+        };
+        let options = Options {
+            prefill_chunk,
+            ..options(Some(offload(&model, &delegate, &some).unwrap()))
+        };
+        let announced = model.memory(&options).unwrap().delegate;
+        let _session = model.session(&options).unwrap();
+        let shared: u64 = fake.of_kind(Kind::Buffer).iter().map(|b| b.bytes).sum();
+        assert!(shared > 0);
+        assert_eq!(announced, shared, "{rows} rows, chunks of {prefill_chunk}");
+    }
+}

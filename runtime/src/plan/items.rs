@@ -1,0 +1,152 @@
+//! What runs together: the nodes of a graph, grouped into items.
+
+use alloc::vec;
+use alloc::vec::Vec;
+use ondol_models::graph::{Graph, Op, ValueId};
+
+/// What one step, or part of one, computes.
+pub enum Item {
+    Row(usize),
+    MatMul(Vec<usize>),
+    /// Keys and values of this attention into the cache.
+    StoreKv(usize),
+    Attention(usize),
+}
+
+impl Item {
+    /// The nodes that it computes; an absorbed addition goes with its matmul.
+    pub fn nodes(&self) -> &[usize] {
+        match self {
+            Item::Row(node) | Item::StoreKv(node) | Item::Attention(node) => {
+                core::slice::from_ref(node)
+            }
+            Item::MatMul(group) => group,
+        }
+    }
+
+    /// Whether it is part of a step of row operations.
+    pub fn is_row_by_row(&self) -> bool {
+        matches!(self, Item::Row(_) | Item::StoreKv(_))
+    }
+}
+
+/// Groups the nodes of a graph.
+pub struct Items<'g> {
+    graph: &'g Graph,
+    /// First node of the head: the last attention.
+    pub tail: usize,
+    /// By matmul node: the addition it absorbs, and the value it adds to.
+    pub absorbed: Vec<Option<(usize, ValueId)>>,
+    /// By node: an addition that a matmul absorbed.
+    gone: Vec<bool>,
+}
+
+impl<'g> Items<'g> {
+    pub fn new(graph: &'g Graph) -> Self {
+        let n = graph.nodes.len();
+        let tail = graph
+            .nodes
+            .iter()
+            .rposition(|node| matches!(node.op, Op::Attention { .. }))
+            .unwrap_or(n);
+        let mut items = Items {
+            graph,
+            tail,
+            absorbed: vec![None; n],
+            gone: vec![false; n],
+        };
+        items.absorb_additions();
+        items
+    }
+
+    /// The items up to the last layer's keys and values, and those after them.
+    pub fn body_and_head(&self) -> (Vec<Item>, Vec<Item>) {
+        let mut body = self.of(0..self.tail);
+        let mut head = self.of(self.tail..self.graph.nodes.len());
+        if !head.is_empty() {
+            body.push(head.remove(0));
+        }
+        (body, head)
+    }
+
+    /// Finds additions that a matmul can do in its store.
+    fn absorb_additions(&mut self) {
+        let mut reads = vec![0usize; self.graph.nodes.len()];
+        for node in &self.graph.nodes {
+            node.op.inputs().for_each(|v| reads[v.0 as usize] += 1);
+        }
+        for (add, node) in self.graph.nodes.iter().enumerate() {
+            let Op::Add { a, b } = node.op else { continue };
+            let usable = |product: ValueId, residual: ValueId| {
+                let p = product.0 as usize;
+                let matmul = matches!(self.graph.nodes[p].op, Op::MatMul { .. });
+                matmul
+                    && reads[p] == 1
+                    && residual < product
+                    && (p < self.tail) == (add < self.tail)
+                    && !self.read_after(residual, p, add)
+            };
+            let (product, residual) = match (usable(b, a), usable(a, b)) {
+                (true, _) => (b, a),
+                (_, true) => (a, b),
+                _ => continue,
+            };
+            self.absorbed[product.0 as usize] = Some((add, residual));
+            self.gone[add] = true;
+        }
+    }
+
+    /// Whether anything but the node `except` reads `value` at or after node `from`.
+    fn read_after(&self, value: ValueId, from: usize, except: usize) -> bool {
+        let nodes = self.graph.nodes.iter().enumerate().skip(from);
+        nodes
+            .filter(|(i, _)| *i != except)
+            .any(|(_, node)| node.op.inputs().any(|v| v == value))
+    }
+
+    /// The nodes of a range, grouped into items.
+    fn of(&self, range: core::ops::Range<usize>) -> Vec<Item> {
+        let mut items = Vec::new();
+        let mut taken = vec![false; self.graph.nodes.len()];
+        for node in range.clone() {
+            if taken[node] || self.gone[node] {
+                continue;
+            }
+            match &self.graph.nodes[node].op {
+                Op::MatMul { input, .. } => {
+                    let group: Vec<usize> = (node..range.end)
+                        .filter(|&other| other == node || self.joins(node, other, *input))
+                        .collect();
+                    group.iter().for_each(|&n| taken[n] = true);
+                    items.push(Item::MatMul(group));
+                }
+                Op::Attention { .. } => {
+                    items.extend([Item::StoreKv(node), Item::Attention(node)]);
+                }
+                _ => items.push(Item::Row(node)),
+            }
+        }
+        items
+    }
+
+    /// Whether the matmul `other` may run together with the earlier matmul `first`.
+    fn joins(&self, first: usize, other: usize, shared: ValueId) -> bool {
+        let same_input =
+            matches!(self.graph.nodes[other].op, Op::MatMul { input, .. } if input == shared);
+        same_input && self.absorbed[first].is_none() && self.absorbed[other].is_none()
+    }
+
+    /// The values that an item reads.
+    pub fn reads(&self, item: &Item) -> impl Iterator<Item = usize> + use<> {
+        let mut values = Vec::new();
+        for &node in item.nodes() {
+            match (item, &self.graph.nodes[node].op) {
+                (Item::StoreKv(_), Op::Attention { k, v, .. }) => values.extend([*k, *v]),
+                (Item::Attention(_), Op::Attention { q, .. }) => values.push(*q),
+                (_, op) => values.extend(op.inputs()),
+            }
+            values.extend(self.absorbed[node].map(|(_, residual)| residual));
+        }
+        values.into_iter().map(|value| value.0 as usize)
+    }
+}

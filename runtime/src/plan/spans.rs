@@ -1,0 +1,98 @@
+//! Parts of a pass that can run elsewhere: on a delegate's device.
+
+// Only delegates look for spans.
+#![cfg_attr(not(feature = "delegate"), allow(dead_code))]
+
+use super::items::{Item, Items};
+use super::memory::Buffer;
+use alloc::vec::Vec;
+use core::mem;
+use core::ops::Range;
+use ondol_models::graph::{Graph, Op, ValueId};
+
+/// Nodes that follow each other and keep nothing from pass to pass: what lies
+/// between two attentions, but for rotation and the cache.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Span {
+    /// Indices of the nodes, ascending.
+    pub nodes: Vec<usize>,
+    /// Values that are made before and read here, ascending.
+    pub inputs: Vec<ValueId>,
+    /// Values that are made here and read after, ascending.
+    pub outputs: Vec<ValueId>,
+}
+
+/// The steps by which the CPU runs a [`Span`], and where its values lie.
+#[derive(Debug, Clone)]
+pub struct SpanSteps {
+    /// Indices in [`super::Plan::body`].
+    pub steps: Range<usize>,
+    /// In order of [`Span::inputs`], before the first step.
+    pub inputs: Vec<Buffer>,
+    /// In order of [`Span::outputs`], after the last step.
+    pub outputs: Vec<Buffer>,
+}
+
+/// The longest spans of a graph's body whose nodes all satisfy `takes`, and that
+/// hold a matmul.
+pub fn spans(graph: &Graph, takes: impl Fn(usize) -> bool) -> Vec<Span> {
+    let items = Items::new(graph);
+    let (body, head) = items.body_and_head();
+    let (mut spans, mut open) = (Vec::new(), Vec::new());
+    for item in &body {
+        let nodes = nodes(&items, item);
+        if is_stateless(graph, item) && nodes.iter().all(|&node| takes(node)) {
+            open.extend(nodes);
+        } else if !open.is_empty() {
+            spans.push(mem::take(&mut open));
+        }
+    }
+    spans.push(open);
+    let is_matmul = |&node: &usize| matches!(graph.nodes[node].op, Op::MatMul { .. });
+    spans.retain(|nodes| nodes.iter().any(is_matmul));
+
+    let all: Vec<&Item> = body.iter().chain(&head).collect();
+    let whole = |nodes| with_values(graph, nodes, &items, &all);
+    spans.into_iter().map(whole).collect()
+}
+
+/// The nodes of an item, the additions that it absorbed among them.
+fn nodes(items: &Items, item: &Item) -> Vec<usize> {
+    let own = item.nodes().iter().copied();
+    let absorbed = own.clone().filter_map(|node| items.absorbed[node]);
+    own.chain(absorbed.map(|(add, _)| add)).collect()
+}
+
+fn is_stateless(graph: &Graph, item: &Item) -> bool {
+    match item {
+        Item::MatMul(_) => true,
+        Item::Row(node) => !matches!(graph.nodes[*node].op, Op::Embed { .. } | Op::Rope { .. }),
+        Item::StoreKv(_) | Item::Attention(_) => false,
+    }
+}
+
+/// Finds what a span reads from outside, and what outside reads from it.
+fn with_values(graph: &Graph, mut nodes: Vec<usize>, items: &Items, all: &[&Item]) -> Span {
+    nodes.sort_unstable();
+    let is_here = |node: usize| nodes.binary_search(&node).is_ok();
+    let mut inputs: Vec<ValueId> = nodes
+        .iter()
+        .flat_map(|&node| graph.nodes[node].op.inputs())
+        .filter(|value| !is_here(value.0 as usize))
+        .collect();
+    let outside = all.iter().filter(|item| !is_here(item.nodes()[0]));
+    let mut outputs: Vec<ValueId> = outside
+        .flat_map(|item| items.reads(item))
+        .filter(|&value| is_here(value))
+        .map(|value| ValueId(value as u32))
+        .collect();
+    for values in [&mut inputs, &mut outputs] {
+        values.sort_unstable();
+        values.dedup();
+    }
+    Span {
+        nodes,
+        inputs,
+        outputs,
+    }
+}

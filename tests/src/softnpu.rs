@@ -1,0 +1,89 @@
+//! The sample plug-in, `runtime/delegates/sample`, built with the system's compiler.
+
+use ondol::delegate::Delegate;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+const FLAGS: [&str; 5] = ["-std=c11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden"];
+
+/// The library, built once in a process.
+///
+/// # Panics
+/// Where there is no compiler, or the sample is broken.
+pub fn plugin() -> PathBuf {
+    static PLUGIN: OnceLock<PathBuf> = OnceLock::new();
+    PLUGIN
+        .get_or_init(|| build(&delegates().join("sample"), "libsoftnpu.so"))
+        .clone()
+}
+
+/// The library with a bug: in its file `source` the text `from` is `to`.
+///
+/// # Panics
+/// As for [`plugin`], and where `from` does not stand there once.
+pub fn with_bug(name: &str, source: &str, from: &str, to: &str) -> PathBuf {
+    let copy = folder().join(format!("softnpu-{name}-{}", std::process::id()));
+    fs::create_dir_all(&copy).expect("a folder to write to");
+    for path in fs::read_dir(delegates().join("sample")).expect("the sample") {
+        let path = path.expect("a file").path();
+        if path.is_file() {
+            fs::copy(&path, copy.join(path.file_name().expect("a name"))).expect("a copy");
+        }
+    }
+    let path = copy.join(source);
+    let text = fs::read_to_string(&path).expect("a source of the sample");
+    assert_eq!(text.matches(from).count(), 1, "`{from}` in {source}");
+    fs::write(&path, text.replace(from, to)).expect("a copy");
+    build(&copy, &format!("libsoftnpu-{name}.so"))
+}
+
+/// A device of its own: faults that it is asked for are no other's.
+///
+/// # Panics
+/// As for [`plugin`].
+pub fn open() -> Delegate {
+    // SAFETY: the sample keeps the contract.
+    unsafe { Delegate::load(&plugin()) }.expect("the sample opens")
+}
+
+/// Builds beside the place and renames: other processes do the same at the same time.
+fn build(sample: &Path, name: &str) -> PathBuf {
+    let library = folder().join(name);
+    let beside = library.with_extension(format!("so.{}", std::process::id()));
+    let output = Command::new("cc")
+        .args(FLAGS)
+        .arg("-I")
+        .arg(delegates())
+        .args(sources(sample))
+        .arg("-o")
+        .arg(&beside)
+        .args(["-lpthread", "-lm"])
+        .output()
+        .expect("cc, which links Rust programs too");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    fs::rename(&beside, &library).expect("a folder to write to");
+    library
+}
+
+fn delegates() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/delegates")
+}
+
+/// Where the test program lies: below the target folder.
+fn folder() -> PathBuf {
+    let program = std::env::current_exe().expect("a program with a path");
+    program.parent().expect("a folder").to_path_buf()
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("the sample");
+    let paths = entries.map(|entry| entry.expect("a file").path());
+    let mut sources: Vec<PathBuf> = paths
+        .filter(|path| path.extension().is_some_and(|ext| ext == "c"))
+        .collect();
+    sources.sort();
+    sources
+}
