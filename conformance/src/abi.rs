@@ -1,7 +1,7 @@
 //! The plug-in's table: versions, missing arguments, life cycles, threads, and what
 //! it makes of programs that are none.
 
-use crate::measure::memory_kb;
+use crate::machine::memory_kb;
 use crate::report::{Level, Text};
 use crate::segments::{Bench, normal};
 use crate::{Kit, Result, op, open};

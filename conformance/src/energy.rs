@@ -2,7 +2,7 @@
 //! measured", never zero.
 
 use crate::report::{Level, Text};
-use crate::{Kit, Result};
+use crate::{Kit, Result, scattered};
 use ondol::CancelToken;
 use ondol::delegate::Label;
 
@@ -26,7 +26,10 @@ pub fn run(kit: &Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Result<(
     say("energy and heat");
     let tokens = PROMPT.min(kit.model.graph().trained_context);
     let mut session = kit.npu(offload, tokens)?;
-    session.prefill(&kit.scattered(tokens), &CancelToken::new())?;
+    session.prefill(
+        &scattered(tokens, kit.model.graph().vocabulary),
+        &CancelToken::new(),
+    )?;
     let stats = session.offload_stats().cloned().unwrap_or_default();
     match stats.energy_uj {
         Some(energy_uj) => {

@@ -11,8 +11,9 @@ mod determinism;
 mod end_to_end;
 mod energy;
 mod faults;
+mod gates;
 pub mod html;
-mod measure;
+pub mod machine;
 mod model;
 mod op;
 mod performance;
@@ -105,6 +106,14 @@ pub fn samples() -> Vec<Sample> {
         sample("ko", include_str!("../texts/ko.txt")),
         sample("en", include_str!("../texts/en.txt")),
     ]
+}
+
+/// Ids all over a vocabulary, the same every time (Knuth's multiplicative hash).
+pub fn scattered(count: usize, vocabulary: usize) -> Vec<u32> {
+    let hash = |i: u32| u64::from(i.wrapping_mul(2_654_435_761));
+    (1..=count as u32)
+        .map(|i| ((hash(i) * vocabulary as u64) >> 32) as u32)
+        .collect()
 }
 
 /// Runs the levels. `say` hears what is being done.
@@ -242,16 +251,6 @@ impl<'s> Kit<'s> {
         level.holds(id, title, Err(why));
     }
 
-    /// Tokens from all over the vocabulary, the same every time (Knuth's
-    /// multiplicative hash).
-    fn scattered(&self, count: usize) -> Vec<u32> {
-        let vocabulary = self.model.graph().vocabulary as u64;
-        let hash = |i: u32| u64::from(i.wrapping_mul(2_654_435_761));
-        (1..=count as u32)
-            .map(|i| ((hash(i) * vocabulary) >> 32) as u32)
-            .collect()
-    }
-
     /// The first tokens of a text.
     fn tokens(&self, sample: &Sample, needed: usize) -> Result<Vec<u32>> {
         let mut tokens = self.model.encode_prompt(&sample.text);
@@ -270,15 +269,15 @@ impl<'s> Kit<'s> {
     fn report(&self, levels: Vec<Level>) -> Result<Report> {
         let info = self.delegate.info();
         let session = self.cpu(16)?;
-        let hash = |path: &PathBuf| measure::sha256(path);
+        let hash = |path: &PathBuf| machine::sha256(path);
         let [plugin, plugin_version, plugin_licence] = info.plugin.clone();
         Ok(Report {
             schema: report::SCHEMA,
-            created: measure::utc_now(),
+            created: machine::utc_now(),
             command: self.setup.command.clone(),
             ondol: env!("CARGO_PKG_VERSION").to_owned(),
             host: report::Host {
-                cpu: measure::cpu_name(),
+                cpu: machine::cpu_name(),
                 threads: session.threads(),
                 kernels: session.level().to_string(),
                 system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
@@ -287,7 +286,7 @@ impl<'s> Kit<'s> {
                 plugin,
                 plugin_version,
                 plugin_licence,
-                plugin_sha256: measure::sha256(&self.setup.plugin)?,
+                plugin_sha256: machine::sha256(&self.setup.plugin)?,
                 vendor: info.vendor.clone(),
                 device: info.device.clone(),
                 arch: info.arch.clone(),

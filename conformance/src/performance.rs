@@ -2,9 +2,9 @@
 //! takes says nothing, and is not written down.
 
 use crate::end_to_end::percentile;
-use crate::measure::memory_kb;
+use crate::machine::memory_kb;
 use crate::report::{Level, Series, Text};
-use crate::{Kit, Result};
+use crate::{Kit, Result, scattered};
 use ondol::delegate::{Label, Offload, OffloadOptions};
 use ondol::{CancelToken, Session};
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ fn measure(
     let longest = prompts.last().copied().unwrap_or(32);
     let mut cpu = kit.cpu(longest + DECODED)?;
     let mut npu = kit.npu(offload, longest + DECODED)?;
-    let tokens = kit.scattered(longest + DECODED);
+    let tokens = scattered(longest + DECODED, kit.model.graph().vocabulary);
     for n in prompts {
         say(&format!("time to the first token after {n}"));
         // In alternation, so that a machine that changes its speed changes it for both.

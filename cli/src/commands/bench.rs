@@ -8,6 +8,8 @@ use crate::packed::PackArgs;
 use crate::{model, output};
 use ondol::kernels::Kernels;
 use ondol::{CancelToken, KvType, Level, Model, Options, SamplerOptions, Session};
+use ondol_conformance::machine::cpu_name;
+use ondol_conformance::scattered;
 use serde::Serialize;
 use std::time::Instant;
 
@@ -231,7 +233,7 @@ fn decode_screened(session: &mut Session, first: u32, count: usize) -> ondol::Re
 }
 
 fn measure(session: &mut Session, test: Test, repeat: usize) -> ondol::Result<Spread> {
-    let tokens = scattered_tokens(test.tokens(), session.model().graph().vocabulary);
+    let tokens = scattered(test.tokens(), session.model().graph().vocabulary);
     let mut speeds = Vec::with_capacity(repeat);
     for round in 0..=repeat {
         session.clear();
@@ -260,14 +262,6 @@ fn median(sorted: &[f64]) -> f64 {
     }
 }
 
-/// Ids all over the vocabulary, the same every time (Knuth's multiplicative hash).
-fn scattered_tokens(count: usize, vocabulary: usize) -> Vec<u32> {
-    let hash = |i: u32| u64::from(i.wrapping_mul(2_654_435_761));
-    (1..=count as u32)
-        .map(|i| ((hash(i) * vocabulary as u64) >> 32) as u32)
-        .collect()
-}
-
 fn describe(args: &Args, model: &Model) -> ModelInfo {
     ModelInfo {
         name: model.name().to_owned(),
@@ -284,18 +278,6 @@ fn machine(kernels: String) -> Machine {
         cores,
         kernels,
     }
-}
-
-/// The CPU's own name where the system tells it, else the architecture.
-fn cpu_name() -> String {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    name.map_or_else(
-        || std::env::consts::ARCH.to_owned(),
-        |(_, name)| name.trim().to_owned(),
-    )
 }
 
 fn print(args: &Args, report: &Report) -> Result<()> {
@@ -347,7 +329,7 @@ mod tests {
 
     #[test]
     fn tokens_stay_in_the_vocabulary_and_spread_over_it() {
-        let tokens = scattered_tokens(1000, 512);
+        let tokens = scattered(1000, 512);
         assert!(tokens.iter().all(|&t| t < 512));
         assert!(
             tokens

@@ -1,72 +1,10 @@
-//! Gates, and what is known of the machine.
+//! What is known of the machine, its files and the time.
 
-use crate::report::{Gate, Level, Text, Verdict};
 use crate::{Error, Result};
 use sha2::{Digest, Sha256};
 use std::io::Read;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
-
-impl Level {
-    /// A number that may be `limit` at most.
-    pub(crate) fn at_most(&mut self, id: &str, title: Text, found: f64, limit: f64) -> &mut Gate {
-        // What is no number passes no gate.
-        let passed = found <= limit;
-        self.push(id, title, Some(found), Some(limit), passed)
-    }
-
-    /// A number that must be `limit` at least.
-    pub(crate) fn at_least(&mut self, id: &str, title: Text, found: f64, limit: f64) -> &mut Gate {
-        let passed = found >= limit;
-        let gate = self.push(id, title, Some(found), Some(limit), passed);
-        gate.at_least = true;
-        gate
-    }
-
-    /// Something that holds or does not; the note says what was seen.
-    pub(crate) fn holds(&mut self, id: &str, title: Text, outcome: Result<(), String>) {
-        let gate = self.push(id, title, None, None, outcome.is_ok());
-        gate.note = outcome.err().unwrap_or_default();
-    }
-
-    /// A number that is told without a limit.
-    pub(crate) fn tell(&mut self, id: &str, title: Text, found: f64, unit: &str) -> &mut Gate {
-        let gate = self.push(id, title, Some(found), None, true);
-        gate.unit = unit.to_owned();
-        gate.verdict = Verdict::NotMeasured;
-        gate.note = "told, not judged".to_owned();
-        gate
-    }
-
-    /// What could not be measured, and why.
-    pub(crate) fn not_measured(&mut self, id: &str, title: Text, why: &str) {
-        let gate = self.push(id, title, None, None, true);
-        gate.verdict = Verdict::NotMeasured;
-        gate.note = why.to_owned();
-    }
-
-    fn push(
-        &mut self,
-        id: &str,
-        title: Text,
-        found: Option<f64>,
-        limit: Option<f64>,
-        passed: bool,
-    ) -> &mut Gate {
-        let at = self.gates.len();
-        self.gates.push(Gate {
-            id: id.to_owned(),
-            title,
-            found,
-            limit,
-            at_least: false,
-            unit: String::new(),
-            verdict: if passed { Verdict::Pass } else { Verdict::Fail },
-            note: String::new(),
-        });
-        &mut self.gates[at]
-    }
-}
 
 /// The hash of a file, hexadecimal.
 pub fn sha256(path: &Path) -> Result<String> {
@@ -139,23 +77,11 @@ fn utc(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Name;
 
     #[test]
     fn dates_are_those_of_the_calendar() {
         assert_eq!(utc(0), "1970-01-01T00:00:00Z");
         assert_eq!(utc(951_782_400), "2000-02-29T00:00:00Z");
         assert_eq!(utc(1_795_953_599), "2026-11-29T11:59:59Z");
-    }
-
-    #[test]
-    fn what_is_no_number_passes_no_gate() {
-        let mut level = Level::new(Name::Op);
-        level.at_most("a", Text::new("", ""), f64::NAN, 1.0);
-        level.at_least("b", Text::new("", ""), f64::NAN, 1.0);
-        level.at_most("c", Text::new("", ""), 1.0, 1.0);
-        let verdicts: Vec<_> = level.gates.iter().map(|gate| gate.verdict).collect();
-        assert_eq!(verdicts, [Verdict::Fail, Verdict::Fail, Verdict::Pass]);
-        assert!(!level.passed());
     }
 }

@@ -1,0 +1,81 @@
+//! How a level writes down what it found.
+
+use crate::report::{Gate, Level, Text, Verdict};
+
+impl Level {
+    /// A number that may be `limit` at most.
+    pub(crate) fn at_most(&mut self, id: &str, title: Text, found: f64, limit: f64) -> &mut Gate {
+        // What is no number passes no gate.
+        let passed = found <= limit;
+        self.push(id, title, Some(found), Some(limit), passed)
+    }
+
+    /// A number that must be `limit` at least.
+    pub(crate) fn at_least(&mut self, id: &str, title: Text, found: f64, limit: f64) -> &mut Gate {
+        let passed = found >= limit;
+        let gate = self.push(id, title, Some(found), Some(limit), passed);
+        gate.at_least = true;
+        gate
+    }
+
+    /// Something that holds or does not; the note says what was seen.
+    pub(crate) fn holds(&mut self, id: &str, title: Text, outcome: Result<(), String>) {
+        let gate = self.push(id, title, None, None, outcome.is_ok());
+        gate.note = outcome.err().unwrap_or_default();
+    }
+
+    /// A number that is told without a limit.
+    pub(crate) fn tell(&mut self, id: &str, title: Text, found: f64, unit: &str) -> &mut Gate {
+        let gate = self.push(id, title, Some(found), None, true);
+        gate.unit = unit.to_owned();
+        gate.verdict = Verdict::NotMeasured;
+        gate.note = "told, not judged".to_owned();
+        gate
+    }
+
+    /// What could not be measured, and why.
+    pub(crate) fn not_measured(&mut self, id: &str, title: Text, why: &str) {
+        let gate = self.push(id, title, None, None, true);
+        gate.verdict = Verdict::NotMeasured;
+        gate.note = why.to_owned();
+    }
+
+    fn push(
+        &mut self,
+        id: &str,
+        title: Text,
+        found: Option<f64>,
+        limit: Option<f64>,
+        passed: bool,
+    ) -> &mut Gate {
+        let at = self.gates.len();
+        self.gates.push(Gate {
+            id: id.to_owned(),
+            title,
+            found,
+            limit,
+            at_least: false,
+            unit: String::new(),
+            verdict: if passed { Verdict::Pass } else { Verdict::Fail },
+            note: String::new(),
+        });
+        &mut self.gates[at]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Name;
+
+    #[test]
+    fn what_is_no_number_passes_no_gate() {
+        let mut level = Level::new(Name::Op);
+        level.at_most("a", Text::new("", ""), f64::NAN, 1.0);
+        level.at_least("b", Text::new("", ""), f64::NAN, 1.0);
+        level.at_most("c", Text::new("", ""), 1.0, 1.0);
+        let verdicts: Vec<_> = level.gates.iter().map(|gate| gate.verdict).collect();
+        assert_eq!(verdicts, [Verdict::Fail, Verdict::Fail, Verdict::Pass]);
+        assert!(!level.passed());
+    }
+}
