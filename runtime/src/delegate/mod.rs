@@ -14,19 +14,23 @@ mod blob;
 mod device;
 mod error;
 pub mod ffi;
+mod info;
 mod offload;
+mod plugin;
+mod program;
 mod quant;
 mod runner;
 pub mod segment;
+mod session;
 #[cfg(test)]
 mod tests;
 
-pub use device::{
-    Activations, Buffer, Delegate, DeviceInfo, DeviceSession, Job, Label, Metrics, Outcome, Place,
-    Program,
-};
+pub use device::Delegate;
 pub use error::{Code, DelegateError, Stage};
+pub use info::{Activations, DeviceInfo, Label};
 pub use offload::{Offload, OffloadOptions, OffloadReport, Refused, SpanReport, WeightsReport};
+pub use program::Program;
 pub use quant::{Group, Quant, Quantized, Store};
 pub use runner::OffloadStats;
 pub(crate) use runner::{Call, Phase, Runner};
+pub use session::{Buffer, DeviceSession, Job, Metrics, Outcome, Place};

@@ -1,8 +1,9 @@
 //! A model's spans, claimed and compiled by a delegate.
 
 use super::blob::{Blobs, Hash};
-use super::device::{Delegate, Program};
+use super::device::Delegate;
 use super::error::{Code, DelegateError, Stage};
+use super::program::Program;
 use super::quant::{Quant, Quantized, choose};
 use super::segment::{self, Node, Role, Segment};
 use crate::plan::{Span, spans};

@@ -3,9 +3,9 @@
 //! The session's arena is not touched before all of a span has come back, whole
 //! and finite. So whatever the device does, the CPU's steps find what they need.
 
-use super::device::{Buffer, DeviceSession, Job, Metrics, Outcome, Place};
 use super::error::{Code, DelegateError, Stage};
 use super::offload::{Compiled, Offload};
+use super::session::{Buffer, DeviceSession, Job, Metrics, Outcome, Place};
 use crate::{CancelToken, Error, Result};
 use core::time::Duration;
 use std::format;
@@ -478,7 +478,7 @@ fn late(message: &str) -> DelegateError {
 /// How far a row of a span may be from the CPU's: several matmuls one after the
 /// other, each with the rounding of its inputs, and the CPU's own.
 fn allowed_difference(compiled: &Compiled) -> f64 {
-    use super::device::Activations;
+    use super::info::Activations;
     match compiled.delegate.info().activations {
         Activations::I8 | Activations::Bf16 => 2e-2,
         Activations::I16 | Activations::F16 | Activations::F32 => 5e-3,

@@ -1,0 +1,299 @@
+//! Running programs: memory between host and device, sessions, jobs.
+
+use super::device::Delegate;
+use super::error::{Code, DelegateError, Stage};
+use super::ffi::{self, Opaque};
+use super::plugin::{Result, call, check, not_null};
+use super::program::Program;
+use core::ptr;
+use core::time::Duration;
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::format;
+use std::vec::Vec;
+
+/// The alignment of memory that is handed to a device: a page.
+const ALIGN: usize = 4096;
+
+/// Memory that a device may use, and the device's name for it.
+pub struct Buffer {
+    device: Delegate,
+    raw: *mut Opaque,
+    start: *mut u8,
+    layout: Layout,
+}
+
+// SAFETY: it owns its memory, and the contract lets any thread use the handle.
+unsafe impl Send for Buffer {}
+
+impl Buffer {
+    /// `floats` zeros that the device can read and write.
+    ///
+    /// # Errors
+    /// Of the stage [`Stage::Session`].
+    pub fn new(device: &Delegate, floats: usize) -> Result<Buffer> {
+        let bytes = floats.max(1).checked_mul(4);
+        let layout = bytes.and_then(|bytes| Layout::from_size_align(bytes, ALIGN).ok());
+        let refused = || {
+            let message = format!("{floats} floats between host and device");
+            DelegateError::found(Stage::Session, Code::NoMemory, message)
+        };
+        let layout = layout.ok_or_else(refused)?;
+        // SAFETY: the layout's size is not zero.
+        let start = unsafe { alloc_zeroed(layout) };
+        if start.is_null() {
+            return Err(refused());
+        }
+        let mut buffer = Buffer {
+            device: device.clone(),
+            raw: ptr::null_mut(),
+            start,
+            layout,
+        };
+        let memory = ffi::Mem {
+            hdr: ffi::Hdr::of::<ffi::Mem>(),
+            kind: ffi::MEM_HOST,
+            access: ffi::HOST_READ | ffi::HOST_WRITE | ffi::DEVICE_READ | ffi::DEVICE_WRITE,
+            ptr: start.cast(),
+            fd: -1,
+            offset: 0,
+            size: layout.size() as u64,
+            align: ALIGN as u64,
+        };
+        // SAFETY: the memory lives until the buffer is released.
+        check(Stage::Session, |error| unsafe {
+            call!(
+                device.0.api,
+                buffer_import(device.0.raw, &memory, &mut buffer.raw, error)
+            )
+        })?;
+        not_null(Stage::Session, buffer.raw)?;
+        Ok(buffer)
+    }
+
+    /// The floats. While a job uses them they may change: read them when it is over.
+    pub fn floats(&self) -> &[f32] {
+        // SAFETY: that many floats lie there, and jobs are waited for before they are looked at.
+        unsafe { core::slice::from_raw_parts(self.start.cast(), self.layout.size() / 4) }
+    }
+
+    /// The floats, to write while no job uses them.
+    pub fn floats_mut(&mut self) -> &mut [f32] {
+        // SAFETY: as above.
+        unsafe { core::slice::from_raw_parts_mut(self.start.cast(), self.layout.size() / 4) }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // SAFETY: null, or imported once; after its release the memory is ours alone.
+        unsafe {
+            call!(self.device.0.api, buffer_release(self.raw));
+            dealloc(self.start, self.layout);
+        }
+    }
+}
+
+/// Where a tensor of a program lies: from float `offset` of a buffer on.
+pub struct Place<'b> {
+    /// Index of the input or output in the segment.
+    pub tensor: usize,
+    /// Its memory.
+    pub buffer: &'b Buffer,
+    /// In floats.
+    pub offset: usize,
+}
+
+/// What a device measured of a job; what it did not is `None`.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Metrics {
+    /// Time on the device.
+    pub time: Option<Duration>,
+    /// Microjoules.
+    pub energy_uj: Option<u64>,
+    /// Thousandths of a degree Celsius.
+    pub temperature_mc: Option<i32>,
+    /// Whether it ran slower for heat.
+    pub throttled: Option<bool>,
+}
+
+/// Programs that run one after the other.
+pub struct DeviceSession {
+    programs: Vec<Program>,
+    raw: *mut Opaque,
+    /// Of the call at hand; kept so that a submit allocates nothing.
+    bindings: Vec<ffi::Binding>,
+    binding_list: Vec<*const ffi::Binding>,
+}
+
+/// Values of a program that a session has room for without allocating.
+const VALUES: usize = 16;
+
+// SAFETY: the contract lets any thread use a session, one at a time.
+unsafe impl Send for DeviceSession {}
+
+impl DeviceSession {
+    /// A session of these programs, which are of one device and at least one.
+    ///
+    /// # Errors
+    /// Of the stage [`Stage::Session`].
+    pub fn new(programs: Vec<Program>) -> Result<DeviceSession> {
+        let Some(first) = programs.first() else {
+            let message = "a session needs a program";
+            return Err(DelegateError::found(Stage::Session, Code::Invalid, message));
+        };
+        let list: Vec<*mut Opaque> = programs.iter().map(|program| program.0.raw).collect();
+        let mut raw = ptr::null_mut();
+        // SAFETY: the list lives during the call; the session keeps the programs.
+        check(Stage::Session, |error| unsafe {
+            let api = &first.0.device.0.api;
+            call!(
+                api,
+                session_new(list.as_ptr(), list.len() as u32, &mut raw, error)
+            )
+        })?;
+        Ok(DeviceSession {
+            raw: not_null(Stage::Session, raw)?,
+            programs,
+            bindings: Vec::with_capacity(VALUES),
+            binding_list: Vec::with_capacity(VALUES),
+        })
+    }
+
+    fn api(&self) -> &ffi::Api {
+        &self.programs[0].0.device.0.api
+    }
+
+    /// Starts a program; the device is to give up after `deadline`.
+    ///
+    /// # Safety
+    /// The buffers live, and nobody looks at them, until [`Job::wait`] tells an
+    /// outcome or the session is gone.
+    ///
+    /// # Errors
+    /// Of the stage [`Stage::Submit`].
+    pub unsafe fn submit<'b>(
+        &mut self,
+        program: usize,
+        places: impl Iterator<Item = Place<'b>>,
+        deadline: Duration,
+    ) -> Result<Job> {
+        self.bind(places);
+        let (list, len) = (self.binding_list.as_ptr(), self.binding_list.len() as u32);
+        let (program, deadline) = (program as u32, nanoseconds(deadline));
+        let mut raw = ptr::null_mut();
+        // SAFETY: the bindings live during the call, the buffers by the caller.
+        check(Stage::Submit, |error| unsafe {
+            call!(
+                self.api(),
+                submit(self.raw, program, list, len, deadline, &mut raw, error)
+            )
+        })?;
+        let raw = not_null(Stage::Submit, raw)?;
+        let device = self.programs[0].0.device.clone();
+        Ok(Job { device, raw })
+    }
+
+    fn bind<'b>(&mut self, places: impl Iterator<Item = Place<'b>>) {
+        self.bindings.clear();
+        self.bindings.extend(places.map(|place| ffi::Binding {
+            hdr: ffi::Hdr::of::<ffi::Binding>(),
+            tensor: place.tensor as u32,
+            buffer: place.buffer.raw,
+            offset: place.offset as u64 * 4,
+        }));
+        self.binding_list.clear();
+        self.binding_list
+            .extend(self.bindings.iter().map(ptr::from_ref));
+    }
+}
+
+impl Drop for DeviceSession {
+    fn drop(&mut self) {
+        // SAFETY: made once.
+        unsafe { call!(self.api(), session_free(self.raw)) }
+    }
+}
+
+/// A program that was started. It must be over, or its session gone, when it is dropped.
+pub struct Job {
+    device: Delegate,
+    raw: *mut Opaque,
+}
+
+// SAFETY: the contract lets any thread wait for a job.
+unsafe impl Send for Job {}
+
+/// Whether a job is over, and how it ended.
+pub enum Outcome {
+    /// It did all that it was to do.
+    Done(Metrics),
+    /// It ended without.
+    Failed(DelegateError),
+    /// It still runs.
+    Running,
+    /// It can't be told: the wait itself failed.
+    Stuck(DelegateError),
+}
+
+impl Job {
+    /// Waits for the outcome, no longer than `timeout`.
+    pub fn wait(&mut self, timeout: Duration) -> Outcome {
+        let mut metrics = ffi::Metrics {
+            hdr: ffi::Hdr::of::<ffi::Metrics>(),
+            measured: 0,
+            throttled: 0,
+            exec_ns: 0,
+            energy_uj: 0,
+            temperature_mc: 0,
+        };
+        let (timeout, mut over) = (nanoseconds(timeout), 0);
+        // SAFETY: number and struct live during the call.
+        let status = check(Stage::Wait, |error| unsafe {
+            let api = &self.device.0.api;
+            call!(
+                api,
+                job_wait(self.raw, timeout, &mut over, &mut metrics, error)
+            )
+        });
+        match status {
+            Ok(()) if over == 0 => Outcome::Running,
+            Ok(()) => Outcome::Done(Metrics::from_raw(&metrics)),
+            Err(error) if over == 0 => Outcome::Stuck(error),
+            Err(error) => Outcome::Failed(error),
+        }
+    }
+
+    /// Asks it to end soon. [`Job::wait`] tells when it has.
+    ///
+    /// # Errors
+    /// Of the stage [`Stage::Wait`].
+    pub fn cancel(&mut self) -> Result<()> {
+        // SAFETY: the job is not freed.
+        check(Stage::Wait, |error| unsafe {
+            call!(self.device.0.api, job_cancel(self.raw, error))
+        })
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        // SAFETY: started once.
+        unsafe { call!(self.device.0.api, job_free(self.raw)) }
+    }
+}
+
+impl Metrics {
+    fn from_raw(raw: &ffi::Metrics) -> Metrics {
+        let has = |what: u32| raw.measured & what != 0;
+        Metrics {
+            time: has(ffi::MEASURED_TIME).then(|| Duration::from_nanos(raw.exec_ns)),
+            energy_uj: has(ffi::MEASURED_ENERGY).then_some(raw.energy_uj),
+            temperature_mc: has(ffi::MEASURED_TEMPERATURE).then_some(raw.temperature_mc),
+            throttled: has(ffi::MEASURED_THROTTLING).then_some(raw.throttled != 0),
+        }
+    }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
