@@ -12,6 +12,7 @@ mod firmware;
 mod mca;
 mod mobile;
 mod models;
+mod openvino;
 mod steps;
 
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ cargo xtask <chore>
   hostile    20,000 damaged copies of the model `hello`
   models     the real models of the catalog against the reference records
   delegate   the sample NPU plug-in: its C tests, with sanitizers too, and `ondol verify`
+  openvino   the delegate for Intel NPUs, with OpenVINO's CPU in the NPU's place: its tests
+             and `ondol verify`; fetches the pinned wheel by pip
   bench      the kernels against the machine's ceilings; with --peers, Ondol beside other
              engines (bench --help)
   aarch64    the kernels of 64-bit Arm on three cores that qemu plays, and
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         "hostile" => steps::hostile(),
         "models" => models::models(),
         "delegate" => delegate::delegate(),
+        "openvino" => openvino::openvino(),
         "bench" => bench::bench(&std::env::args().skip(2).collect::<Vec<_>>()),
         "aarch64" => aarch64::aarch64(),
         "arm-records" => aarch64::records(),

@@ -56,7 +56,7 @@ type Step = (&'static str, fn() -> Outcome);
 
 /// Everything that CI runs, and how long each step took.
 pub fn test() -> Outcome {
-    const STEPS: [Step; 10] = [
+    const STEPS: [Step; 11] = [
         ("lint", lint),
         ("no-std", no_std),
         ("unit", unit),
@@ -66,6 +66,7 @@ pub fn test() -> Outcome {
         ("hostile", hostile),
         ("models", crate::models::models),
         ("delegate", crate::delegate::delegate),
+        ("openvino", crate::openvino::openvino),
         ("aarch64", crate::aarch64::aarch64),
     ];
     let mut taken = Vec::new();

@@ -1,0 +1,493 @@
+//! The host's graph, read and checked, and which of its nodes the device takes.
+
+use crate::failure::{Result, complete, invalid, unsupported};
+use core::ffi::{CStr, c_void};
+use ondol::delegate::ffi;
+
+/// No span of a model has so many.
+const MAX_LISTED: usize = 4096;
+/// Rows or columns of anything.
+const MAX_SIDE: usize = 1 << 20;
+/// Floats of one value.
+const MAX_VALUE: usize = 1 << 28;
+
+/// A part of a model for a fixed number of rows.
+pub struct Graph<'g> {
+    /// For messages.
+    pub name: String,
+    /// Tokens of one call.
+    pub rows: usize,
+    /// All values and weights.
+    pub tensors: Vec<Tensor<'g>>,
+    /// In an order in which they can be run.
+    pub nodes: Vec<Node>,
+}
+
+/// A tensor of `rows x cols`.
+pub struct Tensor<'g> {
+    /// What it is.
+    pub role: Role,
+    /// 1 for a vector.
+    pub rows: usize,
+    /// Numbers of a row.
+    pub cols: usize,
+    /// Of a weight: how it is stored.
+    pub form: Form,
+    /// Of a weight: its numbers; empty where the host asks before it has them.
+    pub data: &'g [u8],
+    /// Of a weight: its scales.
+    pub scales: &'g [u8],
+}
+
+/// What a tensor is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Made and read within the graph.
+    Intermediate,
+    /// Given for each call.
+    Input,
+    /// Given back.
+    Output,
+    /// The same for all calls.
+    Weight,
+}
+
+/// How a weight is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats.
+    F16,
+    /// Integers with scales.
+    Integers {
+        /// Of a number: 4 or 8.
+        bits: usize,
+        /// Numbers of a row that share a scale; `None` is all of them.
+        group: Option<usize>,
+        /// Whether scales are 32-bit floats; else they have 16 bits.
+        wide_scales: bool,
+    },
+    /// What this plug-in does not know.
+    Other,
+}
+
+/// An operation; tensors are named by their index.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// What is computed.
+    pub op: Op,
+    /// At most four.
+    pub inputs: Vec<usize>,
+    /// The value that it makes.
+    pub out: usize,
+}
+
+/// What a node computes; `ondol_npu.h` has the formulas.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Op {
+    /// Of a value, a weight, and perhaps a bias.
+    MatMul,
+    /// Of a value, and perhaps a weight.
+    RmsNorm {
+        /// Added to the mean square.
+        eps: f32,
+        /// Numbers that are normalized together.
+        group: usize,
+    },
+    /// Of two values.
+    Add,
+    /// Of one value.
+    Scale(f32),
+    /// Of the gate and what it lets through.
+    SiluMul,
+    /// Of the gate and what it lets through, in the tanh form.
+    GeluMul,
+    /// Of one value.
+    Softcap(f32),
+    /// What this plug-in does not know.
+    Other(u32),
+}
+
+// ---- reading the host's structs ---------------------------------------------------
+
+impl<'g> Graph<'g> {
+    /// Reads the host's graph.
+    ///
+    /// # Safety
+    /// `raw` is null, or keeps the contract and lives for `'g`.
+    ///
+    /// # Errors
+    /// INVALID where the graph is broken.
+    pub unsafe fn read(raw: *const ffi::Graph) -> Result<Graph<'g>> {
+        // SAFETY: passed on to the caller.
+        if !unsafe { complete(raw) } {
+            return Err(invalid("no graph, or a struct that is too small"));
+        }
+        // SAFETY: it is there and whole.
+        let raw = unsafe { &*raw };
+        let name = match raw.name.is_null() {
+            true => String::new(),
+            // SAFETY: a string that ends in zero.
+            false => unsafe { CStr::from_ptr(raw.name) }
+                .to_string_lossy()
+                .into_owned(),
+        };
+        // SAFETY: lists have as many elements as the graph says, by the contract.
+        let (tensors, nodes) = unsafe {
+            (
+                listed(raw.tensors, raw.n_tensors)?,
+                listed(raw.nodes, raw.n_nodes)?,
+            )
+        };
+        let tensors = tensors.iter().enumerate();
+        // SAFETY: passed on to the caller.
+        let tensors = tensors.map(|(id, &tensor)| unsafe { read_tensor(tensor, id) });
+        let nodes = nodes.iter().enumerate();
+        // SAFETY: passed on to the caller.
+        let nodes = nodes.map(|(id, &node)| unsafe { read_node(node, id) });
+        let graph = Graph {
+            name,
+            rows: raw.rows as usize,
+            tensors: tensors.collect::<Result<_>>()?,
+            nodes: nodes.collect::<Result<_>>()?,
+        };
+        graph.check()?;
+        Ok(graph)
+    }
+}
+
+/// # Safety
+/// Null, or a list of so many elements.
+unsafe fn listed<'g, T>(list: *const T, len: u32) -> Result<&'g [T]> {
+    match len as usize {
+        0 => Err(invalid("the graph is empty")),
+        _ if list.is_null() => Err(invalid("a list of the graph is missing")),
+        len if len > MAX_LISTED => Err(unsupported(format!("a graph with a list of {len}"))),
+        // SAFETY: passed on to the caller.
+        len => Ok(unsafe { core::slice::from_raw_parts(list, len) }),
+    }
+}
+
+/// # Safety
+/// Null, or a tensor that keeps the contract and lives for `'g`.
+unsafe fn read_tensor<'g>(raw: *const ffi::Tensor, id: usize) -> Result<Tensor<'g>> {
+    let wrong = || {
+        invalid(format!(
+            "tensor {id} is missing, too small a struct, or has another id"
+        ))
+    };
+    // SAFETY: passed on to the caller.
+    if !unsafe { complete(raw) } {
+        return Err(wrong());
+    }
+    // SAFETY: it is there and whole; so is what it points to, by the contract.
+    let (raw, quant) = unsafe { (&*raw, (*raw).quant) };
+    // SAFETY: as above.
+    if raw.id as usize != id || !quant.is_null() && !unsafe { complete(quant) } {
+        return Err(wrong());
+    }
+    Ok(Tensor {
+        role: match raw.role {
+            ffi::INTERMEDIATE => Role::Intermediate,
+            ffi::INPUT => Role::Input,
+            ffi::OUTPUT => Role::Output,
+            ffi::WEIGHT => Role::Weight,
+            other => return Err(invalid(format!("tensor {id}: its role is {other}"))),
+        },
+        rows: raw.rows as usize,
+        cols: raw.cols as usize,
+        // SAFETY: null, or whole.
+        form: Form::of(unsafe { quant.as_ref() }),
+        // SAFETY: so many bytes lie there, by the contract.
+        data: unsafe { bytes(raw.data, raw.data_size) },
+        // SAFETY: as above.
+        scales: unsafe { bytes(raw.scales, raw.scales_size) },
+    })
+}
+
+/// # Safety
+/// Null, or so many bytes that live for `'g`.
+unsafe fn bytes<'g>(start: *const c_void, size: u64) -> &'g [u8] {
+    match usize::try_from(size) {
+        // SAFETY: passed on to the caller.
+        Ok(size) if !start.is_null() => unsafe { core::slice::from_raw_parts(start.cast(), size) },
+        _ => &[],
+    }
+}
+
+/// # Safety
+/// Null, or a node that keeps the contract.
+unsafe fn read_node(raw: *const ffi::Node, id: usize) -> Result<Node> {
+    // SAFETY: passed on to the caller.
+    if !unsafe { complete(raw) } {
+        return Err(invalid(format!(
+            "node {id} is missing or too small a struct"
+        )));
+    }
+    // SAFETY: it is there and whole.
+    let raw = unsafe { &*raw };
+    let inputs = raw.inputs.get(..raw.n_in as usize);
+    let inputs = inputs.ok_or_else(|| invalid(format!("node {id}: {} inputs", raw.n_in)))?;
+    Ok(Node {
+        op: match raw.op {
+            ffi::MATMUL => Op::MatMul,
+            ffi::RMSNORM => Op::RmsNorm {
+                eps: raw.eps,
+                group: raw.group as usize,
+            },
+            ffi::ADD => Op::Add,
+            ffi::SCALE => Op::Scale(raw.factor),
+            ffi::SILU_MUL => Op::SiluMul,
+            ffi::GELU_MUL => Op::GeluMul,
+            ffi::SOFTCAP => Op::Softcap(raw.factor),
+            other => Op::Other(other),
+        },
+        inputs: inputs.iter().map(|&input| input as usize).collect(),
+        out: raw.out as usize,
+    })
+}
+
+// ---- whether a graph makes sense --------------------------------------------------
+
+/// What is wrong, if anything is.
+type Verdict = core::result::Result<(), String>;
+
+fn unless(holds: bool, wrong: &str) -> Verdict {
+    if holds { Ok(()) } else { Err(wrong.to_owned()) }
+}
+
+impl Graph<'_> {
+    fn check(&self) -> Result<()> {
+        let named = |what: &str, id: usize, wrong: String| {
+            invalid(format!("{what} {id}: {wrong}; graph \"{}\"", self.name))
+        };
+        for (id, tensor) in self.tensors.iter().enumerate() {
+            self.check_tensor(tensor)
+                .map_err(|wrong| named("tensor", id, wrong))?;
+        }
+        let given = |tensor: &Tensor| matches!(tensor.role, Role::Input | Role::Weight);
+        let mut defined: Vec<bool> = self.tensors.iter().map(given).collect();
+        for (id, node) in self.nodes.iter().enumerate() {
+            self.check_wiring(node, &defined)
+                .and_then(|()| self.check_shapes(node))
+                .map_err(|wrong| named("node", id, wrong))?;
+            defined[node.out] = true;
+        }
+        for (id, tensor) in self.tensors.iter().enumerate() {
+            unless(
+                tensor.role != Role::Output || defined[id],
+                "no node computes this output",
+            )
+            .map_err(|wrong| named("tensor", id, wrong))?;
+        }
+        Ok(())
+    }
+
+    fn check_tensor(&self, tensor: &Tensor) -> Verdict {
+        unless(tensor.rows > 0 && tensor.cols > 0, "it is empty")?;
+        unless(
+            tensor.role == Role::Weight || tensor.rows == self.rows,
+            "it is a value and has not as many rows as the graph",
+        )
+    }
+
+    /// `defined` has a flag for each tensor: whether it has a value where the node runs.
+    fn check_wiring(&self, node: &Node, defined: &[bool]) -> Verdict {
+        unless(
+            takes_inputs(node.op, node.inputs.len()),
+            "it has the wrong number of inputs",
+        )?;
+        for &input in &node.inputs {
+            unless(input < defined.len(), "an input is out of range")?;
+            unless(defined[input], "an input is used before it is computed")?;
+        }
+        unless(node.out < defined.len(), "its output is out of range")?;
+        unless(
+            !defined[node.out],
+            "its output is an input, a weight, or computed before",
+        )
+    }
+
+    fn check_shapes(&self, node: &Node) -> Verdict {
+        let input = |i: usize| &self.tensors[node.inputs[i]];
+        let out = &self.tensors[node.out];
+        let is_vector = |i: usize, cols: usize| input(i).rows == 1 && input(i).cols == cols;
+        let same = |i: usize| (input(i).rows, input(i).cols) == (out.rows, out.cols);
+        match node.op {
+            Op::MatMul => {
+                unless(
+                    input(0).cols == input(1).cols,
+                    "its inputs have not the same number of columns",
+                )?;
+                unless(
+                    out.cols == input(1).rows,
+                    "its output has not as many columns as in1 has rows",
+                )?;
+                unless(
+                    node.inputs.len() == 2 || is_vector(2, out.cols),
+                    "in2 is no vector of its output's columns",
+                )
+            }
+            Op::RmsNorm { group, .. } => {
+                unless(same(0), "its input and output have not the same shape")?;
+                unless(
+                    group > 0 && out.cols.is_multiple_of(group),
+                    "its group does not divide its columns",
+                )?;
+                unless(
+                    node.inputs.len() == 1 || is_vector(1, group),
+                    "in1 is no vector of its group",
+                )
+            }
+            Op::Other(_) => Ok(()),
+            _ => unless(
+                (0..node.inputs.len()).all(same),
+                "its inputs and output have not the same shape",
+            ),
+        }
+    }
+}
+
+/// An op that is unknown here may make sense to the host.
+fn takes_inputs(op: Op, n: usize) -> bool {
+    match op {
+        Op::MatMul => n == 2 || n == 3,
+        Op::RmsNorm { .. } => n == 1 || n == 2,
+        Op::Add | Op::SiluMul | Op::GeluMul => n == 2,
+        Op::Scale(_) | Op::Softcap(_) => n == 1,
+        Op::Other(_) => true,
+    }
+}
+
+// ---- what the device takes --------------------------------------------------------
+
+impl Graph<'_> {
+    /// Whether the device takes a node; the error is why not. `forms` are those that
+    /// matrices may have.
+    pub fn supports(&self, node: &Node, forms: &[Form]) -> Verdict {
+        let out = &self.tensors[node.out];
+        if out.cols > MAX_SIDE || out.rows.saturating_mul(out.cols) > MAX_VALUE {
+            return Err(format!("its output is {} x {}", out.rows, out.cols));
+        }
+        let values = match node.op {
+            Op::Other(op) => return Err(format!("op {op} is unknown")),
+            Op::MatMul => {
+                self.supports_matrix(&self.tensors[node.inputs[1]], forms)?;
+                1
+            }
+            Op::RmsNorm { .. } => 1,
+            Op::Softcap(0.0) => return Err("a cap of 0".to_owned()),
+            _ => node.inputs.len(),
+        };
+        for (i, &input) in node.inputs.iter().enumerate() {
+            let tensor = &self.tensors[input];
+            let is_weight = tensor.role == Role::Weight;
+            let is_matrix = node.op == Op::MatMul && i == 1;
+            if i < values && is_weight {
+                return Err(format!("in{i} is a weight, which this op does not take"));
+            }
+            if i >= values && !is_matrix && !(is_weight && tensor.form == Form::F32) {
+                return Err(format!("in{i} is no weight of F32"));
+            }
+        }
+        Ok(())
+    }
+
+    fn supports_matrix(&self, matrix: &Tensor, forms: &[Form]) -> Verdict {
+        let (rows, cols) = (matrix.rows, matrix.cols);
+        unless(matrix.role == Role::Weight, "in1 is no weight")?;
+        unless(
+            forms.contains(&matrix.form),
+            "in1 is in no form that the device takes",
+        )?;
+        unless(
+            rows <= MAX_SIDE && cols <= MAX_SIDE,
+            "in1 has too many rows or columns",
+        )?;
+        match (matrix.form, matrix.form.groups_of(cols)) {
+            (Form::F16, _) | (_, Some(_)) => Ok(()),
+            _ => Err(format!(
+                "rows of {cols} are not made of whole groups and bytes"
+            )),
+        }
+    }
+
+    /// Whether all weights have their data, of the right size.
+    ///
+    /// # Errors
+    /// INVALID where one has not.
+    pub fn check_data(&self) -> Result<()> {
+        let mut weights = self.tensors.iter().enumerate();
+        match weights.find(|(_, tensor)| tensor.role == Role::Weight && !tensor.is_complete()) {
+            None => Ok(()),
+            Some((id, _)) => Err(invalid(format!(
+                "tensor {id}: its data or scales are missing or not of the right size; graph \"{}\"",
+                self.name
+            ))),
+        }
+    }
+}
+
+impl Tensor<'_> {
+    fn is_complete(&self) -> bool {
+        let numbers = self.rows.checked_mul(self.cols);
+        let (data, scales) = match self.form {
+            Form::F32 => (numbers.and_then(|n| n.checked_mul(4)), Some(0)),
+            Form::F16 => (numbers.and_then(|n| n.checked_mul(2)), Some(0)),
+            Form::Integers {
+                bits, wide_scales, ..
+            } => {
+                let groups = self.form.groups_of(self.cols);
+                let groups = groups.and_then(|groups| groups.checked_mul(self.rows));
+                let width = if wide_scales { 4 } else { 2 };
+                (
+                    numbers.and_then(|n| n.checked_mul(bits)).map(|n| n / 8),
+                    groups.and_then(|n| n.checked_mul(width)),
+                )
+            }
+            Form::Other => (None, None),
+        };
+        data == Some(self.data.len()) && scales == Some(self.scales.len())
+    }
+}
+
+impl Form {
+    /// What the host describes; nothing is 32-bit floats.
+    pub fn of(quant: Option<&ffi::Quant>) -> Form {
+        let Some(quant) = quant else {
+            return Form::F32;
+        };
+        let bits = match quant.store {
+            ffi::F32 => return Form::F32,
+            ffi::F16 => return Form::F16,
+            ffi::I8 => 8,
+            ffi::I4 => 4,
+            _ => return Form::Other,
+        };
+        let group = match quant.group {
+            0 => return Form::Other,
+            ffi::GROUP_ROW => None,
+            group => Some(group as usize),
+        };
+        match quant.scale_type {
+            ffi::F16 | ffi::F32 => Form::Integers {
+                bits,
+                group,
+                wide_scales: quant.scale_type == ffi::F32,
+            },
+            _ => Form::Other,
+        }
+    }
+
+    /// Groups in a row of so many numbers; `None` where rows are not made of whole
+    /// groups, or groups not of whole bytes.
+    pub fn groups_of(self, cols: usize) -> Option<usize> {
+        let Form::Integers { bits, group, .. } = self else {
+            return None;
+        };
+        let group = group.unwrap_or(cols);
+        let whole = cols.is_multiple_of(group) && (group * bits).is_multiple_of(8);
+        whole.then(|| cols / group)
+    }
+}

@@ -1,0 +1,110 @@
+//! The delegate for Intel NPUs: its tests and `ondol verify`, with OpenVINO on the CPU.
+
+use crate::models;
+use crate::steps::{Outcome, cargo, root, run_env};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What is tested here. It is not part of the plug-in, which loads what a machine has.
+const PACKAGE: &str = "openvino==2026.4.0";
+const CRATE: &str = "ondol-delegate-openvino";
+
+/// What a CPU in the NPU's place can show.
+const LEVELS: &str = "abi,op,model,end-to-end,determinism";
+
+/// The plug-in's own tests, then `ondol verify` with it.
+pub fn openvino() -> Outcome {
+    let library = match library() {
+        Ok(library) => library.display().to_string(),
+        Err(reason) => {
+            eprintln!("xtask: SKIPPED the OpenVINO delegate: {reason}");
+            return Ok(());
+        }
+    };
+    let env = [
+        ("ONDOL_OPENVINO_LIB", library.as_str()),
+        ("ONDOL_OPENVINO_DEVICE", "CPU"),
+    ];
+    run_env("cargo", &["test", "-p", CRATE], &env)?;
+    cargo(&["build", "--release", "-p", CRATE])?;
+    let ondol = models::command()?;
+    let name = CRATE.replace('-', "_");
+    let plugin = Path::new(&ondol).with_file_name(format!(
+        "{}{name}{}",
+        std::env::consts::DLL_PREFIX,
+        std::env::consts::DLL_SUFFIX
+    ));
+    let plugin = plugin.display().to_string();
+    let report = folder().join("report").display().to_string();
+    let verify = ["verify", "--delegate", &plugin];
+    run_env(&ondol, &[&verify[..], &["hello"]].concat(), &env)?;
+    let smollm2 = ["smollm2", "--level", LEVELS, "--report", &report];
+    run_env(&ondol, &[&verify[..], &smollm2].concat(), &env)
+}
+
+/// OpenVINO's C library out of its wheel, which is fetched once; the error is why not.
+fn library() -> Result<PathBuf, String> {
+    let unpacked = folder().join("unpacked");
+    if let Some(library) = find(&unpacked) {
+        return Ok(library);
+    }
+    let wheels = folder().join("wheel");
+    let pip = [
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--no-input",
+    ];
+    let binary = [
+        "--only-binary",
+        ":all:",
+        "--disable-pip-version-check",
+        "-d",
+    ];
+    python(&[&pip[..], &binary, &[&text(&wheels), PACKAGE]].concat())?;
+    let wheel = first_in(&wheels, |name| name.ends_with(".whl"));
+    let wheel = wheel.ok_or("pip left no wheel")?;
+    python(&["-m", "zipfile", "-e", &text(&wheel), &text(&unpacked)])?;
+    find(&unpacked).ok_or_else(|| "there is no libopenvino_c in the wheel".to_owned())
+}
+
+fn find(unpacked: &Path) -> Option<PathBuf> {
+    let prefix = format!("{}openvino_c.", std::env::consts::DLL_PREFIX);
+    first_in(&unpacked.join("openvino/libs"), |name| {
+        name.starts_with(&prefix)
+    })
+}
+
+fn first_in(folder: &Path, is: impl Fn(&str) -> bool) -> Option<PathBuf> {
+    let entries = fs::read_dir(folder).ok()?;
+    entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| {
+            path.file_name()
+                .is_some_and(|name| is(&name.to_string_lossy()))
+        })
+}
+
+/// The error is the last thing that Python says.
+fn python(args: &[&str]) -> Outcome {
+    eprintln!("xtask: python3 {}", args.join(" "));
+    let output = Command::new("python3").args(args).output();
+    let output = output.map_err(|error| format!("python3: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last = said.lines().rev().find(|line| !line.trim().is_empty());
+    Err(last.unwrap_or("python3 failed without a word").to_owned())
+}
+
+fn folder() -> PathBuf {
+    root().join("target/openvino")
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
