@@ -169,7 +169,7 @@ fn sustain(session: &mut Session, tokens: &[u32], time: Duration) -> Result<Seri
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux", target_pointer_width = "64"))]
 mod tests {
     use super::*;
     use crate::report::{Name, Verdict};

@@ -9,3 +9,15 @@ pub mod random;
 pub mod random_model;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub mod softnpu;
+
+/// Root mean square of the differences of logits, over that of the truth.
+///
+/// # Panics
+/// If there are more or fewer rows than in the truth.
+pub fn error(got: &[Vec<f32>], truth: &[Vec<f32>]) -> f64 {
+    assert_eq!(got.len(), truth.len());
+    let pairs = || got.iter().flatten().zip(truth.iter().flatten());
+    let differences: f64 = pairs().map(|(a, b)| f64::from(a - b).powi(2)).sum();
+    let squares: f64 = pairs().map(|(_, b)| f64::from(*b).powi(2)).sum();
+    (differences / squares).sqrt()
+}

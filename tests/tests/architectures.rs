@@ -7,6 +7,7 @@
 
 use ondol::models::quant::DType;
 use ondol::{CancelToken, Level, Model, Options};
+use ondol_tests::error;
 use ondol_tests::oracle::{Cache, Oracle};
 use ondol_tests::random_model::{ARCHITECTURES, RandomModel, variants};
 
@@ -53,15 +54,6 @@ fn logits(model: &Model, level: Option<Level>, prefill_chunk: usize) -> Vec<Vec<
         .expect("a prompt that fits");
     assert_eq!(prefilled, all[PROMPT - 1], "prefill and score differ");
     all
-}
-
-/// Root mean square of the differences, over that of the truth.
-fn error(got: &[Vec<f32>], truth: &[Vec<f32>]) -> f64 {
-    assert_eq!(got.len(), truth.len());
-    let pairs = || got.iter().flatten().zip(truth.iter().flatten());
-    let differences: f64 = pairs().map(|(a, b)| f64::from(a - b).powi(2)).sum();
-    let squares: f64 = pairs().map(|(_, b)| f64::from(*b).powi(2)).sum();
-    (differences / squares).sqrt()
 }
 
 /// Each run is a level, a chunk of the prompt, and the error that is allowed.

@@ -1,5 +1,7 @@
 //! The conformance kit on the sample plug-in, whole and with bugs.
 
+#![cfg(all(target_os = "linux", target_pointer_width = "64"))]
+
 use ondol::Model;
 use ondol_conformance::report::{Level, Name, Report, Verdict};
 use ondol_conformance::{Error, Sample, Setup, html, samples, verify};

@@ -9,6 +9,7 @@ use ondol::models::template::Message;
 use ondol::{
     CancelToken, Error, GenerateOptions, Level, Memory, Model, Options, SamplerOptions, Session,
 };
+use ondol_tests::error;
 use ondol_tests::random_model::{ARCHITECTURES, RandomModel, variants};
 use ondol_tests::softnpu;
 use std::ffi::CStr;
@@ -105,15 +106,6 @@ fn scores(session: &mut Session, tokens: u32) -> Vec<Vec<f32>> {
     let scored = session.score(&prompt(tokens), &cancel, |_, row| all.push(row.to_vec()));
     scored.unwrap();
     all
-}
-
-/// Root mean square of the differences, over that of the truth.
-fn error(got: &[Vec<f32>], truth: &[Vec<f32>]) -> f64 {
-    assert_eq!(got.len(), truth.len());
-    let pairs = || got.iter().flatten().zip(truth.iter().flatten());
-    let differences: f64 = pairs().map(|(a, b)| f64::from(a - b).powi(2)).sum();
-    let squares: f64 = pairs().map(|(_, b)| f64::from(*b).powi(2)).sum();
-    (differences / squares).sqrt()
 }
 
 fn floats(bits: &[u32]) -> Vec<f32> {
