@@ -29,8 +29,8 @@ pub struct DelegateArgs {
     #[arg(long, requires = "delegate")]
     delegate_strict: bool,
     /// Milliseconds that one call of the device may take
-    #[arg(long, requires = "delegate", value_name = "MS", default_value_t = 5000)]
-    delegate_deadline: u64,
+    #[arg(long, requires = "delegate", value_name = "MS", default_value_t = 5000, value_parser = at_least_one)]
+    delegate_deadline: usize,
 }
 
 impl DelegateArgs {
@@ -44,7 +44,7 @@ impl DelegateArgs {
             rows: self.delegate_rows,
             decode: self.delegate_decode,
             strict: self.delegate_strict,
-            deadline: Duration::from_millis(self.delegate_deadline),
+            deadline: Duration::from_millis(self.delegate_deadline as u64),
             cache: Some(Home::find()?.programs()),
         };
         compile(model, name, &delegate, &options).map(Some)

@@ -46,8 +46,8 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_one)]
     rows: usize,
     /// Milliseconds that one call may take
-    #[arg(long, value_name = "MS", default_value_t = 5000)]
-    deadline: u64,
+    #[arg(long, value_name = "MS", default_value_t = 5000, value_parser = at_least_one)]
+    deadline: usize,
     /// Threads of the CPU [default: the machine's big cores]
     #[arg(long, short = 't', value_name = "N", value_parser = at_least_one)]
     threads: Option<usize>,
@@ -104,7 +104,7 @@ pub fn run(args: &Args) -> Result<()> {
         texts: texts(args)?,
         tokens: args.tokens,
         rows: args.rows,
-        deadline: Duration::from_millis(args.deadline),
+        deadline: Duration::from_millis(args.deadline as u64),
         threads: args.threads,
         scratch: scratch.clone(),
         waivers: args.waive.clone(),

@@ -14,6 +14,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::string::String;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::vec::Vec;
 
 const MAGIC: &[u8; 8] = b"ONDOLNP1";
@@ -49,7 +50,7 @@ impl Blobs {
     pub fn write(&self, key: &Hash, program: &[u8]) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
         let path = self.path(key);
-        let beside = path.with_extension(std::format!("part{}", std::process::id()));
+        let beside = path.with_extension(part());
         let written = File::create(&beside).and_then(|mut file| {
             let head = [MAGIC.as_slice(), key, &hash(program)].concat();
             file.write_all(&head)?;
@@ -67,6 +68,13 @@ impl Blobs {
         let name: String = key.iter().map(|byte| std::format!("{byte:02x}")).collect();
         self.folder.join(name).with_extension("npu")
     }
+}
+
+/// An end of a name that no other thread or process writes to.
+fn part() -> String {
+    static WRITES: AtomicU32 = AtomicU32::new(0);
+    let (process, write) = (std::process::id(), WRITES.fetch_add(1, Relaxed));
+    std::format!("{process}-{write}.part")
 }
 
 fn hash(bytes: &[u8]) -> Hash {

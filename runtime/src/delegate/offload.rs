@@ -33,7 +33,7 @@ pub struct OffloadOptions {
     pub decode: bool,
     /// Whether a failure of the device is an error; else the CPU does what it did not.
     pub strict: bool,
-    /// How long a call may take.
+    /// How long a call may take; more than nothing.
     pub deadline: Duration,
     /// Where compiled programs are kept for the next time.
     pub cache: Option<PathBuf>,

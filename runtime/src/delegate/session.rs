@@ -24,6 +24,8 @@ pub struct Buffer {
 
 // SAFETY: it owns its memory, and the contract lets any thread use the handle.
 unsafe impl Send for Buffer {}
+// SAFETY: shared, its floats can be read, no more.
+unsafe impl Sync for Buffer {}
 
 impl Buffer {
     /// `floats` zeros that the device can read and write.
@@ -130,6 +132,8 @@ const VALUES: usize = 16;
 
 // SAFETY: the contract lets any thread use a session, one at a time.
 unsafe impl Send for DeviceSession {}
+// SAFETY: shared, nothing can be done with it.
+unsafe impl Sync for DeviceSession {}
 
 impl DeviceSession {
     /// A session of these programs, which are of one device and at least one.
@@ -222,6 +226,8 @@ pub struct Job {
 
 // SAFETY: the contract lets any thread wait for a job.
 unsafe impl Send for Job {}
+// SAFETY: shared, nothing can be done with it.
+unsafe impl Sync for Job {}
 
 /// Whether a job is over, and how it ended.
 pub enum Outcome {

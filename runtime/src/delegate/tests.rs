@@ -362,6 +362,14 @@ fn handles_are_freed_once_and_in_order() {
 
 // ---- whole passes ----
 
+/// With delegates a session is what it is without.
+#[test]
+fn sessions_can_be_sent_and_shared() {
+    fn assert_both<T: Send + Sync>() {}
+    assert_both::<Session>();
+    assert_both::<Offload>();
+}
+
 fn offload(model: &Model, delegate: &Delegate, options: &OffloadOptions) -> Result<Offload, Error> {
     Offload::new(model, delegate, options, &CancelToken::new(), |_, _| ())
 }
