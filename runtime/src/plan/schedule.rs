@@ -323,8 +323,8 @@ impl<'g> Scheduler<'g> {
 
     /// The span that an item belongs to. Steps do not reach across a span's ends.
     fn span_of(&self, item: &Item) -> Option<usize> {
-        let first = item.nodes().first()?;
-        let holds = |span: &Span| span.nodes.binary_search(first).is_ok();
+        let is_in = |span: &Span, node: &usize| span.nodes.binary_search(node).is_ok();
+        let holds = |span: &Span| item.nodes().iter().any(|node| is_in(span, node));
         self.spans.iter().position(holds)
     }
 
