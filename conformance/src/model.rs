@@ -56,10 +56,7 @@ fn spans(kit: &Kit, offload: &Offload, level: &mut Level) {
             }
         }
     }
-    let worst = found
-        .iter()
-        .copied()
-        .fold(0.0, |a: f64, b| if b > a || b.is_nan() { b } else { a });
+    let worst = worst(found.iter().copied());
     let title = Text::new("NMSE of the worst part", "최악 구간의 정규화 제곱오차");
     level
         .at_most("model.spans.nmse", title, worst, SPAN_NMSE)
@@ -112,9 +109,12 @@ fn span(kit: &Kit, segment: &Segment) -> Result<(f64, bool), String> {
         .iter()
         .zip(&expected)
         .map(|(found, expected)| nmse(found, expected));
-    // The worst of the outputs; what is no number is worst.
-    let worst = errors.fold(0.0, |a: f64, b| if b > a || b.is_nan() { b } else { a });
-    Ok((worst, leaks))
+    Ok((worst(errors), leaks))
+}
+
+/// The largest; what is no number is worst of all.
+fn worst(errors: impl Iterator<Item = f64>) -> f64 {
+    errors.fold(0.0, |a, b| if b > a || b.is_nan() { b } else { a })
 }
 
 /// One prompt at once, and in two parts of odd lengths.

@@ -70,16 +70,10 @@ impl Bench {
                 Outcome::Done(_) => return Ok(self.read()),
                 Outcome::Failed(error) => return Err(error),
                 Outcome::Running if began.elapsed() < 2 * self.deadline => job.cancel()?,
-                Outcome::Running => return Err(self.abandon(job, never_ends())),
-                Outcome::Stuck(error) => return Err(self.abandon(job, error)),
+                Outcome::Running => return Err(abandon(job, never_ends())),
+                Outcome::Stuck(error) => return Err(abandon(job, error)),
             }
         }
-    }
-
-    /// Leaves a job alone that can't be freed, since it may still run.
-    fn abandon(&self, job: Job, error: DelegateError) -> DelegateError {
-        std::mem::forget(job);
-        error
     }
 
     fn read(&self) -> Values {
@@ -113,6 +107,12 @@ fn places<'b>(
         }
     }
     places
+}
+
+/// Leaves a job alone that can't be freed, since it may still run.
+fn abandon(job: Job, error: DelegateError) -> DelegateError {
+    std::mem::forget(job);
+    error
 }
 
 fn never_ends() -> DelegateError {

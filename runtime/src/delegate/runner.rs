@@ -7,6 +7,7 @@ use super::error::{Code, DelegateError, Stage};
 use super::offload::{Compiled, Offload};
 use super::session::{Buffer, DeviceSession, Job, Metrics, Outcome, Place};
 use crate::{CancelToken, Error, Result};
+use core::ops::Range;
 use core::time::Duration;
 use std::format;
 use std::time::Instant;
@@ -196,34 +197,28 @@ impl Runner {
 
     /// A row of an input, to write.
     pub fn input_row(&mut self, call: Call, input: usize, row: usize) -> &mut [f32] {
-        let (start, width) = place(&self.offload.0.interfaces[call.span][0], input, call.padded);
+        let floats = self.floats_of(call, 0, input, row);
         let lane = self.lane.as_mut().map(|lane| lane.inputs.floats_mut());
-        let start = start + row * width;
-        &mut lane.unwrap_or_default()[start..start + width]
+        &mut lane.unwrap_or_default()[floats]
     }
 
     /// A row of an input, as it was written.
     pub fn written_row(&self, call: Call, input: usize, row: usize) -> &[f32] {
-        let (start, width) = place(
-            &self.compiled().interfaces[call.span][0],
-            input,
-            call.padded,
-        );
         let lane = self.lane.as_ref().map(|lane| lane.inputs.floats());
-        let start = start + row * width;
-        &lane.unwrap_or_default()[start..start + width]
+        &lane.unwrap_or_default()[self.floats_of(call, 0, input, row)]
     }
 
     /// A row of an output, after [`Runner::run`].
     pub fn output_row(&self, call: Call, output: usize, row: usize) -> &[f32] {
-        let (start, width) = place(
-            &self.compiled().interfaces[call.span][1],
-            output,
-            call.padded,
-        );
         let lane = self.lane.as_ref().map(|lane| lane.outputs.floats());
-        let start = start + row * width;
-        &lane.unwrap_or_default()[start..start + width]
+        &lane.unwrap_or_default()[self.floats_of(call, 1, output, row)]
+    }
+
+    /// Where a row lies in the buffer of its side: 0 for inputs, 1 for outputs.
+    fn floats_of(&self, call: Call, side: usize, index: usize, row: usize) -> Range<usize> {
+        let values = &self.compiled().interfaces[call.span][side];
+        let (start, width) = place(values, index, call.padded);
+        start + row * width..start + (row + 1) * width
     }
 
     /// Runs a call whose inputs were written; whether all came back. If not, the
