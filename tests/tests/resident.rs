@@ -1,8 +1,9 @@
-//! Rule 1, of a real model: `Model::memory` is what it and its session keep resident.
+//! Rule 1, by what the system says is resident: `Model::memory` is what a model and its
+//! session hold, and memory is touched when it is used.
 
 #![cfg(target_os = "linux")]
 
-use ondol::{KvType, Model};
+use ondol::{CancelToken, KvType, Model, Options};
 use ondol_tests::holding::{compare, fill, options};
 
 /// The file `ONDOL_TEST_MODEL`, by what the system says that is resident and no page of a file.
@@ -17,6 +18,30 @@ fn what_is_announced_is_what_is_resident() {
     let mut session = model.session(&options).unwrap();
     fill(&mut session);
     compare(&model, memory, resident() - before, 0.05);
+}
+
+/// A context that is not used yet takes no memory, however long it may become.
+#[test]
+fn a_long_context_is_resident_where_it_was_used() {
+    let model = Model::hello().unwrap();
+    let prompt: Vec<u32> = (3..43).collect();
+    let held = [64, 4096, 65_536].map(|context| {
+        let before = resident();
+        let options = Options {
+            threads: Some(2),
+            context: Some(context),
+            prefill_chunk: 32,
+            ..Options::default()
+        };
+        let mut session = model.session(&options).unwrap();
+        session.prefill(&prompt, &CancelToken::new()).unwrap();
+        session.decode(50).unwrap();
+        let held = resident().saturating_sub(before);
+        let cache = model.memory(&options).unwrap().kv_cache;
+        println!("context {context}: {held} bytes resident, a cache of {cache}");
+        held
+    });
+    assert!(held.iter().all(|bytes| bytes.abs_diff(held[0]) < 5 << 20));
 }
 
 fn resident() -> usize {

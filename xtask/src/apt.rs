@@ -1,6 +1,7 @@
 //! What a chore needs of Debian.
 
 use crate::steps::{Outcome, run};
+use std::fs::File;
 use std::process::Command;
 
 /// Installs the packages that are missing, `name:architecture` for one of
@@ -14,6 +15,11 @@ pub fn install(chore: &str, packages: &[&str]) -> Result<bool, String> {
         eprintln!("xtask: SKIPPED {chore}: {packages:?} are missing, and there is no apt-get");
         return Ok(false);
     }
+    // Chores run side by side, and apt refuses where another is at work.
+    let lock = File::create(std::env::temp_dir().join("ondol-xtask-apt.lock"));
+    let lock = lock.map_err(|error| format!("the lock of apt ({error})"))?;
+    lock.lock()
+        .map_err(|error| format!("the lock of apt ({error})"))?;
     for (_, architecture) in packages.iter().filter_map(|name| name.split_once(':')) {
         as_root(&["dpkg", "--add-architecture", architecture])?;
     }

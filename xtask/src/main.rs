@@ -20,7 +20,8 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask <chore>
 
-  test       everything below, in this order; what CI runs
+  test       all but what says otherwise, in two lanes side by side; what CI runs
+  beside     the second lane of them: firmware, both phones' libraries, openvino, aarch64
   lint       cargo fmt --check, clippy and doc without warnings
   unit       the tests of every crate, and the whole-path tests
   no-std     models and runtime without the standard library
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
     let chore = std::env::args().nth(1).unwrap_or_default();
     let outcome = match chore.as_str() {
         "test" => steps::test(),
+        "beside" => steps::beside(),
         "lint" => steps::lint(),
         "unit" => steps::unit(),
         "no-std" => steps::no_std(),

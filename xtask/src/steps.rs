@@ -1,7 +1,11 @@
 //! The steps of each chore: commands, run from the workspace's root.
 
+use std::fs;
+use std::io;
+#[cfg(unix)]
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 /// What failed: the command line, or a check by name.
@@ -52,28 +56,53 @@ pub fn cargo(args: &[&str]) -> Outcome {
     run("cargo", args)
 }
 
+/// A chore, and what it does.
 type Step = (&'static str, fn() -> Outcome);
 
-/// Everything that CI runs, and how long each step took.
+/// What CI runs in the shared target folder, one after the other.
+const HOST: [Step; 7] = [
+    ("lint", lint),
+    ("no-std", no_std),
+    ("unit", unit),
+    ("c", crate::c::c),
+    ("hostile", hostile),
+    ("models", crate::models::models),
+    ("delegate", crate::delegate::delegate),
+];
+
+/// What CI runs beside [`HOST`]: each has a target folder of its own, and much of it
+/// is linking, which keeps one core busy.
+const BESIDE: [Step; 4] = [
+    ("firmware", crate::firmware::firmware),
+    ("mobile", crate::mobile::test),
+    ("openvino", crate::openvino::openvino),
+    ("aarch64", crate::aarch64::aarch64),
+];
+
+/// Everything that CI runs, in two lanes side by side, and how long each step took.
 pub fn test() -> Outcome {
-    const STEPS: [Step; 11] = [
-        ("lint", lint),
-        ("no-std", no_std),
-        ("unit", unit),
-        ("c", crate::c::c),
-        ("firmware", crate::firmware::firmware),
-        ("mobile", crate::mobile::test),
-        ("hostile", hostile),
-        ("models", crate::models::models),
-        ("delegate", crate::delegate::delegate),
-        ("openvino", crate::openvino::openvino),
-        ("aarch64", crate::aarch64::aarch64),
-    ];
+    let log = root().join("target/xtask-beside.log");
+    let beside = Beside::start(&log)?;
+    let host = run_steps(&HOST);
+    if host.is_err() {
+        beside.stop();
+        return host;
+    }
+    beside.finish(&log)
+}
+
+/// The steps of [`BESIDE`], one after the other.
+pub fn beside() -> Outcome {
+    run_steps(&BESIDE)
+}
+
+/// Runs steps one after the other until one fails; prints what each took.
+fn run_steps(steps: &[Step]) -> Outcome {
     let mut taken = Vec::new();
-    let outcome = STEPS.into_iter().try_for_each(|(name, step)| {
+    let outcome = steps.iter().try_for_each(|(name, step)| {
         let start = Instant::now();
         let outcome = step();
-        taken.push((name, start.elapsed().as_secs_f64()));
+        taken.push((*name, start.elapsed().as_secs_f64()));
         outcome
     });
     taken.push(("all", taken.iter().map(|(_, seconds)| seconds).sum()));
@@ -81,6 +110,48 @@ pub fn test() -> Outcome {
         eprintln!("xtask: {name:10} {seconds:7.1} s");
     }
     outcome
+}
+
+/// The second lane: this program again, whose output waits in a file so that the two
+/// do not mix.
+struct Beside(Child);
+
+impl Beside {
+    fn start(log: &Path) -> Result<Beside, String> {
+        let failed = |error: io::Error| format!("{} ({error})", log.display());
+        fs::create_dir_all(root().join("target")).map_err(failed)?;
+        let out = fs::File::create(log).map_err(failed)?;
+        let program = std::env::current_exe().map_err(failed)?;
+        eprintln!("xtask: beside this, with its output in {}:", log.display());
+        BESIDE
+            .iter()
+            .for_each(|(name, _)| eprintln!("xtask:   {name}"));
+        let mut command = Command::new(program);
+        command.arg("beside").stdin(Stdio::null());
+        command.stdout(out.try_clone().map_err(failed)?).stderr(out);
+        // A group of its own, so that it can be ended with all that it started.
+        #[cfg(unix)]
+        command.process_group(0);
+        command.spawn().map(Beside).map_err(failed)
+    }
+
+    /// Ends it, where the first lane has failed.
+    fn stop(mut self) {
+        let group = format!("-{}", self.0.id());
+        let _ = Command::new("kill").args(["--", &group]).status();
+        let _ = self.0.wait();
+    }
+
+    /// Waits for it, and prints what it said.
+    fn finish(mut self, log: &Path) -> Outcome {
+        let status = self.0.wait();
+        let said = fs::read(log).unwrap_or_default();
+        eprintln!("{}", String::from_utf8_lossy(&said));
+        match status {
+            Ok(status) if status.success() => Ok(()),
+            _ => Err("a step beside the others".to_owned()),
+        }
+    }
 }
 
 /// Formatting, lints and documentation.

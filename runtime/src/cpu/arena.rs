@@ -10,12 +10,22 @@ use core::ptr::NonNull;
 /// Cache lines, and the widest vector loads.
 const ALIGN: usize = 64;
 
+/// The alignment that the allocator is asked for. Allocators of systems give large
+/// zeroed blocks as fresh pages, which take no memory until they are touched; asked
+/// for more than their own alignment they write the zeros themselves. So the start is
+/// aligned here. A firmware's allocator has no pages, and less memory to spare.
+const ASKED: usize = if cfg!(feature = "std") { 8 } else { ALIGN };
+
 /// Zeroed, aligned bytes that the steps of a plan share.
 ///
 /// Threads write disjoint parts of it at the same time, so the views below are
 /// unsafe: the planner is what keeps them apart.
 pub struct Arena {
+    /// A multiple of [`ALIGN`].
     start: NonNull<u8>,
+    bytes: usize,
+    /// What was allocated, and how.
+    block: NonNull<u8>,
     layout: Layout,
 }
 
@@ -32,19 +42,27 @@ impl Arena {
             needed: bytes as u64,
             allowed: 0,
         };
-        let Ok(layout) = Layout::from_size_align(bytes.max(1), ALIGN) else {
+        let size = bytes.max(1).saturating_add(ALIGN - ASKED);
+        let Ok(layout) = Layout::from_size_align(size, ASKED) else {
             return Err(refused);
         };
         // SAFETY: the layout's size is not zero.
-        let start = unsafe { alloc_zeroed(layout) };
-        NonNull::new(start)
-            .map(|start| Arena { start, layout })
-            .ok_or(refused)
+        let Some(block) = NonNull::new(unsafe { alloc_zeroed(layout) }) else {
+            return Err(refused);
+        };
+        // SAFETY: a block that is aligned to ASKED has `ALIGN - ASKED` bytes to spare.
+        let start = unsafe { block.add(block.align_offset(ALIGN)) };
+        Ok(Arena {
+            start,
+            bytes,
+            block,
+            layout,
+        })
     }
 
     /// Where a byte of the arena lies.
     fn at(&self, offset: usize, bytes: usize) -> *mut u8 {
-        debug_assert!(offset + bytes <= self.layout.size());
+        debug_assert!(offset + bytes <= self.bytes);
         // SAFETY: the planner's offsets lie in the arena.
         unsafe { self.start.as_ptr().add(offset) }
     }
@@ -190,6 +208,6 @@ impl Arena {
 impl Drop for Arena {
     fn drop(&mut self) {
         // SAFETY: allocated in `new` with this layout.
-        unsafe { dealloc(self.start.as_ptr(), self.layout) }
+        unsafe { dealloc(self.block.as_ptr(), self.layout) }
     }
 }
