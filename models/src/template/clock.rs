@@ -43,6 +43,12 @@ struct Moment {
     second: i64,
 }
 
+/// The system's clock in the system's zone: seconds since 1970-01-01 00:00 there.
+pub(super) fn local_now() -> i64 {
+    let now = chrono::Local::now();
+    now.timestamp() + i64::from(now.offset().local_minus_utc())
+}
+
 /// `seconds` since 1970-01-01 00:00 of the clock to show, by `format`. Unknown
 /// codes are left as they are.
 pub(super) fn strftime(seconds: i64, format: &str) -> String {
