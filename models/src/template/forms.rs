@@ -127,13 +127,14 @@ impl Use<'_> {
         Ok(())
     }
 
-    /// Fails where the template leaves out what the model was to hear: a system
-    /// message, or what is said since the last user message, that one included.
-    /// The assistant's words may be left out: reasoning often is.
+    /// Fails where the template leaves out what the model was to hear: tools and
+    /// their calls, a system message, or what is said since the last user message,
+    /// that one included. The assistant's words may be left out: reasoning often is.
     ///
     /// # Errors
-    /// [`Error::LeftOut`].
+    /// [`Error::LeftOut`]; [`Error::Template`] for tools.
     pub(super) fn check(&self, messages: &[Message], prompt: &str) -> Result<()> {
+        self.check_tools(messages, prompt)?;
         let last = messages.iter().rposition(|m| m.role == "user");
         let heard = |&(index, message): &(usize, &Message)| match message.role.as_str() {
             "system" | "developer" => true,
@@ -168,6 +169,30 @@ impl Use<'_> {
         }
     }
 
+    /// A template may know tools by another name than the variable's only if it
+    /// writes whole messages as JSON.
+    fn check_tools(&self, messages: &[Message], prompt: &str) -> Result<()> {
+        let mut names = self.input.tools.iter().filter_map(|tool| {
+            let function = tool.get("function").unwrap_or(tool);
+            function.get("name")?.as_str()
+        });
+        let calls = messages.iter().flat_map(|message| &message.tool_calls);
+        let mut called = calls.map(|call| call.function.name.as_str());
+        let unknown = |variable, names: &mut dyn Iterator<Item = &str>| {
+            !self.source.text.contains(variable) && names.any(|name| !prompt.contains(name))
+        };
+        let variable = if unknown("tools", &mut names) {
+            "tools"
+        } else if unknown("tool_calls", &mut called) {
+            "tool_calls"
+        } else {
+            return Ok(());
+        };
+        Err(Error::Template {
+            reason: format!("it has no place for `{variable}`"),
+        })
+    }
+
     /// Whether a message's text is in the prompt for sure.
     fn is_shown(&self, message: &Message, prompt: &str) -> bool {
         let shows = match &message.content {
@@ -185,23 +210,27 @@ impl Use<'_> {
     }
 
     fn as_text(&self) -> Shown {
-        let shown = || self.try_contents(|text| Content::from(text));
+        let shown = || self.try_contents([text, part]);
         *self.source.as_text.get_or_init(shown)
     }
 
     fn as_parts(&self) -> Shown {
-        *self.source.as_parts.get_or_init(|| self.try_contents(part))
+        let shown = || self.try_contents([part, text]);
+        *self.source.as_parts.get_or_init(shown)
     }
 
-    /// Tries all roles in one conversation, and where that fails one by one.
-    fn try_contents(&self, form: fn(&str) -> Content) -> Shown {
+    /// Tries the first form for all roles in one conversation, and where that fails
+    /// one by one; then users have the second form if they don't have the first.
+    fn try_contents(&self, [form, other]: [fn(&str) -> Content; 2]) -> Shown {
         let say = |role, place| Message::new(role, form(&word(place)));
         let shows = |messages: &[Message]| {
             self.text(messages).is_ok_and(|text| {
-                let mut words = (0..4).map(word).zip(["system", "user", "assistant", "user"]);
+                let mut words = (0..4)
+                    .map(word)
+                    .zip(["system", "user", "assistant", "user"]);
                 words.all(|(word, role)| {
                     let said = |m: &Message| m.content == form(&word) && m.role == role;
-                    !messages.iter().any(said) || text.contains(&word)
+                    text.contains(&word) || !messages.iter().any(said)
                 })
             })
         };
@@ -211,16 +240,29 @@ impl Use<'_> {
             say("assistant", 2),
             say("user", 3),
         ];
-        if shows(&[system.clone(), user.clone(), assistant.clone(), again.clone()]) {
+        if shows(&[
+            system.clone(),
+            user.clone(),
+            assistant.clone(),
+            again.clone(),
+        ]) {
             return Shown {
                 system: true,
                 user: true,
                 assistant: true,
             };
         }
+        let user_is_shown = shows(std::slice::from_ref(&user));
+        let [user, again] = [user, again].map(|message| match user_is_shown {
+            true => message,
+            false => Message {
+                content: other(&message.content.text().unwrap_or_default()),
+                ..message
+            },
+        });
         Shown {
             system: shows(&[system, user.clone()]),
-            user: shows(std::slice::from_ref(&user)),
+            user: user_is_shown,
             assistant: shows(&[user, assistant, again]),
         }
     }
@@ -254,27 +296,34 @@ impl Use<'_> {
             true => Content::from(word(1)),
             false => part(&word(1)),
         };
-        [Content::Null, Content::from("")].into_iter().any(|content| {
-            let messages = [
-                Message::user(user.clone()),
-                Message {
-                    tool_calls: vec![call.clone()],
-                    ..Message::assistant(content)
-                },
-                Message {
-                    name: Some("ondolcall".to_owned()),
-                    tool_call_id: call.id.clone(),
-                    ..Message::new("tool", word(2))
-                },
-            ];
-            self.text(&messages).is_ok_and(|text| shows(&text))
-        })
+        [Content::Null, Content::from("")]
+            .into_iter()
+            .any(|content| {
+                let messages = [
+                    Message::user(user.clone()),
+                    Message {
+                        tool_calls: vec![call.clone()],
+                        ..Message::assistant(content)
+                    },
+                    Message {
+                        name: Some("ondolcall".to_owned()),
+                        tool_call_id: call.id.clone(),
+                        ..Message::new("tool", word(2))
+                    },
+                ];
+                self.text(&messages).is_ok_and(|text| shows(&text))
+            })
     }
 }
 
 /// A word that stands for the content of the message in this place.
 fn word(place: usize) -> String {
     format!("ondol{place}word")
+}
+
+/// Text as it is.
+fn text(text: &str) -> Content {
+    Content::from(text)
 }
 
 /// Text as a list of one part.

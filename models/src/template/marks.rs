@@ -217,7 +217,9 @@ impl Marks {
     fn is_token(&self, c: char) -> bool {
         let mut buffer = [0; 4];
         let piece = c.to_ascii_lowercase().encode_utf8(&mut buffer).as_bytes();
-        self.pieces.binary_search_by(|p| p.as_slice().cmp(piece)).is_ok()
+        self.pieces
+            .binary_search_by(|p| p.as_slice().cmp(piece))
+            .is_ok()
     }
 }
 
