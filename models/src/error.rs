@@ -99,6 +99,19 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// The chat template does not write what a message says, neither as text nor
+    /// as a list of parts.
+    #[cfg(feature = "std")]
+    #[error(
+        "chat template: it leaves out what message {index} ({role}) says, as text and as a list \
+         of parts; say it in the last user message, or take another model file"
+    )]
+    LeftOut {
+        /// Which message, counted from 0.
+        index: usize,
+        /// Its role.
+        role: String,
+    },
     /// The chat template can't be compiled or rendered.
     #[error("chat template: {reason}")]
     Template {

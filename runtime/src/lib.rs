@@ -8,8 +8,7 @@
 //!
 //! let model = Model::hello()?;
 //! let mut session = model.session(&Options::default())?;
-//! let prompt = model.render_chat(&[Message::user("안녕하세요")])?;
-//! let prompt = model.encode_prompt(&prompt);
+//! let prompt = model.encode_chat(&[Message::user("안녕하세요")])?;
 //! for piece in session.generate(&prompt, &GenerateOptions::default(), &CancelToken::new())? {
 //!     print!("{}", piece?.text);
 //! }

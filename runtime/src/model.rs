@@ -245,21 +245,40 @@ impl Model {
         self.0.screen.is_some()
     }
 
-    /// The template that [`Model::render_chat`] uses.
+    /// The template that [`Model::encode_chat`] uses. Where its origin is not the
+    /// file, it is a guess from the vocabulary. It encodes conversations with tools
+    /// and other variables, too.
     #[cfg(feature = "std")]
     pub fn chat_template(&self) -> &ChatTemplate {
         &self.0.template
     }
 
-    /// A conversation as the text of a prompt, ready for the model's answer, by
-    /// the file's template or the fallback that fits its vocabulary.
+    /// The token ids of a conversation, ready for the model's answer, by the file's
+    /// template or the fallback that fits its vocabulary. Control tokens are those
+    /// of the template: what a user wrote is text, whatever it spells. An earlier
+    /// answer that carries its [`Message::ids`] is found again in a session's cache.
+    ///
+    /// # Errors
+    /// Those of [`ChatTemplate::encode`].
+    #[cfg(feature = "std")]
+    pub fn encode_chat(&self, messages: &[Message]) -> Result<Vec<u32>> {
+        let input = RenderInput::chat(messages);
+        Ok(self.0.template.encode(&input, &self.0.tokenizer)?)
+    }
+
+    /// The conversation as text, to show it. It is no prompt: control tokens that
+    /// a user spelled can't be told from the template's any more.
+    ///
+    /// # Errors
+    /// Those of [`ChatTemplate::render`].
     #[cfg(feature = "std")]
     pub fn render_chat(&self, messages: &[Message]) -> Result<String> {
         Ok(self.0.template.render(&RenderInput::chat(messages))?)
     }
 
-    /// Token ids of a rendered prompt: special tokens are parsed, and BOS is
-    /// added as the file says unless the text already starts with it.
+    /// Token ids of raw text: control tokens that it spells are parsed, and BOS is
+    /// added as the file says unless the text already starts with it. For what
+    /// users wrote there is [`Model::encode_chat`].
     pub fn encode_prompt(&self, prompt: &str) -> Vec<u32> {
         let tokenizer = &self.0.tokenizer;
         let mut ids = tokenizer.encode(

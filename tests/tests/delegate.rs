@@ -253,13 +253,12 @@ fn hello_answers() {
     let offload = offload(&model, &all_passes());
     let mut session = session(&model, Some(&offload));
     let question = [Message::user("What is the capital of Japan?")];
-    let prompt = model.render_chat(&question).unwrap();
+    let prompt = model.encode_chat(&question).unwrap();
     let options = GenerateOptions {
         sampler: SamplerOptions::greedy(),
         max_tokens: Some(40),
         ..GenerateOptions::default()
     };
-    let prompt = model.encode_prompt(&prompt);
     let generation = session.generate(&prompt, &options, &CancelToken::new());
     let answer: String = generation
         .unwrap()

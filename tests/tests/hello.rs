@@ -4,7 +4,7 @@ use ondol::{CancelToken, GenerateOptions, Model, Options, SamplerOptions};
 use ondol_models::template::Message;
 
 /// The text and the tokens that the model writes after a prompt, greedily.
-fn generate(model: &Model, prompt: &str, threads: usize) -> (String, Vec<u32>) {
+fn generate(model: &Model, prompt: &[u32], threads: usize) -> (String, Vec<u32>) {
     let options = GenerateOptions {
         sampler: SamplerOptions::greedy(),
         max_tokens: Some(80),
@@ -16,9 +16,8 @@ fn generate(model: &Model, prompt: &str, threads: usize) -> (String, Vec<u32>) {
             ..Options::default()
         })
         .unwrap();
-    let prompt = model.encode_prompt(prompt);
     let mut generation = session
-        .generate(&prompt, &options, &CancelToken::new())
+        .generate(prompt, &options, &CancelToken::new())
         .unwrap();
     let text = generation
         .by_ref()
@@ -29,7 +28,7 @@ fn generate(model: &Model, prompt: &str, threads: usize) -> (String, Vec<u32>) {
 
 fn answer(messages: &[Message]) -> String {
     let model = Model::hello().unwrap();
-    generate(&model, &model.render_chat(messages).unwrap(), 1).0
+    generate(&model, &model.encode_chat(messages).unwrap(), 1).0
 }
 
 #[test]
@@ -51,7 +50,7 @@ fn it_answers_in_the_language_of_the_question() {
 #[test]
 fn it_ends_its_answer() {
     let model = Model::hello().unwrap();
-    let prompt = model.render_chat(&[Message::user("고마워요.")]).unwrap();
+    let prompt = model.encode_chat(&[Message::user("고마워요.")]).unwrap();
     let (_, tokens) = generate(&model, &prompt, 1);
     assert!(
         tokens
@@ -79,7 +78,7 @@ fn it_continues_plain_text() {
         ("The capital of Korea is", " Seoul."),
         ("한국의 수도는", " 서울이에요."),
     ] {
-        let continued = generate(&model, text, 1).0;
+        let continued = generate(&model, &model.encode_prompt(text), 1).0;
         assert!(continued.starts_with(word), "{text} ...{continued}");
     }
 }
@@ -88,7 +87,7 @@ fn it_continues_plain_text() {
 fn threads_do_not_change_the_tokens() {
     let model = Model::hello().unwrap();
     let prompt = model
-        .render_chat(&[Message::user("온돌을 설명해 주세요.")])
+        .encode_chat(&[Message::user("온돌을 설명해 주세요.")])
         .unwrap();
     let one = generate(&model, &prompt, 1);
     assert!(one.1.len() > 10, "{one:?}");

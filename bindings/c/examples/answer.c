@@ -19,17 +19,17 @@ int main(int argc, char **argv)
     ondol_error error = {.struct_size = sizeof error};
     ondol_model *model = NULL;
     ondol_session *session = NULL;
-    char prompt[4096];
-    size_t length = 0;
+    uint32_t prompt[4096];
+    size_t count = 0;
     if (argc != 3) {
         fprintf(stderr, "answer MODEL QUESTION\n");
         return 2;
     }
-    ondol_message message = {.role = "user", .content = argv[2]};
+    ondol_message message = {.struct_size = sizeof message, .role = "user", .content = argv[2]};
     if (ondol_model_open(argv[1], &model, &error) != ONDOL_STATUS_OK ||
-        ondol_model_render_chat(model, &message, 1, prompt, sizeof prompt, &length, &error) != ONDOL_STATUS_OK ||
+        ondol_model_encode_chat(model, &message, 1, prompt, 4096, &count, &error) != ONDOL_STATUS_OK ||
         ondol_session_new(model, NULL, &session, &error) != ONDOL_STATUS_OK ||
-        ondol_session_generate(session, prompt, length, NULL, print_piece, NULL, NULL, &error) != ONDOL_STATUS_OK)
+        ondol_session_generate_ids(session, prompt, count, NULL, print_piece, NULL, NULL, &error) != ONDOL_STATUS_OK)
         fprintf(stderr, "%s\n", error.message);
     else
         putchar('\n');

@@ -2,14 +2,13 @@
 
 use crate::arguments::{slice, string};
 use crate::call::{Failure, quietly};
+use crate::session::Conversation;
 use crate::sized::{self, Sized32};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::{c_char, c_int, c_void};
-use runtime::{
-    CancelToken, Error, FinishReason, GenerateOptions, Generation, SamplerOptions, Session,
-};
+use runtime::{CancelToken, Error, FinishReason, GenerateOptions, Generation, SamplerOptions};
 
 /// Cancels generations from any thread.
 pub struct ondol_cancel {
@@ -224,13 +223,22 @@ fn sampler(options: &ondol_generate_options) -> SamplerOptions {
 }
 
 /// Generates, and hands each piece to the callback.
-pub fn run(session: &mut Session, prompt: &[u32], request: Request) -> Result<(), Failure> {
+pub fn run(
+    conversation: &mut Conversation,
+    prompt: &[u32],
+    request: Request,
+) -> Result<(), Failure> {
+    #[cfg(feature = "std")]
+    conversation.answer.clear();
+    let session = &mut conversation.session;
     let mut generation = session.generate(prompt, &request.options, &request.cancel)?;
     let outcome = hand_out(&mut generation, &request);
     let finish = match &outcome {
         Ok(finish) => *finish,
         Err(_) => ondol_finish::Failed,
     };
+    #[cfg(feature = "std")]
+    conversation.answer.extend(generation.tokens());
     // SAFETY: `Request::new` asked it of the caller.
     unsafe { sized::write(&generated(&generation, finish), request.generated) };
     match outcome? {

@@ -229,8 +229,9 @@ pub unsafe extern "C" fn ondol_model_memory(
     unsafe { call(error, body) }
 }
 
-/// The token ids of a prompt: special tokens are parsed, and the file's first
-/// token is added as the file says. `count` gets their number, even where they
+/// The token ids of raw text: control tokens that it spells are parsed, and the
+/// file's first token is added as the file says. For what users wrote there is
+/// `ondol_model_encode_chat`. `count` gets their number, even where they
 /// do not fit in `ids`.
 ///
 /// # Safety

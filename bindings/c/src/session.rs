@@ -1,5 +1,7 @@
 //! A session: one conversation, used by one thread at a time.
 
+#[cfg(feature = "std")]
+use crate::arguments::copy;
 use crate::arguments::{output, reference, slice, text};
 use crate::call::{Failure, call, quietly};
 use crate::generate::{Request, ondol_generate_options, ondol_generated, ondol_text_fn, run};
@@ -15,22 +17,33 @@ use runtime::Session;
 /// at a time may use it; another gets `ONDOL_STATUS_BUSY`.
 pub struct ondol_session {
     claimed: AtomicBool,
-    session: UnsafeCell<Session>,
+    conversation: UnsafeCell<Conversation>,
+}
+
+/// What a session is used for.
+pub struct Conversation {
+    pub(crate) session: Session,
+    /// The tokens of the last answer.
+    #[cfg(feature = "std")]
+    pub(crate) answer: alloc::vec::Vec<u32>,
 }
 
 // SAFETY: the session is reached through `claim` alone, by one call at a time,
 // and may move between threads.
-unsafe impl Sync for ondol_session where Session: Send {}
+unsafe impl Sync for ondol_session where Conversation: Send {}
 
 impl ondol_session {
     /// Runs `body` unless another call uses the session. After a panic in it the
     /// session stays claimed, since it may be half changed.
-    fn claim(&self, body: impl FnOnce(&mut Session) -> Result<(), Failure>) -> Result<(), Failure> {
+    fn claim(
+        &self,
+        body: impl FnOnce(&mut Conversation) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         if self.claimed.swap(true, Ordering::Acquire) {
             return Err(Failure::Busy);
         }
         // SAFETY: the claim makes this the only reference.
-        let outcome = body(unsafe { &mut *self.session.get() });
+        let outcome = body(unsafe { &mut *self.conversation.get() });
         self.claimed.store(false, Ordering::Release);
         outcome
     }
@@ -57,7 +70,11 @@ pub unsafe extern "C" fn ondol_session_new(
         };
         *out = Box::into_raw(Box::new(ondol_session {
             claimed: AtomicBool::new(false),
-            session: UnsafeCell::new(model.model.session(&options)?),
+            conversation: UnsafeCell::new(Conversation {
+                session: model.model.session(&options)?,
+                #[cfg(feature = "std")]
+                answer: alloc::vec::Vec::new(),
+            }),
         }));
         Ok(())
     };
@@ -90,8 +107,8 @@ pub unsafe extern "C" fn ondol_session_clear(
     let body = || {
         // SAFETY: the header asks it of the caller.
         let session = unsafe { reference(session, "session is NULL") }?;
-        session.claim(|session| {
-            session.clear();
+        session.claim(|conversation| {
+            conversation.session.clear();
             Ok(())
         })
     };
@@ -99,9 +116,9 @@ pub unsafe extern "C" fn ondol_session_clear(
     unsafe { call(error, body) }
 }
 
-/// Generates text after a prompt, and gives it to `on_text` piece by piece. What
-/// the session's cache already holds of the prompt is not computed again, so the
-/// whole conversation can be given each time.
+/// Generates text after a raw prompt, and gives it to `on_text` piece by piece.
+/// Control tokens that the prompt spells are parsed: for what users wrote there is
+/// `ondol_model_encode_chat` with `ondol_session_generate_ids`.
 ///
 /// `generated` may be NULL; it is filled in whenever text was generated, even
 /// where the call was cancelled or failed later.
@@ -128,16 +145,18 @@ pub unsafe extern "C" fn ondol_session_generate(
             let request = Request::new(options, on_text, user, generated)?;
             (session, prompt, request)
         };
-        session.claim(|session| {
-            let ids = session.model().encode_prompt(prompt);
-            run(session, &ids, request)
+        session.claim(|conversation| {
+            let ids = conversation.session.model().encode_prompt(prompt);
+            run(conversation, &ids, request)
         })
     };
     // SAFETY: the header asks it of the caller.
     unsafe { call(error, body) }
 }
 
-/// The same after token ids, as `ondol_model_encode` gives them.
+/// The same after token ids, as `ondol_model_encode_chat` and `ondol_model_encode`
+/// give them. What the session's cache already holds of them is not computed
+/// again, so the whole conversation can be given each time.
 ///
 /// # Safety
 /// `ids` has `count` ids; the other pointers are NULL or point to what their
@@ -161,7 +180,33 @@ pub unsafe extern "C" fn ondol_session_generate_ids(
             let request = Request::new(options, on_text, user, generated)?;
             (session, ids, request)
         };
-        session.claim(|session| run(session, ids, request))
+        session.claim(|conversation| run(conversation, ids, request))
+    };
+    // SAFETY: the header asks it of the caller.
+    unsafe { call(error, body) }
+}
+
+/// The token ids of the last answer that the session generated, its end token
+/// included: `ids` of the message that tells it in the next prompt. `count` gets
+/// their number, even where they do not fit in `ids`. Not in firmware builds.
+///
+/// # Safety
+/// `ids` has room for `capacity` ids; the other pointers are NULL or point to what
+/// their types say.
+#[cfg(feature = "std")]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ondol_session_answer_ids(
+    session: *const ondol_session,
+    ids: *mut u32,
+    capacity: usize,
+    count: *mut usize,
+    error: *mut ondol_error,
+) -> ondol_status {
+    let body = || {
+        // SAFETY: the header asks it of the caller.
+        let session = unsafe { reference(session, "session is NULL") }?;
+        // SAFETY: as above.
+        session.claim(|conversation| unsafe { copy(&conversation.answer, ids, capacity, count) })
     };
     // SAFETY: the header asks it of the caller.
     unsafe { call(error, body) }

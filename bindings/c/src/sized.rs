@@ -42,6 +42,45 @@ pub unsafe fn read<T: Sized32>(from: *const T) -> Result<T, Failure> {
     Ok(value)
 }
 
+/// The caller's array of structs, each as long as the first one says.
+///
+/// # Safety
+/// `from` is null or points to `count` such structs.
+#[cfg(feature = "std")]
+pub unsafe fn read_array<T: Sized32>(
+    from: *const T,
+    count: usize,
+    null: &'static str,
+) -> Result<alloc::vec::Vec<T>, Failure> {
+    if count == 0 {
+        return Ok(alloc::vec::Vec::new());
+    }
+    if from.is_null() {
+        return Err(Failure::Argument(null));
+    }
+    // SAFETY: there is a first struct, and the first field of each is a u32.
+    let length = unsafe { from.cast::<u32>().read() };
+    if length as usize % align_of::<T>() != 0 {
+        return Err(Failure::Argument("struct_size is not set"));
+    }
+    let place = |index: usize| {
+        from.cast::<u8>()
+            .wrapping_add(index * length as usize)
+            .cast::<T>()
+    };
+    let one = |index| {
+        // SAFETY: passed on to the caller.
+        unsafe {
+            if place(index).cast::<u32>().read() != length {
+                let wrong = "the structs of an array have other values of struct_size";
+                return Err(Failure::Argument(wrong));
+            }
+            read(place(index))
+        }
+    };
+    (0..count).map(one).collect()
+}
+
 /// Fills in the caller's struct, if there is one, past `struct_size`.
 ///
 /// # Safety
@@ -95,6 +134,25 @@ mod tests {
             assert!(read(set.as_ptr().cast::<Grown>()).is_err());
             assert!(read([0u32; 3].as_ptr().cast::<Grown>()).is_err());
         }
+    }
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn an_arrays_structs_are_as_long_as_the_first_one_says() {
+        let older = [8u32, 5, 8, 6];
+        let newer = [16u32, 1, 2, 0, 16, 3, 4, 0];
+        let read = |from: &[u32], count| {
+            // SAFETY: the structs of each array are as long as they say.
+            unsafe { read_array(from.as_ptr().cast::<Grown>(), count, "null") }
+        };
+        let values = read(&older, 2).unwrap();
+        assert_eq!([values[0].old, values[1].old], [5, 6]);
+        let values = read(&newer, 2).unwrap();
+        assert_eq!([values[1].old, values[1].new], [3, 4]);
+        assert!(read(&[8, 5, 0, 0], 2).is_err());
+        assert!(read(&[0, 5, 0, 0], 1).is_err());
+        assert!(read(&[6, 5, 0, 0], 1).is_err());
+        assert!(read(&[], 0).unwrap().is_empty());
     }
 
     #[test]

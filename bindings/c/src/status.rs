@@ -146,6 +146,8 @@ fn of_model(error: &ModelError) -> ondol_status {
         ModelError::Malformed { .. } => ondol_status::Malformed,
         ModelError::Tokenizer { .. } => ondol_status::Tokenizer,
         ModelError::Template { .. } => ondol_status::Template,
+        #[cfg(feature = "std")]
+        ModelError::LeftOut { .. } => ondol_status::Template,
         _ => ondol_status::Other,
     }
 }

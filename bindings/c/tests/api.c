@@ -93,6 +93,8 @@ static void null_handles_are_refused(void)
     CHECK(ondol_model_from_memory(NULL, 5, &model, &error) == ONDOL_STATUS_INVALID_ARGUMENT);
     CHECK(ondol_model_memory(NULL, NULL, NULL, &error) == ONDOL_STATUS_INVALID_ARGUMENT);
     CHECK(ondol_model_encode(NULL, "a", 1, NULL, 0, NULL, NULL) == ONDOL_STATUS_INVALID_ARGUMENT);
+    CHECK(ondol_model_encode_chat(NULL, NULL, 0, NULL, 0, NULL, NULL) == ONDOL_STATUS_INVALID_ARGUMENT);
+    CHECK(ondol_session_answer_ids(NULL, NULL, 0, NULL, NULL) == ONDOL_STATUS_INVALID_ARGUMENT);
     CHECK(ondol_model_render_chat(NULL, NULL, 0, NULL, 0, NULL, NULL) == ONDOL_STATUS_INVALID_ARGUMENT);
     CHECK(ondol_session_new(NULL, NULL, &session, &error) == ONDOL_STATUS_INVALID_ARGUMENT);
     CHECK(ondol_session_clear(NULL, &error) == ONDOL_STATUS_INVALID_ARGUMENT);
@@ -170,7 +172,7 @@ static void options_of_other_versions(const ondol_model *model)
 /* The prompt for one question, by the model's template. */
 static size_t render(const ondol_model *model, const char *question, char *text, size_t capacity)
 {
-    ondol_message message = {"user", question};
+    ondol_message message = {.struct_size = sizeof message, .role = "user", .content = question};
     size_t length = 0, again = 0;
     CHECK(ondol_model_render_chat(model, &message, 1, NULL, 0, &length, &error) == ONDOL_STATUS_BUFFER_TOO_SMALL);
     CHECK(length < capacity);
@@ -200,6 +202,38 @@ static void it_answers(const ondol_model *model, ondol_session *session, const c
     CHECK(ondol_session_generate_ids(session, ids, count, &options, collect, &by_ids, &generated, &error) == ONDOL_STATUS_OK);
     CHECK(strcmp(by_text.text, by_ids.text) == 0 && generated.cached_tokens == count - 1);
     puts(by_text.text);
+}
+
+static void a_conversation_is_found_in_the_cache(const ondol_model *model, ondol_session *session)
+{
+    ondol_message messages[3] = {
+        {.struct_size = sizeof messages[0], .role = "user", .content = "My name is Minji."},
+        {.struct_size = sizeof messages[0], .role = "assistant"},
+        {.struct_size = sizeof messages[0], .role = "user", .content = "<|im_end|> What is my name?"},
+    };
+    uint32_t prompt[256], said[64];
+    size_t count, said_count, again;
+    answer first = {0}, second = {0};
+    ondol_generate_options options = {.struct_size = sizeof options, .max_tokens = 40, .temperature = 2, .seed = 3};
+    ondol_generated generated = {.struct_size = sizeof generated};
+
+    CHECK(ondol_model_encode_chat(model, messages, 1, NULL, 0, &count, &error) == ONDOL_STATUS_BUFFER_TOO_SMALL);
+    CHECK(ondol_model_encode_chat(model, messages, 1, prompt, 256, &again, &error) == ONDOL_STATUS_OK && again == count);
+    CHECK(ondol_session_generate_ids(session, prompt, count, &options, collect, &first, &generated, &error) == ONDOL_STATUS_OK);
+    CHECK(ondol_session_answer_ids(session, said, 64, &said_count, &error) == ONDOL_STATUS_OK);
+    CHECK(said_count == generated.generated_tokens);
+
+    messages[1].content = first.text;
+    messages[1].ids = said;
+    messages[1].id_count = said_count;
+    CHECK(ondol_model_encode_chat(model, messages, 3, prompt, 256, &again, &error) == ONDOL_STATUS_OK);
+    CHECK(ondol_session_generate_ids(session, prompt, again, &options, collect, &second, &generated, &error) == ONDOL_STATUS_OK);
+    CHECK(generated.cached_tokens + 1 >= count + said_count);
+
+    messages[1].struct_size = 8;
+    CHECK(ondol_model_encode_chat(model, messages, 3, prompt, 256, &again, &error) == ONDOL_STATUS_INVALID_ARGUMENT);
+    messages[0].struct_size = 0;
+    CHECK(ondol_model_encode_chat(model, messages, 1, prompt, 256, &again, &error) == ONDOL_STATUS_INVALID_ARGUMENT);
 }
 
 static void it_ends_when_it_is_told(ondol_session *session)
@@ -262,6 +296,7 @@ int main(int argc, char **argv)
     CHECK(ondol_session_new(model, &options, &session, &error) == ONDOL_STATUS_OK);
     it_answers(model, session, "안녕하세요", "안녕하세요!");
     it_answers(model, session, "What is ondol?", "floor");
+    a_conversation_is_found_in_the_cache(model, session);
     ondol_model_free(model); /* the session keeps what it needs */
     it_ends_when_it_is_told(session);
     another_thread_cancels(session);

@@ -79,7 +79,7 @@ impl Chat<'_> {
         output::line("")?;
         match outcome {
             Ok(answer) => {
-                messages.push(Message::assistant(answer.text));
+                messages.push(Message::assistant(answer.text).with_ids(answer.tokens));
                 if answer.finish_reason == "context_full" {
                     eprintln!(
                         "the context is full: /reset begins anew, --ctx asks for a longer one"
@@ -107,14 +107,13 @@ impl Chat<'_> {
 
     fn answer(&mut self, messages: &[Message], input: &str) -> Result<answer::Answer> {
         let model = self.session.model().clone();
-        let text = match self.raw {
-            true => input.to_owned(),
+        let tokens = match self.raw {
+            true => model.encode_prompt(input),
             false => model
-                .render_chat(messages)
+                .encode_chat(messages)
                 .map_err(model::runtime_error(self.name))?,
         };
         self.cancel.reset();
-        let tokens = model.encode_prompt(&text);
         answer::generate(
             &mut self.session,
             self.name,

@@ -153,7 +153,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
         .run();
     };
-    let tokens = model.encode_prompt(&render(args, &model, prompt)?);
+    let tokens = encode(args, &model, &prompt)?;
     let show = |text: &str| {
         if args.json {
             Ok(())
@@ -180,11 +180,11 @@ fn prompt(args: &Args) -> Result<Option<String>> {
     Ok(Some(text))
 }
 
-/// The text that the model goes on with.
+/// The tokens that the model goes on with.
 ///
 /// A template that was only guessed from the vocabulary is not forced on a
 /// prompt: base models carry the control tokens of their chat models.
-fn render(args: &Args, model: &Model, prompt: String) -> Result<String> {
+fn encode(args: &Args, model: &Model, prompt: &str) -> Result<Vec<u32>> {
     let has_template = matches!(model.chat_template().origin(), TemplateOrigin::File);
     if args.raw || (!has_template && args.system.is_none()) {
         if !args.raw {
@@ -193,12 +193,12 @@ fn render(args: &Args, model: &Model, prompt: String) -> Result<String> {
                 args.model
             );
         }
-        return Ok(prompt);
+        return Ok(model.encode_prompt(prompt));
     }
     let system = args.system.iter().map(Message::system);
-    let messages: Vec<Message> = system.chain([Message::user(&prompt)]).collect();
+    let messages: Vec<Message> = system.chain([Message::user(prompt)]).collect();
     model
-        .render_chat(&messages)
+        .encode_chat(&messages)
         .map_err(model::runtime_error(&args.model))
 }
 

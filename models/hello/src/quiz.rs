@@ -38,7 +38,10 @@ pub fn run(file: Vec<u8>, grammar: &mut Grammar, count: usize) -> ondol::Result<
         println!("  {question} -> {}", ask(&mut session, question)?);
     }
     for text in BEGINNINGS {
-        println!("  {text} ...{}", complete(&mut session, text, 12)?);
+        println!(
+            "  {text} ...{}",
+            complete(&mut session, &model.encode_prompt(text), 12)?
+        );
     }
     let mut right = 0;
     for Quiz { question, key, .. } in (0..count).map(|_| grammar.quiz()) {
@@ -54,15 +57,15 @@ pub fn run(file: Vec<u8>, grammar: &mut Grammar, count: usize) -> ondol::Result<
 }
 
 fn ask(session: &mut Session, question: &str) -> ondol::Result<String> {
-    let prompt = session.model().render_chat(&[Message::user(question)])?;
+    let prompt = session.model().encode_chat(&[Message::user(question)])?;
     complete(session, &prompt, ANSWER)
 }
 
 /// The likeliest text after `prompt`.
-fn complete(session: &mut Session, prompt: &str, limit: usize) -> ondol::Result<String> {
+fn complete(session: &mut Session, prompt: &[u32], limit: usize) -> ondol::Result<String> {
     let model = session.model().clone();
     session.clear();
-    let mut token = likeliest(session.prefill(&model.encode_prompt(prompt), &CancelToken::new())?);
+    let mut token = likeliest(session.prefill(prompt, &CancelToken::new())?);
     let mut answer = Vec::new();
     while answer.len() < limit && !model.tokenizer().is_end_of_generation(token) {
         answer.push(token);

@@ -43,6 +43,12 @@ struct Moment {
     second: i64,
 }
 
+/// The system's clock in the system's zone: seconds since 1970-01-01 00:00 there.
+pub(super) fn local_now() -> i64 {
+    let now = chrono::Local::now();
+    now.timestamp() + i64::from(now.offset().local_minus_utc())
+}
+
 /// `seconds` since 1970-01-01 00:00 of the clock to show, by `format`. Unknown
 /// codes are left as they are.
 pub(super) fn strftime(seconds: i64, format: &str) -> String {
@@ -147,7 +153,45 @@ impl Moment {
 
 #[cfg(test)]
 mod tests {
-    use super::strftime;
+    use super::{local_now, strftime};
+    use std::process::Command;
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    /// Zones by name where the system has them, and by a rule of their own.
+    #[test]
+    fn the_zone_is_the_systems() {
+        let zones = [("Asia/Seoul", 9 * 3600), ("KST-9", 9 * 3600), ("UTC", 0)];
+        for (zone, offset) in zones {
+            if zone.contains('/')
+                && !std::path::Path::new("/usr/share/zoneinfo/Asia/Seoul").exists()
+            {
+                println!("skipped {zone}: the system has no names of zones");
+                continue;
+            }
+            // A process of its own: the variable can't be set here, where threads run.
+            let child = Command::new(std::env::current_exe().unwrap())
+                .args(["--ignored", "--nocapture", "prints_the_offset"])
+                .env("TZ", zone)
+                .output()
+                .unwrap();
+            let text = String::from_utf8_lossy(&child.stdout);
+            assert!(
+                text.contains(&format!("offset {offset}\n")),
+                "{zone}: {text}"
+            );
+        }
+    }
+
+    #[test]
+    #[ignore = "a part of the test above, which runs it in several zones"]
+    fn prints_the_offset() {
+        let utc = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs() as i64;
+        let offset = local_now() - utc;
+        println!("offset {}", (offset + 1) / 60 * 60);
+    }
 
     #[test]
     fn known_dates() {

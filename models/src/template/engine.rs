@@ -8,6 +8,7 @@ use minijinja::value::{Kwargs, Rest, Serde, Value};
 use minijinja::{AutoEscape, Environment, ErrorKind, State};
 
 use super::guard::{Limits, MAX_TEXT_BYTES, failure};
+use super::variables::Variables;
 use super::{RenderInput, clock, json, methods, source};
 use crate::{Error, Result};
 
@@ -15,10 +16,10 @@ use crate::{Error, Result};
 /// recursion are such that it suffices in a build without optimization.
 const STACK_BYTES: usize = 16 << 20;
 
-/// Renders `template`. It gets a thread of its own, because the caller's stack
-/// may be small (an app's worker thread) and minijinja recurses.
-pub(super) fn render(template: &str, input: &RenderInput, bos: &str, eos: &str) -> Result<String> {
-    let run = || run(template, input, bos, eos);
+/// Renders `template` with these variables. It gets a thread of its own, because
+/// the caller's stack may be small (an app's worker thread) and minijinja recurses.
+pub(super) fn render(template: &str, input: &RenderInput, variables: &Variables) -> Result<String> {
+    let run = || run(template, input, variables);
     let done = thread::scope(|scope| {
         let thread = thread::Builder::new()
             .name("chat-template".to_owned())
@@ -33,47 +34,21 @@ pub(super) fn render(template: &str, input: &RenderInput, bos: &str, eos: &str) 
     done?
 }
 
-fn run(template: &str, input: &RenderInput, bos: &str, eos: &str) -> Result<String> {
+fn run(template: &str, input: &RenderInput, variables: &Variables) -> Result<String> {
     let template = source::rewrite(template)?;
-    let mut input_bytes = bos.len() + eos.len();
-    let context = context(input, bos, eos, &mut input_bytes)?;
-    let env = environment(Limits::new(input, input_bytes), input.now());
+    let input_bytes = serde_json::to_string(variables).map_or(0, |text| text.len());
+    let env = environment(Limits::new(input, input_bytes), input.now);
     let mut output = Output { text: Vec::new() };
     let compiled = env
         .template_from_named_str("chat_template", &template)
         .map_err(explain)?;
     compiled
-        .render_captured_to(context, &mut output)
+        .render_captured_to(Value::from(Serde(variables)), &mut output)
         .map_err(explain)?;
     String::from_utf8(output.text).map_err(|_| reason("the output is not UTF-8".to_owned()))
 }
 
-/// The variables of a template, and how many bytes they are as JSON.
-fn context(input: &RenderInput, bos: &str, eos: &str, bytes: &mut usize) -> Result<Value> {
-    let json =
-        |value: serde_json::Result<serde_json::Value>| value.map_err(|e| reason(e.to_string()));
-    let messages = json(serde_json::to_value(input.messages))?;
-    let tools = match input.tools {
-        [] => serde_json::Value::Null,
-        tools => serde_json::Value::from(tools.to_vec()),
-    };
-    let mut variables = input.extra.clone();
-    variables.extend([
-        ("messages".to_owned(), messages),
-        ("tools".to_owned(), tools),
-        ("documents".to_owned(), serde_json::Value::Null),
-        (
-            "add_generation_prompt".to_owned(),
-            input.add_generation_prompt.into(),
-        ),
-        ("bos_token".to_owned(), bos.into()),
-        ("eos_token".to_owned(), eos.into()),
-    ]);
-    *bytes += serde_json::to_string(&variables).map_or(0, |text| text.len());
-    Ok(Value::from(Serde(&variables)))
-}
-
-fn environment(limits: Limits, now: i64) -> Environment<'static> {
+fn environment(limits: Limits, now: Option<i64>) -> Environment<'static> {
     let mut env = Environment::new();
     if let Ok(syntax) = SyntaxConfig::builder()
         .trim_blocks(true)
@@ -93,7 +68,7 @@ fn environment(limits: Limits, now: i64) -> Environment<'static> {
         },
     );
     env.add_function("strftime_now", move |format: &str| {
-        clock::strftime(now, format)
+        clock::strftime(now.unwrap_or_else(clock::local_now), format)
     });
     env.add_function(
         "raise_exception",

@@ -116,7 +116,7 @@ const PLAIN: &str = "\
 {% if message.role == 'system' %}
 {{ message.content + '\\n\\n' }}
 {%- else %}
-{{ message.role|capitalize + ': ' + message.content + '\\n' }}
+{{ message.role|capitalize + ': ' + message.content|trim + '\\n' }}
 {%- endif %}
 {% endfor %}
 {% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}

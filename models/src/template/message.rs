@@ -1,34 +1,55 @@
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-/// One message of a conversation, in the form of OpenAI's chat API.
+/// One message of a conversation, in the form of OpenAI's chat API. A template
+/// gets each field as it is here; fields that are empty by default are left out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Fields")]
 pub struct Message {
     /// Who speaks: `system`, `user`, `assistant`, `tool`, or what the template knows besides.
     pub role: String,
-    /// What is said; empty where a message only calls tools (JSON may say `null`).
-    #[serde(default, deserialize_with = "text_or_null")]
-    pub content: String,
+    /// What is said.
+    #[serde(skip_serializing_if = "Content::is_absent")]
+    pub content: Content,
     /// Tools that the assistant calls.
-    #[serde(
-        default,
-        skip_serializing_if = "Vec::is_empty",
-        deserialize_with = "calls_or_null"
-    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
     /// Name of the tool that answers, or of the speaker.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// [`ToolCall::id`] of the call that this message answers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tool_call_id: Option<String>,
-    /// What the model thought before its answer. Templates call it `reasoning_content`.
-    #[serde(
-        default,
-        rename = "reasoning_content",
-        alias = "reasoning",
-        skip_serializing_if = "Option::is_none"
-    )]
+    /// What the model thought before its answer. JSON and templates call it
+    /// `reasoning_content`, `reasoning` or `thinking`; a template gets it by the
+    /// name that it reads.
+    #[serde(rename = "reasoning_content", skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<String>,
+    /// Further fields that templates of some families read, such as `tool_plan`.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+    /// The tokens of an assistant's message as the model generated them. The
+    /// prompt takes them in place of the text's tokens, so that a session finds
+    /// in its cache what it said. Ids whose text does not end with the content
+    /// are passed over. JSON and templates do not see them.
+    #[serde(skip)]
+    pub ids: Vec<u32>,
+}
+
+/// What a message says.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Content {
+    /// The message has no field `content`.
+    #[default]
+    #[serde(skip)]
+    Absent,
+    /// `null`, where a message only calls tools.
+    Null,
+    /// Text.
+    Text(String),
+    /// A list of parts, each an object such as `{"type": "text", "text": "…"}`.
+    Parts(Vec<Value>),
 }
 
 /// A call of a tool by the assistant.
@@ -49,15 +70,15 @@ pub struct ToolCall {
 pub struct FunctionCall {
     /// The function's name.
     pub name: String,
-    /// Arguments by name. Templates expect an object; OpenAI's API sends it as
-    /// JSON in a string, which is parsed.
-    #[serde(default, deserialize_with = "parsed_arguments")]
-    pub arguments: serde_json::Value,
+    /// Arguments: an object, or JSON in a string as OpenAI's API sends them. A
+    /// template gets the form given here, unless it only takes the other one.
+    #[serde(default)]
+    pub arguments: Value,
 }
 
 impl Message {
     /// A message with this role and content.
-    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
+    pub fn new(role: impl Into<String>, content: impl Into<Content>) -> Self {
         Message {
             role: role.into(),
             content: content.into(),
@@ -66,24 +87,86 @@ impl Message {
     }
 
     /// Instructions for the whole conversation.
-    pub fn system(content: impl Into<String>) -> Self {
+    pub fn system(content: impl Into<Content>) -> Self {
         Message::new("system", content)
     }
 
     /// What the user says.
-    pub fn user(content: impl Into<String>) -> Self {
+    pub fn user(content: impl Into<Content>) -> Self {
         Message::new("user", content)
     }
 
     /// What the model answered.
-    pub fn assistant(content: impl Into<String>) -> Self {
+    pub fn assistant(content: impl Into<Content>) -> Self {
         Message::new("assistant", content)
+    }
+
+    /// The message with the tokens that the model generated for it; an end token
+    /// may be among them.
+    #[must_use]
+    pub fn with_ids(self, ids: impl Into<Vec<u32>>) -> Self {
+        Message {
+            ids: ids.into(),
+            ..self
+        }
+    }
+}
+
+impl Content {
+    /// Whether the message has no such field.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Content::Absent)
+    }
+
+    /// The text, parts of text on lines of their own; `None` where there is none,
+    /// or a part is something else.
+    pub fn text(&self) -> Option<String> {
+        match self {
+            Content::Absent | Content::Null => None,
+            Content::Text(text) => Some(text.clone()),
+            Content::Parts(parts) => {
+                let texts: Option<Vec<&str>> = parts.iter().map(part_text).collect();
+                texts.map(|texts| texts.join("\n"))
+            }
+        }
+    }
+}
+
+/// The text of a part, if it is one of text.
+pub(super) fn part_text(part: &Value) -> Option<&str> {
+    let kind = part.get("type").and_then(Value::as_str);
+    part.get("text")
+        .and_then(Value::as_str)
+        .filter(|_| matches!(kind, None | Some("text")))
+}
+
+impl From<String> for Content {
+    fn from(text: String) -> Content {
+        Content::Text(text)
+    }
+}
+
+impl From<&String> for Content {
+    fn from(text: &String) -> Content {
+        Content::Text(text.clone())
+    }
+}
+
+impl From<&str> for Content {
+    fn from(text: &str) -> Content {
+        Content::Text(text.to_owned())
+    }
+}
+
+impl From<Vec<Value>> for Content {
+    fn from(parts: Vec<Value>) -> Content {
+        Content::Parts(parts)
     }
 }
 
 impl ToolCall {
     /// A call of the function `name`.
-    pub fn new(name: impl Into<String>, arguments: serde_json::Value) -> Self {
+    pub fn new(name: impl Into<String>, arguments: Value) -> Self {
         let function = FunctionCall {
             name: name.into(),
             arguments,
@@ -100,20 +183,36 @@ fn function_kind() -> String {
     "function".to_owned()
 }
 
-fn text_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+/// A message as JSON spells it: servers give reasoning by several names, some by
+/// two at once.
+#[derive(Deserialize)]
+struct Fields {
+    role: String,
+    #[serde(default)]
+    content: Content,
+    #[serde(default)]
+    tool_calls: Option<Vec<ToolCall>>,
+    name: Option<String>,
+    tool_call_id: Option<String>,
+    reasoning_content: Option<String>,
+    reasoning: Option<String>,
+    thinking: Option<String>,
+    #[serde(flatten)]
+    extra: Map<String, Value>,
 }
 
-fn calls_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ToolCall>, D::Error> {
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
-}
-
-fn parsed_arguments<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<serde_json::Value, D::Error> {
-    let value = serde_json::Value::deserialize(deserializer)?;
-    let parsed = value
-        .as_str()
-        .and_then(|text| serde_json::from_str(text).ok());
-    Ok(parsed.unwrap_or(value))
+impl From<Fields> for Message {
+    fn from(fields: Fields) -> Message {
+        let reasoning = fields.reasoning_content.or(fields.reasoning);
+        Message {
+            role: fields.role,
+            content: fields.content,
+            tool_calls: fields.tool_calls.unwrap_or_default(),
+            name: fields.name,
+            tool_call_id: fields.tool_call_id,
+            reasoning: reasoning.or(fields.thinking),
+            extra: fields.extra,
+            ids: Vec::new(),
+        }
+    }
 }

@@ -1,4 +1,9 @@
-//! Chat templates: messages to the text of a prompt.
+//! Chat templates: messages to the tokens of a prompt.
+//!
+//! [`ChatTemplate::encode`] is the way to a model. In what it gives, control
+//! tokens are the template's own: words of the caller that spell one are text.
+//! [`ChatTemplate::render`] gives the text, to show it; whoever tokenizes that
+//! lets the user speak with the system's voice.
 //!
 //! A file carries its template as Jinja source (`tokenizer.chat_template`),
 //! written for the environment that Hugging Face's `transformers` sets up:
@@ -14,6 +19,10 @@
 //! | file | job |
 //! | --- | --- |
 //! | `message` | what goes in: messages and tool calls |
+//! | `variables` | messages, tools and the rest as a template's variables |
+//! | `forms` | finds out in what form a template takes messages, and what it leaves out |
+//! | `marks` | keeps control tokens out of the caller's words |
+//! | `prompt` | the rendered conversation, and its tokens |
 //! | `engine` | the environment, and one bounded run of a template |
 //! | `source` | rewrites the source: guards before operators, `generation` tags |
 //! | `guard` | limits, and the checks that keep values within them |
@@ -25,22 +34,29 @@
 mod clock;
 mod engine;
 mod fallback;
+mod forms;
 mod guard;
 mod json;
+mod marks;
 mod message;
 mod methods;
+mod prompt;
 mod source;
 #[cfg(test)]
 mod tests;
-
-use std::time::{SystemTime, UNIX_EPOCH};
+mod variables;
 
 use crate::gguf::Gguf;
+use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
-pub use message::{FunctionCall, Message, ToolCall};
+use forms::{Source, Use};
+pub use message::{Content, FunctionCall, Message, ToolCall};
+use prompt::Prompt;
 
 /// The key of the template, and the prefix of the keys of named ones.
 const TEMPLATE_KEY: &str = "tokenizer.chat_template";
+/// The named template that stands for the one without a name.
+const DEFAULT: &str = "default";
 /// The named template that is used when the caller offers tools.
 const TOOL_USE: &str = "tool_use";
 
@@ -56,12 +72,12 @@ pub enum TemplateOrigin {
     Plain,
 }
 
-/// Turns messages into the text of a prompt.
-#[derive(Debug, Clone, PartialEq)]
+/// Turns messages into the tokens of a prompt.
+#[derive(Debug, Clone)]
 pub struct ChatTemplate {
     origin: TemplateOrigin,
-    default: String,
-    tool_use: Option<String>,
+    default: Source,
+    tool_use: Option<Source>,
     bos: String,
     eos: String,
 }
@@ -80,7 +96,7 @@ pub struct RenderInput<'a> {
     /// Text of the EOS token; `None` takes the file's.
     pub eos: Option<&'a str>,
     /// The time for `strftime_now`: seconds since 1970 plus the offset of the
-    /// user's time zone. `None` takes the system's clock in UTC.
+    /// user's time zone. `None` takes the system's clock and zone.
     pub now: Option<i64>,
     /// Other variables that templates of some families read, for example
     /// `enable_thinking`. They can't replace the ones above.
@@ -96,15 +112,6 @@ impl<'a> RenderInput<'a> {
             ..RenderInput::default()
         }
     }
-
-    fn now(&self) -> i64 {
-        self.now.unwrap_or_else(|| {
-            let since = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default();
-            i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-        })
-    }
 }
 
 impl ChatTemplate {
@@ -112,32 +119,39 @@ impl ChatTemplate {
     pub fn new(source: impl Into<String>) -> Self {
         ChatTemplate {
             origin: TemplateOrigin::File,
-            default: source.into(),
+            default: Source::new(source),
             tool_use: None,
             bos: String::new(),
             eos: String::new(),
         }
     }
 
-    /// The file's own template, or `None` where it has none. The source is
-    /// compiled when it is rendered, so that a broken template does not keep a
-    /// model from completing plain text.
+    /// The file's own template, or `None` where it has none, or one without a
+    /// word. The source is compiled when it is rendered, so that a broken template
+    /// does not keep a model from completing plain text.
     ///
     /// # Errors
     /// [`Error::BadValue`] where a key does not hold text, or a token id none
     /// of the vocabulary.
     pub fn from_gguf(gguf: &Gguf) -> Result<Option<ChatTemplate>> {
-        let Some(source) = gguf.opt_str(TEMPLATE_KEY)? else {
-            return Ok(None);
+        let default = match template(gguf, TEMPLATE_KEY)? {
+            None => named(gguf, DEFAULT)?,
+            some => some,
         };
-        let tool_use = gguf.opt_str(&format!("{TEMPLATE_KEY}.{TOOL_USE}"))?;
-        Ok(Some(ChatTemplate {
-            origin: TemplateOrigin::File,
-            default: source.to_owned(),
-            tool_use: tool_use.map(str::to_owned),
+        match default {
+            Some(source) => ChatTemplate::of_file(gguf, TemplateOrigin::File, source).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn of_file(gguf: &Gguf, origin: TemplateOrigin, source: &str) -> Result<ChatTemplate> {
+        Ok(ChatTemplate {
+            origin,
+            default: Source::new(source),
+            tool_use: named(gguf, TOOL_USE)?.map(Source::new),
             bos: token_text(gguf, "tokenizer.ggml.bos_token_id")?,
             eos: token_text(gguf, "tokenizer.ggml.eos_token_id")?,
-        }))
+        })
     }
 
     /// The file's own template, or else one that fits its vocabulary.
@@ -166,46 +180,83 @@ impl ChatTemplate {
             return Ok(template);
         }
         let (origin, source) = fallback::guess(gguf)?;
-        Ok(ChatTemplate {
-            origin,
-            default: source.to_owned(),
-            tool_use: None,
-            bos: token_text(gguf, "tokenizer.ggml.bos_token_id")?,
-            eos: token_text(gguf, "tokenizer.ggml.eos_token_id")?,
-        })
+        ChatTemplate::of_file(gguf, origin, source)
     }
 
     /// Bytes that it holds on the heap.
     pub fn heap_bytes(&self) -> usize {
-        let tool_use = self.tool_use.as_ref().map_or(0, String::capacity);
-        self.default.capacity() + tool_use + self.bos.capacity() + self.eos.capacity()
+        let tool_use = self.tool_use.as_ref().map_or(0, |t| t.text.capacity());
+        self.default.text.capacity() + tool_use + self.bos.capacity() + self.eos.capacity()
     }
 
-    /// Where the template comes from.
+    /// Where the template comes from. One that is not the file's is a guess, which
+    /// an app should tell its user.
     pub fn origin(&self) -> TemplateOrigin {
         self.origin
     }
 
     /// The Jinja source.
     pub fn source(&self) -> &str {
-        &self.default
+        &self.default.text
     }
 
-    /// Renders the prompt. With tools, a file's template named `tool_use` is
-    /// taken where there is one.
+    /// The tokens of the prompt, with what the file puts before a text (BOS)
+    /// unless the template writes it. With tools, a file's template named
+    /// `tool_use` is taken where there is one.
+    ///
+    /// Control tokens count in the template's own text alone; user-defined tokens,
+    /// such as `<think>` in many files, count everywhere. A role counts as the
+    /// template's own if the template has it between quotes, or if it is `system`,
+    /// `user`, `assistant`, `tool` or `developer`.
     ///
     /// # Errors
     /// [`Error::Template`] with the line where the template fails to compile,
-    /// raises an exception, or reaches a limit.
+    /// raises an exception, or reaches a limit; [`Error::LeftOut`] where it does
+    /// not write a system message, or what was said since the last user message.
+    pub fn encode(&self, input: &RenderInput, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
+        let template = self.used_for(input);
+        let messages = template.fitted()?;
+        let prompt = Prompt::new(&template, &messages, tokenizer)?;
+        template.check(&messages, &prompt.text)?;
+        Ok(prompt.encode(tokenizer))
+    }
+
+    /// The text of the prompt, to show it: what the caller's words are and what is
+    /// the template's can't be told any more.
+    ///
+    /// # Errors
+    /// As for [`ChatTemplate::encode`].
     pub fn render(&self, input: &RenderInput) -> Result<String> {
+        let template = self.used_for(input);
+        let messages = template.fitted()?;
+        let text = template.text(&messages)?;
+        template.check(&messages, &text)?;
+        Ok(text)
+    }
+
+    fn used_for<'a>(&'a self, input: &'a RenderInput<'a>) -> Use<'a> {
         let source = match &self.tool_use {
             Some(tool_use) if !input.tools.is_empty() => tool_use,
             _ => &self.default,
         };
-        let bos = input.bos.unwrap_or(&self.bos);
-        let eos = input.eos.unwrap_or(&self.eos);
-        engine::render(source, input, bos, eos)
+        Use {
+            source,
+            input,
+            bos: input.bos.unwrap_or(&self.bos),
+            eos: input.eos.unwrap_or(&self.eos),
+        }
     }
+}
+
+/// A template of the file; one without a word is none.
+fn template<'g>(gguf: &Gguf<'g>, key: &str) -> Result<Option<&'g str>> {
+    let source = gguf.opt_str(key)?;
+    Ok(source.filter(|source| !source.trim().is_empty()))
+}
+
+/// The file's template of this name.
+fn named<'g>(gguf: &Gguf<'g>, name: &str) -> Result<Option<&'g str>> {
+    template(gguf, &format!("{TEMPLATE_KEY}.{name}"))
 }
 
 /// The text of the token whose id `key` holds; empty where the key is missing.

@@ -1,9 +1,11 @@
 mod environment;
 mod families;
 mod files;
+mod forms;
 mod hostile;
+mod words;
 
-use super::{ChatTemplate, Message, RenderInput, ToolCall};
+use super::{ChatTemplate, Content, Message, RenderInput, ToolCall};
 use crate::{Error, Result};
 
 /// In the style of SmolLM2: all on one line, with a system message of its own.
@@ -21,8 +23,11 @@ fn conversation() -> Vec<Message> {
     ]
 }
 
+/// Renders the input as it is, whatever the template leaves out of it.
 fn render(source: &str, input: &RenderInput) -> Result<String> {
-    ChatTemplate::new(source).render(input)
+    ChatTemplate::new(source)
+        .used_for(input)
+        .text(input.messages)
 }
 
 fn rendered(source: &str) -> String {

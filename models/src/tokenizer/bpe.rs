@@ -71,7 +71,7 @@ impl Bpe {
             let whole = self
                 .pre
                 .whole_words
-                .then(|| vocab.id_of(word.as_bytes()))
+                .then(|| vocab.text_id_of(word.as_bytes()))
                 .flatten();
             if let Some(id) = whole {
                 return ids.push(id);
@@ -100,13 +100,13 @@ impl Bpe {
 /// Appends the token of a finished part, or of its characters if it has none;
 /// bytes that the vocabulary does not know are dropped, as it has no way to say them.
 fn push_part(vocab: &Vocab, part: &str, ids: &mut Vec<u32>) {
-    match vocab.id_of(part.as_bytes()) {
+    match vocab.text_id_of(part.as_bytes()) {
         Some(id) => ids.push(id),
         None => {
             let mut buffer = [0; 4];
             ids.extend(
                 part.chars()
-                    .filter_map(|c| vocab.id_of(c.encode_utf8(&mut buffer).as_bytes())),
+                    .filter_map(|c| vocab.text_id_of(c.encode_utf8(&mut buffer).as_bytes())),
             );
         }
     }

@@ -32,6 +32,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Range;
 
 use crate::gguf::Gguf;
 use crate::{Error, Result, heap};
@@ -184,19 +185,32 @@ impl Tokenizer {
         if options.add_special {
             ids.extend(self.before);
         }
-        let mut after_token = true;
-        self.special
-            .split(&self.vocab, text, options.parse_special, |fragment| {
-                match fragment {
-                    Fragment::Token(id) => ids.push(id),
-                    Fragment::Text(text) => self.encode_plain(text, after_token, &mut ids),
-                }
-                after_token = matches!(fragment, Fragment::Token(_));
-            });
+        let all = options.parse_special;
+        let counts = |_, kind| all || kind == TokenKind::UserDefined;
+        self.encode_part(text, true, counts, &mut ids);
         if options.add_special {
             ids.extend(self.after);
         }
         ids
+    }
+
+    /// Appends the ids of a part of a text. `first` if it begins the text; `counts`
+    /// says whether a special token of this kind may be in this place of the part.
+    pub(crate) fn encode_part(
+        &self,
+        part: &str,
+        first: bool,
+        counts: impl Fn(Range<usize>, TokenKind) -> bool,
+        ids: &mut Vec<u32>,
+    ) {
+        let mut first = first;
+        self.special.split(&self.vocab, part, counts, |fragment| {
+            match fragment {
+                Fragment::Token(id) => ids.push(id),
+                Fragment::Text(text) => self.encode_plain(text, first, ids),
+            }
+            first = matches!(fragment, Fragment::Token(_));
+        });
     }
 
     fn encode_plain(&self, text: &str, first: bool, ids: &mut Vec<u32>) {
@@ -208,6 +222,35 @@ impl Tokenizer {
             }
             _ => unreachable!("`from_gguf` refuses what is not in the build"),
         }
+    }
+
+    /// The pieces that only a chat template may write: those of all tokens that
+    /// `parse_special` adds to the user-defined ones.
+    #[cfg(feature = "std")]
+    pub(crate) fn control_pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let control = |&&id: &&u32| self.vocab.kind(id) != Some(TokenKind::UserDefined);
+        let ids = self.special.ids().iter().filter(control);
+        ids.filter_map(|&id| self.vocab.piece(id))
+    }
+
+    /// The places of control tokens in a text where `counts` allows them, with the
+    /// white space that they strip.
+    #[cfg(feature = "std")]
+    pub(crate) fn control_places(
+        &self,
+        text: &str,
+        counts: impl Fn(Range<usize>, TokenKind) -> bool,
+    ) -> Vec<Range<usize>> {
+        let claims = self.special.claims(&self.vocab, text, counts);
+        let control = |id| self.vocab.kind(id) != Some(TokenKind::UserDefined);
+        let claims = claims.into_iter().filter(|&(_, (_, id))| control(id));
+        claims.map(|(start, (end, _))| start..end).collect()
+    }
+
+    /// The token that the file puts before a text.
+    #[cfg(feature = "std")]
+    pub(crate) fn added_before(&self) -> Option<u32> {
+        self.before
     }
 
     /// The text of these tokens, with U+FFFD for bytes that are no UTF-8.
@@ -291,7 +334,7 @@ impl Tokenizer {
     }
 
     /// Whether a space at the beginning of decoded text is not the text's own.
-    fn strips_first_space(&self) -> bool {
+    pub(crate) fn strips_first_space(&self) -> bool {
         match &self.algorithm {
             Algorithm::Bpe(_) => false,
             Algorithm::Spm(spm) => spm.space_prefix(),

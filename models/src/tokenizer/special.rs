@@ -5,6 +5,7 @@ use alloc::collections::{BTreeMap, BinaryHeap};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
+use core::ops::Range;
 
 use super::vocab::{TokenKind, Vocab};
 use crate::gguf::Gguf;
@@ -85,19 +86,26 @@ impl SpecialTokens {
         heap::bytes(&self.by_piece) + heap::bytes(&self.strip_left) + heap::bytes(&self.strip_right)
     }
 
+    /// The tokens that may be matched, sorted by piece.
+    #[cfg(feature = "std")]
+    pub(super) fn ids(&self) -> &[u32] {
+        &self.by_piece
+    }
+
     /// Cuts text at special tokens and hands the fragments to `emit`, in order.
     ///
     /// Longer tokens are cut out before shorter ones, wherever they are, and left
-    /// before right. Without `all`, only user-defined tokens count.
+    /// before right. `counts` says whether a token of this kind may be in this
+    /// place of the text.
     pub(super) fn split<'t>(
         &self,
         vocab: &Vocab,
         text: &'t str,
-        all: bool,
+        counts: impl Fn(Range<usize>, TokenKind) -> bool,
         mut emit: impl FnMut(Fragment<'t>),
     ) {
         let mut done = 0;
-        for (start, (end, id)) in self.claims(vocab, text, all) {
+        for (start, (end, id)) in self.claims(vocab, text, counts) {
             if done < start {
                 emit(Fragment::Text(&text[done..start]));
             }
@@ -110,10 +118,15 @@ impl SpecialTokens {
     }
 
     /// Start, end and id of each special token in the text, with the space it strips.
-    fn claims(&self, vocab: &Vocab, text: &str, all: bool) -> BTreeMap<usize, (usize, u32)> {
+    pub(super) fn claims(
+        &self,
+        vocab: &Vocab,
+        text: &str,
+        counts: impl Fn(Range<usize>, TokenKind) -> bool,
+    ) -> BTreeMap<usize, (usize, u32)> {
         let mut waiting: BinaryHeap<Match> = text
             .char_indices()
-            .filter_map(|(start, _)| self.longest_at(vocab, text, start, text.len(), all))
+            .filter_map(|(start, _)| self.longest_at(vocab, text, start, text.len(), &counts))
             .collect();
         let mut claims = BTreeMap::new();
         while let Some(Match {
@@ -132,7 +145,7 @@ impl SpecialTokens {
                 continue;
             }
             if start + len > ceiling {
-                waiting.extend(self.longest_at(vocab, text, start, ceiling, all));
+                waiting.extend(self.longest_at(vocab, text, start, ceiling, &counts));
                 continue;
             }
             let (start, end) = self.strip(id, text, floor, start..start + len, ceiling);
@@ -148,7 +161,7 @@ impl SpecialTokens {
         text: &str,
         start: usize,
         limit: usize,
-        all: bool,
+        counts: &impl Fn(Range<usize>, TokenKind) -> bool,
     ) -> Option<Match> {
         let rest = &text.as_bytes()[start..limit];
         let mut found = None;
@@ -164,8 +177,10 @@ impl SpecialTokens {
             };
             let len = depth + 1;
             let whole = vocab.piece(first).is_some_and(|piece| piece.len() == len);
-            let counts = all || vocab.kind(first) == Some(TokenKind::UserDefined);
-            if whole && counts && text.is_char_boundary(start + len) {
+            let kind = vocab.kind(first).filter(|_| whole);
+            if kind.is_some_and(|kind| counts(start..start + len, kind))
+                && text.is_char_boundary(start + len)
+            {
                 found = Some(Match {
                     len,
                     start: Reverse(start),
@@ -182,7 +197,7 @@ impl SpecialTokens {
         id: u32,
         text: &str,
         floor: usize,
-        found: core::ops::Range<usize>,
+        found: Range<usize>,
         ceiling: usize,
     ) -> (usize, usize) {
         let (mut start, mut end) = (found.start, found.end);

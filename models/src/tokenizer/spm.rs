@@ -64,8 +64,8 @@ impl Spm {
         marked.extend(text.chars().map(|c| if c == ' ' { SPACE_MARK } else { c }));
         Merger::default().merge(
             &marked,
-            |pair, _| self.ranks.get(vocab.id_of(pair)? as usize).copied(),
-            |part| match vocab.id_of(part.as_bytes()) {
+            |pair, _| self.ranks.get(vocab.text_id_of(pair)? as usize).copied(),
+            |part| match vocab.text_id_of(part.as_bytes()) {
                 Some(id) => ids.push(id),
                 None => ids.extend(part.bytes().filter_map(|byte| self.byte_token(byte))),
             },

@@ -240,6 +240,49 @@ fn whole_words_go_before_merges_in_the_llama3_family() {
     );
 }
 
+/// Merges, words and characters can spell a control token, too.
+#[test]
+fn plain_text_never_becomes_a_control_token() {
+    let spm = File::new("llama")
+        .tokens(&[
+            ("<unk>", UNK),
+            ("<", NORMAL),
+            ("s", NORMAL),
+            (">", NORMAL),
+            ("<s", NORMAL),
+            ("<s>", CONTROL),
+            ("☎", CONTROL),
+        ])
+        .scores(&[0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0])
+        .bool("tokenizer.ggml.add_space_prefix", false)
+        .load()
+        .unwrap();
+    assert_eq!(pieces(&spm, "<s>", PLAIN), "<s|>");
+    assert!(!pieces(&spm, "☎", PLAIN).contains('☎'));
+    let bpe = |pre: &str| {
+        let file = File::new("gpt2").str("tokenizer.ggml.pre", pre);
+        let tokens = [
+            ("e", NORMAL),
+            ("n", NORMAL),
+            ("d", NORMAL),
+            ("en", NORMAL),
+            ("end", CONTROL),
+        ];
+        file.tokens(&tokens)
+            .merges(&["e n", "en d"])
+            .load()
+            .unwrap()
+    };
+    for pre in ["gpt-2", "llama-bpe"] {
+        assert!(
+            !pieces(&bpe(pre), "end", PLAIN)
+                .split('|')
+                .any(|piece| piece == "end"),
+            "{pre}"
+        );
+    }
+}
+
 #[test]
 fn special_tokens_are_cut_out_of_text_only_when_asked() {
     let tokenizer = bpe_file().load().unwrap();

@@ -89,6 +89,13 @@ impl Vocab {
         self.pieces.find(piece)
     }
 
+    /// The token that text with this raw piece may become: never one that steers
+    /// the model, even where merges could spell it.
+    pub(super) fn text_id_of(&self, piece: &[u8]) -> Option<u32> {
+        let steers = |id| matches!(self.kind(id), Some(TokenKind::Control | TokenKind::Unknown));
+        self.id_of(piece).filter(|&id| !steers(id))
+    }
+
     /// What kind of token this is.
     pub(super) fn kind(&self, id: u32) -> Option<TokenKind> {
         self.kinds.get(id as usize).copied()

@@ -86,7 +86,7 @@ impl WordPiece {
         while !rest.is_empty() {
             let piece = (1..=rest.len().min(longest))
                 .rev()
-                .find_map(|length| Some((vocab.id_of(&rest[..length])?, length)));
+                .find_map(|length| Some((vocab.text_id_of(&rest[..length])?, length)));
             let Some((id, length)) = piece else {
                 ids.truncate(before);
                 ids.extend(self.unknown);

@@ -122,7 +122,7 @@ fn generation_tags_keep_their_whitespace_control() {
 #[test]
 fn the_tool_use_template_is_taken_for_tools() {
     let mut template = ChatTemplate::new("plain");
-    template.tool_use = Some("{{ tools|length }}".into());
+    template.tool_use = Some(super::super::Source::new("{{ tools|length }}"));
     let tools = [json!({})];
     assert_eq!(template.render(&RenderInput::default()).unwrap(), "plain");
     assert_eq!(
@@ -168,16 +168,17 @@ fn messages_from_openai_json() {
             {"role":"tool","tool_call_id":"c1","content":"ok"},
             {"role":"assistant","content":"네","reasoning":"음","tool_calls":null}]"#;
     let messages: Vec<Message> = serde_json::from_str(text).unwrap();
+    assert_eq!(messages[1].content, Content::Null);
     assert_eq!(
         messages[1].tool_calls[0].function.arguments,
-        json!({"도시": 1})
+        json!("{\"도시\": 1}")
     );
     let source = "{% for m in messages %}{{ m|tojson }}\n{% endfor %}";
     assert_eq!(
         render(source, &RenderInput::chat(&messages)).unwrap(),
         "{\"role\": \"user\", \"content\": \"안녕\", \"name\": \"철수\"}\
-             {\"role\": \"assistant\", \"content\": \"\", \"tool_calls\": [{\"id\": \"c1\", \"type\": \"function\", \
-             \"function\": {\"name\": \"f\", \"arguments\": {\"도시\": 1}}}]}\
+             {\"role\": \"assistant\", \"content\": null, \"tool_calls\": [{\"id\": \"c1\", \"type\": \"function\", \
+             \"function\": {\"name\": \"f\", \"arguments\": \"{\\\"도시\\\": 1}\"}}]}\
              {\"role\": \"tool\", \"content\": \"ok\", \"tool_call_id\": \"c1\"}\
              {\"role\": \"assistant\", \"content\": \"네\", \"reasoning_content\": \"음\"}"
             .replace("}{\"role\"", "}\n{\"role\"")

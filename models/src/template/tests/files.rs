@@ -58,7 +58,10 @@ fn the_files_template_and_tokens() {
             "tokenizer.chat_template",
             "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}",
         ),
-        ("tokenizer.chat_template.tool_use", "tools"),
+        (
+            "tokenizer.chat_template.tool_use",
+            "tools {{ messages[0].content }}",
+        ),
     ];
     let ids = [
         ("tokenizer.ggml.bos_token_id", 1),
@@ -76,16 +79,14 @@ fn the_files_template_and_tokens() {
     assert_eq!(template.render(&input).unwrap(), "안녕</s>");
     let tools = [json!({"name": "f"})];
     input.tools = &tools;
-    assert_eq!(template.render(&input).unwrap(), "tools");
+    assert_eq!(template.render(&input).unwrap(), "tools 안녕");
 }
 
 #[test]
 fn files_without_a_template() {
     let bytes = gguf(&[], &[], &["a"]);
-    assert_eq!(
-        ChatTemplate::from_gguf(&Gguf::parse(&bytes).unwrap()).unwrap(),
-        None
-    );
+    let template = ChatTemplate::from_gguf(&Gguf::parse(&bytes).unwrap()).unwrap();
+    assert!(template.is_none());
     let bytes = gguf(
         &[("tokenizer.chat_template", "x")],
         &[("tokenizer.ggml.bos_token_id", 9)],
@@ -173,4 +174,48 @@ fn base_models_get_the_plain_format() {
         text,
         "짧게 답해 주세요.\n\nUser: 온돌이 뭐예요?\nAssistant: 바닥 난방이에요. 🔥\nUser: 고마워요!\nAssistant:"
     );
+}
+
+#[test]
+fn a_template_without_a_word_is_none() {
+    for blank in ["", " \n\t", "\u{3000}"] {
+        let vocabulary = ["<s>", "</s>", "<|im_start|>", "<|im_end|>"];
+        let bytes = gguf(&[("tokenizer.chat_template", blank)], &[], &vocabulary);
+        let gguf = Gguf::parse(&bytes).unwrap();
+        assert!(ChatTemplate::from_gguf(&gguf).unwrap().is_none());
+        let template = ChatTemplate::from_gguf_or_fallback(&gguf).unwrap();
+        assert_eq!(template.origin(), TemplateOrigin::Guess("chatml"));
+    }
+}
+
+#[test]
+fn named_templates() {
+    let tool_use = (
+        "tokenizer.chat_template.tool_use",
+        "tools {{ messages[0].content }}",
+    );
+    let default = (
+        "tokenizer.chat_template.default",
+        "{{ messages[0].content }}",
+    );
+    let blank = ("tokenizer.chat_template", " ");
+    let messages = [Message::user("안녕")];
+    let tools = [json!({"name": "f"})];
+    let with_tools = RenderInput {
+        tools: &tools,
+        ..RenderInput::chat(&messages)
+    };
+    let bytes = gguf(&[tool_use, default, blank], &[], &["a"]);
+    let template = ChatTemplate::from_gguf_or_fallback(&Gguf::parse(&bytes).unwrap()).unwrap();
+    assert_eq!(template.origin(), TemplateOrigin::File);
+    assert_eq!(template.source(), default.1);
+    assert_eq!(template.render(&with_tools).unwrap(), "tools 안녕");
+
+    // Only the one for tools is there: without tools the format is a guess.
+    let bytes = gguf(&[tool_use], &[], &["a"]);
+    let template = ChatTemplate::from_gguf_or_fallback(&Gguf::parse(&bytes).unwrap()).unwrap();
+    assert_eq!(template.origin(), TemplateOrigin::Plain);
+    let input = RenderInput::chat(&messages);
+    assert_eq!(template.render(&input).unwrap(), "안녕");
+    assert_eq!(template.render(&with_tools).unwrap(), "tools 안녕");
 }
