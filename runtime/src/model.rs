@@ -21,6 +21,7 @@ use ondol_models::quant::Layout;
 use ondol_models::screen::Screen;
 #[cfg(feature = "std")]
 use ondol_models::template::{ChatTemplate, Message, RenderInput};
+use ondol_models::Warning;
 use ondol_models::tokenizer::{EncodeOptions, Tokenizer};
 
 /// Tokens of context where neither the options nor the model say less.
@@ -258,23 +259,26 @@ impl Model {
         Ok(self.0.template.render(&RenderInput::chat(messages))?)
     }
 
+    /// What was wrong with the model's file where its meaning is plain, and what
+    /// was done instead: for a program to tell its user once.
+    pub fn warnings(&self) -> impl Iterator<Item = &Warning> {
+        self.0.tokenizer.warnings().iter()
+    }
+
     /// Token ids of a rendered prompt: special tokens are parsed, and BOS is
-    /// added as the file says unless the text already starts with it.
+    /// added as the file says unless the text already starts with it. EOS is not,
+    /// even if the file asks for it: the model is to continue the prompt.
     pub fn encode_prompt(&self, prompt: &str) -> Vec<u32> {
         let tokenizer = &self.0.tokenizer;
-        let mut ids = tokenizer.encode(
-            prompt,
-            EncodeOptions {
-                add_special: true,
-                parse_special: true,
-            },
-        );
-        if ids.len() > 1
-            && tokenizer
-                .bos()
-                .is_some_and(|bos| ids[0] == bos && ids[1] == bos)
+        let options = EncodeOptions {
+            add_special: false,
+            parse_special: true,
+        };
+        let mut ids = tokenizer.encode(prompt, options);
+        if let Some(bos) = tokenizer.added_bos()
+            && ids.first() != Some(&bos)
         {
-            ids.remove(0);
+            ids.insert(0, bos);
         }
         ids
     }

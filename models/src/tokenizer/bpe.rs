@@ -7,6 +7,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::PRE;
 use super::merge::Merger;
 use super::pretokenizer::{self, PreTokenizer};
 use super::strings::Strings;
@@ -14,7 +15,6 @@ use super::vocab::Vocab;
 use crate::gguf::Gguf;
 use crate::{Error, Result};
 
-const PRE: &str = "tokenizer.ggml.pre";
 const MERGES: &str = "tokenizer.ggml.merges";
 
 /// The merges of a model, and how it splits text into words.

@@ -493,20 +493,8 @@ fn what_is_wrong_with_a_vocabulary_is_said() {
         ),
         (bare().merges(&["a b", "ab"]), "element 1 is not two parts"),
         (
-            bare().merges(&[]).u32("tokenizer.ggml.eos_token_id", 2),
-            "2 is past the vocabulary",
-        ),
-        (
-            bare()
-                .merges(&[])
-                .u32("tokenizer.ggml.eot_token_id", u32::MAX),
-            "past the vocabulary",
-        ),
-        (
-            bare()
-                .merges(&[])
-                .bool("tokenizer.ggml.add_bos_token", true),
-            "metadata key `tokenizer.ggml.bos_token_id` is missing",
+            bare().merges(&[]).str("tokenizer.ggml.eos_token_id", "b"),
+            "`tokenizer.ggml.eos_token_id`: expected an integer",
         ),
         (
             bare().str("tokenizer.ggml.merges", "a b"),
@@ -539,6 +527,38 @@ fn what_is_wrong_with_a_vocabulary_is_said() {
             "{error:?} does not say {expected:?}"
         );
     }
+}
+
+#[test]
+fn what_is_plain_is_repaired_and_told() {
+    let tokens = [("a", NORMAL), ("<|im_end|>", NORMAL)];
+    let told = |file: File| {
+        let tokenizer = file.merges(&[]).load().unwrap();
+        assert_eq!(pieces(&tokenizer, "a", ALL), "a");
+        assert!(tokenizer.is_end_of_generation(1));
+        tokenizer.warnings().to_vec()
+    };
+    let bare = || File::new("gpt2").tokens(&[tokens[0], ("<|im_end|>", CONTROL)]);
+    let named = || bare().str("tokenizer.ggml.pre", "gpt-2");
+    let past = |key, id| Warning::NoSuchToken { key, id, tokens: 2 };
+    assert_eq!(told(named()), []);
+    assert_eq!(told(bare()), [Warning::NoPreTokenizer { key: PRE }]);
+    let none = i64::from(u32::MAX);
+    assert_eq!(
+        told(named().u32(BOS, 2).u32(EOT, u32::MAX)),
+        [past(BOS, 2), past(EOT, none)]
+    );
+    assert_eq!(
+        told(named().bool(ADD_BOS, true).bool(ADD_EOS, true)),
+        [(ADD_BOS, BOS), (ADD_EOS, EOS)]
+            .map(|(key, token_key)| Warning::NothingToAdd { key, token_key })
+    );
+    let text = File::new("gpt2").tokens(&tokens);
+    let piece = "<|im_end|>".into();
+    assert_eq!(
+        told(text.str("tokenizer.ggml.pre", "gpt-2")),
+        [Warning::EndIsText { piece }]
+    );
 }
 
 #[test]
