@@ -1,7 +1,7 @@
 //! Text to token ids and back, from GGUF metadata.
 //!
 //! ```text
-//! text -> special -> pretokenizer -> bpe -> ids -> stream -> text
+//! text -> special -> normalizer -> pretokenizer -> bpe -> ids -> stream -> text
 //!                 -> spm
 //!                 -> wordpiece
 //! ```
@@ -10,6 +10,7 @@
 //! | --- | --- |
 //! | `vocab`, `strings` | pieces, their kinds and scores; look-up in both directions |
 //! | `special` | special tokens, cut out of the text first |
+//! | `normalizer` | text made uniform, where the model's tokenizer does that |
 //! | `pretokenizer` | text to words, by a table of rules |
 //! | `bpe`, `spm`, `wordpiece` | the three algorithms; `merge` is what the first two share |
 //! | `stream` | ids to text, whole characters only |
@@ -17,6 +18,7 @@
 
 mod bpe;
 mod merge;
+mod normalizer;
 mod pretokenizer;
 mod special;
 mod spm;
@@ -254,7 +256,8 @@ impl Tokenizer {
             Algorithm::Spm(spm) => spm.heap_bytes(),
             Algorithm::WordPiece(_) => 0,
         };
-        let lists = self.special.heap_bytes() + heap::bytes(&self.ends) + heap::bytes(&self.warnings);
+        let lists =
+            self.special.heap_bytes() + heap::bytes(&self.ends) + heap::bytes(&self.warnings);
         self.vocab.heap_bytes() + algorithm + lists
     }
 
