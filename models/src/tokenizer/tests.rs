@@ -280,30 +280,111 @@ fn phi3_control_tokens_take_the_space_after_them() {
     let tokens = [
         ("<|end|>", CONTROL),
         ("<s>", CONTROL),
-        ("Ġ", NORMAL),
+        ("▁", NORMAL),
         ("a", NORMAL),
+        ("Ġ", NORMAL),
     ];
-    let file = File::new("gpt2")
-        .str("tokenizer.ggml.pre", "gpt-2")
-        .tokens(&tokens)
-        .merges(&[]);
-    let phi3 = file
-        .clone()
-        .str("general.name", "Phi-3 mini")
-        .load()
-        .unwrap();
-    let parsed = EncodeOptions {
-        add_special: false,
-        parse_special: true,
+    // A display name says nothing.
+    let named = |model: &str, architecture: &str, name: &str| {
+        let file = File::new(model).str("general.architecture", architecture);
+        let file = file.str("general.name", name).tokens(&tokens);
+        let file = file.str("tokenizer.ggml.pre", "gpt-2").merges(&[]);
+        let file = file.bool("tokenizer.ggml.add_space_prefix", false);
+        let file = file.scores(&[0.0; 5]);
+        let text = EncodeOptions {
+            add_special: false,
+            parse_special: true,
+        };
+        pieces(&file.load().unwrap(), "<|end|>  a<s> a", text)
     };
+    for name in ["Phi-3 mini", "My model"] {
+        assert_eq!(named("llama", "phi3", name), "<|end|>|a|<s>|▁|a");
+        assert_eq!(named("llama", "llama", name), "<|end|>|▁|▁|a|<s>|▁|a");
+        // Phi-4.
+        assert_eq!(named("gpt2", "phi3", name), "<|end|>|Ġ|Ġ|a|<s>|Ġ|a");
+    }
+}
+
+#[test]
+fn masks_of_some_models_take_the_space_before_them() {
+    let pieces = |pre: &str| {
+        let tokens = [("[MASK]", USER), ("Ġ", NORMAL), ("a", NORMAL)];
+        let file = File::new("gpt2").tokens(&tokens).merges(&[]);
+        let file = file.str("tokenizer.ggml.pre", pre);
+        let file = file.str("general.name", "modern-bert base");
+        pieces(&file.load().unwrap(), "a [MASK] a", PLAIN)
+    };
+    assert_eq!(pieces("modern-bert"), "a|[MASK]|Ġ|a");
+    assert_eq!(pieces("gpt-2"), "a|Ġ|[MASK]|Ġ|a");
+}
+
+/// A byte-level vocabulary of all bytes, with a control token, split as `pre` says.
+fn byte_tokenizer(pre: &str) -> Tokenizer {
+    let bytes: Vec<String> = (0u8..=255)
+        .map(|byte| bpe::byte_to_char(byte).into())
+        .collect();
+    let mut tokens: Vec<(&str, i32)> = bytes.iter().map(|byte| (&byte[..], NORMAL)).collect();
+    tokens.push(("<|im_end|>", CONTROL));
+    let file = File::new("gpt2").tokens(&tokens).merges(&[]);
+    file.str("tokenizer.ggml.pre", pre).load().unwrap()
+}
+
+#[test]
+fn text_is_normalized_where_the_published_tokenizer_does_so() {
+    use unicode_normalization::UnicodeNormalization;
+    let texts = [
+        "한국어",
+        "café",
+        "각 값을 읽는다",
+        "ﬁ ① Å",
+        "q\u{307}\u{323}",
+    ];
+    for pre in normalizer::NFC.iter().copied() {
+        let tokenizer = byte_tokenizer(pre);
+        for text in texts {
+            let decomposed: String = text.nfd().collect();
+            let ids = tokenizer.encode(&decomposed, PLAIN);
+            let composed: String = text.nfc().collect();
+            assert_eq!(tokenizer.decode(&ids), composed, "{pre}");
+        }
+        assert_eq!(
+            tokenizer
+                .encode(&"한국어".nfd().collect::<String>(), PLAIN)
+                .len(),
+            9
+        );
+    }
+    let decomposed: String = "한국어".nfd().collect();
+    let llama3 = byte_tokenizer("llama-bpe");
     assert_eq!(
-        pieces(&phi3, "<|end|> \n a<s> a", parsed),
-        "<|end|>|a|<s>|Ġ|a"
+        llama3.decode(&llama3.encode(&decomposed, PLAIN)),
+        decomposed
     );
-    assert_eq!(
-        pieces(&file.load().unwrap(), "<|end|> a", parsed),
-        "<|end|>|Ġ|a"
-    );
+}
+
+#[test]
+fn special_tokens_are_cut_out_before_text_is_normalized() {
+    let tokenizer = byte_tokenizer("qwen2");
+    // The accent is at the beginning of a piece, so it joins nothing.
+    let ids = tokenizer.encode("e<|im_end|>\u{301}e\u{301}", ALL);
+    assert_eq!(ids[1], 256);
+    assert_eq!(tokenizer.decode(&ids), "e\u{301}é");
+}
+
+#[test]
+fn a_megabyte_of_accents_is_normalized_quickly() {
+    let tokenizer = byte_tokenizer("qwen2");
+    let ids = tokenizer.encode(&"\u{323}\u{301}".repeat(1 << 18), PLAIN);
+    assert_eq!(ids.len(), 1 << 20);
+}
+
+#[test]
+fn normalizers_of_other_sentencepiece_models_are_refused() {
+    let file = spm_file();
+    let key = "tokenizer.ggml.remove_extra_whitespaces";
+    assert!(file.clone().bool(key, false).load().is_ok());
+    let error = file.bool(key, true).load().unwrap_err();
+    assert!(matches!(error, Error::BadValue { key: found, .. } if found == key));
 }
 
 #[test]
@@ -453,6 +534,24 @@ fn the_space_that_spm_put_first_is_not_given_back() {
     let ids = tokenizer.encode("a b", ALL);
     assert_eq!(stream(&tokenizer, &ids).concat(), "a b");
     assert_eq!(tokenizer.decode(&ids), "a b");
+}
+
+#[test]
+fn a_text_that_goes_on_keeps_its_first_space() {
+    let tokenizer = spm_file().load().unwrap();
+    let prompt = tokenizer.encode("a", ALL);
+    let rest = tokenizer.encode("b", PLAIN);
+    let decoded = |before: &[u32]| {
+        let mut text = String::new();
+        let mut decoder = StreamDecoder::after(&tokenizer, before);
+        rest.iter()
+            .for_each(|&id| decoder.push(&tokenizer, id, &mut text));
+        decoder.finish(&mut text);
+        text
+    };
+    assert_eq!(decoded(&prompt), " b");
+    assert_eq!(decoded(&prompt[..1]), "b");
+    assert_eq!(decoded(&[]), "b");
 }
 
 #[test]
