@@ -105,6 +105,12 @@ pub enum Error {
         /// What is wrong, and where.
         reason: String,
     },
+    /// A part of a split model is missing, or is not one of it.
+    #[error("the model is split over several files: {reason}")]
+    Parts {
+        /// Which part, and what is wrong with it.
+        reason: String,
+    },
     /// The vocabulary can't be used.
     #[error("tokenizer: {reason}")]
     Tokenizer {

@@ -14,6 +14,7 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use ondol_models::Warning;
 use ondol_models::arch;
 use ondol_models::gguf::Gguf;
 use ondol_models::graph::{Graph, Op};
@@ -21,7 +22,6 @@ use ondol_models::quant::Layout;
 use ondol_models::screen::Screen;
 #[cfg(feature = "std")]
 use ondol_models::template::{ChatTemplate, Message, RenderInput};
-use ondol_models::Warning;
 use ondol_models::tokenizer::{EncodeOptions, Tokenizer};
 
 /// Tokens of context where neither the options nor the model say less.
@@ -172,10 +172,7 @@ impl Model {
 
     fn load(shards: Vec<Bytes>) -> Result<Model> {
         let views: Vec<&[u8]> = shards.iter().map(|s| &**s).collect();
-        let gguf = match views.as_slice() {
-            [one] => Gguf::parse(one)?,
-            many => Gguf::parse_shards(many)?,
-        };
+        let gguf = Gguf::parse_shards(&views)?;
         let graph = arch::build(&gguf)?;
         // A screen is code too: it is left out where code is dear.
         let screen = match SMALL {

@@ -27,7 +27,9 @@ pub fn scaled(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
         // Files that name no type may have a factor.
         None | Some("linear") => {
             let factor = scaling_factor(b)?;
-            rope.inverse_frequencies.iter_mut().for_each(|f| *f /= factor);
+            rope.inverse_frequencies
+                .iter_mut()
+                .for_each(|f| *f /= factor);
         }
         Some("yarn") => yarn(b, &mut rope)?,
         Some(other) => {
@@ -67,9 +69,8 @@ fn yarn(b: &Builder, rope: &mut Rope) -> Result<()> {
 
     let dims = 2.0 * rope.inverse_frequencies.len() as f64;
     // The pair that turns so many times in the context.
-    let pair = |turns: f64| {
-        dims * libm::log(context / (turns * 2.0 * PI)) / (2.0 * libm::log(base))
-    };
+    let pair =
+        |turns: f64| dims * libm::log(context / (turns * 2.0 * PI)) / (2.0 * libm::log(base));
     let low = libm::floor(pair(fast)).max(0.0);
     let high = libm::ceil(pair(slow)).min(dims - 1.0);
     let length = if low == high { 0.001 } else { high - low };

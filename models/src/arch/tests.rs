@@ -551,7 +551,11 @@ fn keys_that_change_the_numbers_are_refused_by_name() {
         ("qwen2", "attention.causal", false.into()),
         ("llama", "use_parallel_residual", true.into()),
         ("llama", "attention.sliding_window", 63u32.into()),
-        ("qwen3", "rope.dimension_sections", vec![1u32, 1, 2, 0].into()),
+        (
+            "qwen3",
+            "rope.dimension_sections",
+            vec![1u32, 1, 2, 0].into(),
+        ),
         ("llama", "hidden_activation", "gelu".into()),
     ] {
         let error = File::new(architecture, 1).with(key, value).error();
@@ -586,7 +590,9 @@ fn keys_that_say_what_is_done_anyway_are_let_pass() {
     let file = File::new("qwen2", 1).with("attention.sliding_window", 64u32);
     assert!(file.graph().is_ok());
     let same = File::new("exaone4", 4).with("attention.sliding_window", 8u32);
-    let same = same.with("rope.freq_base", 2f32).with("rope.freq_base_swa", 2f32);
+    let same = same
+        .with("rope.freq_base", 2f32)
+        .with("rope.freq_base_swa", 2f32);
     assert!(same.graph().is_ok());
 }
 
@@ -629,7 +635,10 @@ fn yarn_is_as_in_its_paper() {
     ] {
         let rope = &file.graph().expect("a graph").ropes[0];
         for (found, wanted) in rope.inverse_frequencies.iter().zip(&frequencies) {
-            assert!((f64::from(*found) / wanted - 1.0).abs() < 1e-6, "{found} {wanted}");
+            assert!(
+                (f64::from(*found) / wanted - 1.0).abs() < 1e-6,
+                "{found} {wanted}"
+            );
         }
         assert!((f64::from(rope.magnitude) - magnitude).abs() < 1e-6);
     }
