@@ -21,14 +21,27 @@ pub fn open(name: &str) -> Result<Model> {
         Location::BuiltIn => Model::hello(),
         Location::File(path) => Model::open(path),
     };
-    model.map_err(runtime_error(name))
+    let model = model.map_err(runtime_error(name))?;
+    tell_warnings(name, &model);
+    Ok(model)
 }
 
 /// Loads a model to run it: by its packed copy, unless that is not wanted.
 pub fn open_packed(name: &str, args: &PackArgs) -> Result<Model> {
     match locate(name)? {
-        Location::File(path) if !args.no_pack => packed::open(&path).map_err(runtime_error(name)),
+        Location::File(path) if !args.no_pack => {
+            let model = packed::open(&path).map_err(runtime_error(name))?;
+            tell_warnings(name, &model);
+            Ok(model)
+        }
         _ => open(name),
+    }
+}
+
+/// Tells on standard error what is wrong with a model's file and was repaired.
+fn tell_warnings(name: &str, model: &Model) {
+    for warning in model.warnings() {
+        eprintln!("warning: {name}: {warning}");
     }
 }
 

@@ -79,6 +79,18 @@ pub enum Error {
         /// The tensor.
         name: String,
     },
+    /// The file has tensors that its architecture does not compute with in this
+    /// build: it is a variant that would be computed wrongly.
+    #[error(
+        "the file has tensors that `{architecture}` does not compute with in this build: {names}; \
+         it is a variant of that architecture, or not a language model alone"
+    )]
+    UnusedTensors {
+        /// The architecture.
+        architecture: String,
+        /// The first three, and how many more there are.
+        names: String,
+    },
     /// A tensor's dimensions are not those the architecture or format asks for.
     #[error("tensor `{name}`: {reason}")]
     BadShape {
@@ -91,6 +103,12 @@ pub enum Error {
     #[error("malformed GGUF: {reason}")]
     Malformed {
         /// What is wrong, and where.
+        reason: String,
+    },
+    /// A part of a split model is missing, or is not one of it.
+    #[error("the model is split over several files: {reason}")]
+    Parts {
+        /// Which part, and what is wrong with it.
         reason: String,
     },
     /// The vocabulary can't be used.

@@ -21,5 +21,7 @@ pub mod screen;
 #[cfg(feature = "std")]
 pub mod template;
 pub mod tokenizer;
+mod warning;
 
 pub use error::{Error, Float, Result};
+pub use warning::Warning;

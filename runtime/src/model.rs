@@ -14,6 +14,7 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use ondol_models::Warning;
 use ondol_models::arch;
 use ondol_models::gguf::Gguf;
 use ondol_models::graph::{Graph, Op};
@@ -171,10 +172,7 @@ impl Model {
 
     fn load(shards: Vec<Bytes>) -> Result<Model> {
         let views: Vec<&[u8]> = shards.iter().map(|s| &**s).collect();
-        let gguf = match views.as_slice() {
-            [one] => Gguf::parse(one)?,
-            many => Gguf::parse_shards(many)?,
-        };
+        let gguf = Gguf::parse_shards(&views)?;
         let graph = arch::build(&gguf)?;
         // A screen is code too: it is left out where code is dear.
         let screen = match SMALL {
@@ -276,24 +274,27 @@ impl Model {
         Ok(self.0.template.render(&RenderInput::chat(messages))?)
     }
 
+    /// What was wrong with the model's file where its meaning is plain, and what
+    /// was done instead: for a program to tell its user once.
+    pub fn warnings(&self) -> impl Iterator<Item = &Warning> {
+        self.0.tokenizer.warnings().iter()
+    }
+
     /// Token ids of raw text: control tokens that it spells are parsed, and BOS is
-    /// added as the file says unless the text already starts with it. For what
+    /// added as the file says unless the text already starts with it. EOS is not,
+    /// even if the file asks for it: the model is to continue the text. For what
     /// users wrote there is [`Model::encode_chat`].
     pub fn encode_prompt(&self, prompt: &str) -> Vec<u32> {
         let tokenizer = &self.0.tokenizer;
-        let mut ids = tokenizer.encode(
-            prompt,
-            EncodeOptions {
-                add_special: true,
-                parse_special: true,
-            },
-        );
-        if ids.len() > 1
-            && tokenizer
-                .bos()
-                .is_some_and(|bos| ids[0] == bos && ids[1] == bos)
+        let options = EncodeOptions {
+            add_special: false,
+            parse_special: true,
+        };
+        let mut ids = tokenizer.encode(prompt, options);
+        if let Some(bos) = tokenizer.added_bos()
+            && ids.first() != Some(&bos)
         {
-            ids.remove(0);
+            ids.insert(0, bos);
         }
         ids
     }

@@ -138,12 +138,14 @@ fn of_model(error: &ModelError) -> ondol_status {
         ModelError::UnsupportedVersion { .. } => ondol_status::UnsupportedVersion,
         ModelError::UnsupportedDType { .. } => ondol_status::UnsupportedType,
         ModelError::UnsupportedPacking { .. } => ondol_status::UnsupportedPacking,
-        ModelError::UnknownArchitecture { .. } => ondol_status::UnknownArchitecture,
+        ModelError::UnknownArchitecture { .. } | ModelError::UnusedTensors { .. } => {
+            ondol_status::UnknownArchitecture
+        }
         ModelError::MissingKey { .. } => ondol_status::MissingKey,
         ModelError::BadValue { .. } => ondol_status::BadValue,
         ModelError::MissingTensor { .. } => ondol_status::MissingTensor,
         ModelError::BadShape { .. } => ondol_status::BadShape,
-        ModelError::Malformed { .. } => ondol_status::Malformed,
+        ModelError::Malformed { .. } | ModelError::Parts { .. } => ondol_status::Malformed,
         ModelError::Tokenizer { .. } => ondol_status::Tokenizer,
         ModelError::Template { .. } => ondol_status::Template,
         #[cfg(feature = "std")]

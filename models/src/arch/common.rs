@@ -125,11 +125,9 @@ pub fn sliding_window(b: &Builder) -> Result<Option<usize>> {
 /// Which layers attend through the sliding window: as the file says for each
 /// layer, else all but every `period`th (zero: all), where the file may set the period.
 pub fn sliding_layers(b: &Builder, layers: u32, period: usize) -> Result<Vec<bool>> {
-    let key = b.key("attention.sliding_window_pattern");
-    let Some(pattern) = b.gguf().get(&key).and_then(|value| value.as_array()) else {
-        let period = b
-            .opt_count("attention.sliding_window_pattern")?
-            .unwrap_or(period);
+    const PATTERN: &str = "attention.sliding_window_pattern";
+    let Some(pattern) = b.opt_array(PATTERN) else {
+        let period = b.opt_count(PATTERN)?.unwrap_or(period);
         return Ok((1..=layers as usize)
             .map(|n| period == 0 || !n.is_multiple_of(period))
             .collect());
@@ -144,7 +142,10 @@ pub fn sliding_layers(b: &Builder, layers: u32, period: usize) -> Result<Vec<boo
         .ok_or_else(|| {
             let reason =
                 format!("expected a boolean for each of {layers} layers, found {pattern:?}");
-            Error::BadValue { key, reason }
+            Error::BadValue {
+                key: b.key(PATTERN),
+                reason,
+            }
         })
 }
 

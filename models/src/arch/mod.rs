@@ -17,8 +17,12 @@ mod tests;
 use crate::gguf::Gguf;
 use crate::graph::{Builder, Graph};
 use crate::{Error, Result};
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+
+/// What a file is: a model, or something that goes with one.
+const TYPE: &str = "general.type";
 
 type Build = fn(Builder) -> Result<Graph>;
 
@@ -39,8 +43,20 @@ const fn row(name: &str, build: Build, in_build: bool) -> (&str, Option<Build>) 
     (name, if in_build { Some(build) } else { None })
 }
 
-/// The graph of a file, or [`Error::UnknownArchitecture`].
+/// The graph of a file.
+///
+/// # Errors
+/// [`Error::UnknownArchitecture`]; [`Error::BadValue`] where the file is a part of
+/// a model, such as an adapter; and those of its architecture for keys and tensors
+/// that are missing, wrong, or would be left out.
 pub fn build(gguf: &Gguf) -> Result<Graph> {
+    if let Some(part) = gguf.opt_str(TYPE)?.filter(|&kind| kind != "model") {
+        let reason = format!("the file is no model by itself, but of the type `{part}`");
+        return Err(Error::BadValue {
+            key: TYPE.into(),
+            reason,
+        });
+    }
     let name = gguf.str("general.architecture")?;
     match ARCHITECTURES.iter().find(|(known, _)| *known == name) {
         Some((_, Some(build))) => build(Builder::new(gguf)?),

@@ -5,24 +5,86 @@ use crate::graph::{Builder, LongRope, Rope, RopeStyle};
 use crate::quant::DType;
 use crate::{Error, Float, Result};
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
+use core::f64::consts::PI;
 
 /// The base of files that name none, from RoFormer (arXiv:2104.09864).
 const DEFAULT_BASE: f32 = 10_000.0;
 
+const BASE: &str = "rope.freq_base";
+const SCALING: &str = "rope.scaling.type";
+const FACTOR: &str = "rope.scaling.factor";
+const EXTRAPOLATION: &str = "rope.scaling.yarn_ext_factor";
+const MAGNITUDE: &str = "rope.scaling.attn_factor";
+
 /// The file's rotary embedding: plain, with linear scaling (arXiv:2306.15595),
-/// or with the frequency factors of Llama 3.1, which files hold as a tensor.
+/// with YaRN, or with the frequency factors of Llama 3.1, which files hold as a tensor.
 pub fn scaled(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
-    let mut rope = unscaled(b, hp, style, "rope.freq_base")?;
-    let linear = linear_factor(b)?;
-    for frequency in &mut rope.inverse_frequencies {
-        *frequency /= linear;
+    let mut rope = unscaled(b, hp, style, BASE)?;
+    match b.opt_str(SCALING)? {
+        Some("none") => {}
+        // Files that name no type may have a factor.
+        None | Some("linear") => {
+            let factor = scaling_factor(b)?;
+            rope.inverse_frequencies
+                .iter_mut()
+                .for_each(|f| *f /= factor);
+        }
+        Some("yarn") => yarn(b, &mut rope)?,
+        Some(other) => {
+            let reason = format!("rope scaling `{other}` is not supported in this architecture");
+            return Err(bad(b, SCALING, reason));
+        }
     }
     let pairs = rope.inverse_frequencies.len();
     if let Some(factors) = frequency_factors(b, "rope_freqs.weight", pairs)? {
         divide(&mut rope.inverse_frequencies, &factors);
     }
     Ok(rope)
+}
+
+/// YaRN (arXiv:2309.00071): pairs that turn often within the context of the first
+/// training keep their frequency, those that turn less than once are divided by
+/// the factor, and a ramp lies between. It ends at whole pairs, as in the models'
+/// own code. Cosine and sine grow a little, so that attention stays as sharp.
+fn yarn(b: &Builder, rope: &mut Rope) -> Result<()> {
+    let base = f64::from(b.opt_positive(BASE)?.unwrap_or(DEFAULT_BASE));
+    if base <= 1.0 {
+        let reason = format!("{} is no base for YaRN: it must be over 1", Float(base));
+        return Err(bad(b, BASE, reason));
+    }
+    let factor = b.opt_positive(FACTOR)?;
+    let factor = factor.ok_or_else(|| Error::MissingKey { key: b.key(FACTOR) })?;
+    let factor = f64::from(factor);
+    let context = original_context(b)? as f64;
+    let parameter = |key, default| Ok(f64::from(b.opt_positive(key)?.unwrap_or(default)));
+    let fast = parameter("rope.scaling.yarn_beta_fast", 32.0)?;
+    let slow = parameter("rope.scaling.yarn_beta_slow", 1.0)?;
+    let extrapolation = parameter(EXTRAPOLATION, 1.0)?;
+    if extrapolation > 1.0 {
+        let reason = format!("{} is over 1", Float(extrapolation));
+        return Err(bad(b, EXTRAPOLATION, reason));
+    }
+
+    let dims = 2.0 * rope.inverse_frequencies.len() as f64;
+    // The pair that turns so many times in the context.
+    let pair =
+        |turns: f64| dims * libm::log(context / (turns * 2.0 * PI)) / (2.0 * libm::log(base));
+    let low = libm::floor(pair(fast)).max(0.0);
+    let high = libm::ceil(pair(slow)).min(dims - 1.0);
+    let length = if low == high { 0.001 } else { high - low };
+    for (at, frequency) in rope.inverse_frequencies.iter_mut().enumerate() {
+        let ramp = ((at as f64 - low) / length).clamp(0.0, 1.0);
+        let kept = (1.0 - ramp) * extrapolation;
+        *frequency = (f64::from(*frequency) * (kept + (1.0 - kept) / factor)) as f32;
+    }
+
+    let usual = 1.0 + 0.1 * libm::log(factor.max(1.0));
+    let magnitude = b.opt_positive("rope.scaling.yarn_attn_factor")?;
+    rope.magnitude = magnitude.unwrap_or(usual as f32);
+    rope.magnitude *= b.opt_positive(MAGNITUDE)?.unwrap_or(1.0);
+    Ok(())
 }
 
 /// The embedding of layers that see only a sliding window: a base of its own, no scaling.
@@ -35,28 +97,36 @@ pub fn local(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
 pub fn long(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
     const SHORT: &str = "rope_factors_short.weight";
     const LONG: &str = "rope_factors_long.weight";
-    let named = b.gguf().opt_str(&b.key("rope.scaling.type"))? == Some("longrope");
-    if !named && b.gguf().tensor(SHORT).is_none() {
+    // Older files do not name the type.
+    let is_long = match b.opt_str(SCALING)? {
+        Some(kind) => kind == "longrope",
+        None => b.tensor(SHORT).is_some(),
+    };
+    if !is_long {
         return scaled(b, hp, style);
     }
     let missing = |name: &str| Error::MissingTensor { name: name.into() };
-    let mut rope = unscaled(b, hp, style, "rope.freq_base")?;
+    let mut rope = unscaled(b, hp, style, BASE)?;
     let pairs = rope.inverse_frequencies.len();
     let short = frequency_factors(b, SHORT, pairs)?.ok_or_else(|| missing(SHORT))?;
     let long = frequency_factors(b, LONG, pairs)?.ok_or_else(|| missing(LONG))?;
-    let above = match b.opt_size("rope.scaling.original_context_length")? {
-        Some(context) => context,
-        None => b.size("context_length")?,
-    };
     let mut inverse_frequencies = rope.inverse_frequencies.clone();
     divide(&mut inverse_frequencies, &long);
     divide(&mut rope.inverse_frequencies, &short);
     rope.long = Some(LongRope {
-        above,
+        above: original_context(b)?,
         inverse_frequencies,
     });
-    rope.magnitude = b.opt_positive("rope.scaling.attn_factor")?.unwrap_or(1.0);
+    rope.magnitude = b.opt_positive(MAGNITUDE)?.unwrap_or(1.0);
     Ok(rope)
+}
+
+/// The context of the first training, in tokens.
+fn original_context(b: &Builder) -> Result<usize> {
+    match b.opt_size("rope.scaling.original_context_length")? {
+        Some(context) => Ok(context),
+        None => b.size("context_length"),
+    }
 }
 
 /// The plain embedding whose base is the value of `base_key`.
@@ -64,10 +134,7 @@ fn unscaled(b: &Builder, hp: &Decoder, style: RopeStyle, base_key: &str) -> Resu
     let dims = b.opt_size("rope.dimension_count")?.unwrap_or(hp.head_dim);
     if dims > hp.head_dim || !dims.is_multiple_of(2) {
         let reason = format!("{dims} rotary dimensions in a head of {}", hp.head_dim);
-        return Err(Error::BadValue {
-            key: b.key("rope.dimension_count"),
-            reason,
-        });
+        return Err(bad(b, "rope.dimension_count", reason));
     }
     Ok(Rope::plain(
         style,
@@ -76,29 +143,26 @@ fn unscaled(b: &Builder, hp: &Decoder, style: RopeStyle, base_key: &str) -> Resu
     ))
 }
 
-/// What positions are divided by; 1 where there is no scaling. The type is
-/// linear unless the file says otherwise, and older files have the other key.
-fn linear_factor(b: &Builder) -> Result<f32> {
-    let key = b.key("rope.scaling.type");
-    match b.gguf().opt_str(&key)? {
-        Some("none") => Ok(1.0),
-        None | Some("linear") => {
-            let factor = match b.opt_positive("rope.scaling.factor")? {
-                None => b.opt_positive("rope.scale_linear")?,
-                factor => factor,
-            };
-            Ok(factor.unwrap_or(1.0))
-        }
-        Some(other) => {
-            let reason = format!("rope scaling `{other}` is not supported in this architecture");
-            Err(Error::BadValue { key, reason })
-        }
+/// What positions are divided by; 1 where the file does not say. Older files have
+/// the other key.
+fn scaling_factor(b: &Builder) -> Result<f32> {
+    let factor = match b.opt_positive(FACTOR)? {
+        None => b.opt_positive("rope.scale_linear")?,
+        factor => factor,
+    };
+    Ok(factor.unwrap_or(1.0))
+}
+
+fn bad(b: &Builder, key: &str, reason: String) -> Error {
+    Error::BadValue {
+        key: b.key(key),
+        reason,
     }
 }
 
 /// The tensor of this name as one positive divisor for each pair, where the file has it.
 fn frequency_factors(b: &Builder, name: &str, pairs: usize) -> Result<Option<Vec<f32>>> {
-    let Some(tensor) = b.gguf().tensor(name) else {
+    let Some((_, tensor)) = b.tensor(name) else {
         return Ok(None);
     };
     if tensor.dtype != DType::F32 {

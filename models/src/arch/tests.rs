@@ -73,16 +73,22 @@ impl File {
         for (name, cols, rows) in matrices {
             self.zeros(&format!("blk.{layer}.{name}.weight"), &[cols, rows]);
         }
-        for name in [
-            "attn_norm",
-            "ffn_norm",
-            "post_attention_norm",
-            "post_ffw_norm",
-        ] {
-            self.zeros(&format!("blk.{layer}.{name}.weight"), &[WIDTH]);
-        }
-        for name in ["attn_q_norm", "attn_k_norm"] {
-            self.zeros(&format!("blk.{layer}.{name}.weight"), &[self.head_dim]);
+        let (pre, post, heads) = match self.architecture {
+            "gemma2" => (true, true, false),
+            "gemma3" => (true, true, true),
+            "exaone4" => (false, true, true),
+            "qwen3" => (true, false, true),
+            _ => (true, false, false),
+        };
+        let norms = [
+            (pre, ["attn_norm", "ffn_norm"], WIDTH),
+            (post, ["post_attention_norm", "post_ffw_norm"], WIDTH),
+            (heads, ["attn_q_norm", "attn_k_norm"], self.head_dim),
+        ];
+        for (_, names, width) in norms.into_iter().filter(|(has, ..)| *has) {
+            for name in names {
+                self.zeros(&format!("blk.{layer}.{name}.weight"), &[width]);
+            }
         }
     }
 
@@ -91,9 +97,13 @@ impl File {
         self.tensors.push((name.into(), dims.into(), values));
     }
 
-    fn with(mut self, key: &str, value: impl Into<MetaValue>) -> File {
-        self.metadata
-            .push((format!("{}.{key}", self.architecture), value.into()));
+    fn with(self, key: &str, value: impl Into<MetaValue>) -> File {
+        let key = format!("{}.{key}", self.architecture);
+        self.with_key(&key, value)
+    }
+
+    fn with_key(mut self, key: &str, value: impl Into<MetaValue>) -> File {
+        self.metadata.push((key.into(), value.into()));
         self
     }
 
@@ -433,7 +443,7 @@ fn absurd_hyperparameters_are_refused_by_name() {
         ("rope.dimension_count", 7u32.into()),
         ("rope.dimension_count", 10u32.into()),
         ("rope.freq_base", (-1f32).into()),
-        ("rope.scaling.type", "yarn".into()),
+        ("rope.scaling.type", "dynamic".into()),
         ("rope.scaling.factor", f32::NAN.into()),
         ("expert_count", 8u32.into()),
     ] {
@@ -472,7 +482,186 @@ fn unknown_architectures_are_refused_by_name() {
     }
 }
 
-const KEYS: [&str; 16] = [
+/// A file with one more tensor, of this name.
+fn with_tensor(architecture: &'static str, name: &str) -> File {
+    File::new(architecture, 2).with_vector(name, &[0.0; 8])
+}
+
+#[test]
+fn what_the_graph_does_not_use_is_refused_by_name() {
+    for (architecture, name) in [
+        ("llama", "blk.1.attn_q_norm.weight"),
+        ("llama", "blk.0.post_attention_norm.weight"),
+        ("llama", "blk.0.attn_norm.bias"),
+        ("llama", "blk.0.attn_q.scale"),
+        ("llama", "blk.0.attn_sinks.weight"),
+        ("llama", "blk.0.attn_q.weight.lora_a"),
+        ("llama", "output.bias"),
+        ("llama", "position_embd.weight"),
+        ("llama", "v.patch_embd.weight"),
+        ("llama", "rope_factors_long.weight"),
+        ("qwen2", "blk.2.attn_norm.weight"),
+        ("qwen3", "cls.output.weight"),
+        ("exaone4", "blk.1.attn_norm.weight"),
+        ("gemma3", "mm.input_projection.weight"),
+        ("phi3", "rope_freqs.bias"),
+    ] {
+        match with_tensor(architecture, name).error() {
+            Error::UnusedTensors { names, .. } => assert_eq!(names, format!("`{name}`")),
+            other => panic!("{architecture} with {name}: {other}"),
+        }
+    }
+    let mut variant = File::new("llama", 1);
+    for name in ["a", "b", "c", "d", "e"] {
+        variant = variant.with_vector(name, &[0.0]);
+    }
+    let error = variant.error().to_string();
+    assert!(error.contains("`a`, `b`, `c` and 2 more"), "{error}");
+    let layers = File::new("llama", 4).with("block_count", 3u32);
+    assert!(layers.error().to_string().contains("blk.3."));
+}
+
+#[test]
+fn tensors_that_change_nothing_are_let_pass() {
+    for name in ["blk.0.attn_rot_embd.inv_freq", crate::screen::WEIGHT] {
+        assert!(with_tensor("llama", name).graph().is_ok(), "{name}");
+    }
+    let further = File::new("exaone4", 3).with("nextn_predict_layers", 1u32);
+    let further = further.with_vector("blk.2.nextn.eh_proj.weight", &[0.0; 8]);
+    assert!(further.graph().is_ok());
+    let named = |kind: &str| File::new("llama", 1).with_key("general.type", kind);
+    assert!(named("model").graph().is_ok());
+    assert_names_key(&named("adapter").error(), "general.type");
+}
+
+#[test]
+fn keys_that_change_the_numbers_are_refused_by_name() {
+    let half = MetaValue::from(0.5f32);
+    for (architecture, key, value) in [
+        ("llama", "logit_scale", half.clone()),
+        ("llama", "residual_scale", half.clone()),
+        ("qwen3", "embedding_scale", half.clone()),
+        ("llama", "attention.scale", half.clone()),
+        ("llama", "attn_logit_softcapping", half.clone()),
+        ("qwen2", "final_logit_softcapping", half.clone()),
+        ("llama", "attention.clamp_kqv", half.clone()),
+        ("gemma3", "attn_logit_softcapping", half.clone()),
+        ("llama", "rope.scaling.attn_factor", half.clone()),
+        ("llama", "rope.scaling.alpha", half),
+        ("qwen2", "attention.causal", false.into()),
+        ("llama", "use_parallel_residual", true.into()),
+        ("llama", "attention.sliding_window", 63u32.into()),
+        (
+            "qwen3",
+            "rope.dimension_sections",
+            vec![1u32, 1, 2, 0].into(),
+        ),
+        ("llama", "hidden_activation", "gelu".into()),
+    ] {
+        let error = File::new(architecture, 1).with(key, value).error();
+        assert_names_key(&error, &format!("{architecture}.{key}"));
+    }
+    let windows = || File::new("exaone4", 4).with("attention.sliding_window", 8u32);
+    let other = windows().with("rope.freq_base", 2f32);
+    let error = other.with("rope.freq_base_swa", 3f32).error();
+    assert_names_key(&error, "exaone4.rope.freq_base_swa");
+}
+
+#[test]
+fn keys_that_say_what_is_done_anyway_are_let_pass() {
+    for (key, value) in [
+        ("logit_scale", MetaValue::from(1f32)),
+        ("residual_scale", 0f32.into()),
+        ("attn_logit_softcapping", 0f32.into()),
+        ("attention.causal", true.into()),
+        ("attention.sliding_window", 0u32.into()),
+        ("rope.dimension_sections", vec![0u32; 4].into()),
+        ("rope.freq_base_swa", 3f32.into()),
+        ("use_parallel_residual", false.into()),
+        ("expert_count", 0u32.into()),
+        ("vocab_size", (VOCABULARY as u32).into()),
+        ("pooling_type", 3u32.into()),
+        ("rope.scaling.finetuned", true.into()),
+    ] {
+        let graph = File::new("llama", 1).with(key, value).graph();
+        assert!(graph.is_ok(), "{key}: {graph:?}");
+    }
+    // A window as long as the context.
+    let file = File::new("qwen2", 1).with("attention.sliding_window", 64u32);
+    assert!(file.graph().is_ok());
+    let same = File::new("exaone4", 4).with("attention.sliding_window", 8u32);
+    let same = same
+        .with("rope.freq_base", 2f32)
+        .with("rope.freq_base_swa", 2f32);
+    assert!(same.graph().is_ok());
+}
+
+/// A file of heads of 64, scaled by YaRN from a context of 4096 with base 1e6.
+fn yarn(architecture: &'static str) -> File {
+    let file = File::with_heads(architecture, 1, 64).with("rope.freq_base", 1e6f32);
+    let file = file.with("rope.scaling.type", "yarn");
+    file.with("rope.scaling.original_context_length", 4096u32)
+}
+
+/// The frequencies and the magnitude of YaRN as the paper's formulas give them,
+/// in plain floats: dims 64, base 1e6, context 4096.
+fn yarn_by_hand(factor: f64, fast: f64, slow: f64) -> (Vec<f64>, f64) {
+    use core::f64::consts::PI;
+    // Where a pair turns so often in the context: 4096 = turns * 2 pi * 1e6^(2i/64).
+    let pair = |turns: f64| 32.0 * (4096.0 / (2.0 * PI * turns)).ln() / 1e6f64.ln();
+    let (low, high) = (pair(fast).floor().max(0.0), pair(slow).ceil().min(63.0));
+    let frequencies = (0..32).map(|i| {
+        let plain = 1e6f64.powf(-f64::from(i) / 32.0);
+        let interpolated = match f64::from(i) {
+            i if i <= low => 0.0,
+            i if i >= high => 1.0,
+            i => (i - low) / (high - low),
+        };
+        plain / factor * interpolated + plain * (1.0 - interpolated)
+    });
+    (frequencies.collect(), 0.1 * factor.ln() + 1.0)
+}
+
+#[test]
+fn yarn_is_as_in_its_paper() {
+    let qwen = || yarn("qwen2").with("rope.scaling.factor", 4f32);
+    let betas = qwen().with("rope.scaling.yarn_beta_fast", 16f32);
+    let betas = betas.with("rope.scaling.yarn_beta_slow", 2f32);
+    let forty = yarn("llama").with("rope.scaling.factor", 40f32);
+    for (file, (frequencies, magnitude)) in [
+        (qwen(), yarn_by_hand(4.0, 32.0, 1.0)),
+        (betas, yarn_by_hand(4.0, 16.0, 2.0)),
+        (forty, yarn_by_hand(40.0, 32.0, 1.0)),
+    ] {
+        let rope = &file.graph().expect("a graph").ropes[0];
+        for (found, wanted) in rope.inverse_frequencies.iter().zip(&frequencies) {
+            assert!(
+                (f64::from(*found) / wanted - 1.0).abs() < 1e-6,
+                "{found} {wanted}"
+            );
+        }
+        assert!((f64::from(rope.magnitude) - magnitude).abs() < 1e-6);
+    }
+    let given = qwen().with("rope.scaling.yarn_attn_factor", 1.25f32);
+    assert_eq!(given.graph().expect("a graph").ropes[0].magnitude, 1.25);
+}
+
+#[test]
+fn yarn_without_meaning_is_refused_by_name() {
+    assert_names_key(&yarn("llama").error(), "llama.rope.scaling.factor");
+    for (key, value) in [
+        ("rope.freq_base", 1f32),
+        ("rope.scaling.factor", -2.0),
+        ("rope.scaling.yarn_ext_factor", 1.5),
+        ("rope.scaling.yarn_beta_fast", f32::NAN),
+        ("rope.scaling.yarn_log_multiplier", 0.1),
+    ] {
+        let file = yarn("llama").with("rope.scaling.factor", 4f32);
+        assert_names_key(&file.with(key, value).error(), &format!("llama.{key}"));
+    }
+}
+
+const KEYS: [&str; 23] = [
     "block_count",
     "context_length",
     "embedding_length",
@@ -488,6 +677,13 @@ const KEYS: [&str; 16] = [
     "rope.dimension_count",
     "rope.freq_base",
     "rope.scaling.factor",
+    "rope.scaling.type",
+    "rope.scaling.original_context_length",
+    "rope.scaling.yarn_attn_factor",
+    "rope.scaling.yarn_beta_fast",
+    "rope.scaling.yarn_beta_slow",
+    "rope.scaling.yarn_ext_factor",
+    "rope.dimension_sections",
     "nextn_predict_layers",
 ];
 
@@ -500,7 +696,7 @@ fn any_value() -> impl Strategy<Value = MetaValue> {
         any::<i32>().prop_map(MetaValue::from),
         proptest::collection::vec(any::<bool>(), 0..4).prop_map(MetaValue::from),
         proptest::collection::vec(any::<u32>(), 0..4).prop_map(MetaValue::from),
-        "[a-z]{0,8}".prop_map(MetaValue::from),
+        "[a-z]{0,8}|yarn".prop_map(MetaValue::from),
     ]
 }
 

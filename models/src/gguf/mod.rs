@@ -91,9 +91,9 @@ impl<'a> Gguf<'a> {
     /// order, and [`TensorInfo::shard`] says where each one lies.
     ///
     /// # Errors
-    /// Those of [`Gguf::parse`] for each shard; [`Error::MissingKey`] where a
-    /// shard lacks `split.count` or `split.no`; and [`Error::Malformed`] where
-    /// these say that shards are missing or out of order.
+    /// Those of [`Gguf::parse`] for each shard; [`Error::Parts`] where shards are
+    /// missing, out of order, or of another model; and [`Error::MissingKey`] where
+    /// one lacks `split.no`.
     pub fn parse_shards(shards: &[&'a [u8]]) -> Result<Gguf<'a>> {
         shards::parse(shards)
     }

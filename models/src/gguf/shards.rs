@@ -8,15 +8,13 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::Gguf;
-use super::read::{malformed, tensor_index};
-use crate::Result;
+use super::read::tensor_index;
+use crate::{Error, Result};
 
 /// Reads a set of shards; see [`Gguf::parse_shards`].
 pub(super) fn parse<'a>(shards: &[&'a [u8]]) -> Result<Gguf<'a>> {
     let Some((first, others)) = shards.split_first() else {
-        return Err(malformed(
-            "a model has at least one shard, none was given".into(),
-        ));
+        return Err(parts("it has at least one, and none was given".into()));
     };
     let mut gguf = Gguf::parse(first)?;
     check_place(&gguf, 0, shards.len())?;
@@ -37,21 +35,33 @@ pub(super) fn parse<'a>(shards: &[&'a [u8]]) -> Result<Gguf<'a>> {
 /// Checks that this is the shard `no` (from 0) of `count`. A file that says
 /// nothing of shards is a set of one.
 fn check_place(shard: &Gguf<'_>, no: u32, count: usize) -> Result<()> {
-    if count == 1 && shard.get("split.count").is_none() {
-        return Ok(());
-    }
-    let said_count = shard.u32("split.count")?;
-    if said_count as usize != count {
-        let reason = format!("the model has {said_count} shards, but {count} were given");
-        return Err(malformed(reason));
-    }
-    let said_no = shard.u32("split.no")?;
-    if said_no != no {
-        let reason = format!(
-            "shard {} of {count} says that it is {said_no} from 0",
-            no + 1
+    let file = no + 1;
+    let Some(said_count) = shard.opt_u32("split.count")? else {
+        return match count {
+            1 => Ok(()),
+            _ => Err(parts(format!(
+                "file {file} of {count} is not a part of one (`split.count` is missing)"
+            ))),
+        };
+    };
+    let said = shard.u32("split.no")?.saturating_add(1);
+    if count == 1 && said_count > 1 {
+        let (first, last) = (
+            shard_name("NAME", 1, said_count),
+            shard_name("NAME", said_count, said_count),
         );
-        return Err(malformed(reason));
+        return Err(parts(format!(
+            "this one is part {said} of {said_count}; name them {first} to {last}, put them in \
+             one folder, and open the first"
+        )));
+    }
+    if said_count as usize != count {
+        return Err(parts(format!(
+            "file {file} of {count} is a part of a model of {said_count} files"
+        )));
+    }
+    if said != file {
+        return Err(parts(format!("file {file} of {count} is part {said}")));
     }
     Ok(())
 }
@@ -60,11 +70,15 @@ fn check_place(shard: &Gguf<'_>, no: u32, count: usize) -> Result<()> {
 fn check_tensor_count(gguf: &Gguf<'_>) -> Result<()> {
     let found = gguf.tensors.len() as u64;
     match gguf.opt_u64("split.tensors.count")? {
-        Some(said) if said != found => Err(malformed(format!(
-            "the shards hold {found} tensors, their header says {said}"
+        Some(said) if said != found => Err(parts(format!(
+            "they hold {found} tensors, but the first says {said}; a part is another model's"
         ))),
         _ => Ok(()),
     }
+}
+
+fn parts(reason: String) -> Error {
+    Error::Parts { reason }
 }
 
 /// The file names of all shards, in order, given that of any one of them;

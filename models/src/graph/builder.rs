@@ -1,12 +1,14 @@
 //! The builder an architecture writes its forward pass with.
 
-use super::{Activation, Attention, Graph, Node, Op, Rope, RopeStyle, ValueId, Weight};
+use super::{Activation, Attention, Graph, Node, Op, Rope, RopeStyle, ValueId, Weight, leftover};
 use crate::gguf::{Array, Gguf, TensorInfo, Value};
 use crate::quant::{Layout, packed::GROUP};
 use crate::{Error, Float, Result};
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 /// More layers, heads or a wider model than any real one is a damaged file.
 const MAX_HYPERPARAMETER: u32 = 1 << 20;
@@ -16,10 +18,15 @@ const MAX_LAYERS: usize = 1024;
 /// Reads metadata and tensors of one file, and adds nodes to its graph.
 ///
 /// Tensor names are given without the `.weight` or `.bias` suffix; inside a
-/// layer also without the `blk.N.` prefix.
+/// layer also without the `blk.N.` prefix. What the file has and nobody asked
+/// for is looked at in the end: [`Builder::finish`].
 pub struct Builder<'g, 'a> {
-    gguf: &'g Gguf<'a>,
-    architecture: String,
+    pub(super) gguf: &'g Gguf<'a>,
+    pub(super) architecture: String,
+    /// For each tensor whether an operation uses it.
+    pub(super) used: Vec<Cell<bool>>,
+    /// For each key whether it was asked for.
+    asked: Vec<Cell<bool>>,
     layer: Option<u32>,
     slots: u32,
     nodes: Vec<Node>,
@@ -33,6 +40,8 @@ impl<'g, 'a> Builder<'g, 'a> {
         Ok(Builder {
             gguf,
             architecture,
+            used: vec![Cell::new(false); gguf.tensors().len()],
+            asked: vec![Cell::new(false); gguf.metadata().len()],
             layer: None,
             slots: 0,
             nodes: Vec::new(),
@@ -40,14 +49,37 @@ impl<'g, 'a> Builder<'g, 'a> {
         })
     }
 
-    /// The file.
-    pub fn gguf(&self) -> &'g Gguf<'a> {
-        self.gguf
-    }
-
     /// The full name of a key of this architecture: `key("block_count")` is `llama.block_count`.
     pub fn key(&self, key: &str) -> String {
         format!("{}.{key}", self.architecture)
+    }
+
+    /// The full name of a key that is read now.
+    fn ask(&self, key: &str) -> String {
+        let key = self.key(key);
+        let keys = self.gguf.metadata().iter().zip(&self.asked);
+        if let Some((_, asked)) = keys.into_iter().find(|((name, _), _)| *name == key) {
+            asked.set(true);
+        }
+        key
+    }
+
+    /// The value of a key that nobody asked for.
+    pub(super) fn unread(&self, key: &str) -> Option<&'g Value<'a>> {
+        let key = self.key(key);
+        let mut keys = self.gguf.metadata().iter().zip(&self.asked);
+        let ((_, value), asked) = keys.find(|((name, _), _)| *name == key)?;
+        (!asked.get()).then_some(value)
+    }
+
+    /// A text that files may leave out.
+    pub fn opt_str(&self, key: &str) -> Result<Option<&'a str>> {
+        self.gguf.opt_str(&self.ask(key))
+    }
+
+    /// The array under this key; `None` where the file has something else there.
+    pub fn opt_array(&self, key: &str) -> Option<Array<'a>> {
+        self.gguf.get(&self.ask(key))?.as_array()
     }
 
     /// A positive hyperparameter. Missing, zero or absurd values are errors.
@@ -70,7 +102,7 @@ impl<'g, 'a> Builder<'g, 'a> {
     /// A hyperparameter that may be zero, and that files may leave out. Where
     /// it is an array with one value per layer, all must be equal.
     pub fn opt_count(&self, key: &str) -> Result<Option<usize>> {
-        let key = self.key(key);
+        let key = self.ask(key);
         let value = match self.gguf.get(&key) {
             Some(Value::Array(per_layer)) => Some(same_in_all_layers(&key, *per_layer)?),
             _ => self.gguf.opt_u32(&key)?,
@@ -94,7 +126,7 @@ impl<'g, 'a> Builder<'g, 'a> {
     /// A positive, finite hyperparameter that files may leave out; writers also
     /// put zero for "none".
     pub fn opt_positive(&self, key: &str) -> Result<Option<f32>> {
-        let key = self.key(key);
+        let key = self.ask(key);
         match self.gguf.opt_f32(&key)? {
             None | Some(0.0) => Ok(None),
             Some(value) if value.is_finite() && value > 0.0 => Ok(Some(value)),
@@ -137,13 +169,15 @@ impl<'g, 'a> Builder<'g, 'a> {
         }
     }
 
-    fn tensor(&self, name: &str) -> Option<(u32, &'g TensorInfo<'a>)> {
+    /// The tensor of this full name, which the caller uses.
+    pub fn tensor(&self, name: &str) -> Option<(u32, &'g TensorInfo<'a>)> {
         let info = self.gguf.tensor(name)?;
         let index = self
             .gguf
             .tensors()
             .iter()
             .position(|t| core::ptr::eq(t, info))?;
+        self.used[index].set(true);
         Some((index as u32, info))
     }
 
@@ -396,8 +430,13 @@ impl<'g, 'a> Builder<'g, 'a> {
     }
 
     /// The finished graph.
+    ///
+    /// # Errors
+    /// [`Error::UnusedTensors`] and [`Error::BadValue`] for what the file has and
+    /// the graph was built without, unless it is known to change nothing.
     pub fn finish(self, logits: ValueId) -> Result<Graph> {
         let trained_context = self.size("context_length")?;
+        leftover::refuse(&self)?;
         let vocabulary = self.width(logits);
         let Builder {
             architecture,

@@ -8,6 +8,7 @@
 
 mod builder;
 mod dump;
+mod leftover;
 
 pub use builder::Builder;
 
@@ -54,7 +55,7 @@ pub enum RopeStyle {
 /// Rotary position embedding (RoFormer, arXiv:2104.09864) with the scalings in use.
 ///
 /// The angle of pair `i` at position `p` is `p * inverse_frequencies[i]`; cosine
-/// and sine are multiplied by `magnitude` (1 except in LongRoPE). An executor
+/// and sine are multiplied by `magnitude` (1 except in LongRoPE and YaRN). An executor
 /// takes the frequencies from [`Rope::frequencies`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rope {

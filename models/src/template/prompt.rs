@@ -64,7 +64,7 @@ impl Prompt {
             done = range.end;
         }
         self.encode_range(done..self.text.len(), tokenizer, &mut ids);
-        match tokenizer.added_before() {
+        match tokenizer.added_bos() {
             Some(id) if ids.first() != Some(&id) => ids.insert(0, id),
             _ => {}
         }

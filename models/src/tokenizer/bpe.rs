@@ -7,19 +7,21 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::PRE;
 use super::merge::Merger;
+use super::normalizer::Normalizer;
 use super::pretokenizer::{self, PreTokenizer};
 use super::strings::Strings;
 use super::vocab::Vocab;
 use crate::gguf::Gguf;
 use crate::{Error, Result};
 
-const PRE: &str = "tokenizer.ggml.pre";
 const MERGES: &str = "tokenizer.ggml.merges";
 
 /// The merges of a model, and how it splits text into words.
 #[derive(Clone)]
 pub(super) struct Bpe {
+    normalizer: Normalizer,
     pre: &'static PreTokenizer,
     /// Pairs spelled "left right"; the number of a pair is its rank.
     merges: Strings,
@@ -28,7 +30,12 @@ pub(super) struct Bpe {
 impl Bpe {
     /// Reads `tokenizer.ggml.pre` and `tokenizer.ggml.merges`.
     pub(super) fn from_gguf(gguf: &Gguf) -> Result<Bpe> {
-        let pre = pre_tokenizer(gguf.opt_str(PRE)?.unwrap_or("default"))?;
+        let name = gguf.opt_str(PRE)?.unwrap_or("default");
+        let pre = pre_tokenizer(name)?;
+        let normalizer = Normalizer::of(name).ok_or_else(|| Error::BadValue {
+            key: PRE.into(),
+            reason: format!("`{name}` normalizes text, which is left out of this build"),
+        })?;
         let list = gguf.array(MERGES)?;
         if let Some(at) = list.texts().position(|pair| separator(pair).is_none()) {
             let reason = format!("element {at} is not two parts with a space between");
@@ -45,6 +52,7 @@ impl Bpe {
             });
         }
         Ok(Bpe {
+            normalizer,
             pre,
             merges: Strings::new(list.texts(), "merges")?,
         })
@@ -65,7 +73,7 @@ impl Bpe {
         let mut merger = Merger::default();
         let mut word = String::new();
         let mut pair_name = Vec::new();
-        self.pre.split(text, &mut |bytes| {
+        self.pre.split(&self.normalizer.apply(text), &mut |bytes| {
             word.clear();
             word.extend(bytes.bytes().map(byte_to_char));
             let whole = self
@@ -153,7 +161,7 @@ fn is_printable(byte: u8) -> bool {
     matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff)
 }
 
-fn byte_to_char(byte: u8) -> char {
+pub(super) fn byte_to_char(byte: u8) -> char {
     let others = match byte {
         _ if is_printable(byte) => return char::from(byte),
         0..=0x20 => byte,

@@ -1,7 +1,7 @@
 //! Text to token ids and back, from GGUF metadata.
 //!
 //! ```text
-//! text -> special -> pretokenizer -> bpe -> ids -> stream -> text
+//! text -> special -> normalizer -> pretokenizer -> bpe -> ids -> stream -> text
 //!                 -> spm
 //!                 -> wordpiece
 //! ```
@@ -10,6 +10,7 @@
 //! | --- | --- |
 //! | `vocab`, `strings` | pieces, their kinds and scores; look-up in both directions |
 //! | `special` | special tokens, cut out of the text first |
+//! | `normalizer` | text made uniform, where the model's tokenizer does that |
 //! | `pretokenizer` | text to words, by a table of rules |
 //! | `bpe`, `spm`, `wordpiece` | the three algorithms; `merge` is what the first two share |
 //! | `stream` | ids to text, whole characters only |
@@ -17,6 +18,7 @@
 
 mod bpe;
 mod merge;
+mod normalizer;
 mod pretokenizer;
 mod special;
 mod spm;
@@ -35,7 +37,7 @@ use core::fmt;
 use core::ops::Range;
 
 use crate::gguf::Gguf;
-use crate::{Error, Result, heap};
+use crate::{Error, Result, Warning, heap};
 use bpe::Bpe;
 use special::{ENDS, ENDS_IF_CONTROL, Fragment, SpecialTokens};
 use spm::Spm;
@@ -51,6 +53,9 @@ const SPM: bool = cfg!(feature = "tokenizer-spm");
 const WORDPIECE: bool = cfg!(feature = "tokenizer-wordpiece");
 
 const MODEL: &str = "tokenizer.ggml.model";
+const PRE: &str = "tokenizer.ggml.pre";
+const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
+const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
 const BOS: &str = "tokenizer.ggml.bos_token_id";
 const CLS: &str = "tokenizer.ggml.cls_token_id";
 const EOS: &str = "tokenizer.ggml.eos_token_id";
@@ -76,6 +81,7 @@ pub struct Tokenizer {
     after: Option<u32>,
     /// Tokens that end an answer.
     ends: Vec<u32>,
+    warnings: Vec<Warning>,
 }
 
 #[derive(Clone)]
@@ -100,19 +106,23 @@ impl Tokenizer {
     ///
     /// # Errors
     /// [`Error::MissingKey`] for keys that the algorithm needs; [`Error::BadValue`]
-    /// for an unknown algorithm or pre-tokenizer, ids outside of the vocabulary,
-    /// and lists of the wrong type or length; [`Error::Tokenizer`] for a vocabulary
+    /// for an unknown algorithm or pre-tokenizer, ids that are no integers, and
+    /// lists of the wrong type or length; [`Error::Tokenizer`] for a vocabulary
     /// that is too large or repeats itself.
     pub fn from_gguf(gguf: &Gguf) -> Result<Tokenizer> {
         let model = gguf.str(MODEL)?;
         let mut vocab = Vocab::from_gguf(gguf)?;
-        let ids = Ids {
+        let mut ids = Ids {
             gguf,
             tokens: vocab.len(),
+            warnings: Vec::new(),
         };
         let (algorithm, bos, eos, before, after) = match model {
             "gpt2" if BPE => {
                 let bpe = Bpe::from_gguf(gguf)?;
+                if gguf.get(PRE).is_none() {
+                    ids.warnings.push(Warning::NoPreTokenizer { key: PRE });
+                }
                 let (bos, eos) = (ids.read(BOS)?, ids.read(EOS)?);
                 let (before, after) = ids.added(bos, eos, bpe.adds_bos())?;
                 (Algorithm::Bpe(bpe), bos, eos, before, after)
@@ -152,7 +162,7 @@ impl Tokenizer {
                 });
             }
         };
-        let turn_ends = retype_ends(&mut vocab);
+        let turn_ends = retype_ends(&mut vocab, &mut ids.warnings);
         let eot = ids.read(EOT)?.or(turn_ends.first().copied());
         let mut ends: Vec<u32> = [eos, eot, ids.read(EOM)?].into_iter().flatten().collect();
         ends.extend(turn_ends);
@@ -173,6 +183,7 @@ impl Tokenizer {
             before,
             after,
             ends,
+            warnings: ids.warnings,
         })
     }
 
@@ -247,12 +258,6 @@ impl Tokenizer {
         claims.map(|(start, (end, _))| start..end).collect()
     }
 
-    /// The token that the file puts before a text.
-    #[cfg(feature = "std")]
-    pub(crate) fn added_before(&self) -> Option<u32> {
-        self.before
-    }
-
     /// The text of these tokens, with U+FFFD for bytes that are no UTF-8.
     pub fn decode(&self, ids: &[u32]) -> String {
         let mut bytes = Vec::new();
@@ -288,7 +293,8 @@ impl Tokenizer {
             Algorithm::Spm(spm) => spm.heap_bytes(),
             Algorithm::WordPiece(_) => 0,
         };
-        let lists = self.special.heap_bytes() + heap::bytes(&self.ends);
+        let lists =
+            self.special.heap_bytes() + heap::bytes(&self.ends) + heap::bytes(&self.warnings);
         self.vocab.heap_bytes() + algorithm + lists
     }
 
@@ -327,6 +333,16 @@ impl Tokenizer {
         self.eot
     }
 
+    /// The token that `add_special` puts before a text, if any.
+    pub fn added_bos(&self) -> Option<u32> {
+        self.before
+    }
+
+    /// What was wrong with the file where its meaning is plain.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
     /// Whether generation stops at this token: EOS, the end of a turn, and pieces
     /// that are known to mean as much.
     pub fn is_end_of_generation(&self, id: u32) -> bool {
@@ -358,65 +374,79 @@ impl fmt::Debug for Tokenizer {
 }
 
 /// Makes control tokens of all [`ENDS`] in the vocabulary, and returns their ids.
-fn retype_ends(vocab: &mut Vocab) -> Vec<u32> {
+fn retype_ends(vocab: &mut Vocab, warnings: &mut Vec<Warning>) -> Vec<u32> {
     let ends: Vec<u32> = ENDS
         .iter()
         .filter_map(|piece| vocab.id_of(piece.as_bytes()))
         .collect();
     for &id in &ends {
+        if vocab.kind(id) == Some(TokenKind::Normal) {
+            let piece = vocab.piece(id).unwrap_or_default();
+            let piece = String::from_utf8_lossy(piece).into_owned();
+            warnings.push(Warning::EndIsText { piece });
+        }
         vocab.set_kind(id, TokenKind::Control);
     }
     ends
 }
 
-/// Reads ids of special tokens, checked against the size of the vocabulary.
+/// Reads ids of special tokens. What is wrong with them is ignored and told.
 struct Ids<'a> {
     gguf: &'a Gguf<'a>,
     tokens: usize,
+    warnings: Vec<Warning>,
 }
 
 impl Ids<'_> {
-    fn read(&self, key: &str) -> Result<Option<u32>> {
-        match self.gguf.opt_u32(key)? {
-            Some(id) if id as usize >= self.tokens => {
-                let reason = format!("{id} is past the vocabulary of {} tokens", self.tokens);
-                Err(Error::BadValue {
-                    key: key.into(),
-                    reason,
-                })
-            }
-            id => Ok(id),
+    /// An id of the vocabulary. Some writers put -1, or 2^32-1, for "none".
+    fn read(&mut self, key: &'static str) -> Result<Option<u32>> {
+        let Some(value) = self.gguf.get(key) else {
+            return Ok(None);
+        };
+        let Some(id) = value.as_i64() else {
+            return self.gguf.opt_u32(key);
+        };
+        let tokens = self.tokens;
+        let known = u32::try_from(id).ok().filter(|&id| (id as usize) < tokens);
+        if known.is_none() {
+            self.warnings.push(Warning::NoSuchToken { key, id, tokens });
         }
+        Ok(known)
     }
 
     /// As [`Ids::read`]; where the file does not say, the default of the format if
     /// the vocabulary has it.
-    fn read_or(&self, key: &str, default: u32) -> Result<Option<u32>> {
+    fn read_or(&mut self, key: &'static str, default: u32) -> Result<Option<u32>> {
         let known = Some(default).filter(|&id| (id as usize) < self.tokens);
         Ok(self.read(key)?.or(known))
     }
 
     /// The tokens put before and after a text, by `add_bos_token` and `add_eos_token`.
     fn added(
-        &self,
+        &mut self,
         bos: Option<u32>,
         eos: Option<u32>,
         bos_by_default: bool,
     ) -> Result<(Option<u32>, Option<u32>)> {
-        let bos = match self.gguf.opt_bool("tokenizer.ggml.add_bos_token")? {
-            Some(add) => asked_for(add, bos, BOS)?,
+        let before = match self.gguf.opt_bool(ADD_BOS)? {
+            Some(add) => self.asked_for(add, bos, ADD_BOS, BOS),
             None => bos.filter(|_| bos_by_default),
         };
-        let add_eos = self.gguf.opt_bool("tokenizer.ggml.add_eos_token")?;
-        Ok((bos, asked_for(add_eos == Some(true), eos, EOS)?))
+        let add_eos = self.gguf.opt_bool(ADD_EOS)? == Some(true);
+        Ok((before, self.asked_for(add_eos, eos, ADD_EOS, EOS)))
     }
-}
 
-/// The token if the file asks for it; then it must be there.
-fn asked_for(asked: bool, id: Option<u32>, key: &str) -> Result<Option<u32>> {
-    match (asked, id) {
-        (true, None) => Err(Error::MissingKey { key: key.into() }),
-        (true, id) => Ok(id),
-        (false, _) => Ok(None),
+    /// The token if the file asks for it; it may have forgotten to name it.
+    fn asked_for(
+        &mut self,
+        asked: bool,
+        id: Option<u32>,
+        key: &'static str,
+        token_key: &'static str,
+    ) -> Option<u32> {
+        if asked && id.is_none() {
+            self.warnings.push(Warning::NothingToAdd { key, token_key });
+        }
+        id.filter(|_| asked)
     }
 }

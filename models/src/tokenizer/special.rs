@@ -2,11 +2,11 @@
 //! out of text before the rest is tokenized.
 
 use alloc::collections::{BTreeMap, BinaryHeap};
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::ops::Range;
 
+use super::MODEL;
 use super::vocab::{TokenKind, Vocab};
 use crate::gguf::Gguf;
 use crate::{Result, heap};
@@ -217,23 +217,23 @@ fn is_c_space(c: char) -> bool {
 }
 
 /// Mask tokens of some embedding models take the space before them with them. The
-/// format has no key for this, so models are known by name.
+/// format has no key for this; their pre-tokenizers have names of their own.
 fn left_strippers(gguf: &Gguf, vocab: &Vocab) -> Result<Vec<u32>> {
-    let pre = gguf.opt_str("tokenizer.ggml.pre")?.unwrap_or_default();
-    let mask = if ["jina-v2-de", "jina-v2-es", "jina-v2-code"].contains(&pre) {
-        "<mask>"
-    } else if model_name(gguf)?.contains("modern-bert") {
-        "[MASK]"
-    } else {
-        return Ok(Vec::new());
+    let mask = match gguf.opt_str("tokenizer.ggml.pre")?.unwrap_or_default() {
+        "jina-v2-de" | "jina-v2-es" | "jina-v2-code" => "<mask>",
+        "modern-bert" => "[MASK]",
+        _ => return Ok(Vec::new()),
     };
     Ok(vocab.id_of(mask.as_bytes()).into_iter().collect())
 }
 
-/// In Phi-3, nearly all special tokens take the space after them with them.
+/// In Phi-3 and 3.5, nearly all special tokens take the space after them with them
+/// (`rstrip` in their `tokenizer.json`, which the format does not keep). They are
+/// the models of this architecture that have a SentencePiece vocabulary; Phi-4's is
+/// byte-level BPE.
 fn right_strippers(gguf: &Gguf, vocab: &Vocab, special: &[u32]) -> Result<Vec<u32>> {
-    let name = model_name(gguf)?;
-    if !name.contains("phi-3") && !name.contains("phi3") {
+    let architecture = gguf.opt_str("general.architecture")?;
+    if (architecture, gguf.opt_str(MODEL)?) != (Some("phi3"), Some("llama")) {
         return Ok(Vec::new());
     }
     let strips = |id: &u32| {
@@ -241,9 +241,4 @@ fn right_strippers(gguf: &Gguf, vocab: &Vocab, special: &[u32]) -> Result<Vec<u3
         ![&b"<unk>"[..], b"<s>", b"<|endoftext|>"].contains(&piece)
     };
     Ok(special.iter().copied().filter(strips).collect())
-}
-
-fn model_name(gguf: &Gguf) -> Result<String> {
-    let name = gguf.opt_str("general.name")?.unwrap_or_default();
-    Ok(name.to_ascii_lowercase())
 }

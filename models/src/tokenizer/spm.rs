@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::merge::Merger;
 use super::vocab::{self, Vocab, byte_piece};
 use crate::gguf::Gguf;
-use crate::{Result, heap};
+use crate::{Error, Result, heap};
 
 /// The mark that stands for a space in pieces: U+2581.
 pub(super) const SPACE_MARK: char = '\u{2581}';
@@ -31,6 +31,7 @@ impl Spm {
         unknown: Option<u32>,
         space_prefix: bool,
     ) -> Result<Spm> {
+        refuse_normalizers(gguf)?;
         let scores = vocab::scores(gguf, vocab.len())?;
         let byte_token = |byte| {
             vocab
@@ -78,6 +79,25 @@ impl Spm {
             .copied()
             .flatten()
             .or(self.unknown)
+    }
+}
+
+/// Refuses what some SentencePiece models do to text before it is tokenized, and
+/// Llama's and Gemma's do not.
+fn refuse_normalizers(gguf: &Gguf) -> Result<()> {
+    const CHARSMAP: &str = "tokenizer.ggml.precompiled_charsmap";
+    const TRIM: &str = "tokenizer.ggml.remove_extra_whitespaces";
+    let maps = gguf.opt_array(CHARSMAP)?.is_some_and(|map| !map.is_empty());
+    let trims = gguf.opt_bool(TRIM)? == Some(true);
+    match [(CHARSMAP, maps), (TRIM, trims)]
+        .iter()
+        .find(|(_, does)| *does)
+    {
+        Some((key, _)) => Err(Error::BadValue {
+            key: (*key).into(),
+            reason: "text that must be normalized so is not supported".into(),
+        }),
+        None => Ok(()),
     }
 }
 

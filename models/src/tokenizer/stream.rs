@@ -30,6 +30,20 @@ impl StreamDecoder {
         StreamDecoder::default()
     }
 
+    /// A decoder of text that goes on after these tokens. A space that begins it is
+    /// the text's own if they end in text, and SentencePiece's if they end in a
+    /// control token, or there are none.
+    pub fn after(tokenizer: &Tokenizer, tokens: &[u32]) -> StreamDecoder {
+        let mut last = Vec::new();
+        if let Some(&id) = tokens.last() {
+            tokenizer.piece(id, &mut last);
+        }
+        StreamDecoder {
+            held: Vec::new(),
+            started: !last.is_empty(),
+        }
+    }
+
     /// Takes a token and appends to `text` what is complete now; that may be nothing.
     ///
     /// Control tokens have no text. Bytes that can't be UTF-8 become U+FFFD.

@@ -323,30 +323,111 @@ fn phi3_control_tokens_take_the_space_after_them() {
     let tokens = [
         ("<|end|>", CONTROL),
         ("<s>", CONTROL),
-        ("Ġ", NORMAL),
+        ("▁", NORMAL),
         ("a", NORMAL),
+        ("Ġ", NORMAL),
     ];
-    let file = File::new("gpt2")
-        .str("tokenizer.ggml.pre", "gpt-2")
-        .tokens(&tokens)
-        .merges(&[]);
-    let phi3 = file
-        .clone()
-        .str("general.name", "Phi-3 mini")
-        .load()
-        .unwrap();
-    let parsed = EncodeOptions {
-        add_special: false,
-        parse_special: true,
+    // A display name says nothing.
+    let named = |model: &str, architecture: &str, name: &str| {
+        let file = File::new(model).str("general.architecture", architecture);
+        let file = file.str("general.name", name).tokens(&tokens);
+        let file = file.str("tokenizer.ggml.pre", "gpt-2").merges(&[]);
+        let file = file.bool("tokenizer.ggml.add_space_prefix", false);
+        let file = file.scores(&[0.0; 5]);
+        let text = EncodeOptions {
+            add_special: false,
+            parse_special: true,
+        };
+        pieces(&file.load().unwrap(), "<|end|>  a<s> a", text)
     };
+    for name in ["Phi-3 mini", "My model"] {
+        assert_eq!(named("llama", "phi3", name), "<|end|>|a|<s>|▁|a");
+        assert_eq!(named("llama", "llama", name), "<|end|>|▁|▁|a|<s>|▁|a");
+        // Phi-4.
+        assert_eq!(named("gpt2", "phi3", name), "<|end|>|Ġ|Ġ|a|<s>|Ġ|a");
+    }
+}
+
+#[test]
+fn masks_of_some_models_take_the_space_before_them() {
+    let pieces = |pre: &str| {
+        let tokens = [("[MASK]", USER), ("Ġ", NORMAL), ("a", NORMAL)];
+        let file = File::new("gpt2").tokens(&tokens).merges(&[]);
+        let file = file.str("tokenizer.ggml.pre", pre);
+        let file = file.str("general.name", "modern-bert base");
+        pieces(&file.load().unwrap(), "a [MASK] a", PLAIN)
+    };
+    assert_eq!(pieces("modern-bert"), "a|[MASK]|Ġ|a");
+    assert_eq!(pieces("gpt-2"), "a|Ġ|[MASK]|Ġ|a");
+}
+
+/// A byte-level vocabulary of all bytes, with a control token, split as `pre` says.
+fn byte_tokenizer(pre: &str) -> Tokenizer {
+    let bytes: Vec<String> = (0u8..=255)
+        .map(|byte| bpe::byte_to_char(byte).into())
+        .collect();
+    let mut tokens: Vec<(&str, i32)> = bytes.iter().map(|byte| (&byte[..], NORMAL)).collect();
+    tokens.push(("<|im_end|>", CONTROL));
+    let file = File::new("gpt2").tokens(&tokens).merges(&[]);
+    file.str("tokenizer.ggml.pre", pre).load().unwrap()
+}
+
+#[test]
+fn text_is_normalized_where_the_published_tokenizer_does_so() {
+    use unicode_normalization::UnicodeNormalization;
+    let texts = [
+        "한국어",
+        "café",
+        "각 값을 읽는다",
+        "ﬁ ① Å",
+        "q\u{307}\u{323}",
+    ];
+    for pre in normalizer::NFC.iter().copied() {
+        let tokenizer = byte_tokenizer(pre);
+        for text in texts {
+            let decomposed: String = text.nfd().collect();
+            let ids = tokenizer.encode(&decomposed, PLAIN);
+            let composed: String = text.nfc().collect();
+            assert_eq!(tokenizer.decode(&ids), composed, "{pre}");
+        }
+        assert_eq!(
+            tokenizer
+                .encode(&"한국어".nfd().collect::<String>(), PLAIN)
+                .len(),
+            9
+        );
+    }
+    let decomposed: String = "한국어".nfd().collect();
+    let llama3 = byte_tokenizer("llama-bpe");
     assert_eq!(
-        pieces(&phi3, "<|end|> \n a<s> a", parsed),
-        "<|end|>|a|<s>|Ġ|a"
+        llama3.decode(&llama3.encode(&decomposed, PLAIN)),
+        decomposed
     );
-    assert_eq!(
-        pieces(&file.load().unwrap(), "<|end|> a", parsed),
-        "<|end|>|Ġ|a"
-    );
+}
+
+#[test]
+fn special_tokens_are_cut_out_before_text_is_normalized() {
+    let tokenizer = byte_tokenizer("qwen2");
+    // The accent is at the beginning of a piece, so it joins nothing.
+    let ids = tokenizer.encode("e<|im_end|>\u{301}e\u{301}", ALL);
+    assert_eq!(ids[1], 256);
+    assert_eq!(tokenizer.decode(&ids), "e\u{301}é");
+}
+
+#[test]
+fn a_megabyte_of_accents_is_normalized_quickly() {
+    let tokenizer = byte_tokenizer("qwen2");
+    let ids = tokenizer.encode(&"\u{323}\u{301}".repeat(1 << 18), PLAIN);
+    assert_eq!(ids.len(), 1 << 20);
+}
+
+#[test]
+fn normalizers_of_other_sentencepiece_models_are_refused() {
+    let file = spm_file();
+    let key = "tokenizer.ggml.remove_extra_whitespaces";
+    assert!(file.clone().bool(key, false).load().is_ok());
+    let error = file.bool(key, true).load().unwrap_err();
+    assert!(matches!(error, Error::BadValue { key: found, .. } if found == key));
 }
 
 #[test]
@@ -499,6 +580,24 @@ fn the_space_that_spm_put_first_is_not_given_back() {
 }
 
 #[test]
+fn a_text_that_goes_on_keeps_its_first_space() {
+    let tokenizer = spm_file().load().unwrap();
+    let prompt = tokenizer.encode("a", ALL);
+    let rest = tokenizer.encode("b", PLAIN);
+    let decoded = |before: &[u32]| {
+        let mut text = String::new();
+        let mut decoder = StreamDecoder::after(&tokenizer, before);
+        rest.iter()
+            .for_each(|&id| decoder.push(&tokenizer, id, &mut text));
+        decoder.finish(&mut text);
+        text
+    };
+    assert_eq!(decoded(&prompt), " b");
+    assert_eq!(decoded(&prompt[..1]), "b");
+    assert_eq!(decoded(&[]), "b");
+}
+
+#[test]
 fn a_megabyte_of_one_character_is_encoded_quickly() {
     let text = "a".repeat(1 << 20);
     for file in [bpe_file(), spm_file(), bert_file()] {
@@ -536,20 +635,8 @@ fn what_is_wrong_with_a_vocabulary_is_said() {
         ),
         (bare().merges(&["a b", "ab"]), "element 1 is not two parts"),
         (
-            bare().merges(&[]).u32("tokenizer.ggml.eos_token_id", 2),
-            "2 is past the vocabulary",
-        ),
-        (
-            bare()
-                .merges(&[])
-                .u32("tokenizer.ggml.eot_token_id", u32::MAX),
-            "past the vocabulary",
-        ),
-        (
-            bare()
-                .merges(&[])
-                .bool("tokenizer.ggml.add_bos_token", true),
-            "metadata key `tokenizer.ggml.bos_token_id` is missing",
+            bare().merges(&[]).str("tokenizer.ggml.eos_token_id", "b"),
+            "`tokenizer.ggml.eos_token_id`: expected an integer",
         ),
         (
             bare().str("tokenizer.ggml.merges", "a b"),
@@ -582,6 +669,38 @@ fn what_is_wrong_with_a_vocabulary_is_said() {
             "{error:?} does not say {expected:?}"
         );
     }
+}
+
+#[test]
+fn what_is_plain_is_repaired_and_told() {
+    let tokens = [("a", NORMAL), ("<|im_end|>", NORMAL)];
+    let told = |file: File| {
+        let tokenizer = file.merges(&[]).load().unwrap();
+        assert_eq!(pieces(&tokenizer, "a", ALL), "a");
+        assert!(tokenizer.is_end_of_generation(1));
+        tokenizer.warnings().to_vec()
+    };
+    let bare = || File::new("gpt2").tokens(&[tokens[0], ("<|im_end|>", CONTROL)]);
+    let named = || bare().str("tokenizer.ggml.pre", "gpt-2");
+    let past = |key, id| Warning::NoSuchToken { key, id, tokens: 2 };
+    assert_eq!(told(named()), []);
+    assert_eq!(told(bare()), [Warning::NoPreTokenizer { key: PRE }]);
+    let none = i64::from(u32::MAX);
+    assert_eq!(
+        told(named().u32(BOS, 2).u32(EOT, u32::MAX)),
+        [past(BOS, 2), past(EOT, none)]
+    );
+    assert_eq!(
+        told(named().bool(ADD_BOS, true).bool(ADD_EOS, true)),
+        [(ADD_BOS, BOS), (ADD_EOS, EOS)]
+            .map(|(key, token_key)| Warning::NothingToAdd { key, token_key })
+    );
+    let text = File::new("gpt2").tokens(&tokens);
+    let piece = "<|im_end|>".into();
+    assert_eq!(
+        told(text.str("tokenizer.ggml.pre", "gpt-2")),
+        [Warning::EndIsText { piece }]
+    );
 }
 
 #[test]

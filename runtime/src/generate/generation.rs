@@ -129,7 +129,7 @@ impl<'s> Generation<'s> {
         clock.prefilled();
         prompt.iter().for_each(|&token| sampler.accept(token));
         Ok(Generation {
-            decoder: StreamDecoder::new(),
+            decoder: StreamDecoder::after(session.model().tokenizer(), prompt),
             stop: StopMatcher::new(&options.stop),
             cancel: cancel.clone(),
             max_tokens: options.max_tokens.unwrap_or(usize::MAX),

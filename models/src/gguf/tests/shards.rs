@@ -39,12 +39,20 @@ fn incomplete_and_mixed_sets_are_refused() {
     let (twin, lonely, whole) = (shard(1, 2, "a"), shard(0, 1, "a"), sample());
     for (set, wanted) in [
         (&[][..], "none was given"),
-        (&[&first[..]][..], "has 2 shards, but 1 were given"),
-        (&[&second, &first], "shard 1 of 2 says that it is 1"),
-        (&[&first, &first], "shard 2 of 2 says that it is 0"),
+        (&[&first[..]][..], "this one is part 1 of 2"),
+        (
+            &[&second],
+            "part 2 of 2; name them NAME-00001-of-00002.gguf to NAME-00002",
+        ),
+        (&[&second, &first], "file 1 of 2 is part 2"),
+        (&[&first, &first], "file 2 of 2 is part 1"),
+        (
+            &[&first, &second, &second],
+            "file 1 of 3 is a part of a model of 2 files",
+        ),
         (&[&first, &twin], "`a` occurs twice"),
-        (&[&lonely], "hold 1 tensors, their header says 2"),
-        (&[&first, &whole], "`split.count` is missing"),
+        (&[&lonely], "hold 1 tensors, but the first says 2"),
+        (&[&first, &whole], "file 2 of 2 is not a part of one"),
     ] {
         let error = Gguf::parse_shards(set).unwrap_err().to_string();
         assert!(error.contains(wanted), "{error}");
