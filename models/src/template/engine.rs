@@ -7,7 +7,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Rest, Serde, Value};
 use minijinja::{AutoEscape, Environment, ErrorKind, State};
 
-use super::guard::{Limits, MAX_TEXT_BYTES, failure};
+use super::guard::{Limits, MAX_TEXT_BYTES, failure, measure_input};
 use super::{RenderInput, clock, json, methods, source};
 use crate::{Error, Result};
 
@@ -35,8 +35,7 @@ pub(super) fn render(template: &str, input: &RenderInput, bos: &str, eos: &str) 
 
 fn run(template: &str, input: &RenderInput, bos: &str, eos: &str) -> Result<String> {
     let template = source::rewrite(template)?;
-    let mut input_bytes = bos.len() + eos.len();
-    let context = context(input, bos, eos, &mut input_bytes)?;
+    let (context, input_bytes) = context(input, bos, eos)?;
     let env = environment(Limits::new(input, input_bytes), input.now());
     let mut output = Output { text: Vec::new() };
     let compiled = env
@@ -48,8 +47,8 @@ fn run(template: &str, input: &RenderInput, bos: &str, eos: &str) -> Result<Stri
     String::from_utf8(output.text).map_err(|_| reason("the output is not UTF-8".to_owned()))
 }
 
-/// The variables of a template, and how many bytes they are as JSON.
-fn context(input: &RenderInput, bos: &str, eos: &str, bytes: &mut usize) -> Result<Value> {
+/// The variables of a template, and their size as a tree in bytes.
+fn context(input: &RenderInput, bos: &str, eos: &str) -> Result<(Value, usize)> {
     let json =
         |value: serde_json::Result<serde_json::Value>| value.map_err(|e| reason(e.to_string()));
     let messages = json(serde_json::to_value(input.messages))?;
@@ -69,8 +68,7 @@ fn context(input: &RenderInput, bos: &str, eos: &str, bytes: &mut usize) -> Resu
         ("bos_token".to_owned(), bos.into()),
         ("eos_token".to_owned(), eos.into()),
     ]);
-    *bytes += serde_json::to_string(&variables).map_or(0, |text| text.len());
-    Ok(Value::from(Serde(&variables)))
+    measure_input(Value::from(Serde(&variables))).map_err(explain)
 }
 
 fn environment(limits: Limits, now: i64) -> Environment<'static> {
