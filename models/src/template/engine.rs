@@ -7,8 +7,8 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Rest, Serde, Value};
 use minijinja::{AutoEscape, Environment, ErrorKind, State};
 
-use super::guard::{Limits, MAX_TEXT_BYTES, failure, measure_input};
-use super::{RenderInput, clock, json, methods, source};
+use super::guard::{Limits, MAX_TEXT_BYTES, measure_input};
+use super::{RenderInput, checks, filters, globals, json, methods, operators, source};
 use crate::{Error, Result};
 
 /// Stack of the thread that compiles and runs a template. The limits on tags and
@@ -90,15 +90,10 @@ fn environment(limits: Limits, now: i64) -> Environment<'static> {
             json::tojson(limits, state, value, &positional, &named)
         },
     );
-    env.add_function("strftime_now", move |format: &str| {
-        clock::strftime(now, format)
-    });
-    env.add_function(
-        "raise_exception",
-        |message: &str| -> Result<Value, minijinja::Error> { Err(failure(message.to_owned())) },
-    );
-    // It prints all variables, and is not in Jinja.
-    env.remove_global("debug");
+    filters::install(limits, &mut env);
+    checks::install(limits, &mut env);
+    operators::install(limits, &mut env);
+    globals::install(limits, now, &mut env);
     limits.install(&mut env);
     env
 }

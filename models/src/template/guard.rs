@@ -10,22 +10,20 @@
 //! | time | none of its own; it follows from the above |
 //!
 //! A list that occurs twice in another counts twice, because that is what
-//! walking it costs. Lists are not multiplied at all: no template needs
-//! `[x] * n`, and it makes the largest trees from the fewest steps.
+//! walking it costs.
 
 use std::sync::Arc;
 
 use minijinja::value::{DynObject, Enumerator, Object, ObjectRepr, Tuple, Value, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, State};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, State};
 
-use super::RenderInput;
+use super::objects::{Group, Range};
+use super::{RenderInput, python};
 
 /// Filter that passes values within the limits.
 pub(super) const GUARD: &str = "ondol_bounded";
 /// As [`GUARD`], and refuses namespaces, so that none can hold itself.
 pub(super) const GUARD_STORED: &str = "ondol_storable";
-/// Filter for operands of `*`: refuses lists and maps.
-pub(super) const GUARD_NUMBER: &str = "ondol_scalar";
 
 /// Longest output, and longest text that one filter or method makes, in bytes.
 pub(super) const MAX_TEXT_BYTES: usize = 16 << 20;
@@ -70,14 +68,21 @@ impl Limits {
         env.add_filter(GUARD_STORED, move |state: &State, value: Value| {
             self.settle(state, value, false)
         });
-        env.add_filter(GUARD_NUMBER, |value: Value| match value.as_object() {
-            Some(_) => Err(failure("only numbers and text can be multiplied")),
-            None => Ok(value),
-        });
         env.set_formatter(move |out, state, value| {
-            let value = self.settle(state, value.clone(), true)?;
-            minijinja::escape_formatter(out, state, &value)
+            if value.is_safe() || !matches!(state.auto_escape(), AutoEscape::None) {
+                return minijinja::escape_formatter(out, state, value);
+            }
+            Ok(out.write_str(&python::text(state, value)?)?)
         });
+    }
+
+    /// The size of a value as a tree, or at least that of its own items where it
+    /// is not measured.
+    pub(super) fn bytes_of(self, value: &Value) -> usize {
+        match value.downcast_object_ref::<Measured>() {
+            Some(measured) => measured.size.bytes,
+            None => NODE_BYTES * value.len().unwrap_or(1).max(1) + value.as_str().map_or(0, str::len),
+        }
     }
 
     /// The value with lazy sequences made into lists, measured ([`Measured`]).
@@ -194,8 +199,16 @@ impl Walk {
             bytes: NODE_BYTES,
             ..Size::default()
         };
-        if is_namespace(&value) {
-            size.namespaces = true;
+        size.namespaces = is_namespace(&value);
+        if is_engines_own(&value) || value.downcast_object_ref::<Range>().is_some() {
+            return Ok((value, size));
+        }
+        if let Some(group) = value.downcast_object_ref::<Group>() {
+            for half in [&group.grouper, &group.list] {
+                let (_, part) = self.settled(half.clone(), depth + 1)?;
+                size.add(part);
+            }
+            size.depth += 1;
             return Ok((value, size));
         }
         self.check_depth(depth + 1)?;
@@ -267,6 +280,13 @@ impl Walk {
             _ => Err(failure("lists and maps are nested too deeply")),
         }
     }
+}
+
+/// Macros, loops and namespaces look like maps, and can't be copied as such.
+pub(super) fn is_engines_own(value: &Value) -> bool {
+    let object = value.as_object();
+    value.kind() == ValueKind::Map
+        && object.is_some_and(|object| object.type_name().starts_with("minijinja::"))
 }
 
 /// The engine's type is private; its name is all that tells it from a map.
