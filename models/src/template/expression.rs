@@ -218,9 +218,16 @@ impl<'t, 'a> Parser<'t, 'a> {
     }
 
     fn sum(&mut self) -> Parsed<String> {
-        let chain = self.flat(&["+", "-"], Self::concatenation)?;
-        let made = chain.starts_with('(') && chain.ends_with(')');
-        Ok(if made { format!("{chain}|{GUARD}") } else { chain })
+        let mut sum = self.concatenation()?;
+        loop {
+            let filter = match self.token() {
+                token if token.is("+") => operators::ADD,
+                token if token.is("-") => operators::SUBTRACT,
+                _ => return Ok(sum),
+            };
+            self.advance();
+            sum = format!("{sum}|{filter}({})", self.concatenation()?);
+        }
     }
 
     fn concatenation(&mut self) -> Parsed<String> {
@@ -296,14 +303,12 @@ impl<'t, 'a> Parser<'t, 'a> {
 
     /// Literals in a row are one.
     fn text(&mut self) -> Parsed<String> {
-        let mut text = self.line_breaks() + "\"";
+        let mut text = String::new();
         while self.token().kind == Kind::Text {
             let token = self.advance();
-            text += &self.line_breaks();
             literal::push_text(&mut text, token.text)?;
         }
-        text.push('"');
-        Ok(text)
+        Ok(format!("{}\"{text}\"", self.line_breaks()))
     }
 
     fn brackets(&mut self) -> Parsed<String> {

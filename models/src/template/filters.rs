@@ -9,7 +9,7 @@ use minijinja::{Environment, Error, State};
 use super::arguments::Arguments;
 use super::guard::{Limits, MAX_TEXT_BYTES, failure};
 use super::objects::Group;
-use super::operators::tuple;
+use super::operators::{self, tuple};
 use super::python::{self, type_name};
 use super::{format, methods};
 
@@ -26,7 +26,9 @@ struct Call<'c, 's, 'e> {
 
 type Filter = fn(&mut Call) -> Result<Value, Error>;
 
-const FILTERS: [(&str, Filter); 29] = [
+const FILTERS: [(&str, Filter); 31] = [
+    ("abs", abs),
+    ("attr", attr),
     ("batch", batch),
     ("capitalize", |call| text_of(call, methods::capitalized)),
     ("center", center),
@@ -36,7 +38,7 @@ const FILTERS: [(&str, Filter); 29] = [
     ("e", escape),
     ("escape", escape),
     ("float", float),
-    ("forceescape", escape),
+    ("forceescape", |call| escaped(&call.text()?).map(Value::from_safe_string)),
     ("format", formatted),
     ("groupby", groupby),
     ("indent", indent),
@@ -103,6 +105,28 @@ fn default(call: &mut Call) -> Result<Value, Error> {
     let falsy_too = call.arguments.is_true("boolean");
     let replaced = call.value.is_undefined() || falsy_too && !call.value.is_true();
     Ok(if replaced { other } else { call.value.clone() })
+}
+
+fn abs(call: &mut Call) -> Result<Value, Error> {
+    if let Some(number) = python::integer(&call.value) {
+        return Ok(python::from_integer(number.saturating_abs()));
+    }
+    match python::float(&call.value) {
+        Some(number) => Ok(Value::from(number.abs())),
+        None => Err(failure(format!("a {} has no sign", type_name(&call.value)))),
+    }
+}
+
+/// An attribute, never an item.
+fn attr(call: &mut Call) -> Result<Value, Error> {
+    let name = call.arguments.need_text("name")?;
+    if call.value.is_undefined() {
+        return Err(failure("an undefined value has no attributes"));
+    }
+    Ok(match python::is_dict(&call.value) && !methods::has(&call.value, &name) {
+        true => Value::UNDEFINED,
+        false => operators::method_or_attribute(call.limits, call.value.clone(), name)?,
+    })
 }
 
 fn int(call: &mut Call) -> Result<Value, Error> {
@@ -190,7 +214,14 @@ fn formatted(call: &mut Call) -> Result<Value, Error> {
 }
 
 fn escape(call: &mut Call) -> Result<Value, Error> {
-    let text = call.text()?;
+    match call.value.is_safe() {
+        true => Ok(call.value.clone()),
+        false => escaped(&call.text()?).map(Value::from_safe_string),
+    }
+}
+
+/// The text with HTML's marks escaped, as `markupsafe` does.
+pub(super) fn escaped(text: &str) -> Result<String, Error> {
     let marks = text.matches(['&', '<', '>', '\'', '"']).count();
     check_text(text.len().saturating_add(marks * 5))?;
     let mut out = String::with_capacity(text.len());
@@ -204,7 +235,7 @@ fn escape(call: &mut Call) -> Result<Value, Error> {
             c => out.push(c),
         }
     }
-    Ok(Value::from(out))
+    Ok(out)
 }
 
 fn check_text(bytes: usize) -> Result<(), Error> {
@@ -504,27 +535,9 @@ fn sum(call: &mut Call) -> Result<Value, Error> {
             Some(path) => attribute(&item, path)?,
             None => item,
         };
-        sum = added(call, &sum, &item)?;
+        sum = operators::add(call.limits, call.state, &sum, &item)?;
     }
     Ok(sum)
-}
-
-fn added(call: &Call, a: &Value, b: &Value) -> Result<Value, Error> {
-    if let (Some(a), Some(b)) = (python::integer(a), python::integer(b)) {
-        let sum = a.checked_add(b).ok_or_else(|| failure("a sum is too large"))?;
-        return Ok(python::from_integer(sum));
-    }
-    if let (Some(a), Some(b)) = (python::float(a), python::float(b)) {
-        return Ok(Value::from(a + b));
-    }
-    let lists = type_name(a) == type_name(b) && python::is_sequence(a);
-    if !lists {
-        let (a, b) = (type_name(a), type_name(b));
-        return Err(failure(format!("a {a} and a {b} can't be added")));
-    }
-    let items = [python::items(a)?, python::items(b)?].concat();
-    let list = if python::is_tuple(a) { tuple(items) } else { Value::from(items) };
-    call.limits.settle(call.state, list, true)
 }
 
 fn batch(call: &mut Call) -> Result<Value, Error> {

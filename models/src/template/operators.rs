@@ -9,10 +9,12 @@ use minijinja::{Environment, Error, State};
 use super::guard::{Limits, MAX_TEXT_BYTES, failure};
 use super::objects::{Method, Range};
 use super::python::{self, integer, is_dict, is_sequence, is_tuple, type_name};
-use super::{format, methods};
+use super::{filters, format, methods};
 
 pub(super) const COMPARE: &str = "ondol_compare";
 pub(super) const CONCAT: &str = "ondol_concat";
+pub(super) const ADD: &str = "ondol_add";
+pub(super) const SUBTRACT: &str = "ondol_sub";
 pub(super) const MULTIPLY: &str = "ondol_mul";
 pub(super) const REMAINDER: &str = "ondol_mod";
 pub(super) const NEGATE: &str = "ondol_neg";
@@ -37,6 +39,10 @@ pub(super) fn install(limits: Limits, env: &mut Environment) {
     env.add_filter(CONCAT, |state: &State, value: Value, rest: Rest<Value>| {
         concat(state, &value, &rest)
     });
+    env.add_filter(ADD, move |state: &State, a: Value, b: Value| {
+        add(limits, state, &a, &b)
+    });
+    env.add_filter(SUBTRACT, |a: Value, b: Value| subtract(&a, &b));
     env.add_filter(MULTIPLY, move |state: &State, a: Value, b: Value| {
         let product = multiply(limits, state, &a, &b)?;
         limits.settle(state, product, true)
@@ -63,10 +69,7 @@ pub(super) fn install(limits: Limits, env: &mut Environment) {
         None => Ok(value),
     });
     env.add_filter(METHOD, move |value: Value, name: String| {
-        if methods::has(&value, &name) {
-            return Ok(Value::from_object(Method { limits, value, name }));
-        }
-        value.get_attr(&name)
+        method_or_attribute(limits, value, name)
     });
     env.add_filter(CYCLE, |state: &mut State, value: Value, rest: Rest<Value>| {
         match rest.is_empty() {
@@ -74,6 +77,18 @@ pub(super) fn install(limits: Limits, env: &mut Environment) {
             false => value.call_method(state, "cycle", &rest),
         }
     });
+}
+
+/// The method of this name, or else the attribute.
+pub(super) fn method_or_attribute(
+    limits: Limits,
+    value: Value,
+    name: String,
+) -> Result<Value, Error> {
+    if methods::has(&value, &name) {
+        return Ok(Value::from_object(Method { limits, value, name }));
+    }
+    value.get_attr(&name)
 }
 
 /// A chain of comparisons: `rest` holds signs and operands in turn.
@@ -138,6 +153,53 @@ fn concat(state: &State, first: &Value, rest: &[Value]) -> Result<Value, Error> 
     Ok(Value::from(text))
 }
 
+/// `a + b`. A text that `safe` marks escapes what is added to it.
+pub(super) fn add(limits: Limits, state: &State, a: &Value, b: &Value) -> Result<Value, Error> {
+    if let (Some(left), Some(right)) = (a.as_str(), b.as_str()) {
+        if left.len() + right.len() > MAX_TEXT_BYTES {
+            return Err(failure(format!("`+` would make more than {MAX_TEXT_BYTES} bytes")));
+        }
+        return Ok(match (a.is_safe(), b.is_safe()) {
+            (false, false) => Value::from([left, right].concat()),
+            (true, false) => Value::from_safe_string(left.to_owned() + &filters::escaped(right)?),
+            (false, true) => Value::from_safe_string(filters::escaped(left)? + right),
+            (true, true) => Value::from_safe_string([left, right].concat()),
+        });
+    }
+    if let (Some(a), Some(b)) = (integer(a), integer(b)) {
+        let sum = a.checked_add(b).ok_or_else(|| failure("a sum is too large"))?;
+        return Ok(python::from_integer(sum));
+    }
+    if let (Some(a), Some(b)) = (python::float(a), python::float(b)) {
+        return Ok(Value::from(a + b));
+    }
+    let lists = type_name(a) == type_name(b) && matches!(type_name(a), "list" | "tuple");
+    if !lists {
+        return Err(no_operands("added", a, b));
+    }
+    let items = [python::items(a)?, python::items(b)?].concat();
+    state.consume_fuel(items.len() as u64 / 4)?;
+    let list = if is_tuple(a) { tuple(items) } else { Value::from(items) };
+    limits.settle(state, list, true)
+}
+
+fn subtract(a: &Value, b: &Value) -> Result<Value, Error> {
+    if let (Some(a), Some(b)) = (integer(a), integer(b)) {
+        let difference = a.checked_sub(b);
+        let difference = difference.ok_or_else(|| failure("a difference is too large"))?;
+        return Ok(python::from_integer(difference));
+    }
+    match (python::float(a), python::float(b)) {
+        (Some(a), Some(b)) => Ok(Value::from(a - b)),
+        _ => Err(no_operands("subtracted", a, b)),
+    }
+}
+
+fn no_operands(what: &str, a: &Value, b: &Value) -> Error {
+    let (a, b) = (type_name(a), type_name(b));
+    failure(format!("values of the types {a} and {b} can't be {what}"))
+}
+
 fn multiply(limits: Limits, state: &State, a: &Value, b: &Value) -> Result<Value, Error> {
     if let (Some(a), Some(b)) = (integer(a), integer(b)) {
         return match a.checked_mul(b) {
@@ -151,8 +213,7 @@ fn multiply(limits: Limits, state: &State, a: &Value, b: &Value) -> Result<Value
     let (value, times) = if integer(b).is_some() { (a, b) } else { (b, a) };
     let times = integer(times).map(|times| usize::try_from(times.max(0)).unwrap_or(usize::MAX));
     let Some(times) = times.filter(|_| value.as_str().is_some() || is_sequence(value)) else {
-        let (a, b) = (type_name(a), type_name(b));
-        return Err(failure(format!("a {a} and a {b} can't be multiplied")));
+        return Err(no_operands("multiplied", a, b));
     };
     let bytes = limits.bytes_of(value).saturating_mul(times);
     if let Some(text) = value.as_str() {
@@ -188,8 +249,7 @@ fn remainder(state: &State, a: &Value, b: &Value) -> Result<Value, Error> {
         return Ok(python::from_integer(if fix { rest + b } else { rest }));
     }
     let (Some(x), Some(y)) = (python::float(a), python::float(b)) else {
-        let (a, b) = (type_name(a), type_name(b));
-        return Err(failure(format!("a {a} and a {b} have no remainder")));
+        return Err(no_operands("divided", a, b));
     };
     if y == 0.0 {
         return Err(failure("a division by zero"));
@@ -219,8 +279,12 @@ fn slice(state: &State, value: &Value, parts: &[Value]) -> Result<Value, Error> 
         if part.is_none() {
             continue;
         }
+        let sliceable = value.as_str().is_some() || is_sequence(value);
         let Some(number) = integer(part) else {
-            return Ok(Value::UNDEFINED);
+            return match sliceable {
+                true => Err(failure(format!("a {} can't bound a slice", type_name(part)))),
+                false => Ok(Value::UNDEFINED),
+            };
         };
         let clamped = number.clamp(i128::from(i64::MIN + 1), i128::from(i64::MAX));
         *bound = i64::try_from(clamped).ok();

@@ -134,10 +134,10 @@ fn end_of_raw(text: &str) -> usize {
 
 /// What stands between `{{` and `}}`.
 fn output(tag: &Tag) -> Parsed<String> {
-    if tag.open == "{{+" {
-        return Err("`{{+` is no start of an expression".to_owned());
-    }
     check_closed(tag)?;
+    if tag.close.starts_with('+') {
+        return Err("`+}}` is no end of an expression".to_owned());
+    }
     let mut parser = Parser::new(&tag.tokens);
     let value = parser.tuple()?;
     Ok(value + &parser.end()?)
