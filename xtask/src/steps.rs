@@ -56,7 +56,7 @@ type Step = (&'static str, fn() -> Outcome);
 
 /// Everything that CI runs, and how long each step took.
 pub fn test() -> Outcome {
-    const STEPS: [Step; 11] = [
+    const STEPS: [Step; 12] = [
         ("lint", lint),
         ("no-std", no_std),
         ("unit", unit),
@@ -64,6 +64,7 @@ pub fn test() -> Outcome {
         ("firmware", crate::firmware::firmware),
         ("mobile", crate::mobile::test),
         ("hostile", hostile),
+        ("templates", crate::templates::templates),
         ("models", crate::models::models),
         ("delegate", crate::delegate::delegate),
         ("openvino", crate::openvino::openvino),

@@ -86,6 +86,17 @@ impl<'t, 'a> Parser<'t, 'a> {
         self.token().kind == Kind::End
     }
 
+    /// How many tokens are read.
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// The names that were read since.
+    pub(super) fn names_since(&self, position: usize) -> impl Iterator<Item = &'a str> {
+        let read = &self.tokens[position..self.at];
+        read.iter().filter(|token| token.kind == Kind::Name).map(|token| token.text)
+    }
+
     /// Fails where tokens are left. Returns the line breaks to write last.
     pub(super) fn end(&mut self) -> Parsed<String> {
         if self.token().kind != Kind::End {

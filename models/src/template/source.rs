@@ -27,7 +27,7 @@ const MAX_TAG_TOKENS: usize = 2_000;
 const MAX_ELIFS: usize = 500;
 
 /// Tags that stay as they are.
-const PLAIN: [&str; 11] = [
+const PLAIN: [&str; 10] = [
     "break",
     "continue",
     "else",
@@ -38,7 +38,6 @@ const PLAIN: [&str; 11] = [
     "endmacro",
     "endset",
     "endwith",
-    "endautoescape",
 ];
 
 /// The source for minijinja.
@@ -169,7 +168,6 @@ fn statement(tag: &Tag) -> Parsed<String> {
         }
         "call" => call(&mut parser)?,
         "filter" => filters(&mut parser)?,
-        "autoescape" => parser.expression()?,
         "generation" => return replaced(&mut parser, &keyword, "with"),
         "endgeneration" => return replaced(&mut parser, &keyword, "endwith"),
         "raw" | "endraw" => String::new(),
@@ -242,22 +240,28 @@ fn assignment(parser: &mut Parser) -> Parsed<String> {
 }
 
 fn bindings(parser: &mut Parser) -> Parsed<String> {
-    let mut bindings = Vec::new();
+    let (mut names, mut values) = (Vec::new(), Vec::new());
     while !parser.is_done() {
-        if !bindings.is_empty() {
+        if !names.is_empty() {
             parser.expects(",")?;
         }
-        let name = parser.name()?;
+        names.push(parser.name()?);
         parser.expects("=")?;
-        bindings.push(format!("{name} = {}", parser.expression()?));
+        values.push(parser.expression()?);
     }
-    Ok(bindings.join(", "))
+    Ok(match names.len() {
+        0 => String::new(),
+        1 => format!("{} = {}", names[0], values[0]),
+        // At once: no value sees another's name.
+        _ => format!("({}) = ({})", names.join(","), values.join(",")),
+    })
 }
 
 /// Parameters of a macro or a call, with their brackets.
 fn parameters(parser: &mut Parser) -> Parsed<String> {
     parser.expects("(")?;
     let mut parameters = Vec::new();
+    let mut names = Vec::new();
     while !parser.takes(")") {
         if !parameters.is_empty() {
             parser.expects(",")?;
@@ -266,10 +270,18 @@ fn parameters(parser: &mut Parser) -> Parsed<String> {
             }
         }
         let name = parser.name()?;
-        parameters.push(match parser.takes("=") {
-            true => format!("{name}={}", parser.expression()?),
-            false => name,
-        });
+        if parser.takes("=") {
+            let from = parser.position();
+            let default = parser.expression()?;
+            // minijinja would take it for undefined, without a word.
+            if parser.names_since(from).any(|other| names.iter().any(|name| name == other)) {
+                return Err("a default can't refer to another parameter".to_owned());
+            }
+            parameters.push(format!("{name}={default}"));
+        } else {
+            parameters.push(name.clone());
+        }
+        names.push(name.trim().to_owned());
     }
     Ok(format!("({})", parameters.join(",")))
 }
