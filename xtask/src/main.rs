@@ -14,6 +14,7 @@ mod mobile;
 mod models;
 mod openvino;
 mod steps;
+mod templates;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,7 @@ cargo xtask <chore>
   android    libraries for Android; an AAR where an NDK is
   ios        libraries for iOS; an XCFramework where Xcode is
   hostile    20,000 damaged copies of the model `hello`
+  templates  chat templates, ours and published ones, against jinja2; fetches both by pip
   models     the real models of the catalog against the reference records
   delegate   the sample NPU plug-in: its C tests, with sanitizers too, and `ondol verify`
   openvino   the delegate for Intel NPUs, with OpenVINO's CPU in the NPU's place: its tests
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         "android" => mobile::android(),
         "ios" => mobile::ios(),
         "hostile" => steps::hostile(),
+        "templates" => templates::templates(),
         "models" => models::models(),
         "delegate" => delegate::delegate(),
         "openvino" => openvino::openvino(),

@@ -60,12 +60,13 @@ pub fn cargo(args: &[&str]) -> Outcome {
 type Step = (&'static str, fn() -> Outcome);
 
 /// What CI runs in the shared target folder, one after the other.
-const HOST: [Step; 7] = [
+const HOST: [Step; 8] = [
     ("lint", lint),
     ("no-std", no_std),
     ("unit", unit),
     ("c", crate::c::c),
     ("hostile", hostile),
+    ("templates", crate::templates::templates),
     ("models", crate::models::models),
     ("delegate", crate::delegate::delegate),
 ];

@@ -7,9 +7,9 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Rest, Serde, Value};
 use minijinja::{AutoEscape, Environment, ErrorKind, State};
 
-use super::guard::{Limits, MAX_TEXT_BYTES, failure};
+use super::guard::{Limits, MAX_TEXT_BYTES, measure_input};
 use super::variables::Variables;
-use super::{RenderInput, clock, json, methods, source};
+use super::{RenderInput, checks, filters, globals, json, methods, operators, source};
 use crate::{Error, Result};
 
 /// Stack of the thread that compiles and runs a template. The limits on tags and
@@ -36,14 +36,14 @@ pub(super) fn render(template: &str, input: &RenderInput, variables: &Variables)
 
 fn run(template: &str, input: &RenderInput, variables: &Variables) -> Result<String> {
     let template = source::rewrite(template)?;
-    let input_bytes = serde_json::to_string(variables).map_or(0, |text| text.len());
+    let (context, input_bytes) = measure_input(Value::from(Serde(variables))).map_err(explain)?;
     let env = environment(Limits::new(input, input_bytes), input.now);
     let mut output = Output { text: Vec::new() };
     let compiled = env
         .template_from_named_str("chat_template", &template)
         .map_err(explain)?;
     compiled
-        .render_captured_to(Value::from(Serde(variables)), &mut output)
+        .render_captured_to(context, &mut output)
         .map_err(explain)?;
     String::from_utf8(output.text).map_err(|_| reason("the output is not UTF-8".to_owned()))
 }
@@ -67,15 +67,10 @@ fn environment(limits: Limits, now: Option<i64>) -> Environment<'static> {
             json::tojson(limits, state, value, &positional, &named)
         },
     );
-    env.add_function("strftime_now", move |format: &str| {
-        clock::strftime(now.unwrap_or_else(clock::local_now), format)
-    });
-    env.add_function(
-        "raise_exception",
-        |message: &str| -> Result<Value, minijinja::Error> { Err(failure(message.to_owned())) },
-    );
-    // It prints all variables, and is not in Jinja.
-    env.remove_global("debug");
+    filters::install(limits, &mut env);
+    checks::install(limits, &mut env);
+    operators::install(limits, &mut env);
+    globals::install(limits, now, &mut env);
     limits.install(&mut env);
     env
 }

@@ -10,20 +10,20 @@
 //! | time | none of its own; it follows from the above |
 //!
 //! A list that occurs twice in another counts twice, because that is what
-//! walking it costs. Lists are not multiplied at all: no template needs
-//! `[x] * n`, and it makes the largest trees from the fewest steps.
+//! walking it costs.
 
-use minijinja::value::{Value, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, State};
+use std::sync::Arc;
 
-use super::RenderInput;
+use minijinja::value::{DynObject, Enumerator, Object, ObjectRepr, Tuple, Value, ValueKind};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, State};
+
+use super::objects::{Group, Range};
+use super::{RenderInput, python};
 
 /// Filter that passes values within the limits.
 pub(super) const GUARD: &str = "ondol_bounded";
 /// As [`GUARD`], and refuses namespaces, so that none can hold itself.
 pub(super) const GUARD_STORED: &str = "ondol_storable";
-/// Filter for operands of `*`: refuses lists and maps.
-pub(super) const GUARD_NUMBER: &str = "ondol_scalar";
 
 /// Longest output, and longest text that one filter or method makes, in bytes.
 pub(super) const MAX_TEXT_BYTES: usize = 16 << 20;
@@ -48,6 +48,7 @@ pub(super) struct Limits {
 }
 
 impl Limits {
+    /// `input_bytes` is the size of the variables as a tree.
     pub(super) fn new(input: &RenderInput, input_bytes: usize) -> Limits {
         Limits {
             tree_bytes: input_bytes
@@ -67,19 +68,29 @@ impl Limits {
         env.add_filter(GUARD_STORED, move |state: &State, value: Value| {
             self.settle(state, value, false)
         });
-        env.add_filter(GUARD_NUMBER, |value: Value| match value.as_object() {
-            Some(_) => Err(failure("only numbers and text can be multiplied")),
-            None => Ok(value),
-        });
         env.set_formatter(move |out, state, value| {
-            let value = self.settle(state, value.clone(), true)?;
-            minijinja::escape_formatter(out, state, &value)
+            if value.is_safe() || !matches!(state.auto_escape(), AutoEscape::None) {
+                return minijinja::escape_formatter(out, state, value);
+            }
+            Ok(out.write_str(&python::text(state, value)?)?)
         });
     }
 
-    /// The value with lazy sequences made into lists. Slices, sums of lists and
-    /// the like refer to what they were made from, and a long chain of them
-    /// would be walked by recursion.
+    /// The size of a value as a tree, or at least that of its own items where it
+    /// is not measured.
+    pub(super) fn bytes_of(self, value: &Value) -> usize {
+        match value.downcast_object_ref::<Measured>() {
+            Some(measured) => measured.size.bytes,
+            None => NODE_BYTES * value.len().unwrap_or(1).max(1) + value.as_str().map_or(0, str::len),
+        }
+    }
+
+    /// The value with lazy sequences made into lists, measured ([`Measured`]).
+    /// Slices, sums of lists and the like refer to what they were made from, and
+    /// a long chain of them would be walked by recursion.
+    ///
+    /// What is measured is not walked again, so that a template which looks at the
+    /// conversation once for each message takes steps for the message alone.
     ///
     /// Fails where the value is past the limits, or holds a namespace that it may not.
     pub(super) fn settle(
@@ -88,87 +99,171 @@ impl Limits {
         value: Value,
         namespaces: bool,
     ) -> Result<Value, Error> {
-        if value.as_object().is_none() {
-            return Ok(value);
+        let mut walk = Walk::new(self.tree_bytes);
+        let (settled, size) = walk.settled(value, 0)?;
+        state.consume_fuel(walk.nodes as u64 * NODE_BYTES as u64 / BYTES_PER_FUEL)?;
+        if size.namespaces && !namespaces {
+            return Err(failure("a namespace can't be stored in a namespace"));
         }
-        let mut walk = Walk {
-            left: self.tree_bytes,
-            namespaces,
-        };
-        let settled = walk.settled(&value, 0);
-        state.consume_fuel((self.tree_bytes - walk.left) as u64 / BYTES_PER_FUEL)?;
-        Ok(settled?.unwrap_or(value))
+        Ok(settled)
     }
 }
 
-/// One walk over a value as a tree.
-struct Walk {
-    /// Bytes that may still be counted.
-    left: usize,
-    /// Whether the value may hold namespaces.
+/// The variables, measured: no limit but the depth applies. Also their size.
+pub(super) fn measure_input(variables: Value) -> Result<(Value, usize), Error> {
+    let mut walk = Walk::new(usize::MAX);
+    let (settled, size) = walk.settled(variables, 0)?;
+    Ok((settled, size.bytes))
+}
+
+/// What a value is as a tree.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    bytes: usize,
+    /// Levels of lists and maps.
+    depth: usize,
+    /// Whether a namespace is in it.
     namespaces: bool,
 }
 
-impl Walk {
-    /// The settled value, or `None` where it already is.
-    fn settled(&mut self, value: &Value, depth: usize) -> Result<Option<Value>, Error> {
-        self.count(NODE_BYTES + value.as_str().map_or(0, str::len))?;
-        let Some(object) = value.as_object() else {
-            return Ok(None);
-        };
-        if depth >= MAX_DEPTH {
-            return Err(failure("lists and maps are nested too deeply"));
-        }
-        // The engine's type is private; its name is all that tells it from a map.
-        let is_namespace = object.type_name().ends_with("::Namespace");
-        if is_namespace && !self.namespaces {
-            return Err(failure("a namespace can't be stored in a namespace"));
-        }
-        match value.kind() {
-            ValueKind::Map => {
-                let pairs = object.try_iter_pairs().into_iter().flatten();
-                let (pairs, changed) = self.pairs(pairs, depth)?;
-                Ok((changed && !is_namespace).then(|| Value::from_pairs(pairs)))
-            }
-            kind @ (ValueKind::Seq | ValueKind::Iterable) => {
-                let (items, changed) =
-                    self.items(object.try_iter().into_iter().flatten(), depth)?;
-                Ok((changed || kind == ValueKind::Iterable).then(|| Value::from(items)))
-            }
-            _ => Ok(None),
-        }
+impl Size {
+    fn add(&mut self, part: Size) {
+        self.bytes = self.bytes.saturating_add(part.bytes);
+        self.depth = self.depth.max(part.depth);
+        self.namespaces |= part.namespaces;
+    }
+}
+
+/// A list or map of measured values that knows its size. It can't change.
+#[derive(Debug)]
+struct Measured {
+    inner: DynObject,
+    size: Size,
+}
+
+impl Object for Measured {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        self.inner.repr()
     }
 
-    /// The settled items, and whether any of them was not settled before.
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.inner.get_value(key)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        self.inner.get_value_by_str(key)
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        self.inner.enumerate()
+    }
+
+    fn enumerator_len(self: &Arc<Self>) -> Option<usize> {
+        self.inner.enumerator_len()
+    }
+}
+
+/// One walk over what is not measured yet.
+struct Walk {
+    /// Bytes that may still be counted.
+    left: usize,
+    /// Values that were walked.
+    nodes: usize,
+}
+
+impl Walk {
+    fn new(left: usize) -> Walk {
+        Walk { left, nodes: 0 }
+    }
+
+    /// The settled value and its size.
+    fn settled(&mut self, value: Value, depth: usize) -> Result<(Value, Size), Error> {
+        self.nodes += 1;
+        let Some(object) = value.as_object() else {
+            let bytes = NODE_BYTES + value.as_str().map_or(0, str::len);
+            self.count(bytes)?;
+            let size = Size {
+                bytes,
+                ..Size::default()
+            };
+            return Ok((value, size));
+        };
+        if let Some(measured) = object.downcast_ref::<Measured>() {
+            let size = measured.size;
+            self.count(size.bytes)?;
+            self.check_depth(depth + size.depth)?;
+            return Ok((value, size));
+        }
+        self.count(NODE_BYTES)?;
+        let mut size = Size {
+            bytes: NODE_BYTES,
+            ..Size::default()
+        };
+        size.namespaces = is_namespace(&value);
+        if is_engines_own(&value) || value.downcast_object_ref::<Range>().is_some() {
+            return Ok((value, size));
+        }
+        if let Some(group) = value.downcast_object_ref::<Group>() {
+            for half in [&group.grouper, &group.list] {
+                let (_, part) = self.settled(half.clone(), depth + 1)?;
+                size.add(part);
+            }
+            size.depth += 1;
+            return Ok((value, size));
+        }
+        self.check_depth(depth + 1)?;
+        let settled = match value.kind() {
+            ValueKind::Map => {
+                let pairs = object.try_iter_pairs().into_iter().flatten();
+                Value::from_pairs(self.pairs(pairs, depth, &mut size)?)
+            }
+            ValueKind::Seq | ValueKind::Iterable => {
+                let items = object.try_iter().into_iter().flatten();
+                let items = self.items(items, depth, &mut size)?;
+                if value.is_tuple() {
+                    size.depth += 1;
+                    return Ok((Value::from(Tuple::from(items)), size));
+                }
+                Value::from(items)
+            }
+            _ => return Ok((value, size)),
+        };
+        size.depth += 1;
+        let inner = settled.as_object().cloned();
+        let measured = inner.map(|inner| Value::from_object(Measured { inner, size }));
+        Ok((measured.unwrap_or(settled), size))
+    }
+
     fn items(
         &mut self,
         items: impl Iterator<Item = Value>,
         depth: usize,
-    ) -> Result<(Vec<Value>, bool), Error> {
+        size: &mut Size,
+    ) -> Result<Vec<Value>, Error> {
         let mut settled = Vec::new();
-        let mut changed = false;
         for item in items {
-            let new = self.settled(&item, depth + 1)?;
-            changed |= new.is_some();
-            settled.push(new.unwrap_or(item));
+            let (item, part) = self.settled(item, depth + 1)?;
+            size.add(part);
+            settled.push(item);
         }
-        Ok((settled, changed))
+        Ok(settled)
     }
 
     fn pairs(
         &mut self,
         pairs: impl Iterator<Item = (Value, Value)>,
         depth: usize,
-    ) -> Result<(Vec<(Value, Value)>, bool), Error> {
+        size: &mut Size,
+    ) -> Result<Vec<(Value, Value)>, Error> {
         let mut settled = Vec::new();
-        let mut changed = false;
         for (key, item) in pairs {
-            self.settled(&key, depth + 1)?;
-            let new = self.settled(&item, depth + 1)?;
-            changed |= new.is_some();
-            settled.push((key, new.unwrap_or(item)));
+            let (key, part) = self.settled(key, depth + 1)?;
+            size.add(part);
+            let (item, part) = self.settled(item, depth + 1)?;
+            size.add(part);
+            settled.push((key, item));
         }
-        Ok((settled, changed))
+        Ok(settled)
     }
 
     fn count(&mut self, bytes: usize) -> Result<(), Error> {
@@ -178,6 +273,26 @@ impl Walk {
         }
         Ok(())
     }
+
+    fn check_depth(&self, depth: usize) -> Result<(), Error> {
+        match depth {
+            0..=MAX_DEPTH => Ok(()),
+            _ => Err(failure("lists and maps are nested too deeply")),
+        }
+    }
+}
+
+/// Macros, loops and namespaces look like maps, and can't be copied as such.
+pub(super) fn is_engines_own(value: &Value) -> bool {
+    let object = value.as_object();
+    value.kind() == ValueKind::Map
+        && object.is_some_and(|object| object.type_name().starts_with("minijinja::"))
+}
+
+/// The engine's type is private; its name is all that tells it from a map.
+pub(super) fn is_namespace(value: &Value) -> bool {
+    let object = value.as_object();
+    object.is_some_and(|object| object.type_name().ends_with("::Namespace"))
 }
 
 /// An error with this message.

@@ -5,6 +5,7 @@ use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Error, State};
 
 use super::guard::{Limits, MAX_TEXT_BYTES, failure};
+use super::python;
 
 /// Most spaces that one level is indented by.
 const MAX_INDENT: i64 = 64;
@@ -66,13 +67,18 @@ impl Writer {
 
     fn value(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
         match value.kind() {
-            ValueKind::Undefined | ValueKind::None => self.push("null"),
+            ValueKind::None => self.push("null"),
             ValueKind::Bool => self.push(if value.is_true() { "true" } else { "false" }),
             ValueKind::Number => self.push(&number(value)),
             ValueKind::String => self.string(value.as_str().unwrap_or_default()),
-            ValueKind::Map => self.map(value, depth),
-            ValueKind::Seq | ValueKind::Iterable => self.list(value, depth),
-            kind => Err(failure(format!("a {kind} can't be written as JSON"))),
+            ValueKind::Map if python::is_dict(value) => self.map(value, depth),
+            ValueKind::Seq | ValueKind::Iterable if python::type_name(value) != "range" => {
+                self.list(value, depth)
+            }
+            _ => {
+                let name = python::type_name(value);
+                Err(failure(format!("a {name} can't be written as JSON")))
+            }
         }
     }
 
@@ -217,26 +223,17 @@ fn key_text(key: &Value) -> Result<String, Error> {
     }
 }
 
-/// A number as Python's `repr` writes it.
+/// A number as Python writes it.
 fn number(value: &Value) -> String {
     if value.is_integer() {
         return value.to_string();
     }
-    let Ok(float) = f64::try_from(value.clone()) else {
-        return value.to_string();
-    };
-    if float.is_nan() {
-        return "NaN".to_owned();
+    let text = f64::try_from(value.clone()).map(python::float_text);
+    match text.as_deref() {
+        Ok("nan") => "NaN".to_owned(),
+        Ok("inf") => "Infinity".to_owned(),
+        Ok("-inf") => "-Infinity".to_owned(),
+        Ok(text) => text.to_owned(),
+        Err(_) => value.to_string(),
     }
-    if float.is_infinite() {
-        return if float > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
-    }
-    let small = float != 0.0 && float.abs() < 1e-4;
-    if !small && float.abs() < 1e16 {
-        return format!("{float:?}");
-    }
-    let text = format!("{float:e}");
-    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let sign = if exponent.starts_with('-') { '-' } else { '+' };
-    format!("{digits}e{sign}{:0>2}", exponent.trim_start_matches('-'))
 }

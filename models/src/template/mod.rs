@@ -24,26 +24,41 @@
 //! | `marks` | keeps control tokens out of the caller's words |
 //! | `prompt` | the rendered conversation, and its tokens |
 //! | `engine` | the environment, and one bounded run of a template |
-//! | `source` | rewrites the source: guards before operators, `generation` tags |
+//! | `source` | rewrites the source, tag by tag |
+//! | `tokens`, `literal`, `expression` | reads jinja2's expressions, writes minijinja's |
 //! | `guard` | limits, and the checks that keep values within them |
-//! | `methods` | Python's methods of strings, lists and dicts, within the limits |
+//! | `python` | `str`, `repr`, order, and what else values are in Python |
+//! | `objects` | ranges, groups, methods that are not called at once |
+//! | `operators`, `methods`, `filters`, `checks`, `globals` | what templates call, with Python's meaning, within the limits |
+//! | `arguments`, `format` | what these have in common: arguments; `%` and `format` |
 //! | `json` | `tojson` as `transformers` defines it |
 //! | `clock` | `strftime_now` |
 //! | `fallback` | templates for files that have none |
 
+mod arguments;
+mod checks;
 mod clock;
 mod engine;
+mod expression;
 mod fallback;
+mod filters;
+mod format;
 mod forms;
+mod globals;
 mod guard;
 mod json;
+mod literal;
 mod marks;
 mod message;
 mod methods;
+mod objects;
+mod operators;
 mod prompt;
+mod python;
 mod source;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod variables;
 
 use crate::gguf::Gguf;

@@ -1,0 +1,98 @@
+//! Chat templates against jinja2, set up as `transformers` sets it up.
+
+use crate::steps::{Outcome, cargo, root, run};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The engine that our answers are held against.
+const REFERENCE: &str = "jinja2==3.1.6";
+/// Its source package carries the templates of many families. None is kept here.
+const PUBLISHED: &str = "llama-cpp-python==0.3.36";
+
+/// Takes the templates (the second argument is their folder) out of the archive.
+const UNPACK: &str = "
+import pathlib, sys, tarfile
+into = pathlib.Path(sys.argv[2])
+into.mkdir(parents=True, exist_ok=True)
+with tarfile.open(sys.argv[1]) as archive:
+    for member in archive:
+        if '/models/templates/' in member.name and member.name.endswith('.jinja'):
+            content = archive.extractfile(member).read()
+            (into / pathlib.PurePosixPath(member.name).name).write_bytes(content)
+";
+
+/// Templates of our own and published ones, rendered by both; the texts must agree.
+pub fn templates() -> Outcome {
+    let (python, published) = match fetched() {
+        Ok(fetched) => fetched,
+        Err(reason) => {
+            eprintln!("xtask: SKIPPED chat templates against jinja2: {reason}");
+            return Ok(());
+        }
+    };
+    // Of the workspace, since a package alone would have its dependencies built anew.
+    cargo(&["build", "--workspace", "--example", "render"])?;
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let renderer = target.join("debug/examples/render");
+    let compare = "tests/templates/compare.py";
+    run(&python, &[compare, &text(&renderer), &text(&published)])
+}
+
+/// Python with jinja2, and the folder of published templates. Both are fetched
+/// once; the error is why not.
+fn fetched() -> Result<(String, PathBuf), String> {
+    let folder = root().join("target/templates");
+    let environment = folder.join(REFERENCE);
+    let python = text(&environment.join("bin/python"));
+    if !environment.join("ready").is_file() {
+        quietly("python3", &["-m", "venv", &text(&environment)])?;
+        quietly(&python, &["-m", "pip", "install", "--quiet", REFERENCE])?;
+        std::fs::write(environment.join("ready"), "").map_err(|error| error.to_string())?;
+    }
+    let published = folder.join(PUBLISHED);
+    if !published.is_dir() {
+        let archives = folder.join("source");
+        let download = [
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-binary",
+            ":all:",
+            "--no-deps",
+            "-d",
+        ];
+        quietly(&python, &[&download[..], &[&text(&archives), PUBLISHED]].concat())?;
+        let archive = archive(&archives).ok_or("pip left no archive")?;
+        // Under its own name only once it is whole.
+        let part = folder.join("part");
+        quietly(&python, &["-c", UNPACK, &text(&archive), &text(&part)])?;
+        std::fs::rename(&part, &published).map_err(|error| error.to_string())?;
+        std::fs::remove_dir_all(&archives).map_err(|error| error.to_string())?;
+    }
+    Ok((python, published))
+}
+
+fn archive(folder: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(folder).ok()?;
+    let mut paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.find(|path| path.to_string_lossy().ends_with(".tar.gz"))
+}
+
+/// Runs a program; the error is the last thing that it says.
+fn quietly(program: &str, args: &[&str]) -> Outcome {
+    eprintln!("xtask: {program} {}", args[..args.len().min(4)].join(" "));
+    let output = Command::new(program).args(args).output();
+    let output = output.map_err(|error| format!("{program}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last = said.lines().rev().find(|line| !line.trim().is_empty());
+    Err(last.unwrap_or("it failed without a word").to_owned())
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
