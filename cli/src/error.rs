@@ -1,6 +1,6 @@
 //! Everything that can go wrong in a command: what, where, and what to do about it.
 
-use ondol::generate::SamplerError;
+use crate::text::NotText;
 use ondol_models::pack::PackError;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,14 @@ pub enum Error {
         path: PathBuf,
         /// What the system says.
         source: io::Error,
+    },
+    /// A file or standard input is no text.
+    #[error("{origin} can't be read as text: {source}")]
+    NotText {
+        /// The file, or "standard input".
+        origin: String,
+        /// Why not.
+        source: NotText,
     },
     /// Standard input or output could not be used.
     #[error("cannot use standard {stream}: {source}")]
@@ -247,10 +255,19 @@ impl Error {
         }
     }
 
+    /// Says on standard error what went wrong. What the user ended is no error.
+    pub fn say(&self) {
+        match self {
+            Error::Cancelled => note!("cancelled"),
+            error => note!("error: {error}"),
+        }
+    }
+
     /// What the user can do about it, where there is something to say.
     pub fn hint(&self) -> Option<&'static str> {
         use ondol_models::Error as ModelError;
         Some(match self {
+            Error::NotText { .. } => "save it as UTF-8",
             Error::NoHome => "set ONDOL_HOME to a folder that can be written",
             Error::NoSuchModel { .. } | Error::NotInCatalog { .. } => {
                 "`ondol list` shows the catalog; a file is given by its path"
@@ -300,10 +317,6 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage(_) | Error::UnknownMix { .. } => 2,
-            Error::Runtime {
-                source: ondol::Error::Sampler(SamplerError::OutOfRange { .. }),
-                ..
-            } => 2,
             Error::Cancelled => crate::interrupt::EXIT_CODE,
             _ => 1,
         }

@@ -63,15 +63,6 @@ fn parts(path: &Path) -> Vec<PathBuf> {
     }
 }
 
-/// All of standard input, which must be UTF-8.
-pub fn read_stdin() -> Result<String> {
-    let text = std::io::read_to_string(std::io::stdin());
-    text.map_err(|source| Error::Standard {
-        stream: "input",
-        source,
-    })
-}
-
 /// Where a model lies.
 enum Location {
     /// In the program itself.

