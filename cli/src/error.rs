@@ -61,6 +61,14 @@ pub enum Error {
         /// The argument.
         name: String,
     },
+    /// A MODEL argument is a folder, a pipe or a device.
+    #[error("{} is a {kind}, not a model's file", path.display())]
+    NotAFile {
+        /// The argument.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
     /// A command that needs a catalog name got something else.
     #[error("`{name}` is not in the catalog")]
     NotInCatalog {
@@ -80,6 +88,24 @@ pub enum Error {
         /// Address of the request.
         address: String,
         /// What the connection says.
+        reason: String,
+    },
+    /// A proxy could not be used.
+    #[error("the proxy {proxy} does not lead to {address}: {reason}")]
+    Proxy {
+        /// Host and port.
+        proxy: String,
+        /// Address of the request.
+        address: String,
+        /// What the connection or the proxy says.
+        reason: String,
+    },
+    /// The environment names a proxy that is none.
+    #[error("the proxy of the variable {name} can't be used: {reason}")]
+    BadProxy {
+        /// Name of the variable.
+        name: String,
+        /// Why not.
         reason: String,
     },
     /// A server answered, but not with the file.
@@ -268,6 +294,7 @@ impl Error {
         use ondol_models::Error as ModelError;
         Some(match self {
             Error::NotText { .. } => "save it as UTF-8",
+            Error::NotAFile { .. } => "give the path of a GGUF file",
             Error::NoHome => "set ONDOL_HOME to a folder that can be written",
             Error::NoSuchModel { .. } | Error::NotInCatalog { .. } => {
                 "`ondol list` shows the catalog; a file is given by its path"

@@ -51,9 +51,14 @@ mod tests {
     #[test]
     fn what_is_no_number_is_refused_everywhere() {
         let parsers = [at_least_zero, above_zero, share, share_above_zero, any];
-        for text in ["nan", "NaN", "-nan", "inf", "-inf", "infinity", "1e39", "", "x", "1,5"] {
+        for text in [
+            "nan", "NaN", "-nan", "inf", "-inf", "infinity", "1e39", "", "x", "1,5",
+        ] {
             for parse in parsers {
-                assert!(parse(text).is_err_and(|e: String| e.contains("number")), "{text}");
+                assert!(
+                    parse(text).is_err_and(|e: String| e.contains("number")),
+                    "{text}"
+                );
             }
             assert!(text == "1e39" || any::<f64>(text).is_err());
         }

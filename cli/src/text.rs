@@ -118,6 +118,9 @@ mod tests {
         assert_eq!(text(b"\xff\xfea\0"), Err(NotText::Utf16));
         assert_eq!(text(b"\xfe\xff\0a"), Err(NotText::Utf16));
         assert_eq!(text(b"ab\xff"), Err(NotText::NotUtf8 { at: 2 }));
-        assert_eq!(text("가".as_bytes().split_last().unwrap().1), Err(NotText::NotUtf8 { at: 0 }));
+        assert_eq!(
+            text("가".as_bytes().split_last().unwrap().1),
+            Err(NotText::NotUtf8 { at: 0 })
+        );
     }
 }

@@ -86,7 +86,10 @@ mod tests {
                 assert!(errors.into_iter().fold(0.0, worse).is_nan(), "{errors:?}");
             }
         }
-        assert_eq!([1.0, f64::INFINITY, 9.0].into_iter().fold(0.0, worse), f64::INFINITY);
+        assert_eq!(
+            [1.0, f64::INFINITY, 9.0].into_iter().fold(0.0, worse),
+            f64::INFINITY
+        );
     }
 
     #[test]

@@ -6,8 +6,8 @@
 //! is judged by itself too: of a whole tensor, one row in a hundred could be wrong
 //! without showing.
 
-use crate::report::{Level, Text};
 use crate::gates::{is_as_bad, worse};
+use crate::report::{Level, Text};
 use crate::segments::{Bench, nmse, normal, oracle, weight};
 use crate::{Kit, Result};
 use ondol::delegate::segment::{Node, Op, Role, Segment};

@@ -261,7 +261,9 @@ fn judge(max_dlnp: Option<f64>, min_top1: Option<f64>, found: &Tally) -> Result<
         let is_met = found.listed > 0 && mean_abs_dlnp <= limit;
         is_met.then_some(()).ok_or_else(|| {
             let tokens = found.listed;
-            format!("mean |d ln p| of {tokens} tokens is {mean_abs_dlnp:.5}, at most {limit} is allowed")
+            format!(
+                "mean |d ln p| of {tokens} tokens is {mean_abs_dlnp:.5}, at most {limit} is allowed"
+            )
         })?;
     }
     if let Some(limit) = min_top1 {

@@ -87,9 +87,7 @@ impl Chat<'_> {
             Ok(answer) => {
                 messages.push(Message::assistant(answer.text));
                 if answer.finish_reason == "context_full" {
-                    note!(
-                        "the context is full: /reset begins anew, --ctx asks for a longer one"
-                    );
+                    note!("the context is full: /reset begins anew, --ctx asks for a longer one");
                 }
                 Ok(Some(answer.stats))
             }

@@ -26,7 +26,7 @@ Examples:
   ondol run smollm2
   ondol run smollm2 \"Name three rivers.\" --temperature 0 --max-tokens 60 --json
   cat letter.txt | ondol run gemma3-270m --raw --max-tokens 100
-  cat letter.txt | ondol run gemma3-270m "Sum this letter up."
+  cat letter.txt | ondol run gemma3-270m \"Sum this letter up.\"
   ondol run model.gguf --system \"Answer in Korean.\" --ctx 2048")]
 pub struct Args {
     /// A file, a name of the catalog, or `hello`

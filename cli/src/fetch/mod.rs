@@ -2,6 +2,7 @@
 
 mod http;
 mod pip;
+mod proxy;
 
 use crate::catalog::{Catalog, Entry, Source};
 use crate::error::{Error, Result};

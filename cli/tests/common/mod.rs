@@ -29,6 +29,8 @@ pub fn ondol(home: &Path) -> Command {
         "HTTP_PROXY",
         "HTTPS_PROXY",
         "ALL_PROXY",
+        "no_proxy",
+        "NO_PROXY",
     ] {
         command.env_remove(proxy);
     }
