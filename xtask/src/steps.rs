@@ -1,7 +1,7 @@
 //! The steps of each chore: commands, run from the workspace's root.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 /// What failed: the command line, or a check by name.
@@ -25,6 +25,8 @@ pub fn run_env(program: &str, args: &[&str], env: &[(&str, &str)]) -> Outcome {
         .args(args)
         .envs(env.iter().copied())
         .current_dir(root())
+        // No step asks anything, and `ondol run` reads what is piped in.
+        .stdin(Stdio::null())
         .status();
     match status {
         Ok(status) if status.success() => Ok(()),

@@ -150,6 +150,13 @@ pub fn run(args: &Args) -> Result<()> {
         stop: args.stop.clone(),
     };
     let cancel = interrupt::cancel_on_ctrl_c()?;
+    let trained = model.graph().trained_context;
+    if session.context() > trained {
+        note!(
+            "{} was trained for {trained} tokens of context: beyond them answers may make no sense",
+            args.model
+        );
+    }
     let Some(prompt) = prompt else {
         return Chat {
             session,
