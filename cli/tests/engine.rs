@@ -8,7 +8,9 @@ use common::{Said, folder, ondol, run};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+#[cfg(unix)]
+use std::process::Command;
+use std::process::Stdio;
 
 /// A folder with `model.gguf` and some prompts.
 fn home(test: &str) -> PathBuf {
@@ -252,7 +254,7 @@ fn ctrl_c_ends_an_answer_and_what_was_said_stays() {
         .unwrap();
     let pid = child.id().to_string();
     assert!(
-        std::process::Command::new("kill")
+        Command::new("kill")
             .args(["-INT", &pid])
             .status()
             .unwrap()

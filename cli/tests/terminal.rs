@@ -228,13 +228,18 @@ fn an_answer_that_is_ended_leaves_no_mark() {
         "run",
         "model.gguf",
         "--raw",
+        "--temperature",
+        "0",
         "--ctx",
         "200000",
         "--threads",
         "1",
     ]);
     let mut chat = Typist::start(&mut command);
-    chat.sees(READY).sees(">>> ").types("ab\r").sees("ab\r\n");
+    chat.sees(READY)
+        .sees(">>> ")
+        .types("ab\r")
+        .sees("\x1b[?2004l\r\n");
     chat.signals(Signal::TERM);
     assert_eq!(chat.ends().code(), Some(143));
     assert!(!chat.is_raw());
