@@ -122,7 +122,7 @@ impl DelegateFigures {
             spans_on_cpu,
             ..
         } = self;
-        eprintln!(
+        note!(
             "delegate {device} ({label}): {spans_on_device} spans on the device, {spans_on_cpu} on the CPU"
         );
         if let Some(failure) = &self.last_failure {
@@ -131,7 +131,7 @@ impl DelegateFigures {
             } else {
                 ""
             };
-            eprintln!(
+            note!(
                 "delegate failed {} times, last {failure}{end}",
                 self.failures
             );

@@ -1,6 +1,6 @@
 //! Everything that can go wrong in a command: what, where, and what to do about it.
 
-use ondol::generate::SamplerError;
+use crate::text::NotText;
 use ondol_models::pack::PackError;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,14 @@ pub enum Error {
         path: PathBuf,
         /// What the system says.
         source: io::Error,
+    },
+    /// A file or standard input is no text.
+    #[error("{origin} can't be read as text: {source}")]
+    NotText {
+        /// The file, or "standard input".
+        origin: String,
+        /// Why not.
+        source: NotText,
     },
     /// Standard input or output could not be used.
     #[error("cannot use standard {stream}: {source}")]
@@ -53,6 +61,14 @@ pub enum Error {
         /// The argument.
         name: String,
     },
+    /// A MODEL argument is a folder, a pipe or a device.
+    #[error("{} is a {kind}, not a model's file", path.display())]
+    NotAFile {
+        /// The argument.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
     /// A command that needs a catalog name got something else.
     #[error("`{name}` is not in the catalog")]
     NotInCatalog {
@@ -72,6 +88,24 @@ pub enum Error {
         /// Address of the request.
         address: String,
         /// What the connection says.
+        reason: String,
+    },
+    /// A proxy could not be used.
+    #[error("the proxy {proxy} does not lead to {address}: {reason}")]
+    Proxy {
+        /// Host and port.
+        proxy: String,
+        /// Address of the request.
+        address: String,
+        /// What the connection or the proxy says.
+        reason: String,
+    },
+    /// The environment names a proxy that is none.
+    #[error("the proxy of the variable {name} can't be used: {reason}")]
+    BadProxy {
+        /// Name of the variable.
+        name: String,
+        /// Why not.
         reason: String,
     },
     /// A server answered, but not with the file.
@@ -247,10 +281,20 @@ impl Error {
         }
     }
 
+    /// Says on standard error what went wrong. What the user ended is no error.
+    pub fn say(&self) {
+        match self {
+            Error::Cancelled => note!("cancelled"),
+            error => note!("error: {error}"),
+        }
+    }
+
     /// What the user can do about it, where there is something to say.
     pub fn hint(&self) -> Option<&'static str> {
         use ondol_models::Error as ModelError;
         Some(match self {
+            Error::NotText { .. } => "save it as UTF-8",
+            Error::NotAFile { .. } => "give the path of a GGUF file",
             Error::NoHome => "set ONDOL_HOME to a folder that can be written",
             Error::NoSuchModel { .. } | Error::NotInCatalog { .. } => {
                 "`ondol list` shows the catalog; a file is given by its path"
@@ -300,10 +344,6 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage(_) | Error::UnknownMix { .. } => 2,
-            Error::Runtime {
-                source: ondol::Error::Sampler(SamplerError::OutOfRange { .. }),
-                ..
-            } => 2,
             Error::Cancelled => crate::interrupt::EXIT_CODE,
             _ => 1,
         }

@@ -71,7 +71,7 @@ impl Home {
         let path = self.models().join(format!("{name}.lock"));
         let file = File::create(&path).map_err(Error::file("create", &path))?;
         if file.try_lock().is_err() {
-            eprintln!("another `ondol` is busy with {name}; waiting for it");
+            note!("another `ondol` is busy with {name}; waiting for it");
             file.lock().map_err(Error::file("lock", &path))?;
         }
         Ok(file)

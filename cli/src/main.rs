@@ -1,5 +1,10 @@
 //! The `ondol` command: a thin way in to the runtime, one file a command.
 #![deny(unsafe_code)]
+// These panic where standard output or error can't be written: `output` does not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+#[macro_use]
+mod output;
 
 mod answer;
 mod catalog;
@@ -12,10 +17,12 @@ mod home;
 mod interrupt;
 mod likelihood;
 mod model;
-mod output;
+mod numbers;
 mod packed;
 mod progress;
 mod record;
+mod terminal;
+mod text;
 
 use clap::Parser;
 use commands::Command;
@@ -35,7 +42,10 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => return show(&usage),
+    };
     match cli.command.run() {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has seen enough, as in `ondol list | head`.
@@ -43,11 +53,22 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("error: {error}");
+            error.say();
             if let Some(hint) = error.hint() {
-                eprintln!("hint: {hint}");
+                note!("hint: {hint}");
             }
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+/// Shows the help or the version that was asked for, or what is wrong with the arguments.
+fn show(usage: &clap::Error) -> ExitCode {
+    match usage.print() {
+        Err(source) if !usage.use_stderr() && source.kind() != ErrorKind::BrokenPipe => {
+            note!("error: cannot use standard output: {source}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2)),
     }
 }

@@ -9,6 +9,7 @@ use memmap2::Mmap;
 use ondol::Model;
 use ondol_models::gguf::{self, Gguf};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
@@ -76,15 +77,6 @@ fn parts(path: &Path) -> Vec<PathBuf> {
     }
 }
 
-/// All of standard input, which must be UTF-8.
-pub fn read_stdin() -> Result<String> {
-    let text = std::io::read_to_string(std::io::stdin());
-    text.map_err(|source| Error::Standard {
-        stream: "input",
-        source,
-    })
-}
-
 /// Where a model lies.
 enum Location {
     /// In the program itself.
@@ -108,11 +100,21 @@ fn locate(name: &str) -> Result<Location> {
         return Ok(Location::File(path));
     }
     let path = PathBuf::from(name);
-    match path.exists() {
-        true => Ok(Location::File(path)),
-        false => Err(Error::NoSuchModel {
+    match std::fs::metadata(&path) {
+        Ok(kind) if kind.is_file() => Ok(Location::File(path)),
+        // A pipe would have to be read to its end: a model is mapped.
+        Ok(kind) => Err(Error::NotAFile {
+            path,
+            kind: if kind.is_dir() {
+                "folder"
+            } else {
+                "pipe or a device"
+            },
+        }),
+        Err(e) if e.kind() == ErrorKind::NotFound => Err(Error::NoSuchModel {
             name: name.to_owned(),
         }),
+        Err(e) => Err(Error::file("read", &path)(e)),
     }
 }
 

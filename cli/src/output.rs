@@ -1,9 +1,19 @@
-//! Standard output. A reader that went away is an error here, not a panic.
+//! Standard output and standard error. A reader that went away is an error of the
+//! first, and no matter for the second; neither is a panic.
 
 use crate::error::{Error, Result};
 use serde::Serialize;
 use std::fmt::Display;
 use std::io::{Write, stdout};
+
+/// Writes a line to standard error, as `eprintln!` does. Where that is closed or full
+/// there is nobody to tell, and the answer on standard output is what counts.
+macro_rules! note {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
 
 /// Writes a line.
 pub fn line(text: impl Display) -> Result<()> {

@@ -107,7 +107,7 @@ pub fn open(path: &Path) -> ondol::Result<Model> {
         Ok(Some(copy)) => match Model::open(&copy) {
             Ok(model) => return Ok(model),
             Err(reason) => {
-                eprintln!(
+                note!(
                     "the packed copy {} is damaged and is removed: {reason}",
                     copy.display()
                 );
@@ -115,7 +115,7 @@ pub fn open(path: &Path) -> ondol::Result<Model> {
             }
         },
         Ok(None) => {}
-        Err(reason) => eprintln!("{} runs without a packed copy: {reason}", path.display()),
+        Err(reason) => note!("{} runs without a packed copy: {reason}", path.display()),
     }
     Model::open(path)
 }

@@ -81,7 +81,7 @@ impl Progress {
                 let before = done.fetch_add(units, Ordering::Relaxed);
                 let tenth = |n: u64| u128::from(n) * 10 / u128::from((*total).max(1));
                 if tenth(before + units) > tenth(before) && start.elapsed() > QUIET {
-                    eprintln!("{label}: {}%", tenth(before + units) * 10);
+                    note!("{label}: {}%", tenth(before + units) * 10);
                 }
             }
         }

@@ -4,6 +4,7 @@
 //! `id` that was taken and `top`, the likeliest `[id, ln p]`. Any engine can write and read them.
 
 use crate::error::{Error, Result};
+use crate::text;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -83,7 +84,7 @@ pub fn read_prompts(path: &Path) -> Result<Vec<String>> {
 
 /// The lines that are not empty, with their numbers.
 fn lines(path: &Path) -> Result<Vec<(usize, String)>> {
-    let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
+    let text = text::read_file(path)?;
     let lines: Vec<(usize, String)> = text
         .lines()
         .enumerate()

@@ -7,8 +7,9 @@ mod tiny;
 use common::{Said, folder, ondol, run};
 use serde_json::Value;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
+#[cfg(unix)]
+use std::process::Command;
 use std::process::Stdio;
 
 /// A folder with `model.gguf` and some prompts.
@@ -74,37 +75,131 @@ fn run_completes_and_reports() {
     );
 }
 
+/// The tokens of a raw prompt, one a byte, that is made of an argument and of what is piped in.
+#[track_caller]
+fn prompt_bytes(home: &Path, prompt: &[&str], piped: &[u8]) -> u64 {
+    let mut command = ondol(home);
+    command.current_dir(home).args(["run", "model.gguf"]);
+    command.args(prompt);
+    command.args(["--raw", "--max-tokens", "1", "--json"]);
+    let json = common::run_with(&mut command, piped).expect(0).json();
+    json["stats"]["prompt_tokens"].as_u64().unwrap()
+}
+
 #[test]
 fn piped_input_is_the_prompt_less_its_last_line_break() {
     let home = home("pipe");
-    let args = [
-        "run",
-        "model.gguf",
-        "--raw",
-        "--temperature",
-        "0",
-        "--max-tokens",
-        "1",
-        "--json",
-    ];
+    for (piped, bytes) in [
+        (&b"abc\n"[..], 3),
+        (b"abc\r\n", 3),
+        (b"abc\n\n", 4),
+        (b"abc\r", 4),
+        (b" ", 1),
+        ("\u{feff}abc\n".as_bytes(), 3),
+    ] {
+        assert_eq!(prompt_bytes(&home, &[], piped), bytes, "{piped:?}");
+    }
+}
+
+#[test]
+fn piped_input_follows_the_prompt_after_a_blank_line() {
+    let home = home("pipe-and-prompt");
+    for (piped, bytes) in [(&b""[..], 2), (b"\n", 2), (b"abc\n", 7), (b"abc\nd\n", 9)] {
+        assert_eq!(prompt_bytes(&home, &["ab"], piped), bytes, "{piped:?}");
+    }
+    assert_eq!(prompt_bytes(&home, &[""], b"abc\n"), 3);
+    // From a file, and from what is neither a pipe nor a file.
+    fs::write(home.join("text.txt"), "abc\n").unwrap();
+    for (file, bytes) in [(home.join("text.txt"), 7), ("/dev/null".into(), 2)] {
+        let mut command = ondol(&home);
+        command
+            .current_dir(&home)
+            .stdin(fs::File::open(file).unwrap());
+        command.args([
+            "run",
+            "model.gguf",
+            "ab",
+            "--raw",
+            "--max-tokens",
+            "1",
+            "--json",
+        ]);
+        let json = run(&mut command).expect(0).json();
+        assert_eq!(json["stats"]["prompt_tokens"], bytes);
+    }
+}
+
+/// Whoever started the program may have left it a pipe that never ends.
+#[test]
+fn a_pipe_that_does_not_end_is_told() {
+    use std::io::{BufRead, BufReader};
+    let home = home("endless");
     let mut command = ondol(&home);
-    command
-        .current_dir(&home)
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all("abc\n".as_bytes())
-        .unwrap();
-    let json = common::said(child.wait_with_output().unwrap())
-        .expect(0)
-        .json();
-    assert_eq!(json["stats"]["prompt_tokens"], 3);
+    command.current_dir(&home);
+    command.args(["run", "model.gguf", "ab", "--raw", "--max-tokens", "1"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    said.read_line(&mut line).unwrap();
+    assert!(line.contains("/dev/null"), "{line}");
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn what_is_no_utf_8_is_refused_with_its_place() {
+    let home = home("no-text");
+    let files: [(&str, &[u8]); 2] = [("utf16", b"\xff\xfea\0"), ("latin1", b"caf\xe9 noir")];
+    let complaints = ["it is UTF-16", "not UTF-8 from byte 3"];
+    for ((name, bytes), complaint) in files.into_iter().zip(complaints) {
+        fs::write(home.join(name), bytes).unwrap();
+        for args in [
+            &["perplexity", "model.gguf", "-f", name][..],
+            &["record", "model.gguf", name, "-o", "r.jsonl"],
+            &["agree", "model.gguf", name],
+        ] {
+            say(&home, args)
+                .expect(1)
+                .complains(complaint)
+                .complains(name);
+        }
+        for args in [
+            &["tokenize", "model.gguf", "--stdin"][..],
+            &["run", "model.gguf"],
+        ] {
+            let mut command = ondol(&home);
+            let said = common::run_with(command.current_dir(&home).args(args), bytes);
+            said.expect(1)
+                .complains(complaint)
+                .complains("standard input");
+        }
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_text() {
+    let home = home("bom");
+    let tokens = |command: &mut Command, input: &[u8]| {
+        let said = common::run_with(command.current_dir(&home), input).expect(0);
+        said.out
+    };
+    let tokenize = |input: &[u8]| {
+        let args = ["tokenize", "model.gguf", "--stdin", "--ids"];
+        tokens(ondol(&home).args(args), input)
+    };
+    assert_eq!(tokenize("\u{feff}ab\r\n".as_bytes()), tokenize(b"ab\r\n"));
+    fs::write(home.join("text.txt"), "\u{feff}abcdef").unwrap();
+    let args = ["perplexity", "model.gguf", "-f", "text.txt", "--json"];
+    assert_eq!(say(&home, &args).expect(0).json()["tokens"], 6);
+    fs::write(home.join("prompts.txt"), "\u{feff}ab\r\ncd\r\n").unwrap();
+    record(&home, "prompts.txt", 1, &[]);
+    let records = fs::read_to_string(home.join("r.jsonl")).unwrap();
+    let prompts: Vec<Value> = records
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["prompt"].clone())
+        .collect();
+    assert_eq!(prompts, ["ab", "cd"]);
 }
 
 #[test]
@@ -159,7 +254,7 @@ fn ctrl_c_ends_an_answer_and_what_was_said_stays() {
         .unwrap();
     let pid = child.id().to_string();
     assert!(
-        std::process::Command::new("kill")
+        Command::new("kill")
             .args(["-INT", &pid])
             .status()
             .unwrap()
@@ -173,6 +268,40 @@ fn ctrl_c_ends_an_answer_and_what_was_said_stays() {
         String::from_utf8_lossy(&output.stderr)
     );
     assert_eq!(output.stdout.last(), Some(&b'\n'));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.ends_with("\ncancelled\n") && !said.contains("error"),
+        "{said}"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_before_the_answer_is_no_error_either() {
+    use std::io::{BufRead, BufReader, Read};
+    let home = home("ctrl-c-in-prefill");
+    fs::write(home.join("prompt.txt"), "a".repeat(100_000)).unwrap();
+    let mut command = ondol(&home);
+    command.current_dir(&home);
+    command.args(["run", "model.gguf", "--raw", "--ctx", "100001"]);
+    command.stdin(fs::File::open(home.join("prompt.txt")).unwrap());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert!(line.contains("was trained for 512 tokens"), "{line}");
+    let pid = child.id().to_string();
+    let killed = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).unwrap();
+    assert_eq!(
+        (output.status.code(), rest.as_str()),
+        (Some(130), "cancelled\n")
+    );
+    assert!(output.stdout.is_empty());
 }
 
 #[test]
@@ -193,9 +322,52 @@ fn what_can_not_run_is_refused_with_advice() {
         .complains("f16, q8_0");
     say(&home, &["run", "model.gguf", "x", "--raw", "--system", "y"]).expect(2);
     say(&home, &["run"]).expect(2);
-    say(&home, &["run", "model.gguf", "x", "--top-p", "2"])
-        .expect(2)
-        .complains("top_p");
+}
+
+#[test]
+fn options_that_mean_nothing_are_refused_by_name() {
+    let home = home("options");
+    for (option, values) in [
+        ("--temperature", &["nan", "inf", "-1", "x", ""][..]),
+        ("--top-p", &["nan", "0", "2"]),
+        ("--min-p", &["nan", "-0.1", "1.1"]),
+        ("--repeat-penalty", &["nan", "0", "-1", "inf"]),
+        ("--frequency-penalty", &["nan", "-inf"]),
+        ("--presence-penalty", &["nan", "1e39"]),
+        ("--seed", &["-2", "1.5", "18446744073709551616"]),
+        ("--stop", &[""]),
+        ("--screen", &["nan", "-1", "inf"]),
+        ("--max-tokens", &["0", "-1", "99999999999999999999"]),
+    ] {
+        for value in values {
+            let option_is = format!("{option}={value}");
+            say(&home, &["run", "model.gguf", "x", &option_is])
+                .expect(2)
+                .complains(option);
+        }
+    }
+    for option in ["--max-dlnp", "--min-top1"] {
+        for value in ["nan", "inf", "-inf", "-1", "-0.5", "x"] {
+            let option_is = format!("{option}={value}");
+            say(&home, &["agree", "model.gguf", "prompts.txt", &option_is])
+                .expect(2)
+                .complains(option);
+        }
+    }
+    let top1 = ["agree", "model.gguf", "prompts.txt", "--min-top1", "1.01"];
+    say(&home, &top1).expect(2).complains("--min-top1");
+    // As users of other engines write it.
+    let random = [
+        "run",
+        "model.gguf",
+        "x",
+        "--raw",
+        "--max-tokens",
+        "1",
+        "--seed",
+        "-1",
+    ];
+    say(&home, &random).expect(0);
 }
 
 #[test]
@@ -314,12 +486,43 @@ fn a_model_that_differs_does_not_agree() {
     assert!(
         report["overall"]["worst"]["dlnp"].as_f64() >= report["overall"]["mean_abs_dlnp"].as_f64()
     );
-    say(
-        &home,
-        &["agree", "q2.gguf", "r.jsonl", "--min-top1", "1.01"],
-    )
-    .expect(1)
-    .complains("top-1");
+    let lines = fs::read_to_string(home.join("r.jsonl")).unwrap();
+    let mut forced: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    let (first, second) = (&forced["steps"][0]["top"][0], &forced["steps"][0]["top"][1]);
+    assert_ne!(first[0], second[0]);
+    forced["steps"][0]["id"] = second[0].clone();
+    fs::write(home.join("forced.jsonl"), forced.to_string()).unwrap();
+    let args = ["agree", "model.gguf", "forced.jsonl", "--min-top1", "1"];
+    say(&home, &args).expect(1).complains("top-1");
+}
+
+/// A record of nothing shows nothing, and JSON knows no other numbers.
+#[test]
+fn a_record_without_numbers_passes_no_gate() {
+    let home = home("no-numbers");
+    let line = |steps: &str| {
+        format!("{{\"prompt\":\"ab\",\"prompt_ids\":[97,98],\"text\":\"\",\"steps\":[{steps}]}}\n")
+    };
+    let agree = |steps: &str, gate: &[&str]| {
+        fs::write(home.join("r.jsonl"), line(steps)).unwrap();
+        say(&home, &[&["agree", "model.gguf", "r.jsonl"], gate].concat())
+    };
+    agree("", &["--min-top1", "0"])
+        .expect(1)
+        .complains("of 0 steps");
+    agree("", &["--max-dlnp", "9"])
+        .expect(1)
+        .complains("of 0 tokens");
+    let bare = "{\"id\":1,\"top\":[]}";
+    agree(bare, &["--max-dlnp", "9"])
+        .expect(1)
+        .complains("of 0 tokens");
+    for lnp in ["null", "NaN", "1e999", "\"-1\""] {
+        let step = format!("{{\"id\":1,\"top\":[[1,{lnp}]]}}");
+        agree(&step, &["--max-dlnp", "9"])
+            .expect(1)
+            .complains("line 1");
+    }
 }
 
 #[test]
@@ -540,4 +743,113 @@ fn a_seed_gives_the_same_answer_and_a_stop_string_ends_it() {
     let stopped = answer(&["--temperature", "0", "--stop", word]);
     assert_eq!(stopped["finish_reason"], "stop");
     assert!(!stopped["text"].as_str().unwrap().contains(word));
+}
+
+/// A token is a byte here, and one of five begins a character of several.
+#[test]
+fn an_answer_that_is_cut_has_complete_characters() {
+    let home = home("cut");
+    let mut cut = 0;
+    for seed in 0..40 {
+        let seed = format!("--seed={seed}");
+        let args = [
+            "run",
+            "model.gguf",
+            "abc",
+            "--raw",
+            "--max-tokens",
+            "1",
+            &seed,
+        ];
+        let any = [
+            "--temperature",
+            "9",
+            "--top-k",
+            "0",
+            "--top-p",
+            "1",
+            "--min-p",
+            "0",
+        ];
+        let args = [&args[..], &any].concat();
+        let json = say(&home, &[&args[..], &["--json"]].concat())
+            .expect(0)
+            .json();
+        let begins_a_character = |byte: u64| (0xc2..=0xf4).contains(&byte);
+        if json["tokens"][0].as_u64().is_some_and(begins_a_character) {
+            cut += 1;
+            assert_eq!(json["text"], "", "{json}");
+            assert_eq!(say(&home, &args).expect(0).out, "\n");
+        }
+    }
+    assert!(cut > 0, "no token begins a character");
+}
+
+#[test]
+fn a_full_context_is_told_and_max_tokens_is_not() {
+    let home = home("full");
+    let args = ["run", "model.gguf", "abc", "--raw", "--temperature", "0"];
+    let full = say(&home, &[&args[..], &["--ctx", "8"]].concat()).expect(0);
+    full.complains("the context is full").complains("--ctx");
+    let json = say(&home, &[&args[..], &["--ctx", "8", "--json"]].concat()).expect(0);
+    assert_eq!(json.json()["finish_reason"], "context_full");
+    let short = say(&home, &[&args[..], &["--max-tokens", "2"]].concat()).expect(0);
+    assert!(!short.err.contains("full"), "{}", short.err);
+}
+
+#[test]
+fn what_is_no_file_is_refused_at_once() {
+    let home = home("no-file");
+    fs::create_dir(home.join("folder")).unwrap();
+    for command in ["run", "inspect", "tokenize", "bench"] {
+        let more: &[&str] = if command == "bench" { &[] } else { &["x"] };
+        let more = if command == "inspect" { &[] } else { more };
+        let said = say(&home, &[&[command, "folder"], more].concat());
+        said.expect(1)
+            .complains("folder is a folder")
+            .complains("GGUF");
+    }
+    #[cfg(unix)]
+    {
+        let pipe = home.join("pipe.gguf");
+        let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        for path in ["pipe.gguf", "/dev/null", "/dev/zero"] {
+            say(&home, &["run", path, "x"])
+                .expect(1)
+                .complains("a pipe or a device");
+        }
+        let error = ondol::Model::open(&pipe).map(drop).unwrap_err();
+        assert!(error.to_string().contains("a pipe or a device"), "{error}");
+    }
+}
+
+/// The answer counts, and not what is said beside it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_standard_error_that_is_closed_or_full_is_no_matter() {
+    let home = home("stderr");
+    let script = |redirection: &str, args: &str| {
+        let line = format!("\"$0\" {args} {redirection}");
+        run(common::shell(&home, &line).current_dir(&home))
+    };
+    // It has no template, and its context is full: both are said.
+    let answer = "run model.gguf abc --temperature 0 --ctx 8";
+    let expected = script("", answer).expect(0);
+    assert!(expected.err.lines().count() >= 2, "{}", expected.err);
+    for redirection in ["2>/dev/full", "2>&-"] {
+        let said = script(redirection, answer).expect(0);
+        assert_eq!(said.out, expected.out);
+        script(redirection, "run no-model x").expect(1);
+        script(redirection, "run model.gguf --top-p 2").expect(2);
+        script(redirection, "record model.gguf prompts.txt -n 2 -o r.jsonl").expect(0);
+        script(redirection, "bench model.gguf -p 4 -n 0 -r 1").expect(0);
+    }
+    // Standard output is the answer.
+    for args in [answer, "list", "--help", "--version", "run --help"] {
+        script(">/dev/full", args)
+            .expect(1)
+            .complains("standard output");
+    }
+    script("<&-", answer).expect(0);
 }

@@ -417,3 +417,86 @@ mod pip {
             .complains("longer than the catalog says");
     }
 }
+
+/// The hub as a proxy: it sees the whole address, and the password that is for it.
+#[test]
+fn a_plain_address_goes_through_its_proxy_as_a_whole() {
+    let setup = Setup::new("http-proxy", vec![Answer::Cut(70_000), Answer::Well]);
+    let proxy = setup.hub.address().replace("//", "//user:p%40ss@");
+    let pull = |command: &mut Command| run(command.env("HF_ENDPOINT", "http://models.invalid"));
+    pull(setup.command(&["pull", "tiny"]).env("http_proxy", proxy)).expect(0);
+    setup.check_arrived();
+    let requests = setup.hub.requests();
+    assert_eq!(requests.len(), 2);
+    for request in requests {
+        let line = "GET http://models.invalid/o/r/resolve/v/f.gguf HTTP/1.1\n";
+        assert!(request.starts_with(line), "{request}");
+        assert!(request.contains("host: models.invalid\n"), "{request}");
+        let password = "proxy-authorization: basic dxnlcjpwqhnz\n";
+        assert!(request.contains(password), "{request}");
+    }
+}
+
+#[test]
+fn a_secure_address_goes_through_a_tunnel() {
+    let setup = Setup::new("tunnel", vec![Answer::Status(403)]);
+    let mut command = setup.command(&["pull", "tiny"]);
+    command.env("HF_ENDPOINT", "https://models.invalid");
+    command.env("HTTPS_PROXY", setup.hub.address());
+    let said = run(&mut command)
+        .expect(1)
+        .complains("the proxy 127.0.0.1:");
+    assert!(said.err.contains("403"), "{}", said.err);
+    let request = &setup.hub.requests()[0];
+    assert!(
+        request.starts_with("CONNECT models.invalid:443 "),
+        "{request}"
+    );
+}
+
+#[test]
+fn a_proxy_is_for_its_own_scheme_and_not_for_no_proxy() {
+    const DEAD: &str = "http://127.0.0.1:1";
+    let reaches_the_hub = |test: &str, variables: &[(&str, &str)]| {
+        let setup = Setup::new(test, vec![Answer::Well]);
+        let mut command = setup.command(&["pull", "tiny"]);
+        let said = run(command.envs(variables.iter().copied()));
+        (said.code == 0, said.err)
+    };
+    for (variables, reaches) in [
+        (&[("https_proxy", DEAD)][..], true),
+        (&[("http_proxy", "")], true),
+        (&[("http_proxy", "http://127.0.0.1:1")], false),
+        (&[("HTTP_PROXY", DEAD)], false),
+        (&[("all_proxy", DEAD)], false),
+        (
+            &[("ALL_PROXY", DEAD), ("NO_PROXY", "x.invalid, 127.0.0.1")],
+            true,
+        ),
+        (&[("http_proxy", DEAD), ("no_proxy", "*")], true),
+        (
+            &[("http_proxy", DEAD), ("no_proxy", "invalid,.0.0.1")],
+            true,
+        ),
+        (&[("http_proxy", DEAD), ("no_proxy", "127.0.0")], false),
+    ] {
+        let (reached, said) = reaches_the_hub("which-proxy", variables);
+        assert_eq!(reached, reaches, "{variables:?}: {said}");
+        // Who is to blame is told by name.
+        assert_eq!(
+            !reaches,
+            said.contains("the proxy 127.0.0.1:1 does not lead"),
+            "{said}"
+        );
+    }
+    for (proxy, complaint) in [
+        ("socks5://127.0.0.1:1", "SOCKS"),
+        ("http://[", "no address"),
+    ] {
+        let (reached, said) = reaches_the_hub("no-proxy", &[("http_proxy", proxy)]);
+        assert!(
+            !reached && said.contains(complaint) && said.contains("http_proxy"),
+            "{said}"
+        );
+    }
+}

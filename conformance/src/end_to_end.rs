@@ -8,6 +8,7 @@
 //! 96.1 % in Korean, 0.0024 and 95.3 % in English, gemma 3 (270 million) 0.0035 and
 //! 97.3 %, 0.0021 and 97.3 %. So a device that rounds so far has wider limits.
 
+use crate::gates::worse;
 use crate::report::{Level, Series, Text};
 use crate::{Kit, Result};
 use ondol::delegate::Activations;
@@ -139,13 +140,17 @@ pub fn kls(differences: &[Difference]) -> Vec<f64> {
     differences.iter().map(|difference| difference.kl).collect()
 }
 
+/// The mean; of nothing, no number.
 pub fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len().max(1) as f64
+    values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// The value that a share of all do not exceed; NaN counts as the largest.
+/// The value that a share of all do not exceed; NaN counts as the largest. Of
+/// nothing, no number.
 pub fn percentile(values: &[f64], share: f64) -> f64 {
-    let mut sorted = values.to_vec();
+    // A NaN with its sign set would come first.
+    let unsigned = |x: &f64| if x.is_nan() { f64::NAN } else { *x };
+    let mut sorted: Vec<f64> = values.iter().map(unsigned).collect();
     sorted.sort_by(f64::total_cmp);
     let at = (share * sorted.len() as f64).ceil() as usize;
     sorted
@@ -175,7 +180,7 @@ fn judge(level: &mut Level, name: &str, differences: &[Difference], limits: Limi
         .iter()
         .filter(|difference| difference.same)
         .count();
-    let share = same as f64 / differences.len().max(1) as f64;
+    let share = same as f64 / differences.len() as f64;
     let title = title("same likeliest token", "최우선 토큰 일치율");
     level.at_least(&id("top1"), title, share, limits.top1);
 }
@@ -189,7 +194,7 @@ fn curve(name: &str, differences: &[Difference], limit: f64) -> Series {
         // Rounding can make a divergence of nothing a little negative.
         y: differences
             .iter()
-            .map(|difference| difference.kl.max(1e-12))
+            .map(|difference| worse(difference.kl, 1e-12))
             .collect(),
         limit: Some(limit),
         logarithmic: true,
@@ -199,6 +204,7 @@ fn curve(name: &str, differences: &[Difference], limit: f64) -> Series {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Verdict;
 
     #[test]
     fn divergence_of_known_distributions() {
@@ -218,6 +224,21 @@ mod tests {
         assert_eq!(percentile(&values, 0.99), 99.0);
         assert_eq!(percentile(&values, 1.0), 100.0);
         assert!(percentile(&[1.0, f64::NAN], 0.99).is_nan());
-        assert!(percentile(&[], 0.5).is_nan());
+        assert!(percentile(&[1.0, -f64::NAN], 0.99).is_nan());
+        assert!(percentile(&[], 0.5).is_nan() && mean(&[]).is_nan());
+    }
+
+    /// A device that gives one NaN, and a text of which no token was compared.
+    #[test]
+    fn what_can_not_be_compared_fails() {
+        let limits = Limits::of(Activations::F32);
+        let good = difference(&[0.0, 1.0], &[0.0, 1.0]);
+        let bad = difference(&[0.0, 1.0], &[f32::NAN, 1.0]);
+        for differences in [&[good, bad][..], &[]] {
+            let mut level = Level::new(crate::report::Name::EndToEnd);
+            judge(&mut level, "text", differences, limits);
+            let verdicts = level.gates.iter().map(|gate| gate.verdict);
+            assert!(verdicts.eq([Verdict::Fail; 3]), "{:?}", level.gates);
+        }
     }
 }

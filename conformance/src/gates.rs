@@ -63,10 +63,34 @@ impl Level {
     }
 }
 
+/// Whether an error is as bad as another, or worse. What is no number is worst of all.
+pub(crate) fn is_as_bad(error: f64, as_other: f64) -> bool {
+    error.is_nan() || error >= as_other
+}
+
+/// The worse of two errors.
+pub(crate) fn worse(a: f64, b: f64) -> f64 {
+    if is_as_bad(a, b) { a } else { b }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::report::Name;
+
+    #[test]
+    fn what_is_no_number_is_worst_wherever_it_comes() {
+        // The processor's own NaN has its sign set.
+        for nan in [f64::NAN, -f64::NAN] {
+            for errors in [[nan, 1.0, 9.0], [1.0, nan, 9.0], [1.0, 9.0, nan]] {
+                assert!(errors.into_iter().fold(0.0, worse).is_nan(), "{errors:?}");
+            }
+        }
+        assert_eq!(
+            [1.0, f64::INFINITY, 9.0].into_iter().fold(0.0, worse),
+            f64::INFINITY
+        );
+    }
 
     #[test]
     fn what_is_no_number_passes_no_gate() {

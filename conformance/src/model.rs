@@ -2,6 +2,7 @@
 //! a prompt, and the hand-over of the cache to the CPU.
 
 use crate::end_to_end::{difference, kls, mean};
+use crate::gates::worse;
 use crate::report::{Level, Series, Text};
 use crate::segments::{Bench, nmse, normal, oracle};
 use crate::{Kit, Result};
@@ -56,7 +57,7 @@ fn spans(kit: &Kit, offload: &Offload, level: &mut Level) {
             }
         }
     }
-    let worst = worst(found.iter().copied());
+    let worst = found.iter().copied().fold(0.0, worse);
     let title = Text::new("NMSE of the worst part", "최악 구간의 정규화 제곱오차");
     level
         .at_most("model.spans.nmse", title, worst, SPAN_NMSE)
@@ -109,12 +110,7 @@ fn span(kit: &Kit, segment: &Segment) -> Result<(f64, bool), String> {
         .iter()
         .zip(&expected)
         .map(|(found, expected)| nmse(found, expected));
-    Ok((worst(errors), leaks))
-}
-
-/// The largest; what is no number is worst of all.
-fn worst(errors: impl Iterator<Item = f64>) -> f64 {
-    errors.fold(0.0, |a, b| if b > a || b.is_nan() { b } else { a })
+    Ok((errors.fold(0.0, worse), leaks))
 }
 
 /// One prompt at once, and in two parts of odd lengths.

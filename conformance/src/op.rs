@@ -6,6 +6,7 @@
 //! is judged by itself too: of a whole tensor, one row in a hundred could be wrong
 //! without showing.
 
+use crate::gates::{is_as_bad, worse};
 use crate::report::{Level, Text};
 use crate::segments::{Bench, nmse, normal, oracle, weight};
 use crate::{Kit, Result};
@@ -147,13 +148,13 @@ fn worst_of(kit: &Kit, form: Quant, inputs: Inputs) -> Result<Option<Worst>, Str
         let judged = judge(&found[0], expected, &predicted, n, cap);
         let judged = judged.map_err(|e| format!("{e}, {place}"))?;
         let worst = worst.get_or_insert_default();
-        if judged.tensor.0 >= worst.tensor.0 {
+        if is_as_bad(judged.tensor.0, worst.tensor.0) {
             (worst.tensor, worst.place) = (judged.tensor, place);
         }
-        if judged.row.0 >= worst.row.0 {
+        if is_as_bad(judged.row.0, worst.row.0) {
             worst.row = judged.row;
         }
-        worst.sigmas = worst.sigmas.max(judged.sigmas);
+        worst.sigmas = worse(worst.sigmas, judged.sigmas);
     }
     Ok(worst)
 }
@@ -288,7 +289,7 @@ fn judge(
         let room = 4.0 * (1.0 + 8.0 / (n as f64).sqrt());
         let limit = (room * share(*predicted, energy(expected))).max(FLOOR);
         let row = over(nmse(found, expected), limit);
-        if row.0 >= worst.row.0 {
+        if is_as_bad(row.0, worst.row.0) {
             worst.row = row;
         }
         let floor = FLOOR * energy(expected);
@@ -297,8 +298,8 @@ fn judge(
             .iter()
             .zip(expected)
             .map(|(x, y)| (f64::from(*x) - y).abs());
-        let largest = errors.fold(0.0, f64::max);
-        worst.sigmas = worst.sigmas.max(share(largest, sigma));
+        let largest = errors.fold(0.0, worse);
+        worst.sigmas = worse(worst.sigmas, share(largest, sigma));
     }
     Ok(worst)
 }

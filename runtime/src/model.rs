@@ -141,7 +141,7 @@ impl Model {
                 path: path.clone(),
                 source,
             };
-            let file = std::fs::File::open(&path).map_err(io)?;
+            let file = open_file(&path).map_err(io)?;
             // SAFETY: the map is read-only; that no other program truncates or
             // rewrites the file meanwhile is a documented condition of `open`.
             let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
@@ -444,6 +444,21 @@ fn staging_bytes(options: &Options, chunk: usize) -> u64 {
 #[cfg(not(feature = "delegate"))]
 fn staging_bytes(_options: &Options, _chunk: usize) -> u64 {
     0
+}
+
+/// Opens what can be mapped. To open a pipe would be to wait for its other end.
+#[cfg(feature = "std")]
+fn open_file(path: &std::path::Path) -> std::io::Result<std::fs::File> {
+    use std::io::{Error, ErrorKind};
+    let kind = std::fs::metadata(path)?.file_type();
+    match (kind.is_file(), kind.is_dir()) {
+        (true, _) => std::fs::File::open(path),
+        (_, true) => Err(Error::new(ErrorKind::IsADirectory, "it is a folder")),
+        _ => {
+            let reason = "it is a pipe or a device, not a file";
+            Err(Error::new(ErrorKind::InvalidInput, reason))
+        }
+    }
 }
 
 /// The path, or all parts of the split file that it is the first of.

@@ -97,6 +97,21 @@ fn a_wrong_constant_is_found() {
     assert_eq!(failed(&report), ["op.gelu-mul"]);
 }
 
+/// A device whose numbers are none passes no gate that looks at them.
+#[test]
+fn nan_from_the_device_fails_every_gate_that_sees_it() {
+    let silu = ("return x / (1 + expf(-x));", "return (x - x) / (x - x);");
+    let plugin = softnpu::with_bug("nan", "kernels.c", silu.0, silu.1);
+    let report = run(&setup(plugin, &[Name::Op, Name::Model, Name::EndToEnd])).unwrap();
+    let failed = failed(&report);
+    for gate in ["op.silu-mul", "model.spans.nmse"] {
+        assert!(failed.contains(&gate), "{failed:?}");
+    }
+    // The runtime takes no such numbers from a device: the CPU answered.
+    assert!(failed.contains(&"e2e.ko.fallbacks"), "{failed:?}");
+    assert!(!report.passed);
+}
+
 /// A gate that is waived does not fail the report, and says why; another's waiver
 /// changes nothing.
 #[test]

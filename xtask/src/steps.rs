@@ -29,6 +29,8 @@ pub fn run_env(program: &str, args: &[&str], env: &[(&str, &str)]) -> Outcome {
         .args(args)
         .envs(env.iter().copied())
         .current_dir(root())
+        // No step asks anything, and `ondol run` reads what is piped in.
+        .stdin(Stdio::null())
         .status();
     match status {
         Ok(status) if status.success() => Ok(()),

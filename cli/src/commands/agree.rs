@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::likelihood::{argmax, log_sum_exp};
 use crate::progress::Progress;
 use crate::record::{self, Record, Step};
-use crate::{model, output};
+use crate::{model, numbers, output};
 use ondol::{CancelToken, Model, Session};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -28,10 +28,10 @@ pub struct Args {
     /// Written by `ondol record` or by another engine
     record: PathBuf,
     /// Fail if mean_abs_dlnp is larger than this, in nats
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = numbers::at_least_zero::<f64>)]
     max_dlnp: Option<f64>,
     /// Fail if top1 is smaller than this (0 to 1)
-    #[arg(long, value_name = "Y")]
+    #[arg(long, value_name = "Y", value_parser = numbers::share::<f64>)]
     min_top1: Option<f64>,
     #[command(flatten)]
     engine: EngineArgs,
@@ -61,9 +61,8 @@ pub fn run(args: &Args) -> Result<()> {
         progress.add(1);
     }
     progress.finish();
-    let overall = overall.report();
-    print(args, &records, &overall, &prompts)?;
-    judge(args, &overall)
+    print(args, &records, &overall.report(), &prompts)?;
+    judge(args.max_dlnp, args.min_top1, &overall).map_err(Error::Disagrees)
 }
 
 /// The prompts must give the record's tokens here, and the record's tokens must be in this vocabulary.
@@ -250,24 +249,29 @@ fn print(args: &Args, records: &[Record], overall: &Report, prompts: &[Report]) 
     Ok(())
 }
 
-fn judge(args: &Args, overall: &Report) -> Result<()> {
-    // A NaN fails: it is not within any limit.
-    if let Some(limit) = args.max_dlnp
-        && (overall.mean_abs_dlnp.is_nan() || overall.mean_abs_dlnp > limit)
-    {
-        let reason = format!(
-            "mean |d ln p| is {:.5}, at most {limit} is allowed",
-            overall.mean_abs_dlnp
-        );
-        return Err(Error::Disagrees(reason));
+/// Whether what was found is within the limits. What is no number is within none, and
+/// nothing is no evidence.
+fn judge(max_dlnp: Option<f64>, min_top1: Option<f64>, found: &Tally) -> Result<(), String> {
+    let Report {
+        mean_abs_dlnp,
+        top1,
+        ..
+    } = found.report();
+    if let Some(limit) = max_dlnp {
+        let is_met = found.listed > 0 && mean_abs_dlnp <= limit;
+        is_met.then_some(()).ok_or_else(|| {
+            let tokens = found.listed;
+            format!(
+                "mean |d ln p| of {tokens} tokens is {mean_abs_dlnp:.5}, at most {limit} is allowed"
+            )
+        })?;
     }
-    if let Some(limit) = args.min_top1
-        && overall.top1 < limit
-    {
-        return Err(Error::Disagrees(format!(
-            "top-1 is {:.5}, at least {limit} is required",
-            overall.top1
-        )));
+    if let Some(limit) = min_top1 {
+        let is_met = found.steps > 0 && top1 >= limit;
+        is_met.then_some(()).ok_or_else(|| {
+            let steps = found.steps;
+            format!("top-1 of {steps} steps is {top1:.5}, at least {limit} is required")
+        })?;
     }
     Ok(())
 }
@@ -327,5 +331,29 @@ mod tests {
         tally.count(0, 0, &step, &[f32::NAN, 0.0]);
         assert!(tally.report().worst.unwrap().dlnp.is_nan());
         assert!(tally.report().mean_abs_dlnp.is_nan());
+    }
+
+    #[test]
+    fn nothing_but_numbers_passes() {
+        let step = Step {
+            id: 1,
+            top: vec![(0, -0.1), (1, -9.0)],
+        };
+        let tally = |logits: &[f32]| {
+            let mut tally = Tally::default();
+            tally.count(0, 0, &step, logits);
+            tally
+        };
+        let good = tally(&[-9.0, -0.0001]);
+        assert_eq!(judge(Some(20.0), Some(1.0), &good), Ok(()));
+        assert!(judge(Some(0.5), None, &good).is_err_and(|e| e.contains("d ln p")));
+        let no_number = tally(&[f32::NAN, 0.0]);
+        assert!(judge(Some(f64::MAX), None, &no_number).is_err_and(|e| e.contains("NaN")));
+        // Limits that no number is within.
+        assert!(judge(Some(f64::NAN), None, &good).is_err());
+        assert!(judge(None, Some(f64::NAN), &good).is_err());
+        // A record without steps, or without likeliest tokens.
+        assert!(judge(Some(1.0), None, &Tally::default()).is_err());
+        assert!(judge(None, Some(0.0), &Tally::default()).is_err());
     }
 }

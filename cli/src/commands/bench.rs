@@ -155,7 +155,7 @@ pub fn run(args: &Args) -> Result<()> {
             .map_err(model::runtime_error(&args.model))?;
         kernels = session.level().to_string();
         for &test in &tests {
-            eprintln!(
+            note!(
                 "measuring {} with {} threads",
                 test.name(),
                 session.threads()

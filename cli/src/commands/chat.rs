@@ -2,24 +2,18 @@
 
 use crate::answer::{self, Figures};
 use crate::error::{Error, Result};
-use crate::home::Home;
+use crate::terminal::Terminal;
 use crate::{model, output};
-use ondol::{CancelToken, GenerateOptions, Message, Session};
-use rustyline::completion::Completer;
-use rustyline::error::ReadlineError;
-use rustyline::highlight::Highlighter;
-use rustyline::hint::Hinter;
-use rustyline::history::FileHistory;
-use rustyline::validate::{ValidationContext, ValidationResult, Validator};
-use rustyline::{Cmd, Config, Editor, EventHandler, Helper, KeyCode, KeyEvent, Modifiers};
-use std::path::PathBuf;
+use ondol::models::template::TemplateOrigin;
+use ondol::{CancelToken, GenerateOptions, Message, Model, Session};
 
 const HELP: &str = "\
 /reset  forget the conversation
 /stats  figures of the last answer
 /help   this list
 /exit   leave (so does Ctrl-D)
-A line that ends with \\ goes on in the next one; Alt-Enter begins a new line.
+A typed line that ends with \\ goes on in the next one; Alt-Enter begins a new line.
+Pasted text of several lines is one input.
 Ctrl-C stops an answer; at the prompt, twice, it leaves.";
 
 /// A conversation and what it runs on.
@@ -38,11 +32,24 @@ pub struct Chat<'a> {
     pub cancel: CancelToken,
 }
 
+/// Tells that a model has no template of its own: what it answers is a matter of luck.
+pub fn say_if_guessed(model: &Model, name: &str) {
+    let guess = match model.chat_template().origin() {
+        TemplateOrigin::File => return,
+        TemplateOrigin::Guess(family) => format!("that of {family} is guessed from its vocabulary"),
+        TemplateOrigin::Plain => "names before the turns have to do".to_owned(),
+    };
+    note!("{name} has no chat template: {guess} (--raw completes the text without one)");
+}
+
 impl Chat<'_> {
     /// Reads and answers until the user leaves.
     pub fn run(mut self) -> Result<()> {
         let mut terminal = Terminal::open()?;
-        eprintln!("{} is ready; /help lists what it knows", self.name);
+        if !self.raw {
+            say_if_guessed(self.session.model(), self.name);
+        }
+        note!("{} is ready; /help lists what it knows", self.name);
         let mut messages = self.first_messages();
         let mut last: Option<Figures> = None;
         while let Some(input) = terminal.read()? {
@@ -64,7 +71,6 @@ impl Chat<'_> {
                 _ => last = self.turn(&mut messages, &input)?.or(last),
             }
         }
-        terminal.save();
         Ok(())
     }
 
@@ -81,16 +87,14 @@ impl Chat<'_> {
             Ok(answer) => {
                 messages.push(Message::assistant(answer.text).with_ids(answer.tokens));
                 if answer.finish_reason == "context_full" {
-                    eprintln!(
-                        "the context is full: /reset begins anew, --ctx asks for a longer one"
-                    );
+                    note!("the context is full: /reset begins anew, --ctx asks for a longer one");
                 }
                 Ok(Some(answer.stats))
             }
             Err(error @ Error::Standard { .. }) => Err(error),
             Err(error) => {
                 messages.pop();
-                eprintln!("error: {error}");
+                error.say();
                 if matches!(
                     error,
                     Error::Runtime {
@@ -98,7 +102,7 @@ impl Chat<'_> {
                         ..
                     }
                 ) {
-                    eprintln!("hint: /reset begins anew, --ctx asks for a longer context");
+                    note!("hint: /reset begins anew, --ctx asks for a longer context");
                 }
                 Ok(None)
             }
@@ -124,80 +128,3 @@ impl Chat<'_> {
         )
     }
 }
-
-/// The line editor with its history.
-struct Terminal {
-    editor: Editor<Lines, FileHistory>,
-    history: Option<PathBuf>,
-    interrupted: bool,
-}
-
-impl Terminal {
-    fn open() -> Result<Terminal> {
-        let failed = |e: ReadlineError| Error::Terminal(e.to_string());
-        let config = Config::builder().auto_add_history(true).build();
-        let mut editor = Editor::<Lines, FileHistory>::with_config(config).map_err(failed)?;
-        editor.set_helper(Some(Lines));
-        editor.bind_sequence(
-            KeyEvent(KeyCode::Enter, Modifiers::ALT),
-            EventHandler::Simple(Cmd::Newline),
-        );
-        // A history that can't be read or kept is no reason not to chat.
-        let home = Home::find().ok().filter(|home| home.create().is_ok());
-        let history = home.map(|home| home.history());
-        if let Some(path) = &history {
-            let _ = editor.load_history(path);
-        }
-        Ok(Terminal {
-            editor,
-            history,
-            interrupted: false,
-        })
-    }
-
-    /// The next input; `None` when the user leaves.
-    fn read(&mut self) -> Result<Option<String>> {
-        loop {
-            match self.editor.readline(">>> ") {
-                Ok(input) => {
-                    self.interrupted = false;
-                    return Ok(Some(input.replace("\\\n", "\n")));
-                }
-                Err(ReadlineError::Eof) => return Ok(None),
-                Err(ReadlineError::Interrupted) if self.interrupted => return Ok(None),
-                Err(ReadlineError::Interrupted) => {
-                    self.interrupted = true;
-                    eprintln!("Ctrl-C again leaves");
-                }
-                Err(error) => return Err(Error::Terminal(error.to_string())),
-            }
-        }
-    }
-
-    fn save(&mut self) {
-        if let Some(path) = &self.history {
-            let _ = self.editor.save_history(path);
-        }
-    }
-}
-
-/// Lets an input that ends with a backslash go on in the next line.
-struct Lines;
-
-impl Validator for Lines {
-    fn validate(&self, ctx: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
-        Ok(match ctx.input().ends_with('\\') {
-            true => ValidationResult::Incomplete,
-            false => ValidationResult::Valid(None),
-        })
-    }
-}
-
-impl Completer for Lines {
-    type Candidate = String;
-}
-impl Hinter for Lines {
-    type Hint = String;
-}
-impl Highlighter for Lines {}
-impl Helper for Lines {}

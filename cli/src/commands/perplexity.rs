@@ -5,7 +5,7 @@ use crate::engine::{EngineArgs, at_least_one};
 use crate::error::{Error, Result};
 use crate::likelihood::{argmax, log_sum_exp};
 use crate::progress::Progress;
-use crate::{model, output};
+use crate::{model, output, text};
 use ondol::{CancelToken, Options};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ Examples:
 pub struct Args {
     /// A file, a name of the catalog, or `hello`
     model: String,
-    /// The text, UTF-8
+    /// The text, UTF-8 with or without a byte order mark
     #[arg(long, short, value_name = "TEXT")]
     file: PathBuf,
     /// Tokens of the text to use, at most
@@ -54,7 +54,7 @@ struct Report {
 
 /// Measures and prints.
 pub fn run(args: &Args) -> Result<()> {
-    let text = std::fs::read_to_string(&args.file).map_err(Error::file("read", &args.file))?;
+    let text = text::read_file(&args.file)?;
     let model = model::open(&args.model)?;
     let mut tokens = model.encode_prompt(&text);
     tokens.truncate(args.tokens);

@@ -37,7 +37,7 @@ pub fn run(args: &Args) -> Result<()> {
     if !args.pack.no_pack {
         // The model is here, and runs without a packed copy as well.
         if let Err(reason) = packed::cached(&path) {
-            eprintln!("{} has no packed copy: {reason}", entry.name);
+            note!("{} has no packed copy: {reason}", entry.name);
         }
     }
     output::line(path.display())

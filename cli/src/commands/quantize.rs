@@ -67,7 +67,7 @@ pub fn run(args: &Args) -> Result<()> {
         .iter()
         .any(|(tensor, dtype)| tensor.dtype != *dtype && tensor.dtype.block_len() > 1)
     {
-        eprintln!(
+        note!(
             "note: {} is quantized already; quantizing it again loses more than quantizing the original",
             args.input
         );
@@ -78,7 +78,7 @@ pub fn run(args: &Args) -> Result<()> {
     let size = fs::metadata(&args.output)
         .map_err(Error::file("read", &args.output))?
         .len();
-    eprintln!(
+    note!(
         "{}: {} -> {}",
         args.output.display(),
         megabytes(files.len()),

@@ -32,7 +32,7 @@ pub fn run(args: &Args) -> Result<()> {
         if !fetch::remove(&home, name)? && !packed {
             return Err(Error::NotDownloaded { name: name.clone() });
         }
-        eprintln!("removed {name}");
+        note!("removed {name}");
     }
     Ok(())
 }

@@ -1,30 +1,32 @@
 //! `ondol run MODEL [PROMPT]`.
 
-use super::chat::Chat;
+use super::chat::{Chat, say_if_guessed};
 use crate::answer::{self, Answer};
 use crate::delegate::{DelegateArgs, DelegateFigures};
 use crate::engine::{EngineArgs, Screen, at_least_one};
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::packed::PackArgs;
-use crate::{model, output};
+use crate::{model, numbers, output, text};
+use clap::builder::NonEmptyStringValueParser;
 use ondol::models::template::TemplateOrigin;
 use ondol::{GenerateOptions, Message, Model, Options, SamplerOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::IsTerminal;
 
 /// Arguments of `ondol run`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Without PROMPT it chats on a terminal (/help there lists what it knows); piped input is the prompt,
-less its last line break. Ctrl-C stops an answer. A prompt goes through the model's chat template;
-a model without one completes the text, as with --raw.
+Without PROMPT it chats on a terminal (/help there lists what it knows). Text that is piped in is the
+prompt, less its last line break, or follows PROMPT after a blank line; `< /dev/null` leaves it out.
+Ctrl-C stops an answer. A prompt goes through the model's chat template; a model without one
+completes the text, as with --raw.
 
 Examples:
   ondol run hello \"안녕하세요\"
   ondol run smollm2
   ondol run smollm2 \"Name three rivers.\" --temperature 0 --max-tokens 60 --json
   cat letter.txt | ondol run gemma3-270m --raw --max-tokens 100
+  cat letter.txt | ondol run gemma3-270m \"Sum this letter up.\"
   ondol run model.gguf --system \"Answer in Korean.\" --ctx 2048")]
 pub struct Args {
     /// A file, a name of the catalog, or `hello`
@@ -47,7 +49,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     max_tokens: Option<usize>,
     /// End the answer where this text would come; may be given again
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     stop: Vec<String>,
     #[command(flatten)]
     sampling: SamplingArgs,
@@ -71,29 +73,29 @@ pub struct Args {
 #[command(next_help_heading = "Sampling")]
 struct SamplingArgs {
     /// 0 always takes the likeliest token; higher is more varied
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = numbers::at_least_zero::<f32>)]
     temperature: Option<f32>,
     /// Choose among the N likeliest tokens; 0 is all
     #[arg(long, value_name = "N")]
     top_k: Option<usize>,
     /// Choose among the likeliest tokens that have this probability together
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = numbers::share_above_zero::<f32>)]
     top_p: Option<f32>,
     /// Leave out tokens less likely than this share of the likeliest
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = numbers::share::<f32>)]
     min_p: Option<f32>,
     /// Divide the odds of tokens that occurred by this; 1 is off
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = numbers::above_zero::<f32>)]
     repeat_penalty: Option<f32>,
     /// Subtract this from a token's logit for each time it occurred
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = numbers::any::<f32>)]
     frequency_penalty: Option<f32>,
     /// Subtract this from the logit of tokens that occurred
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = numbers::any::<f32>)]
     presence_penalty: Option<f32>,
-    /// The same seed gives the same answer [default: another one each time]
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
+    /// The same seed gives the same answer; -1 is another one each time
+    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value = "-1", value_parser = seed)]
+    seed: u64,
 }
 
 impl SamplingArgs {
@@ -108,15 +110,21 @@ impl SamplingArgs {
             repetition_penalty: self.repeat_penalty.unwrap_or(defaults.repetition_penalty),
             frequency_penalty: self.frequency_penalty.unwrap_or(defaults.frequency_penalty),
             presence_penalty: self.presence_penalty.unwrap_or(defaults.presence_penalty),
-            seed: self.seed.unwrap_or_else(any_seed),
+            seed: self.seed,
             ..defaults
         }
     }
 }
 
-/// A seed from the system's randomness, by way of the one that protects hash maps.
-fn any_seed() -> u64 {
-    RandomState::new().build_hasher().finish()
+/// The seed; for -1 one from the system's randomness, by way of the one that protects
+/// hash maps.
+fn seed(text: &str) -> Result<u64, String> {
+    match text {
+        "-1" => Ok(RandomState::new().build_hasher().finish()),
+        text => text
+            .parse()
+            .map_err(|_| "a whole number from 0 to 2^64 - 1, or -1, is needed".to_owned()),
+    }
 }
 
 /// Answers and ends, or chats.
@@ -142,6 +150,13 @@ pub fn run(args: &Args) -> Result<()> {
         stop: args.stop.clone(),
     };
     let cancel = interrupt::cancel_on_ctrl_c()?;
+    let trained = model.graph().trained_context;
+    if session.context() > trained {
+        note!(
+            "{} was trained for {trained} tokens of context: beyond them answers may make no sense",
+            args.model
+        );
+    }
     let Some(prompt) = prompt else {
         return Chat {
             session,
@@ -165,19 +180,26 @@ pub fn run(args: &Args) -> Result<()> {
     finish(args, &answer)
 }
 
-/// The argument, or what is piped in; `None` means a chat.
+/// The argument, what is piped in, or one after the other; `None` means a chat.
 fn prompt(args: &Args) -> Result<Option<String>> {
-    if args.prompt.is_some() || std::io::stdin().is_terminal() {
-        return Ok(args.prompt.clone());
-    }
-    let mut text = model::read_stdin()?;
-    let line_break = if text.ends_with("\r\n") {
-        2
-    } else {
-        usize::from(text.ends_with('\n'))
+    let Some(prompt) = &args.prompt else {
+        return match text::is_typed() {
+            true => Ok(None),
+            false => Ok(Some(without_line_break(&text::read_stdin()?).to_owned())),
+        };
     };
-    text.truncate(text.len() - line_break);
-    Ok(Some(text))
+    let piped = text::read_piped()?;
+    Ok(Some(match (prompt.as_str(), without_line_break(&piped)) {
+        (prompt, "") => prompt.to_owned(),
+        ("", piped) => piped.to_owned(),
+        (prompt, piped) => format!("{prompt}\n\n{piped}"),
+    }))
+}
+
+/// Less the last line break, which belongs to the file and not to its text.
+fn without_line_break(text: &str) -> &str {
+    let break_of = |text: &str| ["\r\n", "\n"].into_iter().find(|end| text.ends_with(end));
+    &text[..text.len() - break_of(text).map_or(0, str::len)]
 }
 
 /// The tokens that the model goes on with.
@@ -188,13 +210,14 @@ fn encode(args: &Args, model: &Model, prompt: &str) -> Result<Vec<u32>> {
     let has_template = matches!(model.chat_template().origin(), TemplateOrigin::File);
     if args.raw || (!has_template && args.system.is_none()) {
         if !args.raw {
-            eprintln!(
+            note!(
                 "{} has no chat template: it completes the text (--raw says so without this line)",
                 args.model
             );
         }
         return Ok(model.encode_prompt(prompt));
     }
+    say_if_guessed(model, &args.model);
     let system = args.system.iter().map(Message::system);
     let messages: Vec<Message> = system.chain([Message::user(prompt)]).collect();
     model
@@ -210,6 +233,9 @@ fn finish(args: &Args, answer: &Answer) -> Result<()> {
     }
     if !args.json {
         answer.delegate.iter().for_each(DelegateFigures::say);
+        if answer.finish_reason == "context_full" {
+            note!("the context is full and the answer is cut: --ctx asks for a longer one");
+        }
     }
     match answer.finish_reason {
         "cancelled" => Err(Error::Cancelled),

@@ -1,8 +1,8 @@
 //! `ondol tokenize MODEL [TEXT]`.
 
 use crate::error::Result;
-use crate::model::{self, Files};
-use crate::output;
+use crate::model::Files;
+use crate::{output, text};
 use ondol_models::tokenizer::{EncodeOptions, Tokenizer};
 use serde_json::json;
 
@@ -21,7 +21,7 @@ pub struct Args {
     /// The text
     #[arg(required_unless_present = "stdin", conflicts_with = "stdin")]
     text: Option<String>,
-    /// Read the text from standard input, to the last byte as it is
+    /// Read the text from standard input, to the last byte as it is, but for a byte order mark
     #[arg(long)]
     stdin: bool,
     /// Print the ids alone, with spaces between them
@@ -39,7 +39,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let text = match &args.text {
         Some(text) => text.clone(),
-        None => model::read_stdin()?,
+        None => text::read_stdin()?,
     };
     let files = Files::open(&args.model)?;
     let tokenizer = Tokenizer::from_gguf(&files.gguf()?).map_err(|source| files.error(source))?;

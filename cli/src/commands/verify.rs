@@ -3,7 +3,7 @@
 use crate::engine::at_least_one;
 use crate::error::{Error, Result};
 use crate::home::Home;
-use crate::{model, output};
+use crate::{model, output, text};
 use ondol_conformance::report::{Gate, Level, Name, Report, Verdict};
 use ondol_conformance::{Sample, Setup, html, samples, verify};
 use std::fs;
@@ -110,7 +110,7 @@ pub fn run(args: &Args) -> Result<()> {
         waivers: args.waive.clone(),
         command: std::env::args().collect(),
     };
-    let report = verify(&setup, &model, |doing| eprintln!("verifying: {doing}"));
+    let report = verify(&setup, &model, |doing| note!("verifying: {doing}"));
     let _ = fs::remove_dir_all(&scratch);
     let report = report.map_err(|source| Error::Verify {
         path: plugin,
@@ -142,7 +142,7 @@ fn levels(args: &Args) -> Vec<Name> {
 fn texts(args: &Args) -> Result<Vec<Sample>> {
     let mut texts = samples();
     for path in &args.text {
-        let text = fs::read_to_string(path).map_err(Error::file("read", path))?;
+        let text = text::read_file(path)?;
         let name = path
             .file_stem()
             .unwrap_or_default()
@@ -217,7 +217,7 @@ fn write(folder: &Path, report: &Report) -> Result<()> {
         let beside = path.with_extension("part");
         fs::write(&beside, text).map_err(Error::file("write", &beside))?;
         fs::rename(&beside, &path).map_err(Error::file("write", &path))?;
-        eprintln!("wrote {}", path.display());
+        note!("wrote {}", path.display());
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! Ranges, `If-Range` and `Content-Range` as in RFC 9110, sections 13 and 14.
 
 use crate::error::{Error, Result};
+use crate::fetch::proxy::{self, ThroughProxy};
 use crate::progress::Progress;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use ureq::http::Response;
 use ureq::http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName};
+use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, Body};
 
 /// A network that is blocked should cost seconds before the next source has its turn.
@@ -30,15 +32,17 @@ pub fn etag_path(part: &Path) -> PathBuf {
 ///
 /// On success `part` has exactly `size` bytes. On failure what arrived stays, to be resumed.
 pub fn download(address: &str, part: &Path, label: &str, size: u64) -> Result<()> {
-    let agent: Agent = Agent::config_builder()
+    let proxy = proxy::of(address)?;
+    let config = Agent::config_builder()
+        .proxy(proxy.clone())
         .timeout_resolve(Some(CONNECT))
         .timeout_connect(Some(CONNECT))
         .timeout_recv_response(Some(SILENCE))
         .timeout_per_read(Some(SILENCE))
         .http_status_as_error(false)
         .user_agent(concat!("ondol/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .into();
+        .build();
+    let agent = Agent::with_parts(config, ThroughProxy::default(), DefaultResolver::default());
     let progress = Progress::bytes(label, size);
     let mut fruitless = 0;
     loop {
@@ -75,10 +79,9 @@ fn transfer(
             request = request.header("If-Range", etag);
         }
     }
-    let response = request.call().map_err(|e| Error::Unreachable {
-        address: address.to_owned(),
-        reason: e.to_string(),
-    })?;
+    let response = request
+        .call()
+        .map_err(|e| unreachable(agent, address, &e))?;
     let start = accept(&response, address, have, size)?;
     keep_etag(&response, part)?;
     let file = OpenOptions::new().create(true).append(true).open(part);
@@ -103,6 +106,28 @@ fn transfer(
         },
         Stop::Disk(source) => Error::file("write", part)(source),
     })
+}
+
+/// Why there is no answer. A proxy's fault is not the address's.
+fn unreachable(agent: &Agent, address: &str, error: &ureq::Error) -> Error {
+    use ureq::{Error as E, Timeout};
+    let (address, reason) = (address.to_owned(), error.to_string());
+    let is_of_connection = matches!(
+        error,
+        E::Io(_)
+            | E::HostNotFound
+            | E::ConnectionFailed
+            | E::ConnectProxyFailed(_)
+            | E::Timeout(Timeout::Resolve | Timeout::Connect)
+    );
+    match agent.config().proxy().filter(|_| is_of_connection) {
+        Some(proxy) => Error::Proxy {
+            proxy: format!("{}:{}", proxy.host(), proxy.port()),
+            address,
+            reason,
+        },
+        None => Error::Unreachable { address, reason },
+    }
 }
 
 /// Where in the file the body begins, or why the answer is not the file.

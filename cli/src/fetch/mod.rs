@@ -2,6 +2,7 @@
 
 mod http;
 mod pip;
+mod proxy;
 
 use crate::catalog::{Catalog, Entry, Source};
 use crate::error::{Error, Result};
@@ -30,11 +31,11 @@ pub fn pull(home: &Home, catalog: &Catalog, entry: &Entry) -> Result<PathBuf> {
     if cached(home, entry).is_some() {
         match verify(&path, entry, "the local cache") {
             Ok(()) => return Ok(path),
-            Err(reason) => eprintln!("{reason}; pulling it again"),
+            Err(reason) => note!("{reason}; pulling it again"),
         }
     }
     if let Some(notice) = &entry.notice {
-        eprintln!("{notice}");
+        note!("{notice}");
     }
     let mut failures = Vec::new();
     for source in &entry.sources {
@@ -50,7 +51,7 @@ pub fn pull(home: &Home, catalog: &Catalog, entry: &Entry) -> Result<PathBuf> {
                 return Ok(path);
             }
             Err(reason) => {
-                eprintln!("{reason}");
+                note!("{reason}");
                 failures.push(reason);
             }
         }

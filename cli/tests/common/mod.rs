@@ -2,8 +2,9 @@
 #![allow(dead_code)] // Each test file uses a part of it.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// An empty folder for one test.
 pub fn folder(test: &str) -> PathBuf {
@@ -16,8 +17,19 @@ pub fn folder(test: &str) -> PathBuf {
 
 /// The command, with nothing of the user's environment that it would look at.
 pub fn ondol(home: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ondol"));
+    clean(Command::new(env!("CARGO_BIN_EXE_ondol")), home)
+}
+
+/// A line of a shell, in which `"$0"` is the command.
+pub fn shell(home: &Path, line: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", line, env!("CARGO_BIN_EXE_ondol")]);
+    clean(command, home)
+}
+
+fn clean(mut command: Command, home: &Path) -> Command {
     command
+        .stdin(Stdio::null())
         .env("ONDOL_HOME", home)
         .env_remove("ONDOL_CATALOG")
         .env_remove("HF_ENDPOINT")
@@ -29,6 +41,8 @@ pub fn ondol(home: &Path) -> Command {
         "HTTP_PROXY",
         "HTTPS_PROXY",
         "ALL_PROXY",
+        "no_proxy",
+        "NO_PROXY",
     ] {
         command.env_remove(proxy);
     }
@@ -45,6 +59,15 @@ pub struct Said {
 /// Runs to the end.
 pub fn run(command: &mut Command) -> Said {
     said(command.output().unwrap())
+}
+
+/// Runs to the end, with this on standard input.
+pub fn run_with(command: &mut Command, input: &[u8]) -> Said {
+    command.stdin(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    said(child.wait_with_output().unwrap())
 }
 
 pub fn said(output: Output) -> Said {

@@ -16,7 +16,8 @@ const LONGEST_SEQUENCE: usize = 64;
 ///
 /// A character whose bytes are spread over tokens (Hangul, emoji) is held back
 /// until it is complete, and so is an emoji that ends in a joiner. All that was
-/// appended is, in the end, what [`Tokenizer::decode`] gives.
+/// appended is, in the end, what [`Tokenizer::decode`] gives, less a last character
+/// that stayed incomplete.
 #[derive(Debug, Clone, Default)]
 pub struct StreamDecoder {
     /// Bytes that were not given out yet.
@@ -61,10 +62,11 @@ impl StreamDecoder {
         self.held.drain(..ready);
     }
 
-    /// Ends the text: appends what was held back, with U+FFFD for a character that
-    /// stays incomplete. The decoder is as new then.
+    /// Ends the text: appends an emoji that was held back, and drops the bytes of a
+    /// character that stayed incomplete. The decoder is as new then.
     pub fn finish(&mut self, text: &mut String) {
-        text.push_str(&String::from_utf8_lossy(&self.held));
+        let complete = self.held.len() - incomplete_character(&self.held);
+        text.push_str(&String::from_utf8_lossy(&self.held[..complete]));
         self.held.clear();
         self.started = false;
     }

@@ -9,6 +9,7 @@ use super::error::{Code, DelegateError, Stage};
 use super::ffi::{self, Opaque};
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr;
+use std::io::Write;
 use std::string::String;
 use std::{format, mem};
 
@@ -147,7 +148,8 @@ unsafe extern "C" fn log(_context: *mut c_void, level: c_int, message: *const c_
     if level <= 1 {
         // SAFETY: a string that ends in zero, by the contract.
         let message = unsafe { string(message) };
-        std::eprintln!("delegate: {message}");
+        // Standard error may be closed or full: no reason to panic in a plug-in's call.
+        let _ = writeln!(std::io::stderr(), "delegate: {message}");
     }
 }
 

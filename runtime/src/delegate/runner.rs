@@ -390,7 +390,9 @@ impl Runner {
     /// As for [`Runner::run`].
     pub fn audit(&mut self, call: Call, difference: f64) -> Result<bool> {
         self.stats.audits += 1;
-        self.stats.worst_audit = self.stats.worst_audit.max(difference);
+        if difference.is_nan() || difference > self.stats.worst_audit {
+            self.stats.worst_audit = difference;
+        }
         let allowed = allowed_difference(self.compiled());
         if difference <= allowed {
             return Ok(true);

@@ -15,6 +15,7 @@ pub struct GenerateOptions {
     /// How a token is chosen.
     pub sampler: SamplerOptions,
     /// Tokens to generate at most; `None` goes on until the model ends or the context is full.
+    /// A character that the last token leaves incomplete is left out of the text.
     pub max_tokens: Option<usize>,
     /// The text ends before the first of these strings.
     pub stop: Vec<String>,
@@ -241,7 +242,7 @@ impl<'s> Generation<'s> {
         Ok(())
     }
 
-    /// The text that is held back, at the end.
+    /// The complete characters that are held back, at the end.
     fn flush(&mut self) -> Option<Piece> {
         let mut text = String::new();
         if self.finish != Some(FinishReason::Stop) {

@@ -123,38 +123,39 @@ fn sleepers_are_woken() {
 }
 
 /// A caller that goes to sleep just as the last piece ends is woken, and workers
-/// that park just as a run is opened: nobody spins here, and the pieces last from
-/// less to longer than going to sleep does. Under qemu it found a lost call.
+/// that park just as a run is opened: the caller does not spin, and the pieces and
+/// the pauses between runs last from less to longer than going to sleep does. Without
+/// the fences a call is lost within a second, on x86 too. Under qemu it found one.
 #[test]
 fn nobody_sleeps_through_his_call() {
-    const RUNS: u32 = 300_000;
+    const LONG_ENOUGH: Duration = Duration::from_secs(3);
     let mut pool = Pool::new(2, Affinity::Free);
-    let (run_ended, hang) = std::sync::mpsc::channel();
+    const HANGS: Duration = Duration::from_secs(15);
+    let (ended, hang) = std::sync::mpsc::channel();
     let watch = thread::spawn(move || {
-        let patience = Duration::from_secs(20);
-        while let Ok(runs) = hang.recv_timeout(patience) {
-            if runs == RUNS {
-                return;
-            }
+        if hang.recv_timeout(HANGS).is_err() {
+            std::eprintln!("somebody sleeps through his call: the test would never end");
+            std::process::abort();
         }
-        // The test would never end.
-        std::process::abort();
     });
-    for run in 1..=RUNS {
+    let spin = |loops: u32| (0..loops).for_each(|_| std::hint::spin_loop());
+    let began = Instant::now();
+    let mut run = 0;
+    while began.elapsed() < LONG_ENOUGH {
         pool.patience.spin = Duration::ZERO;
         let met = AtomicU32::new(0);
         pool.run(2, &|_, worker| {
             met.fetch_add(1, Relaxed);
             while met.load(Relaxed) < 2 {
-                std::hint::spin_loop();
+                thread::yield_now();
             }
-            for _ in 0..worker as u32 * (run % 256) {
-                std::hint::spin_loop();
-            }
+            spin(worker as u32 * (run % 256));
         })
         .unwrap();
-        run_ended.send(run).unwrap();
+        spin(run / 256 % 256);
+        run += 1;
     }
+    ended.send(()).unwrap();
     watch.join().unwrap();
 }
 

@@ -1,0 +1,81 @@
+//! Numbers of the command line. What is no number, NaN and infinity among them, is
+//! refused by the option's name.
+
+use std::ops::{Bound, RangeBounds};
+use std::str::FromStr;
+
+/// A number from 0 on.
+pub fn at_least_zero<T: Float>(text: &str) -> Result<T, String> {
+    within(text, 0.0.., "a number of at least 0")
+}
+
+/// A number above 0.
+pub fn above_zero<T: Float>(text: &str) -> Result<T, String> {
+    let range = (Bound::Excluded(0.0), Bound::Unbounded);
+    within(text, range, "a number above 0")
+}
+
+/// A share of a whole.
+pub fn share<T: Float>(text: &str) -> Result<T, String> {
+    within(text, 0.0..=1.0, "a number from 0 to 1")
+}
+
+/// A share that is not nothing.
+pub fn share_above_zero<T: Float>(text: &str) -> Result<T, String> {
+    let range = (Bound::Excluded(0.0), Bound::Included(1.0));
+    within(text, range, "a number above 0 and at most 1")
+}
+
+/// Any number.
+pub fn any<T: Float>(text: &str) -> Result<T, String> {
+    within(text, .., "a number")
+}
+
+/// `f32` or `f64`.
+pub trait Float: FromStr + Copy + Into<f64> {}
+impl Float for f32 {}
+impl Float for f64 {}
+
+fn within<T: Float>(text: &str, range: impl RangeBounds<f64>, wanted: &str) -> Result<T, String> {
+    let number = text.parse().ok().filter(|&number: &T| {
+        let number = number.into();
+        number.is_finite() && range.contains(&number)
+    });
+    number.ok_or_else(|| format!("{wanted} is needed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_number_is_refused_everywhere() {
+        let parsers = [at_least_zero, above_zero, share, share_above_zero, any];
+        for text in [
+            "nan", "NaN", "-nan", "inf", "-inf", "infinity", "1e39", "", "x", "1,5",
+        ] {
+            for parse in parsers {
+                assert!(
+                    parse(text).is_err_and(|e: String| e.contains("number")),
+                    "{text}"
+                );
+            }
+            assert!(text == "1e39" || any::<f64>(text).is_err());
+        }
+        for parse in parsers {
+            assert_eq!(parse("0.5"), Ok(0.5_f32));
+        }
+    }
+
+    #[test]
+    fn ranges_have_the_ends_that_they_say() {
+        let takes = |parse: fn(&str) -> Result<f32, String>| {
+            ["-1", "0", "1", "1.01"].map(|text| parse(text).is_ok())
+        };
+        assert_eq!(takes(at_least_zero), [false, true, true, true]);
+        assert_eq!(takes(above_zero), [false, false, true, true]);
+        assert_eq!(takes(share), [false, true, true, false]);
+        assert_eq!(takes(share_above_zero), [false, false, true, false]);
+        assert_eq!(takes(any), [true; 4]);
+    }
+}
