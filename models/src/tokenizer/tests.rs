@@ -142,6 +142,17 @@ fn stream(tokenizer: &Tokenizer, ids: &[u32]) -> Vec<String> {
     steps
 }
 
+/// What decoding gives, less a last character that is incomplete.
+fn complete(tokenizer: &Tokenizer, ids: &[u32]) -> String {
+    let mut bytes = Vec::new();
+    ids.iter().for_each(|&id| tokenizer.piece(id, &mut bytes));
+    let end = bytes.utf8_chunks().last().map_or(&[][..], |c| c.invalid());
+    let is_cut = core::str::from_utf8(end).is_err_and(|e| e.error_len().is_none());
+    let text = tokenizer.decode(ids);
+    let less = if is_cut { "\u{fffd}" } else { "" };
+    text.strip_suffix(less).unwrap().to_owned()
+}
+
 /// A byte-level vocabulary: some letters, `Ġ`, the bytes of 가 (EA B0 80), and more.
 fn bpe_file() -> File {
     bpe_file_split_as("gpt-2")
@@ -763,11 +774,11 @@ proptest! {
         let tokens: Vec<(&str, i32)> = tokens.iter().map(|(p, kind)| (p.as_str(), *kind)).collect();
         let file = File::new(model).tokens(&tokens).scores(&scores[..tokens.len()]).merges(&merges);
         let tokenizer = file.load().unwrap();
-        prop_assert_eq!(stream(&tokenizer, &ids).concat(), tokenizer.decode(&ids));
+        prop_assert_eq!(stream(&tokenizer, &ids).concat(), complete(&tokenizer, &ids));
 
         let options = EncodeOptions { add_special: options.0, parse_special: options.1 };
         let ids = tokenizer.encode(&texts.concat(), options);
         prop_assert!(ids.iter().all(|&id| (id as usize) < tokenizer.vocab_size()));
-        prop_assert_eq!(stream(&tokenizer, &ids).concat(), tokenizer.decode(&ids));
+        prop_assert_eq!(stream(&tokenizer, &ids).concat(), complete(&tokenizer, &ids));
     }
 }

@@ -123,40 +123,60 @@ fn sleepers_are_woken() {
 }
 
 /// A caller that goes to sleep just as the last piece ends is woken, and workers
-/// that park just as a run is opened: the caller does not spin, and the pieces and
-/// the pauses between runs last from less to longer than going to sleep does. Without
-/// the fences a call is lost within a second, on x86 too. Under qemu it found one.
+/// that park just as a run is opened: the caller does not spin before it sleeps, and
+/// the pieces last from less to longer than going to sleep does. Telling the watch
+/// after each run puts the threads off by a little each time: only so a call was lost
+/// where the fences were missing, within seconds, on x86 too. Under qemu it found one.
 #[test]
 fn nobody_sleeps_through_his_call() {
-    const LONG_ENOUGH: Duration = Duration::from_secs(3);
+    const RUNS: u32 = 300_000;
+    // On a busy machine, or on one core.
+    const LONG_ENOUGH: Duration = Duration::from_secs(15);
+    const HANGS: Duration = Duration::from_secs(10);
     let mut pool = Pool::new(2, Affinity::Free);
-    const HANGS: Duration = Duration::from_secs(15);
-    let (ended, hang) = std::sync::mpsc::channel();
+    let (run_ended, runs) = std::sync::mpsc::channel::<bool>();
     let watch = thread::spawn(move || {
-        if hang.recv_timeout(HANGS).is_err() {
-            std::eprintln!("somebody sleeps through his call: the test would never end");
-            std::process::abort();
+        while let Ok(goes_on) = runs.recv_timeout(HANGS) {
+            if !goes_on {
+                return;
+            }
         }
+        std::eprintln!("somebody sleeps through his call: the test would never end");
+        std::process::abort();
     });
-    let spin = |loops: u32| (0..loops).for_each(|_| std::hint::spin_loop());
     let began = Instant::now();
-    let mut run = 0;
-    while began.elapsed() < LONG_ENOUGH {
+    for run in 1..=RUNS {
         pool.patience.spin = Duration::ZERO;
         let met = AtomicU32::new(0);
         pool.run(2, &|_, worker| {
             met.fetch_add(1, Relaxed);
-            while met.load(Relaxed) < 2 {
-                thread::yield_now();
+            meet(&met);
+            for _ in 0..worker as u32 * (run % 256) {
+                std::hint::spin_loop();
             }
-            spin(worker as u32 * (run % 256));
         })
         .unwrap();
-        spin(run / 256 % 256);
-        run += 1;
+        let goes_on = run < RUNS && began.elapsed() < LONG_ENOUGH;
+        run_ended.send(goes_on).unwrap();
+        if !goes_on {
+            break;
+        }
     }
-    ended.send(()).unwrap();
     watch.join().unwrap();
+}
+
+/// Waits for the other piece: at once where it has a core, and else without keeping
+/// it from this one.
+fn meet(met: &AtomicU32) {
+    for _ in 0..1000 {
+        if met.load(Relaxed) == 2 {
+            return;
+        }
+        std::hint::spin_loop();
+    }
+    while met.load(Relaxed) < 2 {
+        thread::yield_now();
+    }
 }
 
 /// Joins that wait for a worker in the middle of a piece tell of a crowd, for a while.
