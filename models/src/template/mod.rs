@@ -35,8 +35,8 @@ mod tests;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::Result;
 use crate::gguf::Gguf;
-use crate::{Error, Result};
 pub use message::{FunctionCall, Message, ToolCall};
 
 /// The key of the template, and the prefix of the keys of named ones.
@@ -124,8 +124,7 @@ impl ChatTemplate {
     /// model from completing plain text.
     ///
     /// # Errors
-    /// [`Error::BadValue`] where a key does not hold text, or a token id none
-    /// of the vocabulary.
+    /// [`crate::Error::BadValue`] where a key does not hold text.
     pub fn from_gguf(gguf: &Gguf) -> Result<Option<ChatTemplate>> {
         let Some(source) = gguf.opt_str(TEMPLATE_KEY)? else {
             return Ok(None);
@@ -195,7 +194,7 @@ impl ChatTemplate {
     /// taken where there is one.
     ///
     /// # Errors
-    /// [`Error::Template`] with the line where the template fails to compile,
+    /// [`crate::Error::Template`] with the line where the template fails to compile,
     /// raises an exception, or reaches a limit.
     pub fn render(&self, input: &RenderInput) -> Result<String> {
         let source = match &self.tool_use {
@@ -208,17 +207,17 @@ impl ChatTemplate {
     }
 }
 
-/// The text of the token whose id `key` holds; empty where the key is missing.
+/// The text of the token whose id `key` holds; empty where the file names none.
+/// The tokenizer tells what is wrong with an id.
 fn token_text(gguf: &Gguf, key: &str) -> Result<String> {
-    let (Some(id), Some(tokens)) = (gguf.opt_u32(key)?, gguf.opt_array("tokenizer.ggml.tokens")?)
-    else {
-        return Ok(String::new());
-    };
-    match tokens.texts().nth(id as usize) {
-        Some(bytes) => Ok(String::from_utf8_lossy(bytes).into_owned()),
-        None => Err(Error::BadValue {
-            key: key.to_owned(),
-            reason: format!("token {id} is outside the vocabulary of {}", tokens.len()),
-        }),
-    }
+    let id = gguf
+        .get(key)
+        .and_then(|id| usize::try_from(id.as_u64()?).ok());
+    let tokens = gguf.opt_array("tokenizer.ggml.tokens")?;
+    let text = tokens
+        .zip(id)
+        .and_then(|(tokens, id)| tokens.texts().nth(id));
+    Ok(text.map_or_else(String::new, |text| {
+        String::from_utf8_lossy(text).into_owned()
+    }))
 }
