@@ -166,11 +166,7 @@ impl Files {
     /// Parses the headers.
     pub fn gguf(&self) -> Result<Gguf<'_>> {
         let views: Vec<&[u8]> = self.parts.iter().map(|part| &**part).collect();
-        let gguf = match views.as_slice() {
-            [one] => Gguf::parse(one),
-            many => Gguf::parse_shards(many),
-        };
-        gguf.map_err(|source| self.error(source))
+        Gguf::parse_shards(&views).map_err(|source| self.error(source))
     }
 
     /// An error of this model, with its path.

@@ -1,6 +1,8 @@
 //! The built-in model answers in both languages, over the whole path.
 
 use ondol::{CancelToken, GenerateOptions, Model, Options, SamplerOptions};
+use ondol_models::Warning;
+use ondol_models::gguf::{Gguf, MetaValue, Writer};
 use ondol_models::template::Message;
 
 /// The text and the tokens that the model writes after a prompt, greedily.
@@ -100,4 +102,58 @@ fn threads_do_not_change_the_tokens() {
 fn the_file_stays_small() {
     let model = Model::hello().unwrap();
     assert!(model.file_bytes() < 1_000_000, "{}", model.file_bytes());
+}
+
+/// A copy of the model's file with other metadata.
+fn hello_with(keys: &[(&str, MetaValue)]) -> Vec<u8> {
+    let gguf = Gguf::parse(Model::hello_bytes()).unwrap();
+    let mut writer = Writer::with_metadata_of(&gguf);
+    for (key, value) in keys {
+        writer.set(key, value.clone());
+    }
+    for tensor in gguf.tensors() {
+        let (name, dtype, dims) = (tensor.name, tensor.dtype, tensor.dims());
+        writer.add_tensor(name, dtype, dims).unwrap();
+    }
+    let data: Vec<&[u8]> = gguf.tensors().iter().map(|t| t.data).collect();
+    writer.to_vec(&data).unwrap()
+}
+
+#[test]
+fn a_prompt_gets_no_end_token() {
+    let hello = Model::hello().unwrap();
+    let asks = hello_with(&[("tokenizer.ggml.add_eos_token", true.into())]);
+    let asks = Model::from_bytes(asks).unwrap();
+    let chat = asks.render_chat(&[Message::user("안녕하세요")]).unwrap();
+    for prompt in [&chat, "The capital of Korea is"] {
+        assert_eq!(asks.encode_prompt(prompt), hello.encode_prompt(prompt));
+    }
+    assert_eq!(generate(&asks, &chat, 1), generate(&hello, &chat, 1));
+}
+
+#[test]
+fn what_is_repaired_is_told() {
+    assert_eq!(Model::hello().unwrap().warnings().count(), 0);
+    let key = "tokenizer.ggml.eos_token_id";
+    let repaired = Model::from_bytes(hello_with(&[(key, (-1i32).into())])).unwrap();
+    let warnings: Vec<&Warning> = repaired.warnings().collect();
+    assert!(
+        matches!(warnings[..], [Warning::NoSuchToken { key: told, id: -1, .. }] if *told == key),
+        "{warnings:?}"
+    );
+    let prompt = repaired
+        .render_chat(&[Message::user("안녕하세요")])
+        .unwrap();
+    assert!(generate(&repaired, &prompt, 1).0.contains("안녕하세요!"));
+}
+
+#[test]
+fn a_part_of_a_split_model_says_which_it_is() {
+    let part = hello_with(&[
+        ("split.no", 1u16.into()),
+        ("split.count", 3u16.into()),
+        ("split.tensors.count", 27i32.into()),
+    ]);
+    let error = Model::from_bytes(part).err().unwrap().to_string();
+    assert!(error.contains("part 2 of 3"), "{error}");
 }

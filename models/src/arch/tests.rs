@@ -646,6 +646,30 @@ fn yarn_is_as_in_its_paper() {
     assert_eq!(given.graph().expect("a graph").ropes[0].magnitude, 1.25);
 }
 
+/// Numbers of `_compute_yarn_parameters` in transformers 5.24.0 for Qwen2.5 with the
+/// settings that its model card names.
+#[test]
+fn yarn_is_as_in_transformers() {
+    let file = File::with_heads("qwen2", 1, 128).with("rope.freq_base", 1e6f32);
+    let file = file.with("rope.scaling.type", "yarn");
+    let file = file.with("rope.scaling.factor", 4f32);
+    let file = file.with("rope.scaling.original_context_length", 32_768u32);
+    let rope = &file.graph().expect("a graph").ropes[0];
+    for (pair, wanted) in [
+        (0, 1.0),
+        (16, 0.031_622_776),
+        (24, 0.005_375_321_5),
+        (32, 0.000_602_941_2),
+        (40, 4.445_698_5e-5),
+        (48, 7.905_694e-6),
+        (63, 3.102_344_4e-7),
+    ] {
+        let found = rope.inverse_frequencies[pair];
+        assert!((found / wanted - 1.0).abs() < 1e-6, "pair {pair}: {found}");
+    }
+    assert!((rope.magnitude - 1.138_629_4).abs() < 1e-6);
+}
+
 #[test]
 fn yarn_without_meaning_is_refused_by_name() {
     assert_names_key(&yarn("llama").error(), "llama.rope.scaling.factor");

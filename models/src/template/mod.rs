@@ -61,9 +61,9 @@ mod tests;
 mod tokens;
 mod variables;
 
+use crate::Result;
 use crate::gguf::Gguf;
 use crate::tokenizer::Tokenizer;
-use crate::{Error, Result};
 use forms::{Source, Use};
 pub use message::{Content, FunctionCall, Message, ToolCall};
 use prompt::Prompt;
@@ -146,8 +146,7 @@ impl ChatTemplate {
     /// does not keep a model from completing plain text.
     ///
     /// # Errors
-    /// [`Error::BadValue`] where a key does not hold text, or a token id none
-    /// of the vocabulary.
+    /// [`crate::Error::BadValue`] where a key does not hold text.
     pub fn from_gguf(gguf: &Gguf) -> Result<Option<ChatTemplate>> {
         let default = match template(gguf, TEMPLATE_KEY)? {
             None => named(gguf, DEFAULT)?,
@@ -225,8 +224,8 @@ impl ChatTemplate {
     /// `user`, `assistant`, `tool` or `developer`.
     ///
     /// # Errors
-    /// [`Error::Template`] with the line where the template fails to compile,
-    /// raises an exception, or reaches a limit; [`Error::LeftOut`] where it does
+    /// [`crate::Error::Template`] with the line where the template fails to compile,
+    /// raises an exception, or reaches a limit; [`crate::Error::LeftOut`] where it does
     /// not write a system message, or what was said since the last user message.
     pub fn encode(&self, input: &RenderInput, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
         let template = self.used_for(input);
@@ -274,17 +273,17 @@ fn named<'g>(gguf: &Gguf<'g>, name: &str) -> Result<Option<&'g str>> {
     template(gguf, &format!("{TEMPLATE_KEY}.{name}"))
 }
 
-/// The text of the token whose id `key` holds; empty where the key is missing.
+/// The text of the token whose id `key` holds; empty where the file names none.
+/// The tokenizer tells what is wrong with an id.
 fn token_text(gguf: &Gguf, key: &str) -> Result<String> {
-    let (Some(id), Some(tokens)) = (gguf.opt_u32(key)?, gguf.opt_array("tokenizer.ggml.tokens")?)
-    else {
-        return Ok(String::new());
-    };
-    match tokens.texts().nth(id as usize) {
-        Some(bytes) => Ok(String::from_utf8_lossy(bytes).into_owned()),
-        None => Err(Error::BadValue {
-            key: key.to_owned(),
-            reason: format!("token {id} is outside the vocabulary of {}", tokens.len()),
-        }),
-    }
+    let id = gguf
+        .get(key)
+        .and_then(|id| usize::try_from(id.as_u64()?).ok());
+    let tokens = gguf.opt_array("tokenizer.ggml.tokens")?;
+    let text = tokens
+        .zip(id)
+        .and_then(|(tokens, id)| tokens.texts().nth(id));
+    Ok(text.map_or_else(String::new, |text| {
+        String::from_utf8_lossy(text).into_owned()
+    }))
 }

@@ -116,13 +116,42 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// The rope of the whole file, with the scalings of linear factor and `rope_freqs`.
+    /// YaRN from section 3 of its paper: a pair that turns `32` times or more in the
+    /// first training's context stays, one that turns once or less is slowed by the
+    /// factor; where between, by its number, with ends at whole pairs.
+    fn yarn(&self) -> Rope {
+        let factor = self.file.float("rope.scaling.factor", 1.0);
+        let base = self.file.float("rope.freq_base", 10_000.0);
+        let context = self.file.integer("rope.scaling.original_context_length") as f64;
+        let rope = self.rope(base, 1.0, self.file.opt_tensor("rope_freqs.weight"));
+        let dims = 2 * rope.frequencies.len();
+        // turns = context * base^(-2i/dims) / 2 pi, solved for i.
+        let pair = |turns: f64| {
+            (context / (std::f64::consts::TAU * turns)).ln() / base.ln() * dims as f64 / 2.0
+        };
+        let first = pair(self.file.float("rope.scaling.yarn_beta_fast", 32.0)).floor();
+        let last = pair(self.file.float("rope.scaling.yarn_beta_slow", 1.0)).ceil();
+        let (first, last) = (first.max(0.0), last.min(dims as f64 - 1.0));
+        let slowed = |(i, frequency): (usize, &f64)| {
+            let slow = ((i as f64 - first) / (last - first)).clamp(0.0, 1.0);
+            frequency * (1.0 - slow) + frequency / factor * slow
+        };
+        let magnitude = 1.0 + factor.ln() / 10.0;
+        Rope {
+            frequencies: rope.frequencies.iter().enumerate().map(slowed).collect(),
+            magnitude: self.file.float("rope.scaling.yarn_attn_factor", magnitude),
+            ..rope
+        }
+    }
+
+    /// The rope of the whole file, with the scalings of linear factor, YaRN and `rope_freqs`.
     fn file_rope(&self) -> Rope {
         let named = self
             .file
             .value("rope.scaling.type")
             .map(|name| name.to_string().expect("a name").as_str());
         let linear = match named {
+            Some("yarn") => return self.yarn(),
             None | Some("linear") => self.file.float("rope.scaling.factor", 1.0),
             _ => 1.0,
         };

@@ -49,6 +49,7 @@ pub fn variants() -> Vec<(&'static str, RandomModel)> {
         ),
         ("llama 3.1 rope", llama3_rope(small("llama"))),
         ("llama linear rope", linear(small("llama"), 4.0)),
+        ("llama yarn", yarn(small("llama"), 32)),
         ("qwen2", small("qwen2").with("rope.freq_base", 1e6f32)),
         (
             "qwen2 untied",
@@ -70,6 +71,12 @@ pub fn variants() -> Vec<(&'static str, RandomModel)> {
                 tied: false,
                 ..small("qwen3")
             },
+        ),
+        (
+            "qwen3 yarn",
+            yarn(small("qwen3").with("rope.freq_base", 1e6f32), 64)
+                .with("rope.scaling.yarn_beta_fast", 8f32)
+                .with("rope.scaling.yarn_attn_factor", 1.25f32),
         ),
         (
             "gemma2",
@@ -135,6 +142,7 @@ pub fn variants() -> Vec<(&'static str, RandomModel)> {
         ),
         ("exaone llama 3.1 rope", llama3_rope(small("exaone"))),
         ("exaone4", llama3_rope(small("exaone4"))),
+        ("exaone4 yarn", yarn(llama3_rope(small("exaone4")), 32)),
         (
             "exaone4 window",
             RandomModel {
@@ -186,6 +194,13 @@ fn llama3_rope(model: RandomModel) -> RandomModel {
         factors: vec![("rope_freqs", factors)],
         ..model
     }
+}
+
+/// YaRN from a context of `original` tokens to four times as many.
+fn yarn(model: RandomModel, original: u32) -> RandomModel {
+    let model = model.with("rope.scaling.type", "yarn");
+    let model = model.with("rope.scaling.factor", 4f32);
+    model.with("rope.scaling.original_context_length", original)
 }
 
 /// LongRoPE with the long factors above `original` tokens.

@@ -87,13 +87,19 @@ fn files_without_a_template() {
     let bytes = gguf(&[], &[], &["a"]);
     let template = ChatTemplate::from_gguf(&Gguf::parse(&bytes).unwrap()).unwrap();
     assert!(template.is_none());
+}
+
+/// The tokenizer tells that there is no such token.
+#[test]
+fn a_token_that_the_vocabulary_lacks_has_no_text() {
     let bytes = gguf(
-        &[("tokenizer.chat_template", "x")],
+        &[("tokenizer.chat_template", "x{{ bos_token }}x")],
         &[("tokenizer.ggml.bos_token_id", 9)],
         &["a"],
     );
-    let error = ChatTemplate::from_gguf(&Gguf::parse(&bytes).unwrap()).unwrap_err();
-    assert!(matches!(error, Error::BadValue { .. }), "{error}");
+    let template = ChatTemplate::from_gguf(&Gguf::parse(&bytes).unwrap()).unwrap();
+    let text = template.unwrap().render(&RenderInput::chat(&[]));
+    assert_eq!(text.unwrap(), "xx");
 }
 
 #[test]
