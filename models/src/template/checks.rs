@@ -17,14 +17,12 @@ pub(super) fn install(limits: Limits, env: &mut Environment) {
         sized || is_sequence(&value) || python::is_dict(&value)
     });
     env.add_test("callable", |value: Value| is_callable(&value));
-    env.add_test("in", |item: Value, container: Value| {
-        operators::contains(&container, &item)
-    });
     for (names, sign) in [
         (&["lt", "lessthan", "<"][..], "<"),
         (&["le", "<="], "<="),
         (&["gt", "greaterthan", ">"], ">"),
         (&["ge", ">="], ">="),
+        (&["in"], "in"),
     ] {
         for name in names {
             env.add_test(*name, move |state: &State, a: Value, b: Value| {

@@ -76,6 +76,7 @@ pub(super) fn install(limits: Limits, env: &mut Environment) {
                 };
                 let made = filter(&mut call)?;
                 call.arguments.finish()?;
+                check_text(made.as_str().map_or(0, str::len))?;
                 Ok(made)
             },
         );
@@ -312,6 +313,7 @@ fn indent(call: &mut Call) -> Result<Value, Error> {
     };
     // The line break that is added keeps a last empty line in the count.
     let text = call.text()? + "\n";
+    check_text(text.matches(python::is_break).count().saturating_mul(16))?;
     let lines = python::lines(&text);
     check_text(margin.len().saturating_mul(lines.len()).saturating_add(text.len()))?;
     let mut out = String::new();

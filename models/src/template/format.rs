@@ -28,6 +28,7 @@ struct Spec {
 
 /// `template % values`.
 pub(super) fn percent(state: &State, template: &str, values: &Value) -> Result<String, Error> {
+    state.consume_fuel(template.len() as u64 / 16)?;
     let mut out = String::new();
     let mut given = Values::new(values)?;
     let mut rest = template;
@@ -345,6 +346,7 @@ pub(super) fn braces(
     positional: &[Value],
     named: Option<&Kwargs>,
 ) -> Result<String, Error> {
+    state.consume_fuel(template.len() as u64 / 16)?;
     let mut fields = Fields {
         positional,
         named,

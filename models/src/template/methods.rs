@@ -63,6 +63,7 @@ pub(super) fn call(
     };
     arguments.finish()?;
     let bytes = made.as_str().map_or(0, str::len);
+    check_made(name, bytes)?;
     state.consume_fuel((bytes / BYTES_PER_FUEL) as u64)?;
     limits.settle(state, made, true)
 }
@@ -136,6 +137,7 @@ fn of_text(
         "partition" | "rpartition" => partition(text, name, arguments)?,
         "splitlines" => {
             let keeps = arguments.is_true("keepends");
+            check_made(name, text.matches(python::is_break).count() * ITEM_BYTES)?;
             let lines = python::lines(text).into_iter();
             lines.map(|line| if keeps { line } else { python::without_break(line) }).map(Value::from).collect()
         }
@@ -317,6 +319,8 @@ fn split(text: &str, name: &str, arguments: &mut Arguments) -> Result<Value, Err
     let most = arguments.integer("maxsplit")?;
     let most = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
     let Some(separator) = separator else {
+        let spaces = text.matches(is_space).count().min(most);
+        check_made(name, spaces.saturating_mul(ITEM_BYTES))?;
         let words = if name == "split" { words(text, most) } else { words_from_end(text, most) };
         return Ok(words.into_iter().map(Value::from).collect());
     };
@@ -339,13 +343,9 @@ fn words(text: &str, most: usize) -> Vec<&str> {
     let mut rest = text.trim_start_matches(is_space);
     while !rest.is_empty() {
         let end = rest.find(is_space).filter(|_| words.len() < most);
-        // The last word keeps what follows it.
         let Some(end) = end else {
-            words.push(if words.len() < most { rest } else { rest.trim_end_matches(is_space) });
-            if words.len() > most {
-                let last = words.len() - 1;
-                words[last] = rest;
-            }
+            // All of the rest where no more may be split.
+            words.push(rest);
             break;
         };
         words.push(&rest[..end]);

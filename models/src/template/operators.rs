@@ -121,7 +121,7 @@ fn ordered(a: &Value, b: &Value, holds: fn(Ordering) -> bool) -> Result<bool, Er
 }
 
 /// `item in container`.
-pub(super) fn contains(container: &Value, item: &Value) -> Result<bool, Error> {
+fn contains(container: &Value, item: &Value) -> Result<bool, Error> {
     if container.is_undefined() {
         return Ok(false);
     }

@@ -1,7 +1,10 @@
 mod environment;
 mod families;
+#[cfg(not(scratch))]
 mod files;
 mod hostile;
+mod jinja;
+mod long;
 
 use super::{ChatTemplate, Message, RenderInput, ToolCall};
 use crate::{Error, Result};
