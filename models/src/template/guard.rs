@@ -81,7 +81,9 @@ impl Limits {
     pub(super) fn bytes_of(self, value: &Value) -> usize {
         match value.downcast_object_ref::<Measured>() {
             Some(measured) => measured.size.bytes,
-            None => NODE_BYTES * value.len().unwrap_or(1).max(1) + value.as_str().map_or(0, str::len),
+            None => {
+                NODE_BYTES * value.len().unwrap_or(1).max(1) + value.as_str().map_or(0, str::len)
+            }
         }
     }
 
@@ -205,7 +207,11 @@ impl Walk {
         }
         if let Some(range) = value.downcast_object_ref::<Range>() {
             // It takes no memory, but a list of ranges takes time to walk.
-            size.bytes = if depth > 0 { NODE_BYTES * range.len() } else { NODE_BYTES };
+            size.bytes = if depth > 0 {
+                NODE_BYTES * range.len()
+            } else {
+                NODE_BYTES
+            };
             self.count(size.bytes)?;
             return Ok((value, size));
         }

@@ -202,7 +202,11 @@ impl Printer {
         if let Some(range) = value.downcast_object_ref::<Range>() {
             return self.push(&range.to_string());
         }
-        let (open, close) = if is_tuple(value) { ("(", ")") } else { ("[", "]") };
+        let (open, close) = if is_tuple(value) {
+            ("(", ")")
+        } else {
+            ("[", "]")
+        };
         self.push(open)?;
         let mut count = 0;
         for item in value.try_iter()? {
@@ -233,7 +237,11 @@ impl Printer {
     }
 
     fn quoted(&mut self, text: &str) -> Result<(), Error> {
-        let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+        let quote = if text.contains('\'') && !text.contains('"') {
+            '"'
+        } else {
+            '\''
+        };
         self.out.push(quote);
         for c in text.chars() {
             match c {
@@ -308,7 +316,11 @@ pub(super) fn lines(text: &str) -> Vec<&str> {
     let mut rest = text;
     while let Some(at) = rest.find(is_break) {
         let len = rest[at..].chars().next().map_or(1, char::len_utf8);
-        let len = if rest[at..].starts_with("\r\n") { 2 } else { len };
+        let len = if rest[at..].starts_with("\r\n") {
+            2
+        } else {
+            len
+        };
         lines.push(&rest[..at + len]);
         rest = &rest[at + len..];
     }

@@ -1,6 +1,5 @@
 mod environment;
 mod families;
-#[cfg(not(scratch))]
 mod files;
 mod hostile;
 mod jinja;

@@ -142,7 +142,10 @@ fn trees_that_share_their_branches() {
 
 #[test]
 fn multiplied_lists() {
-    assert_eq!(rendered("{{ [1, 'a'] * 2 }}{{ 2 * (1,) }}"), "[1, 'a', 1, 'a'](1, 1)");
+    assert_eq!(
+        rendered("{{ [1, 'a'] * 2 }}{{ 2 * (1,) }}"),
+        "[1, 'a', 1, 'a'](1, 1)"
+    );
     for source in [
         "{{ [1] * 99999999 }}",
         "{{ 99999999 * (1,) }}",
@@ -192,7 +195,6 @@ fn filters_and_methods_that_explode() {
         "range(99999)|slice(99999)|map('list')|list ~ ''",
         "[range(99999)] * 99",
         "dict([[1]] * 9999)",
-        "dict(messages)",
         "range(100001)",
         "2 ** 999999999999",
         "9 * 10 ** 38 * 10 ** 38",
@@ -236,7 +238,11 @@ fn cycle_without_arguments() {
         "{% for x in [1] %}{{ loop.cycle(*[]) }}{% endfor %}",
         "{% for x in [1] %}{% set l = loop %}{{ (l).cycle() }}{% endfor %}",
     ] {
-        assert!(refused(source).contains("needs an argument"), "{source}: {}", refused(source));
+        assert!(
+            refused(source).contains("needs an argument"),
+            "{source}: {}",
+            refused(source)
+        );
     }
 }
 

@@ -1,8 +1,5 @@
 //! Long conversations: what a template does is paid for, not what it looks at.
 
-use std::fmt::Write as _;
-use std::time::{Duration, Instant};
-
 use serde_json::json;
 
 use super::*;
@@ -95,7 +92,10 @@ fn long(count: usize) -> Vec<Message> {
         });
         if index % 8 == 7 {
             messages.push(Message {
-                tool_calls: vec![ToolCall::new("weather", json!({"city": "서울", "days": index}))],
+                tool_calls: vec![ToolCall::new(
+                    "weather",
+                    json!({"city": "서울", "days": index}),
+                )],
                 ..Message::assistant("")
             });
             messages.push(Message {
@@ -108,45 +108,46 @@ fn long(count: usize) -> Vec<Message> {
     messages
 }
 
-fn seconds(source: &str, messages: &[Message]) -> Duration {
-    let start = Instant::now();
-    render(source, &RenderInput::chat(messages)).unwrap();
-    start.elapsed()
-}
-
+/// The limit on steps grows with the conversation, so steps for each message must
+/// not: a square would be past it long before.
 #[test]
 fn thousands_of_messages() {
-    let mut times = String::new();
-    for (name, source) in [("backwards", BACKWARDS), ("gathers", GATHERS), ("cuts", CUTS)] {
-        let few = (0..3).map(|_| seconds(source, &long(1_000))).min().unwrap();
-        let many = (0..3).map(|_| seconds(source, &long(10_000))).min().unwrap();
-        writeln!(times, "{name}: {few:?} for 1,000 messages, {many:?} for 10,000").unwrap();
-        // Ten times as many take ten times as long: a square would be a hundred.
-        assert!(many < few * 40 + Duration::from_millis(200), "{times}");
+    for source in [BACKWARDS, GATHERS, CUTS] {
+        let messages = long(5_000);
+        let rendered = render(source, &RenderInput::chat(&messages));
+        assert!(rendered.is_ok(), "{rendered:?}");
     }
-    eprintln!("{times}");
 }
 
-/// Steps per message do not grow with the conversation.
 #[test]
 fn a_long_conversation_ends_as_a_short_one() {
     let messages = long(5_000);
     let text = render(BACKWARDS, &RenderInput::chat(&messages)).unwrap();
-    assert!(text.starts_with("<|im_start|>user\n질문 0<|im_end|>\n<|im_start|>assistant\n답 1<|im_end|>\n"));
+    assert!(text.starts_with(
+        "<|im_start|>user\n질문 0<|im_end|>\n<|im_start|>assistant\n답 1<|im_end|>\n"
+    ));
     assert!(text.contains("<|im_start|>user\n질문 4998<|im_end|>\n"));
-    assert!(text.ends_with("<|im_start|>user\n맑음<|im_end|>\n"), "{}", &text[text.len() - 90..]);
+    assert!(
+        text.ends_with("<|im_start|>user\n맑음<|im_end|>\n"),
+        "{}",
+        &text[text.len() - 90..]
+    );
 }
 
 /// A template that walks the whole conversation for each message has a square of
 /// work, and is refused in time.
 #[test]
 fn squares_end() {
-    let messages = long(5_000);
-    let start = Instant::now();
-    for walk in ["messages|tojson", "messages ~ ''", "messages == messages[:]", "messages|map(attribute='role')|join"] {
-        let source = format!("{{% for m in messages %}}{{% if {walk} %}}{{% endif %}}{{% endfor %}}");
+    let messages = long(2_000);
+    for walk in [
+        "messages|tojson",
+        "messages ~ ''",
+        "messages == messages[:]",
+        "messages|map(attribute='role')|join",
+    ] {
+        let source =
+            format!("{{% for m in messages %}}{{% if {walk} %}}{{% endif %}}{{% endfor %}}");
         let answer = render(&source, &RenderInput::chat(&messages));
         assert!(answer.is_err(), "{walk}");
     }
-    eprintln!("refused after {:?}", start.elapsed());
 }
