@@ -63,7 +63,10 @@ fn fetched() -> Result<(String, PathBuf), String> {
             "--no-deps",
             "-d",
         ];
-        quietly(&python, &[&download[..], &[&text(&archives), PUBLISHED]].concat())?;
+        quietly(
+            &python,
+            &[&download[..], &[&text(&archives), PUBLISHED]].concat(),
+        )?;
         let archive = archive(&archives).ok_or("pip left no archive")?;
         // Under its own name only once it is whole.
         let part = folder.join("part");

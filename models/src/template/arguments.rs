@@ -25,7 +25,9 @@ impl Arguments {
     /// The next argument, or the one of this name.
     pub(super) fn take(&mut self, name: &str) -> Option<Value> {
         let named = |kwargs: &Kwargs| kwargs.has(name).then(|| kwargs.get(name).ok()).flatten();
-        self.positional.next().or_else(|| self.named.as_ref().and_then(named))
+        self.positional
+            .next()
+            .or_else(|| self.named.as_ref().and_then(named))
     }
 
     /// An argument that must be there.

@@ -17,14 +17,12 @@ pub(super) fn install(limits: Limits, env: &mut Environment) {
         sized || is_sequence(&value) || python::is_dict(&value)
     });
     env.add_test("callable", |value: Value| is_callable(&value));
-    env.add_test("in", |item: Value, container: Value| {
-        operators::contains(&container, &item)
-    });
     for (names, sign) in [
         (&["lt", "lessthan", "<"][..], "<"),
         (&["le", "<="], "<="),
         (&["gt", "greaterthan", ">"], ">"),
         (&["ge", ">="], ">="),
+        (&["in"], "in"),
     ] {
         for name in names {
             env.add_test(*name, move |state: &State, a: Value, b: Value| {
@@ -36,22 +34,29 @@ pub(super) fn install(limits: Limits, env: &mut Environment) {
     for name in ["startingwith", "endingwith", "safe"] {
         env.remove_test(name);
     }
-    env.add_test("divisibleby", |value: Value, by: Value, rest: Rest<Value>| {
-        divisible(&value, &by, &rest)
-    });
+    env.add_test(
+        "divisibleby",
+        |value: Value, by: Value, rest: Rest<Value>| divisible(&value, &by, &rest),
+    );
 }
 
 fn is_callable(value: &Value) -> bool {
-    let name = value.as_object().map(|object| object.type_name().to_owned());
-    let engines = name.is_some_and(|name| name.ends_with("::Macro") || name.contains("BoxedFunction"));
-    value.kind() == ValueKind::Undefined || engines || value.downcast_object_ref::<Method>().is_some()
+    let name = value
+        .as_object()
+        .map(|object| object.type_name().to_owned());
+    let engines =
+        name.is_some_and(|name| name.ends_with("::Macro") || name.contains("BoxedFunction"));
+    value.kind() == ValueKind::Undefined
+        || engines
+        || value.downcast_object_ref::<Method>().is_some()
 }
 
 fn divisible(value: &Value, by: &Value, rest: &[Value]) -> Result<bool, Error> {
     match (python::integer(value), python::integer(by)) {
         (Some(value), Some(by)) if rest.is_empty() => {
             let left = value.checked_rem(by);
-            left.map(|left| left == 0).ok_or_else(|| failure("a division by zero"))
+            left.map(|left| left == 0)
+                .ok_or_else(|| failure("a division by zero"))
         }
         _ => match (python::float(value), python::float(by)) {
             (Some(value), Some(by)) if by != 0.0 => Ok(value % by == 0.0),

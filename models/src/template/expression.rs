@@ -75,7 +75,11 @@ impl<'t, 'a> Parser<'t, 'a> {
 
     pub(super) fn unexpected<T>(&self, wanted: &str) -> Parsed<T> {
         let found = match self.token() {
-            Token { kind: Kind::End, text, .. } => text.to_owned(),
+            Token {
+                kind: Kind::End,
+                text,
+                ..
+            } => text.to_owned(),
             token => format!("`{}`", token.text),
         };
         Err(format!("unexpected {found}, expected {wanted}"))
@@ -94,7 +98,9 @@ impl<'t, 'a> Parser<'t, 'a> {
     /// The names that were read since.
     pub(super) fn names_since(&self, position: usize) -> impl Iterator<Item = &'a str> {
         let read = &self.tokens[position..self.at];
-        read.iter().filter(|token| token.kind == Kind::Name).map(|token| token.text)
+        read.iter()
+            .filter(|token| token.kind == Kind::Name)
+            .map(|token| token.text)
     }
 
     /// Fails where tokens are left. Returns the line breaks to write last.
@@ -192,7 +198,11 @@ impl<'t, 'a> Parser<'t, 'a> {
             chain += &format!(" {sign} {}", operand(self)?);
             is_chain = true;
         }
-        Ok(if is_chain { format!("({chain})") } else { chain })
+        Ok(if is_chain {
+            format!("({chain})")
+        } else {
+            chain
+        })
     }
 
     fn not(&mut self) -> Parsed<String> {
@@ -207,7 +217,11 @@ impl<'t, 'a> Parser<'t, 'a> {
         let first = self.sum()?;
         let mut arguments = String::new();
         while let Some(sign) = self.comparison() {
-            arguments += &format!("{}'{sign}',{}", if arguments.is_empty() { "" } else { "," }, self.sum()?);
+            arguments += &format!(
+                "{}'{sign}',{}",
+                if arguments.is_empty() { "" } else { "," },
+                self.sum()?
+            );
         }
         Ok(if arguments.is_empty() {
             first
@@ -349,11 +363,7 @@ impl<'t, 'a> Parser<'t, 'a> {
     }
 
     /// Items between commas, up to `close`.
-    fn items(
-        &mut self,
-        close: &str,
-        item: impl Fn(&mut Self) -> Parsed<String>,
-    ) -> Parsed<String> {
+    fn items(&mut self, close: &str, item: impl Fn(&mut Self) -> Parsed<String>) -> Parsed<String> {
         let mut items = String::new();
         while !self.takes(close) {
             if !items.is_empty() {
@@ -436,9 +446,19 @@ impl<'t, 'a> Parser<'t, 'a> {
         match parts.as_slice() {
             [index] if !index.is_empty() => Ok(format!("{}[{index}{breaks}]", in_brackets(value))),
             [_, _] | [_, _, _] => {
-                let none = |part: &String| if part.is_empty() { "none".to_owned() } else { part.clone() };
+                let none = |part: &String| {
+                    if part.is_empty() {
+                        "none".to_owned()
+                    } else {
+                        part.clone()
+                    }
+                };
                 let parts: Vec<String> = parts.iter().map(none).collect();
-                Ok(format!("{value}|{}({}{breaks})", operators::SLICE, parts.join(",")))
+                Ok(format!(
+                    "{value}|{}({}{breaks})",
+                    operators::SLICE,
+                    parts.join(",")
+                ))
             }
             _ => Err("a subscript needs an index or a slice".to_owned()),
         }
@@ -497,7 +517,9 @@ impl<'t, 'a> Parser<'t, 'a> {
         let token = self.token();
         let starts = match token.kind {
             Kind::Text | Kind::Number => true,
-            Kind::Name => !["else", "or", "and"].contains(&token.text) && !KEYWORDS.contains(&token.text),
+            Kind::Name => {
+                !["else", "or", "and"].contains(&token.text) && !KEYWORDS.contains(&token.text)
+            }
             Kind::Sign => matches!(token.text, "(" | "[" | "{"),
             Kind::End => false,
         };
@@ -522,7 +544,11 @@ fn in_brackets(value: String) -> String {
     let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
     let plain = value.chars().all(name) && !value.starts_with(|c: char| c.is_ascii_digit());
     let item = value.ends_with(']') && !value.contains('|') && !value.starts_with('[');
-    if plain || item { value } else { format!("({value})") }
+    if plain || item {
+        value
+    } else {
+        format!("({value})")
+    }
 }
 
 /// minijinja's names are ASCII; other letters are spelled out.

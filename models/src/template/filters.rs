@@ -38,7 +38,9 @@ const FILTERS: [(&str, Filter); 31] = [
     ("e", escape),
     ("escape", escape),
     ("float", float),
-    ("forceescape", |call| escaped(&call.text()?).map(Value::from_safe_string)),
+    ("forceescape", |call| {
+        escaped(&call.text()?).map(Value::from_safe_string)
+    }),
     ("format", formatted),
     ("groupby", groupby),
     ("indent", indent),
@@ -76,11 +78,14 @@ pub(super) fn install(limits: Limits, env: &mut Environment) {
                 };
                 let made = filter(&mut call)?;
                 call.arguments.finish()?;
+                check_text(made.as_str().map_or(0, str::len))?;
                 Ok(made)
             },
         );
     }
-    NOT_JINJAS.into_iter().for_each(|name| env.remove_filter(name));
+    NOT_JINJAS
+        .into_iter()
+        .for_each(|name| env.remove_filter(name));
 }
 
 impl Call<'_, '_, '_> {
@@ -101,7 +106,10 @@ fn text_of(call: &mut Call, change: fn(&str) -> String) -> Result<Value, Error> 
 }
 
 fn default(call: &mut Call) -> Result<Value, Error> {
-    let other = call.arguments.take("default_value").unwrap_or(Value::from(""));
+    let other = call
+        .arguments
+        .take("default_value")
+        .unwrap_or(Value::from(""));
     let falsy_too = call.arguments.is_true("boolean");
     let replaced = call.value.is_undefined() || falsy_too && !call.value.is_true();
     Ok(if replaced { other } else { call.value.clone() })
@@ -123,10 +131,12 @@ fn attr(call: &mut Call) -> Result<Value, Error> {
     if call.value.is_undefined() {
         return Err(failure("an undefined value has no attributes"));
     }
-    Ok(match python::is_dict(&call.value) && !methods::has(&call.value, &name) {
-        true => Value::UNDEFINED,
-        false => operators::method_or_attribute(call.limits, call.value.clone(), name)?,
-    })
+    Ok(
+        match python::is_dict(&call.value) && !methods::has(&call.value, &name) {
+            true => Value::UNDEFINED,
+            false => operators::method_or_attribute(call.limits, call.value.clone(), name)?,
+        },
+    )
 }
 
 fn int(call: &mut Call) -> Result<Value, Error> {
@@ -170,7 +180,9 @@ fn integer_of(text: &str, base: i64) -> Option<i128> {
         _ => (&lower[..], base),
     };
     let grouped = digits.split('_').all(|group| !group.is_empty());
-    let base = u32::try_from(base).ok().filter(|base| (2..=36).contains(base) && grouped)?;
+    let base = u32::try_from(base)
+        .ok()
+        .filter(|base| (2..=36).contains(base) && grouped)?;
     if digits.starts_with(['+', '-']) {
         return None;
     }
@@ -201,7 +213,9 @@ fn formatted(call: &mut Call) -> Result<Value, Error> {
     let (positional, named) = call.arguments.rest();
     let pairs = named.iter().flat_map(|named| {
         let names: Vec<String> = named.args().map(str::to_owned).collect();
-        names.into_iter().filter_map(|name| Some((name.clone(), named.get::<Value>(&name).ok()?)))
+        names
+            .into_iter()
+            .filter_map(|name| Some((name.clone(), named.get::<Value>(&name).ok()?)))
     });
     let named: Vec<(String, Value)> = pairs.collect();
     let values = match (positional.is_empty(), named.is_empty()) {
@@ -258,10 +272,16 @@ fn trim(call: &mut Call) -> Result<Value, Error> {
 fn replace(call: &mut Call) -> Result<Value, Error> {
     let old = call.arguments.need("old")?;
     let new = call.arguments.need("new")?;
-    let count = call.arguments.take("count").filter(|count| !count.is_none());
+    let count = call
+        .arguments
+        .take("count")
+        .filter(|count| !count.is_none());
     let count = count.and_then(|count| python::integer(&count));
     let count = count.and_then(|count| usize::try_from(count).ok());
-    let (old, new) = (python::text(call.state, &old)?, python::text(call.state, &new)?);
+    let (old, new) = (
+        python::text(call.state, &old)?,
+        python::text(call.state, &new)?,
+    );
     methods::replaced(&call.text()?, &old, &new, count).map(Value::from)
 }
 
@@ -279,7 +299,10 @@ fn wordcount(call: &mut Call) -> Result<Value, Error> {
 fn truncate(call: &mut Call) -> Result<Value, Error> {
     let length = call.arguments.integer("length")?.unwrap_or(255);
     let kills_words = call.arguments.is_true("killwords");
-    let end = call.arguments.text("end")?.unwrap_or_else(|| "...".to_owned());
+    let end = call
+        .arguments
+        .text("end")?
+        .unwrap_or_else(|| "...".to_owned());
     let leeway = call.arguments.integer("leeway")?.unwrap_or(5);
     let text = call.text()?;
     let (count, end_count) = (text.chars().count() as i64, end.chars().count() as i64);
@@ -312,14 +335,24 @@ fn indent(call: &mut Call) -> Result<Value, Error> {
     };
     // The line break that is added keeps a last empty line in the count.
     let text = call.text()? + "\n";
+    check_text(text.matches(python::is_break).count().saturating_mul(16))?;
     let lines = python::lines(&text);
-    check_text(margin.len().saturating_mul(lines.len()).saturating_add(text.len()))?;
+    check_text(
+        margin
+            .len()
+            .saturating_mul(lines.len())
+            .saturating_add(text.len()),
+    )?;
     let mut out = String::new();
     for (index, line) in lines.into_iter().map(python::without_break).enumerate() {
         if index > 0 {
             out.push('\n');
         }
-        let indented = if index == 0 { first } else { blank || !line.is_empty() };
+        let indented = if index == 0 {
+            first
+        } else {
+            blank || !line.is_empty()
+        };
         if indented {
             out.push_str(&margin);
         }
@@ -330,7 +363,8 @@ fn indent(call: &mut Call) -> Result<Value, Error> {
 
 fn join(call: &mut Call) -> Result<Value, Error> {
     let separator = call.arguments.take("d");
-    let separator = separator.map_or(Ok(String::new()), |value| python::text(call.state, &value))?;
+    let separator =
+        separator.map_or(Ok(String::new()), |value| python::text(call.state, &value))?;
     let path = call.arguments.take("attribute");
     let mut out = String::new();
     for (index, item) in call.items()?.into_iter().enumerate() {
@@ -391,11 +425,20 @@ impl Keys {
     }
 
     fn of(&self, item: &Value) -> Result<Vec<Value>, Error> {
-        let fold = |value| if self.case_sensitive { value } else { caseless(value) };
+        let fold = |value| {
+            if self.case_sensitive {
+                value
+            } else {
+                caseless(value)
+            }
+        };
         if self.paths.is_empty() {
             return Ok(vec![fold(item.clone())]);
         }
-        let keys = self.paths.iter().map(|path| Ok(fold(attribute(item, path)?)));
+        let keys = self
+            .paths
+            .iter()
+            .map(|path| Ok(fold(attribute(item, path)?)));
         keys.collect()
     }
 }
@@ -443,7 +486,10 @@ fn sort(call: &mut Call) -> Result<Value, Error> {
 
 fn dictsort(call: &mut Call) -> Result<Value, Error> {
     let case_sensitive = call.arguments.is_true("case_sensitive");
-    let by = call.arguments.text("by")?.unwrap_or_else(|| "key".to_owned());
+    let by = call
+        .arguments
+        .text("by")?
+        .unwrap_or_else(|| "key".to_owned());
     let reverse = call.arguments.is_true("reverse");
     let by = match by.as_str() {
         "key" => 0,
@@ -454,7 +500,9 @@ fn dictsort(call: &mut Call) -> Result<Value, Error> {
         return Err(failure(format!("a {} has no keys", type_name(&call.value))));
     }
     let keys = Keys::new(Some(Value::from(by)), case_sensitive);
-    let pairs = python::pairs(&call.value).into_iter().map(|(key, value)| tuple(vec![key, value]));
+    let pairs = python::pairs(&call.value)
+        .into_iter()
+        .map(|(key, value)| tuple(vec![key, value]));
     let pairs = pairs.map(|pair| Ok((keys.of(&pair)?, pair)));
     let sorted = sorted(call.state, pairs.collect::<Result<_, Error>>()?, reverse)?;
     Ok(sorted.into_iter().map(|(_, pair)| pair).collect())
@@ -488,7 +536,11 @@ fn groupby(call: &mut Call) -> Result<Value, Error> {
         if let Some(default) = default.as_ref().filter(|_| key.is_undefined()) {
             key = default.clone();
         }
-        let folded = if case_sensitive { key.clone() } else { caseless(key.clone()) };
+        let folded = if case_sensitive {
+            key.clone()
+        } else {
+            caseless(key.clone())
+        };
         pairs.push((vec![folded], tuple(vec![key, item])));
     }
     let mut groups: Vec<(Value, Value, Vec<Value>)> = Vec::new();
@@ -524,7 +576,10 @@ fn extreme(call: &mut Call, wins: fn(Ordering) -> bool) -> Result<Value, Error> 
 }
 
 fn sum(call: &mut Call) -> Result<Value, Error> {
-    let path = call.arguments.take("attribute").filter(|path| !path.is_none());
+    let path = call
+        .arguments
+        .take("attribute")
+        .filter(|path| !path.is_none());
     let start = call.arguments.take("start").unwrap_or(Value::from(0));
     if start.as_str().is_some() {
         return Err(failure("texts have no sum"));
@@ -543,7 +598,10 @@ fn sum(call: &mut Call) -> Result<Value, Error> {
 fn batch(call: &mut Call) -> Result<Value, Error> {
     let size = call.arguments.integer("linecount")?;
     let size = size.ok_or_else(|| failure("`linecount` is missing"))?;
-    let fill = call.arguments.take("fill_with").filter(|fill| !fill.is_none());
+    let fill = call
+        .arguments
+        .take("fill_with")
+        .filter(|fill| !fill.is_none());
     let size = usize::try_from(size).ok().filter(|size| *size > 0);
     let size = size.ok_or_else(|| failure("`linecount` must be at least 1"))?;
     let items = call.items()?;
@@ -552,16 +610,26 @@ fn batch(call: &mut Call) -> Result<Value, Error> {
     if fill.is_some() && bytes > call.limits.tree_bytes {
         return Err(failure("a list or map is too large"));
     }
-    let fill = fill.into_iter().flat_map(|fill| std::iter::repeat_n(fill, missing));
+    let fill = fill
+        .into_iter()
+        .flat_map(|fill| std::iter::repeat_n(fill, missing));
     let items: Vec<Value> = items.into_iter().chain(fill).collect();
-    Ok(items.chunks(size).map(|row| Value::from(row.to_vec())).collect())
+    Ok(items
+        .chunks(size)
+        .map(|row| Value::from(row.to_vec()))
+        .collect())
 }
 
 fn slice(call: &mut Call) -> Result<Value, Error> {
     let count = call.arguments.integer("slices")?;
     let count = count.ok_or_else(|| failure("`slices` is missing"))?;
-    let fill = call.arguments.take("fill_with").filter(|fill| !fill.is_none());
-    let count = usize::try_from(count).ok().filter(|count| (1..=100_000).contains(count));
+    let fill = call
+        .arguments
+        .take("fill_with")
+        .filter(|fill| !fill.is_none());
+    let count = usize::try_from(count)
+        .ok()
+        .filter(|count| (1..=100_000).contains(count));
     let count = count.ok_or_else(|| failure("`slices` must be from 1 to 100,000"))?;
     call.state.consume_fuel(count as u64)?;
     let items = call.items()?;

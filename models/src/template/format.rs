@@ -28,6 +28,7 @@ struct Spec {
 
 /// `template % values`.
 pub(super) fn percent(state: &State, template: &str, values: &Value) -> Result<String, Error> {
+    state.consume_fuel(template.len() as u64 / 16)?;
     let mut out = String::new();
     let mut given = Values::new(values)?;
     let mut rest = template;
@@ -36,7 +37,9 @@ pub(super) fn percent(state: &State, template: &str, values: &Value) -> Result<S
         rest = &rest[at + 1..];
         let mut named = None;
         if let Some(inner) = rest.strip_prefix('(') {
-            let end = inner.find(')').ok_or_else(|| failure("a format lacks its `)`"))?;
+            let end = inner
+                .find(')')
+                .ok_or_else(|| failure("a format lacks its `)`"))?;
             named = Some(given.named(&inner[..end])?);
             rest = &inner[end + 1..];
         }
@@ -69,7 +72,11 @@ struct Values {
 impl Values {
     fn new(values: &Value) -> Result<Values, Error> {
         let is_tuple = is_tuple(values);
-        let list = if is_tuple { python::items(values)? } else { vec![values.clone()] };
+        let list = if is_tuple {
+            python::items(values)?
+        } else {
+            vec![values.clone()]
+        };
         Ok(Values {
             positional: list.into_iter(),
             named: is_dict(values).then(|| values.clone()),
@@ -86,8 +93,13 @@ impl Values {
 
     fn named(&mut self, name: &str) -> Result<Value, Error> {
         self.used = true;
-        let map = self.named.as_ref().ok_or_else(|| failure("the format wants a map"))?;
-        let value = map.as_object().and_then(|object| object.get_value(&Value::from(name)));
+        let map = self
+            .named
+            .as_ref()
+            .ok_or_else(|| failure("the format wants a map"))?;
+        let value = map
+            .as_object()
+            .and_then(|object| object.get_value(&Value::from(name)));
         value.ok_or_else(|| failure(format!("the format wants `{name}`")))
     }
 
@@ -157,7 +169,8 @@ fn percent_value(state: &State, spec: &Spec, value: &Value) -> Result<String, Er
         'c' => match (integer(value), value.as_str()) {
             (Some(code), _) => {
                 let c = u32::try_from(code).ok().and_then(char::from_u32);
-                c.ok_or_else(|| failure("`%c` wants a character"))?.to_string()
+                c.ok_or_else(|| failure("`%c` wants a character"))?
+                    .to_string()
             }
             (None, Some(text)) if text.chars().count() == 1 => text.to_owned(),
             _ => return Err(failure("`%c` wants a character")),
@@ -189,7 +202,10 @@ fn percent_value(state: &State, spec: &Spec, value: &Value) -> Result<String, Er
 }
 
 fn wants_number(kind: char, value: &Value) -> Error {
-    failure(format!("`{kind}` wants a number, not a {}", type_name(value)))
+    failure(format!(
+        "`{kind}` wants a number, not a {}",
+        type_name(value)
+    ))
 }
 
 fn truncated(value: &Value) -> Option<i128> {
@@ -240,8 +256,14 @@ fn float_text(spec: &Spec, number: f64) -> Result<String, Error> {
             _ => general(size, precision, spec.alternate),
         }
     };
-    let text = if kind.is_ascii_uppercase() { text.to_uppercase() } else { text };
-    let whole = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let text = if kind.is_ascii_uppercase() {
+        text.to_uppercase()
+    } else {
+        text
+    };
+    let whole = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let text = grouped(&text[..whole], spec.grouping, 3) + &text[whole..];
     let negative = number.is_sign_negative() && !number.is_nan();
     Ok(pad_number(spec, &sign(spec, negative), &text))
@@ -251,7 +273,9 @@ fn float_text(spec: &Spec, number: f64) -> Result<String, Error> {
 fn general(size: f64, precision: usize, keeps_zeros: bool) -> String {
     let precision = precision.max(1);
     let scientific = format!("{size:.*e}", precision - 1);
-    let power = scientific.split_once('e').and_then(|(_, power)| power.parse::<i64>().ok());
+    let power = scientific
+        .split_once('e')
+        .and_then(|(_, power)| power.parse::<i64>().ok());
     let power = power.unwrap_or_default();
     let trim = |text: &str| match text.contains('.') && !keeps_zeros {
         true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
@@ -299,7 +323,9 @@ fn pad_number(spec: &Spec, sign: &str, digits: &str) -> String {
 
 fn pad(spec: &Spec, sign: &str, text: &str, fill: char) -> String {
     let fill = spec.fill.unwrap_or(fill).to_string();
-    let missing = spec.width.saturating_sub(sign.chars().count() + text.chars().count());
+    let missing = spec
+        .width
+        .saturating_sub(sign.chars().count() + text.chars().count());
     let (before, between, after) = match spec.align {
         Some('<') | None => (0, 0, missing),
         Some('^') => (missing / 2, 0, missing - missing / 2),
@@ -314,12 +340,16 @@ fn push(out: &mut String, text: &str) -> Result<(), Error> {
     out.push_str(text);
     match out.len() {
         0..=MAX_TEXT_BYTES => Ok(()),
-        _ => Err(failure(format!("a format would make more than {MAX_TEXT_BYTES} bytes"))),
+        _ => Err(failure(format!(
+            "a format would make more than {MAX_TEXT_BYTES} bytes"
+        ))),
     }
 }
 
 fn digits(rest: &mut &str) -> Result<Option<i64>, Error> {
-    let len = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let len = rest
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(rest.len());
     let (number, after) = rest.split_at(len);
     *rest = after;
     match (number.is_empty(), number.parse()) {
@@ -330,7 +360,9 @@ fn digits(rest: &mut &str) -> Result<Option<i64>, Error> {
 }
 
 fn limited(width: u64) -> Result<usize, Error> {
-    let width = usize::try_from(width).ok().filter(|width| *width <= MAX_WIDTH);
+    let width = usize::try_from(width)
+        .ok()
+        .filter(|width| *width <= MAX_WIDTH);
     width.ok_or_else(too_wide)
 }
 
@@ -345,6 +377,7 @@ pub(super) fn braces(
     positional: &[Value],
     named: Option<&Kwargs>,
 ) -> Result<String, Error> {
+    state.consume_fuel(template.len() as u64 / 16)?;
     let mut fields = Fields {
         positional,
         named,
@@ -377,7 +410,11 @@ impl Fields<'_> {
                 rest = after;
                 continue;
             }
-            let end = if brace == "{" { end_of_field(rest) } else { None };
+            let end = if brace == "{" {
+                end_of_field(rest)
+            } else {
+                None
+            };
             let end = end.ok_or_else(|| failure("a brace of a format stands alone"))?;
             let text = self.field(state, &rest[..end], depth)?;
             push(&mut out, &text)?;
@@ -402,10 +439,12 @@ impl Fields<'_> {
             tail = &after[kind.len_utf8()..];
         }
         let spec = tail.strip_prefix(':').unwrap_or_default();
-        let spec = self.format(state, spec, depth - 1).or_else(|error| match spec {
-            "" => Ok(String::new()),
-            _ => Err(error),
-        })?;
+        let spec = self
+            .format(state, spec, depth - 1)
+            .or_else(|error| match spec {
+                "" => Ok(String::new()),
+                _ => Err(error),
+            })?;
         brace_value(state, &spec, &value)
     }
 
@@ -415,7 +454,9 @@ impl Fields<'_> {
         let (name, mut path) = head.split_at(name_len);
         let missing = || failure(format!("the format wants `{name}`"));
         let mut value = if name.is_empty() {
-            let index = self.next.ok_or_else(|| failure("fields with and without numbers"))?;
+            let index = self
+                .next
+                .ok_or_else(|| failure("fields with and without numbers"))?;
             self.next = Some(index + 1);
             self.positional.get(index).cloned().ok_or_else(missing)?
         } else if let Ok(index) = name.parse::<usize>() {
@@ -425,7 +466,10 @@ impl Fields<'_> {
             self.next = None;
             self.positional.get(index).cloned().ok_or_else(missing)?
         } else {
-            let named = self.named.filter(|named| named.has(name)).ok_or_else(missing)?;
+            let named = self
+                .named
+                .filter(|named| named.has(name))
+                .ok_or_else(missing)?;
             named.get(name)?
         };
         while !path.is_empty() {
@@ -438,7 +482,11 @@ impl Fields<'_> {
             };
             let index = key.parse::<i64>().map(Value::from);
             let found = value.get_item(&index.unwrap_or_else(|_| Value::from(key)))?;
-            value = if found.is_undefined() { return Err(missing()) } else { found };
+            value = if found.is_undefined() {
+                return Err(missing());
+            } else {
+                found
+            };
             path = after;
         }
         Ok(value)
@@ -513,7 +561,8 @@ fn brace_value(state: &State, format: &str, value: &Value) -> Result<String, Err
     let mut spec = brace_spec(format)?;
     let bad = || failure(format!("`{format}` can't format a {}", type_name(value)));
     if let Some(text) = value.as_str() {
-        let fits = matches!(spec.kind, None | Some('s')) && spec.sign.is_none() && spec.align != Some('=');
+        let fits =
+            matches!(spec.kind, None | Some('s')) && spec.sign.is_none() && spec.align != Some('=');
         if !fits || spec.grouping.is_some() {
             return Err(bad());
         }
@@ -534,7 +583,10 @@ fn brace_value(state: &State, format: &str, value: &Value) -> Result<String, Err
             number_text(&spec, number, None)
         }
         (Some(code), Some('c')) => {
-            let c = u32::try_from(code).ok().and_then(char::from_u32).ok_or_else(bad)?;
+            let c = u32::try_from(code)
+                .ok()
+                .and_then(char::from_u32)
+                .ok_or_else(bad)?;
             Ok(pad(&spec, "", &c.to_string(), ' '))
         }
         (_, Some('e' | 'E' | 'f' | 'F' | 'g' | 'G' | '%')) => {
@@ -548,7 +600,11 @@ fn brace_value(state: &State, format: &str, value: &Value) -> Result<String, Err
                 return float_text(&spec, number);
             }
             let text = python::float_text(number.abs());
-            Ok(pad_number(&spec, &sign(&spec, number.is_sign_negative()), &text))
+            Ok(pad_number(
+                &spec,
+                &sign(&spec, number.is_sign_negative()),
+                &text,
+            ))
         }
         _ => Err(bad()),
     }

@@ -3,10 +3,10 @@
 use minijinja::value::{Kwargs, Rest, Value};
 use minijinja::{Environment, Error, State};
 
+use super::clock;
 use super::guard::{Limits, failure};
 use super::objects::{MAX_RANGE, Range};
 use super::python::{self, type_name};
-use super::clock;
 
 pub(super) fn install(limits: Limits, now: Option<i64>, env: &mut Environment) {
     env.add_function("range", |bounds: Rest<Value>| range(&bounds));
@@ -68,7 +68,10 @@ fn dict(given: &[Value], named: &Kwargs) -> Result<Value, Error> {
     let mut pairs = match given {
         [] => Vec::new(),
         [map] if python::is_dict(map) => python::pairs(map),
-        [list] => python::items(list)?.iter().map(pair).collect::<Result<_, _>>()?,
+        [list] => python::items(list)?
+            .iter()
+            .map(pair)
+            .collect::<Result<_, _>>()?,
         _ => return Err(failure("too many arguments")),
     };
     for name in named.args() {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use minijinja::value::{DynObject, Enumerator, Object, ObjectRepr, Tuple, Value, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State};
 
-use super::objects::{Group, Range};
+use super::objects::{self, Range};
 use super::{RenderInput, python};
 
 /// Filter that passes values within the limits.
@@ -81,7 +81,9 @@ impl Limits {
     pub(super) fn bytes_of(self, value: &Value) -> usize {
         match value.downcast_object_ref::<Measured>() {
             Some(measured) => measured.size.bytes,
-            None => NODE_BYTES * value.len().unwrap_or(1).max(1) + value.as_str().map_or(0, str::len),
+            None => {
+                NODE_BYTES * value.len().unwrap_or(1).max(1) + value.as_str().map_or(0, str::len)
+            }
         }
     }
 
@@ -200,14 +202,22 @@ impl Walk {
             ..Size::default()
         };
         size.namespaces = is_namespace(&value);
-        if is_engines_own(&value) || value.downcast_object_ref::<Range>().is_some() {
+        if is_engines_own(&value) {
             return Ok((value, size));
         }
-        if let Some(group) = value.downcast_object_ref::<Group>() {
-            for half in [&group.grouper, &group.list] {
-                let (_, part) = self.settled(half.clone(), depth + 1)?;
-                size.add(part);
-            }
+        if let Some(range) = value.downcast_object_ref::<Range>() {
+            // It takes no memory, but a list of ranges takes time to walk.
+            size.bytes = if depth > 0 {
+                NODE_BYTES * range.len()
+            } else {
+                NODE_BYTES
+            };
+            self.count(size.bytes)?;
+            return Ok((value, size));
+        }
+        if let Some(parts) = objects::parts(&value) {
+            self.check_depth(depth + 1)?;
+            self.items(parts.into_iter(), depth, &mut size)?;
             size.depth += 1;
             return Ok((value, size));
         }

@@ -44,7 +44,10 @@ fn push_escape<'a>(out: &mut String, rest: &'a str) -> Parsed<&'a str> {
         'U' => return push_hex(out, after, 8),
         'N' => return Err("`\\N{…}` in a text is not supported".to_owned()),
         '0'..='7' => {
-            let digits = rest.bytes().take(3).take_while(|b| matches!(b, b'0'..=b'7'));
+            let digits = rest
+                .bytes()
+                .take(3)
+                .take_while(|b| matches!(b, b'0'..=b'7'));
             let len = digits.count();
             let code = u32::from_str_radix(&rest[..len], 8).unwrap_or_default();
             push_char(out, char::from_u32(code).unwrap_or_default());
@@ -62,7 +65,9 @@ fn push_escape<'a>(out: &mut String, rest: &'a str) -> Parsed<&'a str> {
 /// Pushes the character of a code of `len` digits, or of two that are halves.
 fn push_hex<'a>(out: &mut String, rest: &'a str, len: usize) -> Parsed<&'a str> {
     let code = |text: &str| {
-        let digits = text.get(..len).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
+        let digits = text
+            .get(..len)
+            .filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
         digits.and_then(|digits| u32::from_str_radix(digits, 16).ok())
     };
     let bad = || "a text has an escape that is no character".to_owned();
@@ -72,7 +77,9 @@ fn push_hex<'a>(out: &mut String, rest: &'a str, len: usize) -> Parsed<&'a str> 
         return Ok(&rest[len..]);
     }
     let second = rest[len..].strip_prefix("\\u").filter(|_| len == 4);
-    let halves = second.and_then(code).map(|second| [first as u16, second as u16]);
+    let halves = second
+        .and_then(code)
+        .map(|second| [first as u16, second as u16]);
     let c = halves.and_then(|halves| char::decode_utf16(halves).next()?.ok());
     push_char(out, c.ok_or_else(bad)?);
     Ok(&rest[len + 2 + len..])
@@ -95,7 +102,10 @@ pub(super) fn number(text: &str) -> Parsed<String> {
     let lower = text.to_ascii_lowercase();
     let bad = Err(format!("`{text}` is no number"));
     let grouped = |digits: &str, allowed: fn(char) -> bool| {
-        !digits.is_empty() && digits.split('_').all(|group| !group.is_empty() && group.chars().all(allowed))
+        !digits.is_empty()
+            && digits
+                .split('_')
+                .all(|group| !group.is_empty() && group.chars().all(allowed))
     };
     let decimal = |c: char| c.is_ascii_digit();
     let radix: Option<(&str, fn(char) -> bool)> = match lower.get(..2) {
@@ -106,7 +116,11 @@ pub(super) fn number(text: &str) -> Parsed<String> {
     };
     if let Some((digits, allowed)) = radix {
         let digits = digits.strip_prefix('_').unwrap_or(digits);
-        return if grouped(digits, allowed) { Ok(lower.replace('_', "")) } else { bad };
+        return if grouped(digits, allowed) {
+            Ok(lower.replace('_', ""))
+        } else {
+            bad
+        };
     }
     let (mantissa, exponent) = match lower.split_once('e') {
         Some((mantissa, exponent)) => (mantissa, Some(exponent)),
@@ -119,8 +133,14 @@ pub(super) fn number(text: &str) -> Parsed<String> {
     let exponent_digits = exponent.map(|e| e.strip_prefix(['+', '-']).unwrap_or(e));
     let parts = [Some(whole), fraction, exponent_digits];
     let is_integer = fraction.is_none() && exponent.is_none();
-    let leading_zero = whole.len() > 1 && whole.starts_with('0') && whole.contains(|c| c != '0' && c != '_');
-    if !parts.into_iter().flatten().all(|part| grouped(part, decimal)) || is_integer && leading_zero {
+    let leading_zero =
+        whole.len() > 1 && whole.starts_with('0') && whole.contains(|c| c != '0' && c != '_');
+    if !parts
+        .into_iter()
+        .flatten()
+        .all(|part| grouped(part, decimal))
+        || is_integer && leading_zero
+    {
         return bad;
     }
     let plain = lower.replace('_', "");

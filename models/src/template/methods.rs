@@ -6,10 +6,10 @@ use minijinja::value::{Value, ValueKind};
 use minijinja::{Error, ErrorKind, State};
 
 use super::arguments::Arguments;
+use super::format;
 use super::guard::{Limits, MAX_TEXT_BYTES, failure};
 use super::operators::tuple;
 use super::python::{self, is_sequence, is_space, type_name};
-use super::format;
 
 /// Bytes of text that one step of the engine scans.
 const BYTES_PER_FUEL: usize = 64;
@@ -17,12 +17,50 @@ const BYTES_PER_FUEL: usize = 64;
 const ITEM_BYTES: usize = 16;
 
 const TEXT: [&str; 44] = [
-    "capitalize", "casefold", "center", "count", "encode", "endswith", "expandtabs", "find",
-    "format", "index", "isalnum", "isalpha", "isascii", "isdecimal", "isdigit", "isidentifier",
-    "islower", "isnumeric", "isprintable", "isspace", "istitle", "isupper", "join", "ljust",
-    "lower", "lstrip", "partition", "removeprefix", "removesuffix", "replace", "rfind", "rindex",
-    "rjust", "rpartition", "rsplit", "rstrip", "split", "splitlines", "startswith", "strip",
-    "swapcase", "title", "upper", "zfill",
+    "capitalize",
+    "casefold",
+    "center",
+    "count",
+    "encode",
+    "endswith",
+    "expandtabs",
+    "find",
+    "format",
+    "index",
+    "isalnum",
+    "isalpha",
+    "isascii",
+    "isdecimal",
+    "isdigit",
+    "isidentifier",
+    "islower",
+    "isnumeric",
+    "isprintable",
+    "isspace",
+    "istitle",
+    "isupper",
+    "join",
+    "ljust",
+    "lower",
+    "lstrip",
+    "partition",
+    "removeprefix",
+    "removesuffix",
+    "replace",
+    "rfind",
+    "rindex",
+    "rjust",
+    "rpartition",
+    "rsplit",
+    "rstrip",
+    "split",
+    "splitlines",
+    "startswith",
+    "strip",
+    "swapcase",
+    "title",
+    "upper",
+    "zfill",
 ];
 const DICT: [&str; 5] = ["copy", "get", "items", "keys", "values"];
 const LIST: [&str; 3] = ["copy", "count", "index"];
@@ -63,6 +101,7 @@ pub(super) fn call(
     };
     arguments.finish()?;
     let bytes = made.as_str().map_or(0, str::len);
+    check_made(name, bytes)?;
     state.consume_fuel((bytes / BYTES_PER_FUEL) as u64)?;
     limits.settle(state, made, true)
 }
@@ -95,7 +134,9 @@ fn of_list(
         return Ok(value.clone());
     }
     let wanted = arguments.need("value")?;
-    let bytes = limits.bytes_of(value).saturating_add(limits.bytes_of(&wanted));
+    let bytes = limits
+        .bytes_of(value)
+        .saturating_add(limits.bytes_of(&wanted));
     state.consume_fuel((bytes / BYTES_PER_FUEL) as u64)?;
     let mut items = value.try_iter()?;
     match name {
@@ -136,8 +177,18 @@ fn of_text(
         "partition" | "rpartition" => partition(text, name, arguments)?,
         "splitlines" => {
             let keeps = arguments.is_true("keepends");
+            check_made(name, text.matches(python::is_break).count() * ITEM_BYTES)?;
             let lines = python::lines(text).into_iter();
-            lines.map(|line| if keeps { line } else { python::without_break(line) }).map(Value::from).collect()
+            lines
+                .map(|line| {
+                    if keeps {
+                        line
+                    } else {
+                        python::without_break(line)
+                    }
+                })
+                .map(Value::from)
+                .collect()
         }
         "join" => join(text, &arguments.need("iterable")?)?,
         "center" | "ljust" | "rjust" => justify(text, name, arguments)?,
@@ -171,7 +222,10 @@ fn is_all(text: &str, name: &str) -> bool {
         "isupper" => cased(char::is_uppercase, char::is_lowercase),
         "istitle" => title(text) == text && text.chars().any(char::is_alphabetic),
         _ => {
-            let starts = text.chars().next().is_some_and(|c| c.is_alphabetic() || c == '_');
+            let starts = text
+                .chars()
+                .next()
+                .is_some_and(|c| c.is_alphabetic() || c == '_');
             starts && text.chars().all(|c| c.is_alphanumeric() || c == '_')
         }
     }
@@ -181,7 +235,8 @@ fn is_all(text: &str, name: &str) -> bool {
 fn is_decimal(c: char) -> bool {
     const ROWS: [u32; 8] = [0x30, 0x660, 0x6f0, 0x966, 0x9e6, 0xe50, 0x17e0, 0xff10];
     let code = u32::from(c);
-    ROWS.iter().any(|start| (*start..start + 10).contains(&code))
+    ROWS.iter()
+        .any(|start| (*start..start + 10).contains(&code))
 }
 
 fn is_superscript(c: char) -> bool {
@@ -190,7 +245,11 @@ fn is_superscript(c: char) -> bool {
 
 fn swapped(text: &str) -> String {
     let swap = |c: char| -> String {
-        if c.is_uppercase() { c.to_lowercase().collect() } else { c.to_uppercase().collect() }
+        if c.is_uppercase() {
+            c.to_lowercase().collect()
+        } else {
+            c.to_uppercase().collect()
+        }
     };
     text.chars().map(swap).collect()
 }
@@ -236,12 +295,25 @@ fn part<'t>(text: &'t str, arguments: &mut Arguments) -> Result<Option<(&'t str,
         return Ok(Some((text, 0)));
     }
     let len = text.chars().count() as i64;
-    let bound = |value: i64| if value < 0 { (value + len).max(0) } else { value };
-    let (start, end) = (bound(start.unwrap_or(0)), bound(end.unwrap_or(len)).min(len));
+    let bound = |value: i64| {
+        if value < 0 {
+            (value + len).max(0)
+        } else {
+            value
+        }
+    };
+    let (start, end) = (
+        bound(start.unwrap_or(0)),
+        bound(end.unwrap_or(len)).min(len),
+    );
     if start > end {
         return Ok(None);
     }
-    let byte = |at: i64| text.char_indices().nth(at as usize).map_or(text.len(), |(at, _)| at);
+    let byte = |at: i64| {
+        text.char_indices()
+            .nth(at as usize)
+            .map_or(text.len(), |(at, _)| at)
+    };
     Ok(Some((&text[byte(start)..byte(end)], start as usize)))
 }
 
@@ -254,7 +326,10 @@ fn has_end(text: &str, name: &str, arguments: &mut Arguments) -> Result<Value, E
     let part = part(text, arguments)?;
     for end in &wanted {
         let Some(end) = end.as_str() else {
-            return Err(failure(format!("`{name}` wants a text, not a {}", type_name(end))));
+            return Err(failure(format!(
+                "`{name}` wants a text, not a {}",
+                type_name(end)
+            )));
         };
         let holds = part.is_some_and(|(part, _)| match name {
             "startswith" => part.starts_with(end),
@@ -275,7 +350,11 @@ fn search(text: &str, name: &str, arguments: &mut Arguments) -> Result<Value, Er
         return Ok(Value::from(count));
     }
     let found = part.and_then(|(part, start)| {
-        let at = if name.starts_with('r') { part.rfind(&wanted[..]) } else { part.find(&wanted[..]) };
+        let at = if name.starts_with('r') {
+            part.rfind(&wanted[..])
+        } else {
+            part.find(&wanted[..])
+        };
         Some(start + part[..at?].chars().count())
     });
     match (found, name) {
@@ -301,7 +380,10 @@ pub(super) fn replaced(
     count: Option<usize>,
 ) -> Result<String, Error> {
     let found = text.matches(old).count().min(count.unwrap_or(usize::MAX));
-    check_made("replace", found.saturating_mul(new.len()).saturating_add(text.len()))?;
+    check_made(
+        "replace",
+        found.saturating_mul(new.len()).saturating_add(text.len()),
+    )?;
     Ok(text.replacen(old, new, found))
 }
 
@@ -315,9 +397,17 @@ fn check_made(name: &str, bytes: usize) -> Result<(), Error> {
 fn split(text: &str, name: &str, arguments: &mut Arguments) -> Result<Value, Error> {
     let separator = arguments.text_or_none("sep")?;
     let most = arguments.integer("maxsplit")?;
-    let most = most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
+    let most = most
+        .and_then(|most| usize::try_from(most).ok())
+        .unwrap_or(usize::MAX);
     let Some(separator) = separator else {
-        let words = if name == "split" { words(text, most) } else { words_from_end(text, most) };
+        let spaces = text.matches(is_space).count().min(most);
+        check_made(name, spaces.saturating_mul(ITEM_BYTES))?;
+        let words = if name == "split" {
+            words(text, most)
+        } else {
+            words_from_end(text, most)
+        };
         return Ok(words.into_iter().map(Value::from).collect());
     };
     if separator.is_empty() {
@@ -327,7 +417,10 @@ fn split(text: &str, name: &str, arguments: &mut Arguments) -> Result<Value, Err
     check_made(name, pieces.saturating_mul(ITEM_BYTES))?;
     let count = most.saturating_add(1);
     if name == "split" {
-        return Ok(text.splitn(count, &separator[..]).map(Value::from).collect());
+        return Ok(text
+            .splitn(count, &separator[..])
+            .map(Value::from)
+            .collect());
     }
     let mut pieces: Vec<&str> = text.rsplitn(count, &separator[..]).collect();
     pieces.reverse();
@@ -339,13 +432,9 @@ fn words(text: &str, most: usize) -> Vec<&str> {
     let mut rest = text.trim_start_matches(is_space);
     while !rest.is_empty() {
         let end = rest.find(is_space).filter(|_| words.len() < most);
-        // The last word keeps what follows it.
         let Some(end) = end else {
-            words.push(if words.len() < most { rest } else { rest.trim_end_matches(is_space) });
-            if words.len() > most {
-                let last = words.len() - 1;
-                words[last] = rest;
-            }
+            // All of the rest where no more may be split.
+            words.push(rest);
             break;
         };
         words.push(&rest[..end]);
@@ -358,7 +447,11 @@ fn words_from_end(text: &str, most: usize) -> Vec<&str> {
     let mut words = Vec::new();
     let mut rest = text.trim_end_matches(is_space);
     while !rest.is_empty() {
-        let start = rest.char_indices().rev().find(|(_, c)| is_space(*c)).filter(|_| words.len() < most);
+        let start = rest
+            .char_indices()
+            .rev()
+            .find(|(_, c)| is_space(*c))
+            .filter(|_| words.len() < most);
         let Some((at, c)) = start else {
             words.push(rest);
             break;
@@ -377,10 +470,14 @@ fn partition(text: &str, name: &str, arguments: &mut Arguments) -> Result<Value,
     }
     let parts = if name == "partition" {
         let halves = text.split_once(&separator[..]);
-        halves.map_or([text, "", ""], |(before, after)| [before, &separator, after])
+        halves.map_or([text, "", ""], |(before, after)| {
+            [before, &separator, after]
+        })
     } else {
         let halves = text.rsplit_once(&separator[..]);
-        halves.map_or(["", "", text], |(before, after)| [before, &separator, after])
+        halves.map_or(["", "", text], |(before, after)| {
+            [before, &separator, after]
+        })
     };
     Ok(tuple(parts.into_iter().map(Value::from).collect()))
 }
@@ -390,7 +487,10 @@ fn join(separator: &str, items: &Value) -> Result<Value, Error> {
         let mut out = String::new();
         for (index, item) in python::items(items)?.iter().enumerate() {
             let Some(text) = item.as_str() else {
-                return Err(failure(format!("`join` wants texts, not a {}", type_name(item))));
+                return Err(failure(format!(
+                    "`join` wants texts, not a {}",
+                    type_name(item)
+                )));
             };
             if index > 0 {
                 out.push_str(separator);
@@ -404,7 +504,9 @@ fn join(separator: &str, items: &Value) -> Result<Value, Error> {
 }
 
 fn justify(text: &str, name: &str, arguments: &mut Arguments) -> Result<Value, Error> {
-    let width = arguments.integer("")?.ok_or_else(|| failure("`width` is missing"))?;
+    let width = arguments
+        .integer("")?
+        .ok_or_else(|| failure("`width` is missing"))?;
     let fill = arguments.text("")?.unwrap_or_else(|| " ".to_owned());
     if fill.chars().count() != 1 {
         return Err(failure("what fills must be one character"));
@@ -417,7 +519,12 @@ pub(super) fn justified(text: &str, name: &str, width: i64, fill: &str) -> Resul
     let len = text.chars().count();
     let width = usize::try_from(width).unwrap_or(0);
     let missing = width.saturating_sub(len);
-    check_made(name, missing.saturating_mul(fill.len()).saturating_add(text.len()))?;
+    check_made(
+        name,
+        missing
+            .saturating_mul(fill.len())
+            .saturating_add(text.len()),
+    )?;
     let before = match name {
         "ljust" => 0,
         "rjust" => missing,
@@ -428,16 +535,26 @@ pub(super) fn justified(text: &str, name: &str, width: i64, fill: &str) -> Resul
 }
 
 fn zero_filled(text: &str, arguments: &mut Arguments) -> Result<Value, Error> {
-    let width = arguments.integer("")?.ok_or_else(|| failure("`width` is missing"))?;
+    let width = arguments
+        .integer("")?
+        .ok_or_else(|| failure("`width` is missing"))?;
     let sign = if text.starts_with(['+', '-']) { 1 } else { 0 };
-    let digits = justified(&text[sign..], "rjust", width.saturating_sub(sign as i64), "0")?;
+    let digits = justified(
+        &text[sign..],
+        "rjust",
+        width.saturating_sub(sign as i64),
+        "0",
+    )?;
     Ok(Value::from(text[..sign].to_owned() + &digits))
 }
 
 fn expand_tabs(text: &str, arguments: &mut Arguments) -> Result<Value, Error> {
     let size = arguments.integer("tabsize")?.unwrap_or(8);
     let size = usize::try_from(size).unwrap_or(0);
-    check_made("expandtabs", text.matches('\t').count().saturating_mul(size))?;
+    check_made(
+        "expandtabs",
+        text.matches('\t').count().saturating_mul(size),
+    )?;
     let mut out = String::new();
     let mut column = 0;
     for c in text.chars() {
@@ -448,7 +565,11 @@ fn expand_tabs(text: &str, arguments: &mut Arguments) -> Result<Value, Error> {
             continue;
         }
         out.push(c);
-        column = if matches!(c, '\n' | '\r') { 0 } else { column + 1 };
+        column = if matches!(c, '\n' | '\r') {
+            0
+        } else {
+            column + 1
+        };
     }
     Ok(Value::from(out))
 }

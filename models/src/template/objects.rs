@@ -82,6 +82,15 @@ impl Object for Group {
     }
 }
 
+/// The values that one of our objects holds.
+pub(super) fn parts(value: &Value) -> Option<Vec<Value>> {
+    if let Some(group) = value.downcast_object_ref::<Group>() {
+        return Some(vec![group.grouper.clone(), group.list.clone()]);
+    }
+    let method = value.downcast_object_ref::<Method>()?;
+    Some(vec![method.value.clone()])
+}
+
 /// A method that is not called at once, such as `message.items` in a condition.
 #[derive(Debug)]
 pub(super) struct Method {

@@ -33,9 +33,10 @@ pub(super) const CYCLE: &str = "ondol_cycle";
 const BYTES_PER_FUEL: usize = 64;
 
 pub(super) fn install(limits: Limits, env: &mut Environment) {
-    env.add_filter(COMPARE, move |state: &State, value: Value, rest: Rest<Value>| {
-        compare(limits, state, value, &rest)
-    });
+    env.add_filter(
+        COMPARE,
+        move |state: &State, value: Value, rest: Rest<Value>| compare(limits, state, value, &rest),
+    );
     env.add_filter(CONCAT, |state: &State, value: Value, rest: Rest<Value>| {
         concat(state, &value, &rest)
     });
@@ -55,14 +56,22 @@ pub(super) fn install(limits: Limits, env: &mut Environment) {
         Some(_) => Ok(integer(&value).map_or(value, python::from_integer)),
         None => Err(failure(format!("a {} has no sign", type_name(&value)))),
     });
-    env.add_filter(KEY, |value: Value| python::check_hashable(&value).map(|()| value));
-    env.add_filter(SLICE, move |state: &State, value: Value, parts: Rest<Value>| {
-        let part = slice(state, &value, &parts)?;
-        limits.settle(state, part, true)
+    env.add_filter(KEY, |value: Value| {
+        python::check_hashable(&value).map(|()| value)
     });
+    env.add_filter(
+        SLICE,
+        move |state: &State, value: Value, parts: Rest<Value>| {
+            let part = slice(state, &value, &parts)?;
+            limits.settle(state, part, true)
+        },
+    );
     env.add_filter(ITERATE, |value: Value| match python::is_iterable(&value) {
         true => Ok(value),
-        false => Err(failure(format!("a {} can't be iterated", type_name(&value)))),
+        false => Err(failure(format!(
+            "a {} can't be iterated",
+            type_name(&value)
+        ))),
     });
     env.add_filter(UNPACK, |value: Value| match value.as_str() {
         Some(_) => python::items(&value).map(tuple),
@@ -71,12 +80,13 @@ pub(super) fn install(limits: Limits, env: &mut Environment) {
     env.add_filter(METHOD, move |value: Value, name: String| {
         method_or_attribute(limits, value, name)
     });
-    env.add_filter(CYCLE, |state: &mut State, value: Value, rest: Rest<Value>| {
-        match rest.is_empty() {
+    env.add_filter(
+        CYCLE,
+        |state: &mut State, value: Value, rest: Rest<Value>| match rest.is_empty() {
             true => Err(failure("`cycle` needs an argument")),
             false => value.call_method(state, "cycle", &rest),
-        }
-    });
+        },
+    );
 }
 
 /// The method of this name, or else the attribute.
@@ -86,17 +96,28 @@ pub(super) fn method_or_attribute(
     name: String,
 ) -> Result<Value, Error> {
     if methods::has(&value, &name) {
-        return Ok(Value::from_object(Method { limits, value, name }));
+        return Ok(Value::from_object(Method {
+            limits,
+            value,
+            name,
+        }));
     }
     value.get_attr(&name)
 }
 
 /// A chain of comparisons: `rest` holds signs and operands in turn.
-pub(super) fn compare(limits: Limits, state: &State, first: Value, rest: &[Value]) -> Result<Value, Error> {
+pub(super) fn compare(
+    limits: Limits,
+    state: &State,
+    first: Value,
+    rest: &[Value],
+) -> Result<Value, Error> {
     let mut left = first;
     for pair in rest.chunks_exact(2) {
         let right = &pair[1];
-        let bytes = limits.bytes_of(&left).saturating_add(limits.bytes_of(right));
+        let bytes = limits
+            .bytes_of(&left)
+            .saturating_add(limits.bytes_of(right));
         state.consume_fuel((bytes / BYTES_PER_FUEL) as u64)?;
         let holds = match pair[0].as_str().unwrap_or_default() {
             "==" => left == *right,
@@ -121,7 +142,7 @@ fn ordered(a: &Value, b: &Value, holds: fn(Ordering) -> bool) -> Result<bool, Er
 }
 
 /// `item in container`.
-pub(super) fn contains(container: &Value, item: &Value) -> Result<bool, Error> {
+fn contains(container: &Value, item: &Value) -> Result<bool, Error> {
     if container.is_undefined() {
         return Ok(false);
     }
@@ -139,7 +160,10 @@ pub(super) fn contains(container: &Value, item: &Value) -> Result<bool, Error> {
     if is_sequence(container) {
         return Ok(container.try_iter()?.any(|own| own == *item));
     }
-    Err(failure(format!("nothing can be in a {}", type_name(container))))
+    Err(failure(format!(
+        "nothing can be in a {}",
+        type_name(container)
+    )))
 }
 
 fn concat(state: &State, first: &Value, rest: &[Value]) -> Result<Value, Error> {
@@ -147,7 +171,9 @@ fn concat(state: &State, first: &Value, rest: &[Value]) -> Result<Value, Error> 
     for value in rest {
         text += &python::text(state, value)?;
         if text.len() > MAX_TEXT_BYTES {
-            return Err(failure(format!("`~` would make more than {MAX_TEXT_BYTES} bytes")));
+            return Err(failure(format!(
+                "`~` would make more than {MAX_TEXT_BYTES} bytes"
+            )));
         }
     }
     Ok(Value::from(text))
@@ -157,7 +183,9 @@ fn concat(state: &State, first: &Value, rest: &[Value]) -> Result<Value, Error> 
 pub(super) fn add(limits: Limits, state: &State, a: &Value, b: &Value) -> Result<Value, Error> {
     if let (Some(left), Some(right)) = (a.as_str(), b.as_str()) {
         if left.len() + right.len() > MAX_TEXT_BYTES {
-            return Err(failure(format!("`+` would make more than {MAX_TEXT_BYTES} bytes")));
+            return Err(failure(format!(
+                "`+` would make more than {MAX_TEXT_BYTES} bytes"
+            )));
         }
         return Ok(match (a.is_safe(), b.is_safe()) {
             (false, false) => Value::from([left, right].concat()),
@@ -167,7 +195,9 @@ pub(super) fn add(limits: Limits, state: &State, a: &Value, b: &Value) -> Result
         });
     }
     if let (Some(a), Some(b)) = (integer(a), integer(b)) {
-        let sum = a.checked_add(b).ok_or_else(|| failure("a sum is too large"))?;
+        let sum = a
+            .checked_add(b)
+            .ok_or_else(|| failure("a sum is too large"))?;
         return Ok(python::from_integer(sum));
     }
     if let (Some(a), Some(b)) = (python::float(a), python::float(b)) {
@@ -179,7 +209,11 @@ pub(super) fn add(limits: Limits, state: &State, a: &Value, b: &Value) -> Result
     }
     let items = [python::items(a)?, python::items(b)?].concat();
     state.consume_fuel(items.len() as u64 / 4)?;
-    let list = if is_tuple(a) { tuple(items) } else { Value::from(items) };
+    let list = if is_tuple(a) {
+        tuple(items)
+    } else {
+        Value::from(items)
+    };
     limits.settle(state, list, true)
 }
 
@@ -229,7 +263,11 @@ fn multiply(limits: Limits, state: &State, a: &Value, b: &Value) -> Result<Value
     state.consume_fuel((bytes / BYTES_PER_FUEL) as u64)?;
     let items = python::items(value)?;
     let repeated: Vec<Value> = (0..times).flat_map(|_| items.iter().cloned()).collect();
-    Ok(if is_tuple(value) { tuple(repeated) } else { Value::from(repeated) })
+    Ok(if is_tuple(value) {
+        tuple(repeated)
+    } else {
+        Value::from(repeated)
+    })
 }
 
 pub(super) fn tuple(items: Vec<Value>) -> Value {
@@ -282,7 +320,10 @@ fn slice(state: &State, value: &Value, parts: &[Value]) -> Result<Value, Error> 
         let sliceable = value.as_str().is_some() || is_sequence(value);
         let Some(number) = integer(part) else {
             return match sliceable {
-                true => Err(failure(format!("a {} can't bound a slice", type_name(part)))),
+                true => Err(failure(format!(
+                    "a {} can't bound a slice",
+                    type_name(part)
+                ))),
                 false => Ok(Value::UNDEFINED),
             };
         };
@@ -306,15 +347,23 @@ fn slice(state: &State, value: &Value, parts: &[Value]) -> Result<Value, Error> 
     }
     let items = python::items(value)?;
     state.consume_fuel(items.len() as u64 / 4)?;
-    let picked = picked(items.len(), bounds).map(|at| items[at].clone()).collect();
-    Ok(if is_tuple(value) { tuple(picked) } else { Value::from(picked) })
+    let picked = picked(items.len(), bounds)
+        .map(|at| items[at].clone())
+        .collect();
+    Ok(if is_tuple(value) {
+        tuple(picked)
+    } else {
+        Value::from(picked)
+    })
 }
 
 fn slice_of_range(range: &Range, bounds: [Option<i64>; 3]) -> Value {
     let mut indices = picked(range.len(), bounds);
     let count = indices.clone().count() as i64;
     let step = range.step.saturating_mul(bounds[2].unwrap_or(1));
-    let first = indices.next().map_or(0, |at| range.start + range.step * at as i64);
+    let first = indices
+        .next()
+        .map_or(0, |at| range.start + range.step * at as i64);
     Value::from_object(Range {
         start: first,
         stop: first.saturating_add(step.saturating_mul(count)),
@@ -323,7 +372,10 @@ fn slice_of_range(range: &Range, bounds: [Option<i64>; 3]) -> Value {
 }
 
 /// The indices that a slice takes of `len`.
-fn picked(len: usize, [start, stop, step]: [Option<i64>; 3]) -> impl Iterator<Item = usize> + Clone {
+fn picked(
+    len: usize,
+    [start, stop, step]: [Option<i64>; 3],
+) -> impl Iterator<Item = usize> + Clone {
     let len = len as i64;
     let step = step.unwrap_or(1);
     let (low, high) = if step > 0 { (0, len) } else { (-1, len - 1) };

@@ -9,6 +9,9 @@ use minijinja::{Error, State};
 use super::guard::{self, MAX_TEXT_BYTES, failure};
 use super::objects::{Group, Method, Range};
 
+/// Longest text that is made a list of characters, in bytes.
+const MAX_CHARS: usize = 1 << 20;
+
 /// The name of the value's type.
 pub(super) fn type_name(value: &Value) -> &'static str {
     match value.kind() {
@@ -85,6 +88,9 @@ pub(super) fn items(value: &Value) -> Result<Vec<Value>, Error> {
         return Ok(Vec::new());
     }
     if let Some(text) = value.as_str() {
+        if text.len() > MAX_CHARS {
+            return Err(failure("a text is too large to be taken apart"));
+        }
         return Ok(text.chars().map(Value::from).collect());
     }
     if !is_iterable(value) {
@@ -196,7 +202,11 @@ impl Printer {
         if let Some(range) = value.downcast_object_ref::<Range>() {
             return self.push(&range.to_string());
         }
-        let (open, close) = if is_tuple(value) { ("(", ")") } else { ("[", "]") };
+        let (open, close) = if is_tuple(value) {
+            ("(", ")")
+        } else {
+            ("[", "]")
+        };
         self.push(open)?;
         let mut count = 0;
         for item in value.try_iter()? {
@@ -227,7 +237,11 @@ impl Printer {
     }
 
     fn quoted(&mut self, text: &str) -> Result<(), Error> {
-        let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+        let quote = if text.contains('\'') && !text.contains('"') {
+            '"'
+        } else {
+            '\''
+        };
         self.out.push(quote);
         for c in text.chars() {
             match c {
@@ -298,14 +312,15 @@ pub(super) fn is_space(c: char) -> bool {
 
 /// The lines of a text by Python's breaks, each with its break.
 pub(super) fn lines(text: &str) -> Vec<&str> {
-    let is_break = |c: char| {
-        matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}')
-    };
     let mut lines = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find(is_break) {
         let len = rest[at..].chars().next().map_or(1, char::len_utf8);
-        let len = if rest[at..].starts_with("\r\n") { 2 } else { len };
+        let len = if rest[at..].starts_with("\r\n") {
+            2
+        } else {
+            len
+        };
         lines.push(&rest[..at + len]);
         rest = &rest[at + len..];
     }
@@ -317,13 +332,12 @@ pub(super) fn lines(text: &str) -> Vec<&str> {
 
 /// A line without its break.
 pub(super) fn without_break(line: &str) -> &str {
-    lines(line).first().map_or("", |_| {
-        let trimmed = line.strip_suffix("\r\n").unwrap_or(line);
-        if trimmed.len() < line.len() {
-            return trimmed;
-        }
-        let last = line.chars().next_back().unwrap_or_default();
-        let breaks = ['\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}'];
-        if breaks.contains(&last) { &line[..line.len() - last.len_utf8()] } else { line }
-    })
+    let no_break = || line.strip_suffix(is_break).unwrap_or(line);
+    line.strip_suffix("\r\n").unwrap_or_else(no_break)
+}
+
+/// Whether a line ends at the character.
+pub(super) fn is_break(c: char) -> bool {
+    let ascii = matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}');
+    ascii || matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}')
 }

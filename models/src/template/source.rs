@@ -171,7 +171,9 @@ fn statement(tag: &Tag) -> Parsed<String> {
         "generation" => return replaced(&mut parser, &keyword, "with"),
         "endgeneration" => return replaced(&mut parser, &keyword, "endwith"),
         "raw" | "endraw" => String::new(),
-        "endset" | "endmacro" | "endcall" if !parser.is_done() => parser.name().map(|_| String::new())?,
+        "endset" | "endmacro" | "endcall" if !parser.is_done() => {
+            parser.name().map(|_| String::new())?
+        }
         word if PLAIN.contains(&word) => String::new(),
         word => return Err(format!("unknown tag `{word}`")),
     };
@@ -186,7 +188,11 @@ fn replaced(parser: &mut Parser, keyword: &str, with: &str) -> Parsed<String> {
 fn for_loop(parser: &mut Parser) -> Parsed<String> {
     let target = targets(parser)?;
     parser.expects("in")?;
-    let mut body = format!("{target} in {}|{}", parser.tuple_without_if()?, super::operators::ITERATE);
+    let mut body = format!(
+        "{target} in {}|{}",
+        parser.tuple_without_if()?,
+        super::operators::ITERATE
+    );
     if parser.takes("if") {
         body += &format!(" if {}", parser.expression()?);
     }
@@ -224,7 +230,11 @@ fn targets(parser: &mut Parser) -> Parsed<String> {
 fn assignment(parser: &mut Parser) -> Parsed<String> {
     let target = targets(parser)?;
     if parser.takes("=") {
-        let guard = if target.contains('.') { GUARD_STORED } else { GUARD };
+        let guard = if target.contains('.') {
+            GUARD_STORED
+        } else {
+            GUARD
+        };
         let value = parser.tuple()?;
         let unpack = match target.contains(',') {
             true => format!("|{}", super::operators::UNPACK),
@@ -274,7 +284,10 @@ fn parameters(parser: &mut Parser) -> Parsed<String> {
             let from = parser.position();
             let default = parser.expression()?;
             // minijinja would take it for undefined, without a word.
-            if parser.names_since(from).any(|other| names.iter().any(|name| name == other)) {
+            if parser
+                .names_since(from)
+                .any(|other| names.iter().any(|name| name == other))
+            {
                 return Err("a default can't refer to another parameter".to_owned());
             }
             parameters.push(format!("{name}={default}"));

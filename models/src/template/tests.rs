@@ -3,6 +3,8 @@ mod families;
 mod files;
 mod forms;
 mod hostile;
+mod jinja;
+mod long;
 mod words;
 
 use super::{ChatTemplate, Content, Message, RenderInput, ToolCall};
