@@ -11,17 +11,23 @@ mod fetch;
 mod home;
 mod interrupt;
 mod likelihood;
+mod memory;
 mod model;
+mod outfile;
 mod output;
 mod packed;
 mod progress;
 mod record;
+mod seal;
 
 use clap::Parser;
 use commands::Command;
 use error::Error;
 use std::io::ErrorKind;
 use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: memory::Allocator = memory::Allocator;
 
 /// Runs quantized GGUF models on this machine.
 #[derive(Parser)]
@@ -35,6 +41,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    memory::handle_abort();
     let cli = Cli::parse();
     match cli.command.run() {
         Ok(()) => ExitCode::SUCCESS,

@@ -13,7 +13,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 /// The name of the built-in model.
-const HELLO: &str = "hello";
+pub const HELLO: &str = "hello";
 
 /// Loads a model as its file is.
 pub fn open(name: &str) -> Result<Model> {
@@ -36,6 +36,8 @@ pub fn open_packed(name: &str, args: &PackArgs) -> Result<Model> {
 pub fn runtime_error(model: &str) -> impl Fn(ondol::Error) -> Error {
     move |source| match source {
         ondol::Error::Cancelled => Error::Cancelled,
+        // Its path is the model's, or that of a part of it: once is enough.
+        ondol::Error::Io { path, source } => Error::file("open", &path)(source),
         source => Error::Runtime {
             model: model.to_owned(),
             source,
@@ -52,7 +54,7 @@ pub fn paths(name: &str) -> Result<Vec<PathBuf>> {
 }
 
 /// The path, or all parts of the split file that it is the first of.
-fn parts(path: &Path) -> Vec<PathBuf> {
+pub fn parts(path: &Path) -> Vec<PathBuf> {
     let name = path
         .file_name()
         .and_then(|n| n.to_str())
@@ -88,7 +90,7 @@ fn locate(name: &str) -> Result<Location> {
     let catalog = Catalog::load()?;
     if let Some(entry) = catalog.find(name) {
         let home = Home::find()?;
-        let path = match fetch::cached(&home, entry) {
+        let path = match fetch::verified(&home, entry)? {
             Some(path) => path,
             None => fetch::pull(&home, &catalog, entry)?,
         };
@@ -176,14 +178,11 @@ impl Files {
         self.parts.iter().map(|part| &**part)
     }
 
-    /// Refuses to write a file over the one that is read.
-    pub fn refuse_as_output(&self, output: &Path) -> Result<()> {
-        match (self.path.canonicalize(), output.canonicalize()) {
-            (Ok(input), Ok(output)) if input == output => Err(Error::Usage(format!(
-                "IN and OUT are the same file, {}",
-                output.display()
-            ))),
-            _ => Ok(()),
+    /// The paths of the files; none for the built-in model.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        match self.parts.first() {
+            Some(Bytes::Mapped(_)) => parts(&self.path),
+            _ => Vec::new(),
         }
     }
 
