@@ -74,7 +74,8 @@ enum ondol_status
     ONDOL_STATUS_TOKENIZER = 22,
     // The chat template can't be compiled or rendered.
     ONDOL_STATUS_TEMPLATE = 23,
-    // The session needs more memory than it may take: `needed` and `allowed` bytes.
+    // The session or the model needs more memory than it may take: `needed` and
+    // `allowed` bytes; `allowed` is 0 where the system had no more.
     ONDOL_STATUS_DOES_NOT_FIT = 30,
     // The tokens do not fit in the context: `needed` and `allowed` tokens.
     ONDOL_STATUS_CONTEXT_FULL = 31,

@@ -82,6 +82,19 @@ pub enum Error {
         name: String,
     },
 
+    /// The built-in model is no file that could be removed.
+    #[error("`{name}` is built into this program; there is nothing to remove")]
+    BuiltIn {
+        /// Its name.
+        name: String,
+    },
+    /// A file has no packed copy to remove.
+    #[error("{name} has no packed copy; there is nothing to remove")]
+    NoCopy {
+        /// The file as the user named it.
+        name: String,
+    },
+
     /// A server could not be reached.
     #[error("{address} can't be reached: {reason}")]
     Unreachable {
@@ -170,13 +183,19 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A model of the catalog that nothing brings.
+    #[error("the catalog names no source for `{name}`")]
+    NoSource {
+        /// The catalog name.
+        name: String,
+    },
     /// No source delivered.
-    #[error("`{name}` could not be pulled from any source:{}", indented(failures))]
+    #[error("`{name}` could not be pulled from any source; the last: {last}")]
     AllSourcesFailed {
         /// The catalog name.
         name: String,
-        /// One reason a source.
-        failures: Vec<Error>,
+        /// Why the last source failed. Those before were told as they failed.
+        last: Box<Error>,
     },
 
     /// A model file can't be used.
@@ -204,6 +223,12 @@ pub enum Error {
         needed: String,
         /// What is free.
         free: String,
+    },
+    /// A model's file was written to while its packed copy was made.
+    #[error("{} changed while it was packed", path.display())]
+    ChangedMeanwhile {
+        /// The file.
+        path: PathBuf,
     },
     /// The runtime refused or failed.
     #[error("{model}: {source}")]
@@ -327,7 +352,7 @@ impl Error {
                 _ => return None,
             },
             Error::Runtime {
-                source: ondol::Error::DoesNotFit { .. },
+                source: ondol::Error::DoesNotFit { .. } | ondol::Error::OutOfMemory { .. },
                 ..
             } => {
                 "ask for a shorter context with --ctx, keep it in q8_0 with --kv-type, or use a smaller model"
@@ -348,11 +373,4 @@ impl Error {
             _ => 1,
         }
     }
-}
-
-fn indented(failures: &[Error]) -> String {
-    failures
-        .iter()
-        .map(|failure| format!("\n  - {failure}"))
-        .collect()
 }

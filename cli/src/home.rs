@@ -39,6 +39,11 @@ impl Home {
         self.models().join(format!("{name}.gguf"))
     }
 
+    /// What is known of a model's file that was verified.
+    pub fn seal(&self, name: &str) -> PathBuf {
+        self.models().join(format!("{name}.seal.json"))
+    }
+
     /// The file that a pull writes until it is complete and verified.
     pub fn part(&self, name: &str) -> PathBuf {
         self.models().join(format!("{name}.gguf.part"))
@@ -76,22 +81,6 @@ impl Home {
         }
         Ok(file)
     }
-}
-
-/// Makes the file `path` of what `write` puts beside it: whole, or not at all.
-///
-/// `write` gets the path to write to and sees that its bytes are on the disk.
-pub fn write_beside(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let written = write(&part);
-    if written.is_err() {
-        let _ = fs::remove_file(&part);
-    }
-    written?;
-    fs::rename(&part, path).map_err(Error::file("rename", &part))?;
-    sync_folder(path.parent().unwrap_or(Path::new("")))
 }
 
 /// Makes a rename or removal in this folder survive a loss of power.

@@ -16,11 +16,14 @@ mod fetch;
 mod home;
 mod interrupt;
 mod likelihood;
+mod memory;
 mod model;
 mod numbers;
+mod outfile;
 mod packed;
 mod progress;
 mod record;
+mod seal;
 mod terminal;
 mod text;
 
@@ -29,6 +32,9 @@ use commands::Command;
 use error::Error;
 use std::io::ErrorKind;
 use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: memory::Allocator = memory::Allocator;
 
 /// Runs quantized GGUF models on this machine.
 #[derive(Parser)]
@@ -42,6 +48,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    memory::handle_abort();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(usage) => return show(&usage),

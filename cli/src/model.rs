@@ -14,7 +14,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 /// The name of the built-in model.
-const HELLO: &str = "hello";
+pub const HELLO: &str = "hello";
 
 /// Loads a model as its file is.
 pub fn open(name: &str) -> Result<Model> {
@@ -42,7 +42,7 @@ pub fn open_packed(name: &str, args: &PackArgs) -> Result<Model> {
 /// Tells on standard error what is wrong with a model's file and was repaired.
 fn tell_warnings(name: &str, model: &Model) {
     for warning in model.warnings() {
-        eprintln!("warning: {name}: {warning}");
+        note!("warning: {name}: {warning}");
     }
 }
 
@@ -50,6 +50,8 @@ fn tell_warnings(name: &str, model: &Model) {
 pub fn runtime_error(model: &str) -> impl Fn(ondol::Error) -> Error {
     move |source| match source {
         ondol::Error::Cancelled => Error::Cancelled,
+        // Its path is the model's, or that of a part of it: once is enough.
+        ondol::Error::Io { path, source } => Error::file("open", &path)(source),
         source => Error::Runtime {
             model: model.to_owned(),
             source,
@@ -66,7 +68,7 @@ pub fn paths(name: &str) -> Result<Vec<PathBuf>> {
 }
 
 /// The path, or all parts of the split file that it is the first of.
-fn parts(path: &Path) -> Vec<PathBuf> {
+pub fn parts(path: &Path) -> Vec<PathBuf> {
     let name = path
         .file_name()
         .and_then(|n| n.to_str())
@@ -93,7 +95,7 @@ fn locate(name: &str) -> Result<Location> {
     let catalog = Catalog::load()?;
     if let Some(entry) = catalog.find(name) {
         let home = Home::find()?;
-        let path = match fetch::cached(&home, entry) {
+        let path = match fetch::verified(&home, entry)? {
             Some(path) => path,
             None => fetch::pull(&home, &catalog, entry)?,
         };
@@ -187,14 +189,11 @@ impl Files {
         self.parts.iter().map(|part| &**part)
     }
 
-    /// Refuses to write a file over the one that is read.
-    pub fn refuse_as_output(&self, output: &Path) -> Result<()> {
-        match (self.path.canonicalize(), output.canonicalize()) {
-            (Ok(input), Ok(output)) if input == output => Err(Error::Usage(format!(
-                "IN and OUT are the same file, {}",
-                output.display()
-            ))),
-            _ => Ok(()),
+    /// The paths of the files; none for the built-in model.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        match self.parts.first() {
+            Some(Bytes::Mapped(_)) => parts(&self.path),
+            _ => Vec::new(),
         }
     }
 

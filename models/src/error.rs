@@ -130,6 +130,12 @@ pub enum Error {
         /// Its role.
         role: String,
     },
+    /// The system has too little memory for what the file makes necessary.
+    #[error("out of memory: {bytes} bytes are needed and can't be had")]
+    OutOfMemory {
+        /// Bytes that were asked for.
+        bytes: u64,
+    },
     /// The chat template can't be compiled or rendered.
     #[error("chat template: {reason}")]
     Template {

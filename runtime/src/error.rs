@@ -26,8 +26,16 @@ pub enum Error {
     DoesNotFit {
         /// Bytes asked for.
         needed: u64,
-        /// Bytes allowed by [`crate::Options::memory_limit`], or that the system had.
+        /// Bytes allowed by [`crate::Options::memory_limit`].
         allowed: u64,
+    },
+    /// The session needs more memory than the system gives.
+    #[error(
+        "out of memory: the session needs {needed} bytes, and the system does not give them; a shorter context (`context`, `--ctx`) needs less"
+    )]
+    OutOfMemory {
+        /// Bytes asked for.
+        needed: u64,
     },
     /// The tokens do not fit in the context.
     #[error("{needed} tokens do not fit in a context of {context}")]

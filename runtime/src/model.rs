@@ -334,8 +334,9 @@ impl Model {
     /// after this.
     ///
     /// # Errors
-    /// [`Error::DoesNotFit`] where the options' limit or the system has less
-    /// memory than [`Model::memory`] says; [`Error::UnsupportedLevel`];
+    /// [`Error::DoesNotFit`] where the options' limit is less than [`Model::memory`]
+    /// says, [`Error::OutOfMemory`] where the system has less;
+    /// [`Error::UnsupportedLevel`];
     /// [`Error::UnsupportedKvType`]; [`Error::PartKvBlock`]; [`Error::BadMargin`];
     /// [`Error::MemoryPressure`] while the options' governor says so.
     pub fn session(&self, options: &Options) -> Result<Session> {

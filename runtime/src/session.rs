@@ -10,7 +10,7 @@ use crate::plan::{Plan, PlanOptions};
 use crate::screen::{ScreenStats, Screening};
 use crate::{CancelToken, Error, Governor, Model, Options, Result};
 use alloc::vec::Vec;
-use ondol_models::quant;
+use ondol_models::{heap, quant};
 
 /// Runs one sequence of tokens through a model.
 ///
@@ -55,7 +55,7 @@ impl Session {
             None => None,
         };
         let pool = Pool::new(sizes.threads, options.affinity);
-        let tokens = Vec::with_capacity(sizes.context);
+        let tokens = heap::with_capacity(sizes.context)?;
         let drafts = Vec::with_capacity(sizes.decode_rows);
         Ok(Session {
             model,

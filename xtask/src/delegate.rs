@@ -61,6 +61,7 @@ pub fn delegate() -> Outcome {
             &library,
             "--report",
             &report,
+            "--force",
         ],
     )
 }

@@ -39,7 +39,7 @@ pub fn openvino() -> Outcome {
     let report = folder().join("report").display().to_string();
     let verify = ["verify", "--delegate", &plugin];
     run_env(&ondol, &[&verify[..], &["hello"]].concat(), &env)?;
-    let smollm2 = ["smollm2", "--level", LEVELS, "--report", &report];
+    let smollm2 = ["smollm2", "--level", LEVELS, "--report", &report, "--force"];
     run_env(&ondol, &[&verify[..], &smollm2].concat(), &env)
 }
 

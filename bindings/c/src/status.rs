@@ -53,7 +53,8 @@ pub enum ondol_status {
     /// The chat template can't be compiled or rendered.
     Template = 23,
 
-    /// The session needs more memory than it may take: `needed` and `allowed` bytes.
+    /// The session or the model needs more memory than it may take: `needed` and
+    /// `allowed` bytes; `allowed` is 0 where the system had no more.
     DoesNotFit = 30,
     /// The tokens do not fit in the context: `needed` and `allowed` tokens.
     ContextFull = 31,
@@ -116,7 +117,7 @@ fn of_runtime(error: &runtime::Error) -> ondol_status {
         E::Model(error) => of_model(error),
         #[cfg(feature = "std")]
         E::Io { .. } => ondol_status::Io,
-        E::DoesNotFit { .. } => ondol_status::DoesNotFit,
+        E::DoesNotFit { .. } | E::OutOfMemory { .. } => ondol_status::DoesNotFit,
         E::ContextFull { .. } => ondol_status::ContextFull,
         E::BadToken { .. } => ondol_status::BadToken,
         E::EmptyPrompt => ondol_status::EmptyPrompt,
@@ -150,6 +151,7 @@ fn of_model(error: &ModelError) -> ondol_status {
         ModelError::Template { .. } => ondol_status::Template,
         #[cfg(feature = "std")]
         ModelError::LeftOut { .. } => ondol_status::Template,
+        ModelError::OutOfMemory { .. } => ondol_status::DoesNotFit,
         _ => ondol_status::Other,
     }
 }
@@ -164,6 +166,7 @@ pub unsafe fn report(failure: &Failure, to: *mut ondol_error) {
     }
     let (needed, allowed) = match failure {
         Failure::Runtime(runtime::Error::DoesNotFit { needed, allowed }) => (*needed, *allowed),
+        Failure::Runtime(runtime::Error::OutOfMemory { needed }) => (*needed, 0),
         Failure::Runtime(runtime::Error::ContextFull { needed, context }) => {
             (*needed as u64, *context as u64)
         }

@@ -3,65 +3,110 @@
 use crate::catalog::{Catalog, Entry};
 use crate::error::Result;
 use crate::home::Home;
-use crate::{fetch, output, packed};
+use crate::output::{self, megabytes};
+use crate::packed::{Copy, State, Store};
+use crate::{fetch, model};
 use serde::Serialize;
 use std::path::PathBuf;
 
 /// Arguments of `ondol list`.
 #[derive(clap::Args)]
 #[command(after_help = "\
+A packed copy is stale when its model has other bytes now, and orphaned when its model is gone:
+`ondol prune` removes both.
+
 Examples:
   ondol list
   ondol list --json")]
 pub struct Args {
-    /// Print JSON
+    /// Print JSON: models, and packed copies
     #[arg(long)]
     json: bool,
 }
 
-/// Prints the catalog and what of it is here.
+/// Prints the catalog, what of it is here, and the packed copies of all models.
 pub fn run(args: &Args) -> Result<()> {
     let catalog = Catalog::load()?;
     let home = Home::find()?;
-    if args.json {
-        let listed = |entry| Listed {
-            entry,
-            path: fetch::cached(&home, entry),
-            packed: packed::existing(&home, &home.model(&entry.name)),
-        };
-        let models: Vec<_> = catalog.models.iter().map(listed).collect();
-        return output::json(&models);
-    }
-    let width = catalog
+    let store = Store::of(&home);
+    let models: Vec<_> = catalog
         .models
         .iter()
-        .map(|entry| entry.name.len())
-        .max()
-        .unwrap_or(0)
-        .max("hello".len());
+        .map(|entry| Listed {
+            entry,
+            path: fetch::cached(&home, entry),
+            packed: store.find(&home.model(&entry.name)),
+        })
+        .collect();
+    let copies = store.copies()?;
+    if args.json {
+        let copies = copies.iter().map(ListedCopy::of).collect();
+        return output::json(&Everything { models, copies });
+    }
+    print_models(&models)?;
+    output::line(format!("\nmodels are kept in {}", home.models().display()))?;
+    if copies.is_empty() {
+        return Ok(());
+    }
+    output::line(format!(
+        "\npacked copies, in {}\n{:>9}  {:8}  of",
+        store.folder.display(),
+        "size",
+        "state"
+    ))?;
+    copies.iter().try_for_each(print_copy)
+}
+
+fn print_models(models: &[Listed]) -> Result<()> {
+    let names = models.iter().map(|model| model.entry.name.len());
+    let width = names.max().unwrap_or(0).max(model::HELLO.len());
     output::line(format!(
         "{:width$}  {:>9}  {:8}  {:18}  description",
         "name", "size", "here", "licence"
     ))?;
     output::line(format!(
         "{:width$}  {:>9}  {:8}  {:18}  built in: a tiny model, Korean and English, for first steps",
-        "hello", "-", "yes", "as Ondol"
+        model::HELLO,
+        "-",
+        "yes",
+        "as Ondol"
     ))?;
-    for entry in &catalog.models {
-        let packed = packed::existing(&home, &home.model(&entry.name));
-        let here = match (fetch::cached(&home, entry), packed) {
+    for model in models {
+        let here = match (&model.path, &model.packed) {
             (None, _) => "no",
             (Some(_), None) => "yes",
             (Some(_), Some(_)) => "packed",
         };
-        let size = output::megabytes(entry.size);
-        let (name, licence) = (&entry.name, &entry.licence);
+        let Entry { name, licence, .. } = model.entry;
+        let size = megabytes(model.entry.size);
         output::line(format!(
             "{name:width$}  {size:>9}  {here:8}  {licence:18}  {}",
-            entry.description
+            model.entry.description
         ))?;
     }
-    output::line(format!("\nmodels are kept in {}", home.models().display()))
+    Ok(())
+}
+
+fn print_copy(copy: &Copy) -> Result<()> {
+    let state = match copy.state {
+        State::Current => "current",
+        State::Stale => "stale",
+        State::Orphaned => "orphaned",
+    };
+    // A copy whose source is not known is shown by its own path.
+    let of = copy.source.as_ref().unwrap_or(&copy.path);
+    output::line(format!(
+        "{:>9}  {state:8}  {}",
+        megabytes(copy.bytes),
+        of.display()
+    ))
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Everything<'a> {
+    models: Vec<Listed<'a>>,
+    copies: Vec<ListedCopy>,
 }
 
 /// An entry as the catalog has it, and the paths of the file and of its packed
@@ -72,4 +117,24 @@ struct Listed<'a> {
     entry: &'a Entry,
     path: Option<PathBuf>,
     packed: Option<PathBuf>,
+}
+
+/// A packed copy.
+#[derive(Serialize)]
+struct ListedCopy {
+    file: String,
+    bytes: u64,
+    source: Option<String>,
+    state: State,
+}
+
+impl ListedCopy {
+    fn of(copy: &Copy) -> ListedCopy {
+        ListedCopy {
+            file: copy.path.display().to_string(),
+            bytes: copy.bytes,
+            source: copy.source.as_ref().map(|path| path.display().to_string()),
+            state: copy.state,
+        }
+    }
 }

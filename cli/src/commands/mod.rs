@@ -7,6 +7,7 @@ mod inspect;
 mod list;
 mod pack;
 mod perplexity;
+mod prune;
 mod pull;
 mod quantize;
 mod record;
@@ -27,8 +28,10 @@ pub enum Command {
     Pull(pull::Args),
     /// Show the catalog, and what is downloaded
     List(list::Args),
-    /// Delete downloaded models
+    /// Delete downloaded models, and packed copies
     Rm(rm::Args),
+    /// Delete packed copies that are of no use any more
+    Prune(prune::Args),
     /// Show what a model file holds, and the memory it needs
     Inspect(inspect::Args),
     /// Measure prefill and decode speed
@@ -57,6 +60,7 @@ impl Command {
             Command::Pull(args) => pull::run(args),
             Command::List(args) => list::run(args),
             Command::Rm(args) => rm::run(args),
+            Command::Prune(args) => prune::run(args),
             Command::Inspect(args) => inspect::run(args),
             Command::Bench(args) => bench::run(args),
             Command::Perplexity(args) => perplexity::run(args),

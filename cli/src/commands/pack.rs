@@ -1,7 +1,8 @@
 //! `ondol pack IN [OUT]`.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::Files;
+use crate::outfile::Outfile;
 use crate::output::{self, megabytes};
 use crate::{interrupt, packed};
 use serde::Serialize;
@@ -20,7 +21,8 @@ added. `ondol run` keeps packed copies by itself: this is for files that are shi
 Examples:
   ondol pack model.gguf                     writes model.packed.gguf
   ondol pack smollm2 app/assets/model.gguf --force
-  ondol pack model-00001-of-00003.gguf whole.gguf --json")]
+  ondol pack model-00001-of-00003.gguf whole.gguf --json
+  ondol pack model.gguf /dev/stdout | ssh board 'cat > model.gguf'")]
 pub struct Args {
     /// A file, a name of the catalog, or `hello`
     #[arg(value_name = "IN")]
@@ -52,28 +54,22 @@ pub fn run(args: &Args) -> Result<()> {
         None => PathBuf::from(files.path().file_name().unwrap_or_default())
             .with_extension("packed.gguf"),
     };
-    if path.exists() && !args.force {
-        return Err(Error::Usage(format!(
-            "{} exists; --force replaces it",
-            path.display()
-        )));
-    }
-    files.refuse_as_output(&path)?;
+    let cancel = interrupt::cancel_on_ctrl_c()?;
+    let out = Outfile::create(&path, args.force, &files.paths())?;
+    let through = out.part().is_none();
     let start = Instant::now();
-    packed::write(&files, &path, &interrupt::cancel_on_ctrl_c()?)?;
+    let bytes = packed::write(&files, out, &cancel)?;
     let written = Written {
-        bytes: std::fs::metadata(&path)
-            .map_err(Error::file("read", &path))?
-            .len(),
+        bytes,
         seconds: start.elapsed().as_secs_f64(),
         path,
     };
+    let line = format!("{}: {}", written.path.display(), megabytes(written.bytes));
     match args.json {
-        true => output::json(&written),
-        false => output::line(format!(
-            "{}: {}",
-            written.path.display(),
-            megabytes(written.bytes)
-        )),
+        // The output may be standard output itself.
+        _ if through => note!("{line}"),
+        true => output::json(&written)?,
+        false => output::line(line)?,
     }
+    Ok(())
 }

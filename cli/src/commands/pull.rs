@@ -3,7 +3,7 @@
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::home::Home;
-use crate::packed::{self, PackArgs};
+use crate::packed::{self, Check, PackArgs};
 use crate::{fetch, output};
 
 /// Arguments of `ondol pull`.
@@ -11,7 +11,8 @@ use crate::{fetch, output};
 #[command(after_help = "\
 Sources are tried in the catalog's order, and what comes is verified against its SHA-256.
 A pull that was broken off goes on where it stopped. Then a packed copy is made beside, which
-`ondol run` decodes faster; the model itself stays as it came.
+`ondol run` decodes faster; the model itself stays as it came. To pull what is here already verifies
+all its bytes, and those of its packed copy, and mends what is damaged.
 
 Examples:
   ondol pull smollm2
@@ -36,7 +37,7 @@ pub fn run(args: &Args) -> Result<()> {
     let path = fetch::pull(&Home::find()?, &catalog, entry)?;
     if !args.pack.no_pack {
         // The model is here, and runs without a packed copy as well.
-        if let Err(reason) = packed::cached(&path) {
+        if let Err(reason) = packed::cached(&path, Check::Whole) {
             note!("{} has no packed copy: {reason}", entry.name);
         }
     }

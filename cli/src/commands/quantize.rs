@@ -2,17 +2,20 @@
 
 use crate::engine::at_least_one;
 use crate::error::{Error, Result};
-use crate::home::write_beside;
+use crate::interrupt;
 use crate::model::Files;
+use crate::outfile::Outfile;
 use crate::output::megabytes;
 use crate::progress::Progress;
+use ondol::CancelToken;
 use ondol_models::gguf::{Gguf, TensorInfo, Writer};
+use ondol_models::heap;
 use ondol_models::pack::PackError;
 use ondol_models::quant::{self, DType, Layout, Mix, ModelShape};
-use std::fs::{self, File};
 use std::io::BufWriter;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
+use std::thread;
 
 /// Elements that a thread takes at a time.
 const PIECE: usize = 1 << 16;
@@ -28,7 +31,8 @@ tensors that need them; norms and other vectors stay as they are.
 
 Examples:
   ondol quantize model-f16.gguf model-q4_k_m.gguf Q4_K_M
-  ondol quantize model-bf16.gguf model-q8_0.gguf q8_0 --threads 4")]
+  ondol quantize model-bf16.gguf model-q8_0.gguf q8_0 --threads 4
+  ondol quantize model-f16.gguf /dev/stdout q8_0 | ssh board 'cat > model.gguf'")]
 pub struct Args {
     /// A file, a name of the catalog, or `hello`; best in F32, F16 or BF16
     #[arg(value_name = "IN")]
@@ -42,9 +46,12 @@ pub struct Args {
     /// Threads [default: the machine's cores]
     #[arg(long, short = 't', value_name = "N", value_parser = at_least_one)]
     threads: Option<usize>,
+    /// Replace OUT if it exists
+    #[arg(long)]
+    force: bool,
 }
 
-/// Writes the quantized copy beside, and renames it.
+/// Writes the quantized copy.
 pub fn run(args: &Args) -> Result<()> {
     let mix = Mix::from_name(&args.mix).ok_or_else(|| Error::UnknownMix {
         name: args.mix.clone(),
@@ -54,7 +61,6 @@ pub fn run(args: &Args) -> Result<()> {
             .join(", "),
     })?;
     let files = Files::open(&args.input)?;
-    files.refuse_as_output(&args.output)?;
     let gguf = files.gguf()?;
     if gguf.tensors().iter().any(|t| t.layout == Layout::Packed) {
         return Err(Error::Pack {
@@ -72,12 +78,10 @@ pub fn run(args: &Args) -> Result<()> {
             args.input
         );
     }
-    write_beside(&args.output, |part| {
-        write(args, &files, &gguf, mix, &plan, part)
-    })?;
-    let size = fs::metadata(&args.output)
-        .map_err(Error::file("read", &args.output))?
-        .len();
+    let cancel = interrupt::cancel_on_ctrl_c()?;
+    let mut out = Outfile::create(&args.output, args.force, &files.paths())?;
+    write(args, &files, &gguf, mix, &plan, &cancel, &mut out)?;
+    let size = out.commit()?;
     note!(
         "{}: {} -> {}",
         args.output.display(),
@@ -124,12 +128,12 @@ fn write(
     gguf: &Gguf,
     mix: Mix,
     plan: &[(&TensorInfo, DType)],
-    part: &Path,
+    cancel: &CancelToken,
+    out: &mut Outfile,
 ) -> Result<()> {
     let writer = writer(gguf, mix, plan).map_err(|source| files.error(source))?;
-    let failed = |e| Error::file("write", part)(e);
-    let file = File::create(part).map_err(Error::file("create", part))?;
-    let mut stream = writer.stream(BufWriter::new(file)).map_err(failed)?;
+    let failed = |e| Error::file("write", &args.output)(e);
+    let mut stream = writer.stream(BufWriter::new(out)).map_err(failed)?;
     let total = plan
         .iter()
         .map(|(tensor, _)| tensor.elements() as u64)
@@ -137,24 +141,24 @@ fn write(
     let progress = Progress::pieces(&format!("quantizing to {mix}, weights"), total);
     let threads = args
         .threads
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
+        .unwrap_or_else(|| thread::available_parallelism().map_or(1, |n| n.get()));
     for &(tensor, dtype) in plan {
         if tensor.dtype == dtype {
             stream.tensor(tensor.data).map_err(failed)?;
             progress.add(tensor.elements() as u64);
         } else {
-            let data =
-                convert(tensor, dtype, threads, &progress).map_err(|source| files.error(source))?;
+            let data = convert(tensor, dtype, threads, cancel, &progress)
+                .map_err(|source| files.error(source))?;
             stream.tensor(&data).map_err(failed)?;
+        }
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled);
         }
     }
     progress.finish();
-    let file = stream
-        .finish()
-        .map_err(failed)?
-        .into_inner()
-        .map_err(|e| failed(e.into_error()))?;
-    file.sync_all().map_err(failed)
+    let out = stream.finish().map_err(failed)?;
+    out.into_inner().map_err(|e| failed(e.into_error()))?;
+    Ok(())
 }
 
 /// The input's metadata and directory, with the new types.
@@ -171,11 +175,13 @@ fn writer(gguf: &Gguf, mix: Mix, plan: &[(&TensorInfo, DType)]) -> ondol_models:
     Ok(writer)
 }
 
-/// A tensor in another type, whole rows at a time on every thread.
+/// A tensor in another type, whole rows at a time on every thread. Cut short where
+/// it is cancelled.
 fn convert(
     tensor: &TensorInfo,
     to: DType,
     threads: usize,
+    cancel: &CancelToken,
     progress: &Progress,
 ) -> ondol_models::Result<Vec<u8>> {
     let bad = |reason: String| ondol_models::Error::BadShape {
@@ -190,7 +196,9 @@ fn convert(
     };
     let (from_bytes, to_bytes) = (row_bytes(tensor.dtype)?, row_bytes(to)?);
     let rows = (PIECE / cols).max(1);
-    let mut out = vec![0; to_bytes * tensor.rows()];
+    let mut out = heap::filled(0, to_bytes * tensor.rows())?;
+    // Threads that find no memory stop early; the caller's own buffer is there.
+    let mut own_floats = heap::filled(0.0, rows * cols)?;
     let pieces = Mutex::new(
         tensor
             .data
@@ -198,9 +206,11 @@ fn convert(
             .zip(out.chunks_mut(rows * to_bytes)),
     );
     // Taken one at a time: whoever is free takes the next.
-    let next = || pieces.lock().ok()?.next();
-    let work = || -> Result<(), quant::Error> {
-        let mut floats = vec![0.0; rows * cols];
+    let next = || match cancel.is_cancelled() {
+        true => None,
+        false => pieces.lock().ok()?.next(),
+    };
+    let work = |floats: &mut [f32]| -> Result<(), quant::Error> {
         while let Some((from, to_piece)) = next() {
             let floats = &mut floats[..from.len() / from_bytes * cols];
             quant::dequantize(tensor.dtype, from, floats)?;
@@ -209,18 +219,22 @@ fn convert(
         }
         Ok(())
     };
-    let outcome = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers
-            .into_iter()
-            .map(|worker| worker.join())
-            .collect::<Vec<_>>()
-    });
-    for result in outcome {
-        match result {
-            Ok(done) => done.map_err(|e| bad(e.to_string()))?,
-            Err(panic) => std::panic::resume_unwind(panic),
+    let other = || match heap::filled(0.0, rows * cols) {
+        Ok(mut floats) => work(&mut floats),
+        Err(_) => Ok(()),
+    };
+    thread::scope(|scope| {
+        // Where the system has no thread to give, fewer do the work.
+        let spawn = |_| thread::Builder::new().spawn_scoped(scope, other).ok();
+        let others: Vec<_> = (1..threads).map_while(spawn).collect();
+        let mut outcome = work(&mut own_floats);
+        for other in others {
+            match other.join() {
+                Ok(done) => outcome = outcome.and(done),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
         }
-    }
+        outcome.map_err(|e| bad(e.to_string()))
+    })?;
     Ok(out)
 }

@@ -2,13 +2,12 @@
 
 use crate::engine::{EngineArgs, at_least_one};
 use crate::error::{Error, Result};
-use crate::home::write_beside;
 use crate::likelihood;
 use crate::model;
+use crate::outfile::Outfile;
 use crate::progress::Progress;
 use crate::record::{self, Record, Step, TOP};
 use ondol::{CancelToken, Session};
-use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -32,6 +31,9 @@ pub struct Args {
     /// The file to write
     #[arg(short, long, value_name = "OUT.jsonl")]
     output: PathBuf,
+    /// Replace OUT.jsonl if it exists
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -40,6 +42,9 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let prompts = record::read_prompts(&args.prompts)?;
     let model = model::open(&args.model)?;
+    let mut inputs = model::paths(&args.model)?;
+    inputs.push(args.prompts.clone());
+    let mut out = Outfile::create(&args.output, args.force, &inputs)?;
     let prompts: Vec<(String, Vec<u32>)> = prompts
         .into_iter()
         .map(|prompt| (prompt.clone(), model.encode_prompt(&prompt)))
@@ -58,15 +63,9 @@ pub fn run(args: &Args) -> Result<()> {
         progress.add(1);
     }
     progress.finish();
-    write_beside(&args.output, |part| {
-        let write = |mut file: File| {
-            file.write_all(record::to_lines(&records).as_bytes())?;
-            file.sync_all()
-        };
-        File::create(part)
-            .and_then(write)
-            .map_err(Error::file("write", &args.output))
-    })
+    out.write_all(record::to_lines(&records).as_bytes())
+        .map_err(Error::file("write", &args.output))?;
+    out.commit().map(drop)
 }
 
 /// Greedy steps up to `steps`, or to an end-of-generation token, which is the last one recorded.

@@ -3,20 +3,24 @@
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::home::Home;
-use crate::{fetch, packed};
+use crate::output::megabytes;
+use crate::packed::Store;
+use crate::{fetch, model};
+use std::path::Path;
 
 /// Arguments of `ondol rm`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Only what `ondol pull` brought is removed, and its packed copies, never a file that you gave by
-its path.
+Of a model of the catalog, what `ondol pull` brought is removed, and its packed copy; of a file,
+its packed copy alone, never the file that you gave by its path. The file may be gone already.
 
 Examples:
   ondol rm smollm2
-  ondol rm smollm2 gemma3-270m")]
+  ondol rm smollm2 gemma3-270m
+  ondol rm ~/models/mine.gguf                its packed copy")]
 pub struct Args {
-    /// Names of the catalog
-    #[arg(required = true)]
+    /// Names of the catalog, or paths of files that have packed copies
+    #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
 }
 
@@ -24,15 +28,31 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let catalog = Catalog::load()?;
     let home = Home::find()?;
+    let store = Store::of(&home);
     for name in &args.names {
-        if catalog.find(name).is_none() {
-            return Err(Error::NotInCatalog { name: name.clone() });
+        if catalog.find(name).is_some() {
+            let packed = store.remove(&home.model(name))?.is_some();
+            if !fetch::remove(&home, name)? && !packed {
+                return Err(Error::NotDownloaded { name: name.clone() });
+            }
+            note!("removed {name}");
+        } else if name == model::HELLO {
+            return Err(Error::BuiltIn { name: name.clone() });
+        } else {
+            remove_copy(&store, name)?;
         }
-        let packed = packed::remove(&home, &home.model(name))?;
-        if !fetch::remove(&home, name)? && !packed {
-            return Err(Error::NotDownloaded { name: name.clone() });
-        }
-        note!("removed {name}");
     }
     Ok(())
+}
+
+fn remove_copy(store: &Store, name: &str) -> Result<()> {
+    let name = name.to_owned();
+    match store.remove(Path::new(&name))? {
+        Some(bytes) => {
+            note!("removed the packed copy of {name}, {}", megabytes(bytes));
+            Ok(())
+        }
+        None if Path::new(&name).exists() => Err(Error::NoCopy { name }),
+        None => Err(Error::NotInCatalog { name }),
+    }
 }

@@ -3,10 +3,12 @@
 use crate::engine::at_least_one;
 use crate::error::{Error, Result};
 use crate::home::Home;
+use crate::outfile::Outfile;
 use crate::{model, output, text};
 use ondol_conformance::report::{Gate, Level, Name, Report, Verdict};
 use ondol_conformance::{Sample, Setup, html, samples, verify};
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -39,6 +41,9 @@ pub struct Args {
     /// More texts to compare answers by, UTF-8, beside the two that are built in; may be given again
     #[arg(long, value_name = "FILE")]
     text: Vec<PathBuf>,
+    /// Replace the files of a report that is in FOLDER
+    #[arg(long, requires = "report")]
+    force: bool,
     /// Tokens of each text, at most
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = at_least_one)]
     tokens: usize,
@@ -93,6 +98,10 @@ pub fn run(args: &Args) -> Result<()> {
     let plugin = &args.delegate;
     let plugin = plugin.canonicalize().map_err(Error::file("open", plugin))?;
     let model = model::open(&args.model)?;
+    let files = match &args.report {
+        Some(folder) => Some(report_files(folder, args.force)?),
+        None => None,
+    };
     let scratch = Home::find()?
         .programs()
         .join(format!("verify-{}", std::process::id()));
@@ -120,8 +129,8 @@ pub fn run(args: &Args) -> Result<()> {
         true => output::json(&report)?,
         false => print(&report)?,
     }
-    if let Some(folder) = &args.report {
-        write(folder, &report)?;
+    if let Some(files) = files {
+        write(files, &report)?;
     }
     match report.passed {
         true => Ok(()),
@@ -205,18 +214,23 @@ fn print_gate(gate: &Gate) -> Result<()> {
     ))
 }
 
-/// Writes both files, each beside its place first.
-fn write(folder: &Path, report: &Report) -> Result<()> {
+/// The files of a report, report.json and report.html.
+fn report_files(folder: &Path, force: bool) -> Result<[Outfile; 2]> {
     fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
+    let file = |name| Outfile::create(&folder.join(name), force, &[]);
+    Ok([file("report.json")?, file("report.html")?])
+}
+
+fn write(files: [Outfile; 2], report: &Report) -> Result<()> {
     let json = serde_json::to_string_pretty(report).map_err(|e| Error::Standard {
         stream: "output",
         source: e.into(),
     })?;
-    for (name, text) in [("report.json", json), ("report.html", html::page(report))] {
-        let path = folder.join(name);
-        let beside = path.with_extension("part");
-        fs::write(&beside, text).map_err(Error::file("write", &beside))?;
-        fs::rename(&beside, &path).map_err(Error::file("write", &path))?;
+    for (mut file, text) in files.into_iter().zip([json, html::page(report)]) {
+        let path = file.path().to_path_buf();
+        file.write_all(text.as_bytes())
+            .map_err(Error::file("write", &path))?;
+        file.commit()?;
         note!("wrote {}", path.display());
     }
     Ok(())

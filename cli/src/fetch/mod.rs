@@ -7,17 +7,53 @@ mod proxy;
 use crate::catalog::{Catalog, Entry, Source};
 use crate::error::{Error, Result};
 use crate::home::{Home, sync_folder};
+use crate::outfile::Outfile;
 use crate::progress::Progress;
+use crate::seal::{Look, Seal};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// The file of a catalog entry, if it is here whole. Its hash was checked when it came.
+/// The file of a catalog entry, if one of its size is here.
 pub fn cached(home: &Home, entry: &Entry) -> Option<PathBuf> {
     let path = home.model(&entry.name);
     let whole = fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() == entry.size);
     whole.then_some(path)
+}
+
+/// The file of a catalog entry, if it is here with the catalog's bytes: they were
+/// verified, and its seal holds, or they are verified now.
+///
+/// # Errors
+/// A file that can't be read.
+pub fn verified(home: &Home, entry: &Entry) -> Result<Option<PathBuf>> {
+    let Some(path) = cached(home, entry) else {
+        return Ok(None);
+    };
+    let files = [path.clone()];
+    let known = fs::read(home.seal(&entry.name)).ok();
+    let known = known.and_then(|text| serde_json::from_slice::<Seal>(&text).ok());
+    let known = known.filter(|seal| seal.sha256 == entry.sha256);
+    if let Some(seal) = known
+        && seal.holds(&files)?
+    {
+        return Ok(Some(path));
+    }
+    let seal = Seal::of(&files)?;
+    let is_whole = seal.sha256 == entry.sha256;
+    if is_whole {
+        // A home that can't be written costs the same work at the next start.
+        let _ = keep_seal(home, entry, &seal);
+    }
+    Ok(is_whole.then_some(path))
+}
+
+fn keep_seal(home: &Home, entry: &Entry, seal: &Seal) -> Result<()> {
+    let path = home.seal(&entry.name);
+    let mut out = Outfile::create(&path, true, &[])?;
+    serde_json::to_writer(&mut out, seal).map_err(|e| Error::file("write", &path)(e.into()))?;
+    out.commit().map(drop)
 }
 
 /// Brings a model here and returns its file.
@@ -29,16 +65,26 @@ pub fn pull(home: &Home, catalog: &Catalog, entry: &Entry) -> Result<PathBuf> {
     let _lock = home.lock(&entry.name)?;
     let path = home.model(&entry.name);
     if cached(home, entry).is_some() {
+        let look = Look::at_rest(std::slice::from_ref(&path))?;
         match verify(&path, entry, "the local cache") {
-            Ok(()) => return Ok(path),
-            Err(reason) => note!("{reason}; pulling it again"),
+            Ok(()) => {
+                keep_seal(home, entry, &Seal::new(entry.sha256.clone(), look))?;
+                return Ok(path);
+            }
+            Err(reason @ (Error::WrongSize { .. } | Error::WrongHash { .. })) => {
+                note!("{reason}; pulling it again");
+            }
+            Err(reason) => return Err(reason),
         }
     }
     if let Some(notice) = &entry.notice {
         note!("{notice}");
     }
-    let mut failures = Vec::new();
+    let mut last: Option<Error> = None;
     for source in &entry.sources {
+        if let Some(reason) = last.take() {
+            note!("{reason}; trying the next source");
+        }
         let attempt = Attempt {
             home,
             catalog,
@@ -50,15 +96,16 @@ pub fn pull(home: &Home, catalog: &Catalog, entry: &Entry) -> Result<PathBuf> {
                 keep(home, entry)?;
                 return Ok(path);
             }
-            Err(reason) => {
-                note!("{reason}");
-                failures.push(reason);
-            }
+            Err(reason) => last = Some(reason),
         }
     }
-    Err(Error::AllSourcesFailed {
-        name: entry.name.clone(),
-        failures,
+    let name = entry.name.clone();
+    Err(match last {
+        Some(last) => Error::AllSourcesFailed {
+            name,
+            last: Box::new(last),
+        },
+        None => Error::NoSource { name },
     })
 }
 
@@ -68,6 +115,7 @@ pub fn remove(home: &Home, name: &str) -> Result<bool> {
     let mut found = false;
     for file in [
         home.model(name),
+        home.seal(name),
         home.part(name),
         http::etag_path(&home.part(name)),
     ] {
@@ -183,6 +231,8 @@ fn keep(home: &Home, entry: &Entry) -> Result<()> {
         .map_err(Error::file("write", &part))?;
     fs::rename(&part, &path).map_err(Error::file("rename", &part))?;
     sync_folder(&home.models())?;
+    let look = Look::at_rest(std::slice::from_ref(&path))?;
+    keep_seal(home, entry, &Seal::new(entry.sha256.clone(), look))?;
     remove_file(&http::etag_path(&part))?;
     let wheels = home.wheels(&entry.name);
     if wheels.exists() {

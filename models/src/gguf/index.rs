@@ -1,6 +1,12 @@
 //! Look-up by name in a list that keeps the order of the file.
 
+use alloc::format;
 use alloc::vec::Vec;
+
+use super::read::malformed;
+#[cfg(doc)]
+use crate::Error;
+use crate::{Result, heap};
 
 /// The positions of a list's items, sorted by the items' names.
 #[derive(Debug, Clone, Default)]
@@ -9,30 +15,29 @@ pub(super) struct NameIndex {
 }
 
 impl NameIndex {
-    /// Sorts the positions of `items`.
+    /// Sorts the positions of `items`; `what` they are, for messages.
     ///
     /// # Errors
-    /// A name that occurs twice.
+    /// [`Error::Malformed`] where a name occurs twice; [`Error::OutOfMemory`].
     pub(super) fn new<'n, T>(
         items: &'n [T],
+        what: &str,
         name: impl Fn(&'n T) -> &'n str,
-    ) -> Result<NameIndex, &'n str> {
-        let mut named: Vec<(&str, usize)> = items
-            .iter()
-            .enumerate()
-            .map(|(at, item)| (name(item), at))
-            .collect();
+    ) -> Result<NameIndex> {
+        let mut named: Vec<(&str, usize)> = heap::with_capacity(items.len())?;
+        let places = items.iter().enumerate();
+        named.extend(places.map(|(at, item)| (name(item), at)));
         named.sort_unstable();
         let twice = named
             .iter()
             .zip(named.iter().skip(1))
             .find(|(a, b)| a.0 == b.0);
-        match twice {
-            Some((first, _)) => Err(first.0),
-            None => Ok(NameIndex {
-                sorted: named.into_iter().map(|(_, at)| at).collect(),
-            }),
+        if let Some((first, _)) = twice {
+            return Err(malformed(format!("{what} `{}` occurs twice", first.0)));
         }
+        let mut sorted = heap::with_capacity(items.len())?;
+        sorted.extend(named.into_iter().map(|(_, at)| at));
+        Ok(NameIndex { sorted })
     }
 
     /// The position of the item that is called `wanted`; `name_at` gives the

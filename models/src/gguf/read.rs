@@ -13,7 +13,7 @@ use super::value::{Array, Text, Value, ValueKind};
 use super::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, Gguf, MAX_NAME_BYTES, checked_alignment};
 use crate::quant::packed::{self, BadNumber};
 use crate::quant::{DType, Layout};
-use crate::{Error, Result};
+use crate::{Error, Result, heap};
 
 /// The first bytes of every file.
 pub(super) const MAGIC: &[u8; 4] = b"GGUF";
@@ -35,8 +35,7 @@ pub(super) fn file(bytes: &[u8]) -> Result<Gguf<'_>> {
     let entry_count = cursor.u64(&"the number of metadata keys")?;
 
     let metadata = metadata(&mut cursor, entry_count)?;
-    let metadata_index = NameIndex::new(&metadata, |(key, _)| key)
-        .map_err(|key| malformed(format!("metadata key `{key}` occurs twice")))?;
+    let metadata_index = NameIndex::new(&metadata, "metadata key", |(key, _)| key)?;
     let mut gguf = Gguf {
         version,
         alignment: DEFAULT_ALIGNMENT,
@@ -58,8 +57,7 @@ pub(super) fn file(bytes: &[u8]) -> Result<Gguf<'_>> {
 /// # Errors
 /// [`Error::Malformed`] where a name occurs twice.
 pub(super) fn tensor_index(tensors: &[TensorInfo<'_>]) -> Result<NameIndex> {
-    NameIndex::new(tensors, |tensor| tensor.name)
-        .map_err(|name| malformed(format!("tensor `{name}` occurs twice")))
+    NameIndex::new(tensors, "tensor", |tensor| tensor.name)
 }
 
 pub(super) fn malformed(reason: String) -> Error {
@@ -85,7 +83,7 @@ fn metadata<'a>(cursor: &mut Cursor<'a>, count: u64) -> Result<Vec<(&'a str, Val
         let key = name(cursor, &format_args!("metadata key {i} of {count}"))?;
         let what = format_args!("metadata key `{key}`");
         let kind = kind(cursor, &what)?;
-        entries.push((key, value(cursor, kind, &what)?));
+        heap::push(&mut entries, (key, value(cursor, kind, &what)?))?;
     }
     Ok(entries)
 }
@@ -188,10 +186,8 @@ fn tensors<'a>(
     // Grows as entries are read: the count is not to be believed.
     let mut tensors = Vec::new();
     for i in 0..count {
-        tensors.push(directory_entry(
-            cursor,
-            &format_args!("tensor {i} of {count}"),
-        )?);
+        let tensor = directory_entry(cursor, &format_args!("tensor {i} of {count}"))?;
+        heap::push(&mut tensors, tensor)?;
     }
     let data_start = cursor.position().next_multiple_of(alignment);
     for tensor in &mut tensors {
@@ -275,7 +271,8 @@ fn place<'a>(
 }
 
 fn refuse_overlaps(tensors: &[TensorInfo<'_>]) -> Result<()> {
-    let mut by_offset: Vec<&TensorInfo<'_>> = tensors.iter().collect();
+    let mut by_offset: Vec<&TensorInfo<'_>> = heap::with_capacity(tensors.len())?;
+    by_offset.extend(tensors);
     by_offset.sort_unstable_by_key(|tensor| tensor.offset);
     for (before, after) in by_offset.iter().zip(by_offset.iter().skip(1)) {
         if before.offset + before.data.len() as u64 > after.offset {

@@ -207,8 +207,7 @@ impl Writer {
     }
 
     fn encode_directory(&self, alignment: usize, out: &mut Vec<u8>) -> Result<()> {
-        NameIndex::new(&self.tensors, |tensor| &tensor.name)
-            .map_err(|name| malformed(format!("tensor `{name}` occurs twice")))?;
+        NameIndex::new(&self.tensors, "tensor", |tensor| &tensor.name)?;
         let mut offset = 0usize;
         for tensor in &self.tensors {
             refuse_bad_name(tensor.name.len() as u64, &"a tensor")?;

@@ -4,7 +4,6 @@
 //! start: three allocations, no comparison while building, no keyed hash.
 
 use alloc::format;
-use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::{Error, Result, heap};
@@ -37,7 +36,7 @@ impl Strings {
     ///
     /// # Errors
     /// [`Error::Tokenizer`] naming `what`, if there are too many strings, too many
-    /// bytes, or too many equal strings.
+    /// bytes, or too many equal strings; [`Error::OutOfMemory`].
     pub(super) fn new<'a>(
         strings: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
         what: &str,
@@ -50,9 +49,9 @@ impl Strings {
         // A quarter of the slots stays free, so that searches are short.
         let slots = strings.len() / 3 * 4 + 4;
         let mut table = Strings {
-            text: Vec::with_capacity(bytes),
-            ends: Vec::with_capacity(strings.len()),
-            index: vec![FREE; slots],
+            text: heap::with_capacity(bytes)?,
+            ends: heap::with_capacity(strings.len())?,
+            index: heap::filled(FREE, slots)?,
             longest: 0,
         };
         for (number, string) in (0..).zip(strings) {
@@ -161,6 +160,7 @@ fn mix(hash: u64, word: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
 
     fn table(strings: &[&str]) -> Result<Strings> {
         Strings::new(strings.iter().map(|s| s.as_bytes()), "words")

@@ -2,7 +2,6 @@
 
 use alloc::format;
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
 
 use super::strings::Strings;
@@ -69,7 +68,7 @@ impl Vocab {
                     .map(|v| v.as_i64().and_then(TokenKind::from_number));
                 collect(TOKEN_TYPES, kinds)?
             }
-            None => vec![TokenKind::Normal; pieces.len()],
+            None => heap::filled(TokenKind::Normal, pieces.len())?,
         };
         Ok(Vocab { pieces, kinds })
     }
@@ -150,10 +149,11 @@ pub(super) fn parse_byte_piece(piece: &[u8]) -> Option<u8> {
 
 /// As `collect::<Option<Vec<T>>>`, with a typed error that names the first bad element.
 fn collect<T>(key: &str, items: impl Iterator<Item = Option<T>>) -> Result<Vec<T>> {
-    let mut list = Vec::with_capacity(items.size_hint().0);
+    let mut list = heap::with_capacity(items.size_hint().0)?;
     for item in items {
         let place = list.len();
-        list.push(item.ok_or_else(|| bad(key, format!("element {place} has no meaning here")))?);
+        let item = item.ok_or_else(|| bad(key, format!("element {place} has no meaning here")))?;
+        heap::push(&mut list, item)?;
     }
     Ok(list)
 }

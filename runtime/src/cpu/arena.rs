@@ -38,9 +38,8 @@ unsafe impl Sync for Arena {}
 impl Arena {
     /// Allocates `bytes`, or says that they can't be had.
     pub fn new(bytes: usize) -> Result<Arena> {
-        let refused = Error::DoesNotFit {
+        let refused = Error::OutOfMemory {
             needed: bytes as u64,
-            allowed: 0,
         };
         let size = bytes.max(1).saturating_add(ALIGN - ASKED);
         let Ok(layout) = Layout::from_size_align(size, ASKED) else {
@@ -209,5 +208,25 @@ impl Drop for Arena {
     fn drop(&mut self) {
         // SAFETY: allocated in `new` with this layout.
         unsafe { dealloc(self.block.as_ptr(), self.layout) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn memory_that_can_not_be_had_is_called_by_its_name() {
+        for bytes in [isize::MAX as usize - ALIGN, usize::MAX] {
+            let refused = Arena::new(bytes).err();
+            let said = refused
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let needed = bytes as u64;
+            assert!(matches!(refused, Some(Error::OutOfMemory { needed: n }) if n == needed));
+            assert!(said.starts_with("out of memory"), "{said}");
+        }
     }
 }

@@ -1,0 +1,351 @@
+//! The file that a command writes: whole under its name, or not at all.
+//!
+//! One rule for all commands:
+//!
+//! - A name that is free, or that of a regular file, gets a new file: it is written
+//!   under a private name in the same folder, and renamed in the end. Symlinks are
+//!   followed, so that the link stays and what it points at is replaced.
+//! - A device, a FIFO and what the shell has open, such as `/dev/stdout`, is written
+//!   through. It is no file of ours to replace.
+//! - A regular file that is there is replaced with `--force` alone, and an input of
+//!   the command never, under none of its names.
+//!
+//! The private name is `.ondol-` and a random number: it is made, never reused, so
+//! no file that is there is emptied, and two processes with one output each write a
+//! whole file. Whoever writes it holds a lock on it. One that can be locked was left
+//! by a process that was killed, and the next command that writes into the folder
+//! removes it.
+
+use crate::error::{Error, Result};
+use crate::home::sync_folder;
+use crate::memory;
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+const PREFIX: &str = ".ondol-";
+const SUFFIX: &str = ".part";
+
+/// Links that are followed to a file that is not there yet.
+const MAX_LINKS: usize = 40;
+
+/// A file that is being written. Unless [`Outfile::commit`] is reached, nothing of
+/// it stays.
+pub struct Outfile {
+    /// As the user named it.
+    path: PathBuf,
+    file: File,
+    bytes: u64,
+    /// `None` where the output is written through.
+    part: Option<Part>,
+    force: bool,
+}
+
+/// A private file, and the name that it gets.
+struct Part {
+    path: PathBuf,
+    target: PathBuf,
+    _unlink: memory::UnlinkOnExit,
+}
+
+impl Drop for Part {
+    /// Fails where it was renamed, as it should.
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+impl Outfile {
+    /// Opens the output of a command that reads `inputs`, before any work is done.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] where it is an input, or is there and `force` is not set.
+    pub fn create(path: &Path, force: bool, inputs: &[PathBuf]) -> Result<Outfile> {
+        refuse_inputs(path, inputs)?;
+        let about = match fs::metadata(path) {
+            Ok(about) => Some(about),
+            Err(e) if e.kind() == ErrorKind::NotFound => None,
+            Err(e) => return Err(Error::file("create", path)(e)),
+        };
+        if about.as_ref().is_some_and(fs::Metadata::is_dir) {
+            let source = ErrorKind::IsADirectory.into();
+            return Err(Error::file("write", path)(source));
+        }
+        let is_special = about.as_ref().is_some_and(|about| !about.is_file());
+        let target = follow_links(path).map_err(Error::file("create", path))?;
+        let Some(target) = target.filter(|_| !is_special) else {
+            // Appending leaves what the shell's `>>` writes after in place.
+            let file = OpenOptions::new().append(true).open(path);
+            return Ok(Outfile {
+                path: path.to_path_buf(),
+                file: file.map_err(Error::file("open", path))?,
+                bytes: 0,
+                part: None,
+                force,
+            });
+        };
+        refuse_existing(path, force)?;
+        let (part, file) = create_part(folder_of(&target)).map_err(Error::file("create", path))?;
+        let part = Part {
+            _unlink: memory::UnlinkOnExit::new(&part),
+            path: part,
+            target,
+        };
+        if let Some(about) = about {
+            // Rights are the user's business; where they can't be given, the default ones stay.
+            let _ = fs::set_permissions(&part.path, about.permissions());
+        }
+        Ok(Outfile {
+            path: path.to_path_buf(),
+            file,
+            bytes: 0,
+            part: Some(part),
+            force,
+        })
+    }
+
+    /// The output as the user named it.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the bytes lie until [`Outfile::commit`], to check them; `None` where they
+    /// were written through.
+    pub fn part(&self) -> Option<&Path> {
+        self.part.as_ref().map(|part| part.path.as_path())
+    }
+
+    /// Puts the bytes on the disk, and gives the file its name; returns how many
+    /// bytes there are.
+    pub fn commit(self) -> Result<u64> {
+        let Some(part) = &self.part else {
+            return Ok(self.bytes);
+        };
+        let failed = || Error::file("write", &self.path);
+        self.file.sync_all().map_err(failed())?;
+        // It may have come since: the work took its time.
+        refuse_existing(&part.target, self.force)?;
+        fs::rename(&part.path, &part.target).map_err(failed())?;
+        sync_folder(folder_of(&part.target))?;
+        Ok(self.bytes)
+    }
+}
+
+impl Write for Outfile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Refuses to write over a file that is read, by whatever name.
+fn refuse_inputs(path: &Path, inputs: &[PathBuf]) -> Result<()> {
+    match inputs.iter().find(|input| is_same_file(input, path)) {
+        Some(input) => Err(Error::Usage(format!(
+            "the output {} is the same file as the input {}",
+            path.display(),
+            input.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Whether two paths lead to one file. Neither is opened: it may be a FIFO, which
+/// would wait for its other end.
+#[cfg(unix)]
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |path| {
+        fs::metadata(path)
+            .map(|about| (about.dev(), about.ino()))
+            .ok()
+    };
+    identity(a).is_some_and(|a| identity(b) == Some(a))
+}
+
+#[cfg(not(unix))]
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    // What isn't there is the same as nothing.
+    same_file::is_same_file(a, b).unwrap_or(false)
+}
+
+fn refuse_existing(path: &Path, force: bool) -> Result<()> {
+    match !force && path.exists() {
+        true => Err(Error::Usage(format!(
+            "{} exists; --force replaces it",
+            path.display()
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// The file that a path leads to, whether it is there or not; `None` where that is
+/// one that a process has open, as `/dev/stdout` is.
+fn follow_links(path: &Path) -> io::Result<Option<PathBuf>> {
+    let mut path = path.to_path_buf();
+    for _ in 0..MAX_LINKS {
+        if cfg!(unix) && (path.starts_with("/dev/fd") || path.starts_with("/proc")) {
+            return Ok(None);
+        }
+        match fs::symlink_metadata(&path) {
+            Ok(about) if about.is_symlink() => {
+                let to = fs::read_link(&path)?;
+                path = folder_of(&path).join(to);
+            }
+            _ => break,
+        }
+    }
+    Ok(Some(path))
+}
+
+/// The folder that a file lies in.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// A new file in `folder` under a name of its own, locked.
+fn create_part(folder: &Path) -> io::Result<(PathBuf, File)> {
+    remove_leftovers(folder);
+    loop {
+        let random = RandomState::new().build_hasher().finish();
+        let path = folder.join(format!("{PREFIX}{random:016x}{SUFFIX}"));
+        let mut options = OpenOptions::new();
+        let file = match options.read(true).write(true).create_new(true).open(&path) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => continue,
+            file => file?,
+        };
+        // A file system without locks has leftovers that nobody removes, no more.
+        let _ = file.lock();
+        // Another process may have taken it for a leftover before it was locked.
+        if path.exists() {
+            return Ok((path, file));
+        }
+    }
+}
+
+/// Removes what killed processes left in a folder.
+fn remove_leftovers(folder: &Path) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && name.starts_with(PREFIX) && name.ends_with(SUFFIX) {
+            remove_if_dead(&entry.path());
+        }
+    }
+}
+
+fn remove_if_dead(part: &Path) {
+    if let Ok(file) = File::open(part)
+        && file.try_lock().is_ok()
+    {
+        let _ = fs::remove_file(part);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(test: &str) -> PathBuf {
+        let name = format!("ondol-outfile-{test}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn write(path: &Path, force: bool, text: &str) -> Result<()> {
+        let mut out = Outfile::create(path, force, &[])?;
+        out.write_all(text.as_bytes()).unwrap();
+        out.commit().map(drop)
+    }
+
+    #[test]
+    fn a_file_is_there_whole_or_not_at_all() {
+        let folder = folder("whole");
+        let path = folder.join("out");
+        let mut out = Outfile::create(&path, false, &[]).unwrap();
+        out.write_all(b"half").unwrap();
+        assert!(!path.exists());
+        drop(out);
+        assert!(names(&folder).is_empty());
+
+        write(&path, false, "one").unwrap();
+        assert!(matches!(write(&path, false, "two"), Err(Error::Usage(_))));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one");
+        write(&path, true, "two").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two");
+        assert_eq!(names(&folder), ["out"]);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn what_came_meanwhile_is_not_replaced_unasked() {
+        let folder = folder("meanwhile");
+        let path = folder.join("out");
+        let out = Outfile::create(&path, false, &[]).unwrap();
+        fs::write(&path, "the user's").unwrap();
+        assert!(matches!(out.commit(), Err(Error::Usage(_))));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "the user's");
+        assert_eq!(names(&folder), ["out"]);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn leftovers_of_the_dead_go_and_parts_of_the_living_stay() {
+        let folder = folder("leftovers");
+        let dead = folder.join(".ondol-0123456789abcdef.part");
+        fs::write(&dead, "left").unwrap();
+        fs::write(folder.join("x.gguf.part"), "the user's").unwrap();
+        let living = Outfile::create(&folder.join("a"), false, &[]).unwrap();
+        assert!(!dead.exists());
+        let other = Outfile::create(&folder.join("a"), false, &[]).unwrap();
+        assert!(living.part().unwrap().exists() && other.part().unwrap().exists());
+        assert_ne!(living.part(), other.part());
+        drop((living, other));
+        assert_eq!(names(&folder), ["x.gguf.part"]);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_and_inputs_are_known_by_all_their_names() {
+        use std::os::unix::fs::symlink;
+        let folder = folder("links");
+        let [real, link, hard] = ["real", "link", "hard"].map(|name| folder.join(name));
+        symlink("real", &link).unwrap();
+        // A link to what is not there yet.
+        write(&link, false, "one").unwrap();
+        assert_eq!(fs::read_to_string(&real).unwrap(), "one");
+        write(&link, true, "two").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&real).unwrap(), "two");
+
+        fs::hard_link(&real, &hard).unwrap();
+        for output in [&real, &link, &hard] {
+            let refused = Outfile::create(output, true, std::slice::from_ref(&real));
+            assert!(matches!(refused, Err(Error::Usage(_))), "{output:?}");
+        }
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
