@@ -96,12 +96,14 @@ GROUPS = [
         },
     ),
     (
-        "We are lax: a width before `%%`, a float as an index, a missing attribute of a text, `+` at a raw tag.",
+        "We are lax: a width before `%%`, a float as an index, a missing attribute of a text, `+` at a raw tag, halves of characters as in JSON, `is defined if`.",
         {
             "'%5%' % ()": '%',
             'text[1.0]': 'e',
             "words | groupby('zzz')": "[(Undefined, ['b', 'A', 'c'])]",
             'a {%+ raw +%} b {%+ endraw +%}\n c': 'a  b \n c',
+            "{{ '\\ud83d\\udd25' == '🔥' }}": 'True',
+            "{{ a.b is defined if a is defined else 'q' }}": 'q',
         },
     ),
     (

@@ -1,5 +1,7 @@
 //! Arguments of filters, methods and functions, by position or name.
 
+use std::collections::VecDeque;
+
 use minijinja::Error;
 use minijinja::value::{Kwargs, Value};
 
@@ -8,7 +10,7 @@ use super::python::{integer, type_name};
 
 /// Arguments, taken one after the other in the order of Python's signature.
 pub(super) struct Arguments {
-    positional: std::vec::IntoIter<Value>,
+    positional: VecDeque<Value>,
     named: Option<Kwargs>,
 }
 
@@ -17,7 +19,7 @@ impl Arguments {
         let named = values.last().filter(|value| value.is_kwargs());
         let count = values.len() - usize::from(named.is_some());
         Arguments {
-            positional: values[..count].to_vec().into_iter(),
+            positional: values[..count].iter().cloned().collect(),
             named: named.and_then(|value| Kwargs::try_from(value.clone()).ok()),
         }
     }
@@ -26,7 +28,7 @@ impl Arguments {
     pub(super) fn take(&mut self, name: &str) -> Option<Value> {
         let named = |kwargs: &Kwargs| kwargs.has(name).then(|| kwargs.get(name).ok()).flatten();
         self.positional
-            .next()
+            .pop_front()
             .or_else(|| self.named.as_ref().and_then(named))
     }
 
@@ -71,12 +73,12 @@ impl Arguments {
 
     /// The positional arguments that are left, and the named ones.
     pub(super) fn rest(&mut self) -> (Vec<Value>, Option<Kwargs>) {
-        (self.positional.by_ref().collect(), self.named.take())
+        (self.positional.drain(..).collect(), self.named.take())
     }
 
     /// Fails where an argument is left.
-    pub(super) fn finish(mut self) -> Result<(), Error> {
-        if self.positional.next().is_some() {
+    pub(super) fn finish(self) -> Result<(), Error> {
+        if !self.positional.is_empty() {
             return Err(failure("too many arguments"));
         }
         match self.named {

@@ -303,7 +303,7 @@ fn grouped(digits: &str, separator: Option<char>, size: usize) -> String {
     };
     let mut out = String::new();
     for (index, c) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % size == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(size) {
             out.push(separator);
         }
         out.push(c);

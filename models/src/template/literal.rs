@@ -97,18 +97,21 @@ fn push_char(out: &mut String, c: char) {
     }
 }
 
+/// Whether a character is a digit.
+type Digit = fn(char) -> bool;
+
 /// A number, checked by Python's rules.
 pub(super) fn number(text: &str) -> Parsed<String> {
     let lower = text.to_ascii_lowercase();
     let bad = Err(format!("`{text}` is no number"));
-    let grouped = |digits: &str, allowed: fn(char) -> bool| {
+    let grouped = |digits: &str, allowed: Digit| {
         !digits.is_empty()
             && digits
                 .split('_')
                 .all(|group| !group.is_empty() && group.chars().all(allowed))
     };
     let decimal = |c: char| c.is_ascii_digit();
-    let radix: Option<(&str, fn(char) -> bool)> = match lower.get(..2) {
+    let radix: Option<(&str, Digit)> = match lower.get(..2) {
         Some("0x") => Some((&lower[2..], |c| c.is_ascii_hexdigit())),
         Some("0o") => Some((&lower[2..], |c| matches!(c, '0'..='7'))),
         Some("0b") => Some((&lower[2..], |c| matches!(c, '0' | '1'))),
