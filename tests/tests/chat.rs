@@ -107,6 +107,7 @@ fn a_further_turn_computes_new_tokens_only() {
             let mut held = 0;
             for _ in 0..3 {
                 let prompt = model.encode_chat(&messages).unwrap();
+                let cache = session.tokens().to_vec();
                 let cancel = CancelToken::new();
                 let mut generation = session.generate(&prompt, &options, &cancel).unwrap();
                 let text: String = generation.by_ref().map(|p| p.unwrap().text).collect();
@@ -116,7 +117,7 @@ fn a_further_turn_computes_new_tokens_only() {
                 let trimmed = template.is_some_and(|t| t.contains("trim")) && text.trim() != text;
                 assert!(
                     cached + 1 >= held || trimmed,
-                    "{cached} of {held}: {messages:?}"
+                    "{cached} of {held}: {prompt:?} after {cache:?} {template:?}"
                 );
                 let plain = EncodeOptions {
                     add_special: false,
