@@ -12,10 +12,14 @@
 //     ondol_error error = {.struct_size = sizeof error};
 //     ondol_model *model;
 //     ondol_session *session;
+//     ondol_message question = {.struct_size = sizeof question, .role = "user", .content = text};
+//     uint32_t ids[4096];
+//     size_t count;
 //     if (ondol_model_open("model.gguf", &model, &error) != ONDOL_STATUS_OK ||
 //         ondol_session_new(model, NULL, &session, &error) != ONDOL_STATUS_OK ||
-//         ondol_session_generate(session, prompt, strlen(prompt), NULL, on_text,
-//                                NULL, NULL, &error) != ONDOL_STATUS_OK)
+//         ondol_model_encode_chat(model, &question, 1, ids, 4096, &count, &error) != ONDOL_STATUS_OK ||
+//         ondol_session_generate_ids(session, ids, count, NULL, on_text,
+//                                    NULL, NULL, &error) != ONDOL_STATUS_OK)
 //         fprintf(stderr, "%s\n", error.message);
 
 
@@ -143,10 +147,17 @@ typedef struct ondol_session ondol_session;
 
 // One message of a conversation.
 typedef struct {
+    // `sizeof(ondol_message)`, in each message of an array.
+    uint32_t struct_size;
     // Who speaks: "system", "user", "assistant".
     const char *role;
     // What is said.
     const char *content;
+    // The tokens of an assistant's message, as `ondol_session_answer_ids` gives
+    // them; may be NULL. The session then finds in its cache what it said.
+    const uint32_t *ids;
+    // Number of these tokens.
+    size_t id_count;
 } ondol_message;
 
 // What went wrong, in a struct that the caller owns. Set `struct_size` before
@@ -282,11 +293,27 @@ extern "C" {
 // The library's version ("0.1.0"), a string that lives as long as the program.
 const char *ondol_version(void);
 
-// A conversation as the text of a prompt, ready for the model's answer, by the
-// file's template. `length` gets the bytes of the text without the zero that
-// ends it, even where they do not fit in `text`; a `capacity` of `length + 1`
-// is enough. Not in firmware builds: a template needs an engine that is larger
-// than the rest of the library.
+// The token ids of a conversation, ready for the model's answer, by the file's
+// template. Control tokens are those of the template: what a user wrote is text,
+// whatever it spells. `count` gets their number, even where they do not fit in
+// `ids`. Not in firmware builds: a template needs an engine that is larger than
+// the rest of the library.
+//
+// # Safety
+// `messages` has `message_count` messages, `ids` has room for `capacity` ids.
+ondol_status ondol_model_encode_chat(const ondol_model *model,
+                                     const ondol_message *messages,
+                                     size_t message_count,
+                                     uint32_t *ids,
+                                     size_t capacity,
+                                     size_t *count,
+                                     ondol_error *error);
+
+// A conversation as text, to show it. It is no prompt: control tokens that a
+// user spelled can't be told from the template's any more, so give what
+// `ondol_model_encode_chat` makes to `ondol_session_generate_ids`. `length` gets
+// the bytes of the text without the zero that ends it, even where they do not
+// fit in `text`; a `capacity` of `length + 1` is enough. Not in firmware builds.
 //
 // # Safety
 // `messages` has `count` messages, `text` has room for `capacity` bytes.
@@ -375,8 +402,9 @@ ondol_status ondol_model_memory(const ondol_model *model,
                                 ondol_memory *memory,
                                 ondol_error *error);
 
-// The token ids of a prompt: special tokens are parsed, and the file's first
-// token is added as the file says. `count` gets their number, even where they
+// The token ids of raw text: control tokens that it spells are parsed, and the
+// file's first token is added as the file says. For what users wrote there is
+// `ondol_model_encode_chat`. `count` gets their number, even where they
 // do not fit in `ids`.
 //
 // # Safety
@@ -412,9 +440,9 @@ void ondol_session_free(ondol_session *session);
 // The pointers are NULL or point to what their types say.
 ondol_status ondol_session_clear(const ondol_session *session, ondol_error *error);
 
-// Generates text after a prompt, and gives it to `on_text` piece by piece. What
-// the session's cache already holds of the prompt is not computed again, so the
-// whole conversation can be given each time.
+// Generates text after a raw prompt, and gives it to `on_text` piece by piece.
+// Control tokens that the prompt spells are parsed: for what users wrote there is
+// `ondol_model_encode_chat` with `ondol_session_generate_ids`.
 //
 // `generated` may be NULL; it is filled in whenever text was generated, even
 // where the call was cancelled or failed later.
@@ -431,7 +459,9 @@ ondol_status ondol_session_generate(const ondol_session *session,
                                     ondol_generated *generated,
                                     ondol_error *error);
 
-// The same after token ids, as `ondol_model_encode` gives them.
+// The same after token ids, as `ondol_model_encode_chat` and `ondol_model_encode`
+// give them. What the session's cache already holds of them is not computed
+// again, so the whole conversation can be given each time.
 //
 // # Safety
 // `ids` has `count` ids; the other pointers are NULL or point to what their
@@ -444,6 +474,19 @@ ondol_status ondol_session_generate_ids(const ondol_session *session,
                                         void *user,
                                         ondol_generated *generated,
                                         ondol_error *error);
+
+// The token ids of the last answer that the session generated, its end token
+// included: `ids` of the message that tells it in the next prompt. `count` gets
+// their number, even where they do not fit in `ids`. Not in firmware builds.
+//
+// # Safety
+// `ids` has room for `capacity` ids; the other pointers are NULL or point to what
+// their types say.
+ondol_status ondol_session_answer_ids(const ondol_session *session,
+                                      uint32_t *ids,
+                                      size_t capacity,
+                                      size_t *count,
+                                      ondol_error *error);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -25,7 +25,7 @@ pub struct Conversation {
     pub(crate) session: Session,
     /// The tokens of the last answer.
     #[cfg(feature = "std")]
-    pub(crate) answer: alloc::vec::Vec<u32>,
+    pub(crate) answer: Vec<u32>,
 }
 
 // SAFETY: the session is reached through `claim` alone, by one call at a time,
@@ -73,7 +73,7 @@ pub unsafe extern "C" fn ondol_session_new(
             conversation: UnsafeCell::new(Conversation {
                 session: model.model.session(&options)?,
                 #[cfg(feature = "std")]
-                answer: alloc::vec::Vec::new(),
+                answer: Vec::new(),
             }),
         }));
         Ok(())

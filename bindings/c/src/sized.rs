@@ -51,9 +51,9 @@ pub unsafe fn read_array<T: Sized32>(
     from: *const T,
     count: usize,
     null: &'static str,
-) -> Result<alloc::vec::Vec<T>, Failure> {
+) -> Result<Vec<T>, Failure> {
     if count == 0 {
-        return Ok(alloc::vec::Vec::new());
+        return Ok(Vec::new());
     }
     if from.is_null() {
         return Err(Failure::Argument(null));

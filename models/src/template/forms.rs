@@ -172,18 +172,19 @@ impl Use<'_> {
     /// A template may know tools by another name than the variable's only if it
     /// writes whole messages as JSON.
     fn check_tools(&self, messages: &[Message], prompt: &str) -> Result<()> {
-        let mut names = self.input.tools.iter().filter_map(|tool| {
+        let tools = self.input.tools.iter().filter_map(|tool| {
             let function = tool.get("function").unwrap_or(tool);
             function.get("name")?.as_str()
         });
         let calls = messages.iter().flat_map(|message| &message.tool_calls);
-        let mut called = calls.map(|call| call.function.name.as_str());
-        let unknown = |variable, names: &mut dyn Iterator<Item = &str>| {
-            !self.source.text.contains(variable) && names.any(|name| !prompt.contains(name))
+        let calls = calls.map(|call| call.function.name.as_str());
+        let unknown = |variable, names: Vec<&str>| {
+            let missing = names.iter().any(|name| !prompt.contains(name));
+            missing && !self.source.text.contains(variable)
         };
-        let variable = if unknown("tools", &mut names) {
+        let variable = if unknown("tools", tools.collect()) {
             "tools"
-        } else if unknown("tool_calls", &mut called) {
+        } else if unknown("tool_calls", calls.collect()) {
             "tool_calls"
         } else {
             return Ok(());

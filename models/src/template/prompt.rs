@@ -96,8 +96,9 @@ impl Prompt {
     ) -> Vec<usize> {
         let fields = variables.get_mut("messages").and_then(Value::as_array_mut);
         for (message, fields) in messages.iter().zip(fields.into_iter().flatten()) {
-            if !message.ids.is_empty() {
-                mark_end(&mut fields["content"], unused.end);
+            let content = fields.get_mut("content");
+            if let Some(content) = content.filter(|_| !message.ids.is_empty()) {
+                mark_end(content, unused.end);
             }
         }
         let Ok(marked) = template.render(&variables) else {
