@@ -74,10 +74,10 @@ fn a_further_turn_computes_new_tokens_only() {
     let templates = [
         None,
         Some(
-            "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content|trim }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n",
+            "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content|trim }}<|im_end|>\n{% endfor %}{{ '<|im_start|>assistant\n' }}",
         ),
         Some(
-            "{% for m in messages %}<|im_start|>{{ m.role }}\n{% for p in m.content %}{{ p.text }}{% endfor %}<|im_end|>\n{% endfor %}<|im_start|>assistant\n",
+            "{% for m in messages %}<|im_start|>{{ m.role }}\n{% for p in m.content %}{{ p.text }}{% endfor %}<|im_end|>\n{% endfor %}{{ '<|im_start|>assistant\n' }}",
         ),
     ];
     for template in templates {
@@ -107,7 +107,6 @@ fn a_further_turn_computes_new_tokens_only() {
             let mut held = 0;
             for _ in 0..3 {
                 let prompt = model.encode_chat(&messages).unwrap();
-                let cache = session.tokens().to_vec();
                 let cancel = CancelToken::new();
                 let mut generation = session.generate(&prompt, &options, &cancel).unwrap();
                 let text: String = generation.by_ref().map(|p| p.unwrap().text).collect();
@@ -117,7 +116,7 @@ fn a_further_turn_computes_new_tokens_only() {
                 let trimmed = template.is_some_and(|t| t.contains("trim")) && text.trim() != text;
                 assert!(
                     cached + 1 >= held || trimmed,
-                    "{cached} of {held}: {prompt:?} after {cache:?} {template:?}"
+                    "{cached} of {held}: {messages:?}"
                 );
                 let plain = EncodeOptions {
                     add_special: false,
