@@ -35,6 +35,7 @@ fn record(home: &Path, prompts: &str, steps: usize, more: &[&str]) {
         &steps,
         "-o",
         "r.jsonl",
+        "--force",
     ];
     say(home, &[&args[..], more].concat()).expect(0);
 }
@@ -461,6 +462,7 @@ fn every_command_has_help_with_examples() {
         "pull",
         "list",
         "rm",
+        "prune",
         "inspect",
         "bench",
         "perplexity",
