@@ -36,6 +36,7 @@ fn record(home: &Path, prompts: &str, steps: usize, more: &[&str]) {
         &steps,
         "-o",
         "r.jsonl",
+        "--force",
     ];
     say(home, &[&args[..], more].concat()).expect(0);
 }
@@ -664,6 +665,7 @@ fn every_command_has_help_with_examples() {
         "pull",
         "list",
         "rm",
+        "prune",
         "inspect",
         "bench",
         "perplexity",
