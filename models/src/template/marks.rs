@@ -248,5 +248,5 @@ pub(super) fn is_templates(text: &str, barriers: &[usize], start: usize, end: us
     let spans = barriers.get(next).is_some_and(|&barrier| barrier < end);
     let is_one_char = text[start..].chars().next().map(char::len_utf8) == Some(end - start);
     let marked = |at| barriers.binary_search(&at).is_ok();
-    !spans && !(is_one_char && marked(start) && marked(end))
+    !(spans || is_one_char && marked(start) && marked(end))
 }
