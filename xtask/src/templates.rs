@@ -70,7 +70,9 @@ fn fetched() -> Result<(String, PathBuf), String> {
         let archive = archive(&archives).ok_or("pip left no archive")?;
         // Under its own name only once it is whole.
         let part = folder.join("part");
-        quietly(&python, &["-c", UNPACK, &text(&archive), &text(&part)])?;
+        let unpack = folder.join("unpack.py");
+        std::fs::write(&unpack, UNPACK).map_err(|error| error.to_string())?;
+        quietly(&python, &[&text(&unpack), &text(&archive), &text(&part)])?;
         std::fs::rename(&part, &published).map_err(|error| error.to_string())?;
         std::fs::remove_dir_all(&archives).map_err(|error| error.to_string())?;
     }
@@ -85,7 +87,7 @@ fn archive(folder: &Path) -> Option<PathBuf> {
 
 /// Runs a program; the error is the last thing that it says.
 fn quietly(program: &str, args: &[&str]) -> Outcome {
-    eprintln!("xtask: {program} {}", args[..args.len().min(4)].join(" "));
+    eprintln!("xtask: {program} {}", args[..args.len().min(3)].join(" "));
     let output = Command::new(program).args(args).output();
     let output = output.map_err(|error| format!("{program}: {error}"))?;
     if output.status.success() {
