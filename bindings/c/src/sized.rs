@@ -60,7 +60,7 @@ pub unsafe fn read_array<T: Sized32>(
     }
     // SAFETY: there is a first struct, and the first field of each is a u32.
     let length = unsafe { from.cast::<u32>().read() };
-    if length as usize % align_of::<T>() != 0 {
+    if !(length as usize).is_multiple_of(align_of::<T>()) {
         return Err(Failure::Argument("struct_size is not set"));
     }
     let place = |index: usize| {
