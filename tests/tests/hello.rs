@@ -124,10 +124,11 @@ fn a_prompt_gets_no_end_token() {
     let hello = Model::hello().unwrap();
     let asks = hello_with(&[("tokenizer.ggml.add_eos_token", true.into())]);
     let asks = Model::from_bytes(asks).unwrap();
-    let chat = asks.render_chat(&[Message::user("안녕하세요")]).unwrap();
-    for prompt in [&chat, "The capital of Korea is"] {
-        assert_eq!(asks.encode_prompt(prompt), hello.encode_prompt(prompt));
-    }
+    let prompt = "The capital of Korea is";
+    assert_eq!(asks.encode_prompt(prompt), hello.encode_prompt(prompt));
+    let messages = [Message::user("안녕하세요")];
+    let chat = asks.encode_chat(&messages).unwrap();
+    assert_eq!(chat, hello.encode_chat(&messages).unwrap());
     assert_eq!(generate(&asks, &chat, 1), generate(&hello, &chat, 1));
 }
 
@@ -142,7 +143,7 @@ fn what_is_repaired_is_told() {
         "{warnings:?}"
     );
     let prompt = repaired
-        .render_chat(&[Message::user("안녕하세요")])
+        .encode_chat(&[Message::user("안녕하세요")])
         .unwrap();
     assert!(generate(&repaired, &prompt, 1).0.contains("안녕하세요!"));
 }

@@ -81,7 +81,9 @@ pub fn models() -> Outcome {
         )?;
     }
     memory(&ondol)?;
-    RECORDS.iter().try_for_each(|record| agree(&ondol, record))?;
+    RECORDS
+        .iter()
+        .try_for_each(|record| agree(&ondol, record))?;
     let Some(reference) = reference() else {
         return Ok(());
     };
@@ -116,9 +118,7 @@ fn reference() -> Option<PathBuf> {
     let folder = folder.map_or_else(|| root().join("../shared/reference"), PathBuf::from);
     if !folder.is_dir() {
         let folder = folder.display();
-        eprintln!(
-            "xtask: SKIPPED the perplexities: no folder {folder} (set ONDOL_REFERENCE)"
-        );
+        eprintln!("xtask: SKIPPED the perplexities: no folder {folder} (set ONDOL_REFERENCE)");
         return None;
     }
     Some(folder)

@@ -100,7 +100,7 @@ fn long(count: usize) -> Vec<Message> {
             });
             messages.push(Message {
                 role: "tool".to_owned(),
-                content: "맑음".to_owned(),
+                content: "맑음".into(),
                 ..Message::default()
             });
         }
