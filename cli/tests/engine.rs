@@ -844,7 +844,11 @@ fn a_standard_error_that_is_closed_or_full_is_no_matter() {
         assert_eq!(said.out, expected.out);
         script(redirection, "run no-model x").expect(1);
         script(redirection, "run model.gguf --top-p 2").expect(2);
-        script(redirection, "record model.gguf prompts.txt -n 2 -o r.jsonl --force").expect(0);
+        script(
+            redirection,
+            "record model.gguf prompts.txt -n 2 -o r.jsonl --force",
+        )
+        .expect(0);
         script(redirection, "bench model.gguf -p 4 -n 0 -r 1").expect(0);
     }
     // Standard output is the answer.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::message::part_text;
 use super::variables::{Variables, variables};
-use super::{Content, Message, RenderInput, ToolCall, engine};
+use super::{Content, Message, RenderInput, ToolCall, engine, python};
 use crate::{Error, Result};
 
 /// A template's source, and what is known of it.
@@ -198,11 +198,11 @@ impl Use<'_> {
     fn is_shown(&self, message: &Message, prompt: &str) -> bool {
         let shows = match &message.content {
             Content::Absent | Content::Null => return true,
-            Content::Text(text) if text.trim().is_empty() => return true,
+            Content::Text(text) if python::strip(text).is_empty() => return true,
             Content::Text(_) => self.as_text(),
             Content::Parts(_) => self.as_parts(),
         };
-        let here = |text: &str| prompt.contains(text.trim());
+        let here = |text: &str| prompt.contains(python::strip(text));
         shows.role(&message.role)
             && match &message.content {
                 Content::Parts(parts) => parts.iter().filter_map(part_text).all(here),

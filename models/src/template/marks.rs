@@ -8,6 +8,7 @@
 
 use serde_json::Value;
 
+use super::python;
 use super::variables::{OF_THE_FILE, Variables, quotes};
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
@@ -170,11 +171,11 @@ impl Marks {
     /// of a control token; names that templates compare are spared that.
     fn guarded(&self, text: &str, words: bool) -> String {
         let lower = text.to_ascii_lowercase();
-        let start = text.len() - text.trim_start().len();
-        let end = text.trim_end().len();
+        let start = text.len() - python::strip_start(text).len();
+        let end = python::strip_end(text).len();
         let mut out = String::with_capacity(text.len());
         let open = [0, start].map(|from| self.may_end_token(&lower.as_bytes()[from..]));
-        let within = words && self.may_be_within_token(lower.trim().as_bytes());
+        let within = words && self.may_be_within_token(python::strip(&lower).as_bytes());
         for (at, c) in text.char_indices() {
             let rest = &lower.as_bytes()[at..];
             let trimmed = lower.as_bytes().get(at..end).unwrap_or_default();

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::forms::Use;
 use super::marks::{Marks, Noncharacters, is_templates, take_out};
 use super::variables::Variables;
-use super::{Content, Message};
+use super::{Content, Message, python};
 use crate::Result;
 use crate::tokenizer::{TokenKind, Tokenizer};
 
@@ -121,7 +121,7 @@ impl Prompt {
             let before = controls.partition_point(|control| control.start < end);
             let control = before.checked_sub(1).map_or(0, |last| {
                 let control = &controls[last];
-                control.start + self.text[control.clone()].trim_end().len()
+                control.start + python::strip_end(&self.text[control.clone()]).len()
             });
             let floor = done.max(control);
             if floor > end {
@@ -140,7 +140,7 @@ impl Prompt {
 /// Marks the end of a content, less white space that a template may strip.
 fn mark_end(content: &mut Value, mark: char) {
     match content {
-        Value::String(text) => text.insert(text.trim_end().len(), mark),
+        Value::String(text) => text.insert(python::strip_end(&text).len(), mark),
         Value::Array(parts) => {
             if let Some(text) = parts.last_mut().and_then(|part| part.get_mut("text")) {
                 mark_end(text, mark);
@@ -182,9 +182,11 @@ impl<'m> Spoken<'m> {
             Content::Absent | Content::Null => return None,
             content => content.text()?,
         };
-        let end = match text.trim_end().ends_with(content.trim()) {
-            true => text.trim_end().len(),
-            false if text.starts_with(content.trim_end()) => content.trim_end().len(),
+        let end = match python::strip_end(&text).ends_with(python::strip(&content)) {
+            true => python::strip_end(&text).len(),
+            false if text.starts_with(python::strip_end(&content)) => {
+                python::strip_end(&content).len()
+            }
             false => return None,
         };
         Some(Spoken {
@@ -205,10 +207,10 @@ impl<'m> Spoken<'m> {
         let mut from = self.end - kept;
         if from > 0 {
             // White space there may be the template's as well.
-            from += said[from..].len() - said[from..].trim_start().len();
+            from += said[from..].len() - python::strip_start(&said[from..]).len();
         }
         let rest = self.text[self.end..].chars().zip(prompt[end..].chars());
-        let space = rest.take_while(|(a, b)| a == b && a.is_whitespace());
+        let space = rest.take_while(|(a, b)| a == b && python::is_space(*a));
         let to = self.end + space.map(|(c, _)| c.len_utf8()).sum::<usize>();
         let (first, from) = self.first_token(from)?;
         let (last, to) = self.last_token(to)?;

@@ -310,6 +310,19 @@ pub(super) fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
+/// `str.strip()`, `str.lstrip()` and `str.rstrip()`: what a template may do to a text.
+pub(super) fn strip(text: &str) -> &str {
+    text.trim_matches(is_space)
+}
+
+pub(super) fn strip_start(text: &str) -> &str {
+    text.trim_start_matches(is_space)
+}
+
+pub(super) fn strip_end(text: &str) -> &str {
+    text.trim_end_matches(is_space)
+}
+
 /// The lines of a text by Python's breaks, each with its break.
 pub(super) fn lines(text: &str) -> Vec<&str> {
     let mut lines = Vec::new();

@@ -140,6 +140,7 @@ fn words() -> impl Strategy<Value = String> {
     let other = prop::sample::select(vec![
         "",
         " ",
+        "\u{1c}",
         "\n",
         "x",
         "가",
