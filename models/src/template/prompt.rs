@@ -140,7 +140,7 @@ impl Prompt {
 /// Marks the end of a content, less white space that a template may strip.
 fn mark_end(content: &mut Value, mark: char) {
     match content {
-        Value::String(text) => text.insert(python::strip_end(&text).len(), mark),
+        Value::String(text) => text.insert(python::strip_end(text).len(), mark),
         Value::Array(parts) => {
             if let Some(text) = parts.last_mut().and_then(|part| part.get_mut("text")) {
                 mark_end(text, mark);
