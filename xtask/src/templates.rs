@@ -1,6 +1,6 @@
 //! Chat templates against jinja2, set up as `transformers` sets it up.
 
-use crate::steps::{Outcome, cargo, root, run};
+use crate::steps::{Outcome, cargo, root, run_env};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -23,7 +23,7 @@ with tarfile.open(sys.argv[1]) as archive:
 
 /// Templates of our own and published ones, rendered by both; the texts must agree.
 pub fn templates() -> Outcome {
-    let (python, published) = match fetched() {
+    let (packages, published) = match fetched() {
         Ok(fetched) => fetched,
         Err(reason) => {
             eprintln!("xtask: SKIPPED chat templates against jinja2: {reason}");
@@ -36,19 +36,23 @@ pub fn templates() -> Outcome {
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let renderer = target.join("debug/examples/render");
     let compare = "tests/templates/compare.py";
-    run(&python, &[compare, &text(&renderer), &text(&published)])
+    let args = [compare, &text(&renderer), &text(&published)];
+    run_env("python3", &args, &[("PYTHONPATH", &text(&packages))])
 }
 
-/// Python with jinja2, and the folder of published templates. Both are fetched
-/// once; the error is why not.
-fn fetched() -> Result<(String, PathBuf), String> {
+/// The folder of jinja2, and that of the published templates. Both are fetched once;
+/// the error is why not.
+fn fetched() -> Result<(PathBuf, PathBuf), String> {
     let folder = root().join("target/templates");
-    let environment = folder.join(REFERENCE);
-    let python = text(&environment.join("bin/python"));
-    if !environment.join("ready").is_file() {
-        quietly("python3", &["-m", "venv", &text(&environment)])?;
-        quietly(&python, &["-m", "pip", "install", "--quiet", REFERENCE])?;
-        std::fs::write(environment.join("ready"), "").map_err(|error| error.to_string())?;
+    let packages = folder.join(REFERENCE);
+    if !packages.is_dir() {
+        let part = folder.join("packages");
+        let install = ["-m", "pip", "install", "--quiet", "--target"];
+        quietly(
+            "python3",
+            &[&install[..], &[&text(&part), REFERENCE]].concat(),
+        )?;
+        std::fs::rename(&part, &packages).map_err(|error| error.to_string())?;
     }
     let published = folder.join(PUBLISHED);
     if !published.is_dir() {
@@ -76,7 +80,7 @@ fn fetched() -> Result<(String, PathBuf), String> {
         std::fs::rename(&part, &published).map_err(|error| error.to_string())?;
         std::fs::remove_dir_all(&archives).map_err(|error| error.to_string())?;
     }
-    Ok((python, published))
+    Ok((packages, published))
 }
 
 fn archive(folder: &Path) -> Option<PathBuf> {
