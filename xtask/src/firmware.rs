@@ -126,7 +126,7 @@ fn cortex_m4(expected: &[String; 2]) -> Result<Vec<Row>, String> {
     library(board, TOO_LITTLE)?;
     ends(board, ARENA, 1, "Q8_0, which this build does not support")?;
     library(board, LEAST)?;
-    ends(board, TOO_SMALL, 2, "memory allocation of")?;
+    ends(board, TOO_SMALL, 1, "out of memory: ")?;
     let least = answers(board, expected)?;
     Ok(vec![(board.target, LEAST, least), (board.target, ALL, all)])
 }
