@@ -48,10 +48,7 @@ fn fetched() -> Result<(PathBuf, PathBuf), String> {
     if !packages.is_dir() {
         let part = folder.join("packages");
         let install = ["-m", "pip", "install", "--quiet", "--target"];
-        quietly(
-            "python3",
-            &[&install[..], &[&text(&part), REFERENCE]].concat(),
-        )?;
+        python(&[&install[..], &[&text(&part), REFERENCE]].concat())?;
         std::fs::rename(&part, &packages).map_err(|error| error.to_string())?;
     }
     let published = folder.join(PUBLISHED);
@@ -67,16 +64,13 @@ fn fetched() -> Result<(PathBuf, PathBuf), String> {
             "--no-deps",
             "-d",
         ];
-        quietly(
-            &python,
-            &[&download[..], &[&text(&archives), PUBLISHED]].concat(),
-        )?;
+        python(&[&download[..], &[&text(&archives), PUBLISHED]].concat())?;
         let archive = archive(&archives).ok_or("pip left no archive")?;
         // Under its own name only once it is whole.
         let part = folder.join("part");
         let unpack = folder.join("unpack.py");
         std::fs::write(&unpack, UNPACK).map_err(|error| error.to_string())?;
-        quietly(&python, &[&text(&unpack), &text(&archive), &text(&part)])?;
+        python(&[&text(&unpack), &text(&archive), &text(&part)])?;
         std::fs::rename(&part, &published).map_err(|error| error.to_string())?;
         std::fs::remove_dir_all(&archives).map_err(|error| error.to_string())?;
     }
@@ -89,11 +83,11 @@ fn archive(folder: &Path) -> Option<PathBuf> {
     paths.find(|path| path.to_string_lossy().ends_with(".tar.gz"))
 }
 
-/// Runs a program; the error is the last thing that it says.
-fn quietly(program: &str, args: &[&str]) -> Outcome {
-    eprintln!("xtask: {program} {}", args[..args.len().min(3)].join(" "));
-    let output = Command::new(program).args(args).output();
-    let output = output.map_err(|error| format!("{program}: {error}"))?;
+/// Runs Python; the error is the last thing that it says.
+fn python(args: &[&str]) -> Outcome {
+    eprintln!("xtask: python3 {}", args[..args.len().min(3)].join(" "));
+    let output = Command::new("python3").args(args).output();
+    let output = output.map_err(|error| format!("python3: {error}"))?;
     if output.status.success() {
         return Ok(());
     }
