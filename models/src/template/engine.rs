@@ -9,7 +9,7 @@ use minijinja::{AutoEscape, Environment, ErrorKind, State};
 
 use super::guard::{Limits, MAX_TEXT_BYTES, measure_input};
 use super::variables::Variables;
-use super::{RenderInput, checks, filters, globals, json, methods, operators, source};
+use super::{RenderInput, checks, each, filters, globals, json, methods, operators, source};
 use crate::{Error, Result};
 
 /// Stack of the thread that compiles and runs a template. The limits on tags and
@@ -68,6 +68,7 @@ fn environment(limits: Limits, now: Option<i64>) -> Environment<'static> {
         },
     );
     filters::install(limits, &mut env);
+    each::install(limits, &mut env);
     checks::install(limits, &mut env);
     operators::install(limits, &mut env);
     globals::install(limits, now, &mut env);

@@ -382,7 +382,7 @@ fn join(call: &mut Call) -> Result<Value, Error> {
 }
 
 /// `item.a.b` for the path `a.b`, whose parts may be numbers.
-fn attribute(item: &Value, path: &Value) -> Result<Value, Error> {
+pub(super) fn attribute(item: &Value, path: &Value) -> Result<Value, Error> {
     let Some(path) = path.as_str() else {
         return item.get_item(path);
     };
@@ -395,6 +395,19 @@ fn attribute(item: &Value, path: &Value) -> Result<Value, Error> {
             Err(_) => value.get_item(&Value::from(part)),
         }
     })
+}
+
+/// As [`attribute`], with a value for what is not there.
+pub(super) fn attribute_or(
+    item: &Value,
+    path: &Value,
+    default: Option<&Value>,
+) -> Result<Value, Error> {
+    match (attribute(item, path), default) {
+        (Err(_), Some(default)) => Ok(default.clone()),
+        (Ok(value), Some(default)) if value.is_undefined() => Ok(default.clone()),
+        (value, _) => value,
+    }
 }
 
 /// A text without its case, other values as they are.
@@ -529,13 +542,7 @@ fn groupby(call: &mut Call) -> Result<Value, Error> {
     let case_sensitive = call.arguments.is_true("case_sensitive");
     let mut pairs = Vec::new();
     for item in call.items()? {
-        let mut key = match (attribute(&item, &path), &default) {
-            (Err(_), Some(default)) => default.clone(),
-            (key, _) => key?,
-        };
-        if let Some(default) = default.as_ref().filter(|_| key.is_undefined()) {
-            key = default.clone();
-        }
+        let key = attribute_or(&item, &path, default.as_ref())?;
         let folded = if case_sensitive {
             key.clone()
         } else {

@@ -157,9 +157,10 @@ impl Use<'_> {
         let Ok(text) = self.text(&words) else {
             return Ok(());
         };
+        let text = text.to_lowercase();
         match doubtful
             .iter()
-            .find(|(index, _)| !text.contains(&word(*index)))
+            .find(|(index, _)| !says(&text, &word(*index)))
         {
             None => Ok(()),
             Some((index, message)) => Err(Error::LeftOut {
@@ -226,12 +227,13 @@ impl Use<'_> {
         let say = |role, place| Message::new(role, form(&word(place)));
         let shows = |messages: &[Message]| {
             self.text(messages).is_ok_and(|text| {
+                let text = text.to_lowercase();
                 let mut words = (0..4)
                     .map(word)
                     .zip(["system", "user", "assistant", "user"]);
                 words.all(|(word, role)| {
                     let said = |m: &Message| m.content == form(&word) && m.role == role;
-                    text.contains(&word) || !messages.iter().any(said)
+                    says(&text, &word) || !messages.iter().any(said)
                 })
             })
         };
@@ -320,6 +322,12 @@ impl Use<'_> {
 /// A word that stands for the content of the message in this place.
 fn word(place: usize) -> String {
     format!("ondol{place}word")
+}
+
+/// Whether a prompt in lower case has this word, and not just in a list that was
+/// printed as Python's: the template takes it for text.
+fn says(lower: &str, word: &str) -> bool {
+    lower.contains(word) && !lower.contains(&format!("'text': '{word}'"))
 }
 
 /// Text as it is.

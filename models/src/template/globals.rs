@@ -3,6 +3,7 @@
 use minijinja::value::{Kwargs, Rest, Value};
 use minijinja::{Environment, Error, State};
 
+use super::arguments::Arguments;
 use super::clock;
 use super::guard::{Limits, failure};
 use super::objects::{MAX_RANGE, Range};
@@ -28,8 +29,13 @@ pub(super) fn install(limits: Limits, now: Option<i64>, env: &mut Environment) {
             },
         );
     }
-    env.add_function("strftime_now", move |format: &str| {
-        clock::strftime(now.unwrap_or_else(clock::local_now), format)
+    env.add_function("strftime_now", move |given: Rest<Value>, named: Kwargs| {
+        let mut given = given.to_vec();
+        given.push(Value::from(named));
+        let mut arguments = Arguments::new(&given);
+        let format = arguments.need_text("format")?;
+        arguments.finish()?;
+        clock::strftime(now.unwrap_or_else(clock::local_now), &format)
     });
     env.add_function(
         "raise_exception",

@@ -25,19 +25,23 @@
 //! | `prompt` | the rendered conversation, and its tokens |
 //! | `engine` | the environment, and one bounded run of a template |
 //! | `source` | rewrites the source, tag by tag |
+//! | `blocks` | the blocks that are open, and the jumps out of them |
 //! | `tokens`, `literal`, `expression` | reads jinja2's expressions, writes minijinja's |
 //! | `guard` | limits, and the checks that keep values within them |
 //! | `python` | `str`, `repr`, order, and what else values are in Python |
 //! | `objects` | ranges, groups, methods that are not called at once |
 //! | `operators`, `methods`, `filters`, `checks`, `globals` | what templates call, with Python's meaning, within the limits |
+//! | `each` | `map`, `select` and their like |
 //! | `arguments`, `format` | what these have in common: arguments; `%` and `format` |
 //! | `json` | `tojson` as `transformers` defines it |
 //! | `clock` | `strftime_now` |
 //! | `fallback` | templates for files that have none |
 
 mod arguments;
+mod blocks;
 mod checks;
 mod clock;
+mod each;
 mod engine;
 mod expression;
 mod fallback;

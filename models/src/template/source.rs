@@ -9,11 +9,16 @@
 //!   namespace that holds itself.
 //! - `{% generation %}`, which marks the model's own words for training, becomes
 //!   `{% with %}`: it has a scope.
+//! - `set` and `filter` blocks get a scope, as in jinja2.
+//! - `else` runs after a loop where no pass reached its end, as in jinja2;
+//!   minijinja asks whether there was a pass.
+//! - `break` and `continue` that minijinja can't do are refused (see `blocks`).
 //! - A line break after `{% raw %}` stays, as in jinja2.
 //! - Tags so long that compiling them would need an unbounded stack are refused.
 
 use std::borrow::Cow;
 
+use super::blocks::Blocks;
 use super::expression::{Parsed, Parser};
 use super::guard::{GUARD, GUARD_STORED};
 use super::tokens::{self, Kind, Tag};
@@ -26,19 +31,24 @@ const MAX_TAG_TOKENS: usize = 2_000;
 /// Most `elif` tags: the compiler recurses over them.
 const MAX_ELIFS: usize = 500;
 
-/// Tags that stay as they are.
-const PLAIN: [&str; 10] = [
-    "break",
-    "continue",
-    "else",
+/// Tags that open a block; `set` does so without `=`.
+const BLOCKS: [&str; 7] = ["call", "filter", "for", "generation", "if", "macro", "with"];
+/// Tags that have no body.
+const PLAIN: [&str; 9] = [
     "endcall",
     "endfilter",
     "endfor",
     "endif",
     "endmacro",
+    "endraw",
     "endset",
     "endwith",
+    "raw",
 ];
+/// After a tag whose block gets a scope.
+const SCOPE: &str = " %}{% with";
+/// Namespace that notes whether a pass of a loop reached its end, with a number.
+const RAN: &str = "ondol_ran";
 
 /// The source for minijinja.
 pub(super) fn rewrite(source: &str) -> Result<String> {
@@ -53,6 +63,7 @@ pub(super) fn rewrite(source: &str) -> Result<String> {
     let mut out = String::with_capacity(source.len() * 2);
     let mut rest = source;
     let mut elifs = 0;
+    let mut blocks = Blocks::default();
     while let Some(start) = next_tag(rest) {
         let (text, from_tag) = rest.split_at(start);
         out.push_str(text);
@@ -70,7 +81,7 @@ pub(super) fn rewrite(source: &str) -> Result<String> {
         } else if elifs > MAX_ELIFS {
             Err("too many `elif`".to_owned())
         } else if is_statement {
-            statement(&tag).map_err(syntax_error)
+            statement(&tag, &mut blocks, &mut out).map_err(syntax_error)
         } else {
             output(&tag).map_err(syntax_error)
         };
@@ -149,35 +160,66 @@ fn check_closed(tag: &Tag) -> Parsed<()> {
     }
 }
 
-/// What stands between `{%` and `%}`.
-fn statement(tag: &Tag) -> Parsed<String> {
+/// What stands between `{%` and `%}`; `out` is what was written before the tag.
+fn statement(tag: &Tag, blocks: &mut Blocks, out: &mut String) -> Parsed<String> {
     check_closed(tag)?;
     let mut parser = Parser::new(&tag.tokens);
     if tag.tokens[0].kind != Kind::Name {
         return parser.unexpected("the name of a tag");
     }
     let keyword = parser.name()?;
-    let body = match keyword.trim_start() {
+    let word = keyword.trim_start();
+    let at = out.len() + tag.open.len() + 1;
+    if let Some(block) = BLOCKS.into_iter().find(|block| *block == word) {
+        blocks.open(block, at);
+    }
+    let was_else = word.starts_with("end") && word != "endraw" && blocks.close();
+    let body = match word {
         "if" | "elif" => parser.tuple()?,
         "for" => for_loop(&mut parser)?,
-        "set" => assignment(&mut parser)?,
+        "set" => {
+            let target = targets(&mut parser)?;
+            if parser.takes("=") {
+                assignment(&target, &mut parser)?
+            } else {
+                blocks.open("set", at);
+                gathering(target, &mut parser)? + SCOPE
+            }
+        }
         "with" => bindings(&mut parser)?,
         "macro" => {
             let name = parser.name()?;
             format!("{name}{}", parameters(&mut parser)?)
         }
         "call" => call(&mut parser)?,
-        "filter" => filters(&mut parser)?,
+        "filter" => filters(&mut parser)? + SCOPE,
+        "else" => match blocks.begin_else() {
+            Some(at) => return else_of_loop(&mut parser, &keyword, at, out),
+            None => String::new(),
+        },
+        "break" | "continue" => blocks.jump(word).map(|()| String::new())?,
         "generation" => return replaced(&mut parser, &keyword, "with"),
         "endgeneration" => return replaced(&mut parser, &keyword, "endwith"),
-        "raw" | "endraw" => String::new(),
+        "endfor" if was_else => return replaced(&mut parser, &keyword, "endif"),
         "endset" | "endmacro" | "endcall" if !parser.is_done() => {
             parser.name().map(|_| String::new())?
         }
         word if PLAIN.contains(&word) => String::new(),
         word => return Err(format!("unknown tag `{word}`")),
     };
-    Ok(format!("{keyword} {body}{}", parser.end()?))
+    let end_of_scope = match word {
+        "endset" | "endfilter" => "endwith %}{% ",
+        _ => "",
+    };
+    Ok(format!("{end_of_scope}{keyword} {body}{}", parser.end()?))
+}
+
+/// `else` of a loop with jumps, which starts at `at`: the end of a pass is noted.
+fn else_of_loop(parser: &mut Parser, keyword: &str, at: usize, out: &mut String) -> Parsed<String> {
+    let ran = format!("{RAN}{at}");
+    out.insert_str(at, &format!("set {ran} = namespace() %}}{{% "));
+    let end = format!("set {ran}.out = true %}}{{% endfor %}}{{% if not {ran}.out");
+    replaced(parser, keyword, &end)
 }
 
 fn replaced(parser: &mut Parser, keyword: &str, with: &str) -> Parsed<String> {
@@ -226,22 +268,23 @@ fn targets(parser: &mut Parser) -> Parsed<String> {
     }
 }
 
-/// `set x = value` passes its value through the guard; `set x|filter` starts a block.
-fn assignment(parser: &mut Parser) -> Parsed<String> {
-    let target = targets(parser)?;
-    if parser.takes("=") {
-        let guard = if target.contains('.') {
-            GUARD_STORED
-        } else {
-            GUARD
-        };
-        let value = parser.tuple()?;
-        let unpack = match target.contains(',') {
-            true => format!("|{}", super::operators::UNPACK),
-            false => String::new(),
-        };
-        return Ok(format!("{target} = {value}|{guard}{unpack}"));
-    }
+/// The value of `set x = value` passes through the guard.
+fn assignment(target: &str, parser: &mut Parser) -> Parsed<String> {
+    let guard = if target.contains('.') {
+        GUARD_STORED
+    } else {
+        GUARD
+    };
+    let value = parser.tuple()?;
+    let unpack = match target.contains(',') {
+        true => format!("|{}", super::operators::UNPACK),
+        false => String::new(),
+    };
+    Ok(format!("{target} = {value}|{guard}{unpack}"))
+}
+
+/// `set x|filter` gathers the text of a block.
+fn gathering(target: String, parser: &mut Parser) -> Parsed<String> {
     let mut body = target;
     while parser.takes("|") {
         body += &format!("|{}", parser.filter()?);

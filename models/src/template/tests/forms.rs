@@ -49,6 +49,30 @@ fn contents_come_as_text_or_as_parts() {
     assert_eq!(checked(AS_TEXT, &two).unwrap(), "[user]U\nV");
 }
 
+/// Words are found in any case, and a printed list is no form that a template takes.
+#[test]
+fn templates_may_change_the_case() {
+    let messages = [Message::system("be Kind"), Message::user("hello World")];
+    let in_parts = messages.clone().map(|m| Message {
+        content: parts(&[&m.content.text().unwrap()]),
+        ..m
+    });
+    for (change, expected) in [
+        ("|capitalize", "Be kind.Hello world."),
+        ("|title", "Be Kind.Hello World."),
+        ("|upper", "BE KIND.HELLO WORLD."),
+        ("|lower", "be kind.hello world."),
+        (".swapcase()", "BE kIND.HELLO wORLD."),
+        ("", "be Kind.hello World."),
+    ] {
+        let source =
+            format!("{{% for m in messages %}}{{{{ m['content']{change} }}}}.{{% endfor %}}");
+        for messages in [&messages, &in_parts] {
+            assert_eq!(checked(&source, messages).unwrap(), expected, "{source}");
+        }
+    }
+}
+
 #[test]
 fn what_a_template_leaves_out_is_an_error() {
     let left_out = |source: &str, messages: &[Message]| match checked(source, messages) {

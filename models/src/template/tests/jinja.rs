@@ -406,6 +406,94 @@ fn texts_are_jinja2s() {
             "{% if nothing is iterable and nothing|length > 0 %}a{% else %}b{% endif %}",
             "b",
         ),
+        (
+            "{% set x = 1 %}{% set y %}{% set x = 2 %}{{ x }}{% endset %}{{ y }}{{ x }}",
+            "21",
+        ),
+        (
+            "{% set x = 1 %}{% filter upper %}{% set x = 2 %}{{ x }}{% endfilter %}{{ x }}",
+            "21",
+        ),
+        (
+            "{% for i in [1,2] %}{% filter trim %}{% set x = i %}{% endfilter %}{{ x is defined }}{% endfor %}",
+            "FalseFalse",
+        ),
+        (
+            "a\n  {%- set x | upper -%}  \n b {{ loop }} \n  {%- endset %}\n  {% set ns = namespace() %}\n  {% set ns.y %}\n  {{ x }}\n  {% endset %}\n[{{ ns.y }}]",
+            "a[  B \n]",
+        ),
+        (
+            "{% for i in [1,2] %}{% continue %}{% else %}e{% endfor %}",
+            "e",
+        ),
+        (
+            "{% for i in [1,2] %}{% if i == 2 %}{% break %}{% endif %}{% else %}e{% endfor %}",
+            "",
+        ),
+        (
+            "{% for i in [1,2] %}\n  {% for j in [i] -%}  \n j {% if i == 1 %}{% continue %}{% endif %}x\n {%- else %}\n e {% if i == 2 %}{% break %}{% endif %}\n {%- endfor %}\n-\n {%- else %}E{% endfor %}.",
+            "j  e -j x-.",
+        ),
+        (
+            "{% for i in [1,2,3] %}{% for j in [] %}{% else %}{% if i == 2 %}{% break %}{% endif %}{% endfor %}{{ i }}{% endfor %}",
+            "1",
+        ),
+        (
+            "{% with a = 1 %}{% for i in [1,2,3] %}{% if i == a %}{% continue %}{% endif %}{{ i }}{% endfor %}{% endwith %}",
+            "23",
+        ),
+        ("{{ ['1','x']|map('int', default=9)|list }}", "[1, 9]"),
+        (
+            "{{ [none,'x']|map('default','q',boolean=true)|list }}",
+            "['q', 'x']",
+        ),
+        (
+            "{{ ['a']|map('indent', width=2, first=true)|list }}",
+            "['  a']",
+        ),
+        ("{{ [[1,2],[3]]|map('sum', start=1)|list }}", "[4, 4]"),
+        (
+            "{{ [1.7, 2.2]|map('round', method='floor')|list }}",
+            "[1.0, 2.0]",
+        ),
+        (
+            "{{ [{'a': 1}]|map('tojson', indent=2)|first }}",
+            "{\n  \"a\": 1\n}",
+        ),
+        (
+            "{{ [[1,2],[3,4]]|map('map', 'string')|map('join', ',')|list }}",
+            "['1,2', '3,4']",
+        ),
+        (
+            "{{ [[1,2],[3]]|map(attribute='1', default=none)|list }}",
+            "[2, Undefined]",
+        ),
+        (
+            "{{ people|map(attribute='city.name', default='?')|list }}",
+            "['서울', '부산', '?']",
+        ),
+        ("{{ []|map('zzz')|list }}", "[]"),
+        ("{{ 'aBc'|select('upper')|list }}", "['B']"),
+        ("{{ map|map('upper')|list }}", "['B', 'A', 'C']"),
+        ("{{ [1,2,3]|select('divisibleby', num=3)|list }}", "[3]"),
+        ("{{ numbers|select('in', seq=[1])|list }}", "[1]"),
+        (
+            "{{ people|selectattr('age', 'divisibleby', num=25)|map(attribute='name')|list }}",
+            "['lee']",
+        ),
+        (
+            "{{ people|rejectattr('city')|map(attribute='name')|list }}",
+            "['Park']",
+        ),
+        ("{{ (false)|map(attribute='a')|list }}", "[]"),
+        ("{{ 0|select|list }}", "[]"),
+        ("{{ none|selectattr('a')|list }}", "[]"),
+        ("{{ missing|rejectattr('a')|list }}", "[]"),
+        ("{{ strftime_now(format='%Y') }}", "1970"),
+        (
+            "{{ strftime_now('%c|%U|%R|%k|%l|%u|%G|%V|%g|%C|%n|%t|%_d|%^a|%f|%Z|%z|%P') }}",
+            "Thu Jan  1 00:00:00 1970|00|00:00| 0|12|4|1970|01|70|19|\n|	| 1|THU|000000|||am",
+        ),
         ("{% filter indent(2) %}a\nb\n{% endfilter %}|", "a\n  b\n|"),
         ("{{ range(100000) | length }}", "100000"),
         ("{% set u = text.upper %}{{ u() }}", "HELLO, WORLD"),
@@ -424,6 +512,22 @@ fn texts_are_jinja2s() {
 #[test]
 fn what_fails_in_jinja2_fails() {
     let cases = [
+        "{% break %}",
+        "{% for i in [1] %}{% generation %}{% break %}{% endgeneration %}{% endfor %}",
+        "{% for i in [1] %}{% macro f() %}{% continue %}{% endmacro %}{% endfor %}",
+        "{% for i in [1] %}{% else %}{% break %}{% endfor %}",
+        "{{ people|map(attribute='name', x=1)|list }}",
+        "{{ people|map('upper', attribute='name')|list }}",
+        "{{ people|map|list }}",
+        "{{ people|map('zzz')|list }}",
+        "{{ numbers|map(7)|list }}",
+        "{{ numbers|select('zzz')|list }}",
+        "{{ numbers|selectattr|list }}",
+        "{{ true|map('upper')|list }}",
+        "{{ 7|select|list }}",
+        "{{ people|selectattr('city.name', 'eq', '서울')|list }}",
+        "{{ strftime_now() }}",
+        "{{ strftime_now(7) }}",
         "{{ missing | int }}",
         "{{ 1 < 'a' }}",
         "{{ 'a' < 1 }}",
@@ -475,5 +579,31 @@ fn what_fails_in_jinja2_fails() {
     for source in cases {
         let rendered = with_variables(source);
         assert!(rendered.is_err(), "{source}: {rendered:?}");
+    }
+}
+
+/// minijinja would leave a scope, or the text gathered so far, on its stack.
+#[test]
+fn jumps_out_of_a_scope_are_refused() {
+    for [open, close] in [
+        ["with a = 1", "endwith"],
+        ["set x", "endset"],
+        ["filter upper", "endfilter"],
+    ] {
+        for jump in ["break", "continue"] {
+            let block = format!(
+                "{{% {open} %}}{{% if i == 1 %}}{{% {jump} %}}{{% endif %}}x{{% {close} %}}"
+            );
+            let source = format!("{{% for i in [3,1,2] %}}\n{block}{{% endfor %}}");
+            let error = with_variables(&source).unwrap_err().to_string();
+            let tag = open.split(' ').next().unwrap();
+            assert_eq!(
+                error,
+                format!(
+                    "chat template: line 2: syntax error: `{jump}` can't leave a `{tag}` block \
+                     here; close the block before it"
+                )
+            );
+        }
     }
 }

@@ -1,0 +1,70 @@
+//! The blocks that are open at a tag, and the jumps out of them.
+//!
+//! minijinja jumps out of the innermost loop as it stands: the scope of a `with`
+//! and the text that `set` or `filter` gathers would stay behind. Such a jump is
+//! refused.
+
+use super::expression::Parsed;
+
+/// Blocks that are functions of their own in jinja2: no loop around them is seen.
+const FUNCTIONS: [&str; 3] = ["call", "generation", "macro"];
+
+/// A block that is not closed yet.
+struct Block {
+    /// The tag that opened it; `else` for that part of a loop.
+    tag: &'static str,
+    /// Where the inner text of its tag starts in what was written.
+    at: usize,
+    /// Whether a loop has a `break` or a `continue`.
+    jumps: bool,
+}
+
+/// The blocks that are not closed yet.
+#[derive(Default)]
+pub(super) struct Blocks {
+    open: Vec<Block>,
+}
+
+impl Blocks {
+    pub(super) fn open(&mut self, tag: &'static str, at: usize) {
+        let jumps = false;
+        self.open.push(Block { tag, at, jumps });
+    }
+
+    /// Closes the innermost block. The engine's parser finds out what doesn't match.
+    /// Whether it was the `else` of a loop with jumps.
+    pub(super) fn close(&mut self) -> bool {
+        let closed = self.open.pop();
+        closed.is_some_and(|block| block.tag == "else" && block.jumps)
+    }
+
+    /// Starts an `else`. Where the tag of its loop starts if that has jumps.
+    pub(super) fn begin_else(&mut self) -> Option<usize> {
+        let block = self.open.last_mut().filter(|block| block.tag == "for")?;
+        block.tag = "else";
+        block.jumps.then_some(block.at)
+    }
+
+    /// A jump to the end of the innermost loop or of its pass.
+    pub(super) fn jump(&mut self, tag: &str) -> Parsed<()> {
+        let around = self.open.iter_mut().rev();
+        let mut around = around.take_while(|block| !FUNCTIONS.contains(&block.tag));
+        let mut between = None;
+        let found = around.find(|block| {
+            if matches!(block.tag, "with" | "set" | "filter") {
+                between.get_or_insert(block.tag);
+            }
+            block.tag == "for"
+        });
+        match (found, between) {
+            (Some(block), None) => {
+                block.jumps = true;
+                Ok(())
+            }
+            (Some(_), Some(block)) => Err(format!(
+                "`{tag}` can't leave a `{block}` block here; close the block before it"
+            )),
+            (None, _) => Err(format!("`{tag}` outside of a loop")),
+        }
+    }
+}
