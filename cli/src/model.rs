@@ -52,6 +52,7 @@ pub fn runtime_error(model: &str) -> impl Fn(ondol::Error) -> Error {
         ondol::Error::Cancelled => Error::Cancelled,
         // Its path is the model's, or that of a part of it: once is enough.
         ondol::Error::Io { path, source } => Error::file("open", &path)(source),
+        ondol::Error::Part { path, source } => Error::Model { path, source },
         source => Error::Runtime {
             model: model.to_owned(),
             source,
@@ -67,7 +68,7 @@ pub fn paths(name: &str) -> Result<Vec<PathBuf>> {
     })
 }
 
-/// The path, or all parts of the split file that it is the first of.
+/// The path, or all parts of the split file that it is one of.
 pub fn parts(path: &Path) -> Vec<PathBuf> {
     let name = path
         .file_name()
@@ -171,11 +172,17 @@ impl Files {
         Gguf::parse_shards(&views).map_err(|source| self.error(source))
     }
 
-    /// An error of this model, with its path.
+    /// An error of this model, with its path or that of its damaged part.
     pub fn error(&self, source: ondol_models::Error) -> Error {
-        Error::Model {
-            path: self.path.clone(),
-            source,
+        match source {
+            ondol_models::Error::Shard { index, source } => Error::Model {
+                path: parts(&self.path).swap_remove(index),
+                source: *source,
+            },
+            source => Error::Model {
+                path: self.path.clone(),
+                source,
+            },
         }
     }
 
