@@ -7,6 +7,7 @@ use crate::home::Home;
 use crate::packed::{self, PackArgs};
 use memmap2::Mmap;
 use ondol::Model;
+use ondol_models::Warning;
 use ondol_models::gguf::{self, Gguf};
 use std::fs::File;
 use std::io::ErrorKind;
@@ -23,7 +24,7 @@ pub fn open(name: &str) -> Result<Model> {
         Location::File(path) => Model::open(path),
     };
     let model = model.map_err(runtime_error(name))?;
-    tell_warnings(name, &model);
+    tell_warnings(name, model.warnings());
     Ok(model)
 }
 
@@ -32,7 +33,7 @@ pub fn open_packed(name: &str, args: &PackArgs) -> Result<Model> {
     match locate(name)? {
         Location::File(path) if !args.no_pack => {
             let model = packed::open(&path).map_err(runtime_error(name))?;
-            tell_warnings(name, &model);
+            tell_warnings(name, model.warnings());
             Ok(model)
         }
         _ => open(name),
@@ -40,8 +41,8 @@ pub fn open_packed(name: &str, args: &PackArgs) -> Result<Model> {
 }
 
 /// Tells on standard error what is wrong with a model's file and was repaired.
-fn tell_warnings(name: &str, model: &Model) {
-    for warning in model.warnings() {
+pub fn tell_warnings<'w>(name: &str, warnings: impl IntoIterator<Item = &'w Warning>) {
+    for warning in warnings {
         note!("warning: {name}: {warning}");
     }
 }

@@ -63,6 +63,21 @@ fn a_vocabulary_alone_tokenizes() {
 }
 
 #[test]
+fn what_was_repaired_is_told() {
+    let home = models("repaired");
+    let mut writer = tiny::vocabulary_only();
+    writer.remove("tokenizer.ggml.token_type");
+    fs::write(home.join("untyped.gguf"), writer.to_vec(&[]).unwrap()).unwrap();
+    for args in [&["--ids"][..], &["--json"], &[]] {
+        let args = [&["tokenize", "untyped.gguf", "<|im_start|>"], args].concat();
+        let said = say(&home, &args)
+            .expect(0)
+            .complains("warning: untyped.gguf: `<|im_start|>` is text in this file");
+        assert!(said.out.contains("257"), "{}", said.out);
+    }
+}
+
+#[test]
 fn special_tokens_are_parsed_unless_told_otherwise() {
     let home = models("special");
     let ids = |more: &[&str]| {
