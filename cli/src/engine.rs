@@ -65,8 +65,7 @@ impl FromStr for Screen {
 /// A count that can't be zero.
 pub fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(0) => Err("at least 1 is needed".to_owned()),
-        Ok(n) => Ok(n),
-        Err(_) => Err("a whole number is needed".to_owned()),
+        Ok(n @ 1..) => Ok(n),
+        _ => Err("a whole number of at least 1 is needed".to_owned()),
     }
 }

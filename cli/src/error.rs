@@ -280,6 +280,14 @@ pub enum Error {
     /// A model does not agree with a record as closely as was asked.
     #[error("the model does not agree with the record: {0}")]
     Disagrees(String),
+    /// A record has nothing that a limit could be held against.
+    #[error("{} {missing}: there is nothing to judge", path.display())]
+    NoEvidence {
+        /// The record.
+        path: PathBuf,
+        /// What it lacks: "has no steps".
+        missing: &'static str,
+    },
     /// A quantization that no mix and no type is named after.
     #[error("unknown quantization `{name}`; known are {known}")]
     UnknownMix {

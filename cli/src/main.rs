@@ -27,7 +27,7 @@ mod seal;
 mod terminal;
 mod text;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use commands::Command;
 use error::Error;
 use std::io::ErrorKind;
@@ -49,7 +49,7 @@ struct Cli {
 
 fn main() -> ExitCode {
     memory::handle_abort();
-    let cli = match Cli::try_parse() {
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(usage) => return show(&usage),
     };
@@ -67,6 +67,21 @@ fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// Reads the arguments. An option takes a negative number as its value, so that the
+/// option's own parser can say what it wants instead.
+fn parse() -> Result<Cli, clap::Error> {
+    let command = Cli::command().mut_subcommands(|command| {
+        command.mut_args(|arg| {
+            let is_option = !arg.is_positional() && arg.get_action().takes_values();
+            match is_option {
+                true => arg.allow_negative_numbers(true),
+                false => arg,
+            }
+        })
+    });
+    Cli::from_arg_matches(&command.try_get_matches()?)
 }
 
 /// Shows the help or the version that was asked for, or what is wrong with the arguments.

@@ -7,6 +7,7 @@ use crate::home::Home;
 use crate::packed::{self, PackArgs};
 use memmap2::Mmap;
 use ondol::Model;
+use ondol_models::Warning;
 use ondol_models::gguf::{self, Gguf};
 use std::fs::File;
 use std::io::ErrorKind;
@@ -23,7 +24,7 @@ pub fn open(name: &str) -> Result<Model> {
         Location::File(path) => Model::open(path),
     };
     let model = model.map_err(runtime_error(name))?;
-    tell_warnings(name, &model);
+    tell_warnings(name, model.warnings());
     Ok(model)
 }
 
@@ -32,7 +33,7 @@ pub fn open_packed(name: &str, args: &PackArgs) -> Result<Model> {
     match locate(name)? {
         Location::File(path) if !args.no_pack => {
             let model = packed::open(&path).map_err(runtime_error(name))?;
-            tell_warnings(name, &model);
+            tell_warnings(name, model.warnings());
             Ok(model)
         }
         _ => open(name),
@@ -40,8 +41,8 @@ pub fn open_packed(name: &str, args: &PackArgs) -> Result<Model> {
 }
 
 /// Tells on standard error what is wrong with a model's file and was repaired.
-fn tell_warnings(name: &str, model: &Model) {
-    for warning in model.warnings() {
+pub fn tell_warnings<'w>(name: &str, warnings: impl IntoIterator<Item = &'w Warning>) {
+    for warning in warnings {
         note!("warning: {name}: {warning}");
     }
 }
@@ -52,6 +53,7 @@ pub fn runtime_error(model: &str) -> impl Fn(ondol::Error) -> Error {
         ondol::Error::Cancelled => Error::Cancelled,
         // Its path is the model's, or that of a part of it: once is enough.
         ondol::Error::Io { path, source } => Error::file("open", &path)(source),
+        ondol::Error::Part { path, source } => Error::Model { path, source },
         source => Error::Runtime {
             model: model.to_owned(),
             source,
@@ -67,7 +69,7 @@ pub fn paths(name: &str) -> Result<Vec<PathBuf>> {
     })
 }
 
-/// The path, or all parts of the split file that it is the first of.
+/// The path, or all parts of the split file that it is one of.
 pub fn parts(path: &Path) -> Vec<PathBuf> {
     let name = path
         .file_name()
@@ -171,11 +173,17 @@ impl Files {
         Gguf::parse_shards(&views).map_err(|source| self.error(source))
     }
 
-    /// An error of this model, with its path.
+    /// An error of this model, with its path or that of its damaged part.
     pub fn error(&self, source: ondol_models::Error) -> Error {
-        Error::Model {
-            path: self.path.clone(),
-            source,
+        match source {
+            ondol_models::Error::Shard { index, source } => Error::Model {
+                path: parts(&self.path).swap_remove(index),
+                source: *source,
+            },
+            source => Error::Model {
+                path: self.path.clone(),
+                source,
+            },
         }
     }
 

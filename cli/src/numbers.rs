@@ -4,6 +4,12 @@
 use std::ops::{Bound, RangeBounds};
 use std::str::FromStr;
 
+/// A whole number from 0 on.
+pub fn count(text: &str) -> Result<usize, String> {
+    let number = text.parse();
+    number.map_err(|_| "a whole number of at least 0 is needed".to_owned())
+}
+
 /// A number from 0 on.
 pub fn at_least_zero<T: Float>(text: &str) -> Result<T, String> {
     within(text, 0.0.., "a number of at least 0")

@@ -336,7 +336,6 @@ fn options_that_mean_nothing_are_refused_by_name() {
         ("--frequency-penalty", &["nan", "-inf"]),
         ("--presence-penalty", &["nan", "1e39"]),
         ("--seed", &["-2", "1.5", "18446744073709551616"]),
-        ("--stop", &[""]),
         ("--screen", &["nan", "-1", "inf"]),
         ("--max-tokens", &["0", "-1", "99999999999999999999"]),
     ] {
@@ -347,6 +346,30 @@ fn options_that_mean_nothing_are_refused_by_name() {
                 .complains(option);
         }
     }
+    // A negative number is a value, and no other option.
+    for (option, wanted) in [
+        ("--temperature", "a number of at least 0"),
+        ("--top-p", "a number above 0 and at most 1"),
+        ("--min-p", "a number from 0 to 1"),
+        ("--repeat-penalty", "a number above 0"),
+        ("--top-k", "a whole number of at least 0"),
+        ("--drafts", "a whole number of at least 0"),
+        ("--screen", "a number of at least 0, or `off`"),
+        ("--max-tokens", "a whole number of at least 1"),
+        ("--ctx", "a whole number of at least 1"),
+        ("--threads", "a whole number of at least 1"),
+        ("-t", "a whole number of at least 1"),
+        ("--seed", "a whole number from 0"),
+    ] {
+        let said = say(&home, &["run", "model.gguf", "x", option, "-2"]).expect(2);
+        let _ = said.complains("invalid value '-2'").complains(wanted);
+    }
+    say(&home, &["bench", "model.gguf", "-p", "-1"])
+        .expect(2)
+        .complains("a whole number of at least 0");
+    say(&home, &["run", "model.gguf", "x", "--stop", ""])
+        .expect(2)
+        .complains("an empty text can't be found");
     for option in ["--max-dlnp", "--min-top1"] {
         for value in ["nan", "inf", "-inf", "-1", "-0.5", "x"] {
             let option_is = format!("{option}={value}");
@@ -510,14 +533,14 @@ fn a_record_without_numbers_passes_no_gate() {
     };
     agree("", &["--min-top1", "0"])
         .expect(1)
-        .complains("of 0 steps");
+        .complains("r.jsonl has no steps: there is nothing to judge");
     agree("", &["--max-dlnp", "9"])
         .expect(1)
-        .complains("of 0 tokens");
+        .complains("r.jsonl lists no tokens");
     let bare = "{\"id\":1,\"top\":[]}";
     agree(bare, &["--max-dlnp", "9"])
         .expect(1)
-        .complains("of 0 tokens");
+        .complains("r.jsonl lists no tokens");
     for lnp in ["null", "NaN", "1e999", "\"-1\""] {
         let step = format!("{{\"id\":1,\"top\":[[1,{lnp}]]}}");
         agree(&step, &["--max-dlnp", "9"])

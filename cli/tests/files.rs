@@ -5,7 +5,7 @@ mod common;
 mod tiny;
 
 use common::{Said, folder, ondol, run};
-use ondol_models::gguf::Gguf;
+use ondol_models::gguf::{Gguf, Writer};
 use ondol_models::quant::{DType, dequantize};
 use std::fs;
 use std::io::Write;
@@ -60,6 +60,21 @@ fn a_vocabulary_alone_tokenizes() {
         json,
         serde_json::json!({ "ids": [72, 105], "pieces": ["H", "i"] })
     );
+}
+
+#[test]
+fn what_was_repaired_is_told() {
+    let home = models("repaired");
+    let mut writer = tiny::vocabulary_only();
+    writer.remove("tokenizer.ggml.token_type");
+    fs::write(home.join("untyped.gguf"), writer.to_vec(&[]).unwrap()).unwrap();
+    for args in [&["--ids"][..], &["--json"], &[]] {
+        let args = [&["tokenize", "untyped.gguf", "<|im_start|>"], args].concat();
+        let said = say(&home, &args)
+            .expect(0)
+            .complains("warning: untyped.gguf: `<|im_start|>` is text in this file");
+        assert!(said.out.contains("257"), "{}", said.out);
+    }
 }
 
 #[test]
@@ -480,6 +495,51 @@ mod unix {
         assert_eq!(child.wait().unwrap().code(), Some(130));
         assert_eq!(parts(&home), [] as [&str; 0]);
         assert!(!home.join("out.gguf").exists());
+    }
+}
+
+/// What is wrong with one part of a split model is told by that part's name.
+#[test]
+fn the_damaged_part_of_a_split_model_is_named() {
+    let home = models("parts");
+    let [first, second] = [0, 1_u16].map(|no| {
+        let mut writer = match no {
+            0 => tiny::vocabulary_only(),
+            _ => Writer::new(),
+        };
+        writer.set("split.no", no);
+        writer.set("split.count", 2_u16);
+        let name = format!("t{no}");
+        writer.add_tensor(&name, DType::F32, &[8]).unwrap();
+        writer.to_vec(&[&[0; 32]]).unwrap()
+    });
+    let names = ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"];
+    let page = b"<!DOCTYPE html><html><body>Sign in</body></html>";
+    for (damaged, what) in [
+        (&second[..second.len() - 16], "the file is truncated"),
+        (&page[..], "not a GGUF file: an HTML page"),
+        (&b""[..], "not a GGUF file: an empty file"),
+    ] {
+        for bad in [0, 1] {
+            for (at, whole) in [&first, &second].into_iter().enumerate() {
+                let bytes = if at == bad { damaged } else { whole };
+                fs::write(home.join(names[at]), bytes).unwrap();
+            }
+            let what = format!("{}: {what}", names[bad]);
+            for opened in names {
+                for command in [
+                    &["inspect", opened][..],
+                    &["tokenize", opened, "x"],
+                    &["run", opened, "x"],
+                    &["run", "--no-pack", opened, "x"],
+                ] {
+                    say(&home, command)
+                        .expect(1)
+                        .complains(&what)
+                        .complains("hint: ");
+                }
+            }
+        }
     }
 }
 

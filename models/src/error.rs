@@ -1,3 +1,4 @@
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
@@ -110,6 +111,14 @@ pub enum Error {
     Parts {
         /// Which part, and what is wrong with it.
         reason: String,
+    },
+    /// One of several files that a model is split over can't be used.
+    #[error("part {} of the model: {source}", index + 1)]
+    Shard {
+        /// Which file of those that were given, counted from 0.
+        index: usize,
+        /// What is wrong with it.
+        source: Box<Error>,
     },
     /// The vocabulary can't be used.
     #[error("tokenizer: {reason}")]

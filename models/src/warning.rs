@@ -36,6 +36,12 @@ pub enum Warning {
         /// The token as the file spells it.
         piece: String,
     },
+    /// A token that begins a turn, or names its role, is a piece of text in the
+    /// file. It is taken as a control token.
+    MarkIsText {
+        /// The token as the file spells it.
+        piece: String,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -57,6 +63,10 @@ impl fmt::Display for Warning {
             Warning::EndIsText { piece } => write!(
                 f,
                 "`{piece}` is text in this file: it is taken as the control token that ends a turn"
+            ),
+            Warning::MarkIsText { piece } => write!(
+                f,
+                "`{piece}` is text in this file: it is taken as a control token of a chat"
             ),
         }
     }

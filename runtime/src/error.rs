@@ -10,6 +10,15 @@ pub enum Error {
     /// The model file can't be used.
     #[error(transparent)]
     Model(#[from] ondol_models::Error),
+    /// One of the files that a model is split over can't be used.
+    #[cfg(feature = "std")]
+    #[error("{path}: {source}")]
+    Part {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        source: ondol_models::Error,
+    },
     /// The operating system refused a file.
     #[cfg(feature = "std")]
     #[error("{path}: {source}")]

@@ -135,19 +135,20 @@ impl Model {
     #[cfg(feature = "std")]
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Model> {
         let path = path.as_ref();
+        let paths = shard_paths(path);
         let mut shards = Vec::new();
-        for path in shard_paths(path) {
+        for path in &paths {
             let io = |source| Error::Io {
                 path: path.clone(),
                 source,
             };
-            let file = open_file(&path).map_err(io)?;
+            let file = open_file(path).map_err(io)?;
             // SAFETY: the map is read-only; that no other program truncates or
             // rewrites the file meanwhile is a documented condition of `open`.
             let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
             shards.push(Bytes::Mapped(map));
         }
-        Model::load(shards)
+        Model::load(shards).map_err(|error| named(error, &paths))
     }
 
     /// A model from bytes on the heap.
@@ -462,7 +463,22 @@ fn open_file(path: &std::path::Path) -> std::io::Result<std::fs::File> {
     }
 }
 
-/// The path, or all parts of the split file that it is the first of.
+/// An error of one part of a split model, by the path of that part.
+#[cfg(feature = "std")]
+fn named(error: Error, paths: &[std::path::PathBuf]) -> Error {
+    match error {
+        Error::Model(ondol_models::Error::Shard { index, source }) => match paths.get(index) {
+            Some(path) => Error::Part {
+                path: path.clone(),
+                source: *source,
+            },
+            None => Error::Model(*source),
+        },
+        error => error,
+    }
+}
+
+/// The path, or all parts of the split file that it is one of.
 #[cfg(feature = "std")]
 fn shard_paths(path: &std::path::Path) -> Vec<std::path::PathBuf> {
     let name = path

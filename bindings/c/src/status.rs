@@ -116,6 +116,8 @@ fn of_runtime(error: &runtime::Error) -> ondol_status {
     match error {
         E::Model(error) => of_model(error),
         #[cfg(feature = "std")]
+        E::Part { source, .. } => of_model(source),
+        #[cfg(feature = "std")]
         E::Io { .. } => ondol_status::Io,
         E::DoesNotFit { .. } | E::OutOfMemory { .. } => ondol_status::DoesNotFit,
         E::ContextFull { .. } => ondol_status::ContextFull,
@@ -147,6 +149,7 @@ fn of_model(error: &ModelError) -> ondol_status {
         ModelError::MissingTensor { .. } => ondol_status::MissingTensor,
         ModelError::BadShape { .. } => ondol_status::BadShape,
         ModelError::Malformed { .. } | ModelError::Parts { .. } => ondol_status::Malformed,
+        ModelError::Shard { source, .. } => of_model(source),
         ModelError::Tokenizer { .. } => ondol_status::Tokenizer,
         ModelError::Template { .. } => ondol_status::Template,
         #[cfg(feature = "std")]

@@ -62,7 +62,21 @@ pub fn run(args: &Args) -> Result<()> {
     }
     progress.finish();
     print(args, &records, &overall.report(), &prompts)?;
+    check_evidence(args, &overall)?;
     judge(args.max_dlnp, args.min_top1, &overall).map_err(Error::Disagrees)
+}
+
+/// Whether the record has what the limits are held against.
+fn check_evidence(args: &Args, found: &Tally) -> Result<()> {
+    let missing = match found {
+        Tally { steps: 0, .. } if args.min_top1.is_some() => "has no steps",
+        Tally { listed: 0, .. } if args.max_dlnp.is_some() => "lists no tokens with their ln p",
+        _ => return Ok(()),
+    };
+    Err(Error::NoEvidence {
+        path: args.record.clone(),
+        missing,
+    })
 }
 
 /// The prompts must give the record's tokens here, and the record's tokens must be in this vocabulary.

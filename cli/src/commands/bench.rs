@@ -4,6 +4,7 @@ use crate::answer::ScreenFigures;
 use crate::delegate::{DelegateArgs, DelegateFigures};
 use crate::engine::{Screen, at_least_one};
 use crate::error::{Error, Result};
+use crate::numbers::count;
 use crate::packed::PackArgs;
 use crate::{model, output};
 use ondol::kernels::Kernels;
@@ -32,7 +33,8 @@ pub struct Args {
         long,
         value_name = "N,..",
         value_delimiter = ',',
-        default_value = "512"
+        default_value = "512",
+        value_parser = count
     )]
     prompt: Vec<usize>,
     /// Tokens to decode; 0 leaves decoding out
@@ -41,7 +43,8 @@ pub struct Args {
         long = "generate",
         value_name = "N,..",
         value_delimiter = ',',
-        default_value = "128"
+        default_value = "128",
+        value_parser = count
     )]
     generate: Vec<usize>,
     /// Threads [default: the machine's cores]

@@ -8,7 +8,6 @@ use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::packed::PackArgs;
 use crate::{model, numbers, output, text};
-use clap::builder::NonEmptyStringValueParser;
 use ondol::models::template::TemplateOrigin;
 use ondol::{GenerateOptions, Message, Model, Options, SamplerOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -43,13 +42,13 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     ctx: Option<usize>,
     /// Guess at most N tokens ahead from the text so far; 0 is off. The answer is the same [default: 7]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::count)]
     drafts: Option<usize>,
     /// Tokens of an answer, at most [default: until the model ends it]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     max_tokens: Option<usize>,
     /// End the answer where this text would come; may be given again
-    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "TEXT", value_parser = stop)]
     stop: Vec<String>,
     #[command(flatten)]
     sampling: SamplingArgs,
@@ -76,7 +75,7 @@ struct SamplingArgs {
     #[arg(long, value_name = "X", value_parser = numbers::at_least_zero::<f32>)]
     temperature: Option<f32>,
     /// Choose among the N likeliest tokens; 0 is all
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = numbers::count)]
     top_k: Option<usize>,
     /// Choose among the likeliest tokens that have this probability together
     #[arg(long, value_name = "P", value_parser = numbers::share_above_zero::<f32>)]
@@ -88,13 +87,13 @@ struct SamplingArgs {
     #[arg(long, value_name = "X", value_parser = numbers::above_zero::<f32>)]
     repeat_penalty: Option<f32>,
     /// Subtract this from a token's logit for each time it occurred
-    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = numbers::any::<f32>)]
+    #[arg(long, value_name = "X", value_parser = numbers::any::<f32>)]
     frequency_penalty: Option<f32>,
     /// Subtract this from the logit of tokens that occurred
-    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = numbers::any::<f32>)]
+    #[arg(long, value_name = "X", value_parser = numbers::any::<f32>)]
     presence_penalty: Option<f32>,
     /// The same seed gives the same answer; -1 is another one each time
-    #[arg(long, value_name = "N", allow_negative_numbers = true, default_value = "-1", value_parser = seed)]
+    #[arg(long, value_name = "N", default_value = "-1", value_parser = seed)]
     seed: u64,
 }
 
@@ -113,6 +112,14 @@ impl SamplingArgs {
             seed: self.seed,
             ..defaults
         }
+    }
+}
+
+/// A text to end an answer at.
+fn stop(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("an empty text can't be found in an answer; give the text to stop at".to_owned()),
+        text => Ok(text.to_owned()),
     }
 }
 

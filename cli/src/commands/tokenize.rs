@@ -1,7 +1,7 @@
 //! `ondol tokenize MODEL [TEXT]`.
 
 use crate::error::Result;
-use crate::model::Files;
+use crate::model::{self, Files};
 use crate::{output, text};
 use ondol_models::tokenizer::{EncodeOptions, Tokenizer};
 use serde_json::json;
@@ -43,6 +43,7 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let files = Files::open(&args.model)?;
     let tokenizer = Tokenizer::from_gguf(&files.gguf()?).map_err(|source| files.error(source))?;
+    model::tell_warnings(&args.model, tokenizer.warnings());
     print(args, &tokenizer, &text)
 }
 

@@ -54,18 +54,12 @@ fn yarn(b: &Builder, rope: &mut Rope) -> Result<()> {
         let reason = format!("{} is no base for YaRN: it must be over 1", Float(base));
         return Err(bad(b, BASE, reason));
     }
-    let factor = b.opt_positive(FACTOR)?;
-    let factor = factor.ok_or_else(|| Error::MissingKey { key: b.key(FACTOR) })?;
-    let factor = f64::from(factor);
+    let factor = f64::from(b.positive(FACTOR)?);
     let context = original_context(b)? as f64;
-    let parameter = |key, default| Ok(f64::from(b.opt_positive(key)?.unwrap_or(default)));
+    let parameter = |key, default| Ok(f64::from(b.opt_above_zero(key)?.unwrap_or(default)));
     let fast = parameter("rope.scaling.yarn_beta_fast", 32.0)?;
     let slow = parameter("rope.scaling.yarn_beta_slow", 1.0)?;
-    let extrapolation = parameter(EXTRAPOLATION, 1.0)?;
-    if extrapolation > 1.0 {
-        let reason = format!("{} is over 1", Float(extrapolation));
-        return Err(bad(b, EXTRAPOLATION, reason));
-    }
+    let extrapolation = extrapolation(b)?;
 
     let dims = 2.0 * rope.inverse_frequencies.len() as f64;
     // The pair that turns so many times in the context.
@@ -81,10 +75,23 @@ fn yarn(b: &Builder, rope: &mut Rope) -> Result<()> {
     }
 
     let usual = 1.0 + 0.1 * libm::log(factor.max(1.0));
-    let magnitude = b.opt_positive("rope.scaling.yarn_attn_factor")?;
+    let magnitude = b.opt_above_zero("rope.scaling.yarn_attn_factor")?;
     rope.magnitude = magnitude.unwrap_or(usual as f32);
     rope.magnitude *= b.opt_positive(MAGNITUDE)?.unwrap_or(1.0);
     Ok(())
+}
+
+/// The share of their frequency that pairs keep which turn often: with 0 all pairs
+/// are divided by the factor. Writers put a negative number for "not set".
+fn extrapolation(b: &Builder) -> Result<f64> {
+    match b.opt_f32(EXTRAPOLATION)? {
+        Some(share @ 0.0..=1.0) => Ok(f64::from(share)),
+        None | Some(..0.0) => Ok(1.0),
+        Some(other) => {
+            let reason = format!("{} is no share of 0 to 1", Float(other));
+            Err(bad(b, EXTRAPOLATION, reason))
+        }
+    }
 }
 
 /// The embedding of layers that see only a sliding window: a base of its own, no scaling.

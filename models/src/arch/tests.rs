@@ -309,8 +309,17 @@ fn exaone4_rotates_sliding_layers_only_if_any_slide() {
 
 #[test]
 fn layers_that_predict_further_tokens_are_left_out() {
-    let file = File::new("exaone4", 3).with("nextn_predict_layers", 1u32);
+    let said = || File::new("exaone4", 3).with("nextn_predict_layers", 1u32);
+    let file = said().with_vector("blk.2.nextn.eh_proj.weight", &[0.0; 8]);
     assert_eq!(windows(&file.graph().expect("a graph")).len(), 2);
+    // A converter may leave their tensors out.
+    let file = File::new("exaone4", 2).with("block_count", 3u32);
+    let file = file.with("nextn_predict_layers", 1u32);
+    assert_eq!(windows(&file.graph().expect("a graph")).len(), 2);
+    // A layer without such a tensor is one of the model's own.
+    assert_names_key(&said().error(), "exaone4.nextn_predict_layers");
+    let elsewhere = said().with_vector("blk.1.nextn.eh_proj.weight", &[0.0; 8]);
+    assert_names_key(&elsewhere.error(), "exaone4.nextn_predict_layers");
     assert_names_key(
         &File::new("exaone4", 3)
             .with("nextn_predict_layers", 3u32)
@@ -642,6 +651,22 @@ fn yarn_is_as_in_its_paper() {
         }
         assert!((f64::from(rope.magnitude) - magnitude).abs() < 1e-6);
     }
+    let frequencies = |file: File| {
+        file.graph().expect("a graph").ropes[0]
+            .inverse_frequencies
+            .clone()
+    };
+    let extrapolated = |share: f32| qwen().with("rope.scaling.yarn_ext_factor", share);
+    for unset in [-1.0, 1.0] {
+        assert_eq!(frequencies(extrapolated(unset)), frequencies(qwen()));
+    }
+    let plain = File::with_heads("qwen2", 1, 64).with("rope.freq_base", 1e6f32);
+    for (found, plain) in frequencies(extrapolated(0.0))
+        .iter()
+        .zip(frequencies(plain))
+    {
+        assert!((found / plain * 4.0 - 1.0).abs() < 1e-6, "{found} {plain}");
+    }
     let given = qwen().with("rope.scaling.yarn_attn_factor", 1.25f32);
     assert_eq!(given.graph().expect("a graph").ropes[0].magnitude, 1.25);
 }
@@ -673,10 +698,18 @@ fn yarn_is_as_in_transformers() {
 #[test]
 fn yarn_without_meaning_is_refused_by_name() {
     assert_names_key(&yarn("llama").error(), "llama.rope.scaling.factor");
+    let zero = yarn("llama").with("rope.scaling.factor", 0f32).error();
+    assert!(
+        zero.to_string().contains("0 is not a positive number"),
+        "{zero}"
+    );
     for (key, value) in [
         ("rope.freq_base", 1f32),
         ("rope.scaling.factor", -2.0),
         ("rope.scaling.yarn_ext_factor", 1.5),
+        ("rope.scaling.yarn_ext_factor", f32::NAN),
+        ("rope.scaling.yarn_attn_factor", 0.0),
+        ("rope.scaling.yarn_beta_slow", 0.0),
         ("rope.scaling.yarn_beta_fast", f32::NAN),
         ("rope.scaling.yarn_log_multiplier", 0.1),
     ] {

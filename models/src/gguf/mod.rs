@@ -92,8 +92,10 @@ impl<'a> Gguf<'a> {
     ///
     /// # Errors
     /// Those of [`Gguf::parse`] for each shard; [`Error::Parts`] where shards are
-    /// missing, out of order, or of another model; and [`Error::MissingKey`] where
-    /// one lacks `split.no`.
+    /// missing, out of order, or of another model; [`Error::MissingKey`] where
+    /// one lacks `split.no`; and [`Error::BadValue`] where a later shard has metadata
+    /// that the first one lacks or contradicts. Those of a single one of several
+    /// shards come in [`Error::Shard`].
     pub fn parse_shards(shards: &[&'a [u8]]) -> Result<Gguf<'a>> {
         shards::parse(shards)
     }

@@ -1,14 +1,15 @@
 //! Models that are split over several files, `name-00001-of-00003.gguf` and so on.
 //!
-//! The first shard has all metadata; each has `split.no` (from 0), `split.count`,
+//! The first shard has all metadata, and others may repeat it; each has `split.no` (from 0), `split.count`,
 //! and a part of the tensors.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::Gguf;
 use super::read::tensor_index;
+use super::{ALIGNMENT_KEY, Gguf, bad_value};
 use crate::{Error, Result};
 
 /// Reads a set of shards; see [`Gguf::parse_shards`].
@@ -16,11 +17,19 @@ pub(super) fn parse<'a>(shards: &[&'a [u8]]) -> Result<Gguf<'a>> {
     let Some((first, others)) = shards.split_first() else {
         return Err(parts("it has at least one, and none was given".into()));
     };
-    let mut gguf = Gguf::parse(first)?;
-    check_place(&gguf, 0, shards.len())?;
+    let in_shard = |no: u32| {
+        move |source| match shards.len() {
+            1 => source,
+            _ => Error::Shard {
+                index: no as usize,
+                source: Box::new(source),
+            },
+        }
+    };
+    let mut gguf = part(first, 0, shards.len()).map_err(in_shard(0))?;
     for (no, bytes) in (1u32..).zip(others) {
-        let shard = Gguf::parse(bytes)?;
-        check_place(&shard, no, shards.len())?;
+        let shard = part(bytes, no, shards.len()).map_err(in_shard(no))?;
+        check_metadata(&gguf, &shard).map_err(in_shard(no))?;
         gguf.tensors
             .extend(shard.tensors.into_iter().map(|mut tensor| {
                 tensor.shard = no;
@@ -30,6 +39,29 @@ pub(super) fn parse<'a>(shards: &[&'a [u8]]) -> Result<Gguf<'a>> {
     check_tensor_count(&gguf)?;
     gguf.tensor_index = tensor_index(&gguf.tensors)?;
     Ok(gguf)
+}
+
+/// Reads the shard `no` (from 0) of `count`.
+fn part(bytes: &[u8], no: u32, count: usize) -> Result<Gguf<'_>> {
+    let shard = Gguf::parse(bytes)?;
+    check_place(&shard, no, count)?;
+    Ok(shard)
+}
+
+/// Checks that a later shard's metadata, which nobody reads, says nothing that the
+/// first one's does not; but each has its own place and alignment.
+fn check_metadata(first: &Gguf<'_>, shard: &Gguf<'_>) -> Result<()> {
+    let own = |key: &str| key.starts_with("split.") || key == ALIGNMENT_KEY;
+    let keys = shard.metadata().iter().filter(|(key, _)| !own(key));
+    for (key, value) in keys {
+        let reason = match first.get(key) {
+            Some(said) if said == value => continue,
+            Some(_) => "the first part has another value",
+            None => "the first part, which has the metadata of all, does not have it",
+        };
+        return Err(bad_value(key, reason.into()));
+    }
+    Ok(())
 }
 
 /// Checks that this is the shard `no` (from 0) of `count`. A file that says

@@ -116,26 +116,46 @@ impl<'g, 'a> Builder<'g, 'a> {
         }
     }
 
-    /// A positive, finite hyperparameter.
-    pub fn positive(&self, key: &str) -> Result<f32> {
-        let value = self.gguf.f32(&self.key(key))?;
-        self.opt_positive(key)?
-            .ok_or_else(|| not_positive(self.key(key), value))
+    /// A number that files may leave out.
+    pub fn opt_f32(&self, key: &str) -> Result<Option<f32>> {
+        self.gguf.opt_f32(&self.ask(key))
     }
 
-    /// A positive, finite hyperparameter that files may leave out; writers also
-    /// put zero for "none".
+    /// A positive, finite hyperparameter.
+    pub fn positive(&self, key: &str) -> Result<f32> {
+        self.opt_above_zero(key)?
+            .ok_or_else(|| Error::MissingKey { key: self.key(key) })
+    }
+
+    /// A positive, finite hyperparameter that files may leave out.
+    pub fn opt_above_zero(&self, key: &str) -> Result<Option<f32>> {
+        match self.opt_f32(key)? {
+            Some(value) if !(value.is_finite() && value > 0.0) => {
+                let reason = format!("{} is not a positive number", Float(value));
+                Err(self.bad(key, reason))
+            }
+            other => Ok(other),
+        }
+    }
+
+    /// The same where writers also put zero for "none".
     pub fn opt_positive(&self, key: &str) -> Result<Option<f32>> {
-        let key = self.ask(key);
-        match self.gguf.opt_f32(&key)? {
-            None | Some(0.0) => Ok(None),
-            Some(value) if value.is_finite() && value > 0.0 => Ok(Some(value)),
-            Some(value) => Err(not_positive(key, value)),
+        match self.opt_f32(key)? {
+            Some(0.0) => Ok(None),
+            _ => self.opt_above_zero(key),
+        }
+    }
+
+    fn bad(&self, key: &str, reason: String) -> Error {
+        Error::BadValue {
+            key: self.key(key),
+            reason,
         }
     }
 
     /// The number of layers, capped. Layers that only predict further tokens
-    /// (`nextn_predict_layers`, the last ones) are not counted.
+    /// (`nextn_predict_layers`, the last ones) are not counted: where the file has
+    /// them, they have `nextn` tensors.
     pub fn layers(&self) -> Result<u32> {
         let blocks = self.size("block_count")?;
         if blocks > MAX_LAYERS {
@@ -145,16 +165,32 @@ impl<'g, 'a> Builder<'g, 'a> {
                 reason,
             });
         }
-        match self.opt_count("nextn_predict_layers")?.unwrap_or(0) {
-            extra if extra < blocks => Ok((blocks - extra) as u32),
-            extra => {
-                let reason = format!("{extra} of {blocks} layers");
-                Err(Error::BadValue {
-                    key: self.key("nextn_predict_layers"),
-                    reason,
-                })
+        const FURTHER: &str = "nextn_predict_layers";
+        let further = self.opt_count(FURTHER)?.unwrap_or(0);
+        if further >= blocks {
+            return Err(self.bad(FURTHER, format!("{further} of {blocks} layers")));
+        }
+        let layers = blocks - further;
+        match (layers..blocks).find(|&layer| self.is_plain(layer)) {
+            None => Ok(layers as u32),
+            Some(layer) => {
+                let reason = format!(
+                    "the last {further} of {blocks} layers are said to predict further tokens, \
+                     but layer {layer} has no `nextn` tensors: it would be left out"
+                );
+                Err(self.bad(FURTHER, reason))
             }
         }
+    }
+
+    /// Whether the file has tensors of this layer, and no `nextn` one among them.
+    fn is_plain(&self, layer: usize) -> bool {
+        let prefix = format!("blk.{layer}.");
+        let names = self.gguf.tensors().iter().map(|tensor| tensor.name);
+        let mut names = names.filter_map(|name| name.strip_prefix(&prefix));
+        names.next().is_some_and(|first| {
+            !first.starts_with("nextn.") && !names.any(|name| name.starts_with("nextn."))
+        })
     }
 
     /// Nodes added from here on belong to this layer, or to none.
@@ -487,11 +523,4 @@ fn same_in_all_layers(key: &str, per_layer: Array) -> Result<u32> {
         .as_u64()
         .and_then(|value| value.try_into().ok())
         .ok_or_else(|| bad("expected integers of 0..2^32"))
-}
-
-fn not_positive(key: String, value: f32) -> Error {
-    Error::BadValue {
-        key,
-        reason: format!("{} is not a positive number", Float(value)),
-    }
 }

@@ -39,7 +39,7 @@ use core::ops::Range;
 use crate::gguf::Gguf;
 use crate::{Error, Result, Warning, heap};
 use bpe::Bpe;
-use special::{ENDS, ENDS_IF_CONTROL, Fragment, SpecialTokens};
+use special::{ENDS, ENDS_IF_CONTROL, Fragment, MARKS, SpecialTokens};
 use spm::Spm;
 use vocab::Vocab;
 use wordpiece::WordPiece;
@@ -163,6 +163,7 @@ impl Tokenizer {
             }
         };
         let turn_ends = retype_ends(&mut vocab, &mut ids.warnings);
+        retype_marks(&mut vocab, &mut ids.warnings);
         let eot = ids.read(EOT)?.or(turn_ends.first().copied());
         let mut ends: Vec<u32> = [eos, eot, ids.read(EOM)?].into_iter().flatten().collect();
         ends.extend(turn_ends);
@@ -388,6 +389,24 @@ fn retype_ends(vocab: &mut Vocab, warnings: &mut Vec<Warning>) -> Vec<u32> {
         vocab.set_kind(id, TokenKind::Control);
     }
     ends
+}
+
+/// Makes control tokens of all [`MARKS`] that are text, where their family's end
+/// is in the vocabulary too.
+fn retype_marks(vocab: &mut Vocab, warnings: &mut Vec<Warning>) {
+    let families = MARKS
+        .iter()
+        .filter(|(end, _)| vocab.id_of(end.as_bytes()).is_some());
+    let marks = families.flat_map(|(_, marks)| marks.iter());
+    let text: Vec<(u32, &str)> = marks
+        .filter_map(|&mark| Some((vocab.id_of(mark.as_bytes())?, mark)))
+        .filter(|&(id, _)| vocab.kind(id) == Some(TokenKind::Normal))
+        .collect();
+    for (id, mark) in text {
+        let piece = mark.into();
+        warnings.push(Warning::MarkIsText { piece });
+        vocab.set_kind(id, TokenKind::Control);
+    }
 }
 
 /// Reads ids of special tokens. What is wrong with them is ignored and told.

@@ -28,6 +28,27 @@ pub(super) const ENDS: &[&str] = &[
     "<｜end▁of▁sentence｜>",
 ];
 
+/// Pieces that stand before what a turn says, by the piece that ends the turn.
+/// Where a vocabulary has both whole, the former are control tokens as well.
+pub(super) const MARKS: &[(&str, &[&str])] = &[
+    ("<|im_end|>", &["<|im_start|>"]),
+    (
+        "<|eot_id|>",
+        &[
+            "<|begin_of_text|>",
+            "<|start_header_id|>",
+            "<|end_header_id|>",
+        ],
+    ),
+    ("<end_of_turn>", &["<start_of_turn>"]),
+    (
+        "[|endofturn|]",
+        &["[|system|]", "[|user|]", "[|assistant|]", "[|tool|]"],
+    ),
+    ("<|end|>", &["<|system|>", "<|user|>", "<|assistant|>"]),
+    ("</s>", &["[INST]", "[/INST]"]),
+];
+
 /// Pieces that end an answer only where they are control tokens: elsewhere they
 /// are text (Gemma has `</s>` for struck-out HTML).
 pub(super) const ENDS_IF_CONTROL: &[&str] = &["</s>", "<eos>", "[EOS]", "[EOT]", "<EOT>"];

@@ -717,6 +717,49 @@ fn what_is_plain_is_repaired_and_told() {
     );
 }
 
+/// A mark that is text would be cut into the pieces that spell it.
+#[test]
+fn marks_of_a_known_family_are_control_tokens() {
+    let families: [&[&str]; 6] = [
+        &["<|im_end|>", "<|im_start|>"],
+        &["<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"],
+        &["<end_of_turn>", "<start_of_turn>"],
+        &["[|endofturn|]", "[|system|]", "[|user|]", "[|assistant|]"],
+        &["<|end|>", "<|user|>", "<|assistant|>"],
+        &["</s>", "[INST]", "[/INST]"],
+    ];
+    for family in families {
+        for end in [NORMAL, CONTROL] {
+            let kind = |at: usize| if at == 0 { end } else { NORMAL };
+            let tokens = family.iter().enumerate();
+            let tokens: Vec<_> = tokens.map(|(at, &piece)| (piece, kind(at))).collect();
+            let file = File::new("gpt2").tokens(&tokens).merges(&[]);
+            let tokenizer = file.str("tokenizer.ggml.pre", "gpt-2").load().unwrap();
+            for (&mark, id) in family[1..].iter().zip(1..) {
+                assert_eq!(tokenizer.encode(mark, ALL), [id], "{mark}");
+                assert_eq!(tokenizer.token_kind(id), Some(TokenKind::Control));
+                let piece = mark.into();
+                assert!(
+                    tokenizer
+                        .warnings()
+                        .contains(&Warning::MarkIsText { piece })
+                );
+            }
+        }
+    }
+    // What the file types otherwise, or what stands without its family, is left.
+    let tokens = [
+        ("<|im_end|>", CONTROL),
+        ("<|im_start|>", USER),
+        ("[INST]", NORMAL),
+    ];
+    let file = File::new("gpt2").tokens(&tokens).merges(&[]);
+    let tokenizer = file.str("tokenizer.ggml.pre", "gpt-2").load().unwrap();
+    assert_eq!(tokenizer.token_kind(1), Some(TokenKind::UserDefined));
+    assert_eq!(tokenizer.token_kind(2), Some(TokenKind::Normal));
+    assert_eq!(tokenizer.warnings(), []);
+}
+
 #[test]
 fn strange_vocabularies_do_no_harm() {
     let tokens = [

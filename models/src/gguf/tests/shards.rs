@@ -1,4 +1,5 @@
 use super::*;
+use alloc::boxed::Box;
 
 /// The shard `no` (from 0) of `count`, with one tensor.
 fn shard(no: u16, count: u16, tensor: &str) -> Vec<u8> {
@@ -56,6 +57,51 @@ fn incomplete_and_mixed_sets_are_refused() {
     ] {
         let error = Gguf::parse_shards(set).unwrap_err().to_string();
         assert!(error.contains(wanted), "{error}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_one_shard_names_it() {
+    let (first, second) = (shard(0, 2, "a"), shard(1, 2, "b"));
+    let error = |shards: &[&[u8]]| Gguf::parse_shards(shards).unwrap_err();
+    let half = &second[..second.len() - 16];
+    for damaged in [half, b"", b"<!DOCTYPE html>"] {
+        let source = Box::new(Gguf::parse(damaged).unwrap_err());
+        assert_eq!(error(&[&first, damaged]), Error::Shard { index: 1, source });
+        let source = Box::new(Gguf::parse(damaged).unwrap_err());
+        assert_eq!(
+            error(&[damaged, &second]),
+            Error::Shard { index: 0, source }
+        );
+        assert_eq!(error(&[damaged]), Gguf::parse(damaged).unwrap_err());
+    }
+}
+
+#[test]
+fn metadata_of_later_shards_agrees_with_the_first() {
+    let shard = |no: u16, key: &str, value: MetaValue| {
+        let mut writer = Writer::new();
+        writer.set("split.no", no);
+        writer.set("split.count", 2u16);
+        writer.set("llama.block_count", 2u32);
+        writer.set(key, value);
+        writer.to_vec(&[]).unwrap()
+    };
+    let first = shard(0, "general.architecture", "llama".into());
+    let with = |key, value| {
+        let second = shard(1, key, value);
+        Gguf::parse_shards(&[&first, &second]).map(drop)
+    };
+    assert_eq!(with("general.architecture", "llama".into()), Ok(()));
+    assert_eq!(with("general.alignment", 64u32.into()), Ok(()));
+    for (key, value, wanted) in [
+        ("llama.attention.scale", 0.5f32.into(), "does not have it"),
+        ("general.architecture", "qwen2".into(), "another value"),
+        ("llama.block_count", 3u32.into(), "another value"),
+    ] {
+        let error = with(key, value).unwrap_err().to_string();
+        assert!(error.contains("part 2 of the model"), "{error}");
+        assert!(error.contains(key) && error.contains(wanted), "{error}");
     }
 }
 
