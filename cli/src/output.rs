@@ -7,11 +7,13 @@ use std::fmt::Display;
 use std::io::{Write, stdout};
 
 /// Writes a line to standard error, as `eprintln!` does. Where that is closed or full
-/// there is nobody to tell, and the answer on standard output is what counts.
+/// there is nobody to tell, and the answer on standard output is what counts. Notes and
+/// errors quote files that may be hostile, so control characters are spelled.
 macro_rules! note {
     ($($text:tt)*) => {{
         use std::io::Write as _;
-        let _ = writeln!(std::io::stderr(), $($text)*);
+        let text = $crate::text::visible(format!($($text)*));
+        let _ = writeln!(std::io::stderr(), "{text}");
     }};
 }
 
