@@ -352,6 +352,10 @@ impl Error {
                 "check the network, or put a copy of the file anywhere and give its path instead of the name; \
                  a pull that broke off goes on where it stopped"
             }
+            Error::Pip { .. } => {
+                "check that Python has pip and that pip reaches its index, or put a copy of the file anywhere \
+                 and give its path instead of the name"
+            }
             Error::BadProxy { .. } => "correct the variable, or unset it",
             Error::HttpStatus {
                 status: 401 | 403, ..

@@ -2,6 +2,7 @@
 //! first, and no matter for the second; neither is a panic.
 
 use crate::error::{Error, Result};
+use crate::text;
 use serde::Serialize;
 use std::fmt::Display;
 use std::io::{Write, stdout};
@@ -17,8 +18,12 @@ macro_rules! note {
     }};
 }
 
-/// Writes a line.
+/// Writes a line for people, control characters spelled as in notes.
 pub fn line(text: impl Display) -> Result<()> {
+    raw_line(&text::visible(text.to_string()))
+}
+
+fn raw_line(text: &str) -> Result<()> {
     writeln!(stdout(), "{text}").map_err(|source| Error::Standard {
         stream: "output",
         source,
@@ -42,7 +47,7 @@ pub fn json(value: &impl Serialize) -> Result<()> {
         stream: "output",
         source: e.into(),
     })?;
-    line(text)
+    raw_line(&text)
 }
 
 /// Bytes as people read them: "98.4 MB" (decimal, as download pages have it).

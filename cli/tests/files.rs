@@ -453,6 +453,8 @@ fn errors_do_not_command_the_terminal() {
     let mut hostile = tiny::vocabulary_only();
     hostile.set("general.architecture", "\u{1b}[2J\rperceptron");
     fs::write(home.join("hostile.gguf"), hostile.to_vec(&[]).unwrap()).unwrap();
+    let shown = say(&home, &["inspect", "hostile.gguf"]).expect(0).out;
+    assert!(!shown.contains(['\u{1b}', '\r']), "{shown:?}");
     let said = say(&home, &["run", "hostile.gguf", "x"]).expect(1);
     let said = said.complains("\\u{1b}[2J\\u{d}perceptron");
     assert!(!said.err.contains(['\u{1b}', '\r']), "{:?}", said.err);

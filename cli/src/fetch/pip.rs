@@ -111,7 +111,7 @@ fn unpack(
         path: wheel.to_path_buf(),
         reason,
     };
-    let file = File::open(wheel).map_err(Error::file("read", wheel))?;
+    let file = regular::open(wheel).map_err(Error::file("read", wheel))?;
     let mut archive = ZipArchive::new(file).map_err(|e| bad(e.to_string()))?;
     let mut member = archive
         .by_name(name)
