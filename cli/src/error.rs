@@ -43,6 +43,14 @@ pub enum Error {
     /// The terminal's line editor failed.
     #[error("the terminal failed: {0}")]
     Terminal(String),
+    /// The system gives no thread for what a command has to do beside.
+    #[error("the system gives no thread or memory to {purpose}: {source}")]
+    NoThread {
+        /// What it is for: "watch for Ctrl-C".
+        purpose: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
     /// No folder for models could be found.
     #[error("no home folder was found to keep models in")]
     NoHome,
@@ -82,11 +90,13 @@ pub enum Error {
         name: String,
     },
 
-    /// The built-in model is no file that could be removed.
-    #[error("`{name}` is built into this program; there is nothing to remove")]
+    /// The built-in model is no file.
+    #[error("`{name}` is built into this program; there is nothing to {action}")]
     BuiltIn {
         /// Its name.
         name: String,
+        /// "pull" or "remove".
+        action: &'static str,
     },
     /// A file has no packed copy to remove.
     #[error("{name} has no packed copy; there is nothing to remove")]
@@ -146,6 +156,14 @@ pub enum Error {
         size: u64,
         /// What the connection says.
         reason: String,
+    },
+    /// A server does not send the rest of a file that an earlier pull began.
+    #[error("{address} does not go on from byte {have}")]
+    NotResumed {
+        /// Address of the request.
+        address: String,
+        /// Bytes that are here.
+        have: u64,
     },
     /// A source offers a file of another size than the catalog says.
     #[error("{origin} has {found} bytes, the catalog says {expected}")]
@@ -329,12 +347,36 @@ impl Error {
             Error::NotText { .. } => "save it as UTF-8",
             Error::NotAFile { .. } => "give the path of a GGUF file",
             Error::NoHome => "set ONDOL_HOME to a folder that can be written",
-            Error::NoSuchModel { .. } | Error::NotInCatalog { .. } => {
+            Error::NoSuchModel { .. } => {
                 "`ondol list` shows the catalog; a file is given by its path"
             }
-            Error::AllSourcesFailed { .. } => {
+            Error::NotInCatalog { .. } => {
+                "`ondol list` shows the names of the catalog; a file that is here needs no pull, \
+                 and is run by its path"
+            }
+            // Those before the last were told as they failed.
+            Error::AllSourcesFailed { last, .. } => return last.hint(),
+            Error::Unreachable { .. } | Error::Interrupted { .. } | Error::Proxy { .. } => {
                 "check the network, or put a copy of the file anywhere and give its path instead of the name; \
                  a pull that broke off goes on where it stopped"
+            }
+            Error::Pip { .. } => {
+                "check that Python has pip and that pip reaches its index, or put a copy of the file anywhere \
+                 and give its path instead of the name"
+            }
+            Error::BadProxy { .. } => "correct the variable, or unset it",
+            Error::HttpStatus {
+                status: 401 | 403, ..
+            } => {
+                "the server asks for a login: download the file with a browser, and give its path \
+                 instead of the name"
+            }
+            Error::WrongSize { .. } | Error::WrongHash { .. } => {
+                "the source has another file than the catalog means: try again later, or name another \
+                 source in a catalog of your own (ONDOL_CATALOG)"
+            }
+            Error::NoThread { .. } => {
+                "raise the limits of processes and of memory (`ulimit -u`, `ulimit -v`), or end other programs"
             }
             Error::WebPage { .. } => {
                 "open the address in a browser: it may ask for a login or an agreement"

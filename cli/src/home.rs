@@ -1,6 +1,7 @@
 //! Where models and the chat history are kept.
 
 use crate::error::{Error, Result};
+use crate::regular;
 use etcetera::BaseStrategy;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -74,7 +75,7 @@ impl Home {
     pub fn lock(&self, name: &str) -> Result<File> {
         self.create()?;
         let path = self.models().join(format!("{name}.lock"));
-        let file = File::create(&path).map_err(Error::file("create", &path))?;
+        let file = regular::append(&path).map_err(Error::file("create", &path))?;
         if file.try_lock().is_err() {
             note!("another `ondol` is busy with {name}; waiting for it");
             file.lock().map_err(Error::file("lock", &path))?;

@@ -16,6 +16,12 @@ pub fn cancel_on_ctrl_c() -> Result<CancelToken> {
         }
         shared.cancel();
     })
-    .map_err(|e| Error::Terminal(e.to_string()))?;
+    .map_err(|error| match error {
+        ctrlc::Error::System(source) => Error::NoThread {
+            purpose: "watch for Ctrl-C",
+            source,
+        },
+        error => Error::Terminal(error.to_string()),
+    })?;
     Ok(cancel)
 }

@@ -1,5 +1,6 @@
 //! Logits to log-probabilities.
 
+use ondol::generate::SamplerError;
 use ondol::kernels::Kernels;
 
 /// `ln p` of every token can be had from the logits and this: `logit - log_sum_exp`.
@@ -16,9 +17,21 @@ pub fn argmax(logits: &[f32]) -> u32 {
     Kernels::detect().vector().argmax(logits) as u32
 }
 
+/// The error of scores that give no probabilities: the model's weights are damaged.
+pub fn no_score() -> ondol::Error {
+    SamplerError::NothingToSample.into()
+}
+
 /// The `n` likeliest tokens with their `ln p`, best first; of equals, the lower id first.
-pub fn top(logits: &[f32], n: usize) -> Vec<(u32, f64)> {
+/// A token that can't come is none of them.
+///
+/// # Errors
+/// [`no_score`].
+pub fn top(logits: &[f32], n: usize) -> ondol::Result<Vec<(u32, f64)>> {
     let total = log_sum_exp(logits);
+    if !total.is_finite() {
+        return Err(no_score());
+    }
     let mut ids: Vec<u32> = (0..logits.len() as u32).collect();
     let better = |a: &u32, b: &u32| {
         logits[*b as usize]
@@ -31,9 +44,10 @@ pub fn top(logits: &[f32], n: usize) -> Vec<(u32, f64)> {
     }
     ids.truncate(n);
     ids.sort_by(better);
-    ids.into_iter()
-        .map(|id| (id, f64::from(logits[id as usize]) - total))
-        .collect()
+    let with_lnp = |id| (id, f64::from(logits[id as usize]) - total);
+    let mut top: Vec<_> = ids.into_iter().map(with_lnp).collect();
+    top.retain(|(_, lnp)| lnp.is_finite());
+    Ok(top)
 }
 
 #[cfg(test)]
@@ -53,10 +67,19 @@ mod tests {
     #[test]
     fn top_is_sorted_and_ties_go_to_the_lower_id() {
         let logits = [1.0, 3.0, 2.0, 3.0, -5.0];
-        let ids: Vec<u32> = top(&logits, 3).iter().map(|t| t.0).collect();
+        let ids: Vec<u32> = top(&logits, 3).unwrap().iter().map(|t| t.0).collect();
         assert_eq!(ids, [1, 3, 2]);
         assert_eq!(argmax(&logits), 1);
-        assert_eq!(top(&logits, 99).len(), 5);
-        assert!((top(&[0.0, 0.0], 1)[0].1 - 0.5_f64.ln()).abs() < 1e-12);
+        assert_eq!(top(&logits, 99).unwrap().len(), 5);
+        assert!((top(&[0.0, 0.0], 1).unwrap()[0].1 - 0.5_f64.ln()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn scores_that_give_no_probabilities_are_an_error() {
+        let (nan, inf) = (f32::NAN, f32::INFINITY);
+        for logits in [[nan, nan], [nan, 1.0], [-inf, -inf], [inf, 1.0]] {
+            assert!(top(&logits, 2).is_err(), "{logits:?}");
+        }
+        assert_eq!(top(&[-inf, 1.0], 2).unwrap(), [(1, 0.0)]);
     }
 }

@@ -23,6 +23,7 @@ mod outfile;
 mod packed;
 mod progress;
 mod record;
+mod regular;
 mod seal;
 mod terminal;
 mod text;
@@ -49,6 +50,7 @@ struct Cli {
 
 fn main() -> ExitCode {
     memory::handle_abort();
+    outfile::take_size_limit_as_error();
     let cli = match parse() {
         Ok(cli) => cli,
         Err(usage) => return show(&usage),

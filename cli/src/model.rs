@@ -5,11 +5,11 @@ use crate::error::{Error, Result};
 use crate::fetch;
 use crate::home::Home;
 use crate::packed::{self, PackArgs};
+use crate::regular;
 use memmap2::Mmap;
 use ondol::Model;
 use ondol_models::Warning;
 use ondol_models::gguf::{self, Gguf};
-use std::fs::File;
 use std::io::ErrorKind;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -213,7 +213,7 @@ impl Files {
 
 #[allow(unsafe_code)] // A memory map.
 fn map(path: &Path) -> Result<Bytes> {
-    let file = File::open(path).map_err(Error::file("open", path))?;
+    let file = regular::open(path).map_err(Error::file("open", path))?;
     // SAFETY: the map is only read. A file that another program truncates
     // meanwhile ends this process, as it ends any program that maps its input.
     let map = unsafe { Mmap::map(&file) }.map_err(Error::file("read", path))?;

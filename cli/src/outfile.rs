@@ -175,6 +175,11 @@ fn is_same_file(a: &Path, b: &Path) -> bool {
     same_file::is_same_file(a, b).unwrap_or(false)
 }
 
+/// Whether a path leads to what standard output is.
+pub fn is_standard_output(path: &Path) -> bool {
+    cfg!(unix) && is_same_file(path, Path::new("/dev/stdout"))
+}
+
 fn refuse_existing(path: &Path, force: bool) -> Result<()> {
     match !force && path.exists() {
         true => Err(Error::Usage(format!(
@@ -203,6 +208,20 @@ fn follow_links(path: &Path) -> io::Result<Option<PathBuf>> {
     }
     Ok(Some(path))
 }
+
+/// Makes a write beyond the limit of file sizes (`ulimit -f`) an error: by default its
+/// signal ends the process, and the file that is being written stays. Programs that are
+/// started from here have the default.
+#[cfg(unix)]
+pub fn take_size_limit_as_error() {
+    use std::sync::atomic::AtomicBool;
+    /// Nobody asks whether it came: the write that failed says so.
+    static CAME: AtomicBool = AtomicBool::new(false);
+    let _ = signal_hook::flag::register(libc::SIGXFSZ, &CAME);
+}
+
+#[cfg(not(unix))]
+pub fn take_size_limit_as_error() {}
 
 /// The folder that a file lies in.
 fn folder_of(path: &Path) -> &Path {

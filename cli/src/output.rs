@@ -2,21 +2,28 @@
 //! first, and no matter for the second; neither is a panic.
 
 use crate::error::{Error, Result};
+use crate::text;
 use serde::Serialize;
 use std::fmt::Display;
 use std::io::{Write, stdout};
 
 /// Writes a line to standard error, as `eprintln!` does. Where that is closed or full
-/// there is nobody to tell, and the answer on standard output is what counts.
+/// there is nobody to tell, and the answer on standard output is what counts. Notes and
+/// errors quote files that may be hostile, so control characters are spelled.
 macro_rules! note {
     ($($text:tt)*) => {{
         use std::io::Write as _;
-        let _ = writeln!(std::io::stderr(), $($text)*);
+        let text = $crate::text::visible(format!($($text)*));
+        let _ = writeln!(std::io::stderr(), "{text}");
     }};
 }
 
-/// Writes a line.
+/// Writes a line for people, control characters spelled as in notes.
 pub fn line(text: impl Display) -> Result<()> {
+    raw_line(&text::visible(text.to_string()))
+}
+
+fn raw_line(text: &str) -> Result<()> {
     writeln!(stdout(), "{text}").map_err(|source| Error::Standard {
         stream: "output",
         source,
@@ -40,7 +47,7 @@ pub fn json(value: &impl Serialize) -> Result<()> {
         stream: "output",
         source: e.into(),
     })?;
-    line(text)
+    raw_line(&text)
 }
 
 /// Bytes as people read them: "98.4 MB" (decimal, as download pages have it).

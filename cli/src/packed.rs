@@ -13,7 +13,7 @@ mod store;
 
 use crate::error::{Error, Result};
 use crate::home::Home;
-use crate::model::Files;
+use crate::model::{self, Files};
 use crate::outfile::Outfile;
 use crate::output::megabytes;
 use crate::progress::Progress;
@@ -54,9 +54,19 @@ pub enum Check {
 /// Writes the packed copy of a model, loadable or not at all; returns its bytes.
 pub fn write(files: &Files, mut out: Outfile, cancel: &CancelToken) -> Result<u64> {
     let gguf = files.gguf()?;
+    load(files)?;
     copy(files, &gguf, &mut out, cancel)?;
     check(files, &out)?;
     out.commit()
+}
+
+/// Loads the model itself, which costs little: a copy of one that can't be loaded is
+/// hardly begun.
+fn load(files: &Files) -> Result<()> {
+    let name = files.path().display().to_string();
+    let loaded = files.paths().first().map(Model::open);
+    let loaded = loaded.transpose().map_err(model::runtime_error(&name));
+    loaded.map(drop)
 }
 
 /// Loads what was written: what can't be loaded is never kept.
@@ -209,6 +219,7 @@ pub fn cached(path: &Path, check: Check) -> Result<Option<PathBuf>> {
         }
     }
     let _lock = lock?;
+    load(&files)?;
     place.remove()?;
     make(&store, &place, &files, &gguf)?;
     Ok(Some(place.copy))

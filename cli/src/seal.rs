@@ -18,6 +18,7 @@
 
 use crate::error::{Error, Result};
 use crate::progress::Progress;
+use crate::regular;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, Metadata};
@@ -128,7 +129,7 @@ impl Look {
         let (mut stats, mut hasher, mut fresh) = (Vec::new(), Sha256::new(), false);
         for path in files {
             let failed = || Error::file("read", path);
-            let mut file = File::open(path).map_err(failed())?;
+            let mut file = regular::open(path).map_err(failed())?;
             let about = file.metadata().map_err(failed())?;
             hash_blocks(&mut file, about.len(), &mut hasher).map_err(failed())?;
             let stat = Stat::of(&about);
@@ -254,7 +255,7 @@ fn hash(files: &[PathBuf]) -> Result<String> {
     let mut piece = vec![0; PIECE];
     for path in files {
         let failed = || Error::file("read", path);
-        let mut file = File::open(path).map_err(failed())?;
+        let mut file = regular::open(path).map_err(failed())?;
         loop {
             match file.read(&mut piece) {
                 Ok(0) => break,

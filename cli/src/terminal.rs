@@ -12,6 +12,7 @@ use rustyline::{
     Cmd, ConditionalEventHandler, Config, Editor, Event, EventContext, EventHandler, Helper,
     KeyCode, KeyEvent, Modifiers, Movement, RepeatCount,
 };
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -63,6 +64,9 @@ impl Terminal {
                 Err(ReadlineError::Interrupted) => {
                     self.interrupted = true;
                     note!("Ctrl-C again leaves");
+                }
+                Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+                    note!("this line is not UTF-8 and is left out; the terminal has to send UTF-8");
                 }
                 Err(error) => return Err(Error::Terminal(error.to_string())),
             }
@@ -171,7 +175,10 @@ mod signals {
             }
         };
         let thread = std::thread::Builder::new().spawn(wait);
-        thread.map(drop).map_err(failed)
+        thread.map(drop).map_err(|source| Error::NoThread {
+            purpose: "watch for signals",
+            source,
+        })
     }
 
     /// A terminal that is gone, as after SIGHUP, needs nothing.

@@ -90,6 +90,20 @@ pub fn is_typed() -> bool {
     stdin().is_terminal()
 }
 
+/// A text to show on a terminal, which obeys control characters: they are spelled as in
+/// `\u{1b}`, but for line breaks and tabs.
+pub fn visible(text: String) -> String {
+    let is_obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(is_obeyed) {
+        return text;
+    }
+    let spell = |c: char| match is_obeyed(c) {
+        true => c.escape_unicode().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(spell).collect()
+}
+
 /// UTF-8, less the byte order mark that Windows' editors put before it.
 fn of_bytes(mut bytes: Vec<u8>) -> Result<String, NotText> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
@@ -106,6 +120,13 @@ fn of_bytes(mut bytes: Vec<u8>) -> Result<String, NotText> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn control_characters_are_spelled() {
+        let shown = |text: &str| visible(text.to_owned());
+        assert_eq!(shown("온돌\t1\n"), "온돌\t1\n");
+        assert_eq!(shown("\x1b[2J\r\u{9b}"), "\\u{1b}[2J\\u{d}\\u{9b}");
+    }
 
     #[test]
     fn texts_are_utf_8_without_a_byte_order_mark() {

@@ -337,6 +337,25 @@ fn no_input_is_written_over() {
             .expect(2)
             .complains("the same file");
     }
+    // Any file will do for a plug-in: none is loaded before the outputs are looked at.
+    let verify = [
+        "verify",
+        "model.gguf",
+        "--delegate",
+        "q.gguf",
+        "--text",
+        "prompts.txt",
+    ];
+    for (report, input) in [("a", "model.gguf"), ("b", "q.gguf"), ("c", "prompts.txt")] {
+        fs::create_dir(home.join(report)).unwrap();
+        fs::hard_link(home.join(input), home.join(report).join("report.json")).unwrap();
+        say(
+            &home,
+            &[&verify[..], &["--report", report, "--force"]].concat(),
+        )
+        .expect(2)
+        .complains("the same file");
+    }
     assert!(fs::read(home.join("hard.gguf")).unwrap() == tiny::model());
     assert_eq!(fs::read(home.join("prompts.txt")).unwrap(), b"Hi\n");
 
@@ -375,6 +394,85 @@ fn two_processes_with_one_output_write_a_whole_file() {
         assert!(fs::read(home.join("out.gguf")).unwrap() == right);
         assert_eq!(parts(&home), [] as [&str; 0]);
     }
+}
+
+/// The model with a norm of NaN, which makes all its scores NaN.
+fn broken() -> Vec<u8> {
+    let mut bytes = tiny::model();
+    let gguf = Gguf::parse(&bytes).unwrap();
+    let norm = gguf.tensor("output_norm.weight").unwrap().data;
+    let at = norm.as_ptr() as usize - bytes.as_ptr() as usize;
+    let norm = at..at + norm.len();
+    bytes[norm].fill(0xff);
+    bytes
+}
+
+#[test]
+fn scores_that_are_none_are_an_error_and_no_file() {
+    let home = models("nan-scores");
+    fs::write(home.join("nan.gguf"), broken()).unwrap();
+    fs::write(home.join("text.txt"), "Hello\n").unwrap();
+    for command in [
+        &["record", "nan.gguf", "text.txt", "-o", "out.jsonl"][..],
+        &["perplexity", "nan.gguf", "-f", "text.txt"],
+        &["perplexity", "nan.gguf", "-f", "text.txt", "--json"],
+        &["run", "nan.gguf", "Hello", "--raw"],
+    ] {
+        let said = say(&home, command).expect(1);
+        let said = said.complains("gives no token a finite score");
+        assert_eq!(said.out, "", "{command:?}");
+    }
+    assert!(!home.join("out.jsonl").exists());
+    assert_eq!(parts(&home), [] as [&str; 0]);
+}
+
+#[test]
+fn a_packed_file_comes_beside_its_model() {
+    let home = models("beside");
+    fs::create_dir(home.join("in")).unwrap();
+    say(&home, &["quantize", "model.gguf", "in/q.gguf", "Q8_0"]).expect(0);
+    say(&home, &["pack", "in/q.gguf"]).expect(0);
+    assert!(home.join("in/q.packed.gguf").exists() && !home.join("q.packed.gguf").exists());
+    say(&home, &["pack", "hello"]).expect(0);
+    assert!(home.join("hello.packed.gguf").exists());
+}
+
+#[test]
+fn pull_takes_names_of_the_catalog() {
+    let home = models("pull-names");
+    say(&home, &["pull", "hello"])
+        .expect(1)
+        .complains("built into this program; there is nothing to pull");
+    say(&home, &["pull", "model.gguf"])
+        .expect(1)
+        .complains("is not in the catalog")
+        .complains("needs no pull");
+}
+
+#[test]
+fn an_empty_pipe_is_no_prompt() {
+    let home = models("empty-pipe");
+    for more in [&[][..], &["--raw"]] {
+        let args = [&["run", "model.gguf"], more].concat();
+        for input in ["", "\n"] {
+            with_input(&home, &args, input.as_bytes())
+                .expect(2)
+                .complains("the prompt is empty");
+        }
+    }
+}
+
+#[test]
+fn errors_do_not_command_the_terminal() {
+    let home = models("escapes");
+    let mut hostile = tiny::vocabulary_only();
+    hostile.set("general.architecture", "\u{1b}[2J\rperceptron");
+    fs::write(home.join("hostile.gguf"), hostile.to_vec(&[]).unwrap()).unwrap();
+    let shown = say(&home, &["inspect", "hostile.gguf"]).expect(0).out;
+    assert!(!shown.contains(['\u{1b}', '\r']), "{shown:?}");
+    let said = say(&home, &["run", "hostile.gguf", "x"]).expect(1);
+    let said = said.complains("\\u{1b}[2J\\u{d}perceptron");
+    assert!(!said.err.contains(['\u{1b}', '\r']), "{:?}", said.err);
 }
 
 #[cfg(unix)]
@@ -436,6 +534,87 @@ mod unix {
             let kind = fs::metadata("/dev/null").unwrap().file_type();
             assert!(kind.is_char_device());
         }
+    }
+
+    #[test]
+    fn json_is_printed_beside_what_is_written_through() {
+        let home = models("through-json");
+        say(&home, &["quantize", "model.gguf", "q.gguf", "Q8_0"]).expect(0);
+        let said = say(&home, &["pack", "q.gguf", "/dev/null", "--json"]).expect(0);
+        assert_eq!(said.json()["path"], "/dev/null");
+        say(&home, &["pack", "q.gguf", "/dev/stdout", "--json"])
+            .expect(2)
+            .complains("standard output");
+    }
+
+    /// Without a limit of time: one that waits for a pipe hangs the test.
+    #[test]
+    fn pipes_among_the_parts_of_a_model_are_refused() {
+        let home = models("pipe-part");
+        fs::copy(home.join("model.gguf"), home.join("m-00001-of-00002.gguf")).unwrap();
+        fifo(&home.join("m-00002-of-00002.gguf"));
+        for command in [
+            &["run", "m-00001-of-00002.gguf", "x"][..],
+            &["run", "m-00001-of-00002.gguf", "x", "--no-pack"],
+            &["inspect", "m-00001-of-00002.gguf"],
+            &["quantize", "m-00001-of-00002.gguf", "out.gguf", "Q8_0"],
+        ] {
+            say(&home, command)
+                .expect(1)
+                .complains("cannot open m-00002-of-00002.gguf: it is a pipe");
+        }
+    }
+
+    #[test]
+    fn odd_things_among_the_packed_copies_are_told_and_stay() {
+        let home = models("odd-copies");
+        say(&home, &["quantize", "model.gguf", "q.gguf", "Q8_0"]).expect(0);
+        let run = ["run", "q.gguf", "ab", "--raw", "--max-tokens", "1"];
+        say(&home, &run).expect(0);
+        let packed = home.join("packed");
+        let copy = fs::read_dir(&packed).unwrap().flatten().map(|e| e.path());
+        let copy = copy.filter(|path| path.extension().is_some_and(|e| e == "gguf"));
+        let copy = copy.last().unwrap();
+        let instead = |of: &Path, make: fn(&Path)| {
+            fs::rename(of, home.join("aside")).unwrap();
+            make(of);
+            say(&home, &run)
+                .expect(0)
+                .complains("without a packed copy");
+            say(&home, &["list"]).expect(0);
+            let said = say(&home, &["prune"]).expect(0);
+            let _ = fs::remove_file(of).or_else(|_| fs::remove_dir(of));
+            fs::rename(home.join("aside"), of).unwrap();
+            said
+        };
+        let folder = |path: &Path| fs::create_dir(path).unwrap();
+        instead(&copy, fifo);
+        instead(&copy, folder);
+        instead(&copy.with_extension("json"), fifo).complains("stays: ");
+        instead(&copy.with_extension("json"), folder).complains("stays: ");
+        fs::remove_file(packed.join(".lock")).unwrap();
+        fifo(&packed.join(".lock"));
+        say(&home, &["prune"]).expect(1).complains("it is a pipe");
+        say(&home, &["list"]).expect(0);
+    }
+
+    #[test]
+    fn a_limit_of_file_sizes_is_an_error_and_leaves_nothing() {
+        let home = models("size-limit");
+        say(&home, &["quantize", "model.gguf", "q.gguf", "Q8_0"]).expect(0);
+        let limited = |args: &str| {
+            let line = format!("ulimit -f 100; exec \"$0\" {args}");
+            run(common::shell(&home, &line).current_dir(&home))
+        };
+        limited("run q.gguf ab --raw --max-tokens 1")
+            .expect(0)
+            .complains("without a packed copy");
+        for args in ["pack q.gguf out.gguf", "quantize model.gguf out.gguf Q4_0"] {
+            limited(args).expect(1).complains("File too large");
+        }
+        assert!(!home.join("out.gguf").exists());
+        assert_eq!(parts(&home), [] as [&str; 0]);
+        assert_eq!(parts(&home.join("packed")), [] as [&str; 0]);
     }
 
     #[test]

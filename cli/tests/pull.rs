@@ -126,6 +126,36 @@ fn a_hub_that_ignores_ranges_is_fine() {
 }
 
 #[test]
+fn a_part_that_can_not_be_resumed_is_dropped() {
+    for answer in [Answer::Status(416), Answer::Beyond] {
+        let setup = Setup::new("not-resumed", vec![answer, Answer::Well]);
+        setup.part(&model()[..100_000], None);
+        setup.pull().expect(0);
+        setup.check_arrived();
+        let requests = setup.hub.requests();
+        assert!(
+            requests.len() == 2 && !requests[1].contains("range:"),
+            "{requests:?}"
+        );
+    }
+}
+
+#[test]
+fn a_hint_is_for_what_went_wrong() {
+    for (answers, hint) in [
+        (vec![Answer::Status(401)], Some("asks for a login")),
+        (vec![Answer::Status(404)], None),
+        (vec![Answer::Cut(0)], Some("check the network")),
+    ] {
+        let said = Setup::new("hints", answers).pull().expect(1);
+        match hint {
+            Some(hint) => assert!(said.err.contains(hint), "{}", said.err),
+            None => assert!(!said.err.contains("hint"), "{}", said.err),
+        }
+    }
+}
+
+#[test]
 fn a_connection_that_breaks_is_resumed() {
     let setup = Setup::new(
         "cut",
@@ -526,6 +556,8 @@ fn a_proxy_is_for_its_own_scheme_and_not_for_no_proxy() {
     for (proxy, complaint) in [
         ("socks5://127.0.0.1:1", "SOCKS"),
         ("http://[", "no address"),
+        ("http://127.0.0.1:99999", "port"),
+        ("u:p@127.0.0.1:x", "port"),
     ] {
         let (reached, said) = reaches_the_hub("no-proxy", &[("http_proxy", proxy)]);
         assert!(

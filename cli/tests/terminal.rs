@@ -82,8 +82,8 @@ impl Typist {
         }
     }
 
-    fn types(&mut self, keys: &str) -> &mut Typist {
-        self.keys.write_all(keys.as_bytes()).unwrap();
+    fn types(&mut self, keys: impl AsRef<[u8]>) -> &mut Typist {
+        self.keys.write_all(keys.as_ref()).unwrap();
         self
     }
 
@@ -185,6 +185,18 @@ fn a_backslash_goes_on_where_it_was_typed_and_stays_where_it_was_pasted() {
     assert_eq!(chat.ends().code(), Some(0));
     let history = fs::read_to_string(home.join("history.txt")).unwrap();
     assert!(history.contains(r"a\\\nb\\\nc\\"), "{history}");
+}
+
+#[test]
+fn a_line_that_is_not_utf_8_is_left_out() {
+    for kind in ["xterm", "dumb"] {
+        let home = folder(&format!("latin-1-{kind}"));
+        let mut chat = Typist::start_as(&mut bytes(&home), kind);
+        chat.sees(READY).sees(">>> ").types(b"caf\xe9\r");
+        chat.sees("not UTF-8").sees(">>> ").types("abcd\r/stats\r");
+        chat.sees("prompt 4 tokens").types("/exit\r");
+        assert_eq!(chat.ends().code(), Some(0));
+    }
 }
 
 #[test]

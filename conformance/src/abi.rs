@@ -211,9 +211,10 @@ fn threads(delegate: &Delegate, segment: &Segment) -> Result<(), String> {
             .collect::<Result<Vec<_>, _>>()
     };
     let both = std::thread::scope(|scope| {
-        let other = scope.spawn(work);
-        (work(), other.join())
+        let other = std::thread::Builder::new().spawn_scoped(scope, work)?;
+        Ok((work(), other.join()))
     });
+    let both = both.map_err(|e: std::io::Error| format!("no second thread could be made: {e}"))?;
     match both {
         (Ok(mine), Ok(Ok(others))) if mine == others => Ok(()),
         (Ok(_), Ok(Ok(_))) => Err("the results differ".to_owned()),

@@ -1,12 +1,12 @@
 //! `ondol pack IN [OUT]`.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::Files;
-use crate::outfile::Outfile;
+use crate::outfile::{self, Outfile};
 use crate::output::{self, megabytes};
 use crate::{interrupt, packed};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Arguments of `ondol pack`.
@@ -27,13 +27,14 @@ pub struct Args {
     /// A file, a name of the catalog, or `hello`
     #[arg(value_name = "IN")]
     input: String,
-    /// The file to write [default: IN with `.packed.gguf` in the end]
+    /// The file to write [default: IN with `.packed.gguf` in the end, beside it; of a name of the
+    /// catalog, in the current folder]
     #[arg(value_name = "OUT")]
     output: Option<PathBuf>,
     /// Replace OUT if it exists
     #[arg(long)]
     force: bool,
-    /// Print JSON: path, bytes, seconds
+    /// Print JSON: path, bytes, seconds. OUT can't be standard output then
     #[arg(long)]
     json: bool,
 }
@@ -51,9 +52,17 @@ pub fn run(args: &Args) -> Result<()> {
     let files = Files::open(&args.input)?;
     let path = match &args.output {
         Some(path) => path.clone(),
-        None => PathBuf::from(files.path().file_name().unwrap_or_default())
+        // The files of the catalog's models lie in a folder of Ondol's own.
+        None => Path::new(&args.input)
+            .with_file_name(files.path().file_name().unwrap_or_default())
             .with_extension("packed.gguf"),
     };
+    if args.json && outfile::is_standard_output(&path) {
+        return Err(Error::Usage(format!(
+            "{} is standard output, where --json prints: leave one of them out",
+            path.display()
+        )));
+    }
     let cancel = interrupt::cancel_on_ctrl_c()?;
     let out = Outfile::create(&path, args.force, &files.paths())?;
     let through = out.part().is_none();
@@ -66,9 +75,9 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let line = format!("{}: {}", written.path.display(), megabytes(written.bytes));
     match args.json {
-        // The output may be standard output itself.
-        _ if through => note!("{line}"),
         true => output::json(&written)?,
+        // The output may be standard output itself.
+        false if through => note!("{line}"),
         false => output::line(line)?,
     }
     Ok(())

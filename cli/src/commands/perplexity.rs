@@ -3,7 +3,7 @@
 use crate::delegate::{DelegateArgs, DelegateFigures};
 use crate::engine::{EngineArgs, at_least_one};
 use crate::error::{Error, Result};
-use crate::likelihood::{argmax, log_sum_exp};
+use crate::likelihood::{argmax, log_sum_exp, no_score};
 use crate::progress::Progress;
 use crate::{model, output, text};
 use ondol::{CancelToken, Options};
@@ -88,7 +88,10 @@ pub fn run(args: &Args) -> Result<()> {
         .map_err(model::runtime_error(&args.model))?;
     progress.finish();
     let predicted = (tokens.len() - 1) as f64;
-    let mean_nll = nll / predicted;
+    let mean_nll: f64 = nll / predicted;
+    if !mean_nll.is_finite() {
+        return Err(model::runtime_error(&args.model)(no_score()));
+    }
     print(
         args,
         &Report {

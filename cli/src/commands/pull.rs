@@ -4,7 +4,7 @@ use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::packed::{self, Check, PackArgs};
-use crate::{fetch, output};
+use crate::{fetch, model, output};
 
 /// Arguments of `ondol pull`.
 #[derive(clap::Args)]
@@ -28,6 +28,12 @@ pub struct Args {
 
 /// Pulls the model, and prints where it is.
 pub fn run(args: &Args) -> Result<()> {
+    if args.name == model::HELLO {
+        return Err(Error::BuiltIn {
+            name: args.name.clone(),
+            action: "pull",
+        });
+    }
     let catalog = Catalog::load()?;
     let entry = catalog
         .find(&args.name)

@@ -78,7 +78,7 @@ fn answer(
     let model = session.model().clone();
     let tokenizer = model.tokenizer();
     session.clear();
-    let mut top = likelihood::top(session.prefill(&prompt_ids, &CancelToken::new())?, TOP);
+    let mut top = likelihood::top(session.prefill(&prompt_ids, &CancelToken::new())?, TOP)?;
     let (mut taken, mut text) = (Vec::new(), Vec::new());
     while let Some(&(id, _)) = top.first() {
         taken.push(Step {
@@ -95,7 +95,7 @@ fn answer(
         if taken.len() == steps {
             break;
         }
-        top = likelihood::top(session.decode(id)?, TOP);
+        top = likelihood::top(session.decode(id)?, TOP)?;
     }
     Ok(Record {
         prompt,

@@ -37,7 +37,10 @@ pub fn run(args: &Args) -> Result<()> {
             }
             note!("removed {name}");
         } else if name == model::HELLO {
-            return Err(Error::BuiltIn { name: name.clone() });
+            return Err(Error::BuiltIn {
+                name: name.clone(),
+                action: "remove",
+            });
         } else {
             remove_copy(&store, name)?;
         }

@@ -190,9 +190,15 @@ pub fn run(args: &Args) -> Result<()> {
 /// The argument, what is piped in, or one after the other; `None` means a chat.
 fn prompt(args: &Args) -> Result<Option<String>> {
     let Some(prompt) = &args.prompt else {
-        return match text::is_typed() {
-            true => Ok(None),
-            false => Ok(Some(without_line_break(&text::read_stdin()?).to_owned())),
+        if text::is_typed() {
+            return Ok(None);
+        }
+        let piped = text::read_stdin()?;
+        return match without_line_break(&piped) {
+            "" => Err(Error::Usage(
+                "the prompt is empty: nothing came from standard input".to_owned(),
+            )),
+            prompt => Ok(Some(prompt.to_owned())),
         };
     };
     let piped = text::read_piped()?;

@@ -98,8 +98,10 @@ pub fn run(args: &Args) -> Result<()> {
     let plugin = &args.delegate;
     let plugin = plugin.canonicalize().map_err(Error::file("open", plugin))?;
     let model = model::open(&args.model)?;
+    let model_files = model::paths(&args.model)?;
+    let inputs = [&model_files, &args.text, std::slice::from_ref(&plugin)].concat();
     let files = match &args.report {
-        Some(folder) => Some(report_files(folder, args.force)?),
+        Some(folder) => Some(report_files(folder, args.force, &inputs)?),
         None => None,
     };
     let scratch = Home::find()?
@@ -107,7 +109,7 @@ pub fn run(args: &Args) -> Result<()> {
         .join(format!("verify-{}", std::process::id()));
     let setup = Setup {
         plugin: plugin.clone(),
-        files: model::paths(&args.model)?,
+        files: model_files,
         model_name: args.model.clone(),
         levels: levels(args),
         texts: texts(args)?,
@@ -215,9 +217,9 @@ fn print_gate(gate: &Gate) -> Result<()> {
 }
 
 /// The files of a report, report.json and report.html.
-fn report_files(folder: &Path, force: bool) -> Result<[Outfile; 2]> {
+fn report_files(folder: &Path, force: bool, inputs: &[PathBuf]) -> Result<[Outfile; 2]> {
     fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
-    let file = |name| Outfile::create(&folder.join(name), force, &[]);
+    let file = |name| Outfile::create(&folder.join(name), force, inputs);
     Ok([file("report.json")?, file("report.html")?])
 }
 

@@ -5,7 +5,8 @@
 use crate::error::{Error, Result};
 use crate::fetch::proxy::{self, ThroughProxy};
 use crate::progress::Progress;
-use std::fs::{self, File, OpenOptions};
+use crate::regular;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -44,7 +45,7 @@ pub fn download(address: &str, part: &Path, label: &str, size: u64) -> Result<()
         .build();
     let agent = Agent::with_parts(config, ThroughProxy::default(), DefaultResolver::default());
     let progress = Progress::bytes(label, size);
-    let mut fruitless = 0;
+    let (mut fruitless, mut began_anew) = (0, false);
     loop {
         let before = part_len(part, size)?;
         if before == size {
@@ -53,6 +54,12 @@ pub fn download(address: &str, part: &Path, label: &str, size: u64) -> Result<()
         }
         let outcome = transfer(&agent, address, part, before, size, &progress);
         let Err(reason) = outcome else { continue };
+        if matches!(reason, Error::NotResumed { .. }) && !began_anew {
+            began_anew = true;
+            super::remove_file(part)?;
+            super::remove_file(&etag_path(part))?;
+            continue;
+        }
         let after = part_len(part, size)?;
         fruitless = if after > before { 0 } else { fruitless + 1 };
         // Only a connection that broke is worth another try; a refusal stays a refusal.
@@ -84,8 +91,7 @@ fn transfer(
         .map_err(|e| unreachable(agent, address, &e))?;
     let start = accept(&response, address, have, size)?;
     keep_etag(&response, part)?;
-    let file = OpenOptions::new().create(true).append(true).open(part);
-    let mut file = file.map_err(Error::file("write", part))?;
+    let mut file = regular::append(part).map_err(Error::file("write", part))?;
     if start == 0 {
         file.set_len(0).map_err(Error::file("write", part))?;
     }
@@ -141,18 +147,10 @@ fn accept(response: &Response<Body>, address: &str, have: u64, size: u64) -> Res
         ),
         206 => match header(response, CONTENT_RANGE).and_then(parse_content_range) {
             Some((start, total)) if start == have => (have, total),
+            _ if have > 0 => return Err(Error::NotResumed { address, have }),
             _ => return Err(Error::HttpStatus { address, status }),
         },
-        // Our range lies outside the server's file, so its size is not ours.
-        416 => {
-            let total = header(response, CONTENT_RANGE)
-                .and_then(|r| r.strip_prefix("bytes */")?.parse().ok());
-            return Err(Error::WrongSize {
-                origin: address,
-                found: total.unwrap_or(0),
-                expected: size,
-            });
-        }
+        416 if have > 0 => return Err(Error::NotResumed { address, have }),
         _ => return Err(Error::HttpStatus { address, status }),
     };
     if header(response, CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html")) {

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::home::{Home, sync_folder};
 use crate::outfile::Outfile;
 use crate::progress::Progress;
+use crate::regular;
 use crate::seal::{Look, Seal};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -32,7 +33,7 @@ pub fn verified(home: &Home, entry: &Entry) -> Result<Option<PathBuf>> {
         return Ok(None);
     };
     let files = [path.clone()];
-    let known = fs::read(home.seal(&entry.name)).ok();
+    let known = regular::read(&home.seal(&entry.name)).ok();
     let known = known.and_then(|text| serde_json::from_slice::<Seal>(&text).ok());
     let known = known.filter(|seal| seal.sha256 == entry.sha256);
     if let Some(seal) = known
@@ -186,7 +187,7 @@ impl Attempt<'_> {
 
 /// Checks size and SHA-256.
 fn verify(path: &Path, entry: &Entry, origin: &str) -> Result<()> {
-    let mut file = File::open(path).map_err(Error::file("read", path))?;
+    let mut file = regular::open(path).map_err(Error::file("read", path))?;
     let found = file.metadata().map_err(Error::file("read", path))?.len();
     if found != entry.size {
         return Err(Error::WrongSize {

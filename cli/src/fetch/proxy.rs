@@ -10,6 +10,7 @@ use std::env;
 use std::io::ErrorKind;
 use ureq::config::Config;
 use ureq::http::Uri;
+use ureq::http::uri::Authority;
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, DefaultConnector, NextTimeout, Transport,
 };
@@ -28,6 +29,9 @@ pub fn of(address: &str) -> Result<Option<Proxy>> {
         reason: reason.to_owned(),
     };
     let proxy = Proxy::new(&value).map_err(|_| failed("it is no address"))?;
+    if has_bad_port(&value) {
+        return Err(failed("its port is no number from 0 to 65535"));
+    }
     if !matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https) {
         return Err(failed("it speaks SOCKS, and only HTTP proxies can be used"));
     }
@@ -57,6 +61,15 @@ fn variable(name: &str) -> Option<(String, String)> {
     find(name.to_owned())
         .or_else(|| find(name.to_uppercase()))
         .filter(|(_, value)| !value.is_empty())
+}
+
+/// Whether a proxy's address has a port that is none, for which ureq takes the default.
+fn has_bad_port(proxy: &str) -> bool {
+    let authority = proxy.split_once("://").map_or(proxy, |(_, rest)| rest);
+    let authority = authority.split('/').next().unwrap_or_default();
+    authority.parse::<Authority>().is_ok_and(|authority| {
+        authority.port().is_none() && !authority.as_str().ends_with(authority.host())
+    })
 }
 
 /// A host of `no_proxy` in ureq's words: it means its subdomains too, as everywhere.

@@ -10,12 +10,13 @@ use crate::error::{Error, Result};
 use crate::home::{Home, sync_folder};
 use crate::model::parts;
 use crate::outfile::Outfile;
+use crate::regular;
 use crate::seal::{Seal, hex};
 use ondol_models::quant::packed::VERSION;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -102,8 +103,7 @@ impl Store {
     pub fn lock(&self) -> Result<File> {
         fs::create_dir_all(&self.folder).map_err(Error::file("create", &self.folder))?;
         let path = self.folder.join(LOCK);
-        let file = OpenOptions::new().append(true).create(true).open(&path);
-        let file = file.map_err(Error::file("create", &path))?;
+        let file = regular::append(&path).map_err(Error::file("create", &path))?;
         if file.try_lock().is_err() {
             note!("another `ondol` makes or removes packed copies; waiting for it");
             file.lock().map_err(Error::file("lock", &path))?;
@@ -123,7 +123,7 @@ impl Store {
         let mut copies = Vec::new();
         for path in self.entries()? {
             if path.extension().is_some_and(|e| e == "gguf") {
-                copies.push(Copy::at(path)?);
+                copies.push(Copy::at(path));
             }
         }
         copies.sort_by(|a, b| a.path.cmp(&b.path));
@@ -147,6 +147,7 @@ impl Store {
 
     /// Removes what is of no use: copies whose source is gone or has other bytes, and
     /// what older versions and killed processes left. Returns the paths with their bytes.
+    /// What can't be read or removed is told, and stays.
     pub fn prune(&self) -> Result<Vec<(PathBuf, u64)>> {
         if !self.folder.exists() {
             return Ok(Vec::new());
@@ -154,21 +155,28 @@ impl Store {
         let _lock = self.lock()?;
         let mut removed = Vec::new();
         for path in self.entries()? {
-            let useless = match path.extension().and_then(|e| e.to_str()) {
-                Some("gguf") if !self.is_of_use(&path)? => {
-                    vec![path.with_extension("json"), path.clone()]
-                }
-                Some("json") if !path.with_extension("gguf").exists() => vec![path.clone()],
-                // Parts of the killed, for the living hold the lock; and locks of older
-                // versions, which had one for each copy.
-                Some("lock" | "part") => vec![path.clone()],
-                _ => continue,
-            };
-            if let Some(bytes) = remove(&useless)? {
-                removed.push((path, bytes));
+            match self.prune_one(&path) {
+                Ok(Some(bytes)) => removed.push((path, bytes)),
+                Ok(None) => {}
+                Err(reason) => note!("{} stays: {reason}", path.display()),
             }
         }
         Ok(removed)
+    }
+
+    /// Removes a file of the folder if it is of no use; returns its bytes then.
+    fn prune_one(&self, path: &Path) -> Result<Option<u64>> {
+        let useless = match path.extension().and_then(|e| e.to_str()) {
+            Some("gguf") if !self.is_of_use(path)? => {
+                vec![path.with_extension("json"), path.to_path_buf()]
+            }
+            Some("json") if !path.with_extension("gguf").exists() => vec![path.to_path_buf()],
+            // Parts of the killed, for the living hold the lock; and locks of older
+            // versions, which had one for each copy.
+            Some("lock" | "part") => vec![path.to_path_buf()],
+            _ => return Ok(None),
+        };
+        remove(&useless)
     }
 
     /// Whether a copy's source is there with the bytes that it was made of.
@@ -276,9 +284,10 @@ impl Record {
 }
 
 impl Copy {
-    fn at(path: PathBuf) -> Result<Copy> {
+    /// One whose record can't be read is shown as one without.
+    fn at(path: PathBuf) -> Copy {
         let bytes = fs::metadata(&path).map_or(0, |about| about.len());
-        let record = read(&path.with_extension("json"))?;
+        let record = read(&path.with_extension("json")).ok().flatten();
         let files = record.as_ref().map_or(Vec::new(), Record::files);
         let state = match &record {
             Some(_) if !files.iter().all(|file| file.exists()) => State::Orphaned,
@@ -287,18 +296,18 @@ impl Copy {
             }
             _ => State::Stale,
         };
-        Ok(Copy {
+        Copy {
             path,
             bytes,
             source: files.into_iter().next(),
             state,
-        })
+        }
     }
 }
 
 /// A record; `None` if there is none, or none that can be understood.
 fn read(path: &Path) -> Result<Option<Record>> {
-    match fs::read(path) {
+    match regular::read(path) {
         Ok(text) => Ok(serde_json::from_slice(&text).ok()),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Error::file("read", path)(e)),

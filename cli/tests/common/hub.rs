@@ -20,6 +20,8 @@ pub enum Answer {
     Redirect,
     /// A web page with status 200.
     Page,
+    /// As `Well`, but a range begins a byte after the one that was asked for.
+    Beyond,
     /// A status alone.
     Status(u16),
 }
@@ -102,6 +104,7 @@ fn respond(mut stream: TcpStream, request: &str, file: &[u8], answer: Answer) {
     let fresh = header(request, "if-range").is_none_or(|tag| tag == etag);
     let start = match answer {
         Answer::Whole => 0,
+        Answer::Beyond => range.map_or(0, |start| start + 1),
         _ if fresh => range.unwrap_or(0),
         _ => 0,
     };
@@ -133,6 +136,6 @@ fn respond(mut stream: TcpStream, request: &str, file: &[u8], answer: Answer) {
                 stream.write_all(later)
             })
         }
-        Answer::Well | Answer::Whole => stream.write_all(body),
+        Answer::Well | Answer::Whole | Answer::Beyond => stream.write_all(body),
     };
 }

@@ -1,0 +1,40 @@
+//! Regular files only. To open a FIFO is to wait for its other end, and a device may
+//! never end.
+
+use std::fs::{self, File};
+use std::io::{Error, ErrorKind, Read, Result};
+use std::path::Path;
+
+/// Opens a file to read it.
+pub fn open(path: &Path) -> Result<File> {
+    let kind = fs::metadata(path)?;
+    check(&kind)?;
+    File::open(path)
+}
+
+/// All bytes of a file.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Opens a file to lock it or to append to it, and makes it if it is not there.
+pub fn append(path: &Path) -> Result<File> {
+    match fs::metadata(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => {}
+        kind => check(&kind?)?,
+    }
+    File::options().append(true).create(true).open(path)
+}
+
+fn check(kind: &fs::Metadata) -> Result<()> {
+    match (kind.is_file(), kind.is_dir()) {
+        (true, _) => Ok(()),
+        (_, true) => Err(Error::new(ErrorKind::IsADirectory, "it is a folder")),
+        _ => {
+            let reason = "it is a pipe or a device, not a file";
+            Err(Error::new(ErrorKind::InvalidInput, reason))
+        }
+    }
+}
