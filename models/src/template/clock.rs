@@ -132,6 +132,22 @@ mod tests {
         );
     }
 
+    /// From Python's `datetime(1970, 1, 1).strftime(…)` on Linux.
+    #[test]
+    fn codes_are_as_in_python() {
+        assert_eq!(
+            shown(0, "%c|%U|%R|%k|%l|%u|%G|%V|%g|%C|%n|%t|%_d|%^a|%f|%Z|%z|%P"),
+            "Thu Jan  1 00:00:00 1970|00|00:00| 0|12|4|1970|01|70|19|\n|\t| 1|THU|000000|||am"
+        );
+        assert_eq!(
+            shown(
+                0,
+                "%-H %-j %-y %-k %-l %-C %-V %-U %-u %_H %0e %h %r %x %X %D"
+            ),
+            "0 1 70 0 12 19 1 0 4  0 01 Jan 12:00:00 AM 01/01/70 00:00:00 01/01/70"
+        );
+    }
+
     #[test]
     fn the_text_around_codes_stays() {
         assert_eq!(

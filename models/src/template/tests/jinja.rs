@@ -489,11 +489,7 @@ fn texts_are_jinja2s() {
         ("{{ 0|select|list }}", "[]"),
         ("{{ none|selectattr('a')|list }}", "[]"),
         ("{{ missing|rejectattr('a')|list }}", "[]"),
-        ("{{ strftime_now(format='%Y') }}", "1970"),
-        (
-            "{{ strftime_now('%c|%U|%R|%k|%l|%u|%G|%V|%g|%C|%n|%t|%_d|%^a|%f|%Z|%z|%P') }}",
-            "Thu Jan  1 00:00:00 1970|00|00:00| 0|12|4|1970|01|70|19|\n|	| 1|THU|000000|||am",
-        ),
+        ("{{ strftime_now(format='%Y')|length }}", "4"),
         ("{% filter indent(2) %}a\nb\n{% endfilter %}|", "a\n  b\n|"),
         ("{{ range(100000) | length }}", "100000"),
         ("{% set u = text.upper %}{{ u() }}", "HELLO, WORLD"),
