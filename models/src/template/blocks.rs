@@ -17,6 +17,8 @@ struct Block {
     at: usize,
     /// Whether a loop has a `break` or a `continue`.
     jumps: bool,
+    /// Whether a loop is `recursive`.
+    recursive: bool,
 }
 
 /// The blocks that are not closed yet.
@@ -27,8 +29,19 @@ pub(super) struct Blocks {
 
 impl Blocks {
     pub(super) fn open(&mut self, tag: &'static str, at: usize) {
-        let jumps = false;
-        self.open.push(Block { tag, at, jumps });
+        self.open.push(Block {
+            tag,
+            at,
+            jumps: false,
+            recursive: false,
+        });
+    }
+
+    /// The innermost loop is `recursive`.
+    pub(super) fn recurse(&mut self) {
+        if let Some(block) = self.open.last_mut() {
+            block.recursive = true;
+        }
     }
 
     /// Closes the innermost block. The engine's parser finds out what doesn't match.
@@ -39,10 +52,17 @@ impl Blocks {
     }
 
     /// Starts an `else`. Where the tag of its loop starts if that has jumps.
-    pub(super) fn begin_else(&mut self) -> Option<usize> {
-        let block = self.open.last_mut().filter(|block| block.tag == "for")?;
+    ///
+    /// minijinja would forget the `else` within the calls of a recursive loop.
+    pub(super) fn begin_else(&mut self) -> Parsed<Option<usize>> {
+        let Some(block) = self.open.last_mut().filter(|block| block.tag == "for") else {
+            return Ok(None);
+        };
+        if block.recursive {
+            return Err("a recursive loop can't have an `else` here".to_owned());
+        }
         block.tag = "else";
-        block.jumps.then_some(block.at)
+        Ok(block.jumps.then_some(block.at))
     }
 
     /// A jump to the end of the innermost loop or of its pass.

@@ -176,7 +176,7 @@ fn statement(tag: &Tag, blocks: &mut Blocks, out: &mut String) -> Parsed<String>
     let was_else = word.starts_with("end") && word != "endraw" && blocks.close();
     let body = match word {
         "if" | "elif" => parser.tuple()?,
-        "for" => for_loop(&mut parser)?,
+        "for" => for_loop(&mut parser, blocks)?,
         "set" => {
             let target = targets(&mut parser)?;
             if parser.takes("=") {
@@ -193,7 +193,7 @@ fn statement(tag: &Tag, blocks: &mut Blocks, out: &mut String) -> Parsed<String>
         }
         "call" => call(&mut parser)?,
         "filter" => filters(&mut parser)? + SCOPE,
-        "else" => match blocks.begin_else() {
+        "else" => match blocks.begin_else()? {
             Some(at) => return else_of_loop(&mut parser, &keyword, at, out),
             None => String::new(),
         },
@@ -227,7 +227,7 @@ fn replaced(parser: &mut Parser, keyword: &str, with: &str) -> Parsed<String> {
     Ok(format!("{breaks}{with}{}", parser.end()?))
 }
 
-fn for_loop(parser: &mut Parser) -> Parsed<String> {
+fn for_loop(parser: &mut Parser, blocks: &mut Blocks) -> Parsed<String> {
     let target = targets(parser)?;
     parser.expects("in")?;
     let mut body = format!(
@@ -240,6 +240,7 @@ fn for_loop(parser: &mut Parser) -> Parsed<String> {
     }
     if parser.takes("recursive") {
         body += " recursive";
+        blocks.recurse();
     }
     Ok(body)
 }

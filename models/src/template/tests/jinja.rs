@@ -603,3 +603,14 @@ fn jumps_out_of_a_scope_are_refused() {
         }
     }
 }
+
+/// minijinja would run it for the outermost list alone.
+#[test]
+fn else_of_a_recursive_loop_is_refused() {
+    let source = "{% for n in tree recursive %}{{ loop(n.kids) }}{% else %}e{% endfor %}";
+    let error = with_variables(source).unwrap_err().to_string();
+    assert!(
+        error.contains("line 1") && error.contains("recursive"),
+        "{error}"
+    );
+}
