@@ -23,5 +23,9 @@ pub mod template;
 pub mod tokenizer;
 mod warning;
 
+/// Firmware leaves out what a look at its model's file at a desk (`ondol inspect`)
+/// tells as well: bytes of code are dear there.
+const WHOLE: bool = cfg!(feature = "std");
+
 pub use error::{Error, Float, Result};
 pub use warning::Warning;

@@ -3,7 +3,7 @@
 use super::common::Decoder;
 use crate::graph::{Builder, LongRope, Rope, RopeStyle};
 use crate::quant::DType;
-use crate::{Error, Float, Result};
+use crate::{Error, Float, Result, WHOLE};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -31,7 +31,7 @@ pub fn scaled(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
                 .iter_mut()
                 .for_each(|f| *f /= factor);
         }
-        Some("yarn") => yarn(b, &mut rope)?,
+        Some("yarn") if WHOLE => yarn(b, &mut rope)?,
         Some(other) => {
             let reason = format!("rope scaling `{other}` is not supported in this architecture");
             return Err(bad(b, SCALING, reason));

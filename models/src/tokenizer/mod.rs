@@ -37,7 +37,7 @@ use core::fmt;
 use core::ops::Range;
 
 use crate::gguf::Gguf;
-use crate::{Error, Result, Warning, heap};
+use crate::{Error, Result, WHOLE, Warning, heap};
 use bpe::Bpe;
 use special::{ENDS, ENDS_IF_CONTROL, Fragment, MARKS, SpecialTokens};
 use spm::Spm;
@@ -163,7 +163,9 @@ impl Tokenizer {
             }
         };
         let turn_ends = retype_ends(&mut vocab, &mut ids.warnings);
-        retype_marks(&mut vocab, &mut ids.warnings);
+        if WHOLE {
+            retype_marks(&mut vocab, &mut ids.warnings);
+        }
         let eot = ids.read(EOT)?.or(turn_ends.first().copied());
         let mut ends: Vec<u32> = [eos, eot, ids.read(EOM)?].into_iter().flatten().collect();
         ends.extend(turn_ends);
