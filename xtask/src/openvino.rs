@@ -1,10 +1,9 @@
 //! The delegate for Intel NPUs: its tests and `ondol verify`, with OpenVINO on the CPU.
 
 use crate::models;
-use crate::steps::{Outcome, cargo, root, run_env};
+use crate::steps::{Outcome, cargo, python, root, run_env};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// What is tested here. It is not part of the plug-in, which loads what a machine has.
 const PACKAGE: &str = "openvino==2026.4.0";
@@ -86,19 +85,6 @@ fn first_in(folder: &Path, is: impl Fn(&str) -> bool) -> Option<PathBuf> {
             path.file_name()
                 .is_some_and(|name| is(&name.to_string_lossy()))
         })
-}
-
-/// The error is the last thing that Python says.
-fn python(args: &[&str]) -> Outcome {
-    eprintln!("xtask: python3 {}", args.join(" "));
-    let output = Command::new("python3").args(args).output();
-    let output = output.map_err(|error| format!("python3: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().rev().find(|line| !line.trim().is_empty());
-    Err(last.unwrap_or("python3 failed without a word").to_owned())
 }
 
 fn folder() -> PathBuf {

@@ -54,6 +54,16 @@ pub fn output(program: &str, args: &[&str]) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Runs Python, whose package index chores fetch from; the error is the last thing
+/// that it says.
+pub fn python(args: &[&str]) -> Outcome {
+    eprintln!("xtask: python3 {}", args.join(" "));
+    output("python3", args).map(drop).map_err(|said| {
+        let last = said.lines().rev().find(|line| !line.trim().is_empty());
+        last.unwrap_or_default().to_owned()
+    })
+}
+
 pub fn cargo(args: &[&str]) -> Outcome {
     run("cargo", args)
 }

@@ -1,8 +1,7 @@
 //! Chat templates against jinja2, set up as `transformers` sets it up.
 
-use crate::steps::{Outcome, cargo, root, run_env};
+use crate::steps::{Outcome, cargo, python, root, run_env};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// The engine that our answers are held against.
 const REFERENCE: &str = "jinja2==3.1.6";
@@ -81,19 +80,6 @@ fn archive(folder: &Path) -> Option<PathBuf> {
     let entries = std::fs::read_dir(folder).ok()?;
     let mut paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
     paths.find(|path| path.to_string_lossy().ends_with(".tar.gz"))
-}
-
-/// Runs Python; the error is the last thing that it says.
-fn python(args: &[&str]) -> Outcome {
-    eprintln!("xtask: python3 {}", args[..args.len().min(3)].join(" "));
-    let output = Command::new("python3").args(args).output();
-    let output = output.map_err(|error| format!("python3: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().rev().find(|line| !line.trim().is_empty());
-    Err(last.unwrap_or("it failed without a word").to_owned())
 }
 
 fn text(path: &Path) -> String {
