@@ -65,6 +65,25 @@ pub enum Error {
     /// There is nothing to run: no token was given.
     #[error("the prompt has no tokens")]
     EmptyPrompt,
+    /// Vectors of another width than the model's embeddings.
+    #[error("{floats} numbers are no rows of {width}, the width of the model's embeddings")]
+    BadVectors {
+        /// Numbers that were given.
+        floats: usize,
+        /// Numbers of a row.
+        width: usize,
+    },
+    /// More sessions than a batch has room for.
+    #[error("{sessions} sessions in a batch of {rows}; `Options::batch` sets the most")]
+    BatchFull {
+        /// Sessions that were given.
+        sessions: usize,
+        /// Sessions that there is room for.
+        rows: usize,
+    },
+    /// A session of another engine than the batch.
+    #[error("the session belongs to another engine than the batch")]
+    OtherEngine,
     /// The caller cancelled; what was computed before stays in the cache.
     #[error("cancelled")]
     Cancelled,

@@ -24,10 +24,13 @@
 
 extern crate alloc;
 
+mod batch;
+mod cache;
 mod cancel;
 mod cpu;
 #[cfg(feature = "delegate")]
 pub mod delegate;
+mod engine;
 mod error;
 pub mod generate;
 mod governor;
@@ -38,8 +41,10 @@ mod screen;
 mod session;
 mod weights;
 
+pub use batch::Batch;
 pub use cancel::CancelToken;
 pub use cpu::pool::Affinity;
+pub use engine::Engine;
 pub use error::{Error, Result};
 pub use generate::{FinishReason, GenerateOptions, Generation, Piece, SamplerOptions, Stats};
 pub use governor::Governor;

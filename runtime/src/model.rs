@@ -9,7 +9,7 @@ use crate::plan::{Memory, Plan, PlanOptions, Span};
 use crate::screen::ScreenOptions;
 use crate::session::Session;
 use crate::weights::{Bytes, Weights};
-use crate::{Error, Result};
+use crate::{Engine, Error, Result};
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec;
@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 use ondol_models::Warning;
 use ondol_models::arch;
 use ondol_models::gguf::Gguf;
-use ondol_models::graph::{Graph, Op};
+use ondol_models::graph::{Graph, State};
 use ondol_models::quant::Layout;
 use ondol_models::screen::Screen;
 #[cfg(feature = "std")]
@@ -40,7 +40,7 @@ const MAX_THREADS: usize = 256;
 /// The built-in model: about a million parameters, Korean and English.
 static HELLO: &[u8] = include_bytes!("../../models/hello/hello.gguf");
 
-/// How a session runs.
+/// How an engine and its sessions run.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Threads, at most 256; `None` takes as many as there are big cores.
@@ -62,10 +62,14 @@ pub struct Options {
     /// time, and are left out while they do not. Each costs a row of logits and
     /// attention's partial results.
     pub drafts: usize,
+    /// Sessions of one engine that are decoded in one pass, at most 32
+    /// ([`crate::Batch`]). Each but the first costs attention's partial results.
+    pub batch: usize,
     /// How a screen of the head is used where the file has one; `None` leaves it
     /// alone, and every token reads the whole head.
     pub screen: Option<ScreenOptions>,
-    /// Refuse a session that takes more bytes than this, its model's own included.
+    /// Refuse an engine and its sessions where they take more bytes than this in all,
+    /// the model's own included.
     pub memory_limit: Option<u64>,
     /// Where the threads run.
     pub affinity: Affinity,
@@ -87,6 +91,7 @@ impl Default for Options {
             prefill_chunk: DEFAULT_CHUNK,
             score_rows: 1,
             drafts: DEFAULT_DRAFTS,
+            batch: 1,
             screen: Some(ScreenOptions::default()),
             memory_limit: None,
             affinity: Affinity::default(),
@@ -300,8 +305,9 @@ impl Model {
         ids
     }
 
-    /// The exact memory that a session with these options takes, before any of
-    /// it is allocated, and what the model itself holds.
+    /// The exact memory that a session with these options takes with its engine, before
+    /// any of it is allocated, what the model itself holds, and what a further session of
+    /// the engine takes.
     ///
     /// # Errors
     /// [`Error::UnsupportedLevel`], [`Error::UnsupportedKvType`],
@@ -314,25 +320,30 @@ impl Model {
 
     fn memory_with(&self, plan: &Plan, options: &Options) -> Memory {
         let sizes = self.plan_options(options);
-        let ids = sizes.context.saturating_add(sizes.decode_rows);
-        let ids = ids.saturating_mul(size_of::<u32>());
-        let steps = plan.heap_bytes().saturating_add(ids) as u64;
-        let model = self.0.heap_bytes() as u64;
         let arena = plan.layout.memory();
+        let kv_cache = plan.cache.bytes as u64;
+        let logits = plan.logits.rows(0, sizes.session_rows).bytes as u64;
+        let ids = sizes.context.saturating_add(sizes.draft_rows);
+        let ids = ids.saturating_mul(size_of::<u32>());
+        let lists = ids.saturating_add(plan.cache.list_bytes()) as u64;
+        let steps = (plan.heap_bytes() as u64).saturating_add(lists);
+        let model = self.0.heap_bytes() as u64;
         let delegate = staging_bytes(options, sizes.chunk);
-        let total = arena.total.saturating_add(steps).saturating_add(model);
+        let all = [arena.total, kv_cache, logits, steps, model, delegate];
         Memory {
             weights_mapped: self.0.weights.mapped_bytes(),
+            kv_cache,
+            logits,
             steps,
             model,
             delegate,
-            total: total.saturating_add(delegate),
+            total: all.into_iter().fold(0, u64::saturating_add),
+            further_session: kv_cache.saturating_add(logits).saturating_add(lists),
             ..arena
         }
     }
 
-    /// A session: a KV cache, and all the memory to run in. Nothing is allocated
-    /// after this.
+    /// An engine, which runs any number of sessions with these options.
     ///
     /// # Errors
     /// [`Error::DoesNotFit`] where the options' limit is less than [`Model::memory`]
@@ -340,17 +351,22 @@ impl Model {
     /// [`Error::UnsupportedLevel`];
     /// [`Error::UnsupportedKvType`]; [`Error::PartKvBlock`]; [`Error::BadMargin`];
     /// [`Error::MemoryPressure`] while the options' governor says so.
-    pub fn session(&self, options: &Options) -> Result<Session> {
+    pub fn engine(&self, options: &Options) -> Result<Engine> {
         let kernels = kernels(options)?;
         let screen = options.screen.filter(|_| !SMALL && self.has_screen());
         screen.iter().try_for_each(ScreenOptions::check)?;
         let plan = self.plan(options, &kernels)?;
         let sizes = self.plan_options(options);
-        let needed = self.memory_with(&plan, options).total;
-        if let Some(allowed) = options.memory_limit.filter(|&limit| needed > limit) {
-            return Err(Error::DoesNotFit { needed, allowed });
-        }
-        Session::new(self.clone(), kernels, plan, sizes, options)
+        let memory = self.memory_with(&plan, options);
+        Engine::new(self.clone(), kernels, plan, sizes, memory, options)
+    }
+
+    /// The only session of an engine of its own. Nothing is allocated after this.
+    ///
+    /// # Errors
+    /// As for [`Model::engine`] and [`Engine::session`].
+    pub fn session(&self, options: &Options) -> Result<Session> {
+        self.engine(options)?.session()
     }
 
     fn plan(&self, options: &Options, kernels: &Kernels) -> Result<Plan> {
@@ -383,9 +399,9 @@ impl Model {
         if !kv_type.in_build() {
             return Err(Error::UnsupportedKvType(kv_type));
         }
-        let head_dims = self.0.graph.nodes.iter().filter_map(|node| match &node.op {
-            Op::Attention { attention, .. } => Some(attention.head_dim),
-            _ => None,
+        let head_dims = self.0.graph.states().filter_map(|state| match state {
+            State::KeysValues { head_dim, .. } => Some(head_dim),
+            State::Conv { .. } | State::Recurrent { .. } => None,
         });
         let mut parts = head_dims.filter(|dim| !dim.is_multiple_of(kv_type.cell_len()));
         parts.next().map_or(Ok(()), |head_dim| {
@@ -400,11 +416,17 @@ impl Model {
             .max(1);
         let chunk = options.prefill_chunk.clamp(1, context);
         // With more tokens activations are coarser: not what decoding one gives.
-        let decode_rows = options.drafts.min(FINE_TOKENS.min(chunk) - 1) + 1;
+        let most = FINE_TOKENS.min(chunk);
+        let can_step_back = self.0.graph.states().all(|state| matches!(state, State::KeysValues { .. }));
+        let drafts = if can_step_back { options.drafts } else { 0 };
+        let draft_rows = drafts.min(most - 1) + 1;
+        let decode_rows = options.batch.min(FINE_TOKENS).max(draft_rows);
         PlanOptions {
             context,
-            chunk,
+            chunk: chunk.max(decode_rows),
             logit_rows: options.score_rows.max(decode_rows),
+            session_rows: options.score_rows.max(draft_rows),
+            draft_rows,
             decode_rows,
             threads: options
                 .threads

@@ -1,35 +1,29 @@
-//! A session: one conversation's KV cache, and the memory its steps run in.
+//! A session: one sequence of tokens, and the state that the layers keep of it.
 
+use crate::cache::Cache;
 use crate::cpu::arena::Arena;
-use crate::cpu::executor::{Executor, Pass, Purpose, Shared};
-use crate::cpu::pool::Pool;
+use crate::cpu::executor::Executor;
+use crate::cpu::pass::{Input, Pass, Purpose, Segment};
 use crate::generate::{GenerateOptions, Generation};
-use crate::kernels::Kernels;
 use crate::kernels::vector::simd::SMALL;
-use crate::plan::{Plan, PlanOptions};
 use crate::screen::{ScreenStats, Screening};
-use crate::{CancelToken, Error, Governor, Model, Options, Result};
+use crate::{CancelToken, Engine, Error, Model, Result};
 use alloc::vec::Vec;
-use ondol_models::{heap, quant};
+use ondol_models::heap;
 
 /// Runs one sequence of tokens through a model.
 ///
 /// All memory is taken when the session is made; prefill and decode allocate
-/// nothing. While its [`Governor`] is paused, prefill and generation wait.
+/// nothing. While its [`crate::Governor`] is paused, prefill and generation wait.
 pub struct Session {
-    model: Model,
-    kernels: Kernels,
-    pool: Pool,
-    plan: Plan,
-    arena: Arena,
-    sizes: PlanOptions,
+    engine: Engine,
+    /// Holds the state of `tokens`.
+    cache: Cache,
+    /// [`crate::plan::PlanOptions::session_rows`] rows.
+    logits: Arena,
     screening: Option<Screening>,
-    governor: Governor,
-    /// How many of its calls to give memory back were answered.
+    /// How many of the governor's calls to give memory back were answered.
     released: u32,
-    #[cfg(feature = "delegate")]
-    offload: Option<crate::delegate::Runner>,
-    /// Tokens whose keys and values the cache holds.
     tokens: Vec<u32>,
     /// Tokens decoded beside the last one, which may be accepted.
     drafts: Vec<u32>,
@@ -38,74 +32,54 @@ pub struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(
-        model: Model,
-        kernels: Kernels,
-        plan: Plan,
-        sizes: PlanOptions,
-        options: &Options,
-    ) -> Result<Session> {
-        options.governor.admit(&model)?;
-        let screen = options.screen.filter(|_| model.has_screen());
-        let arena = Arena::new(plan.layout.total)?;
-        load_vectors(&model, &plan, &arena)?;
-        #[cfg(feature = "delegate")]
-        let offload = match &options.offload {
-            Some(offload) => Some(crate::delegate::Runner::new(offload, sizes.chunk)?),
-            None => None,
-        };
-        let pool = Pool::new(sizes.threads, options.affinity);
-        let tokens = heap::with_capacity(sizes.context)?;
-        let drafts = Vec::with_capacity(sizes.decode_rows);
+    pub(crate) fn new(engine: &Engine) -> Result<Session> {
+        engine.admit_session()?;
+        Session::with(engine, Cache::new(&engine.0.plan.cache)).inspect_err(|_| engine.forget_session())
+    }
+
+    /// A session of `cache`, which was counted.
+    fn with(engine: &Engine, cache: Result<Cache>) -> Result<Session> {
+        let inner = &engine.0;
+        let logits = inner.plan.logits.rows(0, inner.sizes.session_rows);
         Ok(Session {
-            model,
-            kernels,
-            pool,
-            plan,
-            arena,
-            sizes,
-            screening: screen.map(Screening::new),
-            released: options.governor.releases(),
-            governor: options.governor.clone(),
-            #[cfg(feature = "delegate")]
-            offload,
-            tokens,
-            drafts,
+            cache: cache?,
+            logits: Arena::new(logits.bytes)?,
+            screening: inner.screen.map(Screening::new),
+            released: inner.governor.releases(),
+            tokens: heap::with_capacity(inner.sizes.context)?,
+            drafts: heap::with_capacity(inner.sizes.draft_rows)?,
             accepted: 0,
+            engine: engine.clone(),
         })
+    }
+
+    /// The engine that runs its passes.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// The model.
     pub fn model(&self) -> &Model {
-        &self.model
+        self.engine.model()
     }
 
     /// Tokens that the context holds at most.
     pub fn context(&self) -> usize {
-        self.sizes.context
+        self.engine.context()
     }
 
-    /// Threads that run the steps, the caller's included.
-    pub fn threads(&self) -> usize {
-        self.pool.threads()
-    }
-
-    /// Threads that are kept on big cores, by [`Options::affinity`].
-    pub fn pinned_threads(&self) -> usize {
-        self.pool.pinned()
-    }
-
-    /// What tells this session how the device is doing: the one of its options.
-    pub fn governor(&self) -> &Governor {
-        &self.governor
-    }
-
-    /// Gives back to the system all memory that the session can do without until
-    /// it runs next: for one that stays idle while memory is short. Its tokens,
-    /// their keys and values, and the last logits stay.
+    /// Gives back to the system all memory that the session and its engine can do
+    /// without until a pass runs next: for one that stays idle while memory is short.
+    /// Its tokens, their states, and the last logits stay.
     pub fn release_unused(&mut self) {
-        let used = self.used();
-        self.executor().discard_unused(used);
+        self.discard_unused();
+        self.engine.release_unused();
+    }
+
+    fn discard_unused(&self) {
+        // Drafts may yet be accepted.
+        let used = self.tokens.len() + self.drafts.len().saturating_sub(self.accepted);
+        self.cache.discard_unused(&self.engine.0.plan.cache, used);
     }
 
     /// Waits until the governor is resumed, if it is paused. Prefill, score and a
@@ -115,58 +89,166 @@ impl Session {
     /// # Errors
     /// [`Error::Cancelled`] if the wait was ended so.
     pub fn wait_while_paused(&mut self, cancel: &CancelToken) -> Result<()> {
-        let used = self.used();
-        self.executor().heed_governor(used, Some(cancel))
+        let governor = self.engine.governor();
+        loop {
+            let releases = governor.releases();
+            if self.released != releases {
+                self.released = releases;
+                self.discard_unused();
+            }
+            if !governor.is_paused() {
+                return Ok(());
+            }
+            governor.wait_while_paused(cancel, releases)?;
+        }
     }
 
-    /// Positions of the cache that must be kept: drafts may yet be accepted.
-    fn used(&self) -> usize {
-        self.tokens.len() + self.drafts.len().saturating_sub(self.accepted)
-    }
-
-    /// The kernel level in use.
-    pub fn level(&self) -> crate::Level {
-        self.kernels.level()
-    }
-
-    /// The tokens in the cache.
+    /// The tokens whose states are there; [`Session::VECTOR`] for each vector.
     pub fn tokens(&self) -> &[u32] {
         &self.tokens
     }
 
-    /// Forgets all but the first `len` tokens.
-    pub fn truncate(&mut self, len: usize) {
-        self.tokens.truncate(len);
+    /// Stands for a vector among [`Session::tokens`].
+    pub const VECTOR: u32 = u32::MAX;
+
+    /// Goes back to the first `len` tokens, or as close below as can be: says how many
+    /// are left. Keys and values of all positions are there, but those of a sliding
+    /// window, and the states of convolutions and recurrences, only at the end and at
+    /// the end of the last prompt.
+    pub fn rewind(&mut self, len: usize) -> usize {
+        let left = self.cache.rewind(&self.engine.0.plan.cache, len);
+        self.tokens.truncate(left);
         self.drafts.clear();
+        left
     }
 
     /// Forgets all tokens.
     pub fn clear(&mut self) {
-        self.truncate(0);
+        self.rewind(0);
     }
 
-    /// Runs `tokens` after those in the cache; the logits are those after the last.
+    /// Another session of the engine that goes on from where this one is.
+    ///
+    /// # Errors
+    /// Those of [`Engine::session`].
+    #[cfg(feature = "std")]
+    pub fn fork(&self) -> Result<Session> {
+        self.engine.admit_session()?;
+        let cache = self.cache.fork(&self.engine.0.plan.cache);
+        let fork = Session::with(&self.engine, cache);
+        let mut fork = fork.inspect_err(|_| self.engine.forget_session())?;
+        fork.tokens.extend_from_slice(&self.tokens);
+        let row = self.engine.0.plan.logits.width * 4;
+        let first = |row: usize, bytes| crate::plan::Region {
+            offset: row * bytes,
+            bytes,
+        };
+        // SAFETY: no pass of either runs.
+        unsafe {
+            let logits = self.logits.bytes(first(self.accepted, row));
+            fork.logits.bytes_mut(first(0, row)).copy_from_slice(logits);
+        }
+        Ok(fork)
+    }
+
+    /// Runs `tokens` after those that are there; the logits are those after the last.
+    /// They end a prompt: [`Session::rewind`] can go back to them.
     ///
     /// # Errors
     /// [`Error::EmptyPrompt`], [`Error::BadToken`] and [`Error::ContextFull`]
-    /// before anything is run. After [`Error::Cancelled`] the cache holds the
+    /// before anything is run. After [`Error::Cancelled`] the session has the
     /// chunks that were finished.
     pub fn prefill(&mut self, tokens: &[u32], cancel: &CancelToken) -> Result<&[f32]> {
         self.check(tokens)?;
-        self.drafts.clear();
-        let chunks = tokens.chunks(self.sizes.chunk);
-        let last = chunks.len() - 1;
-        for (index, chunk) in chunks.enumerate() {
-            let start = self.tokens.len();
-            let mut executor = self.executor();
-            let body = executor.body(chunk, start, Purpose::Prefill(cancel))?;
-            if index == last {
-                executor.head(body, chunk.len() - 1..chunk.len())?;
-            }
-            self.tokens.extend_from_slice(chunk);
+        let mut done = 0;
+        while done < tokens.len() {
+            done += self.prefill_chunk(&tokens[done..], cancel)?;
         }
-        self.accepted = 0;
         Ok(self.last_logits())
+    }
+
+    /// Runs the first chunk of what is left of a prompt, which was checked; says how
+    /// many tokens that were.
+    pub(crate) fn prefill_chunk(&mut self, rest: &[u32], cancel: &CancelToken) -> Result<usize> {
+        let chunk = &rest[..rest.len().min(self.engine.0.sizes.chunk)];
+        let is_last = chunk.len() == rest.len();
+        self.prompt_pass(Input::Tokens(chunk), is_last, cancel)?;
+        self.tokens.extend_from_slice(chunk);
+        Ok(chunk.len())
+    }
+
+    /// As [`Session::prefill`], with vectors in the place of tokens: what an embedding
+    /// would give, `[row][width]`, of an image or of sound.
+    ///
+    /// # Errors
+    /// [`Error::BadVectors`] where the numbers are not whole rows, and those of
+    /// [`Session::prefill`].
+    #[cfg(feature = "std")]
+    pub fn prefill_vectors(&mut self, vectors: &[f32], cancel: &CancelToken) -> Result<&[f32]> {
+        let width = self.model().graph().embedding_width();
+        if !vectors.len().is_multiple_of(width.max(1)) {
+            let floats = vectors.len();
+            return Err(Error::BadVectors { floats, width });
+        }
+        let rows = vectors.len() / width.max(1);
+        self.check_room(rows)?;
+        let chunk = self.engine.0.sizes.chunk * width;
+        for chunk in vectors.chunks(chunk) {
+            let input = Input::Vectors { rows: chunk, width };
+            let done = self.tokens.len() + input.rows();
+            let is_last = core::ptr::eq(chunk.as_ptr_range().end, vectors.as_ptr_range().end);
+            self.prompt_pass(input, is_last, cancel)?;
+            self.tokens.resize(done, Session::VECTOR);
+        }
+        Ok(self.last_logits())
+    }
+
+    /// One pass of a prompt; with logits and a checkpoint if it is the last.
+    fn prompt_pass(&mut self, input: Input, is_last: bool, cancel: &CancelToken) -> Result<()> {
+        let rows = input.rows();
+        self.pass(input, Purpose::Prefill(cancel), |executor, pass| {
+            executor.body(pass)?;
+            match is_last {
+                true => executor.head(pass, rows - 1..rows),
+                false => Ok(()),
+            }
+        })?;
+        self.cache.advance(rows);
+        if is_last {
+            self.cache.set_checkpoint(&self.engine.0.plan.cache);
+        }
+        Ok(())
+    }
+
+    /// Runs a pass of this session alone. The state is as before until the caller says
+    /// how many of its rows count.
+    fn pass<R>(
+        &mut self,
+        input: Input,
+        purpose: Purpose,
+        work: impl FnOnce(&mut Executor, Pass) -> Result<R>,
+    ) -> Result<R> {
+        self.begin(input.rows());
+        let segments = [Segment {
+            cache: &self.cache,
+            input,
+        }];
+        let pass = Pass::new(&segments, purpose);
+        let (logits, released) = (&mut self.logits, &mut self.released);
+        self.engine.run(logits, released, pass.cancel(), |executor| {
+            work(executor, pass)
+        })
+    }
+
+    /// A pass with so many rows of this session is about to run.
+    pub(crate) fn begin(&mut self, rows: usize) {
+        self.drafts.clear();
+        self.accepted = 0;
+        self.cache.begin(&self.engine.0.plan.cache, rows);
+    }
+
+    pub(crate) fn cache(&self) -> &Cache {
+        &self.cache
     }
 
     /// Runs one token; the logits are those after it.
@@ -186,17 +268,19 @@ impl Session {
     /// As for [`Session::decode`]; all of `tokens` must fit in the context.
     pub fn decode_with_drafts(&mut self, tokens: &[u32]) -> Result<&[f32]> {
         self.check(tokens)?;
-        let tokens = &tokens[..tokens.len().min(self.sizes.decode_rows)];
-        let start = self.tokens.len();
-        let mut executor = self.executor();
-        let body = executor.body(tokens, start, Purpose::Decode)?;
-        executor.head(body, 0..tokens.len())?;
+        let rows = tokens.len().min(self.engine.0.sizes.draft_rows);
+        let tokens = &tokens[..rows];
+        self.pass(Input::Tokens(tokens), Purpose::Decode, |executor, pass| {
+            executor.body(pass)?;
+            executor.head(pass, 0..rows)
+        })?;
         self.ran(tokens);
         Ok(self.last_logits())
     }
 
     /// Takes note of a token that was decoded, and of those beside it.
-    fn ran(&mut self, tokens: &[u32]) {
+    pub(crate) fn ran(&mut self, tokens: &[u32]) {
+        self.cache.advance(1);
         self.tokens.push(tokens[0]);
         self.drafts.clear();
         self.drafts.extend_from_slice(&tokens[1..]);
@@ -210,13 +294,14 @@ impl Session {
             return None;
         }
         self.tokens.push(token);
+        self.cache.accept();
         self.accepted += 1;
         Some(self.last_logits())
     }
 
     /// Tokens that can be decoded beside one, at most.
     pub(crate) fn max_drafts(&self) -> usize {
-        self.sizes.decode_rows - 1
+        self.engine.0.sizes.draft_rows - 1
     }
 
     /// Runs one token; the logits are those after it, of the `k` likeliest tokens
@@ -228,33 +313,17 @@ impl Session {
     /// As for [`Session::decode`].
     pub fn decode_top(&mut self, token: u32, k: usize) -> Result<&[f32]> {
         self.check(&[token])?;
-        let start = self.tokens.len();
-        let tokens = [token];
-        let body = self.executor().body(&tokens, start, Purpose::Decode)?;
-        match self.screening.filter(Screening::is_on) {
-            Some(screening) if !SMALL => self.screened_head(body, k, screening)?,
-            _ => self.executor().head(body, 0..1)?,
-        }
+        let mut screening = self.screening.filter(Screening::is_on);
+        self.pass(Input::Tokens(&[token]), Purpose::Decode, |executor, pass| {
+            executor.body(pass)?;
+            match &mut screening {
+                Some(screening) if !SMALL => screened_head(executor, pass, k, screening),
+                _ => executor.head(pass, 0..1),
+            }
+        })?;
+        self.screening = screening.or(self.screening);
         self.ran(&[token]);
         Ok(self.last_logits())
-    }
-
-    fn screened_head(&mut self, body: Pass, k: usize, mut screening: Screening) -> Result<()> {
-        let margin = screening.options.margin;
-        let mut executor = self.executor();
-        match executor.screened_head(body, k, margin)? {
-            None => {
-                screening.stats.whole += 1;
-                executor.head(body, 0..1)?;
-            }
-            Some(selected) if screening.count(selected.rows) => {
-                screening.stats.audits += 1;
-                screening.stats.missed += executor.audit(body, selected, k)?;
-            }
-            Some(_) => {}
-        }
-        self.screening = Some(screening);
-        Ok(())
     }
 
     /// What the screen of the head did so far; `None` where there is none, or it
@@ -264,6 +333,7 @@ impl Session {
     }
 
     /// Runs `tokens`, and shows `each` the logits after every one of them with its index.
+    /// The engine waits for `each`, which must not use it.
     ///
     /// # Errors
     /// As for [`Session::prefill`].
@@ -274,35 +344,26 @@ impl Session {
         mut each: impl FnMut(usize, &[f32]),
     ) -> Result<()> {
         self.check(tokens)?;
-        self.drafts.clear();
+        let logit_rows = self.engine.0.sizes.session_rows;
         let mut scored = 0;
-        for chunk in tokens.chunks(self.sizes.chunk) {
-            let start = self.tokens.len();
-            let purpose = Purpose::Prefill(cancel);
-            let body = self.executor().body(chunk, start, purpose)?;
-            for first in (0..chunk.len()).step_by(self.sizes.logit_rows) {
-                let rows = first..(first + self.sizes.logit_rows).min(chunk.len());
-                self.executor().head(body, rows.clone())?;
-                for row in 0..rows.len() {
-                    each(scored + first + row, self.logits(row));
+        for chunk in tokens.chunks(self.engine.0.sizes.chunk) {
+            let input = Input::Tokens(chunk);
+            self.pass(input, Purpose::Prefill(cancel), |executor, pass| {
+                executor.body(pass)?;
+                for first in (0..chunk.len()).step_by(logit_rows) {
+                    let rows = first..(first + logit_rows).min(chunk.len());
+                    executor.head(pass, rows.clone())?;
+                    for row in 0..rows.len() {
+                        each(scored + first + row, executor.logits(row));
+                    }
                 }
-            }
+                Ok(())
+            })?;
             scored += chunk.len();
+            self.cache.advance(chunk.len());
             self.tokens.extend_from_slice(chunk);
         }
         Ok(())
-    }
-
-    /// What a delegate does of the model, by [`Options::offload`].
-    #[cfg(feature = "delegate")]
-    pub fn offload(&self) -> Option<&crate::delegate::Offload> {
-        self.offload.as_ref().map(|runner| &runner.offload)
-    }
-
-    /// What the delegate did so far; `None` where the session has none.
-    #[cfg(feature = "delegate")]
-    pub fn offload_stats(&self) -> Option<&crate::delegate::OffloadStats> {
-        self.offload.as_ref().map(|runner| &runner.stats)
     }
 
     /// Generates text after `prompt`. What the cache already holds of the prompt
@@ -327,61 +388,63 @@ impl Session {
     }
 
     fn logits(&self, row: usize) -> &[f32] {
-        // SAFETY: no step runs while the session is borrowed for the result.
-        unsafe { self.arena.row(self.plan.logits, row) }
-    }
-
-    fn executor(&mut self) -> Executor<'_> {
-        let shared = Shared {
-            plan: &self.plan,
-            kernels: &self.kernels,
-            weights: &self.model.0.weights,
-            arena: &self.arena,
-            context: self.sizes.context,
+        let bytes = self.engine.0.plan.logits.width * 4;
+        let region = crate::plan::Region {
+            offset: row * bytes,
+            bytes,
         };
-        Executor {
-            shared,
-            pool: &mut self.pool,
-            governor: &self.governor,
-            released: &mut self.released,
-            #[cfg(feature = "delegate")]
-            offload: self.offload.as_mut(),
-        }
+        // SAFETY: no pass of the session runs while it is borrowed for the result.
+        unsafe { self.logits.floats(region) }
     }
 
-    fn check(&self, tokens: &[u32]) -> Result<()> {
-        if tokens.is_empty() {
-            return Err(Error::EmptyPrompt);
-        }
-        let vocabulary = self.model.0.graph.vocabulary;
+    /// Whether these tokens can be run.
+    ///
+    /// # Errors
+    /// As for [`Session::prefill`].
+    pub(crate) fn check(&self, tokens: &[u32]) -> Result<()> {
+        let vocabulary = self.model().0.graph.vocabulary;
         if let Some(&token) = tokens.iter().find(|&&t| t as usize >= vocabulary) {
             return Err(Error::BadToken { token, vocabulary });
         }
-        let needed = self.tokens.len() + tokens.len();
-        if needed > self.sizes.context {
-            return Err(Error::ContextFull {
-                needed,
-                context: self.sizes.context,
-            });
+        self.check_room(tokens.len())
+    }
+
+    fn check_room(&self, rows: usize) -> Result<()> {
+        if rows == 0 {
+            return Err(Error::EmptyPrompt);
+        }
+        let needed = self.tokens.len() + rows;
+        let context = self.context();
+        if needed > context {
+            return Err(Error::ContextFull { needed, context });
         }
         Ok(())
     }
 }
 
-/// Norm weights and biases as f32, once.
-fn load_vectors(model: &Model, plan: &Plan, arena: &Arena) -> Result<()> {
-    for (weight, vector) in &plan.vectors {
-        // SAFETY: nothing else uses the new arena.
-        let floats = unsafe { arena.floats_mut(vector.region) };
-        let bytes = model.0.weights.rows(weight);
-        quant::dequantize(weight.dtype, bytes, floats).map_err(|_| {
-            let reason = alloc::format!(
-                "a vector of {} floats has {} bytes",
-                floats.len(),
-                bytes.len()
-            );
-            ondol_models::Error::Malformed { reason }
-        })?;
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.engine.forget_session();
     }
-    Ok(())
+}
+
+/// The head of a pass of one row, through the screen where that will do.
+fn screened_head(
+    executor: &mut Executor,
+    pass: Pass,
+    k: usize,
+    screening: &mut Screening,
+) -> Result<()> {
+    match executor.screened_head(pass, k, screening.options.margin)? {
+        None => {
+            screening.stats.whole += 1;
+            executor.head(pass, 0..1)
+        }
+        Some(selected) if screening.count(selected.rows) => {
+            screening.stats.audits += 1;
+            screening.stats.missed += executor.audit(pass, selected, k)?;
+            Ok(())
+        }
+        Some(_) => Ok(()),
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::{Activation, Attention, Graph, Node, Op, Rope, RopeStyle, ValueId, Weight, leftover};
 use crate::gguf::{Array, Gguf, TensorInfo, Value};
-use crate::quant::{Layout, packed::GROUP};
+use crate::quant::{DType, Layout, packed::GROUP};
 use crate::{Error, Float, Result};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -384,7 +384,7 @@ impl<'g, 'a> Builder<'g, 'a> {
         )
     }
 
-    /// Attention over the next cache slot; `attention.slot` is filled in here.
+    /// Attention; `attention.slot` is filled in here.
     pub fn attention(
         &mut self,
         q: ValueId,
@@ -392,15 +392,45 @@ impl<'g, 'a> Builder<'g, 'a> {
         v: ValueId,
         attention: Attention,
     ) -> ValueId {
-        let attention = Attention {
-            slot: self.slots,
-            ..attention
-        };
-        self.slots += 1;
+        let slot = self.next_slot();
+        let attention = Attention { slot, ..attention };
         self.push(
             Op::Attention { q, k, v, attention },
             attention.heads * attention.head_dim,
         )
+    }
+
+    /// A convolution of each column with the tensor `name.weight` of `width x taps`.
+    pub fn conv(&mut self, input: ValueId, name: &str, taps: usize) -> Result<ValueId> {
+        let width = self.width(input);
+        let weight = self.matrix(name, width, taps)?;
+        if weight.dtype != DType::F32 || taps == 0 {
+            let name = self.full_name(name, "weight");
+            let reason = "a convolution has at least one tap, in f32".into();
+            return Err(Error::BadShape { name, reason });
+        }
+        let slot = self.next_slot();
+        Ok(self.push(
+            Op::Conv {
+                input,
+                weight,
+                slot,
+            },
+            width,
+        ))
+    }
+
+    /// `y[t] = decay[t] * y[t - 1] + input[t]`.
+    pub fn scan(&mut self, decay: ValueId, input: ValueId) -> ValueId {
+        debug_assert_eq!(self.width(decay), self.width(input));
+        let width = self.width(input);
+        let slot = self.next_slot();
+        self.push(Op::Scan { decay, input, slot }, width)
+    }
+
+    fn next_slot(&mut self) -> u32 {
+        self.slots += 1;
+        self.slots - 1
     }
 
     /// `a + b`.

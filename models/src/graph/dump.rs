@@ -35,6 +35,8 @@ fn name(op: &Op) -> &'static str {
         Op::RmsNorm { .. } => "rms_norm",
         Op::Rope { .. } => "rope",
         Op::Attention { .. } => "attention",
+        Op::Conv { .. } => "conv",
+        Op::Scan { .. } => "scan",
         Op::Add { .. } => "add",
         Op::Scale { .. } => "scale",
         Op::Glu { .. } => "glu",
@@ -73,6 +75,8 @@ fn describe(op: &Op, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             }
             Ok(())
         }
+        Op::Conv { weight, slot, .. } => write!(f, " slot {slot} taps {}", weight.cols),
+        Op::Scan { slot, .. } => write!(f, " slot {slot}"),
         Op::Scale { factor, .. } => write!(f, " by {factor}"),
         Op::Glu { activation, .. } => write!(f, " {activation:?}"),
         Op::Softcap { cap, .. } => write!(f, " cap {cap}"),

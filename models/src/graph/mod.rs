@@ -104,10 +104,36 @@ pub enum Activation {
     GeluTanh,
 }
 
-/// Attention with grouped key/value heads over a cache slot.
+/// What an operation keeps of one sequence from pass to pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Keys and values of earlier positions.
+    KeysValues {
+        /// Key and value heads.
+        kv_heads: usize,
+        /// Numbers of a head's key, and of its value.
+        head_dim: usize,
+        /// A query sees so many of the last positions, its own included.
+        window: Option<usize>,
+    },
+    /// The last rows of an input.
+    Conv {
+        /// How many.
+        rows: usize,
+        /// Floats of a row.
+        width: usize,
+    },
+    /// Numbers that every token changes.
+    Recurrent {
+        /// How many floats.
+        floats: usize,
+    },
+}
+
+/// Attention with grouped key/value heads over the keys and values of a slot.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Attention {
-    /// Cache slot, one per layer that attends.
+    /// Number of its [`State`] among those of the graph, in order of the nodes.
     pub slot: u32,
     /// Query heads.
     pub heads: usize,
@@ -173,6 +199,27 @@ pub enum Op {
         /// Shape and options.
         attention: Attention,
     },
+    /// A causal convolution of each column: `y[t][c] = sum over i of
+    /// weight[c][i] * input[t - taps + 1 + i][c]`, where rows before the first token
+    /// are zero.
+    Conv {
+        /// What is convolved.
+        input: ValueId,
+        /// `width x taps`, of `f32`.
+        weight: Weight,
+        /// As [`Attention::slot`].
+        slot: u32,
+    },
+    /// A linear recurrence of each column: `y[t] = decay[t] * y[t - 1] + input[t]`,
+    /// where `y` is zero before the first token.
+    Scan {
+        /// Factors on the row before.
+        decay: ValueId,
+        /// What is added, of the same width.
+        input: ValueId,
+        /// As [`Attention::slot`].
+        slot: u32,
+    },
     /// `a + b`.
     Add {
         /// Left.
@@ -213,13 +260,26 @@ impl Op {
             Op::MatMul { input, .. }
             | Op::RmsNorm { input, .. }
             | Op::Rope { input, .. }
+            | Op::Conv { input, .. }
             | Op::Scale { input, .. }
             | Op::Softcap { input, .. } => [Some(input), None, None],
             Op::Attention { q, k, v, .. } => [Some(q), Some(k), Some(v)],
             Op::Add { a, b } => [Some(a), Some(b), None],
             Op::Glu { gate, up, .. } => [Some(gate), Some(up), None],
+            Op::Scan { decay, input, .. } => [Some(decay), Some(input), None],
         };
         list.into_iter().flatten()
+    }
+
+    /// The vectors and small matrices that it reads as `f32`: all weights but those of
+    /// matmuls and embeddings.
+    pub fn vector(&self) -> Option<Weight> {
+        match *self {
+            Op::MatMul { bias, .. } => bias,
+            Op::RmsNorm { weight, .. } => weight,
+            Op::Conv { weight, .. } => Some(weight),
+            _ => None,
+        }
     }
 }
 
@@ -232,6 +292,26 @@ pub struct Node {
     pub width: usize,
     /// The layer it belongs to; `None` for embedding, final norm and head.
     pub layer: Option<u32>,
+}
+
+impl Node {
+    /// What the operation keeps from pass to pass; `None` where it needs nothing but
+    /// the pass's own rows.
+    pub fn state(&self) -> Option<State> {
+        match &self.op {
+            Op::Attention { attention: a, .. } => Some(State::KeysValues {
+                kv_heads: a.kv_heads,
+                head_dim: a.head_dim,
+                window: a.window,
+            }),
+            Op::Conv { weight, .. } => Some(State::Conv {
+                rows: weight.cols - 1,
+                width: self.width,
+            }),
+            Op::Scan { .. } => Some(State::Recurrent { floats: self.width }),
+            _ => None,
+        }
+    }
 }
 
 /// One forward pass.
@@ -278,11 +358,14 @@ impl Graph {
         }
     }
 
-    /// The attention operations in order of their cache slots.
-    pub fn attentions(&self) -> impl Iterator<Item = &Attention> {
-        self.nodes.iter().filter_map(|n| match &n.op {
-            Op::Attention { attention, .. } => Some(attention),
-            _ => None,
-        })
+    /// Floats of a token's embedding.
+    pub fn embedding_width(&self) -> usize {
+        let embed = self.nodes.iter().find(|node| matches!(node.op, Op::Embed { .. }));
+        embed.map_or(0, |node| node.width)
+    }
+
+    /// What the graph keeps of a sequence, in order of the slots.
+    pub fn states(&self) -> impl Iterator<Item = State> {
+        self.nodes.iter().filter_map(Node::state)
     }
 }

@@ -1,4 +1,4 @@
-//! The one allocation of a session.
+//! Blocks of memory that are allocated once: an engine's, and those of its sequences.
 
 use super::pages;
 use crate::kernels::attention::Cell;
@@ -16,6 +16,10 @@ const ALIGN: usize = 64;
 /// aligned here. A firmware's allocator has no pages, and less memory to spare.
 const ASKED: usize = if cfg!(feature = "std") { 8 } else { ALIGN };
 
+/// Offsets from here on are in the block that was lent to an arena: logits, which
+/// belong to whoever runs a pass.
+pub const LENT: usize = 1 << (usize::BITS - 2);
+
 /// Zeroed, aligned bytes that the steps of a plan share.
 ///
 /// Threads write disjoint parts of it at the same time, so the views below are
@@ -24,6 +28,8 @@ pub struct Arena {
     /// A multiple of [`ALIGN`].
     start: NonNull<u8>,
     bytes: usize,
+    /// Start and size of the block at [`LENT`].
+    lent: (NonNull<u8>, usize),
     /// What was allocated, and how.
     block: NonNull<u8>,
     layout: Layout,
@@ -54,16 +60,29 @@ impl Arena {
         Ok(Arena {
             start,
             bytes,
+            lent: (start, 0),
             block,
             layout,
         })
     }
 
+    /// Offsets from [`LENT`] on are in `block` from now on.
+    ///
+    /// # Safety
+    /// `block` outlives the views of such offsets, and nobody else uses it meanwhile.
+    pub unsafe fn lend(&mut self, block: &Arena) {
+        self.lent = (block.start, block.bytes);
+    }
+
     /// Where a byte of the arena lies.
     fn at(&self, offset: usize, bytes: usize) -> *mut u8 {
-        debug_assert!(offset + bytes <= self.bytes);
-        // SAFETY: the planner's offsets lie in the arena.
-        unsafe { self.start.as_ptr().add(offset) }
+        let (start, offset, size) = match offset.checked_sub(LENT) {
+            Some(offset) => (self.lent.0, offset, self.lent.1),
+            None => (self.start, offset, self.bytes),
+        };
+        debug_assert!(offset + bytes <= size);
+        // SAFETY: the planner's offsets lie in the blocks.
+        unsafe { start.as_ptr().add(offset) }
     }
 
     /// Gives the whole pages of a region back to the system. They come back, with

@@ -6,12 +6,14 @@
 //! line here leans on.
 
 use super::arena::Arena;
+use super::columns;
+use super::pass::{Pass, RowInput};
 use super::pool::Pool;
-use crate::kernels::attention::{Cell, KvCells, KvSlot, KvType, Queries, SharedSlice};
+use crate::kernels::attention::{KvSlot, Queries, SharedSlice};
 use crate::kernels::{ActKind, Acts, FINE_TOKENS, Kernels, Matrix, OutRows, Store};
-use crate::plan::{Angles, AttentionStep, MatMul, Piece, Plan, Region, RowOp, Step, StoreKv};
+use crate::plan::{Angles, AttentionStep, MatMul, Piece, Plan, Region, RowOp, Step};
 use crate::weights::Weights;
-use crate::{CancelToken, Error, Governor, Result};
+use crate::{Error, Governor, Result};
 use core::ops::Range;
 use ondol_models::graph::{Activation, Weight};
 use ondol_models::quant::packed;
@@ -21,7 +23,7 @@ use ondol_models::quant::packed;
 /// shared out more evenly.
 const PREFILL_CUTS: usize = 4;
 
-/// Runs passes over one session's memory.
+/// Runs passes over an engine's memory.
 pub(crate) struct Executor<'s> {
     pub shared: Shared<'s>,
     pub pool: &'s mut Pool,
@@ -33,83 +35,22 @@ pub(crate) struct Executor<'s> {
     pub offload: Option<&'s mut crate::delegate::Runner>,
 }
 
-/// What every thread reads; borrowed from a session for one pass.
+/// What every thread reads; borrowed from an engine for one pass.
 pub(crate) struct Shared<'s> {
     pub plan: &'s Plan,
     pub kernels: &'s Kernels,
     pub weights: &'s Weights,
     pub arena: &'s Arena,
-    /// Tokens that a cache slot holds.
-    pub context: usize,
-}
-
-/// What a pass over the layers is for.
-#[derive(Clone, Copy)]
-pub(crate) enum Purpose<'c> {
-    /// Many tokens, as fast as can be.
-    Prefill(&'c CancelToken),
-    /// A few tokens, each bit for bit as if it came alone.
-    Decode,
-}
-
-/// The tokens of a pass and their place in the sequence.
-#[derive(Clone, Copy)]
-pub(crate) struct Pass<'t> {
-    tokens: &'t [u32],
-    start: usize,
-    pub(super) rows: usize,
-    pub(super) purpose: Purpose<'t>,
-    /// Whether attention takes the tokens together: cut and summed in another
-    /// order than that of one token. The head follows the body in this, so that
-    /// logits do not depend on how many are wanted.
-    in_tiles: bool,
-}
-
-impl Pass<'_> {
-    /// Who can stop the pass on its way. Decode is short, and is not stopped.
-    pub(super) fn cancel(&self) -> Option<&CancelToken> {
-        match self.purpose {
-            Purpose::Prefill(cancel) => Some(cancel),
-            Purpose::Decode => None,
-        }
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.cancel().is_some_and(CancelToken::is_cancelled)
-    }
-
-    /// A pass over some of the rows alone, which lie in the first rows then.
-    pub(super) fn of(&self, rows: &Range<usize>) -> Self {
-        Pass {
-            tokens: &self.tokens[rows.clone()],
-            start: self.start + rows.start,
-            rows: rows.len(),
-            ..*self
-        }
-    }
 }
 
 impl Executor<'_> {
-    /// Runs the layers for `tokens`, whose first has the position `start`, up to
-    /// the last layer's keys and values.
-    pub fn body<'t>(
-        &mut self,
-        tokens: &'t [u32],
-        start: usize,
-        purpose: Purpose<'t>,
-    ) -> Result<Pass<'t>> {
-        let pass = Pass {
-            tokens,
-            start,
-            rows: tokens.len(),
-            purpose,
-            in_tiles: tokens.len() > 1 && matches!(purpose, Purpose::Prefill(_)),
-        };
+    /// Runs the layers for the rows of `pass`, up to the last state.
+    pub fn body(&mut self, pass: Pass) -> Result<()> {
         let steps = &self.shared.plan.body;
         let mut next = 0;
         while let Some(step) = steps.get(next) {
-            self.heed_governor(start + tokens.len(), pass.cancel())?;
-            if matches!(step, Step::Attention(_)) && pass.is_cancelled() {
+            self.heed_governor(pass)?;
+            if step.ends_layer() && pass.is_cancelled() {
                 return Err(Error::Cancelled);
             }
             next = match self.run_elsewhere(next, pass)? {
@@ -120,7 +61,7 @@ impl Executor<'_> {
                 }
             };
         }
-        Ok(pass)
+        Ok(())
     }
 
     /// Without delegates the CPU runs all steps.
@@ -129,16 +70,16 @@ impl Executor<'_> {
         Ok(None)
     }
 
-    /// Between two steps: does what the host asked for. `used` positions of the
-    /// cache are in use. Waits while paused where `cancel` can end the wait.
-    pub fn heed_governor(&mut self, used: usize, cancel: Option<&CancelToken>) -> Result<()> {
+    /// Between two steps: does what the host asked for. Waits while paused where the
+    /// pass can be cancelled.
+    fn heed_governor(&mut self, pass: Pass) -> Result<()> {
         loop {
             let releases = self.governor.releases();
             if *self.released != releases {
                 *self.released = releases;
-                self.shared.discard_cache(used);
+                pass.discard_unused(&self.shared.plan.cache);
             }
-            match cancel {
+            match pass.cancel() {
                 Some(cancel) if self.governor.is_paused() => {
                     self.governor.wait_while_paused(cancel, releases)?;
                 }
@@ -152,10 +93,9 @@ impl Executor<'_> {
         Ok(())
     }
 
-    /// Gives back all that a session can do without between passes: the cache
-    /// from `used` positions on, and what is written anew in each pass. Logits stay.
-    pub fn discard_unused(&mut self, used: usize) {
-        self.shared.discard_cache(used);
+    /// Gives back all that an engine can do without between passes: what is written
+    /// anew in each.
+    pub fn discard_scratch(&self) {
         let layout = &self.shared.plan.layout;
         let passing = [layout.values, layout.acts, layout.partials];
         for &region in passing.iter().chain(&layout.scratch) {
@@ -170,6 +110,12 @@ impl Executor<'_> {
         self.head_inputs(rows);
         let plan = self.shared.plan;
         plan.head.iter().try_for_each(|step| self.step(step, pass))
+    }
+
+    /// A row of the logits that the head computed.
+    pub fn logits(&self, row: usize) -> &[f32] {
+        // SAFETY: no step runs while the executor is borrowed for the result.
+        unsafe { self.shared.arena.row(self.shared.plan.logits, row) }
     }
 
     /// Copies the given rows of the body's values to where the head starts.
@@ -210,18 +156,22 @@ impl Executor<'_> {
                     shared.prefill_attention(step, pass, piece, worker);
                 },
             ),
+            Step::Columns(step) => {
+                let pieces = columns::pieces(step.out.width);
+                self.fork(pieces, |shared, piece, _| shared.columns(step, pass, piece))
+            }
             Step::Attention(step) => {
-                let pieces = |row| step.shape.decode_pieces(pass.start + row);
+                let pieces = |row| step.shape.decode_pieces(pass.position(row));
                 self.fork((0..pass.rows).map(pieces).sum(), |shared, piece, worker| {
                     let (mut row, mut piece) = (0, piece);
                     while piece >= pieces(row) {
                         piece -= pieces(row);
                         row += 1;
                     }
-                    shared.decode_attention(step, pass.start, row, piece, worker);
+                    shared.decode_attention(step, pass, row, piece, worker);
                 })?;
                 self.fork(pass.rows, |shared, row, _| {
-                    shared.combine_attention(step, pass.start, row);
+                    shared.combine_attention(step, pass, row);
                 })
             }
         }
@@ -241,25 +191,6 @@ impl Executor<'_> {
 }
 
 impl Shared<'_> {
-    /// Gives back the pages of the cache from `used` positions on. No step may run.
-    fn discard_cache(&self, used: usize) {
-        for step in self.plan.body.iter().chain(&self.plan.head) {
-            let Step::Attention(step) = step else {
-                continue;
-            };
-            let (keys, values) = self.plan.layout.slots[step.slot];
-            for head in 0..step.shape.kv_heads {
-                let first = step.shape.slot_range(head, used, self.context).start;
-                let end = step.shape.slot_range(head + 1, 0, self.context).start;
-                for slot in [keys, values] {
-                    let unused = self.cached(slot, first..end);
-                    // SAFETY: no step runs, and a position is written before it is read.
-                    unsafe { self.arena.discard(unused) };
-                }
-            }
-        }
-    }
-
     pub(super) fn row_op(&self, op: &RowOp, pass: Pass, row: usize) {
         let (arena, vector) = (self.arena, self.kernels.vector());
         // SAFETY: this thread alone works on `row`, and the planner keeps apart
@@ -270,12 +201,16 @@ impl Shared<'_> {
                     let mut table = arena.row_mut(out, row);
                     for rope in &self.plan.ropes {
                         let (angles, rest) = table.split_at_mut(2 * rope.inverse_frequencies.len());
-                        fill_angles(rope, pass.start + row, angles);
+                        fill_angles(rope, pass.position(row), angles);
                         table = rest;
                     }
                 }
                 RowOp::Embed { table, scale, out } => {
-                    self.embed(&table, pass.tokens[row], scale, arena.row_mut(out, row));
+                    let out = arena.row_mut(out, row);
+                    match pass.input(row) {
+                        RowInput::Token(token) => self.embed(&table, token, scale, out),
+                        RowInput::Vector(vector) => out.copy_from_slice(vector),
+                    }
                 }
                 RowOp::RmsNorm {
                     input,
@@ -326,7 +261,10 @@ impl Shared<'_> {
                 RowOp::Softcap { x, cap } => vector.softcap(arena.row_mut(x, row), cap),
                 RowOp::StoreKv(ref store) => {
                     let (k, v) = (arena.row(store.k, row), arena.row(store.v, row));
-                    self.store_kv(store, k, v, pass.start + row);
+                    let (sequence, position) = pass.place(row);
+                    if let Some(kv) = self.plan.cache.slots[store.slot].kv() {
+                        kv.store(sequence.memory(), vector, position, k, v);
+                    }
                 }
                 RowOp::Prepare { input, matmul } => {
                     let matmul = &self.plan.matmuls[matmul];
@@ -353,37 +291,6 @@ impl Shared<'_> {
         }
         if scale != 1.0 {
             self.kernels.vector().scale(out, scale);
-        }
-    }
-
-    /// Puts one token's keys and values at their position of every head.
-    ///
-    /// # Safety
-    /// No other thread may write this position of the slot, or read it.
-    unsafe fn store_kv(&self, store: &StoreKv, k: &[f32], v: &[f32], position: usize) {
-        let (keys, values) = self.plan.layout.slots[store.slot];
-        for (region, row) in [(keys, k), (values, v)] {
-            for (head, x) in row.chunks_exact(store.shape.head_dim).enumerate() {
-                let place = store.shape.slot_range(head, position, self.context);
-                let place = self.cached(region, place);
-                let vector = self.kernels.vector();
-                // SAFETY: passed on to the caller; the place lies in the slot.
-                unsafe {
-                    match self.plan.kv_type {
-                        KvType::F16 => vector.f32_to_f16(x, self.arena.cells_mut(place)),
-                        KvType::Q8_0 => vector.f32_to_q8_0(x, self.arena.cells_mut(place)),
-                    }
-                }
-            }
-        }
-    }
-
-    /// Where some numbers of the keys or the values of a slot lie.
-    fn cached(&self, slot: Region, numbers: Range<usize>) -> Region {
-        let bytes = |numbers| self.plan.kv_type.bytes(numbers);
-        Region {
-            offset: slot.offset + bytes(numbers.start),
-            bytes: bytes(numbers.len()),
         }
     }
 
@@ -459,58 +366,35 @@ impl Shared<'_> {
         }
     }
 
-    /// The cache slot of an attention step.
+    /// The keys and values of an attention step, of a row's sequence.
     ///
     /// # Safety
-    /// Nobody may write the slot meanwhile.
-    unsafe fn kv(&self, step: &AttentionStep) -> KvSlot<'_> {
+    /// Nobody may write them meanwhile.
+    unsafe fn kv<'p>(&self, step: &AttentionStep, pass: Pass<'p>, row: usize) -> Option<KvSlot<'p>> {
+        let kv = self.plan.cache.slots[step.slot].kv()?;
         // SAFETY: passed on to the caller.
-        unsafe {
-            match self.plan.kv_type {
-                KvType::F16 => KvSlot::F16(self.kv_cells(step)),
-                KvType::Q8_0 => KvSlot::Q8_0(self.kv_cells(step)),
-            }
-        }
+        Some(unsafe { kv.view(pass.place(row).0.memory()) })
     }
 
-    /// [`Shared::kv`], in cells of the cache's type.
-    ///
-    /// # Safety
-    /// As for [`Shared::kv`].
-    unsafe fn kv_cells<C: Cell>(&self, step: &AttentionStep) -> KvCells<'_, C> {
-        let (keys, values) = self.plan.layout.slots[step.slot];
-        // SAFETY: passed on to the caller.
-        unsafe {
-            KvCells {
-                k: self.arena.cells(keys),
-                v: self.arena.cells(values),
-                capacity: self.context,
-            }
-        }
-    }
-
-    /// Many tokens are cut by tiles of tokens.
+    /// Many tokens of one sequence are cut by tiles of tokens.
     fn prefill_attention(&self, step: &AttentionStep, pass: Pass, piece: usize, worker: usize) {
         // SAFETY: cache and queries were written in an earlier step; pieces
         // write their own parts of the output; scratch is this worker's own.
         unsafe {
+            let Some(kv) = self.kv(step, pass, 0) else {
+                return;
+            };
             let q = self.arena.floats(step.q.rows(0, pass.rows));
             let queries = Queries {
                 q,
                 tokens: pass.rows,
-                start: pass.start,
+                start: pass.position(0),
             };
             let out =
                 SharedSlice::from_raw(self.arena.pointer(step.out), pass.rows * step.out.width);
             let scratch = self.arena.floats_mut(self.plan.layout.scratch[worker]);
-            self.kernels.attention().prefill(
-                &step.shape,
-                piece,
-                queries,
-                self.kv(step),
-                out,
-                scratch,
-            );
+            let attention = self.kernels.attention();
+            attention.prefill(&step.shape, piece, queries, kv, out, scratch);
         }
     }
 
@@ -518,7 +402,7 @@ impl Shared<'_> {
     fn decode_attention(
         &self,
         step: &AttentionStep,
-        start: usize,
+        pass: Pass,
         row: usize,
         piece: usize,
         worker: usize,
@@ -526,24 +410,21 @@ impl Shared<'_> {
         let partials = self.partials(row);
         // SAFETY: as for prefill, with the row's partials in the place of the output.
         unsafe {
+            let Some(kv) = self.kv(step, pass, row) else {
+                return;
+            };
             let q = self.arena.row(step.q, row);
             let partials =
                 SharedSlice::from_raw(self.arena.pointer_at(partials), partials.bytes / 4);
             let scratch = self.arena.floats_mut(self.plan.layout.scratch[worker]);
-            self.kernels.attention().decode(
-                &step.shape,
-                piece,
-                q,
-                start + row,
-                self.kv(step),
-                partials,
-                scratch,
-            );
+            let position = pass.position(row);
+            let attention = self.kernels.attention();
+            attention.decode(&step.shape, piece, q, position, kv, partials, scratch);
         }
     }
 
     /// Joins the partial results of a pass's row.
-    fn combine_attention(&self, step: &AttentionStep, start: usize, row: usize) {
+    fn combine_attention(&self, step: &AttentionStep, pass: Pass, row: usize) {
         // SAFETY: the partials were written in an earlier step, and this thread
         // alone works on `row`.
         let (partials, out) = unsafe {
@@ -552,9 +433,8 @@ impl Shared<'_> {
                 self.arena.row_mut(step.out, row),
             )
         };
-        self.kernels
-            .attention()
-            .combine(&step.shape, start + row, partials, out);
+        let attention = self.kernels.attention();
+        attention.combine(&step.shape, pass.position(row), partials, out);
     }
 
     /// Where a row's partial results of attention lie.

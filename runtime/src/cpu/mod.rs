@@ -1,12 +1,15 @@
 //! The CPU executor: arena, thread pool, and the steps of a plan run over them.
 
 pub(crate) mod arena;
+mod columns;
 pub(crate) mod executor;
 #[cfg(feature = "delegate")]
 mod offload;
 pub(crate) mod pages;
+pub(crate) mod pass;
 pub mod pool;
 mod screen;
 mod select;
 #[cfg(feature = "std")]
 pub(crate) mod topology;
+pub(crate) mod turns;

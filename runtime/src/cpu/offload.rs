@@ -1,6 +1,7 @@
 //! The executor's way to a delegate: values out of the arena, and back into it.
 
-use super::executor::{Executor, Pass, Purpose};
+use super::executor::Executor;
+use super::pass::{Pass, Purpose};
 use crate::Result;
 use crate::delegate::{Call, Phase, Runner};
 use crate::plan::SpanSteps;

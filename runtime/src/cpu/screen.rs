@@ -1,7 +1,8 @@
 //! The head through its screen: every row on the 4-bit copy, then exactly those
 //! that may be among the likeliest. See `docs/screened-head.md`.
 
-use super::executor::{Executor, Pass, Shared};
+use super::executor::{Executor, Shared};
+use super::pass::Pass;
 use super::select::{Selected, bound, missed, nth_largest, rows_of, select};
 use crate::Result;
 use crate::plan::{Buffer, CHUNK, Piece, Region, RowOp, ScreenPlan};

@@ -373,7 +373,11 @@ impl<'m> Compiler<'m> {
                 Activation::Silu => segment::Op::SiluMul,
                 Activation::GeluTanh => segment::Op::GeluMul,
             },
-            Op::Embed { .. } | Op::Rope { .. } | Op::Attention { .. } => {
+            Op::Embed { .. }
+            | Op::Rope { .. }
+            | Op::Attention { .. }
+            | Op::Conv { .. }
+            | Op::Scan { .. } => {
                 unreachable!("no part of a span")
             }
         }

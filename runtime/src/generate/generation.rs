@@ -125,7 +125,7 @@ impl<'s> Generation<'s> {
             .take_while(|(a, b)| a == b)
             .count();
         let cached_tokens = shared.min(prompt.len().saturating_sub(1));
-        session.truncate(cached_tokens);
+        let cached_tokens = session.rewind(cached_tokens);
         session.prefill(&prompt[cached_tokens..], cancel)?;
         clock.prefilled();
         prompt.iter().for_each(|&token| sampler.accept(token));

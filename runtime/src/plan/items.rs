@@ -11,15 +11,18 @@ pub enum Item {
     /// Keys and values of this attention into the cache.
     StoreKv(usize),
     Attention(usize),
+    /// A convolution or a recurrence.
+    Columns(usize),
 }
 
 impl Item {
     /// The nodes that it computes; an absorbed addition goes with its matmul.
     pub fn nodes(&self) -> &[usize] {
         match self {
-            Item::Row(node) | Item::StoreKv(node) | Item::Attention(node) => {
-                core::slice::from_ref(node)
-            }
+            Item::Row(node)
+            | Item::StoreKv(node)
+            | Item::Attention(node)
+            | Item::Columns(node) => core::slice::from_ref(node),
             Item::MatMul(group) => group,
         }
     }
@@ -33,7 +36,8 @@ impl Item {
 /// Groups the nodes of a graph.
 pub struct Items<'g> {
     graph: &'g Graph,
-    /// First node of the head: the last attention.
+    /// First node of the head: all that keeps a state is before it, but for the last
+    /// attention itself, whose keys and values the body stores.
     pub tail: usize,
     /// By matmul node: the addition it absorbs, and the value it adds to.
     pub absorbed: Vec<Option<(usize, ValueId)>>,
@@ -44,11 +48,11 @@ pub struct Items<'g> {
 impl<'g> Items<'g> {
     pub fn new(graph: &'g Graph) -> Self {
         let n = graph.nodes.len();
-        let tail = graph
-            .nodes
-            .iter()
-            .rposition(|node| matches!(node.op, Op::Attention { .. }))
-            .unwrap_or(n);
+        let last = graph.nodes.iter().rposition(|node| node.state().is_some());
+        let tail = last.map_or(0, |last| match graph.nodes[last].op {
+            Op::Attention { .. } => last,
+            _ => last + 1,
+        });
         let mut items = Items {
             graph,
             tail,
@@ -59,11 +63,11 @@ impl<'g> Items<'g> {
         items
     }
 
-    /// The items up to the last layer's keys and values, and those after them.
+    /// The items up to the last state, and those after them.
     pub fn body_and_head(&self) -> (Vec<Item>, Vec<Item>) {
         let mut body = self.of(0..self.tail);
         let mut head = self.of(self.tail..self.graph.nodes.len());
-        if !head.is_empty() {
+        if matches!(head.first(), Some(Item::StoreKv(_))) {
             body.push(head.remove(0));
         }
         (body, head)
@@ -81,6 +85,7 @@ impl<'g> Items<'g> {
                 let p = product.0 as usize;
                 let matmul = matches!(self.graph.nodes[p].op, Op::MatMul { .. });
                 matmul
+                    && add != self.graph.logits.0 as usize
                     && reads[p] == 1
                     && residual < product
                     && (p < self.tail) == (add < self.tail)
@@ -123,6 +128,7 @@ impl<'g> Items<'g> {
                 Op::Attention { .. } => {
                     items.extend([Item::StoreKv(node), Item::Attention(node)]);
                 }
+                Op::Conv { .. } | Op::Scan { .. } => items.push(Item::Columns(node)),
                 _ => items.push(Item::Row(node)),
             }
         }

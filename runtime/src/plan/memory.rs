@@ -34,13 +34,14 @@ impl Buffer {
     }
 }
 
-/// The exact memory of a session and its model, in bytes.
+/// The exact memory of a session, its engine and its model, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Memory {
     /// Bytes of the model file that are mapped, not allocated: clean pages that
     /// the system can drop.
     pub weights_mapped: u64,
-    /// The key/value cache.
+    /// What the layers keep of a sequence: keys and values, and other states, with their
+    /// checkpoints.
     pub kv_cache: u64,
     /// Values between steps, and prepared activations.
     pub activations: u64,
@@ -62,6 +63,9 @@ pub struct Memory {
     /// Everything but `weights_mapped`. Not in it: the threads' stacks, of which
     /// some kilobytes each are used, and the program.
     pub total: u64,
+    /// What a further session of the same engine takes: its own cache, logits and
+    /// token ids.
+    pub further_session: u64,
 }
 
 /// The arena's regions.
@@ -69,14 +73,11 @@ pub struct Memory {
 pub struct Layout {
     /// Norm weights and biases.
     pub vectors: Region,
-    /// Per cache slot: keys, then values, each `[kv_head][position][head_dim]` in
-    /// the cells of [`super::Plan::kv_type`].
-    pub slots: Vec<(Region, Region)>,
     /// Values between steps.
     pub values: Region,
     /// Prepared activations of the current matmul step.
     pub acts: Region,
-    /// Logits and the head's other values.
+    /// The head's values but for the logits.
     pub head: Region,
     /// Bounds and lists of a screened head.
     pub screen: Region,
@@ -102,11 +103,9 @@ impl Layout {
     /// What [`crate::Model::memory`] reports of the arena.
     pub fn memory(&self) -> Memory {
         let padded = |r: &Region| round_up(r.bytes) as u64;
-        let kv_cache = self.slots.iter().map(|(k, v)| padded(k) + padded(v)).sum();
+        let values = [&self.values, &self.acts, &self.head];
         Memory {
-            kv_cache,
-            activations: padded(&self.values) + padded(&self.acts),
-            logits: padded(&self.head),
+            activations: values.into_iter().map(padded).sum(),
             screen: padded(&self.screen),
             scratch: padded(&self.partials) + self.scratch.iter().map(padded).sum::<u64>(),
             vectors: padded(&self.vectors),

@@ -13,12 +13,13 @@ mod schedule;
 mod screen;
 mod spans;
 
-pub use memory::{Buffer, Layout, Memory, Region};
+pub use memory::{Buffer, Layout, Memory, Region, round_up};
 pub use screen::{CHUNK, ScreenPlan};
 #[cfg(any(test, feature = "delegate"))]
 pub use spans::spans;
 pub use spans::{Span, SpanSteps};
 
+use crate::cache::CacheLayout;
 use crate::kernels::Kernels;
 use crate::kernels::attention::{AttentionShape, KvType};
 use alloc::vec::Vec;
@@ -27,15 +28,19 @@ use ondol_models::graph::{Activation, Graph, Op, RopeStyle, Weight};
 use ondol_models::heap;
 use ondol_models::screen::Screen;
 
-/// What a session's sizes are decided by.
+/// What an engine's sizes are decided by.
 #[derive(Debug, Clone, Copy)]
 pub struct PlanOptions {
-    /// Tokens the KV cache holds.
+    /// Tokens of a sequence.
     pub context: usize,
     /// Tokens of one prefill pass, at most.
     pub chunk: usize,
     /// Rows of logits that can be computed at a time.
     pub logit_rows: usize,
+    /// Rows of logits that a session has.
+    pub session_rows: usize,
+    /// Tokens of one sequence that can be decoded in one pass.
+    pub draft_rows: usize,
     /// Tokens that can be decoded in one pass; at most `chunk`.
     pub decode_rows: usize,
     /// Threads that run the steps.
@@ -105,13 +110,11 @@ pub enum RowOp {
     Prepare { input: Buffer, matmul: usize },
 }
 
-/// Puts a token's keys and values into a cache slot.
+/// Puts a token's keys and values into a slot of its sequence's cache.
 #[derive(Debug, Clone)]
 pub struct StoreKv {
-    /// Cache slot.
+    /// Slot of the cache.
     pub slot: usize,
-    /// Heads.
-    pub shape: AttentionShape,
     /// Keys.
     pub k: Buffer,
     /// Values.
@@ -194,6 +197,38 @@ pub enum Step {
     MatMul(usize),
     /// Attention.
     Attention(AttentionStep),
+    /// A convolution or a recurrence, all rows of some columns at a time.
+    Columns(ColumnStep),
+}
+
+impl Step {
+    /// Whether it is the one of its layer that looks at other rows: a pass can be
+    /// cancelled before it.
+    pub fn ends_layer(&self) -> bool {
+        matches!(self, Step::Attention(_) | Step::Columns(_))
+    }
+}
+
+/// What [`Step::Columns`] computes.
+#[derive(Debug, Clone)]
+pub struct ColumnStep {
+    /// Slot of the cache.
+    pub slot: usize,
+    /// What is computed of each column.
+    pub op: ColumnOp,
+    /// What is convolved, or added.
+    pub input: Buffer,
+    /// Where the result goes; of the same width.
+    pub out: Buffer,
+}
+
+/// An operation on one column, whose rows depend on each other.
+#[derive(Debug, Clone, Copy)]
+pub enum ColumnOp {
+    /// [`Op::Conv`], with the weights `[column][tap]`.
+    Conv { weight: Vector, taps: usize },
+    /// [`Op::Scan`].
+    Scan { decay: Buffer },
 }
 
 /// Steps and memory of a model for given options.
@@ -208,12 +243,12 @@ pub struct Plan {
     pub head_inputs: Vec<(Buffer, Buffer)>,
     /// From the last layer's attention to logits, for the rows that are wanted.
     pub head: Vec<Step>,
-    /// The logits.
+    /// The logits, in the block that is lent to the arena.
     pub logits: Buffer,
     /// [`PlanOptions::decode_rows`], at least one.
     pub decode_rows: usize,
-    /// What keys and values are kept as.
-    pub kv_type: KvType,
+    /// What a sequence keeps.
+    pub cache: CacheLayout,
     /// How the likeliest tokens are found without the whole head.
     pub screen: Option<ScreenPlan>,
     /// Every matmul step, in order of execution.
@@ -245,7 +280,7 @@ impl Plan {
             + heap::bytes(&self.matmuls)
             + heap::bytes(&self.vectors)
             + heap::bytes(&self.ropes)
-            + heap::bytes(&self.layout.slots)
+            + self.cache.heap_bytes()
             + heap::bytes(&self.layout.scratch);
         for steps in [&self.body, &self.head] {
             bytes += heap::bytes(steps);

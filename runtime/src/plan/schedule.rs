@@ -6,22 +6,23 @@
 //! - All other operations concern one row alone; those that follow each other
 //!   are one step, and each row passes through them while it is in cache.
 //! - Rotation, scaling and capping work in place where the input dies.
-//! - What comes after the last layer's keys and values are stored (its attention,
-//!   the rest of that layer, final norm, head) runs only for rows whose logits
-//!   are wanted.
+//! - What comes after the last state (the last attention itself, the rest of that
+//!   layer, final norm, head) runs only for rows whose logits are wanted.
 
 use super::items::{Item, Items};
 use super::memory::Placer;
 use super::{
-    Angles, AttentionStep, Buffer, Layout, MatMul, Part, Piece, Plan, PlanOptions, RowOp,
+    Angles, AttentionStep, Buffer, ColumnOp, ColumnStep, Layout, MatMul, Part, Piece, Plan, PlanOptions, RowOp,
     ScreenPlan, Span, SpanSteps, Step, StoreKv, Vector, attention_shape,
 };
+use crate::cache::CacheLayout;
+use crate::cpu::arena::LENT;
 use crate::kernels::attention::AttentionShape;
 use crate::kernels::vector::simd::SMALL;
 use crate::kernels::{ActKind, FINE_TOKENS, Kernels};
 use alloc::vec;
 use alloc::vec::Vec;
-use ondol_models::graph::{Graph, Op, Rope, ValueId, Weight};
+use ondol_models::graph::{Graph, Node, Op, Rope, ValueId, Weight};
 use ondol_models::screen::Screen;
 
 /// A used-by-the-head value lives past every item of the body.
@@ -83,7 +84,13 @@ impl<'g> Scheduler<'g> {
 
     pub fn run(mut self, screen: Option<&Screen>) -> Plan {
         self.place_vectors();
-        self.place_cache();
+        let PlanOptions {
+            context,
+            chunk,
+            kv_type,
+            ..
+        } = self.options;
+        let cache = CacheLayout::new(self.graph, kv_type, context, chunk);
 
         let (body_items, head_items) = self.items.body_and_head();
         self.find_last_uses(&body_items, &head_items);
@@ -131,7 +138,7 @@ impl<'g> Scheduler<'g> {
             head,
             logits,
             decode_rows,
-            kv_type: self.options.kv_type,
+            cache,
             screen,
             matmuls,
             vectors,
@@ -144,33 +151,17 @@ impl<'g> Scheduler<'g> {
     fn place_vectors(&mut self) {
         let start = self.layout.total;
         for node in &self.graph.nodes {
-            let weight = match &node.op {
-                Op::MatMul { bias, .. } => *bias,
-                Op::RmsNorm { weight, .. } => *weight,
-                _ => None,
+            let Some(weight) = node.op.vector() else {
+                continue;
             };
-            let Some(weight) = weight else { continue };
-            let region = self.layout.push(weight.cols.saturating_mul(4));
+            let floats = weight.rows.saturating_mul(weight.cols);
+            let region = self.layout.push(floats.saturating_mul(4));
             self.vectors.push((weight, Vector { region }));
         }
         self.layout.vectors = super::Region {
             offset: start,
             bytes: self.layout.total - start,
         };
-    }
-
-    fn place_cache(&mut self) {
-        for (_, shape) in self
-            .graph
-            .nodes
-            .iter()
-            .filter_map(|n| attention_shape(&n.op))
-        {
-            let numbers = shape.slot_len(self.options.context);
-            let bytes = self.options.kv_type.bytes(numbers);
-            let slot = (self.layout.push(bytes), self.layout.push(bytes));
-            self.layout.slots.push(slot);
-        }
     }
 
     fn vector(&self, weight: Option<Weight>) -> Option<Vector> {
@@ -213,13 +204,36 @@ impl<'g> Scheduler<'g> {
 
     fn new_buffer(&mut self, node: usize, now: usize) -> Buffer {
         let width = self.graph.nodes[node].width;
-        let bytes = width.saturating_mul(4).saturating_mul(self.rows(node));
-        let last_use = self.last_use[node].max(now);
-        let place = self.placer.place(bytes, self.step_start, last_use);
-        let offset = self.base.saturating_add(place);
-        let buffer = Buffer { offset, width };
+        let buffer = if self.becomes_logits(node) {
+            Buffer {
+                offset: LENT,
+                width,
+            }
+        } else {
+            let bytes = width.saturating_mul(4).saturating_mul(self.rows(node));
+            let last_use = self.last_use[node].max(now);
+            let place = self.placer.place(bytes, self.step_start, last_use);
+            Buffer {
+                offset: self.base.saturating_add(place),
+                width,
+            }
+        };
         self.buffers[node] = Some(buffer);
         buffer
+    }
+
+    /// Whether a node's output is the logits, or becomes them in place.
+    fn becomes_logits(&self, node: usize) -> bool {
+        let logits = self.graph.logits.0 as usize;
+        let reads = |value: ValueId| {
+            let inputs = self.graph.nodes.iter().flat_map(|node| node.op.inputs());
+            inputs.filter(|&input| input == value).count()
+        };
+        node == logits
+            || match self.graph.nodes[logits].op {
+                Op::Softcap { input, .. } => input.0 as usize == node && reads(input) == 1,
+                _ => false,
+            }
     }
 
     /// The output of `node` in the buffer of `input`, copied first if `input` is still needed.
@@ -231,15 +245,22 @@ impl<'g> Scheduler<'g> {
         ops: &mut Vec<RowOp>,
     ) -> Buffer {
         let source = self.buffer(input);
-        if self.last_use[input.0 as usize] != now {
+        let elsewhere = self.becomes_logits(node) && source.offset != LENT;
+        if self.last_use[input.0 as usize] != now || elsewhere {
             let out = self.new_buffer(node, now);
             ops.push(RowOp::Copy { input: source, out });
             return out;
         }
-        self.placer
-            .extend(source.offset - self.base, self.last_use[node]);
+        self.extend(source, self.last_use[node]);
         self.buffers[node] = Some(source);
         source
+    }
+
+    /// Keeps a buffer until `last_use`.
+    fn extend(&mut self, buffer: Buffer, last_use: usize) {
+        if buffer.offset < LENT {
+            self.placer.extend(buffer.offset - self.base, last_use);
+        }
     }
 
     fn body_steps(&mut self, items: &[Item]) -> Vec<Step> {
@@ -265,6 +286,14 @@ impl<'g> Scheduler<'g> {
 
     fn head_steps(&mut self, items: &[Item]) -> (Vec<(Buffer, Buffer)>, Vec<Step>) {
         let mut inputs = Vec::new();
+        if let Some(table) = self.rope_table {
+            let is_rope = |node: &Node| matches!(node.op, Op::Rope { .. });
+            if self.graph.nodes[self.items.tail..].iter().any(is_rope) {
+                let to = self.head_input(table);
+                self.rope_table = Some(to);
+                inputs.push((table, to));
+            }
+        }
         for value in 0..self.items.tail {
             if self.last_use[value] != FOREVER {
                 continue;
@@ -272,19 +301,22 @@ impl<'g> Scheduler<'g> {
             let Some(from) = self.buffers[value] else {
                 continue;
             };
-            let bytes = from
-                .width
-                .saturating_mul(4)
-                .saturating_mul(self.options.logit_rows);
-            let offset = self.base + self.placer.place(bytes, 0, FOREVER);
-            let to = Buffer {
-                offset,
-                width: from.width,
-            };
+            let to = self.head_input(from);
             self.buffers[value] = Some(to);
             inputs.push((from, to));
         }
         (inputs, self.steps(items, Vec::new()))
+    }
+
+    /// A place for the wanted rows of a buffer of the body.
+    fn head_input(&mut self, from: Buffer) -> Buffer {
+        let row = from.width.saturating_mul(4);
+        let bytes = row.saturating_mul(self.options.logit_rows);
+        let offset = self.base + self.placer.place(bytes, 0, FOREVER);
+        Buffer {
+            offset,
+            width: from.width,
+        }
     }
 
     fn steps(&mut self, items: &[Item], first: Vec<RowOp>) -> Vec<Step> {
@@ -313,6 +345,10 @@ impl<'g> Scheduler<'g> {
                 Item::Attention(node) => {
                     flush(&mut ops, &mut steps);
                     steps.extend(self.attention(*node, now));
+                }
+                Item::Columns(node) => {
+                    flush(&mut ops, &mut steps);
+                    steps.extend(self.columns(*node, now));
                 }
             }
         }
@@ -428,7 +464,7 @@ impl<'g> Scheduler<'g> {
                 ops.push(RowOp::Softcap { x, cap });
             }
             // Steps of their own.
-            Op::MatMul { .. } | Op::Attention { .. } => {}
+            Op::MatMul { .. } | Op::Attention { .. } | Op::Conv { .. } | Op::Scan { .. } => {}
         }
     }
 
@@ -453,8 +489,7 @@ impl<'g> Scheduler<'g> {
             let (out, accumulate) = match self.items.absorbed[node] {
                 Some((add, residual)) => {
                     let out = self.buffer(residual);
-                    self.placer
-                        .extend(out.offset - self.base, self.last_use[add]);
+                    self.extend(out, self.last_use[add]);
                     self.buffers[add] = Some(out);
                     (out, true)
                 }
@@ -477,9 +512,37 @@ impl<'g> Scheduler<'g> {
         let Op::Attention { k, v, .. } = *op else {
             return None;
         };
-        let (slot, shape) = attention_shape(op)?;
+        let (slot, _) = attention_shape(op)?;
         let (k, v) = (self.buffer(k), self.buffer(v));
-        Some(RowOp::StoreKv(StoreKv { slot, shape, k, v }))
+        Some(RowOp::StoreKv(StoreKv { slot, k, v }))
+    }
+
+    fn columns(&mut self, node: usize, now: usize) -> Option<Step> {
+        let (slot, op, input) = match self.graph.nodes[node].op {
+            Op::Conv {
+                input,
+                weight,
+                slot,
+            } => {
+                let taps = weight.cols;
+                let weight = self.vector(Some(weight))?;
+                (slot, ColumnOp::Conv { weight, taps }, input)
+            }
+            Op::Scan { decay, input, slot } => {
+                let decay = self.buffer(decay);
+                (slot, ColumnOp::Scan { decay }, input)
+            }
+            _ => return None,
+        };
+        let slot = slot as usize;
+        let input = self.buffer(input);
+        let out = self.new_buffer(node, now);
+        Some(Step::Columns(ColumnStep {
+            slot,
+            op,
+            input,
+            out,
+        }))
     }
 
     fn attention(&mut self, node: usize, now: usize) -> Option<Step> {

@@ -67,7 +67,7 @@ fn is_stateless(graph: &Graph, item: &Item) -> bool {
     match item {
         Item::MatMul(_) => true,
         Item::Row(node) => !matches!(graph.nodes[*node].op, Op::Embed { .. } | Op::Rope { .. }),
-        Item::StoreKv(_) | Item::Attention(_) => false,
+        Item::StoreKv(_) | Item::Attention(_) | Item::Columns(_) => false,
     }
 }
 

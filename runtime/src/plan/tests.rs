@@ -182,6 +182,8 @@ fn rows_of_one_step_do_not_disturb_each_other() {
             context: 64,
             chunk,
             logit_rows: chunk.min(2),
+            session_rows: 1,
+            draft_rows: 1,
             decode_rows: 1,
             threads: 2,
             kv_type: KvType::F16,
@@ -266,6 +268,8 @@ fn steps_keep_to_their_spans() {
         context: 64,
         chunk: 16,
         logit_rows: 1,
+        session_rows: 1,
+        draft_rows: 1,
         decode_rows: 1,
         threads: 2,
         kv_type: KvType::F16,
@@ -287,7 +291,7 @@ fn steps_keep_to_their_spans() {
             match step {
                 Step::Rows(ops) => assert!(ops.iter().all(stateless), "{ops:#?}"),
                 Step::MatMul(_) => {}
-                Step::Attention(_) => panic!("attention in a span"),
+                Step::Attention(_) | Step::Columns(_) => panic!("a state in a span"),
             }
         }
         let matmuls = of_span.iter().filter_map(|step| match step {

@@ -111,30 +111,49 @@ pub unsafe fn attend<S: Simd, C: Cell>(
 
     for first in keys.clone().step_by(KEYS) {
         let count = KEYS.min(keys.end - first);
-        let start = shape.slot_range(kv_head, first, kv.capacity).start;
-        let cells = start / C::LEN..(start + count * head_dim) / C::LEN;
-        score(s, head_dim, scaled, &kv.k[cells.clone()], scores);
+        let positions = first..first + count;
+        let (k, v) = kv.run(shape, kv_head, positions.clone());
+        let before = k.len() * C::LEN / head_dim;
+        score(s, head_dim, scaled, k, scores, 0);
+        // A ring's places may end in between, and go on at its start.
+        let wrapped = (before < count).then(|| kv.run(shape, kv_head, first + before..positions.end));
+        if let Some((k, _)) = wrapped {
+            score(s, head_dim, scaled, k, scores, before);
+        }
         for (scores, partial) in scores
             .iter_mut()
             .zip(partials.chunks_exact_mut(partial_len(shape)))
         {
             weigh(s, shape, count, scores, partial);
         }
-        add_values(s, head_dim, scores, &kv.v[cells], partials);
+        add_values(s, head_dim, scores, v, partials);
+        if let Some((_, v)) = wrapped {
+            for weights in scores.iter_mut() {
+                weights.copy_within(before..count, 0);
+            }
+            add_values(s, head_dim, scores, v, partials);
+        }
     }
 }
 
-/// `scores[head][key] = q[head] . k[key]`.
+/// `scores[head][first + key] = q[head] . k[key]`.
 #[inline(always)]
-fn score<S: Simd, C: Cell>(s: S, head_dim: usize, q: &[f32], k: &[C], scores: &mut [[f32; KEYS]]) {
+fn score<S: Simd, C: Cell>(
+    s: S,
+    head_dim: usize,
+    q: &[f32],
+    k: &[C],
+    scores: &mut [[f32; KEYS]],
+    first: usize,
+) {
     let mut head = 0;
     while head < scores.len() {
         let q = &q[head * head_dim..];
         let scores = &mut scores[head..];
         head += match heads_at_once(scores.len()) {
-            1 => score_heads::<S, C, 1>(s, head_dim, q, k, scores),
-            2 => score_heads::<S, C, 2>(s, head_dim, q, k, scores),
-            _ => score_heads::<S, C, 3>(s, head_dim, q, k, scores),
+            1 => score_heads::<S, C, 1>(s, head_dim, q, k, scores, first),
+            2 => score_heads::<S, C, 2>(s, head_dim, q, k, scores, first),
+            _ => score_heads::<S, C, 3>(s, head_dim, q, k, scores, first),
         };
     }
 }
@@ -158,9 +177,10 @@ fn score_heads<S: Simd, C: Cell, const H: usize>(
     q: &[f32],
     k: &[C],
     scores: &mut [[f32; KEYS]],
+    first: usize,
 ) -> usize {
     let cells = head_dim / C::LEN;
-    let mut key = 0;
+    let mut key = first;
     // KEYS is a multiple of four, so that whole blocks have room.
     for keys in k.chunks_exact(4 * cells) {
         let dots = dot_products::<S, C, H, 4>(s, head_dim, q, keys);
@@ -169,7 +189,7 @@ fn score_heads<S: Simd, C: Cell, const H: usize>(
         }
         key += 4;
     }
-    for keys in k[key * cells..].chunks_exact(cells) {
+    for keys in k[(key - first) * cells..].chunks_exact(cells) {
         let dots = dot_products::<S, C, H, 1>(s, head_dim, q, keys);
         for (scores, dots) in scores.iter_mut().zip(dots) {
             scores[key] = dots[0];

@@ -21,6 +21,7 @@ mod tests;
 use half::f16;
 
 pub use cell::{Cell, KvType};
+pub use prefill::KEYS as TILE_KEYS;
 pub use shared::SharedSlice;
 
 use crate::kernels::vector::{Q8Block, Scalar};
@@ -57,12 +58,37 @@ pub enum KvSlot<'a> {
 /// The keys and values of one layer.
 #[derive(Clone, Copy, Debug)]
 pub struct KvCells<'a, C> {
-    /// Keys: numbers `[kv_head][position][head_dim]`, [`Cell::LEN`] to a cell.
+    /// Keys: numbers `[kv_head][place][head_dim]`, [`Cell::LEN`] to a cell. Position
+    /// `p` has the place `p % capacity`.
     pub k: &'a [C],
     /// Values, laid out as the keys.
     pub v: &'a [C],
-    /// Positions there is room for, for each head.
+    /// Places for each head. Fewer than there are positions only where attention has a
+    /// window; then they are whole tiles of [`TILE_KEYS`].
     pub capacity: usize,
+}
+
+impl<'a, C: Cell> KvCells<'a, C> {
+    /// The keys and values of a head's positions from the first on: of all, or of those
+    /// before the places end and go on at the start.
+    #[inline(always)]
+    fn run(
+        &self,
+        shape: &AttentionShape,
+        kv_head: usize,
+        positions: core::ops::Range<usize>,
+    ) -> (&'a [C], &'a [C]) {
+        let place = if positions.start < self.capacity {
+            positions.start
+        } else {
+            positions.start % self.capacity
+        };
+        let len = positions.len().min(self.capacity - place);
+        let cells = shape.head_dim / C::LEN;
+        let first = (kv_head * self.capacity + place) * cells;
+        let run = first..first + len * cells;
+        (&self.k[run.clone()], &self.v[run])
+    }
 }
 
 /// The queries of a run of tokens, in the order of their positions.
@@ -88,27 +114,6 @@ impl AttentionShape {
     #[must_use]
     pub fn row(&self) -> usize {
         self.heads * self.head_dim
-    }
-
-    /// Numbers of the keys of one layer (and as many of the values) with
-    /// room for `capacity` positions; saturates, so that the plan can refuse it.
-    #[must_use]
-    pub fn slot_len(&self, capacity: usize) -> usize {
-        self.kv_heads
-            .saturating_mul(capacity)
-            .saturating_mul(self.head_dim)
-    }
-
-    /// Which of a slot's numbers are the key (and the value) of a position.
-    #[must_use]
-    pub fn slot_range(
-        &self,
-        kv_head: usize,
-        position: usize,
-        capacity: usize,
-    ) -> core::ops::Range<usize> {
-        let start = (kv_head * capacity + position) * self.head_dim;
-        start..start + self.head_dim
     }
 
     /// The keys that a query at `position` sees.

@@ -27,7 +27,7 @@ const PANEL: usize = 2 * LANES;
 
 /// Keys converted and swept at a time. Tiles start at multiples of this, so
 /// that a token's result does not depend on where its chunk of the prompt began.
-const KEYS: usize = 64;
+pub const KEYS: usize = 64;
 
 /// Most rows of a piece: they share the work of turning a tile of keys into
 /// numbers, and all lie in the second cache. Small builds are short of memory.

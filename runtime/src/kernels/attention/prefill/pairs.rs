@@ -107,21 +107,22 @@ impl<L: PairProducts> Products for Pairs<L> {
         first.fill(0.0);
         second.fill(0.0);
 
+        let (keys, values) = kv.run(shape, kv_head, positions.clone());
         let cells = |key| {
-            let range = shape.slot_range(kv_head, positions.start + key, kv.capacity);
-            range.start / C::LEN..range.end / C::LEN
+            let cells = head_dim / C::LEN;
+            key * cells..(key + 1) * cells
         };
-        let keys = k.chunks_exact_mut(across).zip(&mut *area.key_units);
-        for (key, (to, unit)) in (0..positions.len()).zip(keys) {
-            C::to_f32(s, &kv.k[cells(key)], &mut first[..head_dim]);
+        let tile = k.chunks_exact_mut(across).zip(&mut *area.key_units);
+        for (key, (to, unit)) in (0..positions.len()).zip(tile) {
+            C::to_f32(s, &keys[cells(key)], &mut first[..head_dim]);
             *unit = key_pairs(s, first, to);
         }
         let pairs = area.v.chunks_exact_mut(along);
         let pairs = pairs.zip(area.value_units.as_chunks_mut().0);
         for (key, (to, units)) in (0..positions.len()).step_by(2).zip(pairs) {
-            C::to_f32(s, &kv.v[cells(key)], &mut first[..head_dim]);
+            C::to_f32(s, &values[cells(key)], &mut first[..head_dim]);
             match key + 1 < positions.len() {
-                true => C::to_f32(s, &kv.v[cells(key + 1)], &mut second[..head_dim]),
+                true => C::to_f32(s, &values[cells(key + 1)], &mut second[..head_dim]),
                 false => second.fill(0.0),
             }
             *units = value_pairs(s, first, second, to);

@@ -156,11 +156,10 @@ impl<S: Simd> Products for S {
         area: TileArea<'a>,
     ) -> Tile<'a> {
         let (head_dim, stride) = (shape.head_dim, value_stride(shape.head_dim));
-        let first = shape.slot_range(kv_head, positions.start, kv.capacity);
-        let cells = first.start / C::LEN..(first.start + positions.len() * head_dim) / C::LEN;
-        let keys = &mut area.k[..positions.len() * head_dim];
-        C::to_f32(self, &kv.k[cells.clone()], keys);
-        let values = kv.v[cells].chunks_exact(head_dim / C::LEN);
+        // Tiles do not wrap: the capacity is made of whole ones.
+        let (k, v) = kv.run(shape, kv_head, positions.clone());
+        C::to_f32(self, k, &mut area.k[..positions.len() * head_dim]);
+        let values = v.chunks_exact(head_dim / C::LEN);
         for (from, to) in values.zip(area.v.chunks_exact_mut(stride)) {
             C::to_f32(self, from, &mut to[..head_dim]);
         }

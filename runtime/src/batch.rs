@@ -1,0 +1,106 @@
+//! Passes over several sessions at once.
+
+use crate::cpu::arena::Arena;
+use crate::cpu::pass::{Input, Pass, Purpose, Segment};
+use crate::kernels::FINE_TOKENS;
+use core::array::from_fn;
+use crate::{Engine, Error, Result, Session};
+use alloc::sync::Arc;
+
+/// Decodes a token of each of several sessions in one pass, which reads the weights
+/// once for all of them.
+///
+/// The logits of each are bit for bit those of [`Session::decode`]. Sessions may join
+/// and leave between passes.
+pub struct Batch {
+    engine: Engine,
+    /// Rows that a pass may have.
+    rows: usize,
+    logits: Arena,
+    released: u32,
+}
+
+impl Batch {
+    pub(crate) fn new(engine: &Engine, rows: usize) -> Result<Batch> {
+        let row = engine.0.plan.logits.width * 4;
+        Ok(Batch {
+            logits: Arena::new(row.saturating_mul(rows))?,
+            rows,
+            released: engine.governor().releases(),
+            engine: engine.clone(),
+        })
+    }
+
+    /// Sessions that a pass may have.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Runs one token of each session. [`Batch::logits`] has those after each;
+    /// [`Session::last_logits`] of the sessions has nothing to say until they run alone
+    /// again.
+    ///
+    /// # Errors
+    /// Before anything is run: [`Error::EmptyPrompt`] for no sessions,
+    /// [`Error::BatchFull`] for more than there is room for, [`Error::OtherEngine`], and
+    /// those of [`Session::decode`].
+    pub fn decode(&mut self, sessions: &mut [(&mut Session, u32)]) -> Result<()> {
+        self.check(sessions)?;
+        for (session, _) in sessions.iter_mut() {
+            session.begin(1);
+        }
+        // No allocation: what a pass has no rows for repeats the last.
+        let last = sessions.len() - 1;
+        let tokens: [[u32; 1]; FINE_TOKENS] = from_fn(|i| [sessions[i.min(last)].1]);
+        let segments: [Segment; FINE_TOKENS] = from_fn(|i| Segment {
+            cache: sessions[i.min(last)].0.cache(),
+            input: Input::Tokens(&tokens[i]),
+        });
+        let rows = sessions.len();
+        let pass = Pass::new(&segments[..rows], Purpose::Decode);
+        let Batch {
+            engine,
+            logits,
+            released,
+            ..
+        } = self;
+        engine.run(logits, released, None, |executor| {
+            executor.body(pass)?;
+            executor.head(pass, 0..rows)
+        })?;
+        for (session, token) in sessions {
+            session.ran(&[*token]);
+        }
+        Ok(())
+    }
+
+    /// The logits of one row of the last pass.
+    pub fn logits(&self, row: usize) -> &[f32] {
+        let bytes = self.engine.0.plan.logits.width * 4;
+        let region = crate::plan::Region {
+            offset: row.min(self.rows - 1) * bytes,
+            bytes,
+        };
+        // SAFETY: no pass runs while the batch is borrowed for the result.
+        unsafe { self.logits.floats(region) }
+    }
+
+    fn check(&self, sessions: &[(&mut Session, u32)]) -> Result<()> {
+        if sessions.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        if sessions.len() > self.rows {
+            return Err(Error::BatchFull {
+                sessions: sessions.len(),
+                rows: self.rows,
+            });
+        }
+        for (session, token) in sessions {
+            if !Arc::ptr_eq(&session.engine().0, &self.engine.0) {
+                return Err(Error::OtherEngine);
+            }
+            session.check(&[*token])?;
+        }
+        Ok(())
+    }
+}

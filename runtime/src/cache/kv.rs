@@ -1,0 +1,166 @@
+//! Keys and values of the positions of a sequence.
+
+use super::push;
+use crate::cpu::arena::Arena;
+use crate::kernels::attention::{Cell, KvCells, KvSlot, KvType};
+use crate::kernels::vector::VectorOps;
+use crate::plan::Region;
+use core::ops::Range;
+
+/// Where the keys and values of one attention lie: each `[kv_head][place][head_dim]`, in
+/// the cells of a [`KvType`]. Position `p` has the place `p % capacity`, so that only
+/// the last `capacity` positions are there.
+#[derive(Debug, Clone, Copy)]
+pub struct Kv {
+    kv_heads: usize,
+    head_dim: usize,
+    kv_type: KvType,
+    /// Positions there is room for.
+    pub capacity: usize,
+    keys: Region,
+    values: Region,
+}
+
+impl Kv {
+    /// Places so many positions in a memory of `total` bytes.
+    pub fn new(
+        kv_heads: usize,
+        head_dim: usize,
+        kv_type: KvType,
+        capacity: usize,
+        total: &mut usize,
+    ) -> Kv {
+        let numbers = kv_heads.saturating_mul(capacity).saturating_mul(head_dim);
+        let bytes = kv_type.bytes(numbers);
+        Kv {
+            kv_heads,
+            head_dim,
+            kv_type,
+            capacity,
+            keys: push(total, bytes),
+            values: push(total, bytes),
+        }
+    }
+
+    /// What the kernels of attention read.
+    ///
+    /// # Safety
+    /// Nobody may write keys or values meanwhile.
+    pub unsafe fn view<'m>(&self, memory: &'m Arena) -> KvSlot<'m> {
+        // SAFETY: passed on to the caller.
+        unsafe {
+            match self.kv_type {
+                KvType::F16 => KvSlot::F16(self.cells(memory)),
+                KvType::Q8_0 => KvSlot::Q8_0(self.cells(memory)),
+            }
+        }
+    }
+
+    /// [`Kv::view`], in cells of its type.
+    ///
+    /// # Safety
+    /// As for [`Kv::view`].
+    unsafe fn cells<'m, C: Cell>(&self, memory: &'m Arena) -> KvCells<'m, C> {
+        // SAFETY: passed on to the caller.
+        unsafe {
+            KvCells {
+                k: memory.cells(self.keys),
+                v: memory.cells(self.values),
+                capacity: self.capacity,
+            }
+        }
+    }
+
+    /// Stores the keys and values of a position, each `[kv_head][head_dim]`.
+    ///
+    /// # Safety
+    /// No other thread may write this position, or read it.
+    pub unsafe fn store(
+        &self,
+        memory: &Arena,
+        vector: &dyn VectorOps,
+        position: usize,
+        k: &[f32],
+        v: &[f32],
+    ) {
+        let place = position % self.capacity;
+        for (region, row) in [(self.keys, k), (self.values, v)] {
+            for (head, x) in row.chunks_exact(self.head_dim).enumerate() {
+                let cells = self.part(region, head, place..place + 1);
+                // SAFETY: passed on to the caller.
+                unsafe {
+                    match self.kv_type {
+                        KvType::F16 => vector.f32_to_f16(x, memory.cells_mut(cells)),
+                        KvType::Q8_0 => vector.f32_to_q8_0(x, memory.cells_mut(cells)),
+                    }
+                }
+            }
+        }
+    }
+
+    /// The bytes of some places of a head.
+    fn part(&self, region: Region, head: usize, places: Range<usize>) -> Region {
+        let place_bytes = self.kv_type.bytes(self.head_dim);
+        Region {
+            offset: region.offset + (head * self.capacity + places.start) * place_bytes,
+            bytes: places.len() * place_bytes,
+        }
+    }
+
+    /// The parts of the memory that hold some positions that do not wrap: keys head by
+    /// head, then values.
+    fn parts(&self, positions: Range<usize>) -> impl Iterator<Item = Region> + use<'_> {
+        let start = positions.start % self.capacity.max(1);
+        let places = start..start + positions.len();
+        [self.keys, self.values].into_iter().flat_map(move |region| {
+            let places = places.clone();
+            (0..self.kv_heads).map(move |head| self.part(region, head, places.clone()))
+        })
+    }
+
+    /// Cuts positions where they wrap, here or in `other`.
+    fn runs(&self, other: &Kv, positions: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+        let (a, b) = (self.capacity.max(1), other.capacity.max(1));
+        let mut start = positions.start;
+        core::iter::from_fn(move || {
+            let len = (a - start % a).min(b - start % b);
+            let run = start..positions.end.min(start + len);
+            start = run.end;
+            (!run.is_empty()).then_some(run)
+        })
+    }
+
+    /// Copies some positions to where `other` has them: the same heads in another
+    /// capacity, or another memory.
+    pub fn copy_to(&self, memory: &Arena, other: &Kv, to: &Arena, positions: Range<usize>) {
+        for run in self.runs(other, positions) {
+            for (from, target) in self.parts(run.clone()).zip(other.parts(run.clone())) {
+                // SAFETY: no pass runs, and the two do not overlap.
+                unsafe { to.bytes_mut(target).copy_from_slice(memory.bytes(from)) };
+            }
+        }
+    }
+
+    /// Shows the bytes of some positions, part by part, to save them.
+    pub fn bytes<'m>(
+        &'m self,
+        memory: &'m Arena,
+        positions: Range<usize>,
+    ) -> impl Iterator<Item = &'m [u8]> {
+        let parts = self.runs(self, positions).flat_map(|run| self.parts(run));
+        // SAFETY: no pass runs.
+        parts.map(|part| unsafe { memory.bytes(part) })
+    }
+
+    /// Gives back to the system the pages of all positions from `used` on, of a slot
+    /// that never wrapped.
+    pub fn discard_from(&self, memory: &Arena, used: usize) {
+        for region in [self.keys, self.values] {
+            for head in 0..self.kv_heads {
+                let unused = self.part(region, head, used.min(self.capacity)..self.capacity);
+                // SAFETY: no pass runs, and a position is written before it is read.
+                unsafe { memory.discard(unused) };
+            }
+        }
+    }
+}

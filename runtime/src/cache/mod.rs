@@ -1,0 +1,335 @@
+//! What the layers of one sequence keep from pass to pass.
+//!
+//! A graph's operations say what [`State`] they have. [`CacheLayout`] gives each a
+//! [`Slot`], of one of four kinds, and a [`Cache`] is the memory of one sequence:
+//!
+//! - *full*: keys and values of all positions;
+//! - *ring*: keys and values of the last positions, where attention has a window;
+//! - *conv*: the last inputs of a convolution;
+//! - *recurrent*: numbers that every token changes.
+//!
+//! A full slot can go back to any position. The others can't, so they keep a
+//! checkpoint: the state at the end of the last prompt. A conversation often goes back
+//! to it, since a template leaves the reasoning of an earlier answer out.
+
+mod floats;
+mod kv;
+
+pub use floats::Floats;
+pub use kv::Kv;
+
+use crate::Result;
+use crate::cpu::arena::Arena;
+use crate::kernels::attention::{KvType, TILE_KEYS};
+use crate::kernels::vector::simd::SMALL;
+use crate::plan::Region;
+use alloc::vec::Vec;
+use ondol_models::graph::{Graph, State};
+use ondol_models::heap;
+
+/// Positions before a checkpoint that can be gone back to as well: the next prompt
+/// often differs from the last one in its final tokens, those that begin the answer.
+const SLACK: usize = 32;
+
+/// Where the state of one operation lies.
+#[derive(Debug, Clone, Copy)]
+pub enum Slot {
+    /// Keys and values of all positions.
+    Full(Kv),
+    /// Keys and values of the last positions.
+    Ring {
+        /// A query sees so many positions, its own included.
+        window: usize,
+        /// What passes read and write.
+        live: Kv,
+        /// The checkpoint.
+        saved: Kv,
+    },
+    /// The last inputs of a convolution.
+    Conv(Floats),
+    /// Numbers that every token changes.
+    Recurrent(Floats),
+}
+
+impl Slot {
+    /// The keys and values that passes read and write; `None` for other states.
+    pub fn kv(&self) -> Option<&Kv> {
+        match self {
+            Slot::Full(kv) | Slot::Ring { live: kv, .. } => Some(kv),
+            Slot::Conv(_) | Slot::Recurrent(_) => None,
+        }
+    }
+
+    /// The numbers that passes read and write; `None` for keys and values.
+    pub fn floats(&self) -> Option<&Floats> {
+        match self {
+            Slot::Conv(floats) | Slot::Recurrent(floats) => Some(floats),
+            Slot::Full(_) | Slot::Ring { .. } => None,
+        }
+    }
+
+    /// The first position whose keys must be there for a sequence that goes on at
+    /// `end`. Whole tiles: what a kernel reads and masks must not change either, since
+    /// some round the keys of a tile together.
+    fn needed(&self, end: usize) -> usize {
+        match self {
+            Slot::Ring { window, .. } => {
+                let first = end.saturating_sub(window - 1);
+                first - first % TILE_KEYS
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// Where the states of a sequence lie in its memory.
+#[derive(Debug, Clone, Default)]
+pub struct CacheLayout {
+    /// In order of the graph's states.
+    pub slots: Vec<Slot>,
+    /// Size of the memory in bytes.
+    pub bytes: usize,
+    /// Tokens that it holds at most.
+    context: usize,
+}
+
+impl CacheLayout {
+    /// Slots for `context` tokens in passes of at most `chunk`.
+    pub fn new(graph: &Graph, kv_type: KvType, context: usize, chunk: usize) -> CacheLayout {
+        let mut layout = CacheLayout {
+            slots: Vec::new(),
+            bytes: 0,
+            context,
+        };
+        for state in graph.states() {
+            let slot = layout.slot(state, kv_type, chunk);
+            layout.slots.push(slot);
+        }
+        layout
+    }
+
+    fn slot(&mut self, state: State, kv_type: KvType, chunk: usize) -> Slot {
+        match state {
+            State::KeysValues {
+                kv_heads,
+                head_dim,
+                window,
+            } => {
+                let mut kv = |capacity| Kv::new(kv_heads, head_dim, kv_type, capacity, &mut self.bytes);
+                // The first token of a pass sees a window, and the last one is stored
+                // before that.
+                let sees = |window: usize| window.saturating_add(chunk + TILE_KEYS - 1);
+                let whole_tiles = |positions: usize| positions.div_ceil(TILE_KEYS).saturating_mul(TILE_KEYS);
+                match window.map(|window| (window, whole_tiles(sees(window)))) {
+                    Some((window, capacity)) if !SMALL && capacity < self.context => Slot::Ring {
+                        window,
+                        live: kv(capacity),
+                        saved: kv(whole_tiles(window + TILE_KEYS + SLACK)),
+                    },
+                    _ => Slot::Full(kv(self.context)),
+                }
+            }
+            State::Conv { rows, width } => {
+                Slot::Conv(Floats::new(rows.saturating_mul(width), &mut self.bytes))
+            }
+            State::Recurrent { floats } => Slot::Recurrent(Floats::new(floats, &mut self.bytes)),
+        }
+    }
+
+    /// Bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        heap::bytes(&self.slots)
+    }
+
+    /// Bytes of the lists of each cache.
+    pub fn list_bytes(&self) -> usize {
+        2 * self.slots.len() * size_of::<usize>()
+    }
+}
+
+/// The state of one sequence.
+pub struct Cache {
+    memory: Arena,
+    /// Tokens whose states are in it.
+    end: usize,
+    /// By slot: the first position that a ring still holds.
+    first: Vec<usize>,
+    /// Which of the two copies of [`Floats`] is that at `end`.
+    front: usize,
+    checkpoint: Option<usize>,
+    /// As `first`, at the checkpoint.
+    saved_first: Vec<usize>,
+}
+
+impl Cache {
+    /// The state of an empty sequence.
+    pub fn new(layout: &CacheLayout) -> Result<Cache> {
+        let slots = layout.slots.len();
+        Ok(Cache {
+            memory: Arena::new(layout.bytes)?,
+            end: 0,
+            first: heap::filled(0, slots)?,
+            front: 0,
+            checkpoint: None,
+            saved_first: heap::filled(0, slots)?,
+        })
+    }
+
+    /// Where the slots' regions lie.
+    pub fn memory(&self) -> &Arena {
+        &self.memory
+    }
+
+    /// Tokens whose states are in it.
+    pub fn end(&self) -> usize {
+        self.end
+    }
+
+    /// Which copy of [`Floats`] a pass reads; it writes the other.
+    pub fn front(&self) -> usize {
+        self.front
+    }
+
+    /// A pass of so many rows is about to be run. Where it fails, the sequence is as it
+    /// was, but can go back less far.
+    pub fn begin(&mut self, layout: &CacheLayout, rows: usize) {
+        for (slot, first) in layout.slots.iter().zip(&mut self.first) {
+            if let Slot::Ring { live, .. } = slot {
+                *first = (*first).max((self.end + rows).saturating_sub(live.capacity));
+            }
+        }
+    }
+
+    /// A pass was run, and `rows` of its rows count.
+    pub fn advance(&mut self, rows: usize) {
+        self.end += rows;
+        self.front = 1 - self.front;
+    }
+
+    /// A further row of the last pass counts.
+    pub fn accept(&mut self) {
+        self.end += 1;
+    }
+
+    /// Whether all slots can go on at `end`, with rings that hold positions from
+    /// `first` on, and other states at `at`.
+    fn is_there(layout: &CacheLayout, first: &[usize], at: usize, end: usize) -> bool {
+        let mut slots = layout.slots.iter().zip(first);
+        slots.all(|(slot, &first)| match slot {
+            Slot::Full(_) => true,
+            Slot::Ring { .. } => first <= slot.needed(end),
+            Slot::Conv(_) | Slot::Recurrent(_) => at == end,
+        })
+    }
+
+    /// Goes back to `end` tokens, or to the most below it that the states are there
+    /// for; says how many are left.
+    pub fn rewind(&mut self, layout: &CacheLayout, end: usize) -> usize {
+        let end = end.min(self.end);
+        if SMALL || Self::is_there(layout, &self.first, self.end, end) {
+            self.end = end;
+        } else {
+            match self.checkpoint {
+                Some(at) if Self::is_there(layout, &self.saved_first, at, at.min(end)) => {
+                    self.return_to_checkpoint(layout);
+                    self.end = at.min(end);
+                }
+                _ => self.clear(layout),
+            }
+        }
+        // What it holds beyond will not have been.
+        self.checkpoint = self.checkpoint.map(|at| at.min(self.end));
+        self.end
+    }
+
+    /// Forgets all tokens.
+    fn clear(&mut self, layout: &CacheLayout) {
+        self.end = 0;
+        self.checkpoint = None;
+        self.first.fill(0);
+        for floats in layout.slots.iter().filter_map(Slot::floats) {
+            floats.clear(&self.memory, self.front);
+        }
+    }
+
+    /// Keeps the state as it is now, in place of the last checkpoint.
+    pub fn set_checkpoint(&mut self, layout: &CacheLayout) {
+        if SMALL {
+            return;
+        }
+        for (i, slot) in layout.slots.iter().enumerate() {
+            match slot {
+                Slot::Full(_) => {}
+                Slot::Ring { live, saved, .. } => {
+                    let first = self.end.saturating_sub(saved.capacity).max(self.first[i]);
+                    self.saved_first[i] = first;
+                    live.copy_to(&self.memory, saved, &self.memory, first..self.end);
+                }
+                Slot::Conv(floats) | Slot::Recurrent(floats) => {
+                    floats.save(&self.memory, self.front);
+                }
+            }
+        }
+        self.checkpoint = Some(self.end);
+    }
+
+    fn return_to_checkpoint(&mut self, layout: &CacheLayout) {
+        let Some(end) = self.checkpoint else { return };
+        for (i, slot) in layout.slots.iter().enumerate() {
+            match slot {
+                Slot::Full(_) => {}
+                Slot::Ring { live, saved, .. } => {
+                    self.first[i] = self.saved_first[i];
+                    saved.copy_to(&self.memory, live, &self.memory, self.first[i]..end);
+                }
+                Slot::Conv(floats) | Slot::Recurrent(floats) => {
+                    floats.restore(&self.memory, self.front);
+                }
+            }
+        }
+        self.end = end;
+    }
+
+    /// A cache with the same state. It keeps no checkpoint but that of this state.
+    #[cfg(feature = "std")]
+    pub fn fork(&self, layout: &CacheLayout) -> Result<Cache> {
+        let mut fork = Cache::new(layout)?;
+        for (i, slot) in layout.slots.iter().enumerate() {
+            match slot {
+                Slot::Full(kv) | Slot::Ring { live: kv, .. } => {
+                    let positions = self.first[i]..self.end;
+                    kv.copy_to(&self.memory, kv, &fork.memory, positions);
+                }
+                Slot::Conv(floats) | Slot::Recurrent(floats) => {
+                    floats.copy_to(&self.memory, self.front, &fork.memory);
+                }
+            }
+        }
+        fork.first.copy_from_slice(&self.first);
+        fork.end = self.end;
+        fork.set_checkpoint(layout);
+        Ok(fork)
+    }
+
+    /// Gives back to the system the pages that hold no position below `used`. No pass
+    /// may run.
+    pub fn discard_unused(&self, layout: &CacheLayout, used: usize) {
+        for (slot, &first) in layout.slots.iter().zip(&self.first) {
+            // A ring that is full has no unused positions.
+            if let Some(kv) = slot.kv().filter(|_| first == 0) {
+                kv.discard_from(&self.memory, used);
+            }
+        }
+    }
+}
+
+/// Appends a region of `bytes` to a memory of `total`, saturating: an absurd total is
+/// refused later.
+fn push(total: &mut usize, bytes: usize) -> Region {
+    let region = Region {
+        offset: *total,
+        bytes,
+    };
+    *total = total.saturating_add(crate::plan::round_up(bytes));
+    region
+}
