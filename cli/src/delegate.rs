@@ -97,8 +97,8 @@ impl DelegateFigures {
     /// What a session counted, if it has a delegate.
     pub fn of(session: &Session) -> Option<DelegateFigures> {
         let (info, stats) = (
-            session.offload()?.delegate().info(),
-            session.offload_stats()?,
+            session.engine().offload()?.delegate().info(),
+            session.engine().offload_stats()?,
         );
         Some(DelegateFigures {
             device: format!("{} {}", info.vendor, info.device),

@@ -74,7 +74,7 @@ pub fn run(kit: &Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Result<(
         );
         level.tell(&id("cpu-kl"), title, mean(&kls(&of_cpu)), "nats");
         level.series.push(curve(&text.name, &of_npu, limits.p99_kl));
-        let ran = npu.offload_stats().map_or(0, |stats| stats.on_cpu);
+        let ran = npu.engine().offload_stats().map_or(0, |stats| stats.on_cpu);
         let title = Text::new(
             format!("{}: spans that fell back to the CPU", text.name),
             format!("{}: CPU로 되돌아간 구간 수", text.name),

@@ -30,7 +30,7 @@ pub fn run(kit: &Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Result<(
         &scattered(tokens, kit.model.graph().vocabulary),
         &CancelToken::new(),
     )?;
-    let stats = session.offload_stats().cloned().unwrap_or_default();
+    let stats = session.engine().offload_stats().unwrap_or_default();
     match stats.energy_uj {
         Some(energy_uj) => {
             let each = energy_uj as f64 / 1e6 / tokens as f64;

@@ -89,7 +89,7 @@ fn device_fault(
     let began = Instant::now();
     let mut session = kit.npu(&offload, PROMPT)?;
     let found = session.prefill(tokens, &CancelToken::new())?.to_vec();
-    let stats = session.offload_stats().cloned().unwrap_or_default();
+    let stats = session.engine().offload_stats().unwrap_or_default();
     drop(session);
     let took = began.elapsed();
     let gate = level.at_most(&id, title, difference(expected, &found).kl, KL);

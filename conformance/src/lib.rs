@@ -278,8 +278,8 @@ impl<'s> Kit<'s> {
             ondol: env!("CARGO_PKG_VERSION").to_owned(),
             host: report::Host {
                 cpu: machine::cpu_name(),
-                threads: session.threads(),
-                kernels: session.level().to_string(),
+                threads: session.engine().threads(),
+                kernels: session.engine().level().to_string(),
                 system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             },
             device: report::Device {

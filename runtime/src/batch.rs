@@ -3,9 +3,9 @@
 use crate::cpu::arena::Arena;
 use crate::cpu::pass::{Input, Pass, Purpose, Segment};
 use crate::kernels::FINE_TOKENS;
-use core::array::from_fn;
 use crate::{Engine, Error, Result, Session};
 use alloc::sync::Arc;
+use core::array::from_fn;
 
 /// Decodes a token of each of several sessions in one pass, which reads the weights
 /// once for all of them.

@@ -167,7 +167,10 @@ impl Engine {
     #[cfg(feature = "delegate")]
     pub fn offload_stats(&self) -> Option<crate::delegate::OffloadStats> {
         let stats = self.0.workspace.take(None, |workspace| {
-            Ok(workspace.offload.as_ref().map(|runner| runner.stats.clone()))
+            Ok(workspace
+                .offload
+                .as_ref()
+                .map(|runner| runner.stats.clone()))
         });
         stats.ok().flatten()
     }

@@ -65,6 +65,10 @@ pub enum Error {
     /// There is nothing to run: no token was given.
     #[error("the prompt has no tokens")]
     EmptyPrompt,
+    /// A saved session can't be taken up.
+    #[cfg(feature = "std")]
+    #[error(transparent)]
+    Snapshot(#[from] crate::SnapshotError),
     /// Vectors of another width than the model's embeddings.
     #[error("{floats} numbers are no rows of {width}, the width of the model's embeddings")]
     BadVectors {

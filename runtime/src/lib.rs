@@ -42,6 +42,8 @@ mod session;
 mod weights;
 
 pub use batch::Batch;
+#[cfg(feature = "std")]
+pub use cache::SnapshotError;
 pub use cancel::CancelToken;
 pub use cpu::pool::Affinity;
 pub use engine::Engine;

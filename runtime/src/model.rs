@@ -177,9 +177,25 @@ impl Model {
     }
 
     fn load(shards: Vec<Bytes>) -> Result<Model> {
+        Model::load_as(shards, arch::build)
+    }
+
+    /// A model whose graph is what `build` makes of the file.
+    #[cfg(test)]
+    pub(crate) fn with_graph(
+        bytes: Vec<u8>,
+        build: impl Fn(&Gguf) -> ondol_models::Result<Graph>,
+    ) -> Result<Model> {
+        Model::load_as(vec![Bytes::Owned(bytes)], build)
+    }
+
+    fn load_as(
+        shards: Vec<Bytes>,
+        build: impl Fn(&Gguf) -> ondol_models::Result<Graph>,
+    ) -> Result<Model> {
         let views: Vec<&[u8]> = shards.iter().map(|s| &**s).collect();
         let gguf = Gguf::parse_shards(&views)?;
-        let graph = arch::build(&gguf)?;
+        let graph = build(&gguf)?;
         // A screen is code too: it is left out where code is dear.
         let screen = match SMALL {
             true => None,
@@ -417,7 +433,11 @@ impl Model {
         let chunk = options.prefill_chunk.clamp(1, context);
         // With more tokens activations are coarser: not what decoding one gives.
         let most = FINE_TOKENS.min(chunk);
-        let can_step_back = self.0.graph.states().all(|state| matches!(state, State::KeysValues { .. }));
+        let can_step_back = self
+            .0
+            .graph
+            .states()
+            .all(|state| matches!(state, State::KeysValues { .. }));
         let drafts = if can_step_back { options.drafts } else { 0 };
         let draft_rows = drafts.min(most - 1) + 1;
         let decode_rows = options.batch.min(FINE_TOKENS).max(draft_rows);

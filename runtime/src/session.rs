@@ -1,6 +1,8 @@
 //! A session: one sequence of tokens, and the state that the layers keep of it.
 
 use crate::cache::Cache;
+#[cfg(feature = "std")]
+use crate::cache::snapshot::{self, Saved, SnapshotError};
 use crate::cpu::arena::Arena;
 use crate::cpu::executor::Executor;
 use crate::cpu::pass::{Input, Pass, Purpose, Segment};
@@ -34,7 +36,8 @@ pub struct Session {
 impl Session {
     pub(crate) fn new(engine: &Engine) -> Result<Session> {
         engine.admit_session()?;
-        Session::with(engine, Cache::new(&engine.0.plan.cache)).inspect_err(|_| engine.forget_session())
+        Session::with(engine, Cache::new(&engine.0.plan.cache))
+            .inspect_err(|_| engine.forget_session())
     }
 
     /// A session of `cache`, which was counted.
@@ -138,17 +141,67 @@ impl Session {
         let fork = Session::with(&self.engine, cache);
         let mut fork = fork.inspect_err(|_| self.engine.forget_session())?;
         fork.tokens.extend_from_slice(&self.tokens);
-        let row = self.engine.0.plan.logits.width * 4;
-        let first = |row: usize, bytes| crate::plan::Region {
-            offset: row * bytes,
-            bytes,
-        };
-        // SAFETY: no pass of either runs.
-        unsafe {
-            let logits = self.logits.bytes(first(self.accepted, row));
-            fork.logits.bytes_mut(first(0, row)).copy_from_slice(logits);
-        }
+        fork.set_last_logits(self.last_logits());
         Ok(fork)
+    }
+
+    /// Writes the tokens and their states, so that [`Session::restore`] can go on
+    /// later, in another process: some megabytes for each 1,000 tokens. Of an accepted
+    /// guess nothing is lost, and what was guessed beyond it is left out.
+    ///
+    /// # Errors
+    /// [`Error::Snapshot`] with what the writer said.
+    #[cfg(feature = "std")]
+    pub fn save(&self, out: impl std::io::Write) -> Result<()> {
+        let logits = self.last_logits().iter().flat_map(|x| x.to_le_bytes());
+        let saved = Saved {
+            tokens: self.tokens.clone(),
+            logits: logits.collect(),
+        };
+        let layout = &self.engine.0.plan.cache;
+        let written = self.cache.save(layout, &self.identity(), &saved, out);
+        Ok(written.map_err(SnapshotError::Io)?)
+    }
+
+    /// Takes up what [`Session::save`] wrote, in the place of what the session has. The
+    /// engine may have another context, as long as the tokens fit. A packed copy of a
+    /// model takes up what was saved with the original.
+    ///
+    /// # Errors
+    /// [`Error::Snapshot`]; the session is empty then.
+    #[cfg(feature = "std")]
+    pub fn restore(&mut self, from: impl std::io::Read) -> Result<()> {
+        self.tokens.clear();
+        self.drafts.clear();
+        self.accepted = 0;
+        let identity = self.identity();
+        let inner = &self.engine.0;
+        let logits = inner.plan.logits.width * 4;
+        let saved = self
+            .cache
+            .restore(&inner.plan.cache, &identity, logits, from)?;
+        self.tokens.extend_from_slice(&saved.tokens);
+        let (logits, _) = saved.logits.as_chunks::<4>();
+        let logits: Vec<f32> = logits.iter().map(|x| f32::from_le_bytes(*x)).collect();
+        self.set_last_logits(&logits);
+        Ok(())
+    }
+
+    #[cfg(feature = "std")]
+    fn identity(&self) -> snapshot::Identity {
+        let model = &self.model().0;
+        snapshot::identity(&model.graph, &model.weights, self.engine.0.sizes.kv_type)
+    }
+
+    #[cfg(feature = "std")]
+    fn set_last_logits(&mut self, logits: &[f32]) {
+        let region = self.engine.0.plan.logits.rows(0, 1);
+        let region = crate::plan::Region {
+            offset: 0,
+            ..region
+        };
+        // SAFETY: no pass of the session runs.
+        unsafe { self.logits.floats_mut(region) }.copy_from_slice(logits);
     }
 
     /// Runs `tokens` after those that are there; the logits are those after the last.
@@ -222,7 +275,7 @@ impl Session {
 
     /// Runs a pass of this session alone. The state is as before until the caller says
     /// how many of its rows count.
-    fn pass<R>(
+    pub(crate) fn pass<R>(
         &mut self,
         input: Input,
         purpose: Purpose,
@@ -235,9 +288,10 @@ impl Session {
         }];
         let pass = Pass::new(&segments, purpose);
         let (logits, released) = (&mut self.logits, &mut self.released);
-        self.engine.run(logits, released, pass.cancel(), |executor| {
-            work(executor, pass)
-        })
+        self.engine
+            .run(logits, released, pass.cancel(), |executor| {
+                work(executor, pass)
+            })
     }
 
     /// A pass with so many rows of this session is about to run.
@@ -314,13 +368,17 @@ impl Session {
     pub fn decode_top(&mut self, token: u32, k: usize) -> Result<&[f32]> {
         self.check(&[token])?;
         let mut screening = self.screening.filter(Screening::is_on);
-        self.pass(Input::Tokens(&[token]), Purpose::Decode, |executor, pass| {
-            executor.body(pass)?;
-            match &mut screening {
-                Some(screening) if !SMALL => screened_head(executor, pass, k, screening),
-                _ => executor.head(pass, 0..1),
-            }
-        })?;
+        self.pass(
+            Input::Tokens(&[token]),
+            Purpose::Decode,
+            |executor, pass| {
+                executor.body(pass)?;
+                match &mut screening {
+                    Some(screening) if !SMALL => screened_head(executor, pass, k, screening),
+                    _ => executor.head(pass, 0..1),
+                }
+            },
+        )?;
         self.screening = screening.or(self.screening);
         self.ran(&[token]);
         Ok(self.last_logits())

@@ -136,11 +136,11 @@ fn divergence(got: &[Vec<f32>], truth: &[Vec<f32>]) -> f64 {
 }
 
 fn stats(session: &Session) -> OffloadStats {
-    session.offload_stats().unwrap().clone()
+    session.engine().offload_stats().unwrap().clone()
 }
 
 fn spans(session: &Session) -> u64 {
-    session.offload().unwrap().report().spans.len() as u64
+    session.engine().offload().unwrap().report().spans.len() as u64
 }
 
 /// All spans of so many passes ran on the device, and audits found nothing.
@@ -412,7 +412,7 @@ fn drafts_do_not_change_a_bit() {
             .iter()
             .map(|&token| bits(session.decode(token).unwrap()))
             .collect();
-        session.truncate(20);
+        session.rewind(20);
         let mut together = vec![bits(session.decode_with_drafts(&tokens).unwrap())];
         together.extend(
             tokens[1..]
@@ -422,7 +422,7 @@ fn drafts_do_not_change_a_bit() {
         assert!(one_by_one == together, "{name}");
         // And the cache is the same.
         let next = bits(session.decode(50).unwrap());
-        session.truncate(25);
+        session.rewind(25);
         assert!(next == bits(session.decode(50).unwrap()), "{name}");
         assert_eq!(stats(&session).on_cpu, 0);
     }

@@ -63,7 +63,7 @@ fn prefill_and_decode_agree() {
     let model = Model::hello().unwrap();
     let tokens = prompt();
     for mut session in sessions() {
-        let level = session.level();
+        let level = session.engine().level();
         let mut halves = model.session(&options(KvType::F16, level)).unwrap();
         let cancel = CancelToken::new();
         let f16 = halves.prefill(&tokens, &cancel).unwrap();
@@ -84,15 +84,15 @@ fn rollback_and_guesses_change_no_bit() {
     for mut session in sessions() {
         session.prefill(&tokens, &cancel).unwrap();
         let truth: Vec<_> = (40..46).map(|t| bits(session.decode(t).unwrap())).collect();
-        session.truncate(tokens.len());
+        session.rewind(tokens.len());
         session.decode_with_drafts(&[40, 7, 7, 7]).unwrap();
         assert!(session.accept(41).is_none());
-        session.truncate(tokens.len());
+        session.rewind(tokens.len());
         session.release_unused();
         let mut got = vec![bits(session.decode_with_drafts(&[40, 41, 42]).unwrap())];
         got.extend([41, 42].map(|t| bits(session.accept(t).unwrap())));
         got.extend((43..46).map(|t| bits(session.decode(t).unwrap())));
-        assert!(got == truth, "level {}", session.level());
+        assert!(got == truth, "level {}", session.engine().level());
     }
 }
 

@@ -40,8 +40,14 @@ fn prefill_and_decode_do_not_allocate() {
         session.prefill(&prompt, &cancel).unwrap();
         for token in 0..20 {
             if token == 10 {
-                session.governor().set_thermal(ThermalLevel::Critical);
-                session.governor().set_memory_pressure(MemoryPressure::Low);
+                session
+                    .engine()
+                    .governor()
+                    .set_thermal(ThermalLevel::Critical);
+                session
+                    .engine()
+                    .governor()
+                    .set_memory_pressure(MemoryPressure::Low);
             }
             session.decode(5 + token).unwrap();
             session.decode_with_drafts(&[3, token, 4]).unwrap();

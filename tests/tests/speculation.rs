@@ -69,11 +69,11 @@ fn check(file: Vec<u8>, name: &str, starts: &[usize]) {
             }
             let tokens = &tokens[start..][..PASS + 1];
             let truth = alone(&mut one, tokens);
-            one.truncate(start);
+            one.rewind(start);
             // Drafts that are not accepted leave no trace.
             let wrong: Vec<u32> = tokens.iter().rev().copied().collect();
             many.decode_with_drafts(&wrong).unwrap();
-            many.truncate(start);
+            many.rewind(start);
             for pass in 1..=PASS {
                 let case = format!("{name}, level {level}, {pass} tokens at {start}");
                 let got = together(&mut many, &tokens[..pass]);
@@ -81,7 +81,7 @@ fn check(file: Vec<u8>, name: &str, starts: &[usize]) {
                 // And the cache is the same, to the bit.
                 let next = bits(many.decode(tokens[pass]).unwrap());
                 assert!(next == truth[pass], "{case}, the next one");
-                many.truncate(start);
+                many.rewind(start);
             }
         }
     }
@@ -175,7 +175,7 @@ fn what_is_no_draft_is_not_accepted() {
     assert!(session.accept(6).is_none());
     assert!(session.accept(5).is_some());
     assert_eq!(session.tokens(), [4, 5]);
-    session.truncate(1);
+    session.rewind(1);
     assert!(session.accept(6).is_none());
     session.decode_with_drafts(&[4, 5, 6]).unwrap();
     session.prefill(&[7], &CancelToken::new()).unwrap();

@@ -156,18 +156,18 @@ pub fn run(args: &Args) -> Result<()> {
         let mut session = model
             .session(&options)
             .map_err(model::runtime_error(&args.model))?;
-        kernels = session.level().to_string();
+        kernels = session.engine().level().to_string();
         for &test in &tests {
             note!(
                 "measuring {} with {} threads",
                 test.name(),
-                session.threads()
+                session.engine().threads()
             );
             let tokens_per_s = measure(&mut session, test, args.repeat)
                 .map_err(model::runtime_error(&args.model))?;
             results.push(Measurement {
                 test: test.name(),
-                threads: session.threads(),
+                threads: session.engine().threads(),
                 tokens_per_s,
                 screen: session.screen_stats().map(ScreenFigures::from),
                 delegate: DelegateFigures::of(&session),
@@ -226,7 +226,7 @@ impl Test {
 /// Decodes as `ondol run` does by default. What follows makes sense, since after
 /// tokens at random many more are likely than in any text.
 fn decode_screened(session: &mut Session, first: u32, count: usize) -> ondol::Result<()> {
-    let kernels = Kernels::with_level(session.level())?;
+    let kernels = Kernels::with_level(session.engine().level())?;
     let mut token = first;
     for _ in 0..count {
         let logits = session.decode_top(token, SamplerOptions::default().top_k)?;

@@ -191,7 +191,7 @@ fn print_memory(memory: Result<Memory>) -> Result<()> {
     Ok(())
 }
 
-fn memory_rows(memory: &Memory) -> [(&'static str, u64); 10] {
+fn memory_rows(memory: &Memory) -> [(&'static str, u64); 11] {
     [
         ("weights_mapped", memory.weights_mapped),
         ("kv_cache", memory.kv_cache),
@@ -203,6 +203,7 @@ fn memory_rows(memory: &Memory) -> [(&'static str, u64); 10] {
         ("steps", memory.steps),
         ("model", memory.model),
         ("total", memory.total),
+        ("further_session", memory.further_session),
     ]
 }
 

@@ -1,6 +1,6 @@
 use super::build;
 use crate::gguf::{Gguf, MetaValue, Writer};
-use crate::graph::{Graph, Op, RopeStyle};
+use crate::graph::{Attention, Graph, Op, RopeStyle};
 use crate::quant::DType;
 use crate::{Error, Result};
 use alloc::format;
@@ -143,10 +143,17 @@ impl File {
     }
 }
 
+/// The attention of each layer.
+fn attentions(graph: &Graph) -> impl Iterator<Item = &Attention> {
+    graph.nodes.iter().filter_map(|node| match &node.op {
+        Op::Attention { attention, .. } => Some(attention),
+        _ => None,
+    })
+}
+
 /// The window of each layer.
 fn windows(graph: &Graph) -> Vec<Option<usize>> {
-    graph
-        .attentions()
+    attentions(graph)
         .map(|attention| attention.window)
         .collect()
 }
@@ -177,7 +184,7 @@ fn every_architecture_builds() {
         let graph = File::new(architecture, 2).graph().expect(architecture);
         assert_eq!((graph.vocabulary, graph.trained_context), (20, 64));
         assert_eq!(
-            graph.attentions().map(|a| a.slot).collect::<Vec<_>>(),
+            attentions(&graph).map(|a| a.slot).collect::<Vec<_>>(),
             [0, 1]
         );
         assert_eq!(graph.node(graph.logits).width, 20);
@@ -235,7 +242,7 @@ fn gemma2_alternates_and_caps() {
         .graph()
         .expect("a graph");
     assert_eq!(windows(&graph), [Some(5), None, Some(5), None]);
-    assert!(graph.attentions().all(|a| a.softcap == Some(50.0)));
+    assert!(attentions(&graph).all(|a| a.softcap == Some(50.0)));
     assert!(matches!(
         graph.node(graph.logits).op,
         Op::Softcap { cap: 30.0, .. }
@@ -275,7 +282,7 @@ fn the_largest_gemmas_scale_by_width_over_heads() {
             let graph = File::with_heads(architecture, layers, 16)
                 .graph()
                 .expect("a graph");
-            graph.attentions().map(|a| a.scale).collect::<Vec<_>>()
+            attentions(&graph).map(|a| a.scale).collect::<Vec<_>>()
         };
         assert_eq!(scale(2), [1.0 / libm::sqrtf(16.0); 2]);
         assert_eq!(

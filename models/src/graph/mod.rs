@@ -360,7 +360,10 @@ impl Graph {
 
     /// Floats of a token's embedding.
     pub fn embedding_width(&self) -> usize {
-        let embed = self.nodes.iter().find(|node| matches!(node.op, Op::Embed { .. }));
+        let embed = self
+            .nodes
+            .iter()
+            .find(|node| matches!(node.op, Op::Embed { .. }));
         embed.map_or(0, |node| node.width)
     }
 

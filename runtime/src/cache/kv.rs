@@ -109,17 +109,23 @@ impl Kv {
 
     /// The parts of the memory that hold some positions that do not wrap: keys head by
     /// head, then values.
-    fn parts(&self, positions: Range<usize>) -> impl Iterator<Item = Region> + use<'_> {
+    fn run_parts(self, positions: Range<usize>) -> impl Iterator<Item = Region> {
         let start = positions.start % self.capacity.max(1);
         let places = start..start + positions.len();
-        [self.keys, self.values].into_iter().flat_map(move |region| {
-            let places = places.clone();
-            (0..self.kv_heads).map(move |head| self.part(region, head, places.clone()))
-        })
+        [self.keys, self.values]
+            .into_iter()
+            .flat_map(move |region| {
+                let places = places.clone();
+                (0..self.kv_heads).map(move |head| self.part(region, head, places.clone()))
+            })
     }
 
     /// Cuts positions where they wrap, here or in `other`.
-    fn runs(&self, other: &Kv, positions: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    fn runs(
+        &self,
+        other: &Kv,
+        positions: Range<usize>,
+    ) -> impl Iterator<Item = Range<usize>> + use<> {
         let (a, b) = (self.capacity.max(1), other.capacity.max(1));
         let mut start = positions.start;
         core::iter::from_fn(move || {
@@ -134,22 +140,22 @@ impl Kv {
     /// capacity, or another memory.
     pub fn copy_to(&self, memory: &Arena, other: &Kv, to: &Arena, positions: Range<usize>) {
         for run in self.runs(other, positions) {
-            for (from, target) in self.parts(run.clone()).zip(other.parts(run.clone())) {
+            for (from, target) in self
+                .run_parts(run.clone())
+                .zip(other.run_parts(run.clone()))
+            {
                 // SAFETY: no pass runs, and the two do not overlap.
                 unsafe { to.bytes_mut(target).copy_from_slice(memory.bytes(from)) };
             }
         }
     }
 
-    /// Shows the bytes of some positions, part by part, to save them.
-    pub fn bytes<'m>(
-        &'m self,
-        memory: &'m Arena,
-        positions: Range<usize>,
-    ) -> impl Iterator<Item = &'m [u8]> {
-        let parts = self.runs(self, positions).flat_map(|run| self.parts(run));
-        // SAFETY: no pass runs.
-        parts.map(|part| unsafe { memory.bytes(part) })
+    /// The parts of the memory that hold some positions: in each run that does not wrap,
+    /// keys head by head, then values.
+    #[cfg(feature = "std")]
+    pub fn parts(self, positions: Range<usize>) -> impl Iterator<Item = Region> {
+        let runs = self.runs(&self, positions);
+        runs.flat_map(move |run| self.run_parts(run))
     }
 
     /// Gives back to the system the pages of all positions from `used` on, of a slot

@@ -14,9 +14,15 @@
 
 mod floats;
 mod kv;
+#[cfg(feature = "std")]
+pub mod snapshot;
+#[cfg(test)]
+mod tests;
 
 pub use floats::Floats;
 pub use kv::Kv;
+#[cfg(feature = "std")]
+pub use snapshot::SnapshotError;
 
 use crate::Result;
 use crate::cpu::arena::Arena;
@@ -115,11 +121,13 @@ impl CacheLayout {
                 head_dim,
                 window,
             } => {
-                let mut kv = |capacity| Kv::new(kv_heads, head_dim, kv_type, capacity, &mut self.bytes);
+                let mut kv =
+                    |capacity| Kv::new(kv_heads, head_dim, kv_type, capacity, &mut self.bytes);
                 // The first token of a pass sees a window, and the last one is stored
                 // before that.
                 let sees = |window: usize| window.saturating_add(chunk + TILE_KEYS - 1);
-                let whole_tiles = |positions: usize| positions.div_ceil(TILE_KEYS).saturating_mul(TILE_KEYS);
+                let whole_tiles =
+                    |positions: usize| positions.div_ceil(TILE_KEYS).saturating_mul(TILE_KEYS);
                 match window.map(|window| (window, whole_tiles(sees(window)))) {
                     Some((window, capacity)) if !SMALL && capacity < self.context => Slot::Ring {
                         window,

@@ -94,8 +94,7 @@ impl Shared<'_> {
                 let out = self.columns_mut(step.out, row, columns);
                 let decay = self.columns_of(decay, row, columns);
                 let input = self.columns_of(step.input, row, columns);
-                for (((out, last), decay), input) in
-                    out.iter_mut().zip(last).zip(decay).zip(input)
+                for (((out, last), decay), input) in out.iter_mut().zip(last).zip(decay).zip(input)
                 {
                     *out = decay * last + input;
                 }

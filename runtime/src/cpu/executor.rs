@@ -133,7 +133,7 @@ impl Executor<'_> {
         }
     }
 
-    pub(super) fn step(&mut self, step: &Step, pass: Pass) -> Result<()> {
+    pub fn step(&mut self, step: &Step, pass: Pass) -> Result<()> {
         match step {
             Step::Rows(ops) => self.fork(pass.rows, |shared, row, _| {
                 ops.iter().for_each(|op| shared.row_op(op, pass, row));
@@ -370,7 +370,12 @@ impl Shared<'_> {
     ///
     /// # Safety
     /// Nobody may write them meanwhile.
-    unsafe fn kv<'p>(&self, step: &AttentionStep, pass: Pass<'p>, row: usize) -> Option<KvSlot<'p>> {
+    unsafe fn kv<'p>(
+        &self,
+        step: &AttentionStep,
+        pass: Pass<'p>,
+        row: usize,
+    ) -> Option<KvSlot<'p>> {
         let kv = self.plan.cache.slots[step.slot].kv()?;
         // SAFETY: passed on to the caller.
         Some(unsafe { kv.view(pass.place(row).0.memory()) })

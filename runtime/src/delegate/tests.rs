@@ -447,8 +447,8 @@ fn wrong_numbers_are_found_and_the_device_is_given_up() {
     let mut session = model.session(&options(Some(offload))).unwrap();
     assert_eq!(prefill(&mut session).unwrap(), by_the_cpu(&model));
 
-    let stats = session.offload_stats().unwrap().clone();
-    let spans = session.offload().unwrap().report().spans.len() as u64;
+    let stats = session.engine().offload_stats().unwrap().clone();
+    let spans = session.engine().offload().unwrap().report().spans.len() as u64;
     assert!(stats.given_up);
     assert_eq!((stats.failures, stats.audits), (1, 1));
     assert_eq!((stats.on_device, stats.on_cpu), (0, spans));
@@ -482,13 +482,13 @@ fn a_device_that_is_always_busy_is_given_up() {
     drop(delegate);
     let mut session = model.session(&options(Some(offload))).unwrap();
     let mut passes = 0;
-    while !session.offload_stats().unwrap().given_up {
+    while !session.engine().offload_stats().unwrap().given_up {
         assert_eq!(prefill(&mut session).unwrap(), by_the_cpu(&model));
         passes += 1;
         assert!(passes < 100);
     }
-    let stats = session.offload_stats().unwrap();
-    let spans = session.offload().unwrap().report().spans.len() as u64;
+    let stats = session.engine().offload_stats().unwrap();
+    let spans = session.engine().offload().unwrap().report().spans.len() as u64;
     assert_eq!((stats.on_device, stats.on_cpu), (0, spans * passes));
     assert!(stats.failures > 1);
     drop(session);
@@ -523,16 +523,16 @@ fn overruled(change: impl FnOnce(&mut Fake)) -> (&'static Fake, Session) {
     let offload = offload(&model, &delegate, &short).unwrap();
     let mut session = model.session(&options(Some(offload))).unwrap();
     assert_eq!(prefill(&mut session).unwrap(), by_the_cpu(&model));
-    let stats = session.offload_stats().unwrap();
-    let spans = session.offload().unwrap().report().spans.len() as u64;
+    let stats = session.engine().offload_stats().unwrap();
+    let spans = session.engine().offload().unwrap().report().spans.len() as u64;
     assert_eq!((stats.on_device, stats.on_cpu), (0, spans));
     (fake, session)
 }
 
 #[track_caller]
-fn last_failure(session: &Session) -> &DelegateError {
-    let stats = session.offload_stats().unwrap();
-    stats.last_failure.as_ref().unwrap()
+fn last_failure(session: &Session) -> DelegateError {
+    let stats = session.engine().offload_stats().unwrap();
+    stats.last_failure.unwrap()
 }
 
 /// A job that does not end keeps its buffers, and nobody waits for it.
@@ -543,7 +543,7 @@ fn a_late_job_is_buried_with_its_session() {
         fake.api.job_cancel = Some(ignore_cancel);
         fake.api.session_free = Some(free_slowly);
     });
-    assert_is(last_failure(&session), Stage::Wait, Code::Timeout);
+    assert_is(&last_failure(&session), Stage::Wait, Code::Timeout);
     assert_eq!(fake.of_kind(Kind::Job).len(), 1);
     let buffers = fake.of_kind(Kind::Buffer);
     assert!(buffers.iter().all(|buffer| buffer.is_in_use()));
@@ -565,8 +565,8 @@ fn a_job_that_can_not_be_asked_keeps_its_buffers() {
     ];
     for change in changes {
         let (fake, session) = overruled(change);
-        assert_is(last_failure(&session), Stage::Wait, Code::Internal);
-        assert!(session.offload_stats().unwrap().given_up);
+        assert_is(&last_failure(&session), Stage::Wait, Code::Internal);
+        assert!(session.engine().offload_stats().unwrap().given_up);
         let buffers = fake.of_kind(Kind::Buffer);
         assert!(buffers.iter().all(|buffer| buffer.is_in_use()));
         drop(session);
@@ -577,8 +577,8 @@ fn a_job_that_can_not_be_asked_keeps_its_buffers() {
 #[test]
 fn a_device_that_is_late_three_times_is_given_up() {
     let (fake, session) = overruled(|fake| fake.api.job_wait = Some(wait_for_cancel));
-    assert_is(last_failure(&session), Stage::Wait, Code::Timeout);
-    let stats = session.offload_stats().unwrap();
+    assert_is(&last_failure(&session), Stage::Wait, Code::Timeout);
+    let stats = session.engine().offload_stats().unwrap();
     assert!(stats.given_up);
     assert_eq!((stats.failures, fake.of_kind(Kind::Job).len()), (3, 3));
     drop(session);

@@ -19,10 +19,9 @@ impl Item {
     /// The nodes that it computes; an absorbed addition goes with its matmul.
     pub fn nodes(&self) -> &[usize] {
         match self {
-            Item::Row(node)
-            | Item::StoreKv(node)
-            | Item::Attention(node)
-            | Item::Columns(node) => core::slice::from_ref(node),
+            Item::Row(node) | Item::StoreKv(node) | Item::Attention(node) | Item::Columns(node) => {
+                core::slice::from_ref(node)
+            }
             Item::MatMul(group) => group,
         }
     }

@@ -12,8 +12,8 @@
 use super::items::{Item, Items};
 use super::memory::Placer;
 use super::{
-    Angles, AttentionStep, Buffer, ColumnOp, ColumnStep, Layout, MatMul, Part, Piece, Plan, PlanOptions, RowOp,
-    ScreenPlan, Span, SpanSteps, Step, StoreKv, Vector, attention_shape,
+    Angles, AttentionStep, Buffer, ColumnOp, ColumnStep, Layout, MatMul, Part, Piece, Plan,
+    PlanOptions, RowOp, ScreenPlan, Span, SpanSteps, Step, StoreKv, Vector, attention_shape,
 };
 use crate::cache::CacheLayout;
 use crate::cpu::arena::LENT;
