@@ -8,7 +8,7 @@ use crate::kernels::Kernels;
 use crate::plan::{Memory, Plan, PlanOptions};
 use crate::{CancelToken, Error, Governor, Model, Options, Result, ScreenOptions, Session};
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 use ondol_models::quant;
 
 /// Runs the passes of any number of [`Session`]s of one model, with the same options.
@@ -38,7 +38,7 @@ pub(crate) struct Inner {
     memory: Memory,
     limit: Option<u64>,
     /// Sessions that there are.
-    sessions: AtomicU64,
+    sessions: AtomicUsize,
     #[cfg(feature = "delegate")]
     offload: Option<crate::delegate::Offload>,
 }
@@ -88,7 +88,7 @@ impl Engine {
             pinned,
             memory,
             limit: options.memory_limit,
-            sessions: AtomicU64::new(0),
+            sessions: AtomicUsize::new(0),
             #[cfg(feature = "delegate")]
             offload: options.offload.clone(),
         })))
@@ -109,6 +109,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`]: the batch has a row of logits for each.
+    #[cfg(feature = "std")]
     pub fn batch(&self, rows: usize) -> Result<crate::Batch> {
         crate::Batch::new(self, rows.clamp(1, self.0.sizes.decode_rows))
     }
@@ -182,7 +183,7 @@ impl Engine {
         } = &*self.0;
         self.0.governor.admit(&self.0.model)?;
         let others = sessions.fetch_add(1, Ordering::Relaxed);
-        let further = memory.further_session.saturating_mul(others);
+        let further = memory.further_session.saturating_mul(others as u64);
         let fits = fits(self.0.limit, memory.total.saturating_add(further));
         if fits.is_err() {
             self.forget_session();

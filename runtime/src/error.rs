@@ -70,6 +70,7 @@ pub enum Error {
     #[error(transparent)]
     Snapshot(#[from] crate::SnapshotError),
     /// Vectors of another width than the model's embeddings.
+    #[cfg(feature = "std")]
     #[error("{floats} numbers are no rows of {width}, the width of the model's embeddings")]
     BadVectors {
         /// Numbers that were given.
@@ -78,6 +79,7 @@ pub enum Error {
         width: usize,
     },
     /// More sessions than a batch has room for.
+    #[cfg(feature = "std")]
     #[error("{sessions} sessions in a batch of {rows}; `Options::batch` sets the most")]
     BatchFull {
         /// Sessions that were given.
@@ -86,6 +88,7 @@ pub enum Error {
         rows: usize,
     },
     /// A session of another engine than the batch.
+    #[cfg(feature = "std")]
     #[error("the session belongs to another engine than the batch")]
     OtherEngine,
     /// The caller cancelled; what was computed before stays in the cache.

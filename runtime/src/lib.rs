@@ -24,6 +24,7 @@
 
 extern crate alloc;
 
+#[cfg(feature = "std")]
 mod batch;
 mod cache;
 mod cancel;
@@ -41,6 +42,7 @@ mod screen;
 mod session;
 mod weights;
 
+#[cfg(feature = "std")]
 pub use batch::Batch;
 #[cfg(feature = "std")]
 pub use cache::SnapshotError;

@@ -337,24 +337,30 @@ impl Model {
     fn memory_with(&self, plan: &Plan, options: &Options) -> Memory {
         let sizes = self.plan_options(options);
         let arena = plan.layout.memory();
-        let kv_cache = plan.cache.bytes as u64;
-        let logits = plan.logits.rows(0, sizes.session_rows).bytes as u64;
+        let kv_cache = plan.cache.bytes;
+        let logits = plan.logits.rows(0, sizes.session_rows).bytes;
         let ids = sizes.context.saturating_add(sizes.draft_rows);
         let ids = ids.saturating_mul(size_of::<u32>());
-        let lists = ids.saturating_add(plan.cache.list_bytes()) as u64;
-        let steps = (plan.heap_bytes() as u64).saturating_add(lists);
-        let model = self.0.heap_bytes() as u64;
+        let lists = ids.saturating_add(plan.cache.list_bytes());
+        let further_session = kv_cache.saturating_add(logits).saturating_add(lists);
+        let steps = plan.heap_bytes();
+        let model = self.0.heap_bytes();
         let delegate = staging_bytes(options, sizes.chunk);
-        let all = [arena.total, kv_cache, logits, steps, model, delegate];
+        let shared = plan
+            .layout
+            .total
+            .saturating_add(steps)
+            .saturating_add(model);
+        let total = shared.saturating_add(further_session) as u64;
         Memory {
             weights_mapped: self.0.weights.mapped_bytes(),
-            kv_cache,
-            logits,
-            steps,
-            model,
+            kv_cache: kv_cache as u64,
+            logits: logits as u64,
+            steps: steps.saturating_add(lists) as u64,
+            model: model as u64,
             delegate,
-            total: all.into_iter().fold(0, u64::saturating_add),
-            further_session: kv_cache.saturating_add(logits).saturating_add(lists),
+            total: total.saturating_add(delegate),
+            further_session: further_session as u64,
             ..arena
         }
     }

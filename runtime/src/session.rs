@@ -301,6 +301,7 @@ impl Session {
         self.cache.begin(&self.engine.0.plan.cache, rows);
     }
 
+    #[cfg(feature = "std")]
     pub(crate) fn cache(&self) -> &Cache {
         &self.cache
     }

@@ -151,7 +151,12 @@ impl CacheLayout {
 
     /// Bytes of the lists of each cache.
     pub fn list_bytes(&self) -> usize {
-        2 * self.slots.len() * size_of::<usize>()
+        2 * self.list_len() * size_of::<usize>()
+    }
+
+    /// Items of a cache's lists about its slots; small builds have no rings.
+    fn list_len(&self) -> usize {
+        if SMALL { 0 } else { self.slots.len() }
     }
 }
 
@@ -172,7 +177,7 @@ pub struct Cache {
 impl Cache {
     /// The state of an empty sequence.
     pub fn new(layout: &CacheLayout) -> Result<Cache> {
-        let slots = layout.slots.len();
+        let slots = layout.list_len();
         Ok(Cache {
             memory: Arena::new(layout.bytes)?,
             end: 0,
@@ -201,6 +206,9 @@ impl Cache {
     /// A pass of so many rows is about to be run. Where it fails, the sequence is as it
     /// was, but can go back less far.
     pub fn begin(&mut self, layout: &CacheLayout, rows: usize) {
+        if SMALL {
+            return;
+        }
         for (slot, first) in layout.slots.iter().zip(&mut self.first) {
             if let Slot::Ring { live, .. } = slot {
                 *first = (*first).max((self.end + rows).saturating_sub(live.capacity));

@@ -2,6 +2,7 @@
 
 use crate::CancelToken;
 use crate::cache::{Cache, CacheLayout};
+use crate::kernels::vector::simd::SMALL;
 use core::ops::Range;
 
 /// Rows of one sequence that follow each other.
@@ -19,6 +20,7 @@ pub(crate) enum Input<'t> {
     /// Tokens, whose rows of the embedding table are taken.
     Tokens(&'t [u32]),
     /// What an embedding would give: `[row][width]`.
+    #[cfg(feature = "std")]
     Vectors {
         /// The numbers.
         rows: &'t [f32],
@@ -31,6 +33,7 @@ impl Input<'_> {
     pub fn rows(&self) -> usize {
         match self {
             Input::Tokens(tokens) => tokens.len(),
+            #[cfg(feature = "std")]
             Input::Vectors { rows, width } => rows.len() / width,
         }
     }
@@ -39,6 +42,7 @@ impl Input<'_> {
 /// What one row begins with.
 pub(crate) enum RowInput<'t> {
     Token(u32),
+    #[cfg(feature = "std")]
     Vector(&'t [f32]),
 }
 
@@ -92,7 +96,8 @@ impl<'t> Pass<'t> {
         let mut row = self.first + row;
         let mut segment = &self.segments[0];
         for next in &self.segments[1..] {
-            if row < segment.input.rows() {
+            // Small builds have one.
+            if SMALL || row < segment.input.rows() {
                 break;
             }
             row -= segment.input.rows();
@@ -117,6 +122,7 @@ impl<'t> Pass<'t> {
         let (segment, row) = self.find(row);
         match segment.input {
             Input::Tokens(tokens) => RowInput::Token(tokens[row]),
+            #[cfg(feature = "std")]
             Input::Vectors { rows, width } => {
                 RowInput::Vector(&rows[row * width..(row + 1) * width])
             }

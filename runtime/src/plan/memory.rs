@@ -109,7 +109,6 @@ impl Layout {
             screen: padded(&self.screen),
             scratch: padded(&self.partials) + self.scratch.iter().map(padded).sum::<u64>(),
             vectors: padded(&self.vectors),
-            total: self.total as u64,
             ..Memory::default()
         }
     }

@@ -229,11 +229,13 @@ impl<'g> Scheduler<'g> {
             let inputs = self.graph.nodes.iter().flat_map(|node| node.op.inputs());
             inputs.filter(|&input| input == value).count()
         };
+        // Small builds copy what they could cap in place.
         node == logits
-            || match self.graph.nodes[logits].op {
-                Op::Softcap { input, .. } => input.0 as usize == node && reads(input) == 1,
-                _ => false,
-            }
+            || !SMALL
+                && match self.graph.nodes[logits].op {
+                    Op::Softcap { input, .. } => input.0 as usize == node && reads(input) == 1,
+                    _ => false,
+                }
     }
 
     /// The output of `node` in the buffer of `input`, copied first if `input` is still needed.
@@ -286,7 +288,7 @@ impl<'g> Scheduler<'g> {
 
     fn head_steps(&mut self, items: &[Item]) -> (Vec<(Buffer, Buffer)>, Vec<Step>) {
         let mut inputs = Vec::new();
-        if let Some(table) = self.rope_table {
+        if let Some(table) = self.rope_table.filter(|_| !SMALL) {
             let is_rope = |node: &Node| matches!(node.op, Op::Rope { .. });
             if self.graph.nodes[self.items.tail..].iter().any(is_rope) {
                 let to = self.head_input(table);
@@ -518,6 +520,9 @@ impl<'g> Scheduler<'g> {
     }
 
     fn columns(&mut self, node: usize, now: usize) -> Option<Step> {
+        if SMALL {
+            return None;
+        }
         let (slot, op, input) = match self.graph.nodes[node].op {
             Op::Conv {
                 input,

@@ -116,8 +116,8 @@ pub unsafe fn attend<S: Simd, C: Cell>(
         let before = k.len() * C::LEN / head_dim;
         score(s, head_dim, scaled, k, scores, 0);
         // A ring's places may end in between, and go on at its start.
-        let wrapped =
-            (before < count).then(|| kv.run(shape, kv_head, first + before..positions.end));
+        let wrapped = (!SMALL && before < count)
+            .then(|| kv.run(shape, kv_head, first + before..positions.end));
         if let Some((k, _)) = wrapped {
             score(s, head_dim, scaled, k, scores, before);
         }
