@@ -7,7 +7,7 @@
 
 use super::arena::Arena;
 use super::columns;
-use super::pass::{Pass, RowInput};
+use super::pass::Pass;
 use super::pool::Pool;
 use crate::kernels::attention::{KvSlot, Queries, SharedSlice};
 use crate::kernels::vector::simd::SMALL;
@@ -212,11 +212,13 @@ impl Shared<'_> {
                     }
                 }
                 RowOp::Embed { table, scale, out } => {
-                    let out = arena.row_mut(out, row);
-                    match pass.input(row) {
-                        RowInput::Token(token) => self.embed(&table, token, scale, out),
-                        #[cfg(feature = "std")]
-                        RowInput::Vector(vector) => out.copy_from_slice(vector),
+                    let out: &mut [f32] = arena.row_mut(out, row);
+                    if let Some(token) = pass.token(row) {
+                        self.embed(&table, token, scale, out);
+                    }
+                    #[cfg(feature = "std")]
+                    if let Some(vector) = pass.vector(row) {
+                        out.copy_from_slice(vector);
                     }
                 }
                 RowOp::RmsNorm {

@@ -39,13 +39,6 @@ impl Input<'_> {
     }
 }
 
-/// What one row begins with.
-pub(crate) enum RowInput<'t> {
-    Token(u32),
-    #[cfg(feature = "std")]
-    Vector(&'t [f32]),
-}
-
 /// What a pass over the layers is for.
 #[derive(Clone, Copy)]
 pub(crate) enum Purpose<'c> {
@@ -117,15 +110,23 @@ impl<'t> Pass<'t> {
         self.place(row).1
     }
 
-    /// What a row begins with.
-    pub fn input(&self, row: usize) -> RowInput<'t> {
+    /// The token that a row begins with.
+    pub fn token(&self, row: usize) -> Option<u32> {
         let (segment, row) = self.find(row);
         match segment.input {
-            Input::Tokens(tokens) => RowInput::Token(tokens[row]),
+            Input::Tokens(tokens) => Some(tokens[row]),
             #[cfg(feature = "std")]
-            Input::Vectors { rows, width } => {
-                RowInput::Vector(&rows[row * width..(row + 1) * width])
-            }
+            Input::Vectors { .. } => None,
+        }
+    }
+
+    /// The vector that a row begins with.
+    #[cfg(feature = "std")]
+    pub fn vector(&self, row: usize) -> Option<&'t [f32]> {
+        let (segment, row) = self.find(row);
+        match segment.input {
+            Input::Tokens(_) => None,
+            Input::Vectors { rows, width } => Some(&rows[row * width..(row + 1) * width]),
         }
     }
 
