@@ -3,9 +3,11 @@
 use crate::cpu::arena::Arena;
 use crate::cpu::pass::{Input, Pass, Purpose, Segment};
 use crate::kernels::FINE_TOKENS;
-use crate::{Engine, Error, Result, Session};
+use crate::{Engine, Error, Generation, Result, Session};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::array::from_fn;
+use core::borrow::BorrowMut;
 
 /// Decodes a token of each of several sessions in one pass, which reads the weights
 /// once for all of them.
@@ -70,6 +72,34 @@ impl Batch {
         })?;
         for (session, token) in sessions {
             session.ran(&[*token]);
+        }
+        Ok(())
+    }
+
+    /// Runs the tokens of all generations that wait for one in one pass; what
+    /// [`Generation::step`] of each returns next comes from it. Those that have
+    /// something else to do, such as their prompt, are left to their own step, and so
+    /// are those that there is no room for.
+    ///
+    /// # Errors
+    /// As for [`Batch::decode`].
+    pub fn advance<S: BorrowMut<Session>>(
+        &mut self,
+        generations: &mut [&mut Generation<S>],
+    ) -> Result<()> {
+        let (mut rows, mut waiting) = (Vec::new(), Vec::new());
+        for (i, generation) in generations.iter_mut().enumerate() {
+            if let Some(row) = generation.waiting().filter(|_| rows.len() < self.rows) {
+                rows.push(row);
+                waiting.push(i);
+            }
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.decode(&mut rows)?;
+        for (row, i) in waiting.into_iter().enumerate() {
+            generations[i].advance(self.logits(row));
         }
         Ok(())
     }

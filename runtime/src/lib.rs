@@ -50,7 +50,10 @@ pub use cancel::CancelToken;
 pub use cpu::pool::Affinity;
 pub use engine::Engine;
 pub use error::{Error, Result};
-pub use generate::{FinishReason, GenerateOptions, Generation, Piece, SamplerOptions, Stats};
+pub use generate::{
+    Candidate, Event, FinishReason, GenerateOptions, Generation, LogitFilter, Piece,
+    SamplerOptions, Stats, Token,
+};
 pub use governor::Governor;
 #[cfg(feature = "std")]
 pub use governor::{MemoryPressure, ThermalLevel};
@@ -62,4 +65,6 @@ pub use ondol_models as models;
 pub use ondol_models::template::Message;
 pub use plan::Memory;
 pub use screen::{ScreenOptions, ScreenStats};
+#[cfg(feature = "std")]
+pub use session::Refused;
 pub use session::Session;

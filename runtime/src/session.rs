@@ -10,6 +10,8 @@ use crate::generate::{GenerateOptions, Generation};
 use crate::kernels::vector::simd::SMALL;
 use crate::screen::{ScreenStats, Screening};
 use crate::{CancelToken, Engine, Error, Model, Result};
+#[cfg(feature = "std")]
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use ondol_models::heap;
 
@@ -425,18 +427,39 @@ impl Session {
         Ok(())
     }
 
-    /// Generates text after `prompt`. What the cache already holds of the prompt
-    /// is not computed again, so a conversation costs only its new tokens.
+    /// Generates text after `prompt`. What the session has of the prompt already is not
+    /// computed again, so a conversation costs only its new tokens. Nothing is run, and
+    /// nothing forgotten, before the first step.
     ///
     /// # Errors
-    /// As for [`Session::prefill`], and [`Error::Sampler`] for options out of range.
+    /// [`Error::EmptyPrompt`], [`Error::BadToken`], [`Error::ContextFull`], and
+    /// [`Error::Sampler`] for options out of range.
     pub fn generate(
         &mut self,
         prompt: &[u32],
         options: &GenerateOptions,
         cancel: &CancelToken,
-    ) -> Result<Generation<'_>> {
-        Generation::start(self, prompt, options, cancel)
+    ) -> Result<Generation<&mut Session>> {
+        Generation::new(self, prompt, options, cancel).map_err(|(_, error)| error)
+    }
+
+    /// As [`Session::generate`], with a generation that holds the session and gives it
+    /// back by [`Generation::into_session`].
+    ///
+    /// # Errors
+    /// As there, with the session.
+    #[cfg(feature = "std")]
+    pub fn into_generation(
+        self,
+        prompt: &[u32],
+        options: &GenerateOptions,
+        cancel: &CancelToken,
+    ) -> Result<Generation, Refused> {
+        let made = Generation::new(self, prompt, options, cancel);
+        made.map_err(|(session, error)| Refused {
+            session: Box::new(session),
+            error,
+        })
     }
 
     /// The logits of the last prefill, decode or acceptance; after
@@ -461,23 +484,62 @@ impl Session {
     /// # Errors
     /// As for [`Session::prefill`].
     pub(crate) fn check(&self, tokens: &[u32]) -> Result<()> {
-        let vocabulary = self.model().0.graph.vocabulary;
-        if let Some(&token) = tokens.iter().find(|&&t| t as usize >= vocabulary) {
-            return Err(Error::BadToken { token, vocabulary });
-        }
+        self.check_tokens(tokens)?;
         self.check_room(tokens.len())
+    }
+
+    fn check_tokens(&self, tokens: &[u32]) -> Result<()> {
+        if tokens.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        let vocabulary = self.model().0.graph.vocabulary;
+        match tokens.iter().find(|&&t| t as usize >= vocabulary) {
+            Some(&token) => Err(Error::BadToken { token, vocabulary }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether these tokens can be run as a whole prompt, in the place of what is there.
+    ///
+    /// # Errors
+    /// As for [`Session::prefill`].
+    pub(crate) fn check_prompt(&self, prompt: &[u32]) -> Result<()> {
+        self.check_tokens(prompt)?;
+        self.fits(prompt.len())
     }
 
     fn check_room(&self, rows: usize) -> Result<()> {
         if rows == 0 {
             return Err(Error::EmptyPrompt);
         }
-        let needed = self.tokens.len() + rows;
+        self.fits(self.tokens.len() + rows)
+    }
+
+    fn fits(&self, needed: usize) -> Result<()> {
         let context = self.context();
         if needed > context {
             return Err(Error::ContextFull { needed, context });
         }
         Ok(())
+    }
+}
+
+/// A generation that could not be begun.
+#[cfg(feature = "std")]
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Refused {
+    /// The session, which is as it was.
+    pub session: Box<Session>,
+    /// Why.
+    #[source]
+    pub error: Error,
+}
+
+impl core::fmt::Debug for Session {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let tokens = self.tokens.len();
+        f.debug_struct("Session").field("tokens", &tokens).finish()
     }
 }
 

@@ -8,6 +8,7 @@ mod offload;
 pub(crate) mod pages;
 pub(crate) mod pass;
 pub mod pool;
+pub(crate) mod process;
 mod screen;
 mod select;
 #[cfg(feature = "std")]

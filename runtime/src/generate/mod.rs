@@ -1,11 +1,14 @@
 //! From logits to text: sampler chain, stop strings, and the loop.
 
+mod clock;
+mod filter;
 mod generation;
 mod rng;
 mod sampler;
 mod speculation;
 mod stop;
 
-pub use generation::{FinishReason, GenerateOptions, Generation, Piece, Stats};
+pub use filter::{Candidate, LogitFilter};
+pub use generation::{Event, FinishReason, GenerateOptions, Generation, Piece, Stats, Token};
 pub use sampler::{Sampler, SamplerError, SamplerOptions};
 pub use stop::StopMatcher;

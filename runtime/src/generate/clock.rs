@@ -1,0 +1,51 @@
+//! When the steps of a generation came.
+
+use core::time::Duration;
+
+/// Times of a generation; all zero where there is no clock.
+pub struct Clock {
+    #[cfg(feature = "std")]
+    start: std::time::Instant,
+    /// From the start to the end of the prompt.
+    pub prefill: Duration,
+    /// From the start to the first token.
+    pub first: Duration,
+    last: Duration,
+}
+
+impl Clock {
+    pub fn start() -> Clock {
+        Clock {
+            #[cfg(feature = "std")]
+            start: std::time::Instant::now(),
+            prefill: Duration::ZERO,
+            first: Duration::ZERO,
+            last: Duration::ZERO,
+        }
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        #[cfg(feature = "std")]
+        return self.start.elapsed();
+        #[cfg(not(feature = "std"))]
+        Duration::ZERO
+    }
+
+    /// The prompt was run.
+    pub fn prefilled(&mut self) {
+        self.prefill = self.elapsed();
+    }
+
+    /// A token was chosen.
+    pub fn token(&mut self) {
+        self.last = self.elapsed();
+        if self.first.is_zero() {
+            self.first = self.last;
+        }
+    }
+
+    /// From the first token to the last.
+    pub fn decode(&self) -> Duration {
+        self.last.saturating_sub(self.first)
+    }
+}

@@ -1,0 +1,83 @@
+//! What comes between the model's logits and the choice of a token, and what is told of
+//! the choice.
+
+use alloc::vec::Vec;
+
+/// Changes the logits of the next token before the sampler looks at them: a constraint,
+/// a bias, a ban.
+///
+/// While a generation has one, all logits are computed: a screened head is not used.
+pub trait LogitFilter: Send {
+    /// Changes `logits`, one for each token of the vocabulary. Negative infinity forbids
+    /// a token.
+    fn filter(&mut self, logits: &mut [f32]);
+
+    /// Takes note of the token that was chosen.
+    fn accept(&mut self, token: u32);
+}
+
+/// A token, and how likely the model found it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Candidate {
+    /// The token's id.
+    pub token: u32,
+    /// The natural logarithm of its probability among all tokens, before filters and
+    /// sampler.
+    pub logprob: f32,
+}
+
+/// The log-probability of `chosen`, and those of the `count` likeliest tokens, likeliest
+/// first and the lower id first of equals.
+///
+/// The formula is `logit - max - ln(sum of exp(logit - max))`, with the sum in f64.
+pub fn candidates(logits: &[f32], chosen: u32, count: usize) -> (f32, Vec<Candidate>) {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let weights = logits.iter().filter(|logit| !logit.is_nan());
+    let sum: f64 = weights
+        .map(|&logit| libm::exp(f64::from(logit - max)))
+        .sum();
+    let norm = f64::from(max) + libm::log(sum);
+    let logprob = |token: u32| (f64::from(logits[token as usize]) - norm) as f32;
+    let mut top: Vec<Candidate> = Vec::with_capacity(count + 1);
+    for (token, &logit) in (0..).zip(logits) {
+        let place = top.partition_point(|other| logits[other.token as usize] >= logit);
+        if place < count && !logit.is_nan() {
+            let logprob = logprob(token);
+            top.insert(place, Candidate { token, logprob });
+            top.truncate(count);
+        }
+    }
+    (logprob(chosen), top)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Against all of them, sorted.
+    #[test]
+    fn the_likeliest_come_first() {
+        let logits: Vec<f32> = (0..300).map(|i| (i * 37 % 100) as f32 / 9.0).collect();
+        let sum: f64 = logits.iter().map(|&x| f64::from(x).exp()).sum();
+        let mut all: Vec<(u32, f64)> = (0..)
+            .zip(logits.iter().map(|&x| f64::from(x) - sum.ln()))
+            .collect();
+        all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let (of_chosen, top) = candidates(&logits, 7, 12);
+        assert!((f64::from(of_chosen) - (f64::from(logits[7]) - sum.ln())).abs() < 1e-5);
+        assert_eq!(top.len(), 12);
+        for (found, expected) in top.iter().zip(&all) {
+            assert_eq!(found.token, expected.0);
+            assert!((f64::from(found.logprob) - expected.1).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_has_no_probability() {
+        let (of_chosen, top) = candidates(&[f32::NAN, 1.0, f32::NEG_INFINITY], 1, 5);
+        assert_eq!(of_chosen, 0.0);
+        assert_eq!(top[0].token, 1);
+        assert_eq!(top[1].logprob, f32::NEG_INFINITY);
+        assert_eq!(top.len(), 2);
+    }
+}
