@@ -36,6 +36,8 @@ mod model;
 mod plan;
 mod screen;
 mod session;
+#[cfg(feature = "std")]
+pub mod store;
 mod weights;
 
 pub use cancel::CancelToken;
