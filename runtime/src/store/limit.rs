@@ -10,7 +10,7 @@ use std::vec::Vec;
 
 /// A copy, and when it was used last.
 pub(super) struct Used {
-    path: PathBuf,
+    pub path: PathBuf,
     pub bytes: u64,
     at: SystemTime,
 }

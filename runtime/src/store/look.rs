@@ -209,3 +209,70 @@ fn drawn(index: u64) -> u64 {
     x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ x >> 31
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Model;
+    use crate::store::tests::folder;
+    use std::fs;
+
+    fn samples_of(path: &PathBuf) -> String {
+        Look::at(std::slice::from_ref(path)).unwrap().samples
+    }
+
+    #[test]
+    fn the_samples_see_every_tensor_and_the_header() {
+        let folder = folder("samples");
+        let path = folder.join("model.gguf");
+        let whole = Model::hello_bytes();
+        fs::write(&path, whole).unwrap();
+        let right = samples_of(&path);
+        let gguf = Gguf::parse(whole).unwrap();
+        let places = gguf.tensors().iter().flat_map(|tensor| {
+            let start = tensor.offset as usize;
+            [start, start + tensor.data.len() - 1]
+        });
+        let header = gguf.tensors().iter().map(|t| t.offset).min().unwrap() as usize;
+        // The version, a key's last letter, the directory's last byte.
+        let places = places.chain([4, header / 2, header - 1]);
+        for place in places {
+            let mut bytes = whole.to_vec();
+            bytes[place] ^= 1;
+            fs::write(&path, &bytes).unwrap();
+            assert_ne!(samples_of(&path), right, "byte {place}");
+        }
+        fs::write(&path, whole).unwrap();
+        assert_eq!(samples_of(&path), right);
+    }
+
+    #[test]
+    fn blocks_lie_within_and_hold_both_ends() {
+        for bytes in [1, BLOCK, 3 * BLOCK, 3 * BLOCK + 1, STRETCH, 5 * STRETCH + 7] {
+            let of = 1234..1234 + bytes;
+            let blocks = blocks(of.clone());
+            assert_eq!(blocks[0].start, of.start, "{bytes}");
+            assert_eq!(blocks[blocks.len() - 1].end, of.end, "{bytes}");
+            let within = |b: &Range<u64>| of.start <= b.start && b.end <= of.end;
+            assert!(blocks.iter().all(within), "{bytes}");
+            // One of the whole, or both ends and one for each stretch between them.
+            let between = bytes.saturating_sub(2 * BLOCK).div_ceil(STRETCH);
+            let count = if bytes <= 3 * BLOCK { 1 } else { between + 2 };
+            assert_eq!(blocks.len() as u64, count, "{bytes}");
+        }
+    }
+
+    /// Clocks tick: what was changed just now may be changed again at the same time.
+    #[test]
+    fn what_was_just_changed_is_fresh() {
+        let now = Duration::new(1000, 500);
+        let stat = |seconds, nanos| Stat {
+            bytes: 1,
+            modified: (1, 1),
+            changed: Some((seconds, nanos)),
+            inode: Some(1),
+        };
+        assert!(stat(1000, 499).is_fresh(now) && stat(999, 0).is_fresh(now));
+        assert!(!stat(999, 1).is_fresh(now) && !stat(998, 0).is_fresh(now));
+    }
+}

@@ -288,8 +288,12 @@ impl Store {
         }
         let watch = &mut Watch { cancel, events };
         let _lock = self.lock(watch)?;
-        let pruned = self.remove_useless(watch)?;
-        self.evict(&self.victims(0)?, watch)?;
+        let mut pruned = self.remove_useless(watch)?;
+        let victims = self.victims(0)?;
+        self.evict(&victims, watch)?;
+        pruned
+            .removed
+            .extend(victims.into_iter().map(|copy| (copy.path, copy.bytes)));
         Ok(pruned)
     }
 

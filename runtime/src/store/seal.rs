@@ -125,3 +125,89 @@ fn hash(files: &[PathBuf], watch: &mut Watch<'_>) -> Result<String> {
     }
     Ok(hasher.finish())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::{Folder, age, folder};
+    use std::time::Duration;
+    use std::vec::Vec;
+
+    /// A file of so many bytes, its time of change far in the past, and its folder.
+    fn file(test: &str, bytes: usize) -> (Folder, [PathBuf; 1]) {
+        let folder = folder(test);
+        let path = folder.join("file");
+        fs::write(&path, noise(bytes, 1)).unwrap();
+        age(&path);
+        (folder, [path])
+    }
+
+    fn noise(bytes: usize, seed: u32) -> Vec<u8> {
+        let number = |i: u32| (i + seed * 7919).wrapping_mul(2_654_435_761);
+        (0..bytes as u32).map(|i| (number(i) >> 24) as u8).collect()
+    }
+
+    fn seal(files: &[PathBuf]) -> Seal {
+        Seal::of(files, &CancelToken::new(), &mut |_| {}).unwrap()
+    }
+
+    fn renew(seal: &mut Seal, files: &[PathBuf], whole: bool) -> bool {
+        let (cancel, events) = (&CancelToken::new(), &mut |_: Event<'_>| {});
+        let renewed = seal.renew(files, whole, &mut Watch { cancel, events });
+        renewed.unwrap()
+    }
+
+    #[test]
+    fn other_bytes_with_the_same_size_and_time_break_a_seal() {
+        for bytes in [1000, 3 << 20] {
+            let (_folder, path) = file("seal-other", bytes);
+            let mut seal = seal(&path);
+            std::thread::sleep(Duration::from_millis(30));
+            fs::write(&path[0], noise(bytes, 2)).unwrap();
+            age(&path[0]);
+            assert!(!seal.holds(&path).unwrap());
+            assert!(!seal.seems_to_hold(&path).unwrap());
+            assert!(!renew(&mut seal, &path, false));
+        }
+    }
+
+    #[test]
+    fn one_byte_anywhere_is_found_where_all_are_hashed() {
+        let (_folder, path) = file("seal-byte", 3 << 20);
+        let mut seal = seal(&path);
+        let mut bytes = fs::read(&path[0]).unwrap();
+        bytes[1_234_567] ^= 1;
+        fs::write(&path[0], bytes).unwrap();
+        age(&path[0]);
+        assert!(!renew(&mut seal, &path, true));
+    }
+
+    #[test]
+    fn a_touched_file_gets_a_new_seal_that_holds() {
+        let (_folder, path) = file("seal-touched", 3 << 20);
+        let mut seal = seal(&path);
+        fs::write(&path[0], noise(3 << 20, 1)).unwrap();
+        std::thread::sleep(Duration::from_millis(30));
+        assert!(renew(&mut seal, &path, false));
+        assert!(seal.holds(&path).unwrap());
+    }
+
+    #[test]
+    fn a_renamed_file_keeps_its_hash() {
+        let (folder, path) = file("seal-renamed", 1000);
+        let (seal, new) = (seal(&path), [folder.join("new")]);
+        fs::rename(&path[0], &new[0]).unwrap();
+        std::thread::sleep(Duration::from_millis(30));
+        let hash = seal.sha256().to_owned();
+        let moved = seal.moved_to(&new).unwrap();
+        assert!(moved.holds(&new).unwrap() && moved.sha256() == hash);
+    }
+
+    #[test]
+    fn a_file_that_is_gone_is_an_error() {
+        let (folder, path) = file("seal-gone", 10);
+        let seal = seal(&path);
+        drop(folder);
+        assert!(seal.holds(&path).is_err() && seal.seems_to_hold(&path).is_err());
+    }
+}
