@@ -28,8 +28,8 @@ pub struct PackArgs {
 #[derive(clap::Args, Clone, Debug)]
 pub struct LimitArgs {
     /// All packed copies together take at most SIZE, such as 500MB or 4GiB: those that were not used
-    /// for longest are removed, and a larger one is not made. `none` leaves only 256 MiB of the
-    /// disk free
+    /// for longest are removed, and one that is larger than SIZE is not made. With `none`, too, a
+    /// copy is only made where 256 MiB of the disk stay free
     #[arg(
         long,
         env = "ONDOL_PACK_LIMIT",
@@ -138,7 +138,11 @@ pub fn remove(store: &Store, path: &Path) -> Result<Option<u64>> {
 pub fn prune(home: &Home, limit: &LimitArgs) -> Result<Vec<(PathBuf, u64)>> {
     let store = limit.store(home, Check::Seals);
     let mut teller = Teller::default();
-    let pruned = store.prune(&CancelToken::new(), &mut |event| teller.tell(event));
+    let pruned = store.prune(&CancelToken::new(), &mut |event| match event {
+        // It is among what is returned.
+        Event::Evicted { .. } => {}
+        event => teller.tell(event),
+    });
     let pruned = pruned.map_err(|reason| error(store.folder(), reason))?;
     for (path, reason) in pruned.kept {
         note!("{} stays: {}", path.display(), error(&path, reason));

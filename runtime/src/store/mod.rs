@@ -289,11 +289,12 @@ impl Store {
         let watch = &mut Watch { cancel, events };
         let _lock = self.lock(watch)?;
         let mut pruned = self.remove_useless(watch)?;
-        let victims = self.victims(0)?;
-        self.evict(&victims, watch)?;
-        pruned
-            .removed
-            .extend(victims.into_iter().map(|copy| (copy.path, copy.bytes)));
+        for copy in self.victims(0)? {
+            match self.evict(std::slice::from_ref(&copy), watch) {
+                Ok(()) => pruned.removed.push((copy.path, copy.bytes)),
+                Err(reason) => pruned.kept.push((copy.path, reason)),
+            }
+        }
         Ok(pruned)
     }
 
