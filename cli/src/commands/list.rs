@@ -13,7 +13,7 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 #[command(after_help = "\
 A packed copy is stale when its model has other bytes now, and orphaned when its model is gone:
-`ondol prune` removes both. One that is unreadable, or whose model is, can't be judged, and stays.
+`ondol prune` removes both. It is unreadable when its model can't be read, and stays.
 
 Examples:
   ondol list

@@ -149,7 +149,7 @@ pub enum State {
     Stale,
     /// Its source is gone.
     Orphaned,
-    /// It, or its source, can't be looked at; [`Store::prune`] leaves it.
+    /// What is known of it, or its source, can't be read; [`Store::prune`] leaves it.
     Unreadable,
 }
 

@@ -33,7 +33,7 @@ pub fn pack(
     write(files, &files.gguf()?, out, &mut Watch { cancel, events }).map(drop)
 }
 
-/// The bytes that [`pack`] reads and writes.
+/// The bytes that [`pack()`] reads and writes.
 ///
 /// # Errors
 /// [`StoreError::Model`].
