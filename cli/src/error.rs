@@ -1,6 +1,7 @@
 //! Everything that can go wrong in a command: what, where, and what to do about it.
 
 use crate::text::NotText;
+use ondol::store::StoreError;
 use ondol_models::pack::PackError;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -242,12 +243,17 @@ pub enum Error {
         /// What is free.
         free: String,
     },
-    /// A model's file was written to while its packed copy was made.
-    #[error("{} changed while it was packed", path.display())]
-    ChangedMeanwhile {
-        /// The file.
-        path: PathBuf,
+    /// A packed copy is larger than all may be together.
+    #[error("a packed copy of it takes {needed}, and all may take {limit} (--pack-limit)")]
+    OverPackLimit {
+        /// The copy.
+        needed: String,
+        /// The limit.
+        limit: String,
     },
+    /// The store of packed copies has none, for a reason of its own.
+    #[error(transparent)]
+    Store(StoreError),
     /// The runtime refused or failed.
     #[error("{model}: {source}")]
     Runtime {

@@ -1,10 +1,10 @@
 //! Where models and the chat history are kept.
 
 use crate::error::{Error, Result};
-use crate::regular;
 use etcetera::BaseStrategy;
+use ondol::store::files::regular;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The folder `$ONDOL_HOME`, or `ondol` in the platform's data folder
 /// (`~/.local/share/ondol` on Linux). It is made when something is first kept.
@@ -82,20 +82,4 @@ impl Home {
         }
         Ok(file)
     }
-}
-
-/// Makes a rename or removal in this folder survive a loss of power.
-pub fn sync_folder(folder: &Path) -> Result<()> {
-    // Windows has no way to open a folder as a file, and needs none.
-    if cfg!(unix) {
-        let folder = if folder.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            folder
-        };
-        File::open(folder)
-            .and_then(|f| f.sync_all())
-            .map_err(Error::file("write", folder))?;
-    }
-    Ok(())
 }

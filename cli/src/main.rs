@@ -23,8 +23,6 @@ mod outfile;
 mod packed;
 mod progress;
 mod record;
-mod regular;
-mod seal;
 mod terminal;
 mod text;
 

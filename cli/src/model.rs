@@ -4,15 +4,14 @@ use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::fetch;
 use crate::home::Home;
-use crate::packed::{self, PackArgs};
-use crate::regular;
-use memmap2::Mmap;
+use crate::packed::{self, LimitArgs};
 use ondol::Model;
+use ondol::store::files::{ModelFiles, parts};
 use ondol_models::Warning;
-use ondol_models::gguf::{self, Gguf};
+use ondol_models::gguf::Gguf;
 use std::io::ErrorKind;
 use std::ops::Deref;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The name of the built-in model.
 pub const HELLO: &str = "hello";
@@ -28,16 +27,14 @@ pub fn open(name: &str) -> Result<Model> {
     Ok(model)
 }
 
-/// Loads a model to run it: by its packed copy, unless that is not wanted.
-pub fn open_packed(name: &str, args: &PackArgs) -> Result<Model> {
-    match locate(name)? {
-        Location::File(path) if !args.no_pack => {
-            let model = packed::open(&path).map_err(runtime_error(name))?;
-            tell_warnings(name, model.warnings());
-            Ok(model)
-        }
-        _ => open(name),
-    }
+/// Loads a model to run it by its packed copy.
+pub fn open_packed(name: &str, limit: &LimitArgs) -> Result<Model> {
+    let Location::File(path) = locate(name)? else {
+        return open(name);
+    };
+    let model = packed::open(&path, limit).map_err(runtime_error(name))?;
+    tell_warnings(name, model.warnings());
+    Ok(model)
 }
 
 /// Tells on standard error what is wrong with a model's file and was repaired.
@@ -67,18 +64,6 @@ pub fn paths(name: &str) -> Result<Vec<PathBuf>> {
         Location::BuiltIn => Vec::new(),
         Location::File(path) => parts(&path),
     })
-}
-
-/// The path, or all parts of the split file that it is one of.
-pub fn parts(path: &Path) -> Vec<PathBuf> {
-    let name = path
-        .file_name()
-        .and_then(|n| n.to_str())
-        .unwrap_or_default();
-    match gguf::shard_names(name) {
-        Some(names) => names.iter().map(|n| path.with_file_name(n)).collect(),
-        None => vec![path.to_path_buf()],
-    }
 }
 
 /// Where a model lies.
@@ -123,99 +108,37 @@ fn locate(name: &str) -> Result<Location> {
 }
 
 /// The bytes of a model's files, for commands that read a model and do not run it.
-pub struct Files {
-    path: PathBuf,
-    parts: Vec<Bytes>,
-}
+pub struct Files(ModelFiles);
 
-enum Bytes {
-    BuiltIn(&'static [u8]),
-    Mapped(Mmap),
-}
+impl Deref for Files {
+    type Target = ModelFiles;
 
-impl Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Bytes::BuiltIn(bytes) => bytes,
-            Bytes::Mapped(map) => map,
-        }
+    fn deref(&self) -> &ModelFiles {
+        &self.0
     }
 }
 
 impl Files {
     /// Maps a model's file and, if it is the first of a split model, the others beside it.
     pub fn open(name: &str) -> Result<Files> {
-        match locate(name)? {
-            Location::BuiltIn => Ok(Files {
-                path: name.into(),
-                parts: vec![Bytes::BuiltIn(Model::hello_bytes())],
-            }),
-            Location::File(path) => Files::of_file(&path),
-        }
-    }
-
-    /// The same for a file's path.
-    pub fn of_file(path: &Path) -> Result<Files> {
-        Ok(Files {
-            path: path.to_path_buf(),
-            parts: parts(path)
-                .iter()
-                .map(|part| map(part))
-                .collect::<Result<_>>()?,
-        })
+        let files = match locate(name)? {
+            Location::BuiltIn => Ok(ModelFiles::built_in(name, Model::hello_bytes())),
+            Location::File(path) => ModelFiles::open(&path),
+        };
+        files.map(Files).map_err(runtime_error(name))
     }
 
     /// Parses the headers.
     pub fn gguf(&self) -> Result<Gguf<'_>> {
-        let views: Vec<&[u8]> = self.parts.iter().map(|part| &**part).collect();
-        Gguf::parse_shards(&views).map_err(|source| self.error(source))
+        self.0.gguf().map_err(runtime_error(&self.name()))
     }
 
     /// An error of this model, with its path or that of its damaged part.
     pub fn error(&self, source: ondol_models::Error) -> Error {
-        match source {
-            ondol_models::Error::Shard { index, source } => Error::Model {
-                path: parts(&self.path).swap_remove(index),
-                source: *source,
-            },
-            source => Error::Model {
-                path: self.path.clone(),
-                source,
-            },
-        }
+        runtime_error(&self.name())(self.0.error(source))
     }
 
-    /// The first file, or `hello`.
-    pub fn path(&self) -> &Path {
-        &self.path
+    fn name(&self) -> String {
+        self.path().display().to_string()
     }
-
-    /// The bytes of each file.
-    pub fn bytes(&self) -> impl Iterator<Item = &[u8]> {
-        self.parts.iter().map(|part| &**part)
-    }
-
-    /// The paths of the files; none for the built-in model.
-    pub fn paths(&self) -> Vec<PathBuf> {
-        match self.parts.first() {
-            Some(Bytes::Mapped(_)) => parts(&self.path),
-            _ => Vec::new(),
-        }
-    }
-
-    /// Bytes of all files.
-    pub fn len(&self) -> u64 {
-        self.parts.iter().map(|part| part.len() as u64).sum()
-    }
-}
-
-#[allow(unsafe_code)] // A memory map.
-fn map(path: &Path) -> Result<Bytes> {
-    let file = regular::open(path).map_err(Error::file("open", path))?;
-    // SAFETY: the map is only read. A file that another program truncates
-    // meanwhile ends this process, as it ends any program that maps its input.
-    let map = unsafe { Mmap::map(&file) }.map_err(Error::file("read", path))?;
-    Ok(Bytes::Mapped(map))
 }

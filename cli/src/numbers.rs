@@ -10,6 +10,27 @@ pub fn count(text: &str) -> Result<usize, String> {
     number.map_err(|_| "a whole number of at least 0 is needed".to_owned())
 }
 
+/// Bytes, as in "4GiB", "1.5 GB" or "1000000".
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let wanted = "a size such as 500MB or 4GiB";
+    let unit = text.find(|c: char| c.is_ascii_alphabetic());
+    let (number, unit) = text.split_at(unit.unwrap_or(text.len()));
+    let unit: f64 = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kb" => 1e3,
+        "m" | "mb" => 1e6,
+        "g" | "gb" => 1e9,
+        "t" | "tb" => 1e12,
+        "ki" | "kib" => 1024.0,
+        "mi" | "mib" => 1024_f64.powi(2),
+        "gi" | "gib" => 1024_f64.powi(3),
+        "ti" | "tib" => 1024_f64.powi(4),
+        _ => return Err(format!("{wanted} is needed")),
+    };
+    let number: f64 = within(number.trim(), 0.0.., wanted)?;
+    Ok((number * unit) as u64)
+}
+
 /// A number from 0 on.
 pub fn at_least_zero<T: Float>(text: &str) -> Result<T, String> {
     within(text, 0.0.., "a number of at least 0")
@@ -70,6 +91,24 @@ mod tests {
         }
         for parse in parsers {
             assert_eq!(parse("0.5"), Ok(0.5_f32));
+        }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        let sizes = [
+            ("0", 0),
+            ("1000000", 1_000_000),
+            ("500MB", 500_000_000),
+            ("1.5 gb", 1_500_000_000),
+            ("4GiB", 4 << 30),
+            ("2k", 2000),
+        ];
+        for (text, size) in sizes {
+            assert_eq!(bytes(text), Ok(size), "{text}");
+        }
+        for text in ["", "GB", "-1", "1XB", "1e3", "nan", "inf", "1 2", "MB5"] {
+            assert!(bytes(text).is_err_and(|e| e.contains("size")), "{text}");
         }
     }
 

@@ -10,22 +10,14 @@
 //! - A regular file that is there is replaced with `--force` alone, and an input of
 //!   the command never, under none of its names.
 //!
-//! The private name is `.ondol-` and a random number: it is made, never reused, so
-//! no file that is there is emptied, and two processes with one output each write a
-//! whole file. Whoever writes it holds a lock on it. One that can be locked was left
-//! by a process that was killed, and the next command that writes into the folder
-//! removes it.
+//! [`AtomicFile`] has the private names.
 
 use crate::error::{Error, Result};
-use crate::home::sync_folder;
 use crate::memory;
+use ondol::store::files::{AtomicFile, folder_of};
 use std::fs::{self, File, OpenOptions};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-
-const PREFIX: &str = ".ondol-";
-const SUFFIX: &str = ".part";
 
 /// Links that are followed to a file that is not there yet.
 const MAX_LINKS: usize = 40;
@@ -35,25 +27,19 @@ const MAX_LINKS: usize = 40;
 pub struct Outfile {
     /// As the user named it.
     path: PathBuf,
-    file: File,
-    bytes: u64,
-    /// `None` where the output is written through.
-    part: Option<Part>,
+    to: Output,
     force: bool,
 }
 
-/// A private file, and the name that it gets.
-struct Part {
-    path: PathBuf,
-    target: PathBuf,
-    _unlink: memory::UnlinkOnExit,
-}
-
-impl Drop for Part {
-    /// Fails where it was renamed, as it should.
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
+enum Output {
+    /// What is no file of ours to replace, and how many bytes went there.
+    Through(File, u64),
+    /// A private file, and the name that it gets.
+    Private {
+        file: AtomicFile,
+        target: PathBuf,
+        _unlink: memory::UnlinkOnExit,
+    },
 }
 
 impl Outfile {
@@ -74,33 +60,20 @@ impl Outfile {
         }
         let is_special = about.as_ref().is_some_and(|about| !about.is_file());
         let target = follow_links(path).map_err(Error::file("create", path))?;
-        let Some(target) = target.filter(|_| !is_special) else {
-            // Appending leaves what the shell's `>>` writes after in place.
-            let file = OpenOptions::new().append(true).open(path);
-            return Ok(Outfile {
-                path: path.to_path_buf(),
-                file: file.map_err(Error::file("open", path))?,
-                bytes: 0,
-                part: None,
-                force,
-            });
+        let to = match target.filter(|_| !is_special) {
+            Some(target) => {
+                refuse_existing(path, force)?;
+                private(target, about.as_ref()).map_err(Error::file("create", path))?
+            }
+            None => {
+                // Appending leaves what the shell's `>>` writes after in place.
+                let file = OpenOptions::new().append(true).open(path);
+                Output::Through(file.map_err(Error::file("open", path))?, 0)
+            }
         };
-        refuse_existing(path, force)?;
-        let (part, file) = create_part(folder_of(&target)).map_err(Error::file("create", path))?;
-        let part = Part {
-            _unlink: memory::UnlinkOnExit::new(&part),
-            path: part,
-            target,
-        };
-        if let Some(about) = about {
-            // Rights are the user's business; where they can't be given, the default ones stay.
-            let _ = fs::set_permissions(&part.path, about.permissions());
-        }
         Ok(Outfile {
             path: path.to_path_buf(),
-            file,
-            bytes: 0,
-            part: Some(part),
+            to,
             force,
         })
     }
@@ -113,34 +86,59 @@ impl Outfile {
     /// Where the bytes lie until [`Outfile::commit`], to check them; `None` where they
     /// were written through.
     pub fn part(&self) -> Option<&Path> {
-        self.part.as_ref().map(|part| part.path.as_path())
+        match &self.to {
+            Output::Private { file, .. } => Some(file.part()),
+            Output::Through(..) => None,
+        }
     }
 
     /// Puts the bytes on the disk, and gives the file its name; returns how many
     /// bytes there are.
     pub fn commit(self) -> Result<u64> {
-        let Some(part) = &self.part else {
-            return Ok(self.bytes);
-        };
         let failed = || Error::file("write", &self.path);
-        self.file.sync_all().map_err(failed())?;
-        // It may have come since: the work took its time.
-        refuse_existing(&part.target, self.force)?;
-        fs::rename(&part.path, &part.target).map_err(failed())?;
-        sync_folder(folder_of(&part.target))?;
-        Ok(self.bytes)
+        match self.to {
+            Output::Through(_, bytes) => Ok(bytes),
+            Output::Private { file, target, .. } => {
+                file.sync().map_err(failed())?;
+                // It may have come since: the work took its time.
+                refuse_existing(&target, self.force)?;
+                file.commit(&target).map_err(failed())
+            }
+        }
     }
+}
+
+/// A private file beside `target`, with the rights of the file that it replaces.
+fn private(target: PathBuf, replaced: Option<&fs::Metadata>) -> io::Result<Output> {
+    let file = AtomicFile::create_in(folder_of(&target))?;
+    if let Some(about) = replaced {
+        // Rights are the user's business; where they can't be given, the default ones stay.
+        let _ = fs::set_permissions(file.part(), about.permissions());
+    }
+    Ok(Output::Private {
+        _unlink: memory::UnlinkOnExit::new(file.part()),
+        file,
+        target,
+    })
 }
 
 impl Write for Outfile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.bytes += written as u64;
-        Ok(written)
+        match &mut self.to {
+            Output::Private { file, .. } => file.write(bytes),
+            Output::Through(file, all) => {
+                let written = file.write(bytes)?;
+                *all += written as u64;
+                Ok(written)
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        match &mut self.to {
+            Output::Private { file, .. } => file.flush(),
+            Output::Through(file, _) => file.flush(),
+        }
     }
 }
 
@@ -223,55 +221,6 @@ pub fn take_size_limit_as_error() {
 #[cfg(not(unix))]
 pub fn take_size_limit_as_error() {}
 
-/// The folder that a file lies in.
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
-}
-
-/// A new file in `folder` under a name of its own, locked.
-fn create_part(folder: &Path) -> io::Result<(PathBuf, File)> {
-    remove_leftovers(folder);
-    loop {
-        let random = RandomState::new().build_hasher().finish();
-        let path = folder.join(format!("{PREFIX}{random:016x}{SUFFIX}"));
-        let mut options = OpenOptions::new();
-        let file = match options.read(true).write(true).create_new(true).open(&path) {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => continue,
-            file => file?,
-        };
-        // A file system without locks has leftovers that nobody removes, no more.
-        let _ = file.lock();
-        // Another process may have taken it for a leftover before it was locked.
-        if path.exists() {
-            return Ok((path, file));
-        }
-    }
-}
-
-/// Removes what killed processes left in a folder.
-fn remove_leftovers(folder: &Path) {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    for entry in entries {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-        if is_file && name.starts_with(PREFIX) && name.ends_with(SUFFIX) {
-            remove_if_dead(&entry.path());
-        }
-    }
-}
-
-fn remove_if_dead(part: &Path) {
-    if let Ok(file) = File::open(part)
-        && file.try_lock().is_ok()
-    {
-        let _ = fs::remove_file(part);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -327,22 +276,6 @@ mod tests {
         assert!(matches!(out.commit(), Err(Error::Usage(_))));
         assert_eq!(fs::read_to_string(&path).unwrap(), "the user's");
         assert_eq!(names(&folder), ["out"]);
-        fs::remove_dir_all(&folder).unwrap();
-    }
-
-    #[test]
-    fn leftovers_of_the_dead_go_and_parts_of_the_living_stay() {
-        let folder = folder("leftovers");
-        let dead = folder.join(".ondol-0123456789abcdef.part");
-        fs::write(&dead, "left").unwrap();
-        fs::write(folder.join("x.gguf.part"), "the user's").unwrap();
-        let living = Outfile::create(&folder.join("a"), false, &[]).unwrap();
-        assert!(!dead.exists());
-        let other = Outfile::create(&folder.join("a"), false, &[]).unwrap();
-        assert!(living.part().unwrap().exists() && other.part().unwrap().exists());
-        assert_ne!(living.part(), other.part());
-        drop((living, other));
-        assert_eq!(names(&folder), ["x.gguf.part"]);
         fs::remove_dir_all(&folder).unwrap();
     }
 

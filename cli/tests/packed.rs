@@ -165,14 +165,6 @@ fn a_damaged_copy_is_made_again_before_it_answers() {
         assert_eq!(said.out, answer);
         assert!(fs::read(&copy).unwrap() == whole);
     }
-
-    // What is known of it is lost, or nonsense.
-    let record = copy.with_extension("json");
-    for nonsense in ["", "{}", "[1, 2]"] {
-        fs::write(&record, nonsense).unwrap();
-        assert_eq!(say(&home, &ANSWER).expect(0).out, answer);
-        assert_ne!(fs::read_to_string(&record).unwrap(), nonsense);
-    }
 }
 
 #[test]
@@ -312,6 +304,38 @@ fn copies_are_listed_removed_and_pruned() {
     fs::remove_file(home.join("c.gguf")).unwrap();
     say(&home, &["rm", "c.gguf"]).expect(0);
     assert_eq!(listed(), []);
+}
+
+#[test]
+fn packed_copies_keep_a_limit() {
+    let home = model("limit");
+    let limited = |limit: &str| {
+        let args = [&ANSWER[..], &["--pack-limit", limit]].concat();
+        say(&home, &args)
+    };
+    let said = limited("1kB").expect(0).complains("--pack-limit");
+    assert!(said.err.contains("without a packed copy"), "{}", said.err);
+    assert!(copies(&home).is_empty());
+    assert_eq!(limited("none").expect(0).out, said.out);
+    let first = copies(&home);
+    let bytes = fs::metadata(&first[0]).unwrap().len();
+
+    // As a variable, and for one copy alone.
+    fs::copy(home.join("model.gguf"), home.join("other.gguf")).unwrap();
+    let mut other = ANSWER;
+    other[1] = "other.gguf";
+    let mut command = ondol(&home);
+    command.env("ONDOL_PACK_LIMIT", bytes.to_string());
+    let said = run(command.current_dir(&home).args(other)).expect(0);
+    said.complains("removed the packed copy");
+    let second = copies(&home);
+    assert!(second.len() == 1 && second != first);
+
+    let said = say(&home, &["prune", "--pack-limit", "0"]).expect(0).out;
+    assert!(said.contains("were freed") && copies(&home).is_empty());
+    for wrong in ["-1", "much", "4XB"] {
+        limited(wrong).expect(2).complains("a size such as");
+    }
 }
 
 #[test]

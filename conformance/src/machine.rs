@@ -1,8 +1,7 @@
 //! What is known of the machine, its files and the time.
 
 use crate::{Error, Result};
-use sha2::{Digest, Sha256};
-use std::io::Read;
+use ondol::store::files::Hasher;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,17 +11,10 @@ pub fn sha256(path: &Path) -> Result<String> {
         path: path.to_path_buf(),
         source,
     };
-    let mut hash = Sha256::new();
-    let mut reader = std::fs::File::open(path).map_err(file)?;
-    let mut block = vec![0; 1 << 20];
-    loop {
-        match reader.read(&mut block).map_err(file)? {
-            0 => break,
-            bytes => hash.update(&block[..bytes]),
-        }
-    }
-    let bytes = hash.finalize();
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    let mut hasher = Hasher::new();
+    let mut bytes = std::fs::File::open(path).map_err(file)?;
+    std::io::copy(&mut bytes, &mut hasher).map_err(file)?;
+    Ok(hasher.finish())
 }
 
 /// The CPU's own name where the system tells it, else the architecture.

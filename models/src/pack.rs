@@ -85,6 +85,19 @@ pub fn tensor_bytes(gguf: &Gguf<'_>) -> u64 {
     tensors.chain(screen).sum()
 }
 
+/// Bytes of the copy's file.
+///
+/// # Errors
+/// [`PackError::AlreadyPacked`], [`PackError::NothingToPack`], [`PackError::Model`].
+pub fn file_bytes(gguf: &Gguf<'_>) -> Result<u64, PackError> {
+    // All hashes have this length.
+    let source = Source {
+        sha256: "0".repeat(64),
+        bytes: 0,
+    };
+    Ok(writer(gguf, &source, screened_head(gguf))?.file_bytes()?)
+}
+
 /// The head, if the model gains by a screen of it. What is no model gets none.
 fn screened_head<'g, 'a>(gguf: &'g Gguf<'a>) -> Option<&'g TensorInfo<'a>> {
     let head = screen::gains(&arch::build(gguf).ok()?)?;
@@ -253,6 +266,7 @@ mod tests {
         };
         let packed_file = write(&plain, &source(), Vec::new(), step).unwrap();
         assert_eq!(counted, tensor_bytes(&plain));
+        assert_eq!(file_bytes(&plain).unwrap(), packed_file.len() as u64);
 
         let packed = Gguf::parse(&packed_file).unwrap();
         assert_eq!(packed.alignment(), 64);

@@ -40,6 +40,8 @@ mod model;
 mod plan;
 mod screen;
 mod session;
+#[cfg(feature = "std")]
+pub mod store;
 mod weights;
 
 #[cfg(feature = "std")]

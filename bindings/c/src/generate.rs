@@ -8,7 +8,9 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::{c_char, c_int, c_void};
-use runtime::{CancelToken, Error, FinishReason, GenerateOptions, Generation, SamplerOptions};
+use runtime::{
+    CancelToken, Error, FinishReason, GenerateOptions, Generation, SamplerOptions, Session,
+};
 
 /// Cancels generations from any thread.
 pub struct ondol_cancel {
@@ -183,6 +185,7 @@ impl Request {
                 sampler: sampler(&options),
                 max_tokens: (options.max_tokens != 0).then_some(options.max_tokens as usize),
                 stop,
+                ..GenerateOptions::default()
             },
             cancel: cancel.map(|c| c.token.clone()).unwrap_or_default(),
             on_text: on_text.ok_or(Failure::Argument("on_text is NULL"))?,
@@ -247,7 +250,10 @@ pub fn run(
     }
 }
 
-fn hand_out(generation: &mut Generation, request: &Request) -> Result<ondol_finish, Failure> {
+fn hand_out(
+    generation: &mut Generation<&mut Session>,
+    request: &Request,
+) -> Result<ondol_finish, Failure> {
     for piece in generation.by_ref() {
         let mut text = piece?.text;
         let length = text.len();
@@ -268,7 +274,7 @@ fn hand_out(generation: &mut Generation, request: &Request) -> Result<ondol_fini
     })
 }
 
-fn generated(generation: &Generation, finish: ondol_finish) -> ondol_generated {
+fn generated(generation: &Generation<&mut Session>, finish: ondol_finish) -> ondol_generated {
     let stats = generation.stats();
     ondol_generated {
         struct_size: size_of::<ondol_generated>() as u32,

@@ -5,7 +5,7 @@ use crate::delegate::{DelegateArgs, DelegateFigures};
 use crate::engine::{Screen, at_least_one};
 use crate::error::{Error, Result};
 use crate::numbers::count;
-use crate::packed::PackArgs;
+use crate::packed::LimitArgs;
 use crate::{model, output};
 use ondol::kernels::Kernels;
 use ondol::{CancelToken, KvType, Level, Model, Options, SamplerOptions, Session};
@@ -63,6 +63,8 @@ pub struct Args {
     /// Measure the packed copy of the model, as `ondol run` uses it [default: the file as it is]
     #[arg(long)]
     packed: bool,
+    #[command(flatten)]
+    limit: LimitArgs,
     /// Decode as `ondol run --screen X` does by default, for the likeliest 40 tokens, where the file
     /// has a screen of the head; `off` computes every logit
     #[arg(long, value_name = "X|off", default_value = "off")]
@@ -138,7 +140,7 @@ pub fn run(args: &Args) -> Result<()> {
         ));
     };
     let model = match args.packed {
-        true => model::open_packed(&args.model, &PackArgs { no_pack: false })?,
+        true => model::open_packed(&args.model, &args.limit)?,
         false => model::open(&args.model)?,
     };
     let (mut results, mut kernels) = (Vec::new(), String::new());

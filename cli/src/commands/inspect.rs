@@ -131,8 +131,8 @@ fn print(
     output::line(format!("file          {}", files.path().display()))?;
     output::line(format!(
         "size          {} bytes ({})",
-        files.len(),
-        megabytes(files.len())
+        files.byte_len(),
+        megabytes(files.byte_len())
     ))?;
     output::line(format!(
         "GGUF version  {}, alignment {}",
@@ -267,7 +267,7 @@ fn print_json(
     };
     output::json(&json!({
         "path": files.path(),
-        "bytes": files.len(),
+        "bytes": files.byte_len(),
         "version": gguf.version(),
         "alignment": gguf.alignment(),
         "parameters": mix.iter().map(|share| share.parameters).sum::<u64>(),

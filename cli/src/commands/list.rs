@@ -4,8 +4,8 @@ use crate::catalog::{Catalog, Entry};
 use crate::error::Result;
 use crate::home::Home;
 use crate::output::{self, megabytes};
-use crate::packed::{Copy, State, Store};
-use crate::{fetch, model};
+use crate::{fetch, model, packed};
+use ondol::store::{PackedCopy, State};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 #[command(after_help = "\
 A packed copy is stale when its model has other bytes now, and orphaned when its model is gone:
-`ondol prune` removes both.
+`ondol prune` removes both. It is unreadable when its model can't be read, and stays.
 
 Examples:
   ondol list
@@ -28,17 +28,17 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let catalog = Catalog::load()?;
     let home = Home::find()?;
-    let store = Store::of(&home);
+    let store = packed::store(&home);
     let models: Vec<_> = catalog
         .models
         .iter()
         .map(|entry| Listed {
             entry,
             path: fetch::cached(&home, entry),
-            packed: store.find(&home.model(&entry.name)),
+            packed: store.find(home.model(&entry.name)),
         })
         .collect();
-    let copies = store.copies()?;
+    let copies = packed::list(&store)?;
     if args.json {
         let copies = copies.iter().map(ListedCopy::of).collect();
         return output::json(&Everything { models, copies });
@@ -49,8 +49,9 @@ pub fn run(args: &Args) -> Result<()> {
         return Ok(());
     }
     output::line(format!(
-        "\npacked copies, in {}\n{:>9}  {:8}  of",
-        store.folder.display(),
+        "\npacked copies, in {}: {} together\n{:>9}  {:10}  of",
+        store.folder().display(),
+        megabytes(copies.iter().map(|copy| copy.bytes).sum()),
         "size",
         "state"
     ))?;
@@ -87,19 +88,24 @@ fn print_models(models: &[Listed]) -> Result<()> {
     Ok(())
 }
 
-fn print_copy(copy: &Copy) -> Result<()> {
-    let state = match copy.state {
-        State::Current => "current",
-        State::Stale => "stale",
-        State::Orphaned => "orphaned",
-    };
+fn print_copy(copy: &PackedCopy) -> Result<()> {
+    let state = state(copy);
     // A copy whose source is not known is shown by its own path.
     let of = copy.source.as_ref().unwrap_or(&copy.path);
     output::line(format!(
-        "{:>9}  {state:8}  {}",
+        "{:>9}  {state:10}  {}",
         megabytes(copy.bytes),
         of.display()
     ))
+}
+
+fn state(copy: &PackedCopy) -> &'static str {
+    match copy.state {
+        State::Current => "current",
+        State::Stale => "stale",
+        State::Orphaned => "orphaned",
+        _ => "unreadable",
+    }
 }
 
 /// What `--json` prints.
@@ -125,16 +131,16 @@ struct ListedCopy {
     file: String,
     bytes: u64,
     source: Option<String>,
-    state: State,
+    state: &'static str,
 }
 
 impl ListedCopy {
-    fn of(copy: &Copy) -> ListedCopy {
+    fn of(copy: &PackedCopy) -> ListedCopy {
         ListedCopy {
             file: copy.path.display().to_string(),
             bytes: copy.bytes,
             source: copy.source.as_ref().map(|path| path.display().to_string()),
-            state: copy.state,
+            state: state(copy),
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::home::Home;
-use crate::packed::{self, Check, PackArgs};
+use crate::packed::{self, PackArgs};
 use crate::{fetch, model, output};
 
 /// Arguments of `ondol pull`.
@@ -43,7 +43,7 @@ pub fn run(args: &Args) -> Result<()> {
     let path = fetch::pull(&Home::find()?, &catalog, entry)?;
     if !args.pack.no_pack {
         // The model is here, and runs without a packed copy as well.
-        if let Err(reason) = packed::cached(&path, Check::Whole) {
+        if let Err(reason) = packed::verify(&path, &args.pack.limit) {
             note!("{} has no packed copy: {reason}", entry.name);
         }
     }

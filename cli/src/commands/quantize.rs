@@ -85,7 +85,7 @@ pub fn run(args: &Args) -> Result<()> {
     note!(
         "{}: {} -> {}",
         args.output.display(),
-        megabytes(files.len()),
+        megabytes(files.byte_len()),
         megabytes(size)
     );
     Ok(())

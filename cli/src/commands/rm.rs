@@ -4,8 +4,9 @@ use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::output::megabytes;
-use crate::packed::Store;
+use crate::packed;
 use crate::{fetch, model};
+use ondol::store::Store;
 use std::path::Path;
 
 /// Arguments of `ondol rm`.
@@ -28,10 +29,10 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let catalog = Catalog::load()?;
     let home = Home::find()?;
-    let store = Store::of(&home);
+    let store = packed::store(&home);
     for name in &args.names {
         if catalog.find(name).is_some() {
-            let packed = store.remove(&home.model(name))?.is_some();
+            let packed = packed::remove(&store, &home.model(name))?.is_some();
             if !fetch::remove(&home, name)? && !packed {
                 return Err(Error::NotDownloaded { name: name.clone() });
             }
@@ -50,7 +51,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 fn remove_copy(store: &Store, name: &str) -> Result<()> {
     let name = name.to_owned();
-    match store.remove(Path::new(&name))? {
+    match packed::remove(store, Path::new(&name))? {
         Some(bytes) => {
             note!("removed the packed copy of {name}, {}", megabytes(bytes));
             Ok(())

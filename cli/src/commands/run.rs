@@ -142,7 +142,10 @@ pub fn run(args: &Args) -> Result<()> {
             "--json needs a prompt: give one, or pipe it in".to_owned(),
         ));
     }
-    let model = model::open_packed(&args.model, &args.pack)?;
+    let model = match args.pack.no_pack {
+        true => model::open(&args.model)?,
+        false => model::open_packed(&args.model, &args.pack.limit)?,
+    };
     let mut engine = Options {
         screen: args.screen.0,
         offload: args.delegate.offload(&model, &args.model)?,

@@ -6,14 +6,13 @@ mod proxy;
 
 use crate::catalog::{Catalog, Entry, Source};
 use crate::error::{Error, Result};
-use crate::home::{Home, sync_folder};
+use crate::home::Home;
 use crate::outfile::Outfile;
-use crate::progress::Progress;
-use crate::regular;
-use crate::seal::{Look, Seal};
-use sha2::{Digest, Sha256};
+use crate::packed::{self, Teller};
+use ondol::CancelToken;
+use ondol::store::Seal;
+use ondol::store::files::{regular, sync_folder};
 use std::fs::{self, File};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The file of a catalog entry, if one of its size is here.
@@ -35,19 +34,26 @@ pub fn verified(home: &Home, entry: &Entry) -> Result<Option<PathBuf>> {
     let files = [path.clone()];
     let known = regular::read(&home.seal(&entry.name)).ok();
     let known = known.and_then(|text| serde_json::from_slice::<Seal>(&text).ok());
-    let known = known.filter(|seal| seal.sha256 == entry.sha256);
+    let known = known.filter(|seal| seal.sha256() == entry.sha256);
     if let Some(seal) = known
-        && seal.holds(&files)?
+        && seal.holds(&files).map_err(|e| packed::error(&path, e))?
     {
         return Ok(Some(path));
     }
-    let seal = Seal::of(&files)?;
-    let is_whole = seal.sha256 == entry.sha256;
+    let seal = seal(&path)?;
+    let is_whole = seal.sha256() == entry.sha256;
     if is_whole {
         // A home that can't be written costs the same work at the next start.
         let _ = keep_seal(home, entry, &seal);
     }
     Ok(is_whole.then_some(path))
+}
+
+/// Hashes a file whole.
+fn seal(path: &Path) -> Result<Seal> {
+    let (files, mut teller) = ([path.to_path_buf()], Teller::default());
+    let seal = Seal::of(&files, &CancelToken::new(), &mut |event| teller.tell(event));
+    seal.map_err(|reason| packed::error(path, reason))
 }
 
 fn keep_seal(home: &Home, entry: &Entry, seal: &Seal) -> Result<()> {
@@ -66,10 +72,9 @@ pub fn pull(home: &Home, catalog: &Catalog, entry: &Entry) -> Result<PathBuf> {
     let _lock = home.lock(&entry.name)?;
     let path = home.model(&entry.name);
     if cached(home, entry).is_some() {
-        let look = Look::at_rest(std::slice::from_ref(&path))?;
         match verify(&path, entry, "the local cache") {
-            Ok(()) => {
-                keep_seal(home, entry, &Seal::new(entry.sha256.clone(), look))?;
+            Ok(seal) => {
+                keep_seal(home, entry, &seal)?;
                 return Ok(path);
             }
             Err(reason @ (Error::WrongSize { .. } | Error::WrongHash { .. })) => {
@@ -93,8 +98,8 @@ pub fn pull(home: &Home, catalog: &Catalog, entry: &Entry) -> Result<PathBuf> {
             source,
         };
         match attempt.run() {
-            Ok(()) => {
-                keep(home, entry)?;
+            Ok(seal) => {
+                keep(home, entry, seal)?;
                 return Ok(path);
             }
             Err(reason) => last = Some(reason),
@@ -127,7 +132,7 @@ pub fn remove(home: &Home, name: &str) -> Result<bool> {
         fs::remove_dir_all(&wheels).map_err(Error::file("remove", &wheels))?;
         found = true;
     }
-    sync_folder(&home.models())?;
+    sync(&home.models())?;
     Ok(found)
 }
 
@@ -141,13 +146,13 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// Leaves a verified `NAME.gguf.part`.
-    fn run(&self) -> Result<()> {
+    fn run(&self) -> Result<Seal> {
         let part = self.home.part(&self.entry.name);
         let resumed = fs::metadata(&part).is_ok_and(|m| m.len() > 0);
         let origin = self.deliver(&part)?;
         let verdict = verify(&part, self.entry, &origin);
         if verdict.is_ok() {
-            return Ok(());
+            return verdict;
         }
         remove_file(&part)?;
         if !resumed {
@@ -186,8 +191,8 @@ impl Attempt<'_> {
 }
 
 /// Checks size and SHA-256.
-fn verify(path: &Path, entry: &Entry, origin: &str) -> Result<()> {
-    let mut file = regular::open(path).map_err(Error::file("read", path))?;
+fn verify(path: &Path, entry: &Entry, origin: &str) -> Result<Seal> {
+    let file = regular::open(path).map_err(Error::file("read", path))?;
     let found = file.metadata().map_err(Error::file("read", path))?.len();
     if found != entry.size {
         return Err(Error::WrongSize {
@@ -196,44 +201,27 @@ fn verify(path: &Path, entry: &Entry, origin: &str) -> Result<()> {
             expected: entry.size,
         });
     }
-    let progress = Progress::bytes(&format!("verifying {}", entry.name), entry.size);
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        match file.read(&mut buffer).map_err(Error::file("read", path))? {
-            0 => break,
-            n => {
-                hasher.update(&buffer[..n]);
-                progress.add(n as u64);
-            }
-        }
-    }
-    progress.finish();
-    let found: String = hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    if found != entry.sha256 {
+    let seal = seal(path)?;
+    if seal.sha256() != entry.sha256 {
         return Err(Error::WrongHash {
             origin: origin.to_owned(),
-            found,
+            found: seal.sha256().to_owned(),
             expected: entry.sha256.clone(),
         });
     }
-    Ok(())
+    Ok(seal)
 }
 
 /// Gives a verified part its name, and clears what the pull needed.
-fn keep(home: &Home, entry: &Entry) -> Result<()> {
+fn keep(home: &Home, entry: &Entry, seal: Seal) -> Result<()> {
     let (part, path) = (home.part(&entry.name), home.model(&entry.name));
     File::open(&part)
         .and_then(|f| f.sync_all())
         .map_err(Error::file("write", &part))?;
     fs::rename(&part, &path).map_err(Error::file("rename", &part))?;
-    sync_folder(&home.models())?;
-    let look = Look::at_rest(std::slice::from_ref(&path))?;
-    keep_seal(home, entry, &Seal::new(entry.sha256.clone(), look))?;
+    sync(&home.models())?;
+    let seal = seal.moved_to(std::slice::from_ref(&path));
+    keep_seal(home, entry, &seal.map_err(|e| packed::error(&path, e))?)?;
     remove_file(&http::etag_path(&part))?;
     let wheels = home.wheels(&entry.name);
     if wheels.exists() {
@@ -249,4 +237,8 @@ fn remove_file(path: &Path) -> Result<bool> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(e) => Err(Error::file("remove", path)(e)),
     }
+}
+
+fn sync(folder: &Path) -> Result<()> {
+    sync_folder(folder).map_err(Error::file("write", folder))
 }

@@ -32,6 +32,8 @@ fn clean(mut command: Command, home: &Path) -> Command {
         .stdin(Stdio::null())
         .env("ONDOL_HOME", home)
         .env_remove("ONDOL_CATALOG")
+        .env_remove("ONDOL_NO_PACK")
+        .env_remove("ONDOL_PACK_LIMIT")
         .env_remove("HF_ENDPOINT")
         .env_remove("ONDOL_KERNELS");
     for proxy in [

@@ -149,6 +149,18 @@ impl Writer {
         Ok(out)
     }
 
+    /// Bytes of the whole file.
+    ///
+    /// # Errors
+    /// Those of [`Writer::header`].
+    #[cfg(feature = "std")]
+    pub fn file_bytes(&self) -> Result<u64> {
+        let alignment = self.alignment()?;
+        let header = self.header()?.len() as u64;
+        let padded = |tensor: &Planned| tensor.byte_len.next_multiple_of(alignment) as u64;
+        Ok(header + self.tensors.iter().map(padded).sum::<u64>())
+    }
+
     /// The whole file, given the data of every tensor in the order of the directory.
     ///
     /// # Errors

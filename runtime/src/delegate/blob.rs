@@ -9,6 +9,7 @@
 //! Layout: the magic, the key (32 bytes), the SHA-256 of the program (32 bytes), the
 //! program.
 
+use crate::store::files::hex;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -65,8 +66,7 @@ impl Blobs {
     }
 
     fn path(&self, key: &Hash) -> PathBuf {
-        let name: String = key.iter().map(|byte| std::format!("{byte:02x}")).collect();
-        self.folder.join(name).with_extension("npu")
+        self.folder.join(hex(key)).with_extension("npu")
     }
 }
 

@@ -138,7 +138,8 @@ fn generate(
     let cancel = CancelToken::new();
     let prompt = session.model().encode_prompt(prompt);
     session.clear();
-    let mut generation: Generation = session.generate(&prompt, options, &cancel).unwrap();
+    let mut generation: Generation<&mut Session> =
+        session.generate(&prompt, options, &cancel).unwrap();
     eager(&mut generation.speculation);
     let mut text = String::new();
     for (i, piece) in generation.by_ref().enumerate() {

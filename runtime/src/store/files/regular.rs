@@ -1,18 +1,27 @@
-//! Regular files only. To open a FIFO is to wait for its other end, and a device may
-//! never end.
+//! Opens regular files only. To open a FIFO is to wait for its other end, and a device
+//! may never end.
 
 use std::fs::{self, File};
 use std::io::{Error, ErrorKind, Read, Result};
 use std::path::Path;
+use std::vec::Vec;
 
 /// Opens a file to read it.
+///
+/// # Errors
+/// What the system says; [`ErrorKind::IsADirectory`] and [`ErrorKind::InvalidInput`]
+/// for what is no regular file.
 pub fn open(path: &Path) -> Result<File> {
-    let kind = fs::metadata(path)?;
-    check(&kind)?;
+    #[cfg(test)]
+    crate::store::tests::refuse(path)?;
+    check(&fs::metadata(path)?)?;
     File::open(path)
 }
 
 /// All bytes of a file.
+///
+/// # Errors
+/// Those of [`open`], and of reading.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.read_to_end(&mut bytes)?;
@@ -20,6 +29,9 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// Opens a file to lock it or to append to it, and makes it if it is not there.
+///
+/// # Errors
+/// Those of [`open`], and of making a file.
 pub fn append(path: &Path) -> Result<File> {
     match fs::metadata(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => {}

@@ -1,0 +1,71 @@
+use ondol_models::pack::PackError;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a store has no copy of a model, or could not be listed or changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The operating system refused a file or a folder. It is no damage of a copy.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// "read", "write", "create", "lock" or "remove".
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The model itself can't be used.
+    #[error(transparent)]
+    Model(#[from] crate::Error),
+    /// The model can't be packed, or the copy not be written.
+    #[error("{} can't be packed: {source}", path.display())]
+    Pack {
+        /// The model's first file.
+        path: PathBuf,
+        /// Why not.
+        source: PackError,
+    },
+    /// A copy would leave too little free on the disk.
+    #[error("{} has {free} bytes free, a packed copy needs {needed}", folder.display())]
+    DiskShort {
+        /// The store's folder.
+        folder: PathBuf,
+        /// Bytes of the copy, and those that are to stay free.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// A copy has more bytes than all copies may take together.
+    #[error("a packed copy takes {needed} bytes, and all together may take {limit}")]
+    OverLimit {
+        /// Bytes of the copy.
+        needed: u64,
+        /// [`super::StoreOptions::limit`].
+        limit: u64,
+    },
+    /// The model was written to while it was packed.
+    #[error("{} changed while it was packed", path.display())]
+    Changed {
+        /// The model's first file.
+        path: PathBuf,
+    },
+    /// The caller cancelled.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// A result whose error is [`StoreError`].
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+impl StoreError {
+    /// A closure for `map_err` on file operations.
+    pub(super) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+        move |source| StoreError::File {
+            action,
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! A file that is whole under its name, or not there.
+//!
+//! Its private name is `.ondol-` and a random number: it is made, never reused, so
+//! no file that is there is emptied, and two processes with one output each write a
+//! whole file. Whoever writes it holds a lock on it. One that can be locked was left
+//! by a process that was killed, and the next one that is made in the folder removes it.
+
+use super::{folder_of, sync_folder};
+use std::format;
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+const PREFIX: &str = ".ondol-";
+const SUFFIX: &str = ".part";
+
+/// A file that is being written under a private name. Unless [`AtomicFile::commit`] is
+/// reached, nothing of it stays.
+#[derive(Debug)]
+pub struct AtomicFile {
+    part: PathBuf,
+    file: File,
+    bytes: u64,
+}
+
+impl AtomicFile {
+    /// A new file in `folder`. What killed processes left there is removed.
+    ///
+    /// # Errors
+    /// A folder that is not there or can't be written.
+    pub fn create_in(folder: &Path) -> io::Result<AtomicFile> {
+        remove_leftovers(folder);
+        loop {
+            let random = RandomState::new().build_hasher().finish();
+            let part = folder.join(format!("{PREFIX}{random:016x}{SUFFIX}"));
+            let mut options = OpenOptions::new();
+            let file = match options.read(true).write(true).create_new(true).open(&part) {
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => continue,
+                file => file?,
+            };
+            // A file system without locks has leftovers that nobody removes, no more.
+            let _ = file.lock();
+            // Another process may have taken it for a leftover before it was locked.
+            if part.exists() {
+                let bytes = 0;
+                return Ok(AtomicFile { part, file, bytes });
+            }
+        }
+    }
+
+    /// Its private name, by which it can be checked before [`AtomicFile::commit`].
+    pub fn part(&self) -> &Path {
+        &self.part
+    }
+
+    /// Puts the bytes on the disk.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    /// Puts the bytes on the disk and gives the file its name, in the folder that it
+    /// was made in; what has that name is replaced. Returns how many bytes there are.
+    ///
+    /// # Errors
+    /// Those of the disk, and a name that can't be had.
+    pub fn commit(self, path: &Path) -> io::Result<u64> {
+        self.sync()?;
+        fs::rename(&self.part, path)?;
+        sync_folder(folder_of(path))?;
+        Ok(self.bytes)
+    }
+}
+
+impl Drop for AtomicFile {
+    /// Fails where it was renamed, as it should.
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.part);
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Removes what killed processes left in a folder.
+fn remove_leftovers(folder: &Path) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && name.starts_with(PREFIX) && name.ends_with(SUFFIX) {
+            remove_if_dead(&entry.path());
+        }
+    }
+}
+
+fn remove_if_dead(part: &Path) {
+    if let Ok(file) = File::open(part)
+        && file.try_lock().is_ok()
+    {
+        let _ = fs::remove_file(part);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::{folder, names};
+
+    #[test]
+    fn a_file_is_whole_under_its_name_or_not_there() {
+        let folder = folder("atomic");
+        let path = folder.join("out");
+        for text in ["one", "two"] {
+            let mut dropped = AtomicFile::create_in(&folder).unwrap();
+            dropped.write_all(b"half").unwrap();
+            drop(dropped);
+            let mut out = AtomicFile::create_in(&folder).unwrap();
+            out.write_all(text.as_bytes()).unwrap();
+            assert_eq!(out.commit(&path).unwrap(), 3);
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        assert_eq!(names(&folder), ["out"]);
+    }
+
+    #[test]
+    fn leftovers_of_the_dead_go_and_parts_of_the_living_stay() {
+        let folder = folder("leftovers");
+        let dead = folder.join(".ondol-0123456789abcdef.part");
+        fs::write(&dead, "left").unwrap();
+        fs::write(folder.join("x.gguf.part"), "the user's").unwrap();
+        let living = AtomicFile::create_in(&folder).unwrap();
+        assert!(!dead.exists());
+        let other = AtomicFile::create_in(&folder).unwrap();
+        assert!(living.part().exists() && other.part().exists());
+        assert_ne!(living.part(), other.part());
+        drop((living, other));
+        assert_eq!(names(&folder), ["x.gguf.part"]);
+    }
+}

@@ -1,0 +1,76 @@
+//! The bytes that all copies may take: those that were not used for longest go first.
+
+use super::Store;
+use super::error::{Result, StoreError};
+use super::event::{Event, Watch};
+use super::folder::{last_use, remove, size};
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+use std::vec::Vec;
+
+/// A copy, and when it was used last.
+pub(super) struct Used {
+    pub path: PathBuf,
+    pub bytes: u64,
+    at: SystemTime,
+}
+
+impl Store {
+    /// A copy of so many bytes fits if it is alone.
+    ///
+    /// # Errors
+    /// [`StoreError::OverLimit`].
+    pub(super) fn allow(&self, needed: u64) -> Result<()> {
+        match self.options.limit {
+            Some(limit) if needed > limit => Err(StoreError::OverLimit { needed, limit }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The copies that have to go so that another one of so many bytes fits.
+    pub(super) fn victims(&self, needed: u64) -> Result<Vec<Used>> {
+        let Some(limit) = self.options.limit else {
+            return Ok(Vec::new());
+        };
+        let paths = self.copy_paths()?.into_iter();
+        let mut copies: Vec<Used> = paths.map(Used::at).collect();
+        copies.sort_by(|a, b| (a.at, &a.path).cmp(&(b.at, &b.path)));
+        let mut total = copies.iter().fold(needed, |n, c| n.saturating_add(c.bytes));
+        copies.retain(|copy| {
+            let goes = total > limit;
+            total -= if goes { copy.bytes } else { 0 };
+            goes
+        });
+        Ok(copies)
+    }
+
+    /// Removes copies, while the folder is locked.
+    pub(super) fn evict(&self, copies: &[Used], watch: &mut Watch<'_>) -> Result<()> {
+        for Used { path, bytes, .. } in copies {
+            remove(&[path.with_extension("json"), path.clone()])?;
+            let (copy, bytes) = (path.as_path(), *bytes);
+            watch.tell(Event::Evicted { copy, bytes });
+        }
+        Ok(())
+    }
+
+    /// Holds the limit where it is lower than it was when the copies were made.
+    pub(super) fn hold_limit(&self, watch: &mut Watch<'_>) -> Result<()> {
+        if self.victims(0)?.is_empty() {
+            return Ok(());
+        }
+        let _lock = self.lock(watch)?;
+        self.evict(&self.victims(0)?, watch)
+    }
+}
+
+impl Used {
+    /// What has no record was never used.
+    fn at(path: PathBuf) -> Used {
+        Used {
+            bytes: size(&path),
+            at: last_use(&path.with_extension("json")).unwrap_or(UNIX_EPOCH),
+            path,
+        }
+    }
+}
