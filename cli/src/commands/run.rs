@@ -158,6 +158,7 @@ pub fn run(args: &Args) -> Result<()> {
         sampler: args.sampling.options(),
         max_tokens: args.max_tokens,
         stop: args.stop.clone(),
+        ..GenerateOptions::default()
     };
     let cancel = interrupt::cancel_on_ctrl_c()?;
     let trained = model.graph().trained_context;
