@@ -8,8 +8,8 @@
 //! millisecond or so. `docs/phones.md` says which calls of Android and iOS
 //! belong where.
 //!
-//! Without `std` there is no other thread that could tell anything, and the
-//! handle is empty.
+//! Without `std` there is no other thread that could tell anything. The handle then
+//! has a function that is called between two steps, for a watchdog.
 
 #[cfg(feature = "std")]
 mod hosted;
@@ -28,9 +28,21 @@ mod alone {
 
     /// The handle of a system without threads: nobody tells it anything.
     #[derive(Debug, Clone, Default)]
-    pub struct Governor(());
+    pub struct Governor(Option<fn()>);
 
     impl Governor {
+        /// One whose sessions call `between_steps` before each step of a pass: many
+        /// times a layer, for a watchdog that wants to be fed.
+        pub fn calling(between_steps: fn()) -> Governor {
+            Governor(Some(between_steps))
+        }
+
+        pub(crate) fn call_between_steps(&self) {
+            if let Some(call) = self.0 {
+                call();
+            }
+        }
+
         pub(crate) fn admit(&self, _model: &Model) -> Result<()> {
             Ok(())
         }

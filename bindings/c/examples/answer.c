@@ -26,10 +26,13 @@ int main(int argc, char **argv)
         return 2;
     }
     ondol_message message = {.struct_size = sizeof message, .role = "user", .content = argv[2]};
+    ondol_generate_options options = {.struct_size = sizeof options};
+    ondol_generate_defaults(&options, &error);
+    options.temperature = 0;
     if (ondol_model_open(argv[1], &model, &error) != ONDOL_STATUS_OK ||
         ondol_model_encode_chat(model, &message, 1, prompt, 4096, &count, &error) != ONDOL_STATUS_OK ||
         ondol_session_new(model, NULL, &session, &error) != ONDOL_STATUS_OK ||
-        ondol_session_generate_ids(session, prompt, count, NULL, print_piece, NULL, NULL, &error) != ONDOL_STATUS_OK)
+        ondol_session_generate_ids(session, prompt, count, &options, print_piece, NULL, NULL, &error) != ONDOL_STATUS_OK)
         fprintf(stderr, "%s\n", error.message);
     else
         putchar('\n');

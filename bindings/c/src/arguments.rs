@@ -91,3 +91,25 @@ pub unsafe fn copy<T: Copy>(
     unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()) };
     Ok(())
 }
+
+/// Copies text and the zero that ends it, and says how many bytes it has without that.
+///
+/// # Safety
+/// As for [`copy`].
+#[cfg(feature = "std")]
+pub unsafe fn copy_text(
+    from: &str,
+    to: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> Result<(), Failure> {
+    let with_zero = [from.as_bytes(), &[0]].concat();
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let copied = copy(&with_zero, to.cast::<u8>(), capacity, length);
+        if let Some(length) = length.as_mut() {
+            *length -= 1;
+        }
+        copied
+    }
+}

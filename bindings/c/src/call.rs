@@ -16,13 +16,17 @@ pub enum Failure {
         /// Elements that the buffer holds.
         capacity: usize,
     },
-    /// The session is in use.
-    #[error("another call uses the session, or a call on it panicked")]
+    /// The handle is in use.
+    #[error("another call or a generation uses the handle, or a call on it panicked")]
     Busy,
     /// The library panicked.
     #[cfg(feature = "std")]
     #[error("a panic; this is a bug in Ondol")]
     Panicked,
+    /// The store's error.
+    #[cfg(feature = "std")]
+    #[error(transparent)]
+    Store(#[from] runtime::store::StoreError),
     /// The runtime's error.
     #[error(transparent)]
     Runtime(#[from] runtime::Error),

@@ -1,6 +1,6 @@
 //! Conversations, by the model's chat template.
 
-use crate::arguments::{copy, reference, slice, string};
+use crate::arguments::{copy, copy_text, reference, slice, string};
 use crate::call::{Failure, call};
 use crate::model::ondol_model;
 use crate::sized::{self, Sized32};
@@ -81,13 +81,7 @@ pub unsafe extern "C" fn ondol_model_render_chat(
         unsafe {
             let model = reference(model, "model is NULL")?;
             let messages = conversation(messages, count)?;
-            let mut rendered = model.model.render_chat(&messages)?.into_bytes();
-            rendered.push(0);
-            let copied = copy(&rendered, text.cast::<u8>(), capacity, length);
-            if let Some(length) = length.as_mut() {
-                *length -= 1;
-            }
-            copied
+            copy_text(&model.model.render_chat(&messages)?, text, capacity, length)
         }
     };
     // SAFETY: the header asks it of the caller.

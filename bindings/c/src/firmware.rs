@@ -5,6 +5,8 @@
 
 #[cfg(target_os = "none")]
 mod system;
+#[cfg(target_os = "none")]
+pub use system::governor;
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;

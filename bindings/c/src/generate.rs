@@ -1,46 +1,43 @@
-//! Generation: options, the callback that takes the text, cancellation.
+//! Generation: options, and the callback that takes the text.
 
-use crate::arguments::{slice, string};
-use crate::call::{Failure, quietly};
+use crate::arguments::{output, slice, string};
+use crate::call::{Failure, call};
+use crate::cancel::{self, ondol_cancel};
 use crate::session::Conversation;
 use crate::sized::{self, Sized32};
-use alloc::boxed::Box;
+use crate::status::{ondol_error, ondol_status};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::{c_char, c_int, c_void};
-use runtime::{
-    CancelToken, Error, FinishReason, GenerateOptions, Generation, SamplerOptions, Session,
-};
+use runtime::{CancelToken, FinishReason, GenerateOptions, Generation, SamplerOptions, Session};
 
-/// Cancels generations from any thread.
-pub struct ondol_cancel {
-    token: CancelToken,
-}
-
-/// How to generate. Zero in a field, and NULL for the whole, are neutral: always
-/// the likeliest token, until the model ends or the context is full.
+/// How to generate. `ondol_generate_defaults` fills it in: change what you want after
+/// that, for every value means what it says. NULL for the whole takes the defaults.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ondol_generate_options {
     /// `sizeof(ondol_generate_options)`.
     pub struct_size: u32,
-    /// Tokens to generate at most; 0 sets no limit.
+    /// Tokens to generate at most; 0, the default, sets no limit.
     pub max_tokens: u32,
-    /// Logits are divided by it; 0 always takes the likeliest token.
+    /// Logits are divided by it; 0 always takes the likeliest token. By default 0.7.
     pub temperature: f32,
-    /// Keep this many of the likeliest tokens; 0 keeps all.
+    /// Keep this many of the likeliest tokens; 0 keeps all. By default 40.
     pub top_k: u32,
-    /// Keep the fewest likeliest tokens whose probabilities add up to this; 0 keeps all.
+    /// Keep the fewest likeliest tokens whose probabilities add up to this; 1 keeps all.
+    /// By default 0.95.
     pub top_p: f32,
-    /// Keep tokens at least this times as likely as the likeliest; 0 keeps all.
+    /// Keep tokens at least this times as likely as the likeliest; 0 keeps all. By default
+    /// 0.05.
     pub min_p: f32,
-    /// Divides the positive and multiplies the negative logits of recent tokens; 0 does nothing.
+    /// Divides the positive and multiplies the negative logits of recent tokens; 1, the
+    /// default, does nothing.
     pub repetition_penalty: f32,
     /// Taken from a recent token's logit for each time it occurs.
     pub frequency_penalty: f32,
     /// Taken once from the logit of each recent token.
     pub presence_penalty: f32,
-    /// How many of the last tokens are recent; 0 takes 64.
+    /// How many of the last tokens are recent, at most 4096. By default 64.
     pub penalty_window: u32,
     /// Seed of the draws: the same seed gives the same text.
     pub seed: u64,
@@ -50,6 +47,9 @@ pub struct ondol_generate_options {
     pub stop_count: usize,
     /// Cancels the generation; may be NULL.
     pub cancel: *const ondol_cancel,
+    /// Tell the log-probabilities of each token and of so many of the likeliest, in
+    /// `ondol_event`; less than 0, the default, tells none. Not in firmware builds.
+    pub top_logprobs: i32,
 }
 
 // SAFETY: repr(C), starts with a u32, zeros are a value.
@@ -65,7 +65,7 @@ pub type ondol_text_fn =
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ondol_finish {
-    /// It did not: an error came.
+    /// It did not yet, or an error came.
     Failed = 0,
     /// The model said so.
     End = 1,
@@ -101,59 +101,22 @@ pub struct ondol_generated {
     pub prefill_tokens_per_s: f64,
     /// Tokens per second after the first.
     pub decode_tokens_per_s: f64,
+    /// Tokens guessed ahead and run beside one that was certain.
+    pub drafted_tokens: usize,
+    /// Of these, tokens that came, each without a pass of its own.
+    pub accepted_tokens: usize,
+    /// The most bytes that the process held at once; 0 where the system does not tell.
+    pub peak_memory_bytes: u64,
+    /// Tokens of the session whose likeliest successors the screen of the head found.
+    pub screened_tokens: u64,
+    /// Of these, tokens that were checked with the whole head.
+    pub screen_audits: u64,
+    /// Likeliest tokens that the screen missed; with the first one it goes off.
+    pub screen_missed: u64,
 }
 
 // SAFETY: repr(C), starts with a u32, finish zero is `Failed`.
 unsafe impl Sized32 for ondol_generated {}
-
-/// A handle to cancel with, or NULL after a panic.
-#[unsafe(no_mangle)]
-pub extern "C" fn ondol_cancel_new() -> *mut ondol_cancel {
-    let mut made = core::ptr::null_mut();
-    quietly(|| {
-        let token = CancelToken::new();
-        made = Box::into_raw(Box::new(ondol_cancel { token }));
-    });
-    made
-}
-
-/// Asks the generations that have this handle to stop. From any thread, at any
-/// time, even from a signal handler; they return `ONDOL_STATUS_CANCELLED` before
-/// the next token, or the next layer of the prompt.
-///
-/// # Safety
-/// `cancel` is NULL or was made by this library.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn ondol_cancel_request(cancel: *const ondol_cancel) {
-    // SAFETY: the header asks it of the caller.
-    if let Some(cancel) = unsafe { cancel.as_ref() } {
-        cancel.token.cancel();
-    }
-}
-
-/// Makes the handle usable again after a request.
-///
-/// # Safety
-/// `cancel` is NULL or was made by this library.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn ondol_cancel_reset(cancel: *const ondol_cancel) {
-    // SAFETY: the header asks it of the caller.
-    if let Some(cancel) = unsafe { cancel.as_ref() } {
-        cancel.token.reset();
-    }
-}
-
-/// Frees the handle, or does nothing for NULL.
-///
-/// # Safety
-/// The handle was made by this library and no call uses it any more.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn ondol_cancel_free(cancel: *mut ondol_cancel) {
-    if !cancel.is_null() {
-        // SAFETY: `ondol_cancel_new` made it; nobody else uses it, by the caller.
-        quietly(|| drop(unsafe { Box::from_raw(cancel) }));
-    }
-}
 
 /// What a call of `ondol_session_generate` asks for.
 pub struct Request {
@@ -176,23 +139,92 @@ impl Request {
         generated: *mut ondol_generated,
     ) -> Result<Request, Failure> {
         // SAFETY: passed on to the caller.
-        let (options, cancel, stop) = unsafe {
-            let options = sized::read(options)?;
-            (options, options.cancel.as_ref(), stop_strings(&options)?)
-        };
+        let (options, cancel) = unsafe { read(options) }?;
         Ok(Request {
-            options: GenerateOptions {
-                sampler: sampler(&options),
-                max_tokens: (options.max_tokens != 0).then_some(options.max_tokens as usize),
-                stop,
-                ..GenerateOptions::default()
-            },
-            cancel: cancel.map(|c| c.token.clone()).unwrap_or_default(),
+            options,
+            cancel,
             on_text: on_text.ok_or(Failure::Argument("on_text is NULL"))?,
             user,
             generated,
         })
     }
+}
+
+impl ondol_generate_options {
+    /// What [`GenerateOptions::default`] says.
+    fn defaults() -> ondol_generate_options {
+        let sampler = SamplerOptions::default();
+        ondol_generate_options {
+            struct_size: size_of::<ondol_generate_options>() as u32,
+            max_tokens: 0,
+            temperature: sampler.temperature,
+            top_k: sampler.top_k as u32,
+            top_p: sampler.top_p,
+            min_p: sampler.min_p,
+            repetition_penalty: sampler.repetition_penalty,
+            frequency_penalty: sampler.frequency_penalty,
+            presence_penalty: sampler.presence_penalty,
+            penalty_window: sampler.penalty_window as u32,
+            seed: sampler.seed,
+            stop: core::ptr::null(),
+            stop_count: 0,
+            cancel: core::ptr::null(),
+            top_logprobs: -1,
+        }
+    }
+}
+
+/// Fills in the defaults, as far as the caller's struct goes: set its `struct_size`
+/// first, and all else to zero.
+///
+/// # Safety
+/// The pointers are NULL or point to what their types say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ondol_generate_defaults(
+    options: *mut ondol_generate_options,
+    error: *mut ondol_error,
+) -> ondol_status {
+    let body = || {
+        // SAFETY: the header asks it of the caller.
+        unsafe {
+            output(options, "options is NULL")?;
+            sized::write(&ondol_generate_options::defaults(), options);
+        }
+        Ok(())
+    };
+    // SAFETY: the header asks it of the caller.
+    unsafe { call(error, body) }
+}
+
+/// The runtime's options for the caller's, and what cancels.
+///
+/// # Safety
+/// The pointers are NULL or point to what their types say.
+pub unsafe fn read(
+    options: *const ondol_generate_options,
+) -> Result<(GenerateOptions, CancelToken), Failure> {
+    // SAFETY: passed on to the caller.
+    let (from, cancel, stop) = unsafe {
+        let from = sized::read_or(options, ondol_generate_options::defaults())?;
+        (from, cancel::token(from.cancel), stop_strings(&from)?)
+    };
+    let options = GenerateOptions {
+        sampler: SamplerOptions {
+            temperature: from.temperature,
+            top_k: from.top_k as usize,
+            top_p: from.top_p,
+            min_p: from.min_p,
+            repetition_penalty: from.repetition_penalty,
+            frequency_penalty: from.frequency_penalty,
+            presence_penalty: from.presence_penalty,
+            penalty_window: from.penalty_window as usize,
+            seed: from.seed,
+        },
+        max_tokens: (from.max_tokens != 0).then_some(from.max_tokens as usize),
+        stop,
+        top_logprobs: usize::try_from(from.top_logprobs).ok(),
+    };
+    Ok((options, cancel))
 }
 
 /// # Safety
@@ -203,25 +235,6 @@ unsafe fn stop_strings(options: &ondol_generate_options) -> Result<Vec<String>, 
         let stops = slice(options.stop, options.stop_count, "stop is NULL")?;
         let text = |&stop| Ok(string(stop, "a stop string is NULL or not UTF-8")?.into());
         stops.iter().map(text).collect()
-    }
-}
-
-fn sampler(options: &ondol_generate_options) -> SamplerOptions {
-    let one_unless = |value: f32| if value == 0.0 { 1.0 } else { value };
-    let defaults = SamplerOptions::default();
-    SamplerOptions {
-        temperature: options.temperature,
-        top_k: options.top_k as usize,
-        top_p: one_unless(options.top_p),
-        min_p: options.min_p,
-        repetition_penalty: one_unless(options.repetition_penalty),
-        frequency_penalty: options.frequency_penalty,
-        presence_penalty: options.presence_penalty,
-        penalty_window: match options.penalty_window {
-            0 => defaults.penalty_window,
-            window => window as usize,
-        },
-        seed: options.seed,
     }
 }
 
@@ -236,18 +249,12 @@ pub fn run(
     let session = &mut conversation.session;
     let mut generation = session.generate(prompt, &request.options, &request.cancel)?;
     let outcome = hand_out(&mut generation, &request);
-    let finish = match &outcome {
-        Ok(finish) => *finish,
-        Err(_) => ondol_finish::Failed,
-    };
+    let finish = *outcome.as_ref().unwrap_or(&ondol_finish::Failed);
     #[cfg(feature = "std")]
     conversation.answer.extend(generation.tokens());
     // SAFETY: `Request::new` asked it of the caller.
     unsafe { sized::write(&generated(&generation, finish), request.generated) };
-    match outcome? {
-        ondol_finish::Cancelled => Err(Error::Cancelled.into()),
-        _ => Ok(()),
-    }
+    outcome.map(drop)
 }
 
 fn hand_out(
@@ -264,18 +271,25 @@ fn hand_out(
             return Ok(ondol_finish::Callback);
         }
     }
-    Ok(match generation.finish_reason() {
+    Ok(finish_of(generation.finish_reason()))
+}
+
+/// The number for a reason.
+pub fn finish_of(reason: Option<FinishReason>) -> ondol_finish {
+    match reason {
         Some(FinishReason::EndOfGeneration) => ondol_finish::End,
         Some(FinishReason::Stop) => ondol_finish::Stop,
         Some(FinishReason::MaxTokens) => ondol_finish::MaxTokens,
         Some(FinishReason::ContextFull) => ondol_finish::ContextFull,
         Some(FinishReason::Cancelled) => ondol_finish::Cancelled,
         Some(FinishReason::Failed) | None => ondol_finish::Failed,
-    })
+    }
 }
 
-fn generated(generation: &Generation<&mut Session>, finish: ondol_finish) -> ondol_generated {
+/// What a generation took so far.
+pub fn generated(generation: &Generation<&mut Session>, finish: ondol_finish) -> ondol_generated {
     let stats = generation.stats();
+    let screen = stats.screen.unwrap_or_default();
     ondol_generated {
         struct_size: size_of::<ondol_generated>() as u32,
         finish,
@@ -285,5 +299,11 @@ fn generated(generation: &Generation<&mut Session>, finish: ondol_finish) -> ond
         first_token_s: stats.ttft.as_secs_f64(),
         prefill_tokens_per_s: stats.prefill_tokens_per_s,
         decode_tokens_per_s: stats.decode_tokens_per_s,
+        drafted_tokens: stats.drafted_tokens,
+        accepted_tokens: stats.accepted_tokens,
+        peak_memory_bytes: stats.peak_memory_bytes.unwrap_or(0),
+        screened_tokens: screen.screened as u64,
+        screen_audits: screen.audits as u64,
+        screen_missed: screen.missed as u64,
     }
 }

@@ -16,18 +16,37 @@
 extern crate alloc;
 
 mod arguments;
+#[cfg(feature = "std")]
+mod batch;
 mod call;
+mod cancel;
 #[cfg(feature = "std")]
 mod chat;
+#[cfg(feature = "std")]
+mod engine;
 #[cfg(any(target_os = "none", test))]
 mod firmware;
 mod generate;
+#[cfg(feature = "std")]
+mod generation;
+#[cfg(feature = "std")]
+mod governor;
 #[cfg(test)]
 mod header;
+#[cfg(feature = "std")]
+mod info;
 mod model;
+#[cfg(feature = "std")]
+mod offload;
+mod options;
 mod session;
 mod sized;
+mod slot;
+#[cfg(feature = "std")]
+mod state;
 mod status;
+#[cfg(feature = "std")]
+mod store;
 
 use core::ffi::{CStr, c_char};
 

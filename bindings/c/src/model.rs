@@ -1,46 +1,23 @@
 //! A model: from a path, or from bytes that are there already.
 
-use crate::arguments::{copy, output, reference, slice, string, text};
-use crate::call::{Failure, call, quietly};
+use crate::arguments::{copy, output, reference, slice, text};
+use crate::call::{call, quietly};
+use crate::options::{self, ondol_session_options};
 use crate::sized::{self, Sized32};
 use crate::status::{ondol_error, ondol_status};
 use alloc::boxed::Box;
 use core::ffi::{c_char, c_void};
-use core::str::FromStr;
-use runtime::{Memory, Model, Options};
+use runtime::{Memory, Model};
 
 /// A loaded model. Any number of threads may use one at the same time; sessions
 /// keep what they need of it.
 pub struct ondol_model {
     pub(crate) model: Model,
+    #[cfg(feature = "std")]
+    pub(crate) names: crate::info::Names,
 }
 
-/// How a session runs. Zero in a field, and NULL for the whole, take the default.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct ondol_session_options {
-    /// `sizeof(ondol_session_options)`.
-    pub struct_size: u32,
-    /// Threads; by default the cores of the machine. Firmware runs on the caller's alone.
-    pub threads: u32,
-    /// Tokens of context; by default what the model was trained for, at most 4096.
-    pub context: u32,
-    /// Tokens of one pass over the prompt, by default 256. Fewer need less memory.
-    pub prefill_chunk: u32,
-    /// Refuse a session that takes more bytes than this, its model's own included;
-    /// by default there is no limit.
-    pub memory_limit: u64,
-    /// Name of the kernels ("exact", "scalar", ...); by default the best that the CPU runs.
-    pub kernels: *const c_char,
-    /// What keys and values are kept as: "f16", the default, or "q8_0" in little
-    /// more than half the bytes.
-    pub kv_type: *const c_char,
-}
-
-// SAFETY: repr(C), starts with a u32, zeros are a value.
-unsafe impl Sized32 for ondol_session_options {}
-
-/// The exact memory of a session and its model in bytes.
+/// The exact memory of an engine with one session, and of its model, in bytes.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ondol_memory {
@@ -67,6 +44,10 @@ pub struct ondol_memory {
     /// What the model itself holds, its vocabulary above all. All sessions of a
     /// model share it.
     pub model: u64,
+    /// Bytes between an engine and its delegate.
+    pub delegate: u64,
+    /// What each further session of the engine takes.
+    pub further_session: u64,
 }
 
 // SAFETY: repr(C), starts with a u32, zeros are a value.
@@ -86,51 +67,10 @@ impl From<Memory> for ondol_memory {
             screen: memory.screen,
             steps: memory.steps,
             model: memory.model,
+            delegate: memory.delegate,
+            further_session: memory.further_session,
         }
     }
-}
-
-/// The runtime's options for the caller's.
-///
-/// # Safety
-/// As for [`sized::read`], and names are strings.
-pub(crate) unsafe fn options(from: *const ondol_session_options) -> Result<Options, Failure> {
-    // SAFETY: passed on to the caller.
-    let from = unsafe { sized::read(from) }?;
-    let set = |value: u32| (value != 0).then_some(value as usize);
-    let defaults = Options::default();
-    // SAFETY: passed on to the caller.
-    let (kernels, kv_type) = unsafe {
-        (
-            name(from.kernels, "kernels is not UTF-8")?,
-            name(from.kv_type, "kv_type is not UTF-8")?,
-        )
-    };
-    Ok(Options {
-        threads: set(from.threads),
-        kernels,
-        context: set(from.context),
-        kv_type: kv_type.unwrap_or(defaults.kv_type),
-        prefill_chunk: set(from.prefill_chunk).unwrap_or(defaults.prefill_chunk),
-        memory_limit: (from.memory_limit != 0).then_some(from.memory_limit),
-        ..defaults
-    })
-}
-
-/// What a name stands for, if there is one.
-///
-/// # Safety
-/// It is NULL or a string.
-unsafe fn name<T: FromStr<Err = runtime::Error>>(
-    name: *const c_char,
-    wrong: &'static str,
-) -> Result<Option<T>, Failure> {
-    if name.is_null() {
-        return Ok(None);
-    }
-    // SAFETY: passed on to the caller.
-    let name = unsafe { string(name, wrong) }?;
-    Ok(Some(name.parse()?))
 }
 
 /// Opens a GGUF file and maps it; nothing is copied. A split file is opened by
@@ -150,7 +90,7 @@ pub unsafe extern "C" fn ondol_model_open(
     let body = || {
         // SAFETY: the header asks it of the caller.
         let (path, out) = unsafe {
-            let path = string(path, "path is NULL or not UTF-8")?;
+            let path = crate::arguments::string(path, "path is NULL or not UTF-8")?;
             (path, output(model, "model is NULL")?)
         };
         *out = new_model(Model::open(path)?);
@@ -187,8 +127,13 @@ pub unsafe extern "C" fn ondol_model_from_memory(
     unsafe { call(error, body) }
 }
 
-fn new_model(model: Model) -> *mut ondol_model {
-    Box::into_raw(Box::new(ondol_model { model }))
+/// A handle for a model.
+pub fn new_model(model: Model) -> *mut ondol_model {
+    Box::into_raw(Box::new(ondol_model {
+        #[cfg(feature = "std")]
+        names: crate::info::Names::of(&model),
+        model,
+    }))
 }
 
 /// Frees a model, or does nothing for NULL. Sessions made from it go on.
@@ -203,8 +148,9 @@ pub unsafe extern "C" fn ondol_model_free(model: *mut ondol_model) {
     }
 }
 
-/// The exact memory that a session with these options takes, before any of it
-/// is allocated, and what the model itself holds.
+/// The exact memory that an engine with these options takes with its first session,
+/// before any of it is allocated; what the model itself holds, and what each further
+/// session takes.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -219,7 +165,7 @@ pub unsafe extern "C" fn ondol_model_memory(
         // SAFETY: the header asks it of the caller.
         unsafe {
             let model = reference(model, "model is NULL")?;
-            let needed = model.model.memory(&self::options(options)?)?;
+            let needed = model.model.memory(&options::options(options)?)?;
             output(memory, "memory is NULL")?;
             sized::write(&needed.into(), memory);
         }

@@ -3,21 +3,20 @@
 #[cfg(feature = "std")]
 use crate::arguments::copy;
 use crate::arguments::{output, reference, slice, text};
-use crate::call::{Failure, call, quietly};
+use crate::call::{call, quietly};
 use crate::generate::{Request, ondol_generate_options, ondol_generated, ondol_text_fn, run};
-use crate::model::{self, ondol_model, ondol_session_options};
+use crate::model::ondol_model;
+use crate::options::{self, ondol_session_options};
+use crate::slot::Slot;
 use crate::status::{ondol_error, ondol_status};
-use alloc::boxed::Box;
-use core::cell::UnsafeCell;
+use alloc::sync::Arc;
 use core::ffi::{c_char, c_void};
-use core::sync::atomic::{AtomicBool, Ordering};
 use runtime::Session;
 
-/// One conversation: a key/value cache, and all the memory to run in. One call
-/// at a time may use it; another gets `ONDOL_STATUS_BUSY`.
+/// One conversation: a key/value cache, and what it takes to run. One call or one
+/// generation at a time may use it; another call gets `ONDOL_STATUS_BUSY`.
 pub struct ondol_session {
-    claimed: AtomicBool,
-    conversation: UnsafeCell<Conversation>,
+    pub(crate) slot: Slot<Conversation>,
 }
 
 /// What a session is used for.
@@ -28,29 +27,21 @@ pub struct Conversation {
     pub(crate) answer: Vec<u32>,
 }
 
-// SAFETY: the session is reached through `claim` alone, by one call at a time,
-// and may move between threads.
-unsafe impl Sync for ondol_session where Conversation: Send {}
-
-impl ondol_session {
-    /// Runs `body` unless another call uses the session. After a panic in it the
-    /// session stays claimed, since it may be half changed.
-    fn claim(
-        &self,
-        body: impl FnOnce(&mut Conversation) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        if self.claimed.swap(true, Ordering::Acquire) {
-            return Err(Failure::Busy);
-        }
-        // SAFETY: the claim makes this the only reference.
-        let outcome = body(unsafe { &mut *self.conversation.get() });
-        self.claimed.store(false, Ordering::Release);
-        outcome
-    }
+/// A handle for a session.
+pub fn new_session(session: Session) -> *mut ondol_session {
+    let conversation = Conversation {
+        session,
+        #[cfg(feature = "std")]
+        answer: Vec::new(),
+    };
+    let slot = Slot::new(conversation);
+    Arc::into_raw(Arc::new(ondol_session { slot })).cast_mut()
 }
 
-/// Makes a session. Nothing is allocated for a model's arithmetic after this;
-/// where it does not fit, the status is `ONDOL_STATUS_DOES_NOT_FIT`.
+/// Makes the only session of an engine of its own. Nothing is allocated for a model's
+/// arithmetic after this; where it does not fit, the status is
+/// `ONDOL_STATUS_DOES_NOT_FIT`. Sessions that share an engine are made by
+/// `ondol_engine_session`.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -65,17 +56,10 @@ pub unsafe extern "C" fn ondol_session_new(
         // SAFETY: the header asks it of the caller.
         let (model, options, out) = unsafe {
             let model = reference(model, "model is NULL")?;
-            let options = model::options(options)?;
+            let options = options::options(options)?;
             (model, options, output(session, "session is NULL")?)
         };
-        *out = Box::into_raw(Box::new(ondol_session {
-            claimed: AtomicBool::new(false),
-            conversation: UnsafeCell::new(Conversation {
-                session: model.model.session(&options)?,
-                #[cfg(feature = "std")]
-                answer: Vec::new(),
-            }),
-        }));
+        *out = new_session(model.model.session(&options)?);
         Ok(())
     };
     // SAFETY: the header asks it of the caller.
@@ -83,15 +67,15 @@ pub unsafe extern "C" fn ondol_session_new(
 }
 
 /// Frees a session, or does nothing for NULL. No call may use it meanwhile: a
-/// callback must not free its own session.
+/// callback must not free its own session. A generation that has it goes on.
 ///
 /// # Safety
 /// The session was made by this library and is not used any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ondol_session_free(session: *mut ondol_session) {
     if !session.is_null() {
-        // SAFETY: `ondol_session_new` made it; nobody else uses it, by the caller.
-        quietly(|| drop(unsafe { Box::from_raw(session) }));
+        // SAFETY: `new_session` made it; nobody else uses it, by the caller.
+        quietly(|| drop(unsafe { Arc::from_raw(session) }));
     }
 }
 
@@ -107,10 +91,8 @@ pub unsafe extern "C" fn ondol_session_clear(
     let body = || {
         // SAFETY: the header asks it of the caller.
         let session = unsafe { reference(session, "session is NULL") }?;
-        session.claim(|conversation| {
-            conversation.session.clear();
-            Ok(())
-        })
+        session.slot.claim()?.session.clear();
+        Ok(())
     };
     // SAFETY: the header asks it of the caller.
     unsafe { call(error, body) }
@@ -120,8 +102,9 @@ pub unsafe extern "C" fn ondol_session_clear(
 /// Control tokens that the prompt spells are parsed: for what users wrote there is
 /// `ondol_model_encode_chat` with `ondol_session_generate_ids`.
 ///
-/// `generated` may be NULL; it is filled in whenever text was generated, even
-/// where the call was cancelled or failed later.
+/// `generated` may be NULL; it is filled in whenever text was generated, even where the
+/// call failed later. A cancel is no failure: `ONDOL_FINISH_CANCELLED` tells it. The
+/// calling thread does the work, with those of the engine, and calls `on_text`.
 ///
 /// # Safety
 /// `prompt` has `length` bytes; the other pointers are NULL or point to what
@@ -145,10 +128,9 @@ pub unsafe extern "C" fn ondol_session_generate(
             let request = Request::new(options, on_text, user, generated)?;
             (session, prompt, request)
         };
-        session.claim(|conversation| {
-            let ids = conversation.session.model().encode_prompt(prompt);
-            run(conversation, &ids, request)
-        })
+        let mut conversation = session.slot.claim()?;
+        let ids = conversation.session.model().encode_prompt(prompt);
+        run(&mut conversation, &ids, request)
     };
     // SAFETY: the header asks it of the caller.
     unsafe { call(error, body) }
@@ -180,7 +162,7 @@ pub unsafe extern "C" fn ondol_session_generate_ids(
             let request = Request::new(options, on_text, user, generated)?;
             (session, ids, request)
         };
-        session.claim(|conversation| run(conversation, ids, request))
+        run(&mut *session.slot.claim()?, ids, request)
     };
     // SAFETY: the header asks it of the caller.
     unsafe { call(error, body) }
@@ -205,8 +187,9 @@ pub unsafe extern "C" fn ondol_session_answer_ids(
     let body = || {
         // SAFETY: the header asks it of the caller.
         let session = unsafe { reference(session, "session is NULL") }?;
+        let conversation = session.slot.claim()?;
         // SAFETY: as above.
-        session.claim(|conversation| unsafe { copy(&conversation.answer, ids, capacity, count) })
+        unsafe { copy(&conversation.answer, ids, capacity, count) }
     };
     // SAFETY: the header asks it of the caller.
     unsafe { call(error, body) }

@@ -1,7 +1,7 @@
 //! Structs that may grow: the first field says how large the caller's is.
 //!
 //! A program and the library may be of different ages. Fields that the caller's
-//! struct lacks have their default, zero; fields that the library does not know
+//! struct lacks have their default; fields that the library does not know
 //! must be zero. What the library fills in stops at the end of the caller's struct.
 
 use crate::call::Failure;
@@ -16,10 +16,18 @@ pub unsafe trait Sized32: Copy {}
 /// The caller's struct, or zeros where there is none.
 ///
 /// # Safety
-/// `from` is null or points to a struct of as many bytes as its first field says.
+/// As for [`read_or`].
+#[cfg(any(feature = "std", test))]
 pub unsafe fn read<T: Sized32>(from: *const T) -> Result<T, Failure> {
-    // SAFETY: zeros are a value of the type, by the trait.
-    let mut value: T = unsafe { core::mem::zeroed() };
+    // SAFETY: zeros are a value of the type, by the trait; the rest is passed on.
+    unsafe { read_or(from, core::mem::zeroed()) }
+}
+
+/// The caller's struct; `value` where there is none, and in the fields that it lacks.
+///
+/// # Safety
+/// `from` is null or points to a struct of as many bytes as its first field says.
+pub unsafe fn read_or<T: Sized32>(from: *const T, mut value: T) -> Result<T, Failure> {
     if from.is_null() {
         return Ok(value);
     }

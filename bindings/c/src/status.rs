@@ -5,6 +5,8 @@ use crate::sized::{self, Sized32};
 use core::ffi::c_char;
 use core::fmt::{self, Write};
 use runtime::models::Error as ModelError;
+#[cfg(feature = "std")]
+use runtime::store::StoreError;
 
 /// What came of a call: 0 is success, and every kind of error has a number of its own.
 #[repr(i32)]
@@ -17,7 +19,8 @@ pub enum ondol_status {
     InvalidArgument = 1,
     /// The buffer is too short; the length that is needed was returned.
     BufferTooSmall = 2,
-    /// Another call uses the session at this moment, or a call on it panicked.
+    /// Another call or a generation uses the handle at this moment, or a call on it
+    /// panicked.
     Busy = 3,
     /// The library panicked: a bug in Ondol. The handles of the call can only be freed.
     Panicked = 4,
@@ -71,6 +74,18 @@ pub enum ondol_status {
     /// This build or this model can't have the type of cache that was asked for, or
     /// there is no such type.
     UnsupportedKvType = 37,
+    /// A saved session can't be written or taken up: the message says why.
+    Snapshot = 38,
+    /// The host said that memory is critically short: no session is made.
+    MemoryPressure = 39,
+    /// More sessions than the batch has rows: `needed` and `allowed` sessions.
+    BatchFull = 40,
+    /// A session of another engine than the batch, or an offload of another model.
+    OtherOwner = 41,
+    /// A delegate failed, or can't run the model.
+    Delegate = 42,
+    /// There can be no packed copy of the model: the message says why.
+    Store = 43,
 }
 
 /// Bytes of the message in `ondol_error`.
@@ -106,6 +121,8 @@ impl ondol_status {
             Failure::Busy => ondol_status::Busy,
             #[cfg(feature = "std")]
             Failure::Panicked => ondol_status::Panicked,
+            #[cfg(feature = "std")]
+            Failure::Store(error) => of_store(error),
             Failure::Runtime(error) => of_runtime(error),
         }
     }
@@ -130,7 +147,36 @@ fn of_runtime(error: &runtime::Error) -> ondol_status {
             ondol_status::UnsupportedKvType
         }
         E::Panicked => ondol_status::Panicked,
+        #[cfg(feature = "std")]
+        error => of_hosted(error),
+        #[cfg(not(feature = "std"))]
         _ => ondol_status::Other,
+    }
+}
+
+/// The errors that firmware does not have.
+#[cfg(feature = "std")]
+fn of_hosted(error: &runtime::Error) -> ondol_status {
+    use runtime::Error as E;
+    match error {
+        E::Snapshot(_) => ondol_status::Snapshot,
+        E::MemoryPressure => ondol_status::MemoryPressure,
+        E::BatchFull { .. } => ondol_status::BatchFull,
+        E::OtherEngine | E::OtherModel => ondol_status::OtherOwner,
+        E::Delegate(_) => ondol_status::Delegate,
+        E::BadVectors { .. } | E::BadMargin(_) => ondol_status::InvalidArgument,
+        _ => ondol_status::Other,
+    }
+}
+
+#[cfg(feature = "std")]
+fn of_store(error: &StoreError) -> ondol_status {
+    match error {
+        StoreError::File { .. } => ondol_status::Io,
+        StoreError::Model(error) => of_runtime(error),
+        StoreError::Cancelled => ondol_status::Cancelled,
+        StoreError::DiskShort { .. } | StoreError::OverLimit { .. } => ondol_status::DoesNotFit,
+        _ => ondol_status::Store,
     }
 }
 
@@ -173,6 +219,14 @@ pub unsafe fn report(failure: &Failure, to: *mut ondol_error) {
         Failure::Runtime(runtime::Error::ContextFull { needed, context }) => {
             (*needed as u64, *context as u64)
         }
+        #[cfg(feature = "std")]
+        Failure::Runtime(runtime::Error::BatchFull { sessions, rows }) => {
+            (*sessions as u64, *rows as u64)
+        }
+        #[cfg(feature = "std")]
+        Failure::Store(StoreError::DiskShort { needed, free, .. }) => (*needed, *free),
+        #[cfg(feature = "std")]
+        Failure::Store(StoreError::OverLimit { needed, limit }) => (*needed, *limit),
         Failure::BufferTooSmall { needed, capacity } => (*needed as u64, *capacity as u64),
         _ => (0, 0),
     };
@@ -202,6 +256,17 @@ impl Default for Message {
             text: [0; ONDOL_MESSAGE_BYTES],
             length: 0,
         }
+    }
+}
+
+#[cfg(feature = "std")]
+impl Message {
+    /// What `value` says, as far as there is room.
+    pub fn of(value: impl fmt::Display) -> [c_char; ONDOL_MESSAGE_BYTES] {
+        let mut message = Message::default();
+        // A message that is too long is cut.
+        let _ = write!(message, "{value}");
+        message.text
     }
 }
 

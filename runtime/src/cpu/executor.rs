@@ -74,6 +74,8 @@ impl Executor<'_> {
     /// Between two steps: does what the host asked for. Waits while paused where the
     /// pass can be cancelled.
     fn heed_governor(&mut self, pass: Pass) -> Result<()> {
+        #[cfg(not(feature = "std"))]
+        self.governor.call_between_steps();
         if SMALL {
             return Ok(());
         }

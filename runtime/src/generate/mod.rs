@@ -8,7 +8,7 @@ mod sampler;
 mod speculation;
 mod stop;
 
-pub use filter::{Candidate, LogitFilter};
+pub use filter::{Candidate, LogitFilter, candidates};
 pub use generation::{Event, FinishReason, GenerateOptions, Generation, Piece, Stats, Token};
 pub use sampler::{Sampler, SamplerError, SamplerOptions};
 pub use stop::StopMatcher;

@@ -34,11 +34,7 @@ impl StopMatcher {
             return true;
         }
         self.held.push_str(text);
-        let first = self
-            .stops
-            .iter()
-            .filter_map(|stop| self.held.find(stop.as_str()))
-            .min();
+        let first = self.first();
         // A longer stop string may have begun before the one that was found.
         let undecided = self.undecided();
         match first {
@@ -58,14 +54,20 @@ impl StopMatcher {
     /// The end of the text: what is held back is no stop string after all,
     /// unless a whole one is in it.
     pub fn finish(&mut self, out: &mut String) {
-        let first = self
-            .stops
-            .iter()
-            .filter_map(|stop| self.held.find(stop.as_str()))
-            .min();
+        let first = self.first();
         out.push_str(&self.held[..first.unwrap_or(self.held.len())]);
         self.stopped |= first.is_some();
         self.held.clear();
+    }
+
+    /// Where the first stop string starts, if there is one. Looked for at every place:
+    /// the text is short, and `str::find` is a kilobyte of code in firmware.
+    fn first(&self) -> Option<usize> {
+        let held = self.held.as_bytes();
+        (0..held.len()).find(|&at| {
+            let mut stops = self.stops.iter();
+            stops.any(|stop| held[at..].starts_with(stop.as_bytes()))
+        })
     }
 
     /// Where the longest end of the held text starts that is the beginning of a

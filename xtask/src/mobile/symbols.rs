@@ -7,7 +7,12 @@ use std::fs;
 use std::path::Path;
 
 /// Functions that the header declares for builds without an operating system alone.
-const FIRMWARE: [&str; 3] = ["ondol_heap_peak", "ondol_heap_used", "ondol_init"];
+const FIRMWARE: [&str; 4] = [
+    "ondol_heap_peak",
+    "ondol_heap_used",
+    "ondol_init",
+    "ondol_on_step",
+];
 
 type Names = BTreeSet<String>;
 

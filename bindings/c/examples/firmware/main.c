@@ -25,6 +25,14 @@ static void print_number(const char *name, size_t number)
     board_print(at);
 }
 
+/* What feeds the watchdog on a real board: called many times in each pass. */
+static size_t feeds;
+
+static void feed_watchdog(void)
+{
+    feeds++;
+}
+
 static void on_panic(const char *message)
 {
     board_print(message);
@@ -55,10 +63,17 @@ static void answer(ondol_session *session, const char *prompt, size_t length)
 {
     ondol_error error = {.struct_size = sizeof error};
     ondol_generate_options options = {.struct_size = sizeof options};
+    size_t fed = feeds;
+    check(ondol_generate_defaults(&options, &error), &error);
+    options.temperature = 0; /* always the likeliest token */
     board_print("answer: ");
     check(ondol_session_generate(session, prompt, length, &options, print_piece, NULL, NULL, &error),
           &error);
     board_print("\n");
+    if (feeds == fed) {
+        board_print("the watchdog starved\n");
+        board_exit(1);
+    }
 }
 
 /* A session that is allowed less than it needs is refused before it takes anything. */
@@ -83,16 +98,16 @@ static void refuse(const ondol_model *model, ondol_session_options options)
 int main(void)
 {
     ondol_error error = {.struct_size = sizeof error};
-    ondol_session_options options = {
-        .struct_size = sizeof options,
-        .context = 128,
-        .prefill_chunk = 8,
-    };
+    ondol_session_options options = {.struct_size = sizeof options};
     ondol_memory memory = {.struct_size = sizeof memory};
     ondol_model *model = NULL;
     ondol_session *session = NULL;
 
     check(ondol_init(arena, sizeof arena, on_panic), &error);
+    ondol_on_step(feed_watchdog);
+    check(ondol_session_defaults(&options, &error), &error);
+    options.context = 128;
+    options.prefill_chunk = 8;
     check(ondol_model_from_memory(model_start, (size_t)(model_end - model_start), &model, &error),
           &error);
     size_t model_bytes = ondol_heap_used();

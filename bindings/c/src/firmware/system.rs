@@ -6,6 +6,7 @@ use core::ffi::{c_char, c_void};
 use core::fmt::Write;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicPtr, Ordering};
+use runtime::Governor;
 
 #[global_allocator]
 static HEAP: StaticHeap = StaticHeap::empty();
@@ -43,6 +44,33 @@ pub unsafe extern "C" fn ondol_init(
     let hook = on_panic.map_or(core::ptr::null_mut(), |hook| hook as *mut ());
     ON_PANIC.store(hook, Ordering::Relaxed);
     ondol_status::Ok
+}
+
+/// An [`ondol_step_fn`], or null.
+static ON_STEP: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Is called between two steps of a pass: many times a layer. It must not call the
+/// library, but for `ondol_cancel_request`.
+pub type ondol_step_fn = Option<unsafe extern "C" fn()>;
+
+/// Firmware builds only. Sets what is called between two steps of every pass, to feed a
+/// watchdog for example; NULL for nothing.
+#[unsafe(no_mangle)]
+pub extern "C" fn ondol_on_step(on_step: ondol_step_fn) {
+    let hook = on_step.map_or(core::ptr::null_mut(), |hook| hook as *mut ());
+    ON_STEP.store(hook, Ordering::Relaxed);
+}
+
+/// The governor of all sessions.
+pub fn governor() -> Governor {
+    Governor::calling(|| {
+        let hook = ON_STEP.load(Ordering::Relaxed);
+        // SAFETY: `ondol_on_step` stored an `ondol_step_fn`, where null is `None`.
+        if let Some(hook) = unsafe { core::mem::transmute::<*mut (), ondol_step_fn>(hook) } {
+            // SAFETY: the function is the firmware's.
+            unsafe { hook() };
+        }
+    })
 }
 
 /// Firmware builds only. Bytes of the arena in use.

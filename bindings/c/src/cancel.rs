@@ -1,0 +1,73 @@
+//! Cancelling from another thread.
+
+use crate::call::quietly;
+use alloc::boxed::Box;
+use runtime::CancelToken;
+
+/// Cancels generations, prefill, and what a store or a delegate does, from any thread.
+pub struct ondol_cancel {
+    pub(crate) token: CancelToken,
+}
+
+/// What a caller's handle stands for; one that nobody cancels for NULL.
+///
+/// # Safety
+/// `cancel` is NULL or was made by this library.
+pub unsafe fn token(cancel: *const ondol_cancel) -> CancelToken {
+    // SAFETY: passed on to the caller.
+    let cancel = unsafe { cancel.as_ref() };
+    cancel.map(|c| c.token.clone()).unwrap_or_default()
+}
+
+/// A handle to cancel with, or NULL after a panic.
+#[unsafe(no_mangle)]
+pub extern "C" fn ondol_cancel_new() -> *mut ondol_cancel {
+    let mut made = core::ptr::null_mut();
+    quietly(|| {
+        let token = CancelToken::new();
+        made = Box::into_raw(Box::new(ondol_cancel { token }));
+    });
+    made
+}
+
+/// Asks all that has this handle to stop, from any thread, at any time. A generation
+/// ends before its next token, or the next layer of its prompt, with
+/// `ONDOL_FINISH_CANCELLED`; any other call returns `ONDOL_STATUS_CANCELLED`.
+///
+/// Not from a signal handler: it may take a lock to wake a session that is paused. In
+/// firmware builds nothing is paused, it is one atomic store, and an interrupt may
+/// call it.
+///
+/// # Safety
+/// `cancel` is NULL or was made by this library.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ondol_cancel_request(cancel: *const ondol_cancel) {
+    // SAFETY: the header asks it of the caller.
+    if let Some(cancel) = unsafe { cancel.as_ref() } {
+        cancel.token.cancel();
+    }
+}
+
+/// Makes the handle usable again after a request.
+///
+/// # Safety
+/// `cancel` is NULL or was made by this library.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ondol_cancel_reset(cancel: *const ondol_cancel) {
+    // SAFETY: the header asks it of the caller.
+    if let Some(cancel) = unsafe { cancel.as_ref() } {
+        cancel.token.reset();
+    }
+}
+
+/// Frees the handle, or does nothing for NULL.
+///
+/// # Safety
+/// The handle was made by this library and no call uses it any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ondol_cancel_free(cancel: *mut ondol_cancel) {
+    if !cancel.is_null() {
+        // SAFETY: `ondol_cancel_new` made it; nobody else uses it, by the caller.
+        quietly(|| drop(unsafe { Box::from_raw(cancel) }));
+    }
+}

@@ -1,0 +1,208 @@
+//! An engine: what the sessions of a model share.
+
+use crate::arguments::{output, reference};
+use crate::call::{call, quietly};
+use crate::model::{ondol_memory, ondol_model};
+use crate::options::{self, ondol_session_options};
+use crate::session::{new_session, ondol_session};
+use crate::sized::{self, Sized32};
+use crate::status::{ondol_error, ondol_status};
+use core::ffi::{CStr, c_char};
+use runtime::{Engine, Level};
+
+/// The threads and the memory that passes run in, for any number of sessions of one
+/// model. Any number of threads may use it and its sessions: passes run one after
+/// another, in the order in which they were asked for. Not in firmware builds.
+pub struct ondol_engine {
+    pub(crate) engine: Engine,
+}
+
+/// What an engine is.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ondol_engine_info {
+    /// `sizeof(ondol_engine_info)`.
+    pub struct_size: u32,
+    /// Threads that run the steps, the caller's included.
+    pub threads: u32,
+    /// Threads that are kept on big cores.
+    pub pinned_threads: u32,
+    /// Tokens that a session holds at most.
+    pub context: u32,
+    /// Name of the kernels; it lives as long as the program.
+    pub kernels: *const c_char,
+    /// The memory with one session, as `ondol_model_memory` says: all but the weights.
+    pub memory_bytes: u64,
+}
+
+// SAFETY: repr(C), starts with a u32, zeros are a value.
+unsafe impl Sized32 for ondol_engine_info {}
+
+/// A handle for an engine.
+pub fn new_engine(engine: Engine) -> *mut ondol_engine {
+    Box::into_raw(Box::new(ondol_engine { engine }))
+}
+
+/// Makes an engine; NULL for `options` takes the defaults. Where it does not fit, the
+/// status is `ONDOL_STATUS_DOES_NOT_FIT`. It keeps what it needs of the model, the
+/// governor and the offload. Not in firmware builds.
+///
+/// # Safety
+/// The pointers are NULL or point to what their types say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ondol_engine_new(
+    model: *const ondol_model,
+    options: *const ondol_session_options,
+    engine: *mut *mut ondol_engine,
+    error: *mut ondol_error,
+) -> ondol_status {
+    let body = || {
+        // SAFETY: the header asks it of the caller.
+        let (model, options, out) = unsafe {
+            let model = reference(model, "model is NULL")?;
+            let options = options::options(options)?;
+            (model, options, output(engine, "engine is NULL")?)
+        };
+        *out = new_engine(model.model.engine(&options)?);
+        Ok(())
+    };
+    // SAFETY: the header asks it of the caller.
+    unsafe { call(error, body) }
+}
+
+/// Frees the handle, or does nothing for NULL. Sessions and batches of the engine go on.
+///
+/// # Safety
+/// The engine was made by this library and no call uses it any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ondol_engine_free(engine: *mut ondol_engine) {
+    if !engine.is_null() {
+        // SAFETY: `new_engine` made it; nobody else uses it, by the caller.
+        quietly(|| drop(unsafe { Box::from_raw(engine) }));
+    }
+}
+
+/// Makes a session of the engine. Where it does not fit, the status is
+/// `ONDOL_STATUS_DOES_NOT_FIT`; while the governor says so,
+/// `ONDOL_STATUS_MEMORY_PRESSURE`.
+///
+/// # Safety
+/// The pointers are NULL or point to what their types say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ondol_engine_session(
+    engine: *const ondol_engine,
+    session: *mut *mut ondol_session,
+    error: *mut ondol_error,
+) -> ondol_status {
+    let body = || {
+        // SAFETY: the header asks it of the caller.
+        let (engine, out) = unsafe {
+            let engine = reference(engine, "engine is NULL")?;
+            (engine, output(session, "session is NULL")?)
+        };
+        *out = new_session(engine.engine.session()?);
+        Ok(())
+    };
+    // SAFETY: the header asks it of the caller.
+    unsafe { call(error, body) }
+}
+
+/// What the engine is.
+///
+/// # Safety
+/// The pointers are NULL or point to what their types say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ondol_engine_get_info(
+    engine: *const ondol_engine,
+    info: *mut ondol_engine_info,
+    error: *mut ondol_error,
+) -> ondol_status {
+    let body = || {
+        // SAFETY: the header asks it of the caller.
+        unsafe {
+            let engine = &reference(engine, "engine is NULL")?.engine;
+            output(info, "info is NULL")?;
+            let known = ondol_engine_info {
+                struct_size: 0,
+                threads: engine.threads() as u32,
+                pinned_threads: engine.pinned_threads() as u32,
+                context: engine.context() as u32,
+                kernels: name(engine.level()).as_ptr(),
+                memory_bytes: engine.memory().total,
+            };
+            sized::write(&known, info);
+        }
+        Ok(())
+    };
+    // SAFETY: the header asks it of the caller.
+    unsafe { call(error, body) }
+}
+
+/// The engine's memory with one session, by its parts.
+///
+/// # Safety
+/// The pointers are NULL or point to what their types say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ondol_engine_memory(
+    engine: *const ondol_engine,
+    memory: *mut ondol_memory,
+    error: *mut ondol_error,
+) -> ondol_status {
+    let body = || {
+        // SAFETY: the header asks it of the caller.
+        unsafe {
+            let engine = reference(engine, "engine is NULL")?;
+            output(memory, "memory is NULL")?;
+            sized::write(&engine.engine.memory().into(), memory);
+        }
+        Ok(())
+    };
+    // SAFETY: the header asks it of the caller.
+    unsafe { call(error, body) }
+}
+
+/// Gives back to the system the memory that only a pass uses, until the next one. Waits
+/// for one that runs.
+///
+/// # Safety
+/// The pointers are NULL or point to what their types say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ondol_engine_release_unused(
+    engine: *const ondol_engine,
+    error: *mut ondol_error,
+) -> ondol_status {
+    let body = || {
+        // SAFETY: the header asks it of the caller.
+        let engine = unsafe { reference(engine, "engine is NULL") }?;
+        engine.engine.release_unused();
+        Ok(())
+    };
+    // SAFETY: the header asks it of the caller.
+    unsafe { call(error, body) }
+}
+
+/// [`Level::name`], for C.
+fn name(level: Level) -> &'static CStr {
+    match level {
+        Level::Exact => c"exact",
+        Level::Scalar => c"scalar",
+        Level::Avx2 => c"avx2",
+        Level::AvxVnni => c"avx-vnni",
+        Level::Avx512 => c"avx512",
+        Level::Neon => c"neon",
+        Level::DotProd => c"dotprod",
+        Level::I8mm => c"i8mm",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_rust() {
+        for level in Level::ALL {
+            assert_eq!(name(level).to_str(), Ok(level.name()));
+        }
+    }
+}

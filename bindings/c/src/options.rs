@@ -1,0 +1,232 @@
+//! How an engine and its sessions run.
+
+use crate::arguments::{output, string};
+use crate::call::{Failure, call};
+use crate::sized::{self, Sized32};
+use crate::status::{ondol_error, ondol_status};
+use core::ffi::c_char;
+use core::ptr::null;
+use core::str::FromStr;
+use runtime::{Affinity, Options};
+
+#[cfg(feature = "std")]
+use runtime::ScreenOptions;
+
+/// Tells all sessions of the engines that were made with it how the device is doing,
+/// from any thread, while they run. It changes when and by how many threads the work
+/// is done, never the result. No call of it is for signal handlers. Not in firmware
+/// builds.
+#[cfg_attr(not(feature = "std"), allow(dead_code))]
+pub struct ondol_governor {
+    pub(crate) governor: runtime::Governor,
+}
+
+/// What a plug-in's device does of a model, for any number of engines. Not in firmware
+/// builds.
+#[cfg_attr(not(feature = "std"), allow(dead_code))]
+pub struct ondol_offload {
+    #[cfg(feature = "std")]
+    pub(crate) offload: runtime::delegate::Offload,
+}
+
+/// How an engine and its sessions run. `ondol_session_defaults` fills it in: change
+/// what you want after that. NULL for the whole takes the defaults.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ondol_session_options {
+    /// `sizeof(ondol_session_options)`.
+    pub struct_size: u32,
+    /// Threads; 0, the default, takes as many as there are big cores. Firmware runs on
+    /// the caller's alone.
+    pub threads: u32,
+    /// Tokens of context; 0, the default, takes what the model was trained for, at
+    /// most 4096.
+    pub context: u32,
+    /// Tokens of one pass over the prompt, at least 1; by default 256. Fewer need less
+    /// memory.
+    pub prefill_chunk: u32,
+    /// Refuse an engine and its sessions where they take more bytes than this, the
+    /// model's own included; 0, the default, sets no limit.
+    pub memory_limit: u64,
+    /// Name of the kernels ("exact", "scalar", ...); NULL, the default, takes the best
+    /// that the CPU runs.
+    pub kernels: *const c_char,
+    /// What keys and values are kept as: "f16", which NULL stands for, or "q8_0" in
+    /// little more than half the bytes.
+    pub kv_type: *const c_char,
+    /// Tells the sessions how the device is doing; may be NULL. Not in firmware builds,
+    /// and neither are the fields after it.
+    pub governor: *const ondol_governor,
+    /// Runs parts of the model on a device; may be NULL. It must have been made for
+    /// this model.
+    pub offload: *const ondol_offload,
+    /// Where the threads run: a value of `ondol_affinity`.
+    pub affinity: u32,
+    /// Tokens that are guessed ahead and checked in one pass, at most; 0 is off, 7 the
+    /// default. Guesses save time and never change the tokens.
+    pub drafts: u32,
+    /// Sessions that are decoded in one pass (`ondol_engine_batch`), at most 32; by
+    /// default 1.
+    pub batch: u32,
+    /// 1, the default, uses the screen of the head where the file has one; 0 does not.
+    pub screen: u32,
+    /// Standard deviations of the screen's error that are allowed for; by default 6.
+    pub screen_margin: f32,
+    /// The screen is checked once in so many tokens; 0 checks never, 256 is the default.
+    pub screen_audit_every: u32,
+}
+
+// SAFETY: repr(C), starts with a u32, zeros are a value.
+unsafe impl Sized32 for ondol_session_options {}
+
+/// Where the threads of an engine run.
+#[repr(u32)]
+#[cfg_attr(not(feature = "std"), allow(dead_code))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ondol_affinity {
+    /// Wherever the system puts them.
+    Free = 0,
+    /// On the big cores that the process may use, on Linux and Android, unless the
+    /// system refuses. The thread that calls stays where it is.
+    BigCores = 1,
+}
+
+impl ondol_session_options {
+    /// What [`Options::default`] says.
+    fn defaults() -> ondol_session_options {
+        let rust = Options::default();
+        #[cfg(feature = "std")]
+        let (screen, margins) = (rust.screen.is_some(), rust.screen.unwrap_or_default());
+        ondol_session_options {
+            struct_size: size_of::<ondol_session_options>() as u32,
+            threads: rust.threads.unwrap_or(0) as u32,
+            context: rust.context.unwrap_or(0) as u32,
+            prefill_chunk: rust.prefill_chunk as u32,
+            memory_limit: rust.memory_limit.unwrap_or(0),
+            kernels: null(),
+            kv_type: null(),
+            governor: null(),
+            offload: null(),
+            affinity: rust.affinity as u32,
+            drafts: rust.drafts as u32,
+            batch: rust.batch as u32,
+            #[cfg(feature = "std")]
+            screen: screen.into(),
+            #[cfg(feature = "std")]
+            screen_margin: margins.margin,
+            #[cfg(feature = "std")]
+            screen_audit_every: margins.audit_every as u32,
+            #[cfg(not(feature = "std"))]
+            screen: 0,
+            #[cfg(not(feature = "std"))]
+            screen_margin: 0.0,
+            #[cfg(not(feature = "std"))]
+            screen_audit_every: 0,
+        }
+    }
+}
+
+/// Fills in the defaults, as far as the caller's struct goes: set its `struct_size`
+/// first, and all else to zero.
+///
+/// # Safety
+/// The pointers are NULL or point to what their types say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ondol_session_defaults(
+    options: *mut ondol_session_options,
+    error: *mut ondol_error,
+) -> ondol_status {
+    let body = || {
+        // SAFETY: the header asks it of the caller.
+        unsafe {
+            output(options, "options is NULL")?;
+            sized::write(&ondol_session_options::defaults(), options);
+        }
+        Ok(())
+    };
+    // SAFETY: the header asks it of the caller.
+    unsafe { call(error, body) }
+}
+
+/// The runtime's options for the caller's.
+///
+/// # Safety
+/// As for [`sized::read`], and names are strings.
+pub unsafe fn options(from: *const ondol_session_options) -> Result<Options, Failure> {
+    // SAFETY: passed on to the caller.
+    let from = unsafe { sized::read_or(from, ondol_session_options::defaults()) }?;
+    if from.prefill_chunk == 0 {
+        let wrong = "prefill_chunk is 0; ondol_session_defaults fills in the options first";
+        return Err(Failure::Argument(wrong));
+    }
+    let set = |value: u32| (value != 0).then_some(value as usize);
+    let defaults = Options::default();
+    // SAFETY: passed on to the caller.
+    let (kernels, kv_type) = unsafe {
+        (
+            name(from.kernels, "kernels is not UTF-8")?,
+            name(from.kv_type, "kv_type is not UTF-8")?,
+        )
+    };
+    let options = Options {
+        threads: set(from.threads),
+        kernels,
+        context: set(from.context),
+        kv_type: kv_type.unwrap_or(defaults.kv_type),
+        prefill_chunk: from.prefill_chunk as usize,
+        memory_limit: (from.memory_limit != 0).then_some(from.memory_limit),
+        #[cfg(target_os = "none")]
+        governor: crate::firmware::governor(),
+        ..defaults
+    };
+    #[cfg(feature = "std")]
+    // SAFETY: passed on to the caller.
+    let options = unsafe { hosted(&from, options) }?;
+    Ok(options)
+}
+
+/// The options that firmware does not have.
+///
+/// # Safety
+/// The handles are NULL or were made by this library.
+#[cfg(feature = "std")]
+unsafe fn hosted(from: &ondol_session_options, options: Options) -> Result<Options, Failure> {
+    const FREE: u32 = ondol_affinity::Free as u32;
+    const BIG_CORES: u32 = ondol_affinity::BigCores as u32;
+    // SAFETY: passed on to the caller.
+    let governor = unsafe { from.governor.as_ref() };
+    let screen = ScreenOptions {
+        margin: from.screen_margin,
+        audit_every: from.screen_audit_every as usize,
+    };
+    Ok(Options {
+        governor: governor.map_or(options.governor, |g| g.governor.clone()),
+        // SAFETY: passed on to the caller.
+        offload: unsafe { from.offload.as_ref() }.map(|o| o.offload.clone()),
+        affinity: match from.affinity {
+            FREE => Affinity::Free,
+            BIG_CORES => Affinity::BigCores,
+            _ => return Err(Failure::Argument("affinity is no value of ondol_affinity")),
+        },
+        drafts: from.drafts as usize,
+        batch: from.batch as usize,
+        screen: (from.screen != 0).then_some(screen),
+        ..options
+    })
+}
+
+/// What a name stands for, if there is one.
+///
+/// # Safety
+/// It is NULL or a string.
+unsafe fn name<T: FromStr<Err = runtime::Error>>(
+    name: *const c_char,
+    wrong: &'static str,
+) -> Result<Option<T>, Failure> {
+    if name.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: passed on to the caller.
+    let name = unsafe { string(name, wrong) }?;
+    Ok(Some(name.parse()?))
+}

@@ -1,0 +1,415 @@
+//! Packed copies of models, in a folder.
+
+use crate::arguments::{output, reference, string};
+use crate::call::{Failure, call, quietly};
+use crate::cancel::{self, ondol_cancel};
+use crate::model::{new_model, ondol_model};
+use crate::sized::{self, Sized32};
+use crate::status::{Message, ONDOL_MESSAGE_BYTES, ondol_error, ondol_status};
+use core::ffi::{c_char, c_void};
+use core::ptr::null;
+use runtime::store::{Check, Event, PackedCopy, State, Store, StoreOptions};
+use std::ffi::CString;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+/// A folder of packed copies, which decode faster than the models that they were made
+/// of and compute the same. It holds nothing open; any number of threads may use it, and
+/// any number of processes the folder. Not in firmware builds.
+pub struct ondol_store {
+    store: Store,
+}
+
+/// What a store may do. `ondol_store_defaults` fills it in; NULL for the whole takes the
+/// defaults.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ondol_store_options {
+    /// `sizeof(ondol_store_options)`.
+    pub struct_size: u32,
+    /// 1 hashes all files before a copy is used; 0, the default, where they do not look
+    /// as they did.
+    pub check_all: u32,
+    /// Bytes that all copies together may take; 0, the default, sets no limit. Copies
+    /// that were not used for longest are removed to keep it.
+    pub limit: u64,
+    /// Bytes that stay free on the disk when a copy is made; by default 256 MiB.
+    pub reserve: u64,
+}
+
+// SAFETY: repr(C), starts with a u32, zeros are a value.
+unsafe impl Sized32 for ondol_store_options {}
+
+/// What a store does that takes time, or bytes of the disk.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ondol_store_event_kind {
+    /// Something that this version has no name for.
+    Other = 0,
+    /// Another process or thread makes or removes copies; the store waits for it.
+    Waiting = 1,
+    /// The files of `path` are hashed: `work` bytes.
+    Verifying = 2,
+    /// The copy `path` is damaged; it is made again.
+    Damaged = 3,
+    /// The copy `path` of `bytes` bytes is written: `work` bytes are read and written.
+    Packing = 4,
+    /// So many more `bytes` of the work that was told last are done.
+    Advanced = 5,
+    /// The copy `path` of `bytes` bytes was removed, to keep the limit.
+    Evicted = 6,
+}
+
+/// What a store does. It lives during the callback.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ondol_store_event {
+    /// `sizeof(ondol_store_event)` of the library.
+    pub struct_size: u32,
+    /// What it is.
+    pub kind: ondol_store_event_kind,
+    /// A file, or NULL.
+    pub path: *const c_char,
+    /// Bytes, where the kind says so.
+    pub bytes: u64,
+    /// Bytes of work, where the kind says so.
+    pub work: u64,
+}
+
+/// Hears what a store does. It must return normally.
+pub type ondol_store_fn =
+    Option<unsafe extern "C" fn(user: *mut c_void, event: *const ondol_store_event)>;
+
+/// How a store opened a model.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ondol_opened {
+    /// `sizeof(ondol_opened)`.
+    pub struct_size: u32,
+    /// 1 where the model runs from a packed copy, 0 where it runs from its own file.
+    pub from_copy: u32,
+    /// Why it runs from its own file though it would gain by a copy; empty where it
+    /// does not.
+    pub reason: [c_char; ONDOL_MESSAGE_BYTES],
+}
+
+// SAFETY: repr(C), starts with a u32, zeros are a value.
+unsafe impl Sized32 for ondol_opened {}
+
+/// Whether a copy is of use, as far as can be seen at a glance.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ondol_copy_state {
+    /// It, or its source, can't be read.
+    Unreadable = 0,
+    /// Its source is there.
+    Current = 1,
+    /// Its source has other bytes, or another version made it.
+    Stale = 2,
+    /// Its source is gone.
+    Orphaned = 3,
+}
+
+/// A copy in a store. It lives during the callback.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ondol_copy {
+    /// `sizeof(ondol_copy)` of the library.
+    pub struct_size: u32,
+    /// Whether it is of use.
+    pub state: ondol_copy_state,
+    /// Its file.
+    pub path: *const c_char,
+    /// The first file of the model that it was made of, or NULL.
+    pub source: *const c_char,
+    /// Bytes of its file.
+    pub bytes: u64,
+    /// Seconds since 1970 when it was made or used last; 0 where that is not known.
+    pub used_s: u64,
+}
+
+/// Is shown a copy. It must return normally.
+pub type ondol_copy_fn = Option<unsafe extern "C" fn(user: *mut c_void, copy: *const ondol_copy)>;
+
+/// What `ondol_store_prune` did.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ondol_pruned {
+    /// `sizeof(ondol_pruned)`.
+    pub struct_size: u32,
+    /// Files that were removed.
+    pub removed: u32,
+    /// Their bytes.
+    pub removed_bytes: u64,
+    /// Files that stay since they could not be judged or removed.
+    pub kept: u32,
+}
+
+// SAFETY: repr(C), starts with a u32, zeros are a value.
+unsafe impl Sized32 for ondol_pruned {}
+
+impl ondol_store_options {
+    /// What [`StoreOptions::default`] says.
+    fn defaults() -> ondol_store_options {
+        let rust = StoreOptions::default();
+        ondol_store_options {
+            struct_size: size_of::<ondol_store_options>() as u32,
+            check_all: (rust.check == Check::Whole).into(),
+            limit: rust.limit.unwrap_or(0),
+            reserve: rust.reserve,
+        }
+    }
+}
+
+/// Fills in the defaults, as far as the caller's struct goes: set its `struct_size`
+/// first, and all else to zero.
+///
+/// # Safety
+/// The pointers are NULL or point to what their types say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ondol_store_defaults(
+    options: *mut ondol_store_options,
+    error: *mut ondol_error,
+) -> ondol_status {
+    let body = || {
+        // SAFETY: the header asks it of the caller.
+        unsafe {
+            output(options, "options is NULL")?;
+            sized::write(&ondol_store_options::defaults(), options);
+        }
+        Ok(())
+    };
+    // SAFETY: the header asks it of the caller.
+    unsafe { call(error, body) }
+}
+
+/// The store in a folder, which is made when the first copy is. Not in firmware builds.
+///
+/// # Safety
+/// `folder` is a string; the other pointers are NULL or point to what their types say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ondol_store_new(
+    folder: *const c_char,
+    options: *const ondol_store_options,
+    store: *mut *mut ondol_store,
+    error: *mut ondol_error,
+) -> ondol_status {
+    let body = || {
+        // SAFETY: the header asks it of the caller.
+        let (folder, from, out) = unsafe {
+            let folder = string(folder, "folder is NULL or not UTF-8")?;
+            let from = sized::read_or(options, ondol_store_options::defaults())?;
+            (folder, from, output(store, "store is NULL")?)
+        };
+        let options = StoreOptions {
+            limit: (from.limit != 0).then_some(from.limit),
+            reserve: from.reserve,
+            check: match from.check_all {
+                0 => Check::Seals,
+                _ => Check::Whole,
+            },
+        };
+        let store = Store::new(folder, options);
+        *out = Box::into_raw(Box::new(ondol_store { store }));
+        Ok(())
+    };
+    // SAFETY: the header asks it of the caller.
+    unsafe { call(error, body) }
+}
+
+/// Frees the handle, or does nothing for NULL. The folder and its models stay.
+///
+/// # Safety
+/// The store was made by this library and no call uses it any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ondol_store_free(store: *mut ondol_store) {
+    if !store.is_null() {
+        // SAFETY: `ondol_store_new` made it; nobody else uses it, by the caller.
+        quietly(|| drop(unsafe { Box::from_raw(store) }));
+    }
+}
+
+/// Opens a model by its packed copy, which is made first if it is not there or not to be
+/// trusted: that reads and writes the whole model, and `on_event` hears of it. Where there
+/// can be no copy, the model's own file is opened, and `opened` says why. `cancel`,
+/// `on_event` and `opened` may be NULL. What `ondol_model_open` asks holds for both files.
+///
+/// # Safety
+/// `path` is a string; the other pointers are NULL or point to what their types say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ondol_store_open(
+    store: *const ondol_store,
+    path: *const c_char,
+    cancel: *const ondol_cancel,
+    on_event: ondol_store_fn,
+    user: *mut c_void,
+    model: *mut *mut ondol_model,
+    opened: *mut ondol_opened,
+    error: *mut ondol_error,
+) -> ondol_status {
+    let body = || {
+        // SAFETY: the header asks it of the caller.
+        let (store, path, cancel, out) = unsafe {
+            let store = reference(store, "store is NULL")?;
+            let path = string(path, "path is NULL or not UTF-8")?;
+            let out = output(model, "model is NULL")?;
+            (store, path, cancel::token(cancel), out)
+        };
+        let mut tell = |event: Event<'_>| tell(on_event, user, &event);
+        let found = store.store.open(path, &cancel, &mut tell)?;
+        let how = ondol_opened {
+            struct_size: 0,
+            from_copy: found.copy.is_some().into(),
+            reason: found.reason.map_or([0; ONDOL_MESSAGE_BYTES], Message::of),
+        };
+        // SAFETY: as above.
+        unsafe { sized::write(&how, opened) };
+        *out = new_model(found.model);
+        Ok(())
+    };
+    // SAFETY: the header asks it of the caller.
+    unsafe { call(error, body) }
+}
+
+/// Shows `on_copy` all copies, by name.
+///
+/// # Safety
+/// The pointers are NULL or point to what their types say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ondol_store_list(
+    store: *const ondol_store,
+    on_copy: ondol_copy_fn,
+    user: *mut c_void,
+    error: *mut ondol_error,
+) -> ondol_status {
+    let body = || {
+        // SAFETY: the header asks it of the caller.
+        let store = unsafe { reference(store, "store is NULL") }?;
+        let on_copy = on_copy.ok_or(Failure::Argument("on_copy is NULL"))?;
+        for copy in store.store.list()? {
+            let (path, source) = (c_path(&copy.path), copy.source.as_deref().map(c_path));
+            let shown = shown(&copy, &path, source.as_ref());
+            // SAFETY: the callback gets what its type says; its behavior is the caller's.
+            unsafe { on_copy(user, &shown) };
+        }
+        Ok(())
+    };
+    // SAFETY: the header asks it of the caller.
+    unsafe { call(error, body) }
+}
+
+fn shown(copy: &PackedCopy, path: &CString, source: Option<&CString>) -> ondol_copy {
+    let used = copy.used.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    ondol_copy {
+        struct_size: size_of::<ondol_copy>() as u32,
+        state: match copy.state {
+            State::Current => ondol_copy_state::Current,
+            State::Stale => ondol_copy_state::Stale,
+            State::Orphaned => ondol_copy_state::Orphaned,
+            _ => ondol_copy_state::Unreadable,
+        },
+        path: path.as_ptr(),
+        source: source.map_or(null(), |source| source.as_ptr()),
+        bytes: copy.bytes,
+        used_s: used.map_or(0, |since| since.as_secs()),
+    }
+}
+
+/// Removes the copy of the model at `path`, which may be gone, or the copy at `path`.
+/// `freed` gets its bytes, 0 if there was none, and may be NULL. Waits for another process
+/// that makes or removes copies, unless `cancel`, which may be NULL, ends that.
+///
+/// # Safety
+/// `path` is a string; the other pointers are NULL or point to what their types say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ondol_store_remove(
+    store: *const ondol_store,
+    path: *const c_char,
+    cancel: *const ondol_cancel,
+    freed: *mut u64,
+    error: *mut ondol_error,
+) -> ondol_status {
+    let body = || {
+        // SAFETY: the header asks it of the caller.
+        let (store, path, cancel) = unsafe {
+            let store = reference(store, "store is NULL")?;
+            let path = string(path, "path is NULL or not UTF-8")?;
+            (store, path, cancel::token(cancel))
+        };
+        let bytes = store.store.remove(path, &cancel, &mut |_| ())?;
+        // SAFETY: as above.
+        if let Some(freed) = unsafe { freed.as_mut() } {
+            *freed = bytes.unwrap_or(0);
+        }
+        Ok(())
+    };
+    // SAFETY: the header asks it of the caller.
+    unsafe { call(error, body) }
+}
+
+/// Removes copies whose source is gone or has other bytes, what older versions and killed
+/// processes left, and copies beyond the limit. `cancel`, `on_event` and `pruned` may be
+/// NULL.
+///
+/// # Safety
+/// The pointers are NULL or point to what their types say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ondol_store_prune(
+    store: *const ondol_store,
+    cancel: *const ondol_cancel,
+    on_event: ondol_store_fn,
+    user: *mut c_void,
+    pruned: *mut ondol_pruned,
+    error: *mut ondol_error,
+) -> ondol_status {
+    let body = || {
+        // SAFETY: the header asks it of the caller.
+        let (store, cancel) =
+            unsafe { (reference(store, "store is NULL")?, cancel::token(cancel)) };
+        let mut tell = |event: Event<'_>| tell(on_event, user, &event);
+        let done = store.store.prune(&cancel, &mut tell)?;
+        let summary = ondol_pruned {
+            struct_size: 0,
+            removed: done.removed.len() as u32,
+            removed_bytes: done.removed.iter().map(|(_, bytes)| bytes).sum(),
+            kept: done.kept.len() as u32,
+        };
+        // SAFETY: as above.
+        unsafe { sized::write(&summary, pruned) };
+        Ok(())
+    };
+    // SAFETY: the header asks it of the caller.
+    unsafe { call(error, body) }
+}
+
+/// Tells the caller's function, if there is one.
+fn tell(on_event: ondol_store_fn, user: *mut c_void, event: &Event<'_>) {
+    use ondol_store_event_kind as Kind;
+    let Some(on_event) = on_event else { return };
+    let (kind, path, bytes, work) = match *event {
+        Event::Waiting => (Kind::Waiting, None, 0, 0),
+        Event::Verifying { path, bytes } => (Kind::Verifying, Some(path), 0, bytes),
+        Event::Damaged { copy } => (Kind::Damaged, Some(copy), 0, 0),
+        Event::Packing {
+            copy, bytes, work, ..
+        } => (Kind::Packing, Some(copy), bytes, work),
+        Event::Advanced { bytes } => (Kind::Advanced, None, bytes, 0),
+        Event::Evicted { copy, bytes } => (Kind::Evicted, Some(copy), bytes, 0),
+        _ => (Kind::Other, None, 0, 0),
+    };
+    let path = path.map(c_path);
+    let event = ondol_store_event {
+        struct_size: size_of::<ondol_store_event>() as u32,
+        kind,
+        path: path.as_ref().map_or(null(), |path| path.as_ptr()),
+        bytes,
+        work,
+    };
+    // SAFETY: the callback gets what its type says; its behavior is the caller's.
+    unsafe { on_event(user, &event) };
+}
+
+/// A path for C; paths of the system have no zeros.
+fn c_path(path: &Path) -> CString {
+    CString::new(path.as_os_str().as_encoded_bytes()).unwrap_or_default()
+}
