@@ -7,10 +7,10 @@ use crate::status::{ondol_error, ondol_status};
 use core::ffi::c_char;
 use core::ptr::null;
 use core::str::FromStr;
-use runtime::{Affinity, Options};
+use runtime::Options;
 
 #[cfg(feature = "std")]
-use runtime::ScreenOptions;
+use runtime::{Affinity, ScreenOptions};
 
 /// Tells all sessions of the engines that were made with it how the device is doing,
 /// from any thread, while they run. It changes when and by how many threads the work
