@@ -16,20 +16,29 @@ pub const HELLO: &str = "models/hello/hello.gguf";
 /// The model, and a file that is none.
 const ARGUMENTS: [&str; 2] = [HELLO, "bindings/c/tests/api.c"];
 
-/// Builds the libraries and runs `bindings/c/tests/api.c` with each.
+/// The programs in `bindings/c/tests`.
+const TESTS: [&str; 2] = ["api", "engine"];
+
+/// Builds the libraries, runs the programs in `bindings/c/tests` with each, and the
+/// example of two conversations.
 pub fn c() -> Outcome {
     if !apt::install("the C binding", &PACKAGES)? {
         return Ok(());
     }
     let libraries = libraries()?;
-    let fixed = link(
-        "tests/api.c",
-        "static",
-        &[&format!("{libraries}/libondol.a")],
-    )?;
-    let shared = link("tests/api.c", "shared", &["-L", &libraries, "-londol"])?;
+    let archive = format!("{libraries}/libondol.a");
+    TESTS.iter().try_for_each(|name| test(name, &libraries))?;
+    run(&link("examples/two.c", "two", &[&archive])?, &[HELLO])
+}
+
+/// Runs one program with both libraries, and under valgrind.
+fn test(name: &str, libraries: &str) -> Outcome {
+    let (source, archive) = (format!("tests/{name}.c"), format!("{libraries}/libondol.a"));
+    let fixed = link(&source, &format!("{name}-static"), &[&archive])?;
+    let shared = format!("{name}-shared");
+    let shared = link(&source, &shared, &["-L", libraries, "-londol"])?;
     run(&fixed, &ARGUMENTS)?;
-    run_env(&shared, &ARGUMENTS, &[("LD_LIBRARY_PATH", &libraries)])?;
+    run_env(&shared, &ARGUMENTS, &[("LD_LIBRARY_PATH", libraries)])?;
 
     // Tables that live as long as the program are only "possibly" lost. It does
     // not know the widest vectors, and needs none.

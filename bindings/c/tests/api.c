@@ -1,5 +1,6 @@
 /* The C API from the outside: `cargo xtask c` links this against the static and
  * the shared library and runs it, also under valgrind where that is to be had.
+ * `engine.c` has what is beside text from a prompt.
  * Arguments: the model `hello`, and a file that is no model. */
 #include "ondol.h"
 #include <pthread.h>

@@ -378,6 +378,8 @@ static void a_store_keeps_packed_copies(const char *hello)
     CHECK(opened.from_copy == 0 && strstr(opened.reason, "1000"));
     ondol_model_free(model);
     ondol_store_free(store);
+    snprintf(reason, sizeof reason, "rm -r '%s'", folder);
+    CHECK(system(reason) == 0);
 }
 
 int main(int argc, char **argv)

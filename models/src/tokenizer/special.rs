@@ -92,7 +92,7 @@ impl SpecialTokens {
         };
         let mut by_piece: Vec<u32> = vocab.ids_of_kinds(special).collect();
         by_piece.retain(|&id| vocab.piece(id).is_some_and(|piece| !piece.is_empty()));
-        by_piece.sort_by_key(|&id| vocab.piece(id));
+        by_piece.sort_unstable_by_key(|&id| (vocab.piece(id), id));
         let strip_left = left_strippers(gguf, vocab)?;
         let strip_right = right_strippers(gguf, vocab, &by_piece)?;
         Ok(SpecialTokens {

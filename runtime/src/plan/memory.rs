@@ -127,6 +127,7 @@ pub fn round_up(bytes: usize) -> usize {
 /// rows are at other items, and may still read what is dead for this one.
 #[derive(Default)]
 pub struct Placer {
+    /// By offset.
     live: Vec<Live>,
     end: usize,
 }
@@ -142,7 +143,6 @@ impl Placer {
     /// later does not begin earlier.
     pub fn place(&mut self, bytes: usize, first: usize, last_use: usize) -> usize {
         self.live.retain(|l| l.last_use >= first);
-        self.live.sort_by_key(|l| l.offset);
         let bytes = round_up(bytes.max(1));
         let mut offset = 0usize;
         for live in &self.live {
@@ -151,11 +151,13 @@ impl Placer {
             }
             offset = offset.max(live.offset.saturating_add(live.bytes));
         }
-        self.live.push(Live {
+        let place = self.live.partition_point(|l| l.offset <= offset);
+        let live = Live {
             offset,
             bytes,
             last_use,
-        });
+        };
+        self.live.insert(place, live);
         self.end = self.end.max(offset.saturating_add(bytes));
         offset
     }
