@@ -1,7 +1,7 @@
 //! The C binding from the outside: a C program against the header and both libraries.
 
-use crate::apt;
 use crate::steps::{Outcome, cargo, root, run, run_env};
+use crate::{apt, delegate};
 use std::fs;
 use std::path::PathBuf;
 
@@ -13,11 +13,8 @@ const SYSTEM: [&str; 3] = ["-lpthread", "-ldl", "-lm"];
 /// The built-in model as a file.
 pub const HELLO: &str = "models/hello/hello.gguf";
 
-/// The model, and a file that is none.
-const ARGUMENTS: [&str; 2] = [HELLO, "bindings/c/tests/api.c"];
-
-/// The programs in `bindings/c/tests`.
-const TESTS: [&str; 2] = ["api", "engine"];
+/// What is no model.
+const NO_MODEL: &str = "bindings/c/tests/api.c";
 
 /// Builds the libraries, runs the programs in `bindings/c/tests` with each, and the
 /// example of two conversations.
@@ -27,18 +24,20 @@ pub fn c() -> Outcome {
     }
     let libraries = libraries()?;
     let archive = format!("{libraries}/libondol.a");
-    TESTS.iter().try_for_each(|name| test(name, &libraries))?;
+    test("api", &libraries, &[HELLO, NO_MODEL])?;
+    let plug_in = delegate::sample()?;
+    test("engine", &libraries, &[HELLO, NO_MODEL, &plug_in])?;
     run(&link("examples/two.c", "two", &[&archive])?, &[HELLO])
 }
 
 /// Runs one program with both libraries, and under valgrind.
-fn test(name: &str, libraries: &str) -> Outcome {
+fn test(name: &str, libraries: &str, arguments: &[&str]) -> Outcome {
     let (source, archive) = (format!("tests/{name}.c"), format!("{libraries}/libondol.a"));
     let fixed = link(&source, &format!("{name}-static"), &[&archive])?;
     let shared = format!("{name}-shared");
     let shared = link(&source, &shared, &["-L", libraries, "-londol"])?;
-    run(&fixed, &ARGUMENTS)?;
-    run_env(&shared, &ARGUMENTS, &[("LD_LIBRARY_PATH", libraries)])?;
+    run(&fixed, arguments)?;
+    run_env(&shared, arguments, &[("LD_LIBRARY_PATH", libraries)])?;
 
     // Tables that live as long as the program are only "possibly" lost. It does
     // not know the widest vectors, and needs none.
@@ -49,7 +48,7 @@ fn test(name: &str, libraries: &str) -> Outcome {
         "--show-leak-kinds=definite",
         "--errors-for-leak-kinds=definite",
     ];
-    let line = [&check[..], &[&fixed], &ARGUMENTS].concat();
+    let line = [&check[..], &[&fixed], arguments].concat();
     run_env("valgrind", &line, &[("ONDOL_KERNELS", "scalar")])
 }
 

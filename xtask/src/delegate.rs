@@ -38,13 +38,7 @@ pub fn delegate() -> Outcome {
         return Ok(());
     }
     for (name, flags) in BUILDS {
-        let library = compile(
-            name,
-            flags,
-            "libsoftnpu.so",
-            &["-fPIC", "-shared", "-fvisibility=hidden"],
-            "",
-        )?;
+        let library = library(name, flags)?;
         let test = compile(name, flags, "test", &["-ldl"], "tests")?;
         run(&test, &[&library])?;
     }
@@ -64,6 +58,17 @@ pub fn delegate() -> Outcome {
             "--force",
         ],
     )
+}
+
+/// Builds the sample; where it lies.
+pub fn sample() -> Result<String, String> {
+    let [(name, flags), ..] = BUILDS;
+    library(name, flags)
+}
+
+fn library(build: &str, flags: &[&str]) -> Result<String, String> {
+    let kind = ["-fPIC", "-shared", "-fvisibility=hidden"];
+    compile(build, flags, "libsoftnpu.so", &kind, "")
 }
 
 /// Compiles the sample's sources in a folder of its own; where the result lies.

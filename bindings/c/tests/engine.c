@@ -1,6 +1,6 @@
 /* The parts of the C API beside text from a prompt: engines, steps, batches, states,
  * governor, store, delegates. `cargo xtask c` runs it as it runs `api.c`. Arguments: the
- * model `hello`, a file that is no model. */
+ * model `hello`, a file that is no model, and the plug-in `softnpu`. */
 #include "ondol.h"
 #include <math.h>
 #include <pthread.h>
@@ -382,14 +382,54 @@ static void a_store_keeps_packed_copies(const char *hello)
     CHECK(system(reason) == 0);
 }
 
+/* The logits are near those of the CPU, and parts of the passes ran on the device. */
+static void a_plug_in_runs_parts(const ondol_model *model, const ondol_model *other, const char *path)
+{
+    ondol_offload_options how = {.struct_size = sizeof how};
+    ondol_session_options options = small();
+    ondol_offload *offload = NULL;
+    ondol_engine *engine = NULL;
+    ondol_session *session = NULL, *cpu = NULL;
+    ondol_offload_stats stats = {.struct_size = sizeof stats};
+    ondol_cancel *cancel = ondol_cancel_new();
+    char report[4096];
+    size_t length = 0;
+    IS(ondol_offload_defaults(&how, &error), OK);
+    how.rows = 8;
+    how.deadline_ms = 60000;
+    ondol_cancel_request(cancel);
+    IS(ondol_offload_new(model, path, &how, cancel, &offload, &error), CANCELLED);
+    ondol_cancel_free(cancel);
+    IS(ondol_offload_new(model, path, &how, NULL, &offload, &error), OK);
+    IS(ondol_offload_report(offload, report, sizeof report, &length, &error), OK);
+    CHECK(strstr(report, "on the device: ") && length == strlen(report));
+    IS(ondol_session_new(model, &options, &cpu, &error), OK);
+    options.offload = offload;
+    IS(ondol_engine_new(other, &options, &engine, &error), OTHER_OWNER);
+    IS(ondol_engine_new(model, &options, &engine, &error), OK);
+    ondol_offload_free(offload); /* the engine keeps what it needs */
+    IS(ondol_engine_session(engine, &session, &error), OK);
+    IS(ondol_session_prefill(session, prompt, prompt_count, NULL, &error), OK);
+    IS(ondol_session_prefill(cpu, prompt, prompt_count, NULL, &error), OK);
+    float *here = logits_of(cpu), *there = logits_of(session);
+    CHECK(likeliest(here) == likeliest(there));
+    free(here);
+    free(there);
+    IS(ondol_engine_offload_stats(engine, &stats, &error), OK);
+    CHECK(stats.on_device > 0 && stats.failures == 0 && stats.given_up == 0 && stats.last_failure[0] == 0);
+    ondol_session_free(cpu);
+    ondol_session_free(session);
+    ondol_engine_free(engine);
+}
+
 int main(int argc, char **argv)
 {
     const char *question = "<|im_start|>user\nWhat is ondol?<|im_end|>\n<|im_start|>assistant\n";
-    ondol_model *model = NULL;
+    ondol_model *model = NULL, *other = NULL;
     ondol_engine *engine = NULL;
     ondol_offload *offload = NULL;
     ondol_session_options options = small();
-    if (argc != 3)
+    if (argc != 4)
         return 2;
     null_handles_are_refused();
     IS(ondol_model_open(argv[1], &model, &error), OK);
@@ -405,6 +445,9 @@ int main(int argc, char **argv)
     a_store_keeps_packed_copies(argv[1]);
     IS(ondol_offload_new(model, argv[2], NULL, NULL, &offload, &error), DELEGATE);
     CHECK(offload == NULL);
+    IS(ondol_model_open(argv[1], &other, &error), OK);
+    a_plug_in_runs_parts(model, other, argv[3]);
+    ondol_model_free(other);
     ondol_engine_free(engine);
     ondol_model_free(model);
     puts("C engine: all passed");
