@@ -60,6 +60,7 @@ use std::boxed::Box;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
@@ -457,7 +458,7 @@ impl Patience {
     pub(super) const SHORTEST: Duration = Duration::from_micros(1);
 
     fn new(threads: usize) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = available_parallelism().map_or(1, usize::from);
         let longest = if threads > cores {
             // Who spins takes the core of who works.
             Self::SHORTEST
