@@ -79,15 +79,11 @@ pub fn models(extent: Extent) -> Outcome {
     RECORDS
         .iter()
         .try_for_each(|record| agree(&ondol, record, extent))?;
-    PERPLEXITIES
-        .iter()
-        .try_for_each(|check| perplexity(&ondol, check, FAST, &[]))?;
-    perplexity(&ondol, &PERPLEXITIES[0], FAST, &["--kv-type", "q8_0"])?;
-    if extent == Extent::All {
-        let exact = |check| perplexity(&ondol, check, EXACT, &[]);
-        PERPLEXITIES.iter().try_for_each(exact)?;
+    for check in &PERPLEXITIES {
+        perplexity(&ondol, check, FAST, &[])?;
+        perplexity(&ondol, check, EXACT, &[])?;
     }
-    Ok(())
+    perplexity(&ondol, &PERPLEXITIES[0], FAST, &["--kv-type", "q8_0"])
 }
 
 fn answer(ondol: &str, record: &Record) -> Outcome {
