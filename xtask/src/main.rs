@@ -25,7 +25,7 @@ cargo xtask <chore>
 
   check      formatting, lints and the tests inside the crates: what to run before a commit
   test       all but what says otherwise, in two lanes side by side; what CI runs
-  beside     the second lane of them: firmware, libraries for phones, aarch64
+  beside     the second lane of them: libraries for phones, aarch64, firmware
   full       as wholes what test runs a part of: models, firmware, android, ios,
              arm-records; and sanitize
   lint       cargo fmt --check, clippy and doc without warnings

@@ -93,11 +93,12 @@ const HOST: [Step; 9] = [
 ];
 
 /// What CI runs beside [`HOST`]: each has a target folder of its own, and much of it
-/// is linking, which keeps one core busy.
+/// is linking, which keeps one core busy. What takes the least of the host's build
+/// comes first, for cargo locks that.
 const BESIDE: [Step; 3] = [
-    ("firmware", || crate::firmware::firmware(Extent::Part)),
     ("mobile", crate::mobile::test),
     ("aarch64", crate::aarch64::aarch64),
+    ("firmware", || crate::firmware::firmware(Extent::Part)),
 ];
 
 /// What CI leaves out.
