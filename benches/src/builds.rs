@@ -156,8 +156,14 @@ fn cmake(source: &Path, build: &Path, flags: &[&str]) -> Result<()> {
             .arg("-B")
             .arg(build),
     )?;
-    let targets = ["--target", "llama-bench", "llama-completion"];
-    step(cmake().arg("--build").arg(build).args(targets))
+    let targets = ["llama-bench", "llama-batched-bench", "llama-completion"];
+    step(
+        cmake()
+            .arg("--build")
+            .arg(build)
+            .arg("--target")
+            .args(targets),
+    )
 }
 
 fn python(folder: &Path) -> Command {

@@ -88,7 +88,7 @@ fn panels_of(test: Test) -> Vec<Panel> {
             panel(as_it_is, format!("decode {tokens}, file as it is")),
         ],
         Test::Start => vec![panel(&EngineName::OURS, "start to first token".into())],
-        Test::Busy(_) => Vec::new(),
+        Test::Batch(..) | Test::Busy(_) => Vec::new(),
     }
 }
 

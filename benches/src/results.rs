@@ -158,6 +158,8 @@ pub enum Test {
     Prefill(usize),
     /// `tg128`: decoding of so many tokens from an empty context.
     Decode(usize),
+    /// `tg128x8`: the same of so many sequences together, whose tokens all count.
+    Batch(usize, usize),
     /// `start`: process start to the first token of a short prompt and exit.
     Start,
     /// `busy64`: decoding of so many tokens while a process that spins has one core.
@@ -169,6 +171,7 @@ impl fmt::Display for Test {
         match self {
             Test::Prefill(tokens) => write!(f, "pp{tokens}"),
             Test::Decode(tokens) => write!(f, "tg{tokens}"),
+            Test::Batch(tokens, sequences) => write!(f, "tg{tokens}x{sequences}"),
             Test::Start => f.write_str("start"),
             Test::Busy(tokens) => write!(f, "busy{tokens}"),
         }
@@ -179,12 +182,18 @@ impl FromStr for Test {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Test, String> {
-        let tokens = |prefix| text.strip_prefix(prefix)?.parse().ok().filter(|&n| n > 0);
+        let number = |text: &str| text.parse().ok().filter(|&n: &usize| n > 0);
+        let tokens = |prefix| number(text.strip_prefix(prefix)?);
+        let batch = || {
+            let (tokens, sequences) = text.strip_prefix("tg")?.split_once('x')?;
+            Some(Test::Batch(number(tokens)?, number(sequences)?))
+        };
         let test = tokens("pp").map(Test::Prefill);
         let test = test.or_else(|| tokens("tg").map(Test::Decode));
+        let test = test.or_else(batch);
         let test = test.or_else(|| tokens("busy").map(Test::Busy));
         let test = test.or_else(|| (text == "start").then_some(Test::Start));
-        test.ok_or_else(|| format!("`{text}` is no test: ppN, tgN, busyN and start are"))
+        test.ok_or_else(|| format!("`{text}` is no test: ppN, tgN, tgNxS, busyN and start are"))
     }
 }
 

@@ -38,6 +38,7 @@ pub fn default_tests(model: &str, format: &str) -> Vec<Test> {
     }
     if format == "Q4_0" {
         tests.push(Test::Busy(64));
+        tests.push(Test::Batch(64, 8));
     }
     tests
 }
@@ -93,6 +94,9 @@ impl Suite {
         match test {
             Test::Prefill(tokens) => self.speed(engine, file, Speed::Prefill(tokens)),
             Test::Decode(tokens) => self.speed(engine, file, Speed::Decode(tokens)),
+            Test::Batch(tokens, sequences) => {
+                self.speed(engine, file, Speed::Batch(tokens, sequences))
+            }
             Test::Busy(tokens) => self.busy(engine, file, Speed::Decode(tokens)),
             Test::Start => self.start(engine, file),
         }
@@ -155,6 +159,7 @@ fn takes_part(engine: EngineName, test: Test) -> bool {
         Test::Prefill(_) => engine != EngineName::OndolPacked,
         Test::Decode(_) => true,
         Test::Start => engine != EngineName::Candle,
+        Test::Batch(..) => engine != EngineName::Candle,
         Test::Busy(_) => matches!(engine, EngineName::OndolPacked | EngineName::LlamaCpp),
     }
 }
@@ -162,7 +167,10 @@ fn takes_part(engine: EngineName, test: Test) -> bool {
 /// Tokens of context that a test has room for.
 fn context(test: Test) -> usize {
     match test {
-        Test::Prefill(tokens) | Test::Decode(tokens) | Test::Busy(tokens) => tokens,
+        Test::Prefill(tokens)
+        | Test::Decode(tokens)
+        | Test::Batch(tokens, _)
+        | Test::Busy(tokens) => tokens,
         Test::Start => START_CONTEXT,
     }
 }

@@ -16,7 +16,7 @@ pub fn markdown(results: &Results) -> String {
         page += &speeds(test, &rows);
         match test {
             Test::Decode(_) => page += &bandwidth(&rows),
-            Test::Prefill(_) | Test::Start => page += &memory(&rows),
+            Test::Prefill(_) | Test::Batch(..) | Test::Start => page += &memory(&rows),
             Test::Busy(_) => page += &busy(&rows),
         }
     }
@@ -100,6 +100,9 @@ fn title(test: Test) -> String {
     match test {
         Test::Prefill(tokens) => format!("Prefill of {tokens} tokens"),
         Test::Decode(tokens) => format!("Decoding of {tokens} tokens"),
+        Test::Batch(tokens, sequences) => {
+            format!("Decoding of {tokens} tokens of {sequences} sequences together")
+        }
         Test::Start => "Process start to first token and exit, page cache warm".to_owned(),
         Test::Busy(tokens) => {
             format!("Decoding of {tokens} tokens while a spinning process has one core")

@@ -63,6 +63,8 @@ impl Engine {
         fits(options.memory_limit, memory.total)?;
         options.governor.admit(&model)?;
         let arena = Arena::new(plan.layout.total)?;
+        #[cfg(feature = "std")]
+        plan.check(&sizes);
         load_vectors(&model, &plan, &arena)?;
         let pool = Pool::new(sizes.threads, options.affinity);
         let (threads, pinned) = (pool.threads(), pool.pinned());

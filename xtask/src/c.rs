@@ -1,9 +1,8 @@
 //! The C binding from the outside: a C program against the header and both libraries.
 
-use crate::steps::{Outcome, cargo, root, run, run_env};
-use crate::{apt, delegate};
+use crate::steps::{Outcome, run, run_env};
+use crate::{apt, delegate, models};
 use std::fs;
-use std::path::PathBuf;
 
 const PACKAGES: [&str; 3] = ["gcc", "libc6-dev", "valgrind"];
 
@@ -58,16 +57,15 @@ pub fn example() -> Result<String, String> {
     link("examples/answer.c", "answer", &[&archive])
 }
 
-/// Builds the libraries; their folder. With all of the workspace, since the package
-/// alone would have its dependencies built anew, with other features.
+/// Builds the libraries, with all of the workspace; their folder.
 fn libraries() -> Result<String, String> {
-    cargo(&["build", "--workspace", "--all-targets"])?;
-    Ok(target().join("debug").display().to_string())
+    models::command()?;
+    Ok(models::target().join("debug").display().to_string())
 }
 
 /// Compiles a program of `bindings/c` and links it with a library; where it lies.
 fn link(source: &str, name: &str, library: &[&str]) -> Result<String, String> {
-    let folder = target().join("c");
+    let folder = models::target().join("c");
     fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let program = folder.join(name).display().to_string();
     let source = format!("bindings/c/{source}");
@@ -75,8 +73,4 @@ fn link(source: &str, name: &str, library: &[&str]) -> Result<String, String> {
     let files = ["-Ibindings/c", &source, "-o", &program];
     run("gcc", &[&strict[..], &files, library, &SYSTEM].concat())?;
     Ok(program)
-}
-
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }

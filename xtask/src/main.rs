@@ -13,26 +13,33 @@ mod mca;
 mod mobile;
 mod models;
 mod openvino;
+mod sanitize;
 mod steps;
 mod templates;
 
 use std::process::ExitCode;
+use steps::Extent;
 
 const HELP: &str = "\
 cargo xtask <chore>
 
+  check      formatting, lints and the tests inside the crates: what to run before a commit
   test       all but what says otherwise, in two lanes side by side; what CI runs
-  beside     the second lane of them: firmware, both phones' libraries, openvino, aarch64
+  beside     the second lane of them: libraries for phones, aarch64, firmware
+  full       as wholes what test runs a part of: models, firmware, android, ios,
+             arm-records; and sanitize
   lint       cargo fmt --check, clippy and doc without warnings
   unit       the tests of every crate, and the whole-path tests
   no-std     models and runtime without the standard library
   c          the C binding: a C program against both libraries, and under valgrind
-  firmware   the library on boards that qemu plays; bytes of flash and RAM
-  android    libraries for Android; an AAR where an NDK is
-  ios        libraries for iOS; an XCFramework where Xcode is
+  firmware   the library on boards that qemu plays (test: all but RV64GC); bytes of flash
+             and RAM
+  android    libraries for Android (test: arm64 alone); an AAR where an NDK is
+  ios        libraries for iOS (test: devices alone); an XCFramework where Xcode is
   hostile    20,000 damaged copies of the model `hello`
   templates  chat templates, ours and published ones, against jinja2; fetches both by pip
-  models     the real models of the catalog against the reference records
+  models     the real models of the catalog against the reference records and the
+             perplexity of two texts (test: the exact kernels on two records of each)
   delegate   the sample NPU plug-in: its C tests, with sanitizers too, and `ondol verify`
   openvino   the delegate for Intel NPUs, with OpenVINO's CPU in the NPU's place: its tests
              and `ondol verify`; fetches the pinned wheel by pip
@@ -42,6 +49,8 @@ cargo xtask <chore>
              their agreement with the reference records
   arm-records  agreement with the whole records on the three cores, half an hour
              or more (not part of test)
+  sanitize   the runtime's tests with AddressSanitizer and ThreadSanitizer, small ones in
+             Miri where there is one (not part of test)
   mca        writes docs/arm.md: how fast the loops for 64-bit Arm are by llvm-mca's
              models, and instructions to a token under qemu (not part of test)
   fuzz       the fuzz targets, a minute each (needs cargo-fuzz and nightly)
@@ -50,23 +59,26 @@ cargo xtask <chore>
 fn main() -> ExitCode {
     let chore = std::env::args().nth(1).unwrap_or_default();
     let outcome = match chore.as_str() {
+        "check" => steps::check(),
         "test" => steps::test(),
+        "full" => steps::full(),
         "beside" => steps::beside(),
         "lint" => steps::lint(),
         "unit" => steps::unit(),
         "no-std" => steps::no_std(),
         "c" => c::c(),
-        "firmware" => firmware::firmware(),
+        "firmware" => firmware::firmware(Extent::All),
         "android" => mobile::android(),
         "ios" => mobile::ios(),
         "hostile" => steps::hostile(),
         "templates" => templates::templates(),
-        "models" => models::models(),
+        "models" => models::models(Extent::All),
         "delegate" => delegate::delegate(),
         "openvino" => openvino::openvino(),
         "bench" => bench::bench(&std::env::args().skip(2).collect::<Vec<_>>()),
         "aarch64" => aarch64::aarch64(),
         "arm-records" => aarch64::records(),
+        "sanitize" => sanitize::sanitize(),
         "mca" => mca::mca(),
         "fuzz" => steps::fuzz(),
         _ => {

@@ -71,25 +71,44 @@ pub fn cargo(args: &[&str]) -> Outcome {
 /// A chore, and what it does.
 type Step = (&'static str, fn() -> Outcome);
 
-/// What CI runs in the shared target folder, one after the other.
-const HOST: [Step; 8] = [
+/// How much of a chore is done: CI takes what can show a fault soonest, people all.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Extent {
+    Part,
+    All,
+}
+
+/// What CI runs in the shared target folder, one after the other. All of it takes the
+/// same build.
+const HOST: [Step; 9] = [
     ("lint", lint),
     ("no-std", no_std),
     ("unit", unit),
     ("c", crate::c::c),
     ("hostile", hostile),
     ("templates", crate::templates::templates),
-    ("models", crate::models::models),
+    ("models", || crate::models::models(Extent::Part)),
     ("delegate", crate::delegate::delegate),
+    ("openvino", crate::openvino::openvino),
 ];
 
 /// What CI runs beside [`HOST`]: each has a target folder of its own, and much of it
-/// is linking, which keeps one core busy.
-const BESIDE: [Step; 4] = [
-    ("firmware", crate::firmware::firmware),
+/// is linking, which keeps one core busy. What takes the least of the host's build
+/// comes first, for cargo locks that.
+const BESIDE: [Step; 3] = [
     ("mobile", crate::mobile::test),
-    ("openvino", crate::openvino::openvino),
     ("aarch64", crate::aarch64::aarch64),
+    ("firmware", || crate::firmware::firmware(Extent::Part)),
+];
+
+/// What CI leaves out.
+const FULL: [Step; 6] = [
+    ("models", || crate::models::models(Extent::All)),
+    ("firmware", || crate::firmware::firmware(Extent::All)),
+    ("android", crate::mobile::android),
+    ("ios", crate::mobile::ios),
+    ("arm-records", crate::aarch64::records),
+    ("sanitize", crate::sanitize::sanitize),
 ];
 
 /// Everything that CI runs, in two lanes side by side, and how long each step took.
@@ -109,20 +128,49 @@ pub fn beside() -> Outcome {
     run_steps(&BESIDE)
 }
 
+/// The chores of which CI runs a part or nothing, as wholes.
+pub fn full() -> Outcome {
+    run_steps(&FULL)
+}
+
+/// What a contributor runs before a commit: a few minutes where the target folder is
+/// warm.
+pub fn check() -> Outcome {
+    run_steps(&[("fmt", fmt), ("clippy", clippy), ("quick", quick)])
+}
+
 /// Runs steps one after the other until one fails; prints what each took.
 fn run_steps(steps: &[Step]) -> Outcome {
     let mut taken = Vec::new();
     let outcome = steps.iter().try_for_each(|(name, step)| {
-        let start = Instant::now();
+        let (start, cpu) = (Instant::now(), cpu_seconds());
         let outcome = step();
-        taken.push((*name, start.elapsed().as_secs_f64()));
+        let cpu = cpu_seconds() - cpu;
+        taken.push((*name, start.elapsed().as_secs_f64(), cpu));
         outcome
     });
-    taken.push(("all", taken.iter().map(|(_, seconds)| seconds).sum()));
-    for (name, seconds) in taken {
-        eprintln!("xtask: {name:10} {seconds:7.1} s");
+    let all = taken.iter().fold((0.0, 0.0), |(wall, cpu), step| {
+        (wall + step.1, cpu + step.2)
+    });
+    taken.push(("all", all.0, all.1));
+    for (name, wall, cpu) in taken {
+        eprintln!("xtask: {name:10} {wall:7.1} s, {cpu:7.1} s of CPU");
     }
     outcome
+}
+
+/// What the programs that this one started and waited for have used of the CPU; zero
+/// where the system does not say it in Linux's way.
+fn cpu_seconds() -> f64 {
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+    // `cutime` and `cstime`, in the words of proc(5).
+    let ticks = fields.split(' ').skip(13).take(2);
+    ticks
+        .filter_map(|field| field.parse::<f64>().ok())
+        .sum::<f64>()
+        / TICKS_PER_SECOND
 }
 
 /// The second lane: this program again, whose output waits in a file so that the two
@@ -169,15 +217,8 @@ impl Beside {
 
 /// Formatting, lints and documentation.
 pub fn lint() -> Outcome {
-    cargo(&["fmt", "--all", "--check"])?;
-    cargo(&[
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ])?;
+    fmt()?;
+    clippy()?;
     run_env(
         "cargo",
         &["doc", "--workspace", "--no-deps"],
@@ -185,9 +226,23 @@ pub fn lint() -> Outcome {
     )
 }
 
+fn fmt() -> Outcome {
+    cargo(&["fmt", "--all", "--check"])
+}
+
+fn clippy() -> Outcome {
+    let all = ["clippy", "--workspace", "--all-targets"];
+    cargo(&[&all[..], &["--", "-D", "warnings"]].concat())
+}
+
 /// All tests but the long ones.
 pub fn unit() -> Outcome {
     cargo(&["test", "--workspace"])
+}
+
+/// The tests inside the crates, which link few programs.
+fn quick() -> Outcome {
+    cargo(&["test", "--workspace", "--lib", "--bins"])
 }
 
 /// The two storeys without the standard library, with everything and with least.

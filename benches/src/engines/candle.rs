@@ -37,6 +37,7 @@ impl Engine for Candle {
         let (test, tokens) = match speed {
             Speed::Prefill(tokens) => ("prefill", tokens),
             Speed::Decode(tokens) => ("decode", tokens),
+            Speed::Batch(..) => return None,
         };
         let mut command = Command::new(&self.program);
         command.env("RAYON_NUM_THREADS", self.threads.to_string());

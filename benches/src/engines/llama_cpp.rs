@@ -1,4 +1,5 @@
-//! llama.cpp: `llama-bench` and `llama-completion`, with their defaults.
+//! llama.cpp: `llama-bench`, `llama-batched-bench` and `llama-completion`, with their
+//! defaults.
 
 use super::{Engine, START_CONTEXT, START_PROMPT, Speed};
 use crate::Result;
@@ -37,6 +38,7 @@ impl Engine for LlamaCpp {
         let (prompt, generate) = match speed {
             Speed::Prefill(tokens) => (tokens, 0),
             Speed::Decode(tokens) => (0, tokens),
+            Speed::Batch(tokens, sequences) => return Some(self.batch(file, tokens, sequences)),
         };
         let mut command = Command::new(self.programs.join("llama-bench"));
         command.arg("-m").arg(&file.path).args(["-o", "json"]);
@@ -46,6 +48,9 @@ impl Engine for LlamaCpp {
     }
 
     fn tokens_per_s(&self, stdout: &str) -> Result<f64> {
+        if let Some(speed) = batch_speed(stdout) {
+            return Ok(speed);
+        }
         let tests: Vec<Printed> = serde_json::from_str(stdout)?;
         let [test] = tests.as_slice() else {
             return Err(format!("{} tests where one was asked for", tests.len()).into());
@@ -65,6 +70,29 @@ impl Engine for LlamaCpp {
         command.args(["-no-cnv", "--no-warmup", "--temp", "0"]);
         Some(command)
     }
+}
+
+impl LlamaCpp {
+    /// It runs once, after one to warm up, and begins each sequence with one token.
+    fn batch(&self, file: &ModelFile, tokens: usize, sequences: usize) -> Command {
+        let mut command = Command::new(self.programs.join("llama-batched-bench"));
+        command.arg("-m").arg(&file.path);
+        command.args(["-npp", "1", "-ntg", &tokens.to_string()]);
+        command.args(["-npl", &sequences.to_string()]);
+        command.args([
+            "-c",
+            &((tokens + 1) * sequences).next_multiple_of(256).to_string(),
+        ]);
+        command.args(["-t", &self.threads.to_string(), "--output-format", "jsonl"]);
+        command
+    }
+}
+
+/// The tokens/s of all sequences in what `llama-batched-bench` prints: a line of JSON.
+fn batch_speed(stdout: &str) -> Option<f64> {
+    let mut lines = stdout.lines().filter(|line| line.contains("speed_tg"));
+    let line: serde_json::Value = serde_json::from_str(lines.next()?).ok()?;
+    line["speed_tg"].as_f64()
 }
 
 #[cfg(test)]
@@ -96,6 +124,13 @@ mod tests {
           }
         ]"#;
         assert_eq!(speed(printed).unwrap(), 310.75);
+    }
+
+    #[test]
+    fn the_speed_of_a_batch_is_that_of_all_sequences() {
+        let printed = r#"{"n_kv_max": 768, "n_batch": 2048, "is_pp_shared": 0, "pp": 1, "tg": 64,
+            "pl": 8, "t_tg": 9.0, "speed_tg": 56.75, "speed": 57.0}"#;
+        assert_eq!(speed(&printed.replace('\n', "")).unwrap(), 56.75);
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub enum Speed {
     Prefill(usize),
     /// One after the other, from an empty context.
     Decode(usize),
+    /// The same of so many sequences together.
+    Batch(usize, usize),
 }
 
 /// An engine that can be measured.

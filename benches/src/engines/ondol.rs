@@ -55,12 +55,15 @@ impl Engine for Ondol {
     fn speed(&self, file: &ModelFile, speed: Speed, repeat: usize) -> Option<Command> {
         let (prompt, generate) = match speed {
             Speed::Prefill(tokens) => (tokens, 0),
-            Speed::Decode(tokens) => (0, tokens),
+            Speed::Decode(tokens) | Speed::Batch(tokens, _) => (0, tokens),
         };
         let mut command = self.command();
         command.arg("bench").arg(self.path(file)?).arg("--json");
         command.args(["-p", &prompt.to_string(), "-n", &generate.to_string()]);
         command.args(["-t", &self.threads.to_string(), "-r", &repeat.to_string()]);
+        if let Speed::Batch(_, sequences) = speed {
+            command.args(["--sessions", &sequences.to_string()]);
+        }
         Some(command)
     }
 

@@ -8,7 +8,7 @@ use crate::numbers::count;
 use crate::packed::LimitArgs;
 use crate::{model, output};
 use ondol::kernels::Kernels;
-use ondol::{CancelToken, KvType, Level, Model, Options, SamplerOptions, Session};
+use ondol::{CancelToken, Engine, KvType, Level, Model, Options, SamplerOptions, Session};
 use ondol_conformance::machine::cpu_name;
 use ondol_conformance::scattered;
 use serde::Serialize;
@@ -18,11 +18,13 @@ use std::time::Instant;
 #[derive(clap::Args)]
 #[command(after_help = "\
 ppN is prefill of N tokens, tgN is decoding of N tokens, each from an empty context, after one run
-to warm up. Figures are the median and the range of the runs. With --screen, decoding goes on with
+to warm up. tgNxS is decoding of N tokens of each of S sessions of one engine, in passes over all
+of them; its figure counts the tokens of all. Figures are the median and the range of the runs. With --screen, decoding goes on with
 the likeliest token, else with tokens from all over the vocabulary.
 
 Examples:
   ondol bench smollm2
+  ondol bench model.gguf -p 0 -n 128 --sessions 1,4,8
   ondol bench model.gguf -p 512,2048 -n 128 -t 1,2 -r 5 --json")]
 pub struct Args {
     /// A file, a name of the catalog, or `hello`
@@ -47,6 +49,15 @@ pub struct Args {
         value_parser = count
     )]
     generate: Vec<usize>,
+    /// Sessions that decode together, 32 at most; 1 is plain decoding
+    #[arg(
+        long,
+        value_name = "S,..",
+        value_delimiter = ',',
+        default_value = "1",
+        value_parser = sessions
+    )]
+    sessions: Vec<usize>,
     /// Threads [default: the machine's cores]
     #[arg(short, long, value_name = "N,..", value_delimiter = ',', value_parser = at_least_one)]
     threads: Vec<usize>,
@@ -124,12 +135,20 @@ struct Spread {
 enum Test {
     Prefill(usize),
     Decode(usize),
+    /// Tokens of each of so many sessions.
+    Batch(usize, usize),
 }
 
 /// Measures and prints.
 pub fn run(args: &Args) -> Result<()> {
     let prefills = args.prompt.iter().map(|&n| Test::Prefill(n));
-    let decodes = args.generate.iter().map(|&n| Test::Decode(n));
+    let decodes = args.generate.iter().flat_map(|&n| {
+        let sessions = args.sessions.iter();
+        sessions.map(move |&sessions| match sessions {
+            1 => Test::Decode(n),
+            _ => Test::Batch(n, sessions),
+        })
+    });
     let tests: Vec<Test> = prefills
         .chain(decodes)
         .filter(|test| test.tokens() > 0)
@@ -153,6 +172,7 @@ pub fn run(args: &Args) -> Result<()> {
             context: Some(context),
             kv_type: args.kv_type,
             screen: args.screen.0,
+            batch: args.sessions.iter().copied().max().unwrap_or(1),
             ..Options::default()
         };
         let mut session = model
@@ -190,6 +210,14 @@ pub fn run(args: &Args) -> Result<()> {
     )
 }
 
+/// A number of sessions that can decode together.
+fn sessions(text: &str) -> std::result::Result<usize, String> {
+    match at_least_one(text)? {
+        sessions @ 1..=32 => Ok(sessions),
+        sessions => Err(format!("{sessions} sessions; at most 32 decode together")),
+    }
+}
+
 /// The counts asked for, or the runtime's own choice.
 fn thread_counts(args: &Args) -> Vec<Option<usize>> {
     match args.threads.as_slice() {
@@ -199,9 +227,17 @@ fn thread_counts(args: &Args) -> Vec<Option<usize>> {
 }
 
 impl Test {
+    /// Tokens of one session.
     fn tokens(self) -> usize {
         match self {
-            Test::Prefill(n) | Test::Decode(n) => n,
+            Test::Prefill(n) | Test::Decode(n) | Test::Batch(n, _) => n,
+        }
+    }
+
+    fn sessions(self) -> usize {
+        match self {
+            Test::Prefill(_) | Test::Decode(_) => 1,
+            Test::Batch(_, sessions) => sessions,
         }
     }
 
@@ -209,6 +245,7 @@ impl Test {
         match self {
             Test::Prefill(n) => format!("pp{n}"),
             Test::Decode(n) => format!("tg{n}"),
+            Test::Batch(n, sessions) => format!("tg{n}x{sessions}"),
         }
     }
 
@@ -221,8 +258,20 @@ impl Test {
             Test::Decode(_) => tokens
                 .iter()
                 .try_for_each(|&token| session.decode(token).map(drop)),
+            Test::Batch(_, sessions) => decode_batches(session.engine(), tokens, sessions),
         }
     }
+}
+
+/// Decodes all tokens in each of some new sessions.
+fn decode_batches(engine: &Engine, tokens: &[u32], sessions: usize) -> ondol::Result<()> {
+    let mut batch = engine.batch(sessions)?;
+    let sessions = (0..sessions).map(|_| engine.session());
+    let mut sessions = sessions.collect::<ondol::Result<Vec<Session>>>()?;
+    tokens.iter().try_for_each(|&token| {
+        let rows = sessions.iter_mut().map(|session| (session, token));
+        batch.decode(&mut rows.collect::<Vec<_>>())
+    })
 }
 
 /// Decodes as `ondol run` does by default. What follows makes sense, since after
@@ -244,7 +293,7 @@ fn measure(session: &mut Session, test: Test, repeat: usize) -> ondol::Result<Sp
         session.clear();
         let start = Instant::now();
         test.run(session, &tokens)?;
-        let speed = tokens.len() as f64 / start.elapsed().as_secs_f64();
+        let speed = (tokens.len() * test.sessions()) as f64 / start.elapsed().as_secs_f64();
         // Round 0 brings the weights into the page cache and wakes the threads.
         if round > 0 {
             speeds.push(speed);

@@ -84,4 +84,9 @@ mod alone {
 }
 
 #[cfg(feature = "std")]
+mod sync;
+#[cfg(feature = "std")]
 mod threads;
+
+#[cfg(all(test, feature = "std"))]
+mod tests;

@@ -7,6 +7,8 @@
 //! where values lie;
 //! [`screen`] is for models that have a screen of their head.
 
+#[cfg(feature = "std")]
+mod check;
 mod items;
 mod memory;
 mod schedule;

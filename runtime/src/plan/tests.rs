@@ -156,22 +156,6 @@ fn graph(layers: u32) -> Graph {
     }
 }
 
-/// The buffers that an operation touches.
-fn buffers(op: &RowOp) -> Vec<Buffer> {
-    match *op {
-        RowOp::RopeTable { out } | RowOp::Embed { out, .. } => alloc::vec![out],
-        RowOp::RmsNorm { input, out, .. } | RowOp::Copy { input, out } => alloc::vec![input, out],
-        RowOp::RmsNormHeads { x, .. } | RowOp::Scale { x, .. } | RowOp::Softcap { x, .. } => {
-            alloc::vec![x]
-        }
-        RowOp::Rope { x, table, .. } => alloc::vec![x, table],
-        RowOp::Add { x, y } => alloc::vec![x, y],
-        RowOp::Glu { gate, up, .. } => alloc::vec![gate, up],
-        RowOp::StoreKv(StoreKv { k, v, .. }) => alloc::vec![k, v],
-        RowOp::Prepare { input, .. } => alloc::vec![input],
-    }
-}
-
 /// Rows are done in any order and at the same time, so no row may lie on another
 /// row's values: two buffers of one step are the same or apart.
 #[test]
@@ -194,7 +178,7 @@ fn rows_of_one_step_do_not_disturb_each_other() {
                 Step::Rows(ops) => Some(ops),
                 _ => None,
             }) {
-                let all: Vec<Buffer> = ops.iter().flat_map(buffers).collect();
+                let all: Vec<Buffer> = ops.iter().flat_map(check::buffers_of_row).collect();
                 for a in &all {
                     for b in all.iter().filter(|b| *b != a) {
                         let (a, b) = (a.rows(0, rows), b.rows(0, rows));
@@ -304,4 +288,28 @@ fn steps_keep_to_their_spans() {
             .filter(|&&node| matches!(graph.nodes[node].op, Op::MatMul { .. }));
         assert_eq!(matmuls.sum::<usize>(), expected.count());
     }
+}
+
+/// A buffer outside its arena is found before anything runs.
+#[test]
+fn a_plan_that_leaves_its_arena_is_found() {
+    let options = PlanOptions {
+        context: 64,
+        chunk: 16,
+        logit_rows: 2,
+        session_rows: 1,
+        draft_rows: 1,
+        decode_rows: 1,
+        threads: 2,
+        kv_type: KvType::F16,
+    };
+    let plan = || Plan::new(&graph(2), None, &Kernels::detect(), options, &[]);
+    plan().check(&options);
+    let outside = |plan: Plan| std::panic::catch_unwind(move || plan.check(&options)).is_err();
+    let mut short = plan();
+    short.layout.total -= memory::ALIGN;
+    assert!(outside(short));
+    let mut far = plan();
+    far.head_inputs[0].1.offset = far.layout.total;
+    assert!(outside(far));
 }

@@ -5,7 +5,7 @@
 //! can be checked then.
 
 use super::{Toolchain, bionic, copy, folder, make_folder, size, symbols, write};
-use crate::steps::{Outcome, output, root, run};
+use crate::steps::{Extent, Outcome, output, root, run};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -63,7 +63,7 @@ pub fn android() -> Outcome {
     let Some(toolchain) = Toolchain::find()? else {
         return Ok(());
     };
-    build(&toolchain)?;
+    build(&toolchain, Extent::All)?;
     if ndk().is_some() {
         return aar();
     }
@@ -71,15 +71,19 @@ pub fn android() -> Outcome {
     Ok(())
 }
 
-/// Builds and checks the libraries of all ABIs, and lays them out in
+/// Builds and checks the libraries of all ABIs or the first, and lays them out in
 /// `target/mobile/android` as `cargo ndk` does.
-pub fn build(toolchain: &Toolchain) -> Outcome {
+pub fn build(toolchain: &Toolchain, extent: Extent) -> Outcome {
     let home = home();
     copy(
         &root().join("bindings/c/ondol.h"),
         &home.join("include/ondol.h"),
     )?;
-    for abi in &ABIS {
+    let abis = match extent {
+        Extent::Part => &ABIS[..1],
+        Extent::All => &ABIS,
+    };
+    for abi in abis {
         let link = linker(toolchain, abi)?;
         let built = toolchain.library("android", abi.target, "staticlib,cdylib", &link)?;
         let archive = home.join("lib").join(abi.name).join("libondol.a");

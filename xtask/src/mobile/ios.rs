@@ -1,7 +1,7 @@
 //! Libraries for iOS, and the XCFramework where Xcode is.
 
 use super::{Toolchain, copy, folder, symbols, write};
-use crate::steps::{Outcome, root, run};
+use crate::steps::{Extent, Outcome, root, run};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -17,7 +17,7 @@ pub fn ios() -> Outcome {
     let Some(toolchain) = Toolchain::find()? else {
         return Ok(());
     };
-    build(&toolchain)?;
+    build(&toolchain, Extent::All)?;
     if xcode() {
         return xcframework();
     }
@@ -25,11 +25,15 @@ pub fn ios() -> Outcome {
     Ok(())
 }
 
-/// Builds and checks the libraries of all targets, and lays them out in
+/// Builds and checks the libraries of all targets or the first, and lays them out in
 /// `target/mobile/ios`.
-pub fn build(toolchain: &Toolchain) -> Outcome {
+pub fn build(toolchain: &Toolchain, extent: Extent) -> Outcome {
     let home = folder().join("ios");
-    for target in TARGETS {
+    let targets = match extent {
+        Extent::Part => &TARGETS[..1],
+        Extent::All => &TARGETS,
+    };
+    for target in targets {
         let built = toolchain.library("ios", target, "staticlib", &[])?;
         let library = home.join(target).join("libondol.a");
         copy(&built.join("libondol.a"), &library)?;

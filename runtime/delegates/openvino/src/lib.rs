@@ -10,14 +10,14 @@
 
 mod container;
 mod device;
+#[cfg(test)]
+mod device_tests;
 mod failure;
 mod graph;
 mod ir;
 mod openvino;
 mod program;
 mod session;
-#[cfg(test)]
-mod tests;
 
 use core::ffi::{CStr, c_void};
 use core::time::Duration;

@@ -48,7 +48,8 @@
 //!
 //! Fences, for stores and loads that are themselves sequentially consistent would
 //! do by the letter, but not under qemu: it lets an Arm `ldar` pass the `stlr`
-//! before it, and a caller then slept for ever.
+//! before it, and a caller then slept for ever. `tests/loom` tries all orders of
+//! the steps of small runs by a model of the language's memory.
 //!
 //! *Who may not work does no harm.* Nothing above asks which of the workers claims
 //! a piece. One that looked just before `workers` fell may still claim a piece,
@@ -56,16 +57,17 @@
 
 use std::any::Any;
 use std::boxed::Box;
-use std::cell::UnsafeCell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, fence};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::PoisonError;
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
+use super::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use super::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, fence};
+use super::sync::thread::{self, JoinHandle};
+use super::sync::{Arc, Condvar, Mutex, SPINS, UnsafeCell};
 use super::{Affinity, Job, Panicked};
 use crate::cpu::topology;
 
@@ -74,11 +76,11 @@ use crate::cpu::topology;
 /// A run borrows the pool mutably, so that the compiler refuses a run inside a run.
 #[derive(Debug)]
 pub struct Pool {
-    shared: Arc<Shared>,
-    handles: Vec<JoinHandle<()>>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) handles: Vec<JoinHandle<()>>,
     /// How many may work, the caller among them.
     workers: usize,
-    patience: Patience,
+    pub(super) patience: Patience,
     /// When a join last waited long for a worker in the middle of a piece.
     late: Option<Instant>,
     /// When that last was the second time in a short while.
@@ -86,7 +88,7 @@ pub struct Pool {
 }
 
 /// What the threads share; the module's head says how.
-struct Shared {
+pub(super) struct Shared {
     job: UnsafeCell<RawJob>,
     /// For each thread, the caller first: what is left of its share.
     unclaimed: Box<[Lone<AtomicIsize>]>,
@@ -95,7 +97,7 @@ struct Shared {
     /// Workers that stay on big cores.
     pinned: AtomicUsize,
     panicked: AtomicBool,
-    closing: AtomicBool,
+    pub(super) closing: AtomicBool,
     /// For each thread but the caller: it parks, or is about to.
     parked: Box<[Lone<AtomicBool>]>,
     caller_waits: AtomicBool,
@@ -124,7 +126,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 
 /// How long a core is taken to be another program's then; less than [`AGAIN`], so
 /// that one late piece after it is enough.
-const CROWDED: Duration = Duration::from_millis(50);
+pub(super) const CROWDED: Duration = Duration::from_millis(50);
 
 /// A value with cache lines of its own (Arm's big cores and Intel's prefetcher
 /// take 128 bytes at a time).
@@ -280,7 +282,7 @@ impl Pool {
             shares,
         };
         // SAFETY: no run is open, so nobody else looks at the job.
-        unsafe { *shared.job.get() = job };
+        shared.job.with_mut(|place| unsafe { *place = job });
         shared.unfinished.0.store(pieces, Relaxed);
         for (share, unclaimed) in (0..shares).zip(&shared.unclaimed) {
             let all = job.share(share).len();
@@ -407,11 +409,10 @@ impl Shared {
         }
         // SAFETY: this thread has claimed a piece that is not finished, so the
         // run is open: the job is not written, and the function is borrowed.
-        let (function, share) = unsafe {
-            let job = *self.job.get();
-            (&*job.function, job.share(share))
-        };
-        let piece = share.end - left;
+        let job = self.job.with(|place| unsafe { *place });
+        // SAFETY: as above.
+        let function = unsafe { &*job.function };
+        let piece = job.share(share).end - left;
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| function(piece, worker))) {
             forget_payload(payload);
             self.panicked.store(true, Relaxed);
@@ -447,17 +448,17 @@ fn forget_payload(payload: Box<dyn Any + Send>) -> Panicked {
 /// any spin halves the next spin, and one that a longer spin would have met
 /// doubles it: on an idle or a crowded machine threads soon park at once.
 #[derive(Clone, Copy, Debug)]
-struct Patience {
-    spin: Duration,
-    longest: Duration,
+pub(super) struct Patience {
+    pub(super) spin: Duration,
+    pub(super) longest: Duration,
 }
 
 impl Patience {
-    const LONGEST: Duration = Duration::from_micros(50);
-    const SHORTEST: Duration = Duration::from_micros(1);
+    pub(super) const LONGEST: Duration = Duration::from_micros(50);
+    pub(super) const SHORTEST: Duration = Duration::from_micros(1);
 
     fn new(threads: usize) -> Self {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let cores = available_parallelism().map_or(1, usize::from);
         let longest = if threads > cores {
             // Who spins takes the core of who works.
             Self::SHORTEST
@@ -471,7 +472,10 @@ impl Patience {
     }
 
     /// Spins until the condition holds, or patience ends (then it is false).
-    fn spin_until(&self, condition: impl Fn() -> bool) -> bool {
+    pub(super) fn spin_until(&self, condition: impl Fn() -> bool) -> bool {
+        if !SPINS {
+            return condition();
+        }
         // Most joins end in this first, clockless round.
         for _ in 0..64 {
             if condition() {
@@ -492,7 +496,7 @@ impl Patience {
     }
 
     /// Learns from a park that lasted so long.
-    fn slept(&mut self, time: Duration) {
+    pub(super) fn slept(&mut self, time: Duration) {
         self.spin = if time < self.longest {
             (self.spin * 2).min(self.longest)
         } else {
@@ -500,6 +504,3 @@ impl Patience {
         };
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,5 +1,12 @@
+use std::cell::UnsafeCell;
 use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::{Arc, Mutex, atomic::AtomicBool};
+use std::thread;
+use std::time::{Duration, Instant};
+use std::vec::Vec;
 
+use super::threads::{CROWDED, Patience};
 use super::*;
 
 /// Every piece is done exactly once, and `run` returns after the last, for

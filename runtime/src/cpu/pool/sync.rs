@@ -1,0 +1,25 @@
+//! What threads are synchronized by: the standard library. `tests/loom` puts a file of
+//! its own in this one's place.
+
+pub use std::sync::{Arc, Condvar, Mutex, atomic};
+pub use std::thread;
+
+/// Whether a wait spins before it sleeps.
+pub const SPINS: bool = true;
+
+/// The standard cell with the interface of loom's, which tells who looks at once.
+pub struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+impl<T> UnsafeCell<T> {
+    pub fn new(value: T) -> Self {
+        Self(std::cell::UnsafeCell::new(value))
+    }
+
+    pub fn with<R>(&self, read: impl FnOnce(*const T) -> R) -> R {
+        read(self.0.get())
+    }
+
+    pub fn with_mut<R>(&self, write: impl FnOnce(*mut T) -> R) -> R {
+        write(self.0.get())
+    }
+}

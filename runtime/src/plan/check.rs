@@ -1,0 +1,74 @@
+//! Whether a plan keeps to its arena: looked at once, before anything runs, so that no
+//! view of the arena needs to be checked where it is made.
+
+use super::{ColumnOp, Plan, Region, RowOp, Step};
+use crate::cpu::arena::LENT;
+use crate::plan::{Buffer, PlanOptions};
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// The buffers that an operation reads and writes.
+pub fn buffers_of_row(op: &RowOp) -> Vec<Buffer> {
+    match *op {
+        RowOp::RopeTable { out } | RowOp::Embed { out, .. } => vec![out],
+        RowOp::RmsNorm { input, out, .. } | RowOp::Copy { input, out } => vec![input, out],
+        RowOp::RmsNormHeads { x, .. } | RowOp::Scale { x, .. } | RowOp::Softcap { x, .. } => {
+            vec![x]
+        }
+        RowOp::Rope { x, table, .. } => vec![x, table],
+        RowOp::Add { x, y } => vec![x, y],
+        RowOp::Glu { gate, up, .. } => vec![gate, up],
+        RowOp::StoreKv(ref store) => vec![store.k, store.v],
+        RowOp::Prepare { input, .. } => vec![input],
+    }
+}
+
+impl Plan {
+    /// Panics where a buffer of a step does not lie in the arena, or in the block of
+    /// logits that is lent to it: a defect of the planner.
+    pub fn check(&self, sizes: &PlanOptions) {
+        for (steps, rows) in [(&self.body, sizes.chunk), (&self.head, sizes.logit_rows)] {
+            for buffer in steps.iter().flat_map(|step| self.buffers_of(step)) {
+                self.check_region(buffer.rows(0, rows), rows);
+            }
+        }
+        for &(from, to) in &self.head_inputs {
+            self.check_region(from.rows(0, sizes.chunk), 0);
+            self.check_region(to.rows(0, sizes.logit_rows), 0);
+        }
+        let layout = &self.layout;
+        let regions = [layout.vectors, layout.acts, layout.screen, layout.partials];
+        let vectors = self.vectors.iter().map(|(_, vector)| vector.region);
+        let all = regions.into_iter().chain(vectors);
+        all.chain(layout.scratch.iter().copied())
+            .for_each(|region| self.check_region(region, 0));
+    }
+
+    fn buffers_of(&self, step: &Step) -> Vec<Buffer> {
+        match step {
+            Step::Rows(ops) => ops.iter().flat_map(buffers_of_row).collect(),
+            Step::MatMul(index) => {
+                let parts = self.matmuls[*index].parts.iter();
+                parts.map(|part| part.out).collect()
+            }
+            Step::Attention(step) => vec![step.q, step.out],
+            Step::Columns(step) => match step.op {
+                ColumnOp::Conv { .. } => vec![step.input, step.out],
+                ColumnOp::Scan { decay } => vec![step.input, step.out, decay],
+            },
+        }
+    }
+
+    /// `rows` of logits may be in the lent block.
+    fn check_region(&self, region: Region, rows: usize) {
+        let (offset, bytes) = match region.offset.checked_sub(LENT) {
+            Some(offset) => (offset, rows * self.logits.width * 4),
+            None => (region.offset, self.layout.total),
+        };
+        let end = offset.checked_add(region.bytes);
+        assert!(
+            end.is_some_and(|end| end <= bytes),
+            "{region:?} is outside the {bytes} bytes of its block"
+        );
+    }
+}
