@@ -3,8 +3,7 @@
 //!
 //! What the tests see was tried: with any one of the pool's four fences taken out, with a
 //! claim, the opening of a share or the count of finished pieces made relaxed, or without
-//! the lock before the caller is notified, at least two of them fail (and all tests of
-//! `runtime/src/cpu/pool/threads/tests.rs` may pass, on x86).
+//! the lock before the caller is notified, at least two of them fail.
 
 use loom::cell::UnsafeCell;
 use loom::sync::{Condvar, Mutex};
