@@ -316,6 +316,8 @@ impl Session {
         self.decode_with_drafts(&[token])
     }
 
+    /// Of this workspace alone: generations guess by themselves.
+    ///
     /// Runs the first of `tokens`, and in the same pass those that may come
     /// after it; what is beyond [`crate::Options::drafts`] is left out. The
     /// logits are those after the first. [`Session::accept`] goes on, and any
@@ -323,6 +325,7 @@ impl Session {
     ///
     /// # Errors
     /// As for [`Session::decode`]; all of `tokens` must fit in the context.
+    #[doc(hidden)]
     pub fn decode_with_drafts(&mut self, tokens: &[u32]) -> Result<&[f32]> {
         self.check(tokens)?;
         let rows = tokens.len().min(self.engine.0.sizes.draft_rows);
@@ -344,8 +347,11 @@ impl Session {
         self.accepted = 0;
     }
 
+    /// Of this workspace alone, as [`Session::decode_with_drafts`].
+    ///
     /// Takes `token` as if it were decoded, if it is the next of the drafts: its
     /// logits are those of [`Session::decode`], bit for bit.
+    #[doc(hidden)]
     pub fn accept(&mut self, token: u32) -> Option<&[f32]> {
         if self.drafts.get(self.accepted) != Some(&token) {
             return None;

@@ -243,9 +243,10 @@ fn encode(args: &Args, model: &Model, prompt: &str) -> Result<Vec<u32>> {
 }
 
 fn finish(args: &Args, answer: &Answer) -> Result<()> {
+    let cancelled_before = answer.finish_reason == "cancelled" && answer.text.is_empty();
     if args.json {
         output::json(answer)?;
-    } else if !answer.text.ends_with('\n') {
+    } else if !answer.text.ends_with('\n') && !cancelled_before {
         output::line("")?;
     }
     if !args.json {
