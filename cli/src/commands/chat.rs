@@ -84,6 +84,11 @@ impl Chat<'_> {
         let outcome = self.answer(messages, input);
         output::line("")?;
         match outcome {
+            Ok(answer) if answer.tokens.is_empty() && answer.finish_reason == "cancelled" => {
+                messages.pop();
+                Error::Cancelled.say();
+                Ok(None)
+            }
             Ok(answer) => {
                 messages.push(Message::assistant(answer.text).with_ids(answer.tokens));
                 if answer.finish_reason == "context_full" {
