@@ -256,7 +256,7 @@ fn eight(engine: &Engine) -> Vec<Generation> {
             sampler: SamplerOptions {
                 temperature: i as f32 * 0.2,
                 seed: i as u64,
-                repetition_penalty: if i % 3 == 0 { 1.2 } else { 1.0 },
+                repetition_penalty: if i.is_multiple_of(3) { 1.2 } else { 1.0 },
                 ..SamplerOptions::default()
             },
             max_tokens: Some(7 + 9 * i),
