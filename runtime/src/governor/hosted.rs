@@ -109,7 +109,7 @@ impl MemoryPressure {
 ///
 /// Clones are one handle. An app makes one and puts it in the
 /// [`Options`](crate::Options) of all its sessions; a session that was given
-/// none has one of its own, [`Session::governor`](crate::Session::governor).
+/// none has one of its own, [`Engine::governor`](crate::Engine::governor).
 /// What it is told changes when and by how many threads the work is done, never
 /// the result.
 ///
