@@ -1375,8 +1375,8 @@ ondol_status ondol_session_engine(const ondol_session *session,
 // The pointers are NULL or point to what their types say.
 ondol_status ondol_session_release_unused(const ondol_session *session, ondol_error *error);
 
-// Writes the session's tokens and their states to a file, some megabytes for each 1,000
-// tokens: the whole file, or none where the status is `ONDOL_STATUS_SNAPSHOT`. What had
+// Writes the session's tokens and their states to a file, as many bytes as the
+// cache holds of them: the whole file, or none where the status is `ONDOL_STATUS_SNAPSHOT`. What had
 // the name is replaced. Not in firmware builds.
 //
 // # Safety

@@ -1,6 +1,6 @@
 //! Passes over several sessions at once.
 
-use crate::cpu::arena::Arena;
+use crate::cpu::logits::Logits;
 use crate::cpu::pass::{Input, Pass, Purpose, Segment};
 use crate::kernels::FINE_TOKENS;
 use crate::{Engine, Error, Generation, Result, Session};
@@ -18,15 +18,14 @@ pub struct Batch {
     engine: Engine,
     /// Rows that a pass may have.
     rows: usize,
-    logits: Arena,
+    logits: Logits,
     released: u32,
 }
 
 impl Batch {
     pub(crate) fn new(engine: &Engine, rows: usize) -> Result<Batch> {
-        let row = engine.0.plan.logits.width * 4;
         Ok(Batch {
-            logits: Arena::new(row.saturating_mul(rows))?,
+            logits: Logits::new(rows, engine.0.plan.logits.width)?,
             rows,
             released: engine.governor().releases(),
             engine: engine.clone(),
@@ -66,7 +65,7 @@ impl Batch {
             released,
             ..
         } = self;
-        engine.run(logits, released, None, |executor| {
+        engine.run(logits.block(), released, None, |executor| {
             executor.body(pass)?;
             executor.head(pass, 0..rows)
         })?;
@@ -106,13 +105,7 @@ impl Batch {
 
     /// The logits of one row of the last pass.
     pub fn logits(&self, row: usize) -> &[f32] {
-        let bytes = self.engine.0.plan.logits.width * 4;
-        let region = crate::plan::Region {
-            offset: row.min(self.rows - 1) * bytes,
-            bytes,
-        };
-        // SAFETY: no pass runs while the batch is borrowed for the result.
-        unsafe { self.logits.floats(region) }
+        self.logits.row(row.min(self.rows - 1))
     }
 
     fn check(&self, sessions: &[(&mut Session, u32)]) -> Result<()> {

@@ -5,7 +5,7 @@ use crate::cpu::executor::{Executor, Shared};
 use crate::cpu::pool::Pool;
 use crate::cpu::turns::Turns;
 use crate::kernels::Kernels;
-use crate::plan::{Memory, Plan, PlanOptions};
+use crate::plan::{Layout, Memory, Plan, PlanOptions};
 use crate::{CancelToken, Error, Governor, Model, Options, Result, ScreenOptions, Session};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -153,11 +153,11 @@ impl Engine {
 
     /// Gives back to the system the memory that only a pass uses, until the next one.
     pub fn release_unused(&self) {
-        let released = self.0.workspace.take(None, |workspace| {
-            workspace.executor(&self.0, &mut 0).discard_scratch();
+        // Nobody cancels this.
+        let _ = self.0.workspace.take(None, |workspace| {
+            workspace.discard_scratch(&self.0.plan.layout);
             Ok(())
         });
-        debug_assert!(released.is_ok());
     }
 
     /// What a delegate does of the model, by [`Options::offload`].
@@ -201,14 +201,14 @@ impl Engine {
     /// many of the governor's calls to give memory back the caller answered.
     pub(crate) fn run<R>(
         &self,
-        logits: &mut Arena,
+        logits: &Arena,
         released: &mut u32,
         cancel: Option<&CancelToken>,
         work: impl FnOnce(&mut Executor) -> Result<R>,
     ) -> Result<R> {
         self.0.workspace.take(cancel, |workspace| {
-            // SAFETY: the caller's block is borrowed until the pass is over, and each
-            // pass lends its own.
+            // SAFETY: the caller's block is borrowed until the pass is over, each pass
+            // lends its own, and whoever lends one has it for himself.
             unsafe { workspace.arena.lend(logits) };
             work(&mut workspace.executor(&self.0, released))
         })
@@ -216,6 +216,15 @@ impl Engine {
 }
 
 impl Workspace {
+    /// Gives back the pages of what is written anew in each pass.
+    fn discard_scratch(&self, layout: &Layout) {
+        let passing = [layout.values, layout.acts, layout.partials];
+        for &region in passing.iter().chain(&layout.scratch) {
+            // SAFETY: no step runs, and each pass writes these before it reads them.
+            unsafe { self.arena.discard(region) };
+        }
+    }
+
     fn executor<'w>(&'w mut self, engine: &'w Inner, released: &'w mut u32) -> Executor<'w> {
         Executor {
             shared: Shared {

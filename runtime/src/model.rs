@@ -1,5 +1,6 @@
 //! A model: weights in place, graph, vocabulary, template.
 
+use crate::cpu::logits::Logits;
 use crate::cpu::pool::Affinity;
 use crate::governor::Governor;
 use crate::kernels::attention::KvType;
@@ -8,6 +9,8 @@ use crate::kernels::{FINE_TOKENS, Kernels, Level};
 use crate::plan::{Memory, Plan, PlanOptions, Span};
 use crate::screen::ScreenOptions;
 use crate::session::Session;
+#[cfg(feature = "std")]
+use crate::store::files;
 use crate::weights::{Bytes, Weights};
 use crate::{Engine, Error, Result};
 use alloc::string::{String, ToString};
@@ -140,14 +143,14 @@ impl Model {
     #[cfg(feature = "std")]
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Model> {
         let path = path.as_ref();
-        let paths = shard_paths(path);
+        let paths = files::parts(path);
         let mut shards = Vec::new();
         for path in &paths {
             let io = |source| Error::Io {
                 path: path.clone(),
                 source,
             };
-            let file = open_file(path).map_err(io)?;
+            let file = files::regular::open(path).map_err(io)?;
             // SAFETY: the map is read-only; that no other program truncates or
             // rewrites the file meanwhile is a documented condition of `open`.
             let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
@@ -338,7 +341,7 @@ impl Model {
         let sizes = self.plan_options(options);
         let arena = plan.layout.memory();
         let kv_cache = plan.cache.bytes;
-        let logits = plan.logits.rows(0, sizes.session_rows).bytes;
+        let logits = Logits::bytes(sizes.session_rows, plan.logits.width);
         let ids = sizes.context.saturating_add(sizes.draft_rows);
         let ids = ids.saturating_mul(size_of::<u32>());
         let lists = ids.saturating_add(plan.cache.list_bytes());
@@ -496,21 +499,6 @@ fn staging_bytes(_options: &Options, _chunk: usize) -> u64 {
     0
 }
 
-/// Opens what can be mapped. To open a pipe would be to wait for its other end.
-#[cfg(feature = "std")]
-fn open_file(path: &std::path::Path) -> std::io::Result<std::fs::File> {
-    use std::io::{Error, ErrorKind};
-    let kind = std::fs::metadata(path)?.file_type();
-    match (kind.is_file(), kind.is_dir()) {
-        (true, _) => std::fs::File::open(path),
-        (_, true) => Err(Error::new(ErrorKind::IsADirectory, "it is a folder")),
-        _ => {
-            let reason = "it is a pipe or a device, not a file";
-            Err(Error::new(ErrorKind::InvalidInput, reason))
-        }
-    }
-}
-
 /// An error of one part of a split model, by the path of that part.
 #[cfg(feature = "std")]
 fn named(error: Error, paths: &[std::path::PathBuf]) -> Error {
@@ -523,18 +511,5 @@ fn named(error: Error, paths: &[std::path::PathBuf]) -> Error {
             None => Error::Model(*source),
         },
         error => error,
-    }
-}
-
-/// The path, or all parts of the split file that it is one of.
-#[cfg(feature = "std")]
-fn shard_paths(path: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let name = path
-        .file_name()
-        .and_then(|n| n.to_str())
-        .unwrap_or_default();
-    match ondol_models::gguf::shard_names(name) {
-        Some(names) => names.into_iter().map(|n| path.with_file_name(n)).collect(),
-        None => vec![path.to_path_buf()],
     }
 }

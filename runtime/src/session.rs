@@ -2,9 +2,9 @@
 
 use crate::cache::Cache;
 #[cfg(feature = "std")]
-use crate::cache::snapshot::{self, Saved, SnapshotError};
-use crate::cpu::arena::Arena;
+use crate::cache::snapshot::{self, SnapshotError};
 use crate::cpu::executor::Executor;
+use crate::cpu::logits::Logits;
 use crate::cpu::pass::{Input, Pass, Purpose, Segment};
 use crate::generate::{GenerateOptions, Generation};
 use crate::kernels::vector::simd::SMALL;
@@ -24,7 +24,7 @@ pub struct Session {
     /// Holds the state of `tokens`.
     cache: Cache,
     /// [`crate::plan::PlanOptions::session_rows`] rows.
-    logits: Arena,
+    logits: Logits,
     screening: Option<Screening>,
     /// How many of the governor's calls to give memory back were answered.
     released: u32,
@@ -45,10 +45,9 @@ impl Session {
     /// A session of `cache`, which was counted.
     fn with(engine: &Engine, cache: Result<Cache>) -> Result<Session> {
         let inner = &engine.0;
-        let logits = inner.plan.logits.rows(0, inner.sizes.session_rows);
         Ok(Session {
             cache: cache?,
-            logits: Arena::new(logits.bytes)?,
+            logits: Logits::new(inner.sizes.session_rows, inner.plan.logits.width)?,
             screening: inner.screen.map(Screening::new),
             released: inner.governor.releases(),
             tokens: heap::with_capacity(inner.sizes.context)?,
@@ -143,25 +142,22 @@ impl Session {
         let fork = Session::with(&self.engine, cache);
         let mut fork = fork.inspect_err(|_| self.engine.forget_session())?;
         fork.tokens.extend_from_slice(&self.tokens);
-        fork.set_last_logits(self.last_logits());
+        fork.logits.row_mut(0).copy_from_slice(self.last_logits());
         Ok(fork)
     }
 
     /// Writes the tokens and their states, so that [`Session::restore`] can go on
-    /// later, in another process: some megabytes for each 1,000 tokens. Of an accepted
+    /// later, in another process: as many bytes as the cache holds of them. Of an accepted
     /// guess nothing is lost, and what was guessed beyond it is left out.
     ///
     /// # Errors
     /// [`Error::Snapshot`] with what the writer said.
     #[cfg(feature = "std")]
     pub fn save(&self, out: impl std::io::Write) -> Result<()> {
-        let logits = self.last_logits().iter().flat_map(|x| x.to_le_bytes());
-        let saved = Saved {
-            tokens: self.tokens.clone(),
-            logits: logits.collect(),
-        };
         let layout = &self.engine.0.plan.cache;
-        let written = self.cache.save(layout, &self.identity(), &saved, out);
+        let identity = self.identity();
+        let (tokens, logits) = (&self.tokens, self.last_logits());
+        let written = self.cache.save(layout, &identity, tokens, logits, out);
         Ok(written.map_err(SnapshotError::Io)?)
     }
 
@@ -177,15 +173,10 @@ impl Session {
         self.drafts.clear();
         self.accepted = 0;
         let identity = self.identity();
-        let inner = &self.engine.0;
-        let logits = inner.plan.logits.width * 4;
-        let saved = self
-            .cache
-            .restore(&inner.plan.cache, &identity, logits, from)?;
-        self.tokens.extend_from_slice(&saved.tokens);
-        let (logits, _) = saved.logits.as_chunks::<4>();
-        let logits: Vec<f32> = logits.iter().map(|x| f32::from_le_bytes(*x)).collect();
-        self.set_last_logits(&logits);
+        let layout = &self.engine.0.plan.cache;
+        let logits = self.logits.row_mut(0);
+        let tokens = self.cache.restore(layout, &identity, logits, from)?;
+        self.tokens.extend_from_slice(&tokens);
         Ok(())
     }
 
@@ -193,17 +184,6 @@ impl Session {
     fn identity(&self) -> snapshot::Identity {
         let model = &self.model().0;
         snapshot::identity(&model.graph, &model.weights, self.engine.0.sizes.kv_type)
-    }
-
-    #[cfg(feature = "std")]
-    fn set_last_logits(&mut self, logits: &[f32]) {
-        let region = self.engine.0.plan.logits.rows(0, 1);
-        let region = crate::plan::Region {
-            offset: 0,
-            ..region
-        };
-        // SAFETY: no pass of the session runs.
-        unsafe { self.logits.floats_mut(region) }.copy_from_slice(logits);
     }
 
     /// Runs `tokens` after those that are there; the logits are those after the last.
@@ -289,7 +269,7 @@ impl Session {
             input,
         }];
         let pass = Pass::new(&segments, purpose);
-        let (logits, released) = (&mut self.logits, &mut self.released);
+        let (logits, released) = (self.logits.block(), &mut self.released);
         self.engine
             .run(logits, released, pass.cancel(), |executor| {
                 work(executor, pass)
@@ -472,17 +452,7 @@ impl Session {
     /// [`Session::decode_top`], and so after a generation, only those that it
     /// computed.
     pub fn last_logits(&self) -> &[f32] {
-        self.logits(self.accepted)
-    }
-
-    fn logits(&self, row: usize) -> &[f32] {
-        let bytes = self.engine.0.plan.logits.width * 4;
-        let region = crate::plan::Region {
-            offset: row * bytes,
-            bytes,
-        };
-        // SAFETY: no pass of the session runs while it is borrowed for the result.
-        unsafe { self.logits.floats(region) }
+        self.logits.row(self.accepted)
     }
 
     /// Whether these tokens can be run.

@@ -293,8 +293,8 @@ pub unsafe extern "C" fn ondol_session_release_unused(
     unsafe { with(session, error, body) }
 }
 
-/// Writes the session's tokens and their states to a file, some megabytes for each 1,000
-/// tokens: the whole file, or none where the status is `ONDOL_STATUS_SNAPSHOT`. What had
+/// Writes the session's tokens and their states to a file, as many bytes as the
+/// cache holds of them: the whole file, or none where the status is `ONDOL_STATUS_SNAPSHOT`. What had
 /// the name is replaced. Not in firmware builds.
 ///
 /// # Safety

@@ -2,11 +2,12 @@
 //!
 //! The file holds, little-endian: a magic and a version; the [`Identity`]; the number of
 //! tokens, and the tokens; for each slot the bytes that a sequence needs to go on; the
-//! last logits; and a SHA-256 of all before it.
+//! last logits; and the SHA-256 of all before it, in hexadecimal.
 
 use super::{Cache, CacheLayout};
 use crate::kernels::attention::KvType;
 use crate::plan::Region;
+use crate::store::files::{Hasher, HashingWriter};
 use crate::weights::Weights;
 use ondol_models::graph::{Graph, Op};
 use ondol_models::quant::packed;
@@ -71,110 +72,88 @@ pub fn identity(graph: &Graph, weights: &Weights, kv_type: KvType) -> Identity {
     digest.finalize().into()
 }
 
-/// Writes and digests.
-struct Digesting<S> {
-    inner: S,
-    digest: Sha256,
+/// Reads what a [`HashingWriter`] wrote, and hashes it too.
+struct HashingReader<R> {
+    from: R,
+    hasher: Hasher,
 }
 
-impl<S> Digesting<S> {
-    fn new(inner: S) -> Digesting<S> {
-        Digesting {
-            inner,
-            digest: Sha256::new(),
+impl<R: Read> HashingReader<R> {
+    fn take(&mut self, bytes: &mut [u8]) -> Result<(), SnapshotError> {
+        self.from.read_exact(bytes).map_err(broken)?;
+        self.hasher.update(bytes);
+        Ok(())
+    }
+
+    /// Words of four bytes, one after the other.
+    fn words(&mut self, count: usize) -> Result<impl Iterator<Item = [u8; 4]>, SnapshotError> {
+        let mut words = std::vec![[0; 4]; count];
+        self.take(words.as_flattened_mut())?;
+        Ok(words.into_iter())
+    }
+
+    /// Whether the hash follows.
+    fn check(mut self) -> Result<(), SnapshotError> {
+        let hash = self.hasher.finish();
+        let mut expected = std::vec![0; hash.len()];
+        self.from.read_exact(&mut expected).map_err(broken)?;
+        match hash.as_bytes() == expected {
+            true => Ok(()),
+            false => Err(SnapshotError::Damaged),
         }
     }
 }
 
-impl<W: Write> Digesting<W> {
-    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.digest.update(bytes);
-        self.inner.write_all(bytes)
+/// A file that ends early is damaged.
+fn broken(error: io::Error) -> SnapshotError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => SnapshotError::Damaged,
+        _ => SnapshotError::Io(error),
     }
-
-    fn put_number(&mut self, number: usize) -> io::Result<()> {
-        self.put(&(number as u64).to_le_bytes())
-    }
-
-    fn seal(mut self) -> io::Result<()> {
-        let digest = self.digest.finalize();
-        self.inner.write_all(&digest)
-    }
-}
-
-impl<R: Read> Digesting<R> {
-    fn take(&mut self, bytes: &mut [u8]) -> Result<(), SnapshotError> {
-        self.inner
-            .read_exact(bytes)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => SnapshotError::Damaged,
-                _ => SnapshotError::Io(error),
-            })?;
-        self.digest.update(bytes);
-        Ok(())
-    }
-
-    fn take_number(&mut self) -> Result<usize, SnapshotError> {
-        let mut bytes = [0; 8];
-        self.take(&mut bytes)?;
-        usize::try_from(u64::from_le_bytes(bytes)).map_err(|_| SnapshotError::Damaged)
-    }
-
-    fn check(mut self) -> Result<(), SnapshotError> {
-        let mut expected = [0; 32];
-        self.inner
-            .read_exact(&mut expected)
-            .map_err(|_| SnapshotError::Damaged)?;
-        let is_whole = self.digest.finalize()[..] == expected;
-        is_whole.then_some(()).ok_or(SnapshotError::Damaged)
-    }
-}
-
-/// What is saved of a session beside the states.
-pub struct Saved {
-    /// Its tokens.
-    pub tokens: Vec<u32>,
-    /// The logits after the last.
-    pub logits: Vec<u8>,
 }
 
 impl Cache {
-    /// Writes the state of `tokens`.
+    /// Writes the state of `tokens`, and the logits after them.
     pub fn save(
         &self,
         layout: &CacheLayout,
         identity: &Identity,
-        saved: &Saved,
-        out: impl Write,
+        tokens: &[u32],
+        logits: &[f32],
+        mut to: impl Write,
     ) -> io::Result<()> {
-        let mut out = Digesting::new(out);
-        out.put(&MAGIC)?;
-        out.put(&VERSION.to_le_bytes())?;
-        out.put(identity)?;
-        out.put_number(self.end)?;
-        for token in &saved.tokens {
-            out.put(&token.to_le_bytes())?;
+        let mut out = HashingWriter::new(&mut to);
+        out.write_all(&MAGIC)?;
+        out.write_all(&VERSION.to_le_bytes())?;
+        out.write_all(identity)?;
+        out.write_all(&(tokens.len() as u64).to_le_bytes())?;
+        for token in tokens {
+            out.write_all(&token.to_le_bytes())?;
         }
         for part in self.parts(layout, self.end) {
             // SAFETY: no pass runs.
-            out.put(unsafe { self.memory.bytes(part) })?;
+            out.write_all(unsafe { self.memory.bytes(part) })?;
         }
-        out.put(&saved.logits)?;
-        out.seal()
+        for logit in logits {
+            out.write_all(&logit.to_le_bytes())?;
+        }
+        let hash = out.finish();
+        to.write_all(hash.as_bytes())
     }
 
-    /// Takes up a state that was saved; without one where that fails.
+    /// Takes up a state that was saved, and the logits; without one where that fails.
     pub fn restore(
         &mut self,
         layout: &CacheLayout,
         identity: &Identity,
-        logits: usize,
+        logits: &mut [f32],
         from: impl Read,
-    ) -> Result<Saved, SnapshotError> {
+    ) -> Result<Vec<u32>, SnapshotError> {
+        self.clear(layout);
         let restored = self.try_restore(layout, identity, logits, from);
         match &restored {
-            Ok(saved) => {
-                self.end = saved.tokens.len();
+            Ok(tokens) => {
+                self.end = tokens.len();
                 self.set_checkpoint(layout);
             }
             Err(_) => self.clear(layout),
@@ -200,11 +179,11 @@ impl Cache {
         &mut self,
         layout: &CacheLayout,
         identity: &Identity,
-        logits: usize,
+        logits: &mut [f32],
         from: impl Read,
-    ) -> Result<Saved, SnapshotError> {
-        self.clear(layout);
-        let mut from = Digesting::new(from);
+    ) -> Result<Vec<u32>, SnapshotError> {
+        let hasher = Hasher::new();
+        let mut from = HashingReader { from, hasher };
         let (mut magic, mut version, mut saved_with) = ([0; 8], [0; 4], Identity::default());
         from.take(&mut magic)
             .map_err(|_| SnapshotError::NotASession)?;
@@ -216,13 +195,14 @@ impl Cache {
         if saved_with != *identity {
             return Err(SnapshotError::OtherModel);
         }
-        let (tokens, context) = (from.take_number()?, layout.context);
+        let mut tokens = [0; 8];
+        from.take(&mut tokens)?;
+        let tokens = usize::try_from(u64::from_le_bytes(tokens));
+        let (tokens, context) = (tokens.unwrap_or(usize::MAX), layout.context);
         if tokens > context {
             return Err(SnapshotError::DoesNotFit { tokens, context });
         }
-        let mut ids = std::vec![0; tokens * 4];
-        from.take(&mut ids)?;
-        let (ids, _) = ids.as_chunks::<4>();
+        let ids = from.words(tokens)?.map(u32::from_le_bytes).collect();
         for part in self.parts(layout, tokens) {
             // SAFETY: no pass runs.
             from.take(unsafe { self.memory.bytes_mut(part) })?;
@@ -230,12 +210,11 @@ impl Cache {
         for (slot, first) in layout.slots.iter().zip(&mut self.first) {
             *first = slot.needed(tokens);
         }
-        let mut last = std::vec![0; logits];
-        from.take(&mut last)?;
+        let saved = from.words(logits.len())?.map(f32::from_le_bytes);
+        for (logit, saved) in logits.iter_mut().zip(saved) {
+            *logit = saved;
+        }
         from.check()?;
-        Ok(Saved {
-            tokens: ids.iter().map(|id| u32::from_le_bytes(*id)).collect(),
-            logits: last,
-        })
+        Ok(ids)
     }
 }

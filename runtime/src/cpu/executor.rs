@@ -99,17 +99,6 @@ impl Executor<'_> {
         Ok(())
     }
 
-    /// Gives back all that an engine can do without between passes: what is written
-    /// anew in each.
-    pub fn discard_scratch(&self) {
-        let layout = &self.shared.plan.layout;
-        let passing = [layout.values, layout.acts, layout.partials];
-        for &region in passing.iter().chain(&layout.scratch) {
-            // SAFETY: no step runs, and each pass writes these before it reads them.
-            unsafe { self.shared.arena.discard(region) };
-        }
-    }
-
     /// Computes logits for the given rows of `body`, the pass that just ran.
     pub fn head(&mut self, body: Pass, rows: Range<usize>) -> Result<()> {
         let pass = body.of(&rows);

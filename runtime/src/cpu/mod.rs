@@ -3,6 +3,7 @@
 pub(crate) mod arena;
 mod columns;
 pub(crate) mod executor;
+pub(crate) mod logits;
 #[cfg(feature = "delegate")]
 mod offload;
 pub(crate) mod pages;
