@@ -1381,7 +1381,9 @@ ondol_status ondol_session_release_unused(const ondol_session *session, ondol_er
 //
 // # Safety
 // `path` is a string; the other pointers are NULL or point to what their types say.
-ondol_status ondol_session_save(const ondol_session *session, const char *path, ondol_error *error);
+ondol_status ondol_session_save(const ondol_session *session,
+                                const char *path,
+                                ondol_error *error);
 
 // Takes up what `ondol_session_save` wrote, in the place of what the session has. The
 // context may be another, as long as the tokens fit. Where the status is

@@ -150,7 +150,7 @@ impl Model {
                 path: path.clone(),
                 source,
             };
-            let file = files::regular::open(path).map_err(io)?;
+            let file = files::regular::open_model(path).map_err(io)?;
             // SAFETY: the map is read-only; that no other program truncates or
             // rewrites the file meanwhile is a documented condition of `open`.
             let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
