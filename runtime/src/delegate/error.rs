@@ -194,7 +194,7 @@ mod tests {
             vendor_code: -7,
             flags: ffi::ERROR_RETRYABLE,
             // Never ends, and is no UTF-8.
-            message: [-1; 236],
+            message: [!0; 236],
         };
         let told = DelegateError::told(Stage::Wait, 5, &error);
         assert_eq!(

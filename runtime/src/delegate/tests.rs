@@ -178,7 +178,7 @@ fn what_makes_no_sense_in_lists_is_left_out() {
             [ptr::null()].iter().chain(pointers).copied().collect();
         (fake.info.quants, fake.info.n_quants) = (with_null.leak().as_ptr(), len + 1);
         fake.info.vendor = [b'v' as c_char; 64];
-        fake.info.driver = [-1; 64];
+        fake.info.driver = [!0; 64];
     });
     let info = delegate.info();
     assert_eq!(info.rows, [1, 16, 64, u32::MAX as usize]);
