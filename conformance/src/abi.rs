@@ -5,7 +5,7 @@ use crate::machine::memory_kb;
 use crate::report::{Level, Text};
 use crate::segments::{Bench, normal};
 use crate::{Kit, Result, op, open};
-use ondol::delegate::segment::{Node, Op, Role, Segment};
+use ondol::delegate::segment::{Node, Op, Role, RowFn, Segment};
 use ondol::delegate::{Delegate, ffi};
 use std::path::Path;
 use std::ptr;
@@ -123,7 +123,7 @@ fn broken_graph(delegate: &Delegate) -> Result<(), String> {
         segment.push(Role::Input, rows, 32);
         let out = segment.push(Role::Output, rows, 32);
         segment.nodes.push(Node {
-            op: Op::Scale { factor: 2.0 },
+            op: Op::Row(RowFn::Scale { factor: 2.0 }),
             inputs: vec![input],
             out,
         });
@@ -152,7 +152,7 @@ fn sum(rows: usize) -> Segment {
     let y = segment.push(Role::Input, rows, 64);
     let out = segment.push(Role::Output, rows, 64);
     segment.nodes.push(Node {
-        op: Op::Add,
+        op: Op::Row(RowFn::Add),
         inputs: vec![x, y],
         out,
     });

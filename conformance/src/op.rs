@@ -10,7 +10,7 @@ use crate::gates::{is_as_bad, worse};
 use crate::report::{Level, Text};
 use crate::segments::{Bench, nmse, normal, oracle, weight};
 use crate::{Kit, Result};
-use ondol::delegate::segment::{Node, Op, Role, Segment};
+use ondol::delegate::segment::{Activation, Node, Op, Role, RowFn, Segment};
 use ondol::delegate::{Activations, Quant, Quantized};
 use std::time::Duration;
 
@@ -304,52 +304,45 @@ fn judge(
     Ok(worst)
 }
 
+/// Columns of the rows that [`element`] runs a function on.
+const COLS: usize = 576;
+
 /// Operations without a matmul, with the id by which they are reported.
-fn elementwise() -> [(&'static str, Op); 6] {
+fn elementwise() -> [(&'static str, RowFn); 6] {
+    let norm = RowFn::RmsNorm {
+        group: COLS,
+        eps: 1e-5,
+    };
     [
-        (
-            "rmsnorm",
-            Op::RmsNorm {
-                eps: 1e-5,
-                group: 0,
-            },
-        ),
-        ("add", Op::Add),
-        ("scale", Op::Scale { factor: 0.37 }),
-        ("silu-mul", Op::SiluMul),
-        ("gelu-mul", Op::GeluMul),
-        ("softcap", Op::Softcap { cap: 30.0 }),
+        ("rmsnorm", norm),
+        ("add", RowFn::Add),
+        ("scale", RowFn::Scale { factor: 0.37 }),
+        ("silu-mul", RowFn::Glu(Activation::Silu)),
+        ("gelu-mul", RowFn::Glu(Activation::GeluTanh)),
+        ("softcap", RowFn::Softcap { cap: 30.0 }),
     ]
 }
 
-/// One operation on rows of numbers of all sizes.
-fn element(kit: &Kit, level: &mut Level, name: &str, op: Op) {
-    const COLS: usize = 576;
+/// One function on rows of numbers of all sizes.
+fn element(kit: &Kit, level: &mut Level, name: &str, function: RowFn) {
     let rows = rows(kit);
     let mut segment = empty(name, rows);
     let mut inputs = vec![segment.push(Role::Input, rows, COLS)];
     let mut given = vec![normal(3, rows * COLS)];
     given[0].iter_mut().step_by(31).for_each(|x| *x *= 40.0);
-    let op = match op {
-        Op::RmsNorm { eps, .. } => {
-            let weight = normal(5, COLS)
-                .iter()
-                .flat_map(|x| x.to_le_bytes())
-                .collect();
-            let stored = Quantized {
-                data: weight,
-                scales: Vec::new(),
-            };
-            inputs.push(segment.push(Role::Weight(None, stored), 1, COLS));
-            Op::RmsNorm { eps, group: COLS }
-        }
-        Op::Add | Op::SiluMul | Op::GeluMul => {
-            inputs.push(segment.push(Role::Input, rows, COLS));
-            given.push(normal(13, rows * COLS));
-            op
-        }
-        other => other,
-    };
+    if function.values() == 2 {
+        inputs.push(segment.push(Role::Input, rows, COLS));
+        given.push(normal(13, rows * COLS));
+    }
+    if let Some(len) = function.weight_len() {
+        let weight = normal(5, len).into_iter().flat_map(f32::to_le_bytes);
+        let stored = Quantized {
+            data: weight.collect(),
+            scales: Vec::new(),
+        };
+        inputs.push(segment.push(Role::Weight(None, stored), 1, len));
+    }
+    let op = Op::Row(function);
     let out = segment.push(Role::Output, rows, COLS);
     segment.nodes.push(Node { op, inputs, out });
 

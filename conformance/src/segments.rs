@@ -1,6 +1,6 @@
 //! Running a segment on the device, and by hand in 64-bit floats.
 
-use ondol::delegate::segment::{Op, Role, Segment};
+use ondol::delegate::segment::{Activation, Op, Role, RowFn, Segment};
 use ondol::delegate::{
     Buffer, Code, Delegate, DelegateError, DeviceSession, Job, Outcome, Place, Program, Stage,
 };
@@ -160,26 +160,15 @@ pub fn oracle(segment: &Segment, inputs: &[Vec<f32>]) -> Vec<Vec<f64>> {
     }
     for node in &segment.nodes {
         let of = |i: usize| values[node.inputs[i]].as_slice();
-        let pairs = || of(0).iter().zip(of(1));
         let cols = segment.tensors[node.out].cols;
         values[node.out] = match node.op {
             Op::MatMul => {
                 let bias = node.inputs.get(2).map(|&bias| values[bias].as_slice());
                 matmul(of(0), of(1), bias, cols)
             }
-            Op::RmsNorm { eps, group } => {
-                let weight = node.inputs.get(1).map(|&weight| values[weight].as_slice());
-                rms_norm(of(0), weight, f64::from(eps), group)
-            }
-            Op::Add => pairs().map(|(a, b)| a + b).collect(),
-            Op::Scale { factor } => of(0).iter().map(|x| x * f64::from(factor)).collect(),
-            Op::SiluMul => pairs()
-                .map(|(gate, up)| gate / (1.0 + (-gate).exp()) * up)
-                .collect(),
-            Op::GeluMul => pairs().map(|(gate, up)| gelu(*gate) * up).collect(),
-            Op::Softcap { cap } => {
-                let cap = f64::from(cap);
-                of(0).iter().map(|x| cap * (x / cap).tanh()).collect()
+            Op::Row(function) => {
+                let second = node.inputs.get(1).map(|&index| values[index].as_slice());
+                row(function, of(0), second)
             }
         };
     }
@@ -188,6 +177,23 @@ pub fn oracle(segment: &Segment, inputs: &[Vec<f32>]) -> Vec<Vec<f64>> {
         .into_iter()
         .map(|index| std::mem::take(&mut values[index]))
         .collect()
+}
+
+/// A function of rows; `second` is its other value, or its weight.
+fn row(function: RowFn, x: &[f64], second: Option<&[f64]>) -> Vec<f64> {
+    let y = second.unwrap_or_default();
+    let pairs = x.iter().zip(y);
+    match function {
+        RowFn::RmsNorm { group, eps } => rms_norm(x, second, f64::from(eps), group),
+        RowFn::Add => pairs.map(|(a, b)| a + b).collect(),
+        RowFn::Scale { factor } => x.iter().map(|x| x * f64::from(factor)).collect(),
+        RowFn::Glu(Activation::Silu) => pairs.map(|(a, b)| a / (1.0 + (-a).exp()) * b).collect(),
+        RowFn::Glu(Activation::GeluTanh) => pairs.map(|(a, b)| gelu(*a) * b).collect(),
+        RowFn::Softcap { cap } => {
+            let cap = f64::from(cap);
+            x.iter().map(|x| cap * (x / cap).tanh()).collect()
+        }
+    }
 }
 
 fn matmul(x: &[f64], w: &[f64], bias: Option<&[f64]>, n: usize) -> Vec<f64> {

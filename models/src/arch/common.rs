@@ -3,95 +3,103 @@
 use crate::graph::{Attention, Builder};
 use crate::{Error, Result};
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 /// More queries in a token than any real model has: wider is a damaged file.
 const MAX_ATTENTION_WIDTH: usize = 1 << 20;
 
-/// Hyperparameters of a decoder-only transformer, checked against each other.
+/// Hyperparameters of a decoder-only transformer that hold in all layers.
 pub struct Decoder {
     /// Number of layers.
     pub layers: u32,
     /// Width of the residual stream.
     pub width: usize,
-    /// Width of the feed-forward block.
-    pub hidden: usize,
-    /// Query heads.
-    pub heads: usize,
-    /// Key and value heads.
-    pub kv_heads: usize,
     /// Width of a head.
     pub head_dim: usize,
     /// Added to the mean square in norms.
     pub eps: f32,
 }
 
+/// Hyperparameters that may differ from layer to layer.
+pub struct Layer {
+    /// Width of the feed-forward block.
+    pub hidden: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key and value heads; divides `heads`.
+    pub kv_heads: usize,
+    head_dim: usize,
+}
+
 impl Decoder {
-    /// Reads `<architecture>.*`; kv heads default to heads, the head's width to `width / heads`.
+    /// Reads `<architecture>.*`; the head's width defaults to `width / heads`.
     pub fn read(b: &Builder) -> Result<Decoder> {
         if let Some(experts @ 1..) = b.opt_count("expert_count")? {
             let reason = format!("a mixture of {experts} experts is not supported");
-            return Err(Error::BadValue {
-                key: b.key("expert_count"),
-                reason,
-            });
+            return Err(bad(b, "expert_count", reason));
         }
         let width = b.size("embedding_length")?;
-        let heads = b.size("attention.head_count")?;
-        let kv_heads = b.opt_size("attention.head_count_kv")?.unwrap_or(heads);
-        if !heads.is_multiple_of(kv_heads) {
-            let reason = format!("{kv_heads} does not divide the {heads} query heads");
-            return Err(Error::BadValue {
-                key: b.key("attention.head_count_kv"),
-                reason,
-            });
-        }
         let head_dim = match b.opt_size("attention.key_length")? {
             Some(head_dim) => head_dim,
-            None if width.is_multiple_of(heads) => width / heads,
             None => {
-                let reason = format!("{heads} heads do not divide the width {width}");
-                return Err(Error::BadValue {
-                    key: b.key("attention.head_count"),
-                    reason,
-                });
+                let heads = b.size("attention.head_count")?;
+                if !width.is_multiple_of(heads) {
+                    let reason = format!("{heads} heads do not divide the width {width}");
+                    return Err(bad(b, "attention.head_count", reason));
+                }
+                width / heads
             }
         };
-        if heads
-            .checked_mul(head_dim)
-            .is_none_or(|width| width > MAX_ATTENTION_WIDTH)
-        {
-            let reason = format!(
-                "{heads} heads of {head_dim} are over the limit of {MAX_ATTENTION_WIDTH} in all"
-            );
-            return Err(Error::BadValue {
-                key: b.key("attention.head_count"),
-                reason,
-            });
-        }
-        if !head_dim.is_multiple_of(8)
-            || b.opt_size("attention.value_length")?
-                .is_some_and(|v| v != head_dim)
-        {
+        let value_length = b.opt_size("attention.value_length")?;
+        if !head_dim.is_multiple_of(8) || value_length.is_some_and(|v| v != head_dim) {
             let reason = format!(
                 "heads of {head_dim} are not supported: a multiple of 8, keys and values alike"
             );
-            return Err(Error::BadValue {
-                key: b.key("attention.key_length"),
-                reason,
-            });
+            return Err(bad(b, "attention.key_length", reason));
         }
         Ok(Decoder {
             layers: b.layers()?,
             width,
-            hidden: b.size("feed_forward_length")?,
-            heads,
-            kv_heads,
             head_dim,
             eps: b.positive("attention.layer_norm_rms_epsilon")?,
         })
     }
 
+    /// Enters a layer, and reads what holds in it; kv heads default to heads.
+    pub fn enter(&self, b: &mut Builder, layer: u32) -> Result<Layer> {
+        b.enter(Some(layer));
+        let heads = b.size("attention.head_count")?;
+        let kv_heads = b.opt_size("attention.head_count_kv")?.unwrap_or(heads);
+        if !heads.is_multiple_of(kv_heads) {
+            let reason = format!("{kv_heads} does not divide the {heads} query heads");
+            return Err(bad(b, "attention.head_count_kv", reason));
+        }
+        let q_width = heads.checked_mul(self.head_dim);
+        if q_width.is_none_or(|width| width > MAX_ATTENTION_WIDTH) {
+            let reason = format!(
+                "{heads} heads of {} are over the limit of {MAX_ATTENTION_WIDTH} in all",
+                self.head_dim
+            );
+            return Err(bad(b, "attention.head_count", reason));
+        }
+        Ok(Layer {
+            hidden: b.size("feed_forward_length")?,
+            heads,
+            kv_heads,
+            head_dim: self.head_dim,
+        })
+    }
+}
+
+fn bad(b: &Builder, key: &str, reason: String) -> Error {
+    Error::BadValue {
+        key: b.key(key),
+        reason,
+    }
+}
+
+impl Layer {
     /// Width of all queries.
     pub fn q_width(&self) -> usize {
         self.heads * self.head_dim
@@ -149,10 +157,11 @@ pub fn sliding_layers(b: &Builder, layers: u32, period: usize) -> Result<Vec<boo
         })
 }
 
-/// Gemma's scale of scores: the root of the head's width, except in the model of `layers_27b` layers.
-pub fn gemma_scale(hp: &Decoder, layers_27b: u32) -> f32 {
+/// Gemma's scale of a layer's scores: the root of the head's width, except in the model
+/// of `layers_27b` layers.
+pub fn gemma_scale(hp: &Decoder, layer: &Layer, layers_27b: u32) -> f32 {
     let per_head = if hp.layers == layers_27b {
-        hp.width / hp.heads
+        hp.width / layer.heads
     } else {
         hp.head_dim
     };

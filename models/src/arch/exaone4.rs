@@ -20,10 +20,10 @@ pub fn build(mut b: Builder) -> Result<Graph> {
 
     let mut x = b.embed(hp.width, 1.0)?;
     for (layer, slides) in (0..).zip(slides) {
-        b.enter(Some(layer));
-        let mut q = b.linear(x, "attn_q", hp.q_width())?;
-        let mut k = b.linear(x, "attn_k", hp.kv_width())?;
-        let v = b.linear(x, "attn_v", hp.kv_width())?;
+        let at = hp.enter(&mut b, layer)?;
+        let mut q = b.linear(x, "attn_q", at.q_width())?;
+        let mut k = b.linear(x, "attn_k", at.kv_width())?;
+        let v = b.linear(x, "attn_v", at.kv_width())?;
         q = b.rms_norm_heads(q, "attn_q_norm", hp.head_dim, hp.eps)?;
         k = b.rms_norm_heads(k, "attn_k_norm", hp.head_dim, hp.eps)?;
         if slides || window.is_none() {
@@ -36,14 +36,14 @@ pub fn build(mut b: Builder) -> Result<Graph> {
             v,
             Attention {
                 window: window.filter(|_| slides),
-                ..hp.attention()
+                ..at.attention()
             },
         );
         let h = b.linear(h, "attn_output", hp.width)?;
         let h = b.rms_norm(h, "post_attention_norm", hp.eps)?;
         x = b.add(x, h);
 
-        let h = b.feed_forward(x, hp.hidden, Activation::Silu)?;
+        let h = b.feed_forward(x, at.hidden, Activation::Silu)?;
         let h = b.rms_norm(h, "post_ffw_norm", hp.eps)?;
         x = b.add(x, h);
     }

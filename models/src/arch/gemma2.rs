@@ -26,20 +26,14 @@ pub fn build(mut b: Builder) -> Result<Graph> {
     let logit_cap = b
         .opt_positive("final_logit_softcapping")?
         .unwrap_or(DEFAULT_LOGIT_CAP);
-    let scale = common::gemma_scale(&hp, LAYERS_27B);
-    let attention = Attention {
-        scale,
-        softcap: Some(score_cap),
-        ..hp.attention()
-    };
 
     let mut x = b.embed(hp.width, libm::sqrtf(hp.width as f32))?;
     for (layer, slides) in (0..).zip(slides) {
-        b.enter(Some(layer));
+        let at = hp.enter(&mut b, layer)?;
         let h = b.rms_norm(x, "attn_norm", hp.eps)?;
-        let q = b.linear(h, "attn_q", hp.q_width())?;
-        let k = b.linear(h, "attn_k", hp.kv_width())?;
-        let v = b.linear(h, "attn_v", hp.kv_width())?;
+        let q = b.linear(h, "attn_q", at.q_width())?;
+        let k = b.linear(h, "attn_k", at.kv_width())?;
+        let v = b.linear(h, "attn_v", at.kv_width())?;
         let q = b.rope(q, hp.head_dim, rope);
         let k = b.rope(k, hp.head_dim, rope);
         let h = b.attention(
@@ -48,7 +42,9 @@ pub fn build(mut b: Builder) -> Result<Graph> {
             v,
             Attention {
                 window: slides.then_some(window),
-                ..attention
+                scale: common::gemma_scale(&hp, &at, LAYERS_27B),
+                softcap: Some(score_cap),
+                ..at.attention()
             },
         );
         let h = b.linear(h, "attn_output", hp.width)?;
@@ -56,7 +52,7 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         x = b.add(x, h);
 
         let h = b.rms_norm(x, "ffn_norm", hp.eps)?;
-        let h = b.feed_forward(h, hp.hidden, Activation::GeluTanh)?;
+        let h = b.feed_forward(h, at.hidden, Activation::GeluTanh)?;
         let h = b.rms_norm(h, "post_ffw_norm", hp.eps)?;
         x = b.add(x, h);
     }

@@ -21,14 +21,10 @@ pub fn build(mut b: Builder) -> Result<Graph> {
     let full_rope = b.add_rope(full_rope);
     let sliding_rope = rope::local(&b, &hp, RopeStyle::HalfSplit)?;
     let sliding_rope = b.add_rope(sliding_rope);
-    let attention = Attention {
-        scale: common::gemma_scale(&hp, LAYERS_27B),
-        ..hp.attention()
-    };
 
     let mut x = b.embed(hp.width, libm::sqrtf(hp.width as f32))?;
     for (layer, slides) in (0..).zip(slides) {
-        b.enter(Some(layer));
+        let at = hp.enter(&mut b, layer)?;
         let window = window.filter(|_| slides);
         let rope = if window.is_some() {
             sliding_rope
@@ -37,9 +33,9 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         };
 
         let h = b.rms_norm(x, "attn_norm", hp.eps)?;
-        let q = b.linear(h, "attn_q", hp.q_width())?;
-        let k = b.linear(h, "attn_k", hp.kv_width())?;
-        let v = b.linear(h, "attn_v", hp.kv_width())?;
+        let q = b.linear(h, "attn_q", at.q_width())?;
+        let k = b.linear(h, "attn_k", at.kv_width())?;
+        let v = b.linear(h, "attn_v", at.kv_width())?;
         let q = b.rms_norm_heads(q, "attn_q_norm", hp.head_dim, hp.eps)?;
         let k = b.rms_norm_heads(k, "attn_k_norm", hp.head_dim, hp.eps)?;
         let q = b.rope(q, hp.head_dim, rope);
@@ -50,7 +46,8 @@ pub fn build(mut b: Builder) -> Result<Graph> {
             v,
             Attention {
                 window,
-                ..attention
+                scale: common::gemma_scale(&hp, &at, LAYERS_27B),
+                ..at.attention()
             },
         );
         let h = b.linear(h, "attn_output", hp.width)?;
@@ -58,7 +55,7 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         x = b.add(x, h);
 
         let h = b.rms_norm(x, "ffn_norm", hp.eps)?;
-        let h = b.feed_forward(h, hp.hidden, Activation::GeluTanh)?;
+        let h = b.feed_forward(h, at.hidden, Activation::GeluTanh)?;
         let h = b.rms_norm(h, "post_ffw_norm", hp.eps)?;
         x = b.add(x, h);
     }

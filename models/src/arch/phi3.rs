@@ -11,24 +11,25 @@ pub fn build(mut b: Builder) -> Result<Graph> {
     let hp = Decoder::read(&b)?;
     let rope = rope::long(&b, &hp, RopeStyle::HalfSplit)?;
     let rope = b.add_rope(rope);
-    let attention = Attention {
-        window: common::sliding_window(&b)?,
-        ..hp.attention()
-    };
+    let window = common::sliding_window(&b)?;
 
     let mut x = b.embed(hp.width, 1.0)?;
     for layer in 0..hp.layers {
-        b.enter(Some(layer));
+        let at = hp.enter(&mut b, layer)?;
         let h = b.rms_norm(x, "attn_norm", hp.eps)?;
-        let [q, k, v] = b.fused(h, "attn_qkv", [hp.q_width(), hp.kv_width(), hp.kv_width()])?;
+        let [q, k, v] = b.fused(h, "attn_qkv", [at.q_width(), at.kv_width(), at.kv_width()])?;
         let q = b.rope(q, hp.head_dim, rope);
         let k = b.rope(k, hp.head_dim, rope);
+        let attention = Attention {
+            window,
+            ..at.attention()
+        };
         let h = b.attention(q, k, v, attention);
         let h = b.linear(h, "attn_output", hp.width)?;
         x = b.add(x, h);
 
         let h = b.rms_norm(x, "ffn_norm", hp.eps)?;
-        let [gate, up] = b.fused(h, "ffn_up", [hp.hidden, hp.hidden])?;
+        let [gate, up] = b.fused(h, "ffn_up", [at.hidden, at.hidden])?;
         let h = b.glu(gate, up, Activation::Silu);
         let h = b.linear(h, "ffn_down", hp.width)?;
         x = b.add(x, h);

@@ -13,21 +13,21 @@ pub fn build(mut b: Builder) -> Result<Graph> {
 
     let mut x = b.embed(hp.width, 1.0)?;
     for layer in 0..hp.layers {
-        b.enter(Some(layer));
+        let at = hp.enter(&mut b, layer)?;
         let h = b.rms_norm(x, "attn_norm", hp.eps)?;
-        let q = b.linear(h, "attn_q", hp.q_width())?;
-        let k = b.linear(h, "attn_k", hp.kv_width())?;
-        let v = b.linear(h, "attn_v", hp.kv_width())?;
+        let q = b.linear(h, "attn_q", at.q_width())?;
+        let k = b.linear(h, "attn_k", at.kv_width())?;
+        let v = b.linear(h, "attn_v", at.kv_width())?;
         let q = b.rms_norm_heads(q, "attn_q_norm", hp.head_dim, hp.eps)?;
         let k = b.rms_norm_heads(k, "attn_k_norm", hp.head_dim, hp.eps)?;
         let q = b.rope(q, hp.head_dim, rope);
         let k = b.rope(k, hp.head_dim, rope);
-        let h = b.attention(q, k, v, hp.attention());
+        let h = b.attention(q, k, v, at.attention());
         let h = b.linear(h, "attn_output", hp.width)?;
         x = b.add(x, h);
 
         let h = b.rms_norm(x, "ffn_norm", hp.eps)?;
-        let h = b.feed_forward(h, hp.hidden, Activation::Silu)?;
+        let h = b.feed_forward(h, at.hidden, Activation::Silu)?;
         x = b.add(x, h);
     }
     b.enter(None);

@@ -1,6 +1,6 @@
 use super::build;
 use crate::gguf::{Gguf, MetaValue, Writer};
-use crate::graph::{Attention, Graph, Op, RopeStyle};
+use crate::graph::{Attention, Builder, Graph, Op, RopeStyle, RowFn};
 use crate::quant::DType;
 use crate::{Error, Result};
 use alloc::format;
@@ -119,6 +119,10 @@ impl File {
     }
 
     fn graph(&self) -> Result<Graph> {
+        build(&Gguf::parse(&self.bytes()?)?)
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>> {
         let mut writer = Writer::new();
         writer.set("general.architecture", self.architecture);
         for (key, value) in &self.metadata {
@@ -135,7 +139,7 @@ impl File {
             );
         }
         let data: Vec<&[u8]> = data.iter().map(|bytes| &bytes[..]).collect();
-        build(&Gguf::parse(&writer.to_vec(&data)?)?)
+        writer.to_vec(&data)
     }
 
     fn error(&self) -> Error {
@@ -245,7 +249,10 @@ fn gemma2_alternates_and_caps() {
     assert!(attentions(&graph).all(|a| a.softcap == Some(50.0)));
     assert!(matches!(
         graph.node(graph.logits).op,
-        Op::Softcap { cap: 30.0, .. }
+        Op::Row {
+            function: RowFn::Softcap { cap: 30.0 },
+            ..
+        }
     ));
     let root = libm::sqrtf(WIDTH as f32);
     assert!(matches!(graph.nodes[0].op, Op::Embed { scale, .. } if scale == root));
@@ -423,13 +430,26 @@ fn bad_frequency_factors_are_refused() {
 }
 
 #[test]
-fn values_of_each_layer_are_taken_where_they_are_equal() {
-    let file = File::new("llama", 2).with("attention.head_count_kv", vec![2u32, 2]);
-    assert!(file.graph().is_ok());
-    for unequal in [vec![2u32, 1], vec![]] {
-        let file = File::new("llama", 2).with("attention.head_count_kv", unequal);
+fn hyperparameters_may_differ_from_layer_to_layer() {
+    let mut file = File::new("llama", 2).with("attention.head_count_kv", vec![2u32, 1]);
+    assert!(matches!(file.error(), Error::BadShape { name, .. } if name == "blk.1.attn_k.weight"));
+    for name in ["blk.1.attn_k.weight", "blk.1.attn_v.weight"] {
+        file = file.without(name);
+        file.zeros(name, &[WIDTH, 8]);
+    }
+    let graph = file.graph().unwrap();
+    let attentions = graph.nodes.iter().filter_map(|node| match node.op {
+        Op::Attention { attention, .. } => Some(attention.kv_heads),
+        _ => None,
+    });
+    assert_eq!(attentions.collect::<Vec<_>>(), [2, 1]);
+    for bad in [vec![2u32], vec![], vec![2, 3], vec![2, 0]] {
+        let file = File::new("llama", 2).with("attention.head_count_kv", bad);
         assert_names_key(&file.error(), "llama.attention.head_count_kv");
     }
+    // What holds in all layers must not differ.
+    let rope = File::new("llama", 2).with("rope.dimension_count", vec![8u32, 4]);
+    assert_names_key(&rope.error(), "llama.rope.dimension_count");
     let texts = File::new("llama", 2).with("attention.head_count_kv", vec!["2", "2"]);
     assert_names_key(&texts.error(), "llama.attention.head_count_kv");
 }
@@ -777,4 +797,29 @@ proptest! {
         }
         let _ = file.graph();
     }
+}
+
+/// A layer's experts lie one after another in a tensor of three dimensions.
+#[test]
+fn a_tensor_of_three_dimensions_is_matrices() {
+    let mut file = File::new("llama", 1);
+    file.zeros("blk.0.ffn_up_exps.weight", &[WIDTH, HIDDEN, 3]);
+    let bytes = file.bytes().unwrap();
+    let gguf = Gguf::parse(&bytes).unwrap();
+    let mut b = Builder::new(&gguf).unwrap();
+    b.enter(Some(0));
+    let (rows, cols) = (HIDDEN as usize, WIDTH as usize);
+    let experts = b.matrices("ffn_up_exps", 3, rows, cols).unwrap();
+    let places: Vec<_> = experts.iter().map(|w| (w.first_row, w.rows)).collect();
+    assert_eq!(places, [(0, rows), (rows, rows), (2 * rows, rows)]);
+    for (count, rows) in [(2, rows), (4, rows), (3, rows - 1), (1, 3 * rows)] {
+        let wrong = b.matrices("ffn_up_exps", count, rows, cols);
+        assert!(
+            matches!(wrong, Err(Error::BadShape { .. })),
+            "{count} of {rows}"
+        );
+    }
+    // What reads them as one matrix is refused.
+    assert!(b.matrix("ffn_up_exps", 3 * rows, cols).is_err());
+    assert!(b.matrices("ffn_up", 1, rows, cols).is_err());
 }

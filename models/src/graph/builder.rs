@@ -1,6 +1,8 @@
 //! The builder an architecture writes its forward pass with.
 
-use super::{Activation, Attention, Graph, Node, Op, Rope, RopeStyle, ValueId, Weight, leftover};
+use super::{
+    Activation, Attention, Graph, Node, Op, Rope, RopeStyle, RowFn, ValueId, Weight, leftover,
+};
 use crate::gguf::{Array, Gguf, TensorInfo, Value};
 use crate::quant::{DType, Layout, packed::GROUP};
 use crate::{Error, Float, Result};
@@ -99,12 +101,13 @@ impl<'g, 'a> Builder<'g, 'a> {
         }
     }
 
-    /// A hyperparameter that may be zero, and that files may leave out. Where
-    /// it is an array with one value per layer, all must be equal.
+    /// A hyperparameter that may be zero, and that files may leave out. Where the file
+    /// has an array with a value per layer, it is that of the current layer; outside
+    /// layers all values must be equal.
     pub fn opt_count(&self, key: &str) -> Result<Option<usize>> {
         let key = self.ask(key);
         let value = match self.gguf.get(&key) {
-            Some(Value::Array(per_layer)) => Some(same_in_all_layers(&key, *per_layer)?),
+            Some(Value::Array(per_layer)) => Some(value_of_layer(&key, *per_layer, self.layer)?),
             _ => self.gguf.opt_u32(&key)?,
         };
         match value {
@@ -241,22 +244,40 @@ impl<'g, 'a> Builder<'g, 'a> {
             .transpose()
     }
 
+    /// The matrices of the tensor `name.weight` of three dimensions: `count` of exactly
+    /// `rows x cols`, one after another (a layer's experts).
+    pub fn matrices(
+        &self,
+        name: &str,
+        count: usize,
+        rows: usize,
+        cols: usize,
+    ) -> Result<Vec<Weight>> {
+        let name = self.full_name(name, "weight");
+        let (tensor, info) = self.required(&name)?;
+        if *info.dims() != [cols as u64, rows as u64, count as u64] {
+            let reason = format!(
+                "expected {cols} x {rows} x {count}, the file has {:?}",
+                info.dims()
+            );
+            return Err(Error::BadShape { name, reason });
+        }
+        let whole = weight(tensor, info);
+        parts(&whole, &vec![rows; count]).ok_or_else(|| no_whole_groups(name, &[rows]))
+    }
+
     fn shaped(&self, name: String, rows: usize, cols: usize) -> Result<Weight> {
-        let (tensor, info) = self
-            .tensor(&name)
-            .ok_or_else(|| Error::MissingTensor { name: name.clone() })?;
+        let (tensor, info) = self.required(&name)?;
         if (info.rows(), info.cols()) != (rows, cols) || info.dims().len() > 2 {
             let reason = format!("expected {cols} x {rows}, the file has {:?}", info.dims());
             return Err(Error::BadShape { name, reason });
         }
-        Ok(Weight {
-            tensor,
-            dtype: info.dtype,
-            layout: info.layout,
-            first_row: 0,
-            rows,
-            cols,
-        })
+        Ok(weight(tensor, info))
+    }
+
+    fn required(&self, name: &str) -> Result<(u32, &'g TensorInfo<'a>)> {
+        self.tensor(name)
+            .ok_or_else(|| Error::MissingTensor { name: name.into() })
     }
 
     fn push(&mut self, op: Op, width: usize) -> ValueId {
@@ -282,9 +303,7 @@ impl<'g, 'a> Builder<'g, 'a> {
     /// The embedding table: its rows are the vocabulary.
     fn embedding_table(&self, width: usize) -> Result<Weight> {
         let name = "token_embd.weight";
-        let (_, info) = self
-            .tensor(name)
-            .ok_or_else(|| Error::MissingTensor { name: name.into() })?;
+        let (_, info) = self.required(name)?;
         self.shaped(name.into(), info.rows(), width)
     }
 
@@ -309,20 +328,10 @@ impl<'g, 'a> Builder<'g, 'a> {
             let reason = "a bias on fused matrices is not supported".into();
             return Err(Error::BadShape { name: bias, reason });
         }
-        if whole.layout == Layout::Packed && rows.iter().any(|rows| rows % GROUP != 0) {
-            let reason = format!("packed, its parts of {rows:?} rows are no whole groups");
-            let name = self.full_name(name, "weight");
-            return Err(Error::BadShape { name, reason });
-        }
-        let mut first_row = 0;
-        Ok(rows.map(|rows| {
-            let part = Weight {
-                first_row,
-                rows,
-                ..whole
-            };
-            first_row += rows;
-            self.matmul(input, part, None)
+        let parts = parts(&whole, &rows)
+            .ok_or_else(|| no_whole_groups(self.full_name(name, "weight"), &rows))?;
+        Ok(core::array::from_fn(|part| {
+            self.matmul(input, parts[part], None)
         }))
     }
 
@@ -353,16 +362,28 @@ impl<'g, 'a> Builder<'g, 'a> {
         eps: f32,
     ) -> Result<ValueId> {
         let weight = Some(self.vector(name, head_dim)?);
-        let width = self.width(input);
-        Ok(self.push(
-            Op::RmsNorm {
-                input,
-                weight,
-                group: head_dim,
-                eps,
-            },
-            width,
-        ))
+        let group = head_dim;
+        Ok(self.row(RowFn::RmsNorm { group, eps }, input, None, weight))
+    }
+
+    /// A function of each row of `a`, and of `b` where it has two values.
+    fn row(
+        &mut self,
+        function: RowFn,
+        a: ValueId,
+        b: Option<ValueId>,
+        weight: Option<Weight>,
+    ) -> ValueId {
+        let width = self.width(a);
+        debug_assert_eq!(function.values(), 1 + usize::from(b.is_some()));
+        debug_assert!(b.is_none_or(|b| self.width(b) == width));
+        let op = Op::Row {
+            function,
+            a,
+            b,
+            weight,
+        };
+        self.push(op, width)
     }
 
     /// Registers a rotary embedding; the number is for [`Builder::rope`].
@@ -435,9 +456,7 @@ impl<'g, 'a> Builder<'g, 'a> {
 
     /// `a + b`.
     pub fn add(&mut self, a: ValueId, b: ValueId) -> ValueId {
-        debug_assert_eq!(self.width(a), self.width(b));
-        let width = self.width(a);
-        self.push(Op::Add { a, b }, width)
+        self.row(RowFn::Add, a, Some(b), None)
     }
 
     /// `input * factor`; nothing is added for a factor of one.
@@ -445,22 +464,12 @@ impl<'g, 'a> Builder<'g, 'a> {
         if factor == 1.0 {
             return input;
         }
-        let width = self.width(input);
-        self.push(Op::Scale { input, factor }, width)
+        self.row(RowFn::Scale { factor }, input, None, None)
     }
 
     /// `activation(gate) * up`.
     pub fn glu(&mut self, gate: ValueId, up: ValueId, activation: Activation) -> ValueId {
-        debug_assert_eq!(self.width(gate), self.width(up));
-        let width = self.width(gate);
-        self.push(
-            Op::Glu {
-                gate,
-                up,
-                activation,
-            },
-            width,
-        )
+        self.row(RowFn::Glu(activation), gate, Some(up), None)
     }
 
     /// `down(activation(gate(x)) * up(x))`, the usual feed-forward block of `hidden` width.
@@ -488,9 +497,8 @@ impl<'g, 'a> Builder<'g, 'a> {
 
     /// `cap * tanh(input / cap)` where there is a cap.
     pub fn softcap(&mut self, input: ValueId, cap: Option<f32>) -> ValueId {
-        let width = self.width(input);
         match cap {
-            Some(cap) => self.push(Op::Softcap { input, cap }, width),
+            Some(cap) => self.row(RowFn::Softcap { cap }, input, None, None),
             None => input,
         }
     }
@@ -536,21 +544,67 @@ impl Rope {
     }
 }
 
-/// The one value of an array with a value per layer.
-fn same_in_all_layers(key: &str, per_layer: Array) -> Result<u32> {
-    let bad = |reason: &str| Error::BadValue {
-        key: key.into(),
-        reason: reason.into(),
-    };
-    let first = per_layer
-        .iter()
-        .next()
-        .ok_or_else(|| bad("the array is empty"))?;
-    if per_layer.iter().any(|value| value != first) {
-        return Err(bad("layers that differ in it are not supported"));
+/// All rows of a tensor.
+fn weight(tensor: u32, info: &TensorInfo) -> Weight {
+    Weight {
+        tensor,
+        dtype: info.dtype,
+        layout: info.layout,
+        first_row: 0,
+        rows: info.rows(),
+        cols: info.cols(),
     }
-    first
+}
+
+/// A matrix cut into parts of these rows, one after another; `None` where a packed one
+/// would be cut within a group.
+fn parts(whole: &Weight, rows: &[usize]) -> Option<Vec<Weight>> {
+    if whole.layout == Layout::Packed && rows.iter().any(|rows| rows % GROUP != 0) {
+        return None;
+    }
+    let mut first_row = 0;
+    let part = |&rows: &usize| {
+        let part = Weight {
+            first_row,
+            rows,
+            ..*whole
+        };
+        first_row += rows;
+        part
+    };
+    Some(rows.iter().map(part).collect())
+}
+
+fn no_whole_groups(name: String, rows: &[usize]) -> Error {
+    let reason = format!("packed, its parts of {rows:?} rows are no whole groups");
+    Error::BadShape { name, reason }
+}
+
+/// A layer's value in an array with a value per layer; outside layers, the one that all
+/// have.
+fn value_of_layer(key: &str, per_layer: Array, layer: Option<u32>) -> Result<u32> {
+    let bad = |reason: String| Error::BadValue {
+        key: key.into(),
+        reason,
+    };
+    let mut values = per_layer.iter();
+    let value = match layer {
+        Some(layer) => {
+            let len = values.len();
+            let value = values.nth(layer as usize);
+            value.ok_or_else(|| bad(format!("{len} values, and none for layer {layer}")))?
+        }
+        None => {
+            let first = values.next();
+            let first = first.ok_or_else(|| bad("the array is empty".into()))?;
+            if values.any(|value| value != first) {
+                return Err(bad("layers that differ in it are not supported".into()));
+            }
+            first
+        }
+    };
+    value
         .as_u64()
         .and_then(|value| value.try_into().ok())
-        .ok_or_else(|| bad("expected integers of 0..2^32"))
+        .ok_or_else(|| bad("expected integers of 0..2^32".into()))
 }

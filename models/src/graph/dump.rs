@@ -1,6 +1,6 @@
 //! The graph as text, one node a line.
 
-use super::{Graph, Op};
+use super::{Graph, Op, RowFn};
 use core::fmt;
 
 impl fmt::Display for Graph {
@@ -32,15 +32,17 @@ fn name(op: &Op) -> &'static str {
     match op {
         Op::Embed { .. } => "embed",
         Op::MatMul { .. } => "matmul",
-        Op::RmsNorm { .. } => "rms_norm",
+        Op::Row { function, .. } => match function {
+            RowFn::RmsNorm { .. } => "rms_norm",
+            RowFn::Add => "add",
+            RowFn::Scale { .. } => "scale",
+            RowFn::Glu(_) => "glu",
+            RowFn::Softcap { .. } => "softcap",
+        },
         Op::Rope { .. } => "rope",
         Op::Attention { .. } => "attention",
         Op::Conv { .. } => "conv",
         Op::Scan { .. } => "scan",
-        Op::Add { .. } => "add",
-        Op::Scale { .. } => "scale",
-        Op::Glu { .. } => "glu",
-        Op::Softcap { .. } => "softcap",
     }
 }
 
@@ -59,7 +61,13 @@ fn describe(op: &Op, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 Ok(())
             }
         }
-        Op::RmsNorm { group, eps, .. } => write!(f, " group {group} eps {eps:e}"),
+        Op::Row { function, .. } => match function {
+            RowFn::RmsNorm { group, eps } => write!(f, " group {group} eps {eps:e}"),
+            RowFn::Add => Ok(()),
+            RowFn::Scale { factor } => write!(f, " by {factor}"),
+            RowFn::Glu(activation) => write!(f, " {activation:?}"),
+            RowFn::Softcap { cap } => write!(f, " cap {cap}"),
+        },
         Op::Rope { head_dim, rope, .. } => write!(f, " head {head_dim} rope {rope}"),
         Op::Attention { attention: a, .. } => {
             write!(
@@ -77,9 +85,5 @@ fn describe(op: &Op, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         }
         Op::Conv { weight, slot, .. } => write!(f, " slot {slot} taps {}", weight.cols),
         Op::Scan { slot, .. } => write!(f, " slot {slot}"),
-        Op::Scale { factor, .. } => write!(f, " by {factor}"),
-        Op::Glu { activation, .. } => write!(f, " {activation:?}"),
-        Op::Softcap { cap, .. } => write!(f, " cap {cap}"),
-        Op::Add { .. } => Ok(()),
     }
 }

@@ -149,6 +149,54 @@ pub struct Attention {
     pub window: Option<usize>,
 }
 
+/// What is computed of each row alone, from one value or two of the same width.
+///
+/// Stated here once: the plan's steps, the segments of delegates and the conformance
+/// kit hold this type and add where the operands lie.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RowFn {
+    /// Root-mean-square norm of each run of `group` elements of `a`, times a weight of
+    /// `group` elements, if there is one.
+    RmsNorm {
+        /// The whole width, or a head's width for the norms on q and k.
+        group: usize,
+        /// Added to the mean square.
+        eps: f32,
+    },
+    /// `a + b`.
+    Add,
+    /// `a * factor`.
+    Scale {
+        /// The factor.
+        factor: f32,
+    },
+    /// `activation(a) * b`: a gated linear unit, where `a` is the gate.
+    Glu(Activation),
+    /// `cap * tanh(a / cap)`.
+    Softcap {
+        /// The cap.
+        cap: f32,
+    },
+}
+
+impl RowFn {
+    /// Values that it reads: 1 or 2.
+    pub fn values(self) -> usize {
+        match self {
+            RowFn::Add | RowFn::Glu(_) => 2,
+            RowFn::RmsNorm { .. } | RowFn::Scale { .. } | RowFn::Softcap { .. } => 1,
+        }
+    }
+
+    /// Elements of the weight that it may have beside the values.
+    pub fn weight_len(self) -> Option<usize> {
+        match self {
+            RowFn::RmsNorm { group, .. } => Some(group),
+            _ => None,
+        }
+    }
+}
+
 /// One operation; inputs are values of earlier nodes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
@@ -168,16 +216,16 @@ pub enum Op {
         /// A vector of `width`.
         bias: Option<Weight>,
     },
-    /// Root-mean-square norm of each run of `group` elements, times `weight` if any.
-    RmsNorm {
-        /// What is normalized.
-        input: ValueId,
-        /// A vector of `group` elements.
+    /// A function of each row alone.
+    Row {
+        /// The function.
+        function: RowFn,
+        /// Its first value; the output has the same width.
+        a: ValueId,
+        /// Its second value, of functions of two.
+        b: Option<ValueId>,
+        /// A vector of [`RowFn::weight_len`] elements.
         weight: Option<Weight>,
-        /// The whole width, or a head's width for the norms on q and k.
-        group: usize,
-        /// Added to the mean square.
-        eps: f32,
     },
     /// Rotates each head of `head_dim` by its token's position.
     Rope {
@@ -220,36 +268,6 @@ pub enum Op {
         /// As [`Attention::slot`].
         slot: u32,
     },
-    /// `a + b`.
-    Add {
-        /// Left.
-        a: ValueId,
-        /// Right, of the same width.
-        b: ValueId,
-    },
-    /// `input * factor`.
-    Scale {
-        /// What is scaled.
-        input: ValueId,
-        /// The factor.
-        factor: f32,
-    },
-    /// `activation(gate) * up`.
-    Glu {
-        /// Gate.
-        gate: ValueId,
-        /// Up, of the same width.
-        up: ValueId,
-        /// The gate's function.
-        activation: Activation,
-    },
-    /// `cap * tanh(input / cap)`.
-    Softcap {
-        /// What is capped.
-        input: ValueId,
-        /// The cap.
-        cap: f32,
-    },
 }
 
 impl Op {
@@ -257,15 +275,11 @@ impl Op {
     pub fn inputs(&self) -> impl Iterator<Item = ValueId> {
         let list: [Option<ValueId>; 3] = match *self {
             Op::Embed { .. } => [None; 3],
-            Op::MatMul { input, .. }
-            | Op::RmsNorm { input, .. }
-            | Op::Rope { input, .. }
-            | Op::Conv { input, .. }
-            | Op::Scale { input, .. }
-            | Op::Softcap { input, .. } => [Some(input), None, None],
+            Op::MatMul { input, .. } | Op::Rope { input, .. } | Op::Conv { input, .. } => {
+                [Some(input), None, None]
+            }
+            Op::Row { a, b, .. } => [Some(a), b, None],
             Op::Attention { q, k, v, .. } => [Some(q), Some(k), Some(v)],
-            Op::Add { a, b } => [Some(a), Some(b), None],
-            Op::Glu { gate, up, .. } => [Some(gate), Some(up), None],
             Op::Scan { decay, input, .. } => [Some(decay), Some(input), None],
         };
         list.into_iter().flatten()
@@ -276,7 +290,7 @@ impl Op {
     pub fn vector(&self) -> Option<Weight> {
         match *self {
             Op::MatMul { bias, .. } => bias,
-            Op::RmsNorm { weight, .. } => weight,
+            Op::Row { weight, .. } => weight,
             Op::Conv { weight, .. } => Some(weight),
             _ => None,
         }
@@ -347,7 +361,11 @@ impl Graph {
     /// they are or through a softcap. `None` where they come about in another way.
     pub fn head(&self) -> Option<Weight> {
         let products = match self.node(self.logits).op {
-            Op::Softcap { input, .. } => input,
+            Op::Row {
+                function: RowFn::Softcap { .. },
+                a,
+                ..
+            } => a,
             _ => self.logits,
         };
         match self.node(products).op {

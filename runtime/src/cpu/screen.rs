@@ -6,6 +6,7 @@ use super::pass::Pass;
 use super::select::{Selected, bound, missed, nth_largest, rows_of, select};
 use crate::Result;
 use crate::plan::{Buffer, CHUNK, Piece, Region, RowOp, ScreenPlan};
+use ondol_models::graph::RowFn;
 
 /// Rows that are scored exactly at first, for each token that is wanted: the
 /// score that the others have to reach comes from them. Fewer, down to one, where
@@ -78,7 +79,8 @@ impl Executor<'_> {
                 let region = self.shared.logits_of(group);
                 // SAFETY: no step runs.
                 let logits = unsafe { arena.floats_mut(region) };
-                self.shared.kernels.vector().softcap(logits, cap);
+                let vector = self.shared.kernels.vector();
+                vector.apply(RowFn::Softcap { cap }, logits, None, None);
             }
         }
         Ok(Some(selected))

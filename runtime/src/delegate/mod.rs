@@ -16,6 +16,7 @@ mod error;
 pub mod ffi;
 mod info;
 mod offload;
+mod op;
 mod plugin;
 mod program;
 mod quant;

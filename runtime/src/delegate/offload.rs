@@ -9,7 +9,7 @@ use super::segment::{self, Node, Role, Segment};
 use crate::plan::{Span, spans};
 use crate::{CancelToken, Error, Model, Result};
 use core::time::Duration;
-use ondol_models::graph::{Activation, Op, ValueId, Weight};
+use ondol_models::graph::{Op, ValueId, Weight};
 use ondol_models::quant::packed;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -360,19 +360,12 @@ impl<'m> Compiler<'m> {
                 inputs.extend(bias.map(|bias| self.vector(&bias, with_data, segment)));
                 segment::Op::MatMul
             }
-            Op::RmsNorm {
-                weight, group, eps, ..
+            Op::Row {
+                function, weight, ..
             } => {
                 inputs.extend(weight.map(|weight| self.vector(&weight, with_data, segment)));
-                segment::Op::RmsNorm { eps, group }
+                segment::Op::Row(function)
             }
-            Op::Add { .. } => segment::Op::Add,
-            Op::Scale { factor, .. } => segment::Op::Scale { factor },
-            Op::Softcap { cap, .. } => segment::Op::Softcap { cap },
-            Op::Glu { activation, .. } => match activation {
-                Activation::Silu => segment::Op::SiluMul,
-                Activation::GeluTanh => segment::Op::GeluMul,
-            },
             Op::Embed { .. }
             | Op::Rope { .. }
             | Op::Attention { .. }
@@ -464,14 +457,13 @@ impl<'m> Compiler<'m> {
         for &node in &span.nodes {
             let op = &graph.nodes[node].op;
             hash.update(format!("{op:?}"));
-            let (matrix, vector) = match *op {
-                Op::MatMul { weight, bias, .. } => (Some(weight), bias),
-                Op::RmsNorm { weight, .. } => (None, weight),
-                _ => (None, None),
+            let matrix = match *op {
+                Op::MatMul { weight, .. } => Some(weight),
+                _ => None,
             };
             let form = matrix.and_then(|weight| self.forms.get(&weight));
             hash.update(format!("{form:?}"));
-            for weight in [matrix, vector].into_iter().flatten() {
+            for weight in [matrix, op.vector()].into_iter().flatten() {
                 hash.update(self.model.0.weights.rows(&weight));
             }
         }

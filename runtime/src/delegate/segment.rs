@@ -2,6 +2,7 @@
 //! weights.
 
 use super::ffi;
+pub use super::op::{Activation, Op, RowFn};
 use super::quant::{Quant, Quantized};
 use core::ffi::c_void;
 use core::ptr;
@@ -32,36 +33,6 @@ pub struct Tensor {
     pub rows: usize,
     /// Numbers of a row.
     pub cols: usize,
-}
-
-/// What a node computes of its inputs; `ondol_npu.h` has the formulas.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Op {
-    /// Of a value, a weight, and perhaps a bias.
-    MatMul,
-    /// Of a value, and perhaps a weight.
-    RmsNorm {
-        /// Added to the mean square.
-        eps: f32,
-        /// Numbers that are normalized together.
-        group: usize,
-    },
-    /// Of two values.
-    Add,
-    /// Of one value.
-    Scale {
-        /// The factor.
-        factor: f32,
-    },
-    /// Of the gate and what it lets through.
-    SiluMul,
-    /// Of the gate and what it lets through.
-    GeluMul,
-    /// Of one value.
-    Softcap {
-        /// The cap.
-        cap: f32,
-    },
 }
 
 /// An operation; tensors are named by their index.
@@ -195,23 +166,6 @@ fn raw_node(node: &Node) -> ffi::Node {
     for (slot, &input) in raw.inputs.iter_mut().zip(&node.inputs) {
         *slot = input as u32;
     }
-    raw.op = match node.op {
-        Op::MatMul => ffi::MATMUL,
-        Op::RmsNorm { eps, group } => {
-            (raw.eps, raw.group) = (eps, group as u32);
-            ffi::RMSNORM
-        }
-        Op::Add => ffi::ADD,
-        Op::Scale { factor } => {
-            raw.factor = factor;
-            ffi::SCALE
-        }
-        Op::SiluMul => ffi::SILU_MUL,
-        Op::GeluMul => ffi::GELU_MUL,
-        Op::Softcap { cap } => {
-            raw.factor = cap;
-            ffi::SOFTCAP
-        }
-    };
+    node.op.write(&mut raw);
     raw
 }

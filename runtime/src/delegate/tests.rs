@@ -3,7 +3,7 @@
 mod fake;
 
 use super::ffi::Opaque;
-use super::segment::{Node, Op, Role, Segment};
+use super::segment::{Node, Op, Role, RowFn, Segment};
 use super::*;
 use crate::{CancelToken, Error, Model, Options, Session};
 use core::ffi::{c_char, c_void};
@@ -206,7 +206,7 @@ fn addition() -> Segment {
     ];
     let out = segment.push(Role::Output, 1, 4);
     segment.nodes.push(Node {
-        op: Op::Add,
+        op: Op::Row(RowFn::Add),
         inputs,
         out,
     });

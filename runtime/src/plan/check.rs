@@ -11,13 +11,10 @@ use alloc::vec::Vec;
 pub fn buffers_of_row(op: &RowOp) -> Vec<Buffer> {
     match *op {
         RowOp::RopeTable { out } | RowOp::Embed { out, .. } => vec![out],
-        RowOp::RmsNorm { input, out, .. } | RowOp::Copy { input, out } => vec![input, out],
-        RowOp::RmsNormHeads { x, .. } | RowOp::Scale { x, .. } | RowOp::Softcap { x, .. } => {
-            vec![x]
-        }
-        RowOp::Rope { x, table, .. } => vec![x, table],
-        RowOp::Add { x, y } => vec![x, y],
-        RowOp::Glu { gate, up, .. } => vec![gate, up],
+        RowOp::Function { a, b, out, .. } => [a, out].into_iter().chain(b).collect(),
+        RowOp::Rope {
+            input, out, table, ..
+        } => vec![input, out, table],
         RowOp::StoreKv(ref store) => vec![store.k, store.v],
         RowOp::Prepare { input, .. } => vec![input],
     }

@@ -2,7 +2,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
-use ondol_models::graph::{Graph, Op, ValueId};
+use ondol_models::graph::{Graph, Op, RowFn, ValueId};
 
 /// What one step, or part of one, computes.
 pub enum Item {
@@ -79,7 +79,15 @@ impl<'g> Items<'g> {
             node.op.inputs().for_each(|v| reads[v.0 as usize] += 1);
         }
         for (add, node) in self.graph.nodes.iter().enumerate() {
-            let Op::Add { a, b } = node.op else { continue };
+            let Op::Row {
+                function: RowFn::Add,
+                a,
+                b: Some(b),
+                ..
+            } = node.op
+            else {
+                continue;
+            };
             let usable = |product: ValueId, residual: ValueId| {
                 let p = product.0 as usize;
                 let matmul = matches!(self.graph.nodes[p].op, Op::MatMul { .. });

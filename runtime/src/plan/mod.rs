@@ -26,7 +26,7 @@ use crate::kernels::Kernels;
 use crate::kernels::attention::{AttentionShape, KvType};
 use alloc::vec::Vec;
 use core::ops::Range;
-use ondol_models::graph::{Activation, Graph, Op, RopeStyle, Weight};
+use ondol_models::graph::{Graph, Op, RopeStyle, RowFn, Weight};
 use ondol_models::heap;
 use ondol_models::screen::Screen;
 
@@ -69,43 +69,25 @@ pub enum RowOp {
         scale: f32,
         out: Buffer,
     },
-    /// RMS norm of the row.
-    RmsNorm {
-        input: Buffer,
+    /// A function of the row. In place where `out` is `a`.
+    Function {
+        function: RowFn,
+        a: Buffer,
+        b: Option<Buffer>,
         weight: Option<Vector>,
-        eps: f32,
         out: Buffer,
     },
-    /// RMS norm of each head, in place.
-    RmsNormHeads {
-        x: Buffer,
-        weight: Option<Vector>,
-        head_dim: usize,
-        eps: f32,
-    },
-    /// Rotates the heads in place with the part of the rope table from `table_at` on.
+    /// Rotates the heads with the part of the rope table from `table_at` on. In place
+    /// where `out` is `input`.
     Rope {
-        x: Buffer,
+        input: Buffer,
+        out: Buffer,
         head_dim: usize,
         style: RopeStyle,
         table: Buffer,
         table_at: usize,
         dims: usize,
     },
-    /// `out = input`, where an operation in place would destroy a value still needed.
-    Copy { input: Buffer, out: Buffer },
-    /// `x += y`.
-    Add { x: Buffer, y: Buffer },
-    /// `x *= factor`.
-    Scale { x: Buffer, factor: f32 },
-    /// `gate = activation(gate) * up`.
-    Glu {
-        gate: Buffer,
-        up: Buffer,
-        activation: Activation,
-    },
-    /// `x = cap * tanh(x / cap)`.
-    Softcap { x: Buffer, cap: f32 },
     /// Keys and values into the cache.
     StoreKv(StoreKv),
     /// The row in the forms that the next step asks for: an index in [`Plan::matmuls`].

@@ -22,7 +22,7 @@ use crate::kernels::vector::simd::SMALL;
 use crate::kernels::{ActKind, FINE_TOKENS, Kernels};
 use alloc::vec;
 use alloc::vec::Vec;
-use ondol_models::graph::{Graph, Node, Op, Rope, ValueId, Weight};
+use ondol_models::graph::{Graph, Node, Op, Rope, RowFn, ValueId, Weight};
 use ondol_models::screen::Screen;
 
 /// A used-by-the-head value lives past every item of the body.
@@ -233,25 +233,21 @@ impl<'g> Scheduler<'g> {
         node == logits
             || !SMALL
                 && match self.graph.nodes[logits].op {
-                    Op::Softcap { input, .. } => input.0 as usize == node && reads(input) == 1,
+                    Op::Row {
+                        function: RowFn::Softcap { .. },
+                        a,
+                        ..
+                    } => a.0 as usize == node && reads(a) == 1,
                     _ => false,
                 }
     }
 
-    /// The output of `node` in the buffer of `input`, copied first if `input` is still needed.
-    fn in_place(
-        &mut self,
-        node: usize,
-        input: ValueId,
-        now: usize,
-        ops: &mut Vec<RowOp>,
-    ) -> Buffer {
+    /// A buffer for the output of `node`: that of `input`, unless `input` is still needed.
+    fn in_place(&mut self, node: usize, input: ValueId, now: usize) -> Buffer {
         let source = self.buffer(input);
         let elsewhere = self.becomes_logits(node) && source.offset != LENT;
         if self.last_use[input.0 as usize] != now || elsewhere {
-            let out = self.new_buffer(node, now);
-            ops.push(RowOp::Copy { input: source, out });
-            return out;
+            return self.new_buffer(node, now);
         }
         self.extend(source, self.last_use[node]);
         self.buffers[node] = Some(source);
@@ -391,38 +387,33 @@ impl<'g> Scheduler<'g> {
                 let out = self.new_buffer(node, now);
                 ops.push(RowOp::Embed { table, scale, out });
             }
-            Op::RmsNorm {
-                input,
+            Op::Row {
+                function,
+                a,
+                b,
                 weight,
-                group,
-                eps,
             } => {
-                let weight = self.vector(weight);
-                if group == self.graph.nodes[node].width {
-                    let input = self.buffer(input);
-                    let out = self.new_buffer(node, now);
-                    ops.push(RowOp::RmsNorm {
-                        input,
-                        weight,
-                        eps,
-                        out,
-                    });
-                } else {
-                    let x = self.in_place(node, input, now, ops);
-                    ops.push(RowOp::RmsNormHeads {
-                        x,
-                        weight,
-                        head_dim: group,
-                        eps,
-                    });
-                }
+                let source = self.buffer(a);
+                // `x + x` reads what it would write.
+                let out = match b == Some(a) {
+                    true => self.new_buffer(node, now),
+                    false => self.in_place(node, a, now),
+                };
+                ops.push(RowOp::Function {
+                    function,
+                    a: source,
+                    b: b.map(|b| self.buffer(b)),
+                    weight: self.vector(weight),
+                    out,
+                });
             }
             Op::Rope {
                 input,
                 head_dim,
                 rope,
             } => {
-                let x = self.in_place(node, input, now, ops);
+                let source = self.buffer(input);
+                let out = self.in_place(node, input, now);
                 let Some(table) = self.rope_table else { return };
                 let table_at = self.graph.ropes[..rope]
                     .iter()
@@ -431,39 +422,14 @@ impl<'g> Scheduler<'g> {
                 let rope = &self.graph.ropes[rope];
                 let dims = 2 * rope.inverse_frequencies.len();
                 ops.push(RowOp::Rope {
-                    x,
+                    input: source,
+                    out,
                     head_dim,
                     style: rope.style,
                     table,
                     table_at,
                     dims,
                 });
-            }
-            Op::Add { a, b } => {
-                let y = self.buffer(b);
-                let x = self.in_place(node, a, now, ops);
-                ops.push(RowOp::Add { x, y });
-            }
-            Op::Scale { input, factor } => {
-                let x = self.in_place(node, input, now, ops);
-                ops.push(RowOp::Scale { x, factor });
-            }
-            Op::Glu {
-                gate,
-                up,
-                activation,
-            } => {
-                let up = self.buffer(up);
-                let gate = self.in_place(node, gate, now, ops);
-                ops.push(RowOp::Glu {
-                    gate,
-                    up,
-                    activation,
-                });
-            }
-            Op::Softcap { input, cap } => {
-                let x = self.in_place(node, input, now, ops);
-                ops.push(RowOp::Softcap { x, cap });
             }
             // Steps of their own.
             Op::MatMul { .. } | Op::Attention { .. } | Op::Conv { .. } | Op::Scan { .. } => {}

@@ -3,7 +3,7 @@
 use super::schedule::pieces;
 use super::{Buffer, Layout, MatMul, Part, Region, RowOp, Step};
 use alloc::vec::Vec;
-use ondol_models::graph::Weight;
+use ondol_models::graph::{RowFn, Weight};
 use ondol_models::quant::packed::GROUP;
 use ondol_models::screen::Screen;
 
@@ -66,7 +66,14 @@ impl ScreenPlan {
         let cap = match after {
             [] => None,
             [Step::Rows(ops)] => match ops[..] {
-                [RowOp::Softcap { x, cap }] if x == out => Some(cap),
+                [
+                    RowOp::Function {
+                        function: RowFn::Softcap { cap },
+                        a,
+                        out: capped,
+                        ..
+                    },
+                ] if a == out && capped == out => Some(cap),
                 _ => return None,
             },
             _ => return None,

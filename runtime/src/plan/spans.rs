@@ -66,7 +66,7 @@ fn nodes(items: &Items, item: &Item) -> Vec<usize> {
 fn is_stateless(graph: &Graph, item: &Item) -> bool {
     match item {
         Item::MatMul(_) => true,
-        Item::Row(node) => !matches!(graph.nodes[*node].op, Op::Embed { .. } | Op::Rope { .. }),
+        Item::Row(node) => matches!(graph.nodes[*node].op, Op::Row { .. }),
         Item::StoreKv(_) | Item::Attention(_) | Item::Columns(_) => false,
     }
 }

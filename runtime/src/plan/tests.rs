@@ -2,7 +2,7 @@
 //! makes buffers come and go within one step.
 
 use super::*;
-use ondol_models::graph::{Attention, Node, Rope, ValueId};
+use ondol_models::graph::{Activation, Attention, Node, Rope, ValueId};
 use ondol_models::quant::{DType, Layout as WeightLayout};
 
 const WIDTH: usize = 640;
@@ -56,14 +56,28 @@ impl Sketch {
         let weight = Some(self.weight(1, group));
         let (width, eps) = (self.width(input), 1e-6);
         self.push(
-            Op::RmsNorm {
-                input,
+            Op::Row {
+                function: RowFn::RmsNorm { group, eps },
+                a: input,
+                b: None,
                 weight,
-                group,
-                eps,
             },
             width,
         )
+    }
+
+    fn row(&mut self, function: RowFn, a: ValueId, b: Option<ValueId>) -> ValueId {
+        let op = Op::Row {
+            function,
+            a,
+            b,
+            weight: None,
+        };
+        self.push(op, self.width(a))
+    }
+
+    fn add(&mut self, a: ValueId, b: ValueId) -> ValueId {
+        self.row(RowFn::Add, a, Some(b))
     }
 
     fn rope(&mut self, input: ValueId) -> ValueId {
@@ -101,22 +115,15 @@ impl Sketch {
         let h = self.push(op, HEADS * HEAD_DIM);
         let h = self.linear(h, WIDTH);
         let h = self.norm(h, WIDTH);
-        let x = self.push(Op::Add { a: x, b: h }, WIDTH);
+        let x = self.add(x, h);
 
         let h = self.norm(x, WIDTH);
         let (gate, up) = (self.linear(h, HIDDEN), self.linear(h, HIDDEN));
-        let activation = Activation::GeluTanh;
-        let h = self.push(
-            Op::Glu {
-                gate,
-                up,
-                activation,
-            },
-            HIDDEN,
-        );
+        let glu = RowFn::Glu(Activation::GeluTanh);
+        let h = self.row(glu, gate, Some(up));
         let h = self.linear(h, WIDTH);
         let h = self.norm(h, WIDTH);
-        self.push(Op::Add { a: x, b: h }, WIDTH)
+        self.add(x, h)
     }
 }
 
@@ -133,13 +140,7 @@ fn graph(layers: u32) -> Graph {
     }
     let h = sketch.norm(x, WIDTH);
     let logits = sketch.linear(h, vocabulary);
-    let logits = sketch.push(
-        Op::Softcap {
-            input: logits,
-            cap: 30.0,
-        },
-        vocabulary,
-    );
+    let logits = sketch.row(RowFn::Softcap { cap: 30.0 }, logits, None);
     let rope = Rope {
         style: RopeStyle::HalfSplit,
         inverse_frequencies: alloc::vec![1.0; HEAD_DIM / 2],

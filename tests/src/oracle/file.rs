@@ -73,10 +73,14 @@ impl File {
         self.metadata.get(&format!("{}.{key}", self.architecture()))
     }
 
-    /// An integer, or zero.
+    /// An integer, or zero; of an array the first.
     pub fn integer(&self, key: &str) -> usize {
-        self.value(key)
-            .map_or(0, |value| value.to_u64().expect(key) as usize)
+        let number = |value: &Value| value.to_u64().expect(key) as usize;
+        match self.value(key) {
+            None => 0,
+            Some(Value::Array(per_layer)) => number(&per_layer[0]),
+            Some(value) => number(value),
+        }
     }
 
     /// A float, or `default`.

@@ -91,8 +91,7 @@ impl<'a> Model<'a> {
 
     fn attention(&self) -> Attention {
         Attention {
-            heads: self.heads,
-            kv_heads: self.kv_heads,
+            head_dim: self.head_dim,
             scale: 1.0 / (self.head_dim as f64).sqrt(),
             cap: None,
             window: None,

@@ -69,8 +69,8 @@ impl Rope {
 
 /// Shape and options of attention.
 pub struct Attention {
-    pub heads: usize,
-    pub kv_heads: usize,
+    /// Width of a head; how many there are is in the widths of q and k.
+    pub head_dim: usize,
     pub scale: f64,
     pub cap: Option<f64>,
     /// A token sees itself and the `window - 1` tokens before it.
@@ -81,7 +81,8 @@ pub struct Attention {
 
 /// Causal attention; query head `h` reads key and value head `h / (heads / kv_heads)`.
 pub fn attention(q: &Rows, k: &Rows, v: &Rows, options: &Attention) -> Rows {
-    let head_dim = q[0].len() / options.heads;
+    let head_dim = options.head_dim;
+    let (heads, kv_heads) = (q[0].len() / head_dim, k[0].len() / head_dim);
     let head = |row: &[f64], h: usize| row[h * head_dim..(h + 1) * head_dim].to_vec();
     let keep = |x: &Rows| {
         if options.f16_cache {
@@ -97,8 +98,8 @@ pub fn attention(q: &Rows, k: &Rows, v: &Rows, options: &Attention) -> Rows {
             .window
             .map_or(0, |window| (now + 1).saturating_sub(window));
         let mut row = Vec::new();
-        for h in 0..options.heads {
-            let kv = h / (options.heads / options.kv_heads);
+        for h in 0..heads {
+            let kv = h / (heads / kv_heads);
             let query = head(query, h);
             let scores: Vec<f64> = (first..=now)
                 .map(|then| {

@@ -35,6 +35,9 @@ pub struct RandomModel {
     pub kv_heads: usize,
     /// Width of a head.
     pub head_dim: usize,
+    /// Whether every second layer has half the query heads, one key head, and half the
+    /// width of the feed-forward block.
+    pub uneven: bool,
     /// Tokens: three special ones, 256 bytes, and pieces; so 260 or more.
     pub vocabulary: usize,
     /// Tokens of context in the metadata.
@@ -66,6 +69,7 @@ impl RandomModel {
             heads: 4,
             kv_heads: 2,
             head_dim: 16,
+            uneven: false,
             vocabulary: 300,
             context: 2048,
             tied: true,
@@ -97,6 +101,14 @@ impl RandomModel {
             dtype,
             table_dtype: if four_bits { DType::Q6_K } else { dtype },
             ..RandomModel::small("llama")
+        }
+    }
+
+    /// Query heads, key heads and feed-forward width of a layer.
+    fn shape(&self, layer: usize) -> [usize; 3] {
+        match self.uneven && layer % 2 == 1 {
+            true => [self.heads / 2, 1, self.hidden / 2],
+            false => [self.heads, self.kv_heads, self.hidden],
         }
     }
 

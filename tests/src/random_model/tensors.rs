@@ -65,7 +65,8 @@ impl List<'_> {
 
     fn layer(&mut self, layer: usize) {
         let m = self.model;
-        let (width, q, kv) = (m.width, m.heads * m.head_dim, m.kv_heads * m.head_dim);
+        let [heads, kv_heads, hidden] = m.shape(layer);
+        let (width, q, kv) = (m.width, heads * m.head_dim, kv_heads * m.head_dim);
         let at = |name: &str| format!("blk.{layer}.{name}");
         let head_norms = matches!(m.architecture, "qwen3" | "gemma3" | "exaone4");
         let pre_norms = m.architecture != "exaone4";
@@ -86,14 +87,14 @@ impl List<'_> {
         }
         if fused {
             self.matrix(at("attn_qkv"), q + 2 * kv, width, 1.5);
-            self.matrix(at("ffn_up"), 2 * m.hidden, width, 1.0);
+            self.matrix(at("ffn_up"), 2 * hidden, width, 1.0);
         } else {
             // Sharper attention shows errors of position.
             self.matrix(at("attn_q"), q, width, 1.5);
             self.matrix(at("attn_k"), kv, width, 1.5);
             self.matrix(at("attn_v"), kv, width, 1.0);
-            self.matrix(at("ffn_gate"), m.hidden, width, 1.0);
-            self.matrix(at("ffn_up"), m.hidden, width, 1.0);
+            self.matrix(at("ffn_gate"), hidden, width, 1.0);
+            self.matrix(at("ffn_up"), hidden, width, 1.0);
         }
         if m.biases {
             for (name, rows) in [("attn_q", q), ("attn_k", kv), ("attn_v", kv)] {
@@ -101,7 +102,7 @@ impl List<'_> {
             }
         }
         self.matrix(at("attn_output"), width, q, 1.0);
-        self.matrix(at("ffn_down"), width, m.hidden, 1.0);
+        self.matrix(at("ffn_down"), width, hidden, 1.0);
     }
 
     fn table(&mut self, name: &str, deviation: f32) {

@@ -47,6 +47,13 @@ pub fn variants() -> Vec<(&'static str, RandomModel)> {
                 ..small("llama")
             },
         ),
+        (
+            "llama, uneven layers",
+            RandomModel {
+                uneven: true,
+                ..small("llama")
+            },
+        ),
         ("llama 3.1 rope", llama3_rope(small("llama"))),
         ("llama linear rope", linear(small("llama"), 4.0)),
         ("llama yarn", yarn(small("llama"), 32)),
@@ -83,6 +90,13 @@ pub fn variants() -> Vec<(&'static str, RandomModel)> {
             RandomModel {
                 head_dim: 32,
                 ..small("gemma2")
+            },
+        ),
+        (
+            "gemma2, uneven layers",
+            RandomModel {
+                uneven: true,
+                ..window(small("gemma2"), 8)
             },
         ),
         ("gemma2 window", window(small("gemma2"), 8)),

@@ -49,12 +49,24 @@ impl RandomModel {
         set("block_count", self.layers);
         set("context_length", self.context);
         set("embedding_length", self.width);
-        set("feed_forward_length", self.hidden);
-        set("attention.head_count", self.heads);
-        set("attention.head_count_kv", self.kv_heads);
-        if self.head_dim * self.heads != self.width {
+        if self.uneven || self.head_dim * self.heads != self.width {
             set("attention.key_length", self.head_dim);
             set("attention.value_length", self.head_dim);
+        }
+        let names = [
+            "attention.head_count",
+            "attention.head_count_kv",
+            "feed_forward_length",
+        ];
+        for (which, name) in names.into_iter().enumerate() {
+            let key = format!("{}.{name}", self.architecture);
+            match self.uneven {
+                true => {
+                    let values = (0..self.layers).map(|layer| self.shape(layer)[which] as u32);
+                    writer.set(&key, values.collect::<Vec<u32>>());
+                }
+                false => writer.set(&key, self.shape(0)[which] as u32),
+            }
         }
         writer.set(
             &format!("{}.attention.layer_norm_rms_epsilon", self.architecture),

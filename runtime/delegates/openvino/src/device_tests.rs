@@ -2,7 +2,7 @@
 //! `ONDOL_OPENVINO_LIB` and `ONDOL_OPENVINO_DEVICE` they do nothing;
 //! `cargo xtask openvino` sets them.
 
-use ondol::delegate::segment::{Node, Op, Role, Segment};
+use ondol::delegate::segment::{Node, Op, Role, RowFn, Segment};
 use ondol::delegate::{
     Buffer, Code, Delegate, DelegateError, DeviceSession, Group, Job, Outcome, Place, Quant,
     Quantized, Store,
@@ -146,7 +146,7 @@ fn norms_of_groups_and_biases() {
     let mut segment = empty(1);
     let x = segment.push(Role::Input, 1, 4);
     let weight = vector(&mut segment, &[1.0, 2.0]);
-    let norm = Op::RmsNorm { eps: 0.5, group: 2 };
+    let norm = Op::Row(RowFn::RmsNorm { group: 2, eps: 0.5 });
     let normal = node(&mut segment, norm, &[x, weight], Role::Intermediate, 4);
     let again = node(&mut segment, norm, &[normal], Role::Intermediate, 4);
     let w = matrix(&mut segment, &[1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0], 4);

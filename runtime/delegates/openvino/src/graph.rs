@@ -3,6 +3,7 @@
 use crate::failure::{Result, complete, invalid, unsupported};
 use core::ffi::{CStr, c_void};
 use ondol::delegate::ffi;
+use ondol::delegate::segment::{Op, RowFn};
 
 /// No span of a model has so many.
 const MAX_LISTED: usize = 4096;
@@ -75,38 +76,12 @@ pub enum Form {
 /// An operation; tensors are named by their index.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// What is computed.
-    pub op: Op,
+    /// What is computed; the number of what this plug-in does not know.
+    pub op: core::result::Result<Op, u32>,
     /// At most four.
     pub inputs: Vec<usize>,
     /// The value that it makes.
     pub out: usize,
-}
-
-/// What a node computes; `ondol_npu.h` has the formulas.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Op {
-    /// Of a value, a weight, and perhaps a bias.
-    MatMul,
-    /// Of a value, and perhaps a weight.
-    RmsNorm {
-        /// Added to the mean square.
-        eps: f32,
-        /// Numbers that are normalized together.
-        group: usize,
-    },
-    /// Of two values.
-    Add,
-    /// Of one value.
-    Scale(f32),
-    /// Of the gate and what it lets through.
-    SiluMul,
-    /// Of the gate and what it lets through, in the tanh form.
-    GeluMul,
-    /// Of one value.
-    Softcap(f32),
-    /// What this plug-in does not know.
-    Other(u32),
 }
 
 // ---- reading the host's structs ---------------------------------------------------
@@ -230,19 +205,7 @@ unsafe fn read_node(raw: *const ffi::Node, id: usize) -> Result<Node> {
     let inputs = raw.inputs.get(..raw.n_in as usize);
     let inputs = inputs.ok_or_else(|| invalid(format!("node {id}: {} inputs", raw.n_in)))?;
     Ok(Node {
-        op: match raw.op {
-            ffi::MATMUL => Op::MatMul,
-            ffi::RMSNORM => Op::RmsNorm {
-                eps: raw.eps,
-                group: raw.group as usize,
-            },
-            ffi::ADD => Op::Add,
-            ffi::SCALE => Op::Scale(raw.factor),
-            ffi::SILU_MUL => Op::SiluMul,
-            ffi::GELU_MUL => Op::GeluMul,
-            ffi::SOFTCAP => Op::Softcap(raw.factor),
-            other => Op::Other(other),
-        },
+        op: Op::read(raw).ok_or(raw.op),
         inputs: inputs.iter().map(|&input| input as usize).collect(),
         out: raw.out as usize,
     })
@@ -294,8 +257,10 @@ impl Graph<'_> {
 
     /// `defined` has a flag for each tensor: whether it has a value where the node runs.
     fn check_wiring(&self, node: &Node, defined: &[bool]) -> Verdict {
+        // An op that is unknown here may make sense to the host.
+        let takes = |op: Op| op.inputs().contains(&node.inputs.len());
         unless(
-            takes_inputs(node.op, node.inputs.len()),
+            node.op.is_err() || node.op.is_ok_and(takes),
             "it has the wrong number of inputs",
         )?;
         for &input in &node.inputs {
@@ -315,7 +280,7 @@ impl Graph<'_> {
         let is_vector = |i: usize, cols: usize| input(i).rows == 1 && input(i).cols == cols;
         let same = |i: usize| (input(i).rows, input(i).cols) == (out.rows, out.cols);
         match node.op {
-            Op::MatMul => {
+            Ok(Op::MatMul) => {
                 unless(
                     input(0).cols == input(1).cols,
                     "its inputs have not the same number of columns",
@@ -329,34 +294,26 @@ impl Graph<'_> {
                     "in2 is no vector of its output's columns",
                 )
             }
-            Op::RmsNorm { group, .. } => {
-                unless(same(0), "its input and output have not the same shape")?;
+            Ok(Op::Row(function)) => {
                 unless(
-                    group > 0 && out.cols.is_multiple_of(group),
+                    (0..function.values()).all(same),
+                    "its inputs and output have not the same shape",
+                )?;
+                let Some(len) = function.weight_len() else {
+                    return Ok(());
+                };
+                unless(
+                    len > 0 && out.cols.is_multiple_of(len),
                     "its group does not divide its columns",
                 )?;
+                let weight = function.values();
                 unless(
-                    node.inputs.len() == 1 || is_vector(1, group),
-                    "in1 is no vector of its group",
+                    node.inputs.len() == weight || is_vector(weight, len),
+                    "its weight is no vector of its group",
                 )
             }
-            Op::Other(_) => Ok(()),
-            _ => unless(
-                (0..node.inputs.len()).all(same),
-                "its inputs and output have not the same shape",
-            ),
+            Err(_) => Ok(()),
         }
-    }
-}
-
-/// An op that is unknown here may make sense to the host.
-fn takes_inputs(op: Op, n: usize) -> bool {
-    match op {
-        Op::MatMul => n == 2 || n == 3,
-        Op::RmsNorm { .. } => n == 1 || n == 2,
-        Op::Add | Op::SiluMul | Op::GeluMul => n == 2,
-        Op::Scale(_) | Op::Softcap(_) => n == 1,
-        Op::Other(_) => true,
     }
 }
 
@@ -371,19 +328,18 @@ impl Graph<'_> {
             return Err(format!("its output is {} x {}", out.rows, out.cols));
         }
         let values = match node.op {
-            Op::Other(op) => return Err(format!("op {op} is unknown")),
-            Op::MatMul => {
+            Err(op) => return Err(format!("op {op} is unknown")),
+            Ok(Op::Row(RowFn::Softcap { cap: 0.0 })) => return Err("a cap of 0".to_owned()),
+            Ok(Op::MatMul) => {
                 self.supports_matrix(&self.tensors[node.inputs[1]], forms)?;
                 1
             }
-            Op::RmsNorm { .. } => 1,
-            Op::Softcap(0.0) => return Err("a cap of 0".to_owned()),
-            _ => node.inputs.len(),
+            Ok(Op::Row(function)) => function.values(),
         };
         for (i, &input) in node.inputs.iter().enumerate() {
             let tensor = &self.tensors[input];
             let is_weight = tensor.role == Role::Weight;
-            let is_matrix = node.op == Op::MatMul && i == 1;
+            let is_matrix = node.op == Ok(Op::MatMul) && i == 1;
             if i < values && is_weight {
                 return Err(format!("in{i} is a weight, which this op does not take"));
             }

@@ -3,8 +3,9 @@
 //! Weights stay integers: a constant, a Convert, a Multiply by the scales and, for
 //! groups, a Reshape are what OpenVINO's devices know as a compressed matrix.
 
-use crate::graph::{Form, Graph, Node, Op, Role, Tensor};
+use crate::graph::{Form, Graph, Node, Role, Tensor};
 use half::f16;
+use ondol::delegate::segment::{Activation, Op, RowFn};
 use std::fmt::Write;
 
 /// Where constants begin: OpenVINO uses them in place where they are aligned so.
@@ -95,37 +96,40 @@ impl Builder {
 
     fn node(&mut self, graph: &Graph, node: &Node) -> Value {
         let x = self.value(node.inputs[0]);
+        let second = node.inputs.get(1);
         match node.op {
-            Op::MatMul => {
+            Ok(Op::MatMul) => {
                 let bias = node.inputs.get(2).map(|&bias| &graph.tensors[bias]);
                 self.matmul(&x, &graph.tensors[node.inputs[1]], bias)
             }
-            Op::RmsNorm { eps, group } => {
-                let weight = node.inputs.get(1).map(|&weight| &graph.tensors[weight]);
-                self.rms_norm(&x, weight, eps, group)
-            }
-            Op::Add => {
-                let y = self.value(node.inputs[1]);
-                self.binary("Add", &x, &y)
-            }
-            Op::Scale(factor) => self.scaled(&x, factor),
-            Op::SiluMul => {
-                let y = self.value(node.inputs[1]);
-                let gate = self.unary("Swish", "opset4", "", &x);
-                self.binary("Multiply", &gate, &y)
-            }
-            Op::GeluMul => {
-                let y = self.value(node.inputs[1]);
-                let gate = self.unary("Gelu", "opset7", r#"approximation_mode="TANH""#, &x);
-                self.binary("Multiply", &gate, &y)
-            }
-            Op::Softcap(cap) => {
-                let share = self.scalar(cap, x.shape.len());
-                let share = self.binary("Divide", &x, &share);
-                let bent = self.unary("Tanh", "opset1", "", &share);
-                self.scaled(&bent, cap)
-            }
-            Op::Other(_) => unreachable!("a graph was not claimed"),
+            Ok(Op::Row(function)) => match function {
+                RowFn::RmsNorm { group, eps } => {
+                    let weight = second.map(|&weight| &graph.tensors[weight]);
+                    self.rms_norm(&x, weight, eps, group)
+                }
+                RowFn::Add => {
+                    let y = self.value(node.inputs[1]);
+                    self.binary("Add", &x, &y)
+                }
+                RowFn::Scale { factor } => self.scaled(&x, factor),
+                RowFn::Glu(activation) => {
+                    let y = self.value(node.inputs[1]);
+                    let gate = match activation {
+                        Activation::Silu => self.unary("Swish", "opset4", "", &x),
+                        Activation::GeluTanh => {
+                            self.unary("Gelu", "opset7", r#"approximation_mode="TANH""#, &x)
+                        }
+                    };
+                    self.binary("Multiply", &gate, &y)
+                }
+                RowFn::Softcap { cap } => {
+                    let share = self.scalar(cap, x.shape.len());
+                    let share = self.binary("Divide", &x, &share);
+                    let bent = self.unary("Tanh", "opset1", "", &share);
+                    self.scaled(&bent, cap)
+                }
+            },
+            Err(_) => unreachable!("a graph was not claimed"),
         }
     }
 
@@ -404,7 +408,7 @@ mod tests {
                 tensor(Role::Output, 1, 2),
             ],
             nodes: vec![Node {
-                op: Op::MatMul,
+                op: Ok(Op::MatMul),
                 inputs: vec![0, 1],
                 out: 2,
             }],

@@ -17,7 +17,7 @@ mod tests;
 
 use half::f16;
 
-pub use ondol_models::graph::RopeStyle;
+pub use ondol_models::graph::{RopeStyle, RowFn};
 pub use q8::Q8Block;
 pub use simd::{Scalar, Simd};
 
@@ -52,23 +52,12 @@ pub(crate) use with_features;
 /// weight the length of the row (or of the head): the plan checks shapes once,
 /// so that a mismatch here is a defect of the program, and panics.
 pub trait VectorOps: Send + Sync {
-    /// Root mean square norm (Zhang and Sennrich, 2019): `out = x / sqrt(mean(x^2)
-    /// + eps) * weight`. No weight means ones.
-    fn rms_norm(&self, x: &[f32], weight: Option<&[f32]>, eps: f32, out: &mut [f32]);
-    /// [`VectorOps::rms_norm`] in place on each `head_dim` floats of `x`, all
-    /// with the same `weight`: the norm of queries and keys (QK norm).
-    fn rms_norm_heads(&self, x: &mut [f32], head_dim: usize, weight: Option<&[f32]>, eps: f32);
-    /// `x += y`.
-    fn add_assign(&self, x: &mut [f32], y: &[f32]);
-    /// `x *= factor`.
-    fn scale(&self, x: &mut [f32], factor: f32);
-    /// `gate = silu(gate) * up`: the activation of SwiGLU (Shazeer, 2020).
-    fn silu_mul(&self, gate: &mut [f32], up: &[f32]);
-    /// `gate = gelu(gate) * up`, with GELU's tanh form: the activation of GeGLU
-    /// as Gemma has it.
-    fn gelu_tanh_mul(&self, gate: &mut [f32], up: &[f32]);
-    /// `x = cap tanh(x / cap)`.
-    fn softcap(&self, x: &mut [f32], cap: f32);
+    /// A function of a row, in place: `x` is [`RowFn`]'s `a` and becomes its result,
+    /// `y` is `b` for functions of two values, and no `weight` means ones.
+    ///
+    /// The norm is that of Zhang and Sennrich (2019), the gates those of SwiGLU and
+    /// GeGLU (Shazeer, 2020), with GELU in its tanh form.
+    fn apply(&self, function: RowFn, x: &mut [f32], y: Option<&[f32]>, weight: Option<&[f32]>);
     /// Rotary position embedding (Su et al., 2021) in place on each `head_dim`
     /// floats of `x`: the first `2 cos.len()` of them are turned, pair by pair,
     /// by the angles whose cosines and sines are given.
@@ -97,15 +86,10 @@ macro_rules! impl_vector_ops {
     ($level:ty, $features:tt) => {
         impl $crate::kernels::vector::VectorOps for $level {
             $crate::kernels::vector::with_features! { $level, $features,
-                rows::fn rms_norm(x: &[f32], weight: Option<&[f32]>, eps: f32, out: &mut [f32]);
-                rows::fn rms_norm_heads(
-                    x: &mut [f32], head_dim: usize, weight: Option<&[f32]>, eps: f32,
+                rows::fn apply(
+                    function: $crate::kernels::vector::RowFn,
+                    x: &mut [f32], y: Option<&[f32]>, weight: Option<&[f32]>,
                 );
-                rows::fn add_assign(x: &mut [f32], y: &[f32]);
-                rows::fn scale(x: &mut [f32], factor: f32);
-                rows::fn silu_mul(gate: &mut [f32], up: &[f32]);
-                rows::fn gelu_tanh_mul(gate: &mut [f32], up: &[f32]);
-                rows::fn softcap(x: &mut [f32], cap: f32);
                 rope::fn rope(
                     x: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32],
                     style: $crate::kernels::vector::RopeStyle,

@@ -1,6 +1,7 @@
 //! Norms, element-wise functions and conversions, over [`Simd`].
 
 use half::f16;
+use ondol_models::graph::{Activation, RowFn};
 
 use super::math;
 use super::q8::Q8Block;
@@ -82,9 +83,25 @@ lanewise!(Softcap(f32, f32), |Softcap(cap, inverse), s, x, _| {
     math::softcap(s, x, cap, inverse)
 });
 
+/// A function of a row, in place; each is an arm here.
 #[inline(always)]
-pub fn add_assign<S: Simd>(s: S, x: &mut [f32], y: &[f32]) {
-    zip_map(s, x, y, Add);
+pub fn apply<S: Simd>(
+    s: S,
+    function: RowFn,
+    x: &mut [f32],
+    y: Option<&[f32]>,
+    weight: Option<&[f32]>,
+) {
+    // A row that is missing has the wrong length.
+    let y = y.unwrap_or_default();
+    match function {
+        RowFn::RmsNorm { group, eps } => rms_norm(s, x, group, weight, eps),
+        RowFn::Add => zip_map(s, x, y, Add),
+        RowFn::Scale { factor } => scale(s, x, factor),
+        RowFn::Glu(Activation::Silu) => zip_map(s, x, y, SiluMul),
+        RowFn::Glu(Activation::GeluTanh) => zip_map(s, x, y, GeluTanhMul),
+        RowFn::Softcap { cap } => map(s, x, Softcap(cap, 1.0 / cap)),
+    }
 }
 
 /// `x += factor * y`.
@@ -98,46 +115,14 @@ pub fn scale<S: Simd>(s: S, x: &mut [f32], factor: f32) {
     map(s, x, Scale(factor));
 }
 
+/// The root mean square norm of each `group` elements.
 #[inline(always)]
-pub fn silu_mul<S: Simd>(s: S, gate: &mut [f32], up: &[f32]) {
-    zip_map(s, gate, up, SiluMul);
-}
-
-#[inline(always)]
-pub fn gelu_tanh_mul<S: Simd>(s: S, gate: &mut [f32], up: &[f32]) {
-    zip_map(s, gate, up, GeluTanhMul);
-}
-
-#[inline(always)]
-pub fn softcap<S: Simd>(s: S, x: &mut [f32], cap: f32) {
-    map(s, x, Softcap(cap, 1.0 / cap));
-}
-
-#[inline(always)]
-pub fn rms_norm<S: Simd>(s: S, x: &[f32], weight: Option<&[f32]>, eps: f32, out: &mut [f32]) {
-    out.copy_from_slice(x);
-    normalize(s, out, weight, eps);
-}
-
-#[inline(always)]
-pub fn rms_norm_heads<S: Simd>(
-    s: S,
-    x: &mut [f32],
-    head_dim: usize,
-    weight: Option<&[f32]>,
-    eps: f32,
-) {
-    assert_eq!(x.len() % head_dim, 0, "a part of a head");
-    for head in x.chunks_exact_mut(head_dim) {
-        normalize(s, head, weight, eps);
+fn rms_norm<S: Simd>(s: S, x: &mut [f32], group: usize, weight: Option<&[f32]>, eps: f32) {
+    assert_eq!(x.len() % group, 0, "a part of a group");
+    for x in x.chunks_exact_mut(group) {
+        let mean_square = sum(s, x, SumSquares) / x.len() as f32;
+        scale_by(s, x, weight, 1.0 / sqrt(mean_square + eps));
     }
-}
-
-/// The root mean square norm in place.
-#[inline(always)]
-fn normalize<S: Simd>(s: S, x: &mut [f32], weight: Option<&[f32]>, eps: f32) {
-    let mean_square = sum(s, x, SumSquares) / x.len() as f32;
-    scale_by(s, x, weight, 1.0 / sqrt(mean_square + eps));
 }
 
 /// `x *= factor * weight`, where no weight means ones.

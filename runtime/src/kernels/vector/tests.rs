@@ -2,10 +2,11 @@ use std::boxed::Box;
 use std::vec::Vec;
 
 use half::f16;
+use ondol_models::graph::Activation;
 use ondol_models::quant::{self, DType};
 use proptest::prelude::*;
 
-use super::{Q8Block, RopeStyle, Scalar, VectorOps};
+use super::{Q8Block, RopeStyle, RowFn, Scalar, VectorOps};
 
 /// Every level that this machine has.
 fn levels() -> Vec<Box<dyn VectorOps>> {
@@ -71,9 +72,10 @@ fn gelu_tanh(x: f64) -> f64 {
 }
 
 /// One row through `gate * 1`, so that an activation is seen alone.
-fn activation(apply: impl Fn(&mut [f32], &[f32]), x: &[f32]) -> Vec<f32> {
+fn activation(level: &dyn VectorOps, activation: Activation, x: &[f32]) -> Vec<f32> {
     let mut gate = x.to_vec();
-    apply(&mut gate, &std::vec![1.0; x.len()]);
+    let ones = std::vec![1.0; x.len()];
+    level.apply(RowFn::Glu(activation), &mut gate, Some(&ones), None);
     gate
 }
 
@@ -104,13 +106,13 @@ fn exponentials_are_exact_to_the_last_places() {
 fn activations_are_exact_to_the_last_places() {
     let x = sweep();
     for level in levels() {
-        let got = activation(|gate, up| level.silu_mul(gate, up), &x);
+        let got = activation(&*level, Activation::Silu, &x);
         let truth: Vec<f64> = widen(&x).into_iter().map(silu).collect();
         assert_close(&got, &truth, 5.0, 1e-36);
 
         // The argument of the exponential is rounded before: its error grows
         // with the argument, where the result is small.
-        let got = activation(|gate, up| level.gelu_tanh_mul(gate, up), &x);
+        let got = activation(&*level, Activation::GeluTanh, &x);
         let truth: Vec<f64> = widen(&x).into_iter().map(gelu_tanh).collect();
         assert_close(&got, &truth, 8.0, 1e-7);
         assert!(got.iter().all(|x| x.is_finite()));
@@ -123,7 +125,7 @@ fn softcap_is_exact_to_the_last_places() {
         for cap in [1.0_f32, 30.0, 50.0] {
             let x = sweep();
             let mut got = x.clone();
-            level.softcap(&mut got, cap);
+            level.apply(RowFn::Softcap { cap }, &mut got, None, None);
             let cap64 = f64::from(cap);
             let truth: Vec<f64> = widen(&x)
                 .iter()
@@ -271,8 +273,9 @@ proptest! {
             .map(|(x, &w)| x * factor * if weighted { f64::from(w) } else { 1.0 })
             .collect();
         for level in levels() {
-            let mut out = std::vec![f32::NAN; x.len()];
-            level.rms_norm(&x, weighted.then_some(&weight[..]), eps, &mut out);
+            let mut out = x.clone();
+            let norm = RowFn::RmsNorm { group: x.len(), eps };
+            level.apply(norm, &mut out, None, weighted.then_some(&weight[..]));
             assert_close(&out, &truth, 8.0, 0.0);
         }
     }
@@ -284,11 +287,12 @@ proptest! {
             .collect();
         for level in levels() {
             let mut out = x.clone();
-            level.rms_norm_heads(&mut out, head.len(), Some(&weight), 1e-6);
+            let norm = RowFn::RmsNorm { group: head.len(), eps: 1e-6 };
+            level.apply(norm, &mut out, None, Some(&weight));
             let heads = x.chunks(head.len()).zip(out.chunks(head.len()));
             for (x, got) in heads {
-                let mut one = std::vec![0.0; head.len()];
-                level.rms_norm(x, Some(&weight), 1e-6, &mut one);
+                let mut one = x.to_vec();
+                level.apply(norm, &mut one, None, Some(&weight));
                 prop_assert_eq!(&one[..], got);
             }
         }
@@ -299,12 +303,12 @@ proptest! {
         let (wide_x, wide_y) = (widen(&x), widen(&y));
         for level in levels() {
             let mut out = x.clone();
-            level.add_assign(&mut out, &y);
+            level.apply(RowFn::Add, &mut out, Some(&y), None);
             let truth: Vec<f32> = x.iter().zip(&y).map(|(x, y)| x + y).collect();
             prop_assert_eq!(out, truth);
 
             let mut out = x.clone();
-            level.scale(&mut out, factor);
+            level.apply(RowFn::Scale { factor }, &mut out, None, None);
             let truth: Vec<f32> = x.iter().map(|x| x * factor).collect();
             prop_assert_eq!(out, truth);
 
@@ -312,10 +316,10 @@ proptest! {
                 wide_x.iter().zip(&wide_y).map(|(&x, y)| f(x) * y).collect()
             };
             let mut out = x.clone();
-            level.silu_mul(&mut out, &y);
+            level.apply(RowFn::Glu(Activation::Silu), &mut out, Some(&y), None);
             assert_close(&out, &gated(silu), 8.0, 1e-34);
             let mut out = x.clone();
-            level.gelu_tanh_mul(&mut out, &y);
+            level.apply(RowFn::Glu(Activation::GeluTanh), &mut out, Some(&y), None);
             assert_close(&out, &gated(gelu_tanh), 8.0, 1e-5);
         }
     }

@@ -1,0 +1,100 @@
+//! Attention steps: a tile of tokens in prefill, a chunk of keys in decode.
+
+use super::executor::Shared;
+use super::pass::Pass;
+use crate::kernels::attention::{KvSlot, Queries, SharedSlice};
+use crate::plan::{AttentionStep, Region};
+
+impl Shared<'_> {
+    /// The keys and values of an attention step, of a row's sequence.
+    ///
+    /// # Safety
+    /// Nobody may write them meanwhile.
+    unsafe fn kv<'p>(
+        &self,
+        step: &AttentionStep,
+        pass: Pass<'p>,
+        row: usize,
+    ) -> Option<KvSlot<'p>> {
+        let kv = self.plan.cache.slots[step.slot].kv()?;
+        // SAFETY: passed on to the caller.
+        Some(unsafe { kv.view(pass.place(row).0.memory()) })
+    }
+
+    /// Many tokens of one sequence are cut by tiles of tokens.
+    pub(super) fn prefill_attention(
+        &self,
+        step: &AttentionStep,
+        pass: Pass,
+        piece: usize,
+        worker: usize,
+    ) {
+        // SAFETY: cache and queries were written in an earlier step; pieces
+        // write their own parts of the output; scratch is this worker's own.
+        unsafe {
+            let Some(kv) = self.kv(step, pass, 0) else {
+                return;
+            };
+            let q = self.arena.floats(step.q.rows(0, pass.rows));
+            let queries = Queries {
+                q,
+                tokens: pass.rows,
+                start: pass.position(0),
+            };
+            let out =
+                SharedSlice::from_raw(self.arena.pointer(step.out), pass.rows * step.out.width);
+            let scratch = self.arena.floats_mut(self.plan.layout.scratch[worker]);
+            let attention = self.kernels.attention();
+            attention.prefill(&step.shape, piece, queries, kv, out, scratch);
+        }
+    }
+
+    /// A token of its own is cut by chunks of keys, whose partial results are joined afterwards.
+    pub(super) fn decode_attention(
+        &self,
+        step: &AttentionStep,
+        pass: Pass,
+        row: usize,
+        piece: usize,
+        worker: usize,
+    ) {
+        let partials = self.partials(row);
+        // SAFETY: as for prefill, with the row's partials in the place of the output.
+        unsafe {
+            let Some(kv) = self.kv(step, pass, row) else {
+                return;
+            };
+            let q = self.arena.row(step.q, row);
+            let partials =
+                SharedSlice::from_raw(self.arena.pointer_at(partials), partials.bytes / 4);
+            let scratch = self.arena.floats_mut(self.plan.layout.scratch[worker]);
+            let position = pass.position(row);
+            let attention = self.kernels.attention();
+            attention.decode(&step.shape, piece, q, position, kv, partials, scratch);
+        }
+    }
+
+    /// Joins the partial results of a pass's row.
+    pub(super) fn combine_attention(&self, step: &AttentionStep, pass: Pass, row: usize) {
+        // SAFETY: the partials were written in an earlier step, and this thread
+        // alone works on `row`.
+        let (partials, out) = unsafe {
+            (
+                self.arena.floats(self.partials(row)),
+                self.arena.row_mut(step.out, row),
+            )
+        };
+        let attention = self.kernels.attention();
+        attention.combine(&step.shape, pass.position(row), partials, out);
+    }
+
+    /// Where a row's partial results of attention lie.
+    fn partials(&self, row: usize) -> Region {
+        let all = self.plan.layout.partials;
+        let bytes = all.bytes / self.plan.decode_rows;
+        Region {
+            offset: all.offset + row * bytes,
+            bytes,
+        }
+    }
+}

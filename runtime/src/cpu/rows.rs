@@ -1,0 +1,121 @@
+//! Row operations: what a step does to one token's row.
+
+use super::executor::Shared;
+use super::pass::Pass;
+
+use crate::plan::{Angles, Buffer, Region, RowOp};
+use ondol_models::graph::{RowFn, Weight};
+use ondol_models::quant::packed;
+
+impl Shared<'_> {
+    pub(super) fn row_op(&self, op: &RowOp, pass: Pass, row: usize) {
+        let (arena, vector) = (self.arena, self.kernels.vector());
+        // SAFETY: this thread alone works on `row`, and the planner keeps apart
+        // the buffers that one operation reads and writes.
+        unsafe {
+            match *op {
+                RowOp::RopeTable { out } => {
+                    let mut table = arena.row_mut(out, row);
+                    for rope in &self.plan.ropes {
+                        let (angles, rest) = table.split_at_mut(2 * rope.inverse_frequencies.len());
+                        fill_angles(rope, pass.position(row), angles);
+                        table = rest;
+                    }
+                }
+                RowOp::Embed { table, scale, out } => {
+                    let out: &mut [f32] = arena.row_mut(out, row);
+                    if let Some(token) = pass.token(row) {
+                        self.embed(&table, token, scale, out);
+                    }
+                    #[cfg(feature = "std")]
+                    if let Some(vector) = pass.vector(row) {
+                        out.copy_from_slice(vector);
+                    }
+                }
+                RowOp::Function {
+                    function,
+                    a,
+                    b,
+                    weight,
+                    out,
+                } => {
+                    self.copy_row(a, out, row);
+                    let b: Option<&[f32]> = b.map(|b| arena.row(b, row));
+                    let weight: Option<&[f32]> = weight.map(|v| arena.floats(v.region));
+                    vector.apply(function, arena.row_mut(out, row), b, weight);
+                }
+                RowOp::Rope {
+                    input,
+                    out,
+                    head_dim,
+                    style,
+                    table,
+                    table_at,
+                    dims,
+                } => {
+                    self.copy_row(input, out, row);
+                    let angles = &arena.row(table, row)[table_at..table_at + dims];
+                    let (cos, sin) = angles.split_at(dims / 2);
+                    vector.rope(arena.row_mut(out, row), head_dim, cos, sin, style);
+                }
+                RowOp::StoreKv(ref store) => {
+                    let (k, v) = (arena.row(store.k, row), arena.row(store.v, row));
+                    let (sequence, position) = pass.place(row);
+                    if let Some(kv) = self.plan.cache.slots[store.slot].kv() {
+                        kv.store(sequence.memory(), vector, position, k, v);
+                    }
+                }
+                RowOp::Prepare { input, matmul } => {
+                    let matmul = &self.plan.matmuls[matmul];
+                    for (kind, region) in self.acts(matmul, input.width, pass.rows) {
+                        let bytes = kind.bytes(input.width);
+                        let region = Region {
+                            offset: region.offset + row * bytes,
+                            bytes,
+                        };
+                        self.kernels
+                            .prepare(kind, arena.row(input, row), arena.bytes_mut(region));
+                    }
+                }
+            }
+        }
+    }
+
+    /// `out = input`, unless the two are one.
+    ///
+    /// # Safety
+    /// This thread alone works on `row`.
+    unsafe fn copy_row(&self, input: Buffer, out: Buffer, row: usize) {
+        if input != out {
+            // SAFETY: passed on to the caller; buffers that differ are disjoint.
+            unsafe {
+                let source = self.arena.row(input, row);
+                self.arena.row_mut(out, row).copy_from_slice(source);
+            }
+        }
+    }
+
+    /// One row of the embedding table. The token was checked against the vocabulary.
+    fn embed(&self, table: &Weight, token: u32, scale: f32, out: &mut [f32]) {
+        let rows = self.weights.rows(table);
+        // Lengths agree: the builder checked the table's shape.
+        if packed::dequantize_row(table.dtype, table.layout, rows, token as usize, out).is_err() {
+            out.fill(f32::NAN);
+        }
+        if scale != 1.0 {
+            let factor = RowFn::Scale { factor: scale };
+            self.kernels.vector().apply(factor, out, None, None);
+        }
+    }
+}
+
+/// Cosines, then sines of a position's angles. In f64: an f32 product is off by
+/// a thousandth of a turn at a position of ten thousand.
+fn fill_angles(rope: &Angles, position: usize, out: &mut [f32]) {
+    let (cos, sin) = out.split_at_mut(rope.inverse_frequencies.len());
+    for ((cos, sin), &frequency) in cos.iter_mut().zip(sin).zip(&rope.inverse_frequencies) {
+        let (s, c) = libm::sincos(position as f64 * f64::from(frequency));
+        *cos = c as f32 * rope.magnitude;
+        *sin = s as f32 * rope.magnitude;
+    }
+}
