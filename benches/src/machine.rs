@@ -1,5 +1,6 @@
 //! What a figure depends on besides the program: the machine, the date, the commit.
 
+use ondol::machine::cpu_name;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::process::Command;
@@ -55,8 +56,7 @@ impl Machine {
         let memory = read("/proc/meminfo");
         let kilobytes = field(&memory, "MemTotal").and_then(|text| text.split(' ').next());
         Machine {
-            cpu: field(&cpu, "model name")
-                .map_or_else(|| std::env::consts::ARCH.into(), str::to_owned),
+            cpu: cpu_name(),
             cores: cores(),
             features: FEATURES
                 .iter()

@@ -2,6 +2,7 @@
 //! core busy meanwhile.
 
 use crate::Result;
+use ondol::machine::{ProcessMemory, process_memory};
 use std::io::{self, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -67,7 +68,7 @@ fn watch(mut child: Child, start: Instant) -> Result<Finished> {
     Ok(Finished {
         stdout,
         seconds,
-        peak_rss: seen.resident.unwrap_or(peak_rss),
+        peak_rss: seen.peak.unwrap_or(peak_rss),
         peak_anonymous: seen.anonymous,
     })
 }
@@ -98,31 +99,16 @@ fn wait(pid: u32) -> Result<(i32, u64)> {
     Ok((status, usage.ru_maxrss as u64 * unit))
 }
 
-/// Most bytes that a process held, as far as the system tells.
-#[derive(Debug, Default)]
-struct Peaks {
-    resident: Option<u64>,
-    anonymous: Option<u64>,
-}
-
-/// The most that `VmHWM` and `RssAnon` of `/proc/PID/status` came to until the process
-/// ended.
-fn peaks(pid: u32, ended: &AtomicBool) -> Peaks {
-    let mut peaks = Peaks::default();
+/// The most that a process held of each kind until it ended.
+fn peaks(pid: u32, ended: &AtomicBool) -> ProcessMemory {
+    let mut peaks = ProcessMemory::default();
     while !ended.load(Ordering::Relaxed) {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        peaks.resident = peaks.resident.max(bytes(&status, "VmHWM:"));
-        peaks.anonymous = peaks.anonymous.max(bytes(&status, "RssAnon:"));
+        let now = process_memory(Some(pid));
+        peaks.peak = peaks.peak.max(now.peak);
+        peaks.anonymous = peaks.anonymous.max(now.anonymous);
         thread::park_timeout(LOOK);
     }
     peaks
-}
-
-/// What the line of that name says.
-fn bytes(status: &str, name: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes * 1024)
 }
 
 /// Keeps a core busy with a thread that is pinned to it and spins, until dropped.
@@ -209,14 +195,6 @@ mod tests {
         assert!(failed.unwrap_err().to_string().ends_with("no such model"));
         assert!(run(&mut Command::new("/no/such/program")).is_err());
     }
-
-    #[test]
-    fn memory_is_read_from_the_status_file() {
-        let status = "VmHWM:\t  900 kB\nRssAnon:\t     264 kB\nRssFile:\t 500 kB\n";
-        assert_eq!(bytes(status, "RssAnon:"), Some(264 * 1024));
-        assert_eq!(bytes("VmHWM: 1 kB", "RssAnon:"), None);
-    }
-
     #[test]
     #[cfg(target_os = "linux")]
     fn a_core_that_is_not_there_cannot_be_taken() {

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use etcetera::BaseStrategy;
-use ondol::store::files::regular;
+use ondol::files::regular;
 use std::fs::{self, File};
 use std::path::PathBuf;
 

@@ -6,7 +6,7 @@ use crate::fetch;
 use crate::home::Home;
 use crate::packed::{self, LimitArgs};
 use ondol::Model;
-use ondol::store::files::{ModelFiles, parts};
+use ondol::files::{ModelFiles, parts};
 use ondol_models::Warning;
 use ondol_models::gguf::Gguf;
 use std::io::ErrorKind;

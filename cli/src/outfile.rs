@@ -14,7 +14,7 @@
 
 use crate::error::{Error, Result};
 use crate::memory;
-use ondol::store::files::{AtomicFile, folder_of};
+use ondol::files::{AtomicFile, folder_of};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};

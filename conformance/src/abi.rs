@@ -1,12 +1,12 @@
 //! The plug-in's table: versions, missing arguments, life cycles, threads, and what
 //! it makes of programs that are none.
 
-use crate::machine::memory_kb;
 use crate::report::{Level, Text};
 use crate::segments::{Bench, normal};
 use crate::{Kit, Result, op, open};
 use ondol::delegate::segment::{Node, Op, Role, RowFn, Segment};
 use ondol::delegate::{Delegate, ffi};
+use ondol::machine::process_memory;
 use std::path::Path;
 use std::ptr;
 use std::time::Duration;
@@ -239,11 +239,16 @@ fn cycles(kit: &Kit, level: &mut Level, segment: &Segment) {
     );
     // The first ones fill caches of the allocator and the driver.
     let first = (0..CYCLES / 10).try_for_each(|_| cycle());
-    let before = memory_kb("VmRSS");
+    let resident_kb = || {
+        process_memory(None)
+            .resident
+            .map(|bytes| bytes as f64 / 1024.0)
+    };
+    let before = resident_kb();
     let rest = first.and_then(|()| (CYCLES / 10..CYCLES).try_for_each(|_| cycle()));
     level.holds("abi.cycles", title, rest);
     let title = Text::new("memory that it does not give back", "반환되지 않은 메모리");
-    match before.zip(memory_kb("VmRSS")) {
+    match before.zip(resident_kb()) {
         Some((before, after)) => {
             let gate = level.at_most("abi.leak", title, (after - before).max(0.0), LEAK_KB);
             gate.unit = "KB".to_owned();

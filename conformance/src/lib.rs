@@ -21,6 +21,7 @@ pub mod report;
 mod segments;
 
 use ondol::delegate::{Delegate, DelegateError, Offload, OffloadOptions};
+use ondol::machine::cpu_name;
 use ondol::{CancelToken, Model, Options, Session};
 use report::{Level, Name, Report, Verdict};
 use std::path::{Path, PathBuf};
@@ -277,7 +278,7 @@ impl<'s> Kit<'s> {
             command: self.setup.command.clone(),
             ondol: env!("CARGO_PKG_VERSION").to_owned(),
             host: report::Host {
-                cpu: machine::cpu_name(),
+                cpu: cpu_name(),
                 threads: session.engine().threads(),
                 kernels: session.engine().level().to_string(),
                 system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),

@@ -1,7 +1,7 @@
 //! What is known of the machine, its files and the time.
 
 use crate::{Error, Result};
-use ondol::store::files::Hasher;
+use ondol::files::Hasher;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,28 +15,6 @@ pub fn sha256(path: &Path) -> Result<String> {
     let mut bytes = std::fs::File::open(path).map_err(file)?;
     std::io::copy(&mut bytes, &mut hasher).map_err(file)?;
     Ok(hasher.finish())
-}
-
-/// The CPU's own name where the system tells it, else the architecture.
-pub fn cpu_name() -> String {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    name.map_or_else(
-        || std::env::consts::ARCH.to_owned(),
-        |(_, name)| name.trim().to_owned(),
-    )
-}
-
-/// Kilobytes of memory that the process holds (`VmRSS`) or held at most (`VmHWM`),
-/// where the system tells it.
-pub fn memory_kb(field: &str) -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
-    line.trim().trim_end_matches(" kB").parse().ok()
 }
 
 /// The time, `2026-11-29T12:00:00Z`.

@@ -2,10 +2,10 @@
 //! takes says nothing, and is not written down.
 
 use crate::end_to_end::percentile;
-use crate::machine::memory_kb;
 use crate::report::{Level, Series, Text};
 use crate::{Kit, Result, scattered};
 use ondol::delegate::{Label, Offload, OffloadOptions};
+use ondol::machine::process_memory;
 use ondol::{CancelToken, Session};
 use std::time::{Duration, Instant};
 
@@ -83,9 +83,9 @@ fn measure(
     say("a sustained run");
     let curve = sustain(&mut npu, &tokens[..longest.min(512)], sustained)?;
     level.series.push(curve);
-    if let Some(peak) = memory_kb("VmHWM") {
+    if let Some(peak) = process_memory(None).peak {
         let title = Text::new("peak of the host's memory", "호스트 메모리 최댓값");
-        level.tell("performance.memory.host", title, peak / 1e3, "MB");
+        level.tell("performance.memory.host", title, peak as f64 / 1e6, "MB");
     }
     let staging = npu.model().memory(&kit.options(longest))?;
     let title = Text::new("arena and cache of a session", "세션의 작업 메모리와 캐시");

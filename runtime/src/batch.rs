@@ -1,8 +1,8 @@
 //! Passes over several sessions at once.
 
-use crate::cpu::logits::Logits;
 use crate::cpu::pass::{Input, Pass, Purpose, Segment};
 use crate::kernels::FINE_TOKENS;
+use crate::memory::Logits;
 use crate::{Engine, Error, Generation, Result, Session};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -22,8 +22,19 @@ pub struct Batch {
     released: u32,
 }
 
+impl Engine {
+    /// Room for passes that decode up to `rows` sessions together, at most
+    /// [`Options::batch`](crate::Options::batch).
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`]: the batch has a row of logits for each.
+    pub fn batch(&self, rows: usize) -> Result<Batch> {
+        Batch::new(self, rows.clamp(1, self.0.sizes.decode_rows))
+    }
+}
+
 impl Batch {
-    pub(crate) fn new(engine: &Engine, rows: usize) -> Result<Batch> {
+    fn new(engine: &Engine, rows: usize) -> Result<Batch> {
         Ok(Batch {
             logits: Logits::new(rows, engine.0.plan.logits.width)?,
             rows,

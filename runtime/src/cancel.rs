@@ -19,7 +19,7 @@ impl CancelToken {
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Release);
         #[cfg(feature = "std")]
-        crate::governor::wake_the_paused();
+        crate::gate::wake();
     }
 
     /// Whether [`CancelToken::cancel`] was called.

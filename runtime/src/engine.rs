@@ -1,17 +1,19 @@
 //! An engine: what the sessions of a model share.
 
-use crate::cpu::arena::Arena;
 use crate::cpu::executor::{Executor, Shared};
 use crate::cpu::pool::Pool;
 use crate::cpu::turns::Turns;
 use crate::kernels::Kernels;
-use crate::plan::{Layout, Memory, Plan, PlanOptions};
-use crate::{CancelToken, Error, Governor, Model, Options, Result, ScreenOptions, Session};
+use crate::kernels::vector::simd::SMALL;
+use crate::memory::{Arena, Layout, Memory};
+use crate::plan::{Plan, PlanOptions};
+use crate::sizing::Sizing;
+use crate::{CancelToken, Error, Governor, Model, Options, Result, ScreenOptions};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use ondol_models::quant;
 
-/// Runs the passes of any number of [`Session`]s of one model, with the same options.
+/// Runs the passes of any number of [`Session`](crate::Session)s of one model, with the same options.
 ///
 /// It has the threads and the memory that a pass runs in; a session adds the state of
 /// its own sequence. Sessions may be used from different threads at the same time:
@@ -43,6 +45,22 @@ pub(crate) struct Inner {
     offload: Option<crate::delegate::Offload>,
 }
 
+impl Model {
+    /// An engine, which runs any number of sessions with these options.
+    ///
+    /// # Errors
+    /// [`Error::DoesNotFit`] where the options' limit is less than [`Model::memory`]
+    /// says, [`Error::OutOfMemory`] where the system has less;
+    /// [`Error::UnsupportedLevel`];
+    /// [`Error::UnsupportedKvType`]; [`Error::PartKvBlock`]; [`Error::BadMargin`];
+    /// [`Error::MemoryPressure`] while the options' governor says so.
+    pub fn engine(&self, options: &Options) -> Result<Engine> {
+        let screen = options.screen.filter(|_| !SMALL && self.has_screen());
+        screen.iter().try_for_each(ScreenOptions::check)?;
+        Engine::new(self.clone(), Sizing::new(self, options)?, options)
+    }
+}
+
 /// What one pass at a time uses.
 pub(crate) struct Workspace {
     pool: Pool,
@@ -52,14 +70,13 @@ pub(crate) struct Workspace {
 }
 
 impl Engine {
-    pub(crate) fn new(
-        model: Model,
-        kernels: Kernels,
-        plan: Plan,
-        sizes: PlanOptions,
-        memory: Memory,
-        options: &Options,
-    ) -> Result<Engine> {
+    fn new(model: Model, sizing: Sizing, options: &Options) -> Result<Engine> {
+        let Sizing {
+            kernels,
+            plan,
+            sizes,
+            memory,
+        } = sizing;
         fits(options.memory_limit, memory.total)?;
         options.governor.admit(&model)?;
         let arena = Arena::new(plan.layout.total)?;
@@ -94,26 +111,6 @@ impl Engine {
             #[cfg(feature = "delegate")]
             offload: options.offload.clone(),
         })))
-    }
-
-    /// A session with an empty sequence.
-    ///
-    /// # Errors
-    /// [`Error::DoesNotFit`] where the options' limit is less than the engine with all
-    /// its sessions takes, [`Error::OutOfMemory`] where the system has less,
-    /// [`Error::MemoryPressure`] while the governor says so.
-    pub fn session(&self) -> Result<Session> {
-        Session::new(self)
-    }
-
-    /// Room for passes that decode up to `rows` sessions together, at most
-    /// [`Options::batch`].
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`]: the batch has a row of logits for each.
-    #[cfg(feature = "std")]
-    pub fn batch(&self, rows: usize) -> Result<crate::Batch> {
-        crate::Batch::new(self, rows.clamp(1, self.0.sizes.decode_rows))
     }
 
     /// The model.

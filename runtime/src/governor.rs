@@ -15,8 +15,6 @@
 mod hosted;
 
 #[cfg(feature = "std")]
-pub(crate) use hosted::wake_the_paused;
-#[cfg(feature = "std")]
 pub use hosted::{Governor, MemoryPressure, ThermalLevel};
 
 #[cfg(not(feature = "std"))]

@@ -33,13 +33,21 @@ mod cpu;
 pub mod delegate;
 mod engine;
 mod error;
+#[cfg(feature = "std")]
+pub mod files;
+#[cfg(feature = "std")]
+mod gate;
 pub mod generate;
 mod governor;
 pub mod kernels;
+pub mod machine;
+mod memory;
 mod model;
+mod options;
 mod plan;
 mod screen;
 mod session;
+mod sizing;
 #[cfg(feature = "std")]
 pub mod store;
 mod weights;
@@ -52,6 +60,8 @@ pub use cancel::CancelToken;
 pub use cpu::pool::Affinity;
 pub use engine::Engine;
 pub use error::{Error, Result};
+#[cfg(feature = "std")]
+pub use generate::Refused;
 pub use generate::{
     Candidate, Event, FinishReason, GenerateOptions, Generation, LogitFilter, Piece,
     SamplerOptions, Stats, Token,
@@ -61,12 +71,11 @@ pub use governor::Governor;
 pub use governor::{MemoryPressure, ThermalLevel};
 pub use kernels::Level;
 pub use kernels::attention::KvType;
-pub use model::{Model, Options};
+pub use memory::Memory;
+pub use model::Model;
 pub use ondol_models as models;
 #[cfg(feature = "std")]
 pub use ondol_models::template::Message;
-pub use plan::Memory;
+pub use options::Options;
 pub use screen::{ScreenOptions, ScreenStats};
-#[cfg(feature = "std")]
-pub use session::Refused;
 pub use session::Session;

@@ -4,14 +4,11 @@ use crate::cache::Cache;
 #[cfg(feature = "std")]
 use crate::cache::snapshot::{self, SnapshotError};
 use crate::cpu::executor::Executor;
-use crate::cpu::logits::Logits;
 use crate::cpu::pass::{Input, Pass, Purpose, Segment};
-use crate::generate::{GenerateOptions, Generation};
 use crate::kernels::vector::simd::SMALL;
-use crate::screen::{ScreenStats, Screening};
-use crate::{CancelToken, Engine, Error, Model, Result};
-#[cfg(feature = "std")]
-use alloc::boxed::Box;
+use crate::memory::Logits;
+use crate::screen::{self, ScreenStats, Screening};
+use crate::{CancelToken, Engine, Error, Model, Options, Result};
 use alloc::vec::Vec;
 use ondol_models::heap;
 
@@ -35,8 +32,30 @@ pub struct Session {
     accepted: usize,
 }
 
+impl Model {
+    /// The only session of an engine of its own. Nothing is allocated after this.
+    ///
+    /// # Errors
+    /// As for [`Model::engine`] and [`Engine::session`].
+    pub fn session(&self, options: &Options) -> Result<Session> {
+        self.engine(options)?.session()
+    }
+}
+
+impl Engine {
+    /// A session with an empty sequence.
+    ///
+    /// # Errors
+    /// [`Error::DoesNotFit`] where the options' limit is less than the engine with all
+    /// its sessions takes, [`Error::OutOfMemory`] where the system has less,
+    /// [`Error::MemoryPressure`] while the governor says so.
+    pub fn session(&self) -> Result<Session> {
+        Session::new(self)
+    }
+}
+
 impl Session {
-    pub(crate) fn new(engine: &Engine) -> Result<Session> {
+    fn new(engine: &Engine) -> Result<Session> {
         engine.admit_session()?;
         Session::with(engine, Cache::new(&engine.0.plan.cache))
             .inspect_err(|_| engine.forget_session())
@@ -363,7 +382,7 @@ impl Session {
             |executor, pass| {
                 executor.body(pass)?;
                 match &mut screening {
-                    Some(screening) if !SMALL => screened_head(executor, pass, k, screening),
+                    Some(screening) if !SMALL => screen::head(executor, pass, k, screening),
                     _ => executor.head(pass, 0..1),
                 }
             },
@@ -411,41 +430,6 @@ impl Session {
             self.tokens.extend_from_slice(chunk);
         }
         Ok(())
-    }
-
-    /// Generates text after `prompt`. What the session has of the prompt already is not
-    /// computed again, so a conversation costs only its new tokens. Nothing is run, and
-    /// nothing forgotten, before the first step.
-    ///
-    /// # Errors
-    /// [`Error::EmptyPrompt`], [`Error::BadToken`], [`Error::ContextFull`], and
-    /// [`Error::Sampler`] for options out of range.
-    pub fn generate(
-        &mut self,
-        prompt: &[u32],
-        options: &GenerateOptions,
-        cancel: &CancelToken,
-    ) -> Result<Generation<&mut Session>> {
-        Generation::new(self, prompt, options, cancel).map_err(|(_, error)| error)
-    }
-
-    /// As [`Session::generate`], with a generation that holds the session and gives it
-    /// back by [`Generation::into_session`].
-    ///
-    /// # Errors
-    /// As there, with the session.
-    #[cfg(feature = "std")]
-    pub fn into_generation(
-        self,
-        prompt: &[u32],
-        options: &GenerateOptions,
-        cancel: &CancelToken,
-    ) -> Result<Generation, Refused> {
-        let made = Generation::new(self, prompt, options, cancel);
-        made.map_err(|(session, error)| Refused {
-            session: Box::new(session),
-            error,
-        })
     }
 
     /// The logits of the last prefill, decode or acceptance; after
@@ -500,18 +484,6 @@ impl Session {
     }
 }
 
-/// A generation that could not be begun.
-#[cfg(feature = "std")]
-#[derive(Debug, thiserror::Error)]
-#[error("{error}")]
-pub struct Refused {
-    /// The session, which is as it was.
-    pub session: Box<Session>,
-    /// Why.
-    #[source]
-    pub error: Error,
-}
-
 impl core::fmt::Debug for Session {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let tokens = self.tokens.len();
@@ -522,26 +494,5 @@ impl core::fmt::Debug for Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.engine.forget_session();
-    }
-}
-
-/// The head of a pass of one row, through the screen where that will do.
-fn screened_head(
-    executor: &mut Executor,
-    pass: Pass,
-    k: usize,
-    screening: &mut Screening,
-) -> Result<()> {
-    match executor.screened_head(pass, k, screening.options.margin)? {
-        None => {
-            screening.stats.whole += 1;
-            executor.head(pass, 0..1)
-        }
-        Some(selected) if screening.count(selected.rows) => {
-            screening.stats.audits += 1;
-            screening.stats.missed += executor.audit(pass, selected, k)?;
-            Ok(())
-        }
-        Some(_) => Ok(()),
     }
 }

@@ -1,7 +1,7 @@
 //! The bytes of a model: mapped, owned, or in read-only memory.
 
 #[cfg(feature = "std")]
-use crate::cpu::pages;
+use crate::memory::unload;
 use alloc::vec::Vec;
 use core::ops::Range;
 use ondol_models::gguf::Gguf;
@@ -60,12 +60,12 @@ impl Weights {
         &tensor[weight.first_row * row..(weight.first_row + weight.rows) * row]
     }
 
-    /// Takes mapped files out of memory; [`pages::unload`] says how.
+    /// Takes mapped files out of memory; [`unload`] says how.
     #[cfg(feature = "std")]
     pub fn release(&self, from_cache: bool) {
         for shard in &self.shards {
             if let Bytes::Mapped(map) = shard {
-                pages::unload(map, from_cache);
+                unload(map, from_cache);
             }
         }
     }

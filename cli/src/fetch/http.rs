@@ -5,7 +5,7 @@
 use crate::error::{Error, Result};
 use crate::fetch::proxy::{self, ThroughProxy};
 use crate::progress::Progress;
-use ondol::store::files::regular;
+use ondol::files::regular;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};

@@ -10,8 +10,8 @@ use crate::home::Home;
 use crate::outfile::Outfile;
 use crate::packed::{self, Teller};
 use ondol::CancelToken;
+use ondol::files::{regular, sync_folder};
 use ondol::store::Seal;
-use ondol::store::files::{regular, sync_folder};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 

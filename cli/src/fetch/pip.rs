@@ -5,7 +5,7 @@
 use crate::catalog::{Entry, Part};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
-use ondol::store::files::regular;
+use ondol::files::regular;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
 //! States of floats: the last inputs of a convolution, and recurrent states.
 
 use super::push;
-use crate::cpu::arena::Arena;
-use crate::plan::Region;
+use crate::memory::Arena;
+use crate::memory::Region;
 
 /// Where such a state lies.
 ///

@@ -1,10 +1,10 @@
 //! Keys and values of the positions of a sequence.
 
 use super::push;
-use crate::cpu::arena::Arena;
 use crate::kernels::attention::{Cell, KvCells, KvSlot, KvType};
 use crate::kernels::vector::VectorOps;
-use crate::plan::Region;
+use crate::memory::Arena;
+use crate::memory::Region;
 use core::ops::Range;
 
 /// Where the keys and values of one attention lie: each `[kv_head][place][head_dim]`, in

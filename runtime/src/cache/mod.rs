@@ -25,10 +25,10 @@ pub use kv::Kv;
 pub use snapshot::SnapshotError;
 
 use crate::Result;
-use crate::cpu::arena::Arena;
 use crate::kernels::attention::{KvType, TILE_KEYS};
 use crate::kernels::vector::simd::SMALL;
-use crate::plan::Region;
+use crate::memory::Arena;
+use crate::memory::Region;
 use alloc::vec::Vec;
 use ondol_models::graph::{Graph, State};
 use ondol_models::heap;
@@ -346,6 +346,6 @@ fn push(total: &mut usize, bytes: usize) -> Region {
         offset: *total,
         bytes,
     };
-    *total = total.saturating_add(crate::plan::round_up(bytes));
+    *total = total.saturating_add(crate::memory::round_up(bytes));
     region
 }

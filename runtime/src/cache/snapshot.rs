@@ -5,9 +5,9 @@
 //! last logits; and the SHA-256 of all before it, in hexadecimal.
 
 use super::{Cache, CacheLayout};
+use crate::files::{Hasher, HashingWriter};
 use crate::kernels::attention::KvType;
-use crate::plan::Region;
-use crate::store::files::{Hasher, HashingWriter};
+use crate::memory::Region;
 use crate::weights::Weights;
 use ondol_models::graph::{Graph, Op};
 use ondol_models::quant::packed;

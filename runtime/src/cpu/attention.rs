@@ -3,7 +3,8 @@
 use super::executor::Shared;
 use super::pass::Pass;
 use crate::kernels::attention::{KvSlot, Queries, SharedSlice};
-use crate::plan::{AttentionStep, Region};
+use crate::memory::Region;
+use crate::plan::AttentionStep;
 
 impl Shared<'_> {
     /// The keys and values of an attention step, of a row's sequence.

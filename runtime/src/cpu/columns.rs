@@ -5,7 +5,8 @@
 use super::executor::Shared;
 use super::pass::Pass;
 use crate::cache::Cache;
-use crate::plan::{Buffer, ColumnOp, ColumnStep, Region};
+use crate::memory::{Buffer, Region};
+use crate::plan::{ColumnOp, ColumnStep};
 use core::ops::Range;
 
 /// Columns that one thread computes at a time: some cache lines.

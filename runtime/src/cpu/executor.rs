@@ -5,12 +5,12 @@
 //! next step's reads. That, and the planner's placement, is what every SAFETY
 //! line here leans on.
 
-use super::arena::Arena;
 use super::columns;
 use super::pass::Pass;
 use super::pool::Pool;
 use crate::kernels::vector::simd::SMALL;
 use crate::kernels::{FINE_TOKENS, Kernels};
+use crate::memory::Arena;
 use crate::plan::{Plan, Step};
 use crate::weights::Weights;
 use crate::{Error, Governor, Result};
@@ -111,7 +111,7 @@ impl Executor<'_> {
     }
 
     /// Copies the given rows of the body's values to where the head starts.
-    pub(super) fn head_inputs(&mut self, rows: Range<usize>) {
+    pub(crate) fn head_inputs(&mut self, rows: Range<usize>) {
         let Shared { plan, arena, .. } = self.shared;
         for &(from, to) in &plan.head_inputs {
             for (row, source) in rows.clone().enumerate() {
@@ -172,7 +172,7 @@ impl Executor<'_> {
     }
 
     /// Shares out `pieces` over the pool; `work` gets the piece's and the worker's number.
-    pub(super) fn fork(
+    pub(crate) fn fork(
         &mut self,
         pieces: usize,
         work: impl Fn(&Shared, usize, usize) + Sync,

@@ -3,7 +3,8 @@
 use super::executor::Shared;
 
 use crate::kernels::{ActKind, Acts, Matrix, OutRows, Store};
-use crate::plan::{MatMul, Piece, Region};
+use crate::memory::Region;
+use crate::plan::{MatMul, Piece};
 use ondol_models::graph::RowFn;
 
 impl Shared<'_> {
@@ -26,7 +27,7 @@ impl Shared<'_> {
     }
 
     /// Some rows of one weight, times all tokens.
-    pub(super) fn matmul_piece(
+    pub(crate) fn matmul_piece(
         &self,
         matmul: &MatMul,
         piece: &Piece,

@@ -3,12 +3,13 @@
 use super::executor::Shared;
 use super::pass::Pass;
 
-use crate::plan::{Angles, Buffer, Region, RowOp};
+use crate::memory::{Buffer, Region};
+use crate::plan::{Angles, RowOp};
 use ondol_models::graph::{RowFn, Weight};
 use ondol_models::quant::packed;
 
 impl Shared<'_> {
-    pub(super) fn row_op(&self, op: &RowOp, pass: Pass, row: usize) {
+    pub(crate) fn row_op(&self, op: &RowOp, pass: Pass, row: usize) {
         let (arena, vector) = (self.arena, self.kernels.vector());
         // SAFETY: this thread alone works on `row`, and the planner keeps apart
         // the buffers that one operation reads and writes.

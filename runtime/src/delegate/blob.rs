@@ -9,7 +9,7 @@
 //! Layout: the magic, the key (32 bytes), the SHA-256 of the program (32 bytes), the
 //! program.
 
-use crate::store::files::hex;
+use crate::files::hex;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{self, Write};

@@ -4,8 +4,8 @@ use super::clock::Clock;
 use super::filter::{Candidate, LogitFilter, candidates};
 use super::speculation::Speculation;
 use super::{Sampler, SamplerOptions, StopMatcher};
-use crate::cpu::process::peak_memory;
 use crate::kernels::vector::simd::SMALL;
+use crate::machine::process_memory;
 use crate::{CancelToken, Error, Result, ScreenStats, Session};
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -123,6 +123,55 @@ pub struct Stats {
     pub peak_memory_bytes: Option<u64>,
     /// What the screen of the head did since the session began, if it is used.
     pub screen: Option<ScreenStats>,
+}
+
+impl Session {
+    /// Generates text after `prompt`. What the session has of the prompt already is not
+    /// computed again, so a conversation costs only its new tokens. Nothing is run, and
+    /// nothing forgotten, before the first step.
+    ///
+    /// # Errors
+    /// [`Error::EmptyPrompt`], [`Error::BadToken`], [`Error::ContextFull`], and
+    /// [`Error::Sampler`] for options out of range.
+    pub fn generate(
+        &mut self,
+        prompt: &[u32],
+        options: &GenerateOptions,
+        cancel: &CancelToken,
+    ) -> Result<Generation<&mut Session>> {
+        Generation::new(self, prompt, options, cancel).map_err(|(_, error)| error)
+    }
+
+    /// As [`Session::generate`], with a generation that holds the session and gives it
+    /// back by [`Generation::into_session`].
+    ///
+    /// # Errors
+    /// As there, with the session.
+    #[cfg(feature = "std")]
+    pub fn into_generation(
+        self,
+        prompt: &[u32],
+        options: &GenerateOptions,
+        cancel: &CancelToken,
+    ) -> Result<Generation, Refused> {
+        let made = Generation::new(self, prompt, options, cancel);
+        made.map_err(|(session, error)| Refused {
+            session: Box::new(session),
+            error,
+        })
+    }
+}
+
+/// A generation that could not be begun.
+#[cfg(feature = "std")]
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Refused {
+    /// The session, which is as it was.
+    pub session: Box<Session>,
+    /// Why.
+    #[source]
+    pub error: Error,
 }
 
 /// Generates text after a prompt, step by step.
@@ -255,7 +304,7 @@ impl<S: BorrowMut<Session>> Generation<S> {
             ttft,
             prefill_tokens_per_s: rate(computed, self.clock.prefill),
             decode_tokens_per_s: rate(decoded, decode),
-            peak_memory_bytes: peak_memory(),
+            peak_memory_bytes: process_memory(None).peak,
             screen: self.session().screen_stats(),
         }
     }

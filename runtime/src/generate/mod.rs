@@ -9,6 +9,8 @@ mod speculation;
 mod stop;
 
 pub use filter::{Candidate, LogitFilter, candidates};
+#[cfg(feature = "std")]
+pub use generation::Refused;
 pub use generation::{Event, FinishReason, GenerateOptions, Generation, Piece, Stats, Token};
 pub use sampler::{Sampler, SamplerError, SamplerOptions};
 pub use stop::StopMatcher;

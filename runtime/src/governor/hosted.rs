@@ -1,34 +1,12 @@
 //! The governor of a system with threads.
-//!
-//! All waiting sessions of the process share one gate, a lock and a condition
-//! variable: the one who waits has to hear his [`CancelToken`] too, which knows
-//! no governor, and waiting is rare. Nobody misses his call: who waits counts
-//! himself in [`WAITING`], then looks; who tells something stores it, then looks
-//! at the count. Between the two stands a sequentially consistent fence on both
-//! sides, so one of them sees the other (why fences: `cpu/pool/threads.rs`); and
-//! the teller takes the lock before he notifies, which the waiter holds from his
-//! look until he sleeps.
 
+use crate::gate;
 use crate::model::Loaded;
 use crate::{CancelToken, Error, Model, Result};
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, fence};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::vec::Vec;
-
-static WAITING: AtomicUsize = AtomicUsize::new(0);
-static GATE: Mutex<()> = Mutex::new(());
-static NEWS: Condvar = Condvar::new();
-
-/// Makes every session that is paused look again at what concerns it, and sees
-/// what was stored before this call.
-pub(crate) fn wake_the_paused() {
-    fence(SeqCst);
-    if WAITING.load(Relaxed) > 0 {
-        drop(GATE.lock().unwrap_or_else(PoisonError::into_inner));
-        NEWS.notify_all();
-    }
-}
 
 /// How hot the device is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -155,7 +133,7 @@ impl Governor {
             return;
         }
         self.0.releases.fetch_add(1, Relaxed);
-        wake_the_paused();
+        gate::wake();
         for model in self.models().iter().filter_map(Weak::upgrade) {
             model.weights.release(level == MemoryPressure::Critical);
         }
@@ -178,7 +156,7 @@ impl Governor {
     /// Lets the sessions go on.
     pub fn resume(&self) {
         self.0.paused.store(false, Relaxed);
-        wake_the_paused();
+        gate::wake();
     }
 
     /// Whether sessions are stopped.
@@ -213,14 +191,7 @@ impl Governor {
     /// # Errors
     /// [`Error::Cancelled`] if that comes first.
     pub(crate) fn wait_while_paused(&self, cancel: &CancelToken, seen: u32) -> Result<()> {
-        WAITING.fetch_add(1, Relaxed);
-        fence(SeqCst);
-        let mut gate = GATE.lock().unwrap_or_else(PoisonError::into_inner);
-        while self.is_paused() && self.releases() == seen && !cancel.is_cancelled() {
-            gate = NEWS.wait(gate).unwrap_or_else(PoisonError::into_inner);
-        }
-        drop(gate);
-        WAITING.fetch_sub(1, Relaxed);
+        gate::wait_while(|| self.is_paused() && self.releases() == seen && !cancel.is_cancelled());
         if cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }

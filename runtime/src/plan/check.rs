@@ -2,8 +2,9 @@
 //! view of the arena needs to be checked where it is made.
 
 use super::{ColumnOp, Plan, Region, RowOp, Step};
-use crate::cpu::arena::LENT;
-use crate::plan::{Buffer, PlanOptions};
+use crate::memory::Buffer;
+use crate::memory::LENT;
+use crate::plan::PlanOptions;
 use alloc::vec;
 use alloc::vec::Vec;
 

@@ -10,12 +10,11 @@
 #[cfg(feature = "std")]
 mod check;
 mod items;
-mod memory;
+mod placer;
 mod schedule;
 mod screen;
 mod spans;
 
-pub use memory::{Buffer, Layout, Memory, Region, round_up};
 pub use screen::{CHUNK, ScreenPlan};
 #[cfg(any(test, feature = "delegate"))]
 pub use spans::spans;
@@ -24,6 +23,7 @@ pub use spans::{Span, SpanSteps};
 use crate::cache::CacheLayout;
 use crate::kernels::Kernels;
 use crate::kernels::attention::{AttentionShape, KvType};
+use crate::memory::{Buffer, Layout, Region};
 use alloc::vec::Vec;
 use core::ops::Range;
 use ondol_models::graph::{Graph, Op, RopeStyle, RowFn, Weight};

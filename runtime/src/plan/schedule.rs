@@ -10,16 +10,16 @@
 //!   layer, final norm, head) runs only for rows whose logits are wanted.
 
 use super::items::{Item, Items};
-use super::memory::Placer;
+use super::placer::Placer;
 use super::{
     Angles, AttentionStep, Buffer, ColumnOp, ColumnStep, Layout, MatMul, Part, Piece, Plan,
     PlanOptions, RowOp, ScreenPlan, Span, SpanSteps, Step, StoreKv, Vector, attention_shape,
 };
 use crate::cache::CacheLayout;
-use crate::cpu::arena::LENT;
 use crate::kernels::attention::AttentionShape;
 use crate::kernels::vector::simd::SMALL;
 use crate::kernels::{ActKind, FINE_TOKENS, Kernels};
+use crate::memory::LENT;
 use alloc::vec;
 use alloc::vec::Vec;
 use ondol_models::graph::{Graph, Node, Op, Rope, RowFn, ValueId, Weight};

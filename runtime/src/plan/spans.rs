@@ -4,7 +4,7 @@
 #![cfg_attr(not(feature = "delegate"), allow(dead_code))]
 
 use super::items::{Item, Items};
-use super::memory::Buffer;
+use crate::memory::Buffer;
 use alloc::vec::Vec;
 use core::mem;
 use core::ops::Range;

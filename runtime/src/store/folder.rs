@@ -7,9 +7,9 @@
 
 use super::error::{Result, StoreError};
 use super::event::{Event, Watch};
-use super::files::{Hasher, folder_of, parts, regular, sync_folder};
 use super::record::{Record, is_there};
 use super::{PackedCopy, Pruned, State, Store};
+use crate::files::{Hasher, folder_of, parts, regular, sync_folder};
 use std::format;
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;

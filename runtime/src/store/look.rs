@@ -10,7 +10,7 @@
 //! such blocks of the whole. That costs milliseconds.
 
 use super::error::{Result, StoreError};
-use super::files::{Hasher, regular};
+use crate::files::{Hasher, regular};
 use memmap2::Mmap;
 use ondol_models::gguf::Gguf;
 use serde::{Deserialize, Serialize};

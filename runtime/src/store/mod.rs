@@ -37,11 +37,11 @@
 //! | `pack` | a copy is made |
 //! | `limit` | the bytes that all copies may take |
 //! | `event`, `error` | what a store tells |
-//! | [`files`] | regular files: opened, hashed, written whole or not at all |
+//!
+//! Files are opened, hashed and written by [`crate::files`].
 
 mod error;
 mod event;
-pub mod files;
 mod folder;
 mod limit;
 mod look;
@@ -56,9 +56,9 @@ pub use event::Event;
 pub use pack::{pack, pack_work};
 pub use seal::Seal;
 
+use crate::files::ModelFiles;
 use crate::{CancelToken, Model};
 use event::Watch;
-use files::ModelFiles;
 use folder::{Place, note_use};
 use ondol_models::pack::gains;
 use record::{Verdict, is_there};

@@ -2,12 +2,12 @@
 
 use super::error::{Result, StoreError};
 use super::event::{Event, Watch};
-use super::files::{AtomicFile, Hasher, HashingWriter, ModelFiles};
 use super::folder::Place;
 use super::look::Look;
 use super::record::Record;
 use super::seal::Seal;
 use super::{PIECE, Store};
+use crate::files::{AtomicFile, Hasher, HashingWriter, ModelFiles};
 use crate::{CancelToken, Error, Model};
 use ondol_models::gguf::Gguf;
 use ondol_models::pack::{self, PackError, Source};

@@ -2,9 +2,9 @@
 
 use super::error::{Result, StoreError};
 use super::event::Watch;
-use super::files::{AtomicFile, folder_of, regular};
 use super::seal::Seal;
 use super::{Check, State};
+use crate::files::{AtomicFile, folder_of, regular};
 use ondol_models::quant::packed::VERSION;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;

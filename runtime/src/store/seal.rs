@@ -12,9 +12,9 @@
 use super::PIECE;
 use super::error::{Result, StoreError};
 use super::event::{Event, Watch};
-use super::files::{Hasher, regular};
 use super::look::Look;
 use crate::CancelToken;
+use crate::files::{Hasher, regular};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Read};

@@ -6,7 +6,10 @@
 #[allow(missing_docs)]
 pub mod cpu {
     pub mod pool;
+}
 
+#[allow(missing_docs)]
+pub mod machine {
     pub mod topology {
         #[must_use]
         pub fn pin_to_big_cores() -> bool {

@@ -69,7 +69,7 @@ use super::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, fence};
 use super::sync::thread::{self, JoinHandle};
 use super::sync::{Arc, Condvar, Mutex, SPINS, UnsafeCell};
 use super::{Affinity, Job, Panicked};
-use crate::cpu::topology;
+use crate::machine::topology;
 
 /// A fixed team of threads that do numbered pieces of work together.
 ///

@@ -3,75 +3,20 @@
 mod faults;
 mod limit;
 
+pub use crate::files::testing::{Folder, folder, names, with_refused};
+
 use super::{Check, Event, Seal, State, Store, StoreOptions};
 use crate::{CancelToken, Model};
 use ondol_models::gguf::Gguf;
 use ondol_models::pack::SOURCE_SHA256;
-use std::cell::RefCell;
-use std::io::ErrorKind;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::string::{String, ToString};
 use std::time::{Duration, SystemTime};
 use std::vec::Vec;
-use std::{fs, io};
 
 /// Bytes of a page.
 const PAGE: usize = 4096;
-
-/// An empty folder for one test, which goes with it.
-pub struct Folder(PathBuf);
-
-impl std::ops::Deref for Folder {
-    type Target = Path;
-
-    fn deref(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-pub fn folder(test: &str) -> Folder {
-    let name = std::format!("ondol-store-{test}-{}", std::process::id());
-    let folder = std::env::temp_dir().join(name);
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    Folder(folder)
-}
-
-/// The names of all that is in a folder.
-pub fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap();
-    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<String> = names.collect();
-    names.sort();
-    names
-}
-
-std::thread_local! {
-    /// A file that can't be opened, and why.
-    static REFUSED: RefCell<Option<(PathBuf, ErrorKind)>> = const { RefCell::new(None) };
-}
-
-/// What the store asks before it opens a file in this build.
-pub fn refuse(path: &Path) -> io::Result<()> {
-    REFUSED.with_borrow(|refused| match refused {
-        Some((file, kind)) if file == path => Err((*kind).into()),
-        _ => Ok(()),
-    })
-}
-
-/// Opens no such file while `work` is done.
-fn with_refused<T>(path: &Path, kind: ErrorKind, work: impl FnOnce() -> T) -> T {
-    REFUSED.set(Some((path.to_path_buf(), kind)));
-    let done = work();
-    REFUSED.set(None);
-    done
-}
 
 /// A store in a folder, and the small model beside it.
 struct Setup {

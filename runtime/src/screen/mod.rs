@@ -1,5 +1,10 @@
 //! The screened head: when it is used, what it did, and whether it can be trusted.
 
+mod head;
+mod select;
+
+pub(crate) use head::head;
+
 use crate::{Error, Result};
 
 /// How the screen of a packed file is used; see `docs/screened-head.md`.

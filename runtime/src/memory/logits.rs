@@ -1,9 +1,8 @@
 //! Rows of logits. They belong to whoever runs a pass, which lends them to the engine's
 //! arena, so that nobody's logits are overwritten by another's pass.
 
-use super::arena::Arena;
+use super::{Arena, Region};
 use crate::Result;
-use crate::plan::Region;
 
 /// Rows of logits of one vocabulary.
 pub struct Logits {

@@ -13,7 +13,7 @@ use std::vec::Vec;
 /// for what is no regular file.
 pub fn open(path: &Path) -> Result<File> {
     #[cfg(test)]
-    crate::store::tests::refuse(path)?;
+    super::testing::refuse(path)?;
     open_model(path)
 }
 

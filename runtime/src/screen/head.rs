@@ -1,11 +1,13 @@
 //! The head through its screen: every row on the 4-bit copy, then exactly those
 //! that may be among the likeliest. See `docs/screened-head.md`.
 
-use super::executor::{Executor, Shared};
-use super::pass::Pass;
+use super::Screening;
 use super::select::{Selected, bound, missed, nth_largest, rows_of, select};
 use crate::Result;
-use crate::plan::{Buffer, CHUNK, Piece, Region, RowOp, ScreenPlan};
+use crate::cpu::executor::{Executor, Shared};
+use crate::cpu::pass::Pass;
+use crate::memory::{Buffer, Region};
+use crate::plan::{CHUNK, Piece, RowOp, ScreenPlan};
 use ondol_models::graph::RowFn;
 
 /// Rows that are scored exactly at first, for each token that is wanted: the
@@ -20,6 +22,27 @@ const GROUPS_PER_PIECE: usize = 8;
 /// Past so many times the cap, single floats are all that is left between
 /// capped scores, and their order says little of that of the scores.
 const FLAT: f32 = 4.0;
+
+/// The head of a pass of one row, through the screen where that will do.
+pub(crate) fn head(
+    executor: &mut Executor,
+    pass: Pass,
+    k: usize,
+    screening: &mut Screening,
+) -> Result<()> {
+    match executor.screened_head(pass, k, screening.options.margin)? {
+        None => {
+            screening.stats.whole += 1;
+            executor.head(pass, 0..1)
+        }
+        Some(selected) if screening.count(selected.rows) => {
+            screening.stats.audits += 1;
+            screening.stats.missed += executor.audit(pass, selected, k)?;
+            Ok(())
+        }
+        Some(_) => Ok(()),
+    }
+}
 
 impl Executor<'_> {
     /// Logits of the first row of `body`, the pass that just ran: those of the `k` likeliest, of some others, and negative infinity else.

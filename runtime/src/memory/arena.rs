@@ -1,8 +1,8 @@
 //! Blocks of memory that are allocated once: an engine's, and those of its sequences.
 
 use super::pages;
+use super::{Buffer, Region};
 use crate::kernels::attention::Cell;
-use crate::plan::{Buffer, Region};
 use crate::{Error, Result};
 use alloc::alloc::{Layout, alloc_zeroed, dealloc};
 use core::ptr::NonNull;

@@ -118,7 +118,7 @@ fn remove_if_dead(part: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::tests::{folder, names};
+    use crate::files::testing::{folder, names};
 
     #[test]
     fn a_file_is_whole_under_its_name_or_not_there() {

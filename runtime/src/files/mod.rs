@@ -6,6 +6,8 @@ mod atomic;
 mod hash;
 mod model;
 pub mod regular;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use atomic::AtomicFile;
 pub use hash::{Hasher, HashingWriter, hex};

@@ -1,0 +1,13 @@
+//! Memory that is laid out before it is allocated: places, the blocks that they lie in,
+//! and pages that go back to the system.
+
+mod arena;
+mod layout;
+mod logits;
+mod pages;
+
+pub use arena::{Arena, LENT};
+pub use layout::{Buffer, Layout, Memory, Region, round_up};
+pub use logits::Logits;
+#[cfg(feature = "std")]
+pub use pages::unload;
