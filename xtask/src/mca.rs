@@ -101,12 +101,12 @@ struct Kernel {
 
 const KERNELS: [Kernel; 8] = [
     Kernel {
-        title: "prompt, Q4_0, Q4_1, Q5_0, Q5_1, MXFP4",
+        title: "prefill, Q4_0, Q4_1, Q5_0, Q5_1, MXFP4",
         parts: |_| &["4gemm", "5Whole", "7I8Block"],
         planes: |_| 1,
     },
     Kernel {
-        title: "prompt, Q4_K, Q5_K",
+        title: "prefill, Q4_K, Q5_K",
         parts: |level| match level {
             "neon" => &["4gemm", "5Whole", "7I8Block"],
             _ => &["4gemm", "5Bytes", "Kj8_ENt", "7I8Block"],
@@ -114,7 +114,7 @@ const KERNELS: [Kernel; 8] = [
         planes: |_| 1,
     },
     Kernel {
-        title: "prompt, Q6_K",
+        title: "prefill, Q6_K",
         parts: |level| match level {
             "neon" => &["4gemm", "6Halves", "Kj2_ENt", "7I8Block"],
             _ => &["4gemm", "5Bytes", "Kj8_ENt", "7I8Block"],
@@ -122,7 +122,7 @@ const KERNELS: [Kernel; 8] = [
         planes: |_| 1,
     },
     Kernel {
-        title: "prompt, Q8_0, IQ4_NL, IQ4_XS",
+        title: "prefill, Q8_0, IQ4_NL, IQ4_XS",
         parts: |level| match level {
             "neon" => &["4gemm", "4Wide", "8I16Block"],
             _ => &["4gemm", "5Bytes", "Kj1_ENt", "7I8Block"],
