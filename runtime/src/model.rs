@@ -1,4 +1,4 @@
-//! A model: weights in place, graph, vocabulary, template.
+//! A model: mapped weights, graph, tokenizer, chat template.
 
 use crate::cpu::logits::Logits;
 use crate::cpu::pool::Affinity;
@@ -27,17 +27,16 @@ use ondol_models::screen::Screen;
 use ondol_models::template::{ChatTemplate, Message, RenderInput};
 use ondol_models::tokenizer::{EncodeOptions, Tokenizer};
 
-/// Tokens of context where neither the options nor the model say less.
+/// The default context in tokens, if the model was trained for as many.
 const DEFAULT_CONTEXT: usize = 4096;
-/// Tokens of one prefill pass: enough to pay for unpacking each panel of
-/// weights, few enough for the activations to stay in cache.
+/// The default chunk, in tokens: large enough that unpacking each panel of weights pays
+/// off, small enough that the activations stay in cache.
 const DEFAULT_CHUNK: usize = 256;
 
-/// Tokens of one decode pass beside the one that is certain. Without a clock
-/// nothing tells whether they pay.
+/// Drafts of one decode pass. Without a clock their benefit can't be measured.
 const DEFAULT_DRAFTS: usize = if cfg!(feature = "std") { 7 } else { 0 };
 
-/// More threads than this are a slip of the hand; each costs scratch.
+/// The most threads: each needs scratch, and a larger number is probably a mistake.
 const MAX_THREADS: usize = 256;
 
 /// The built-in model: about a million parameters, Korean and English.
@@ -46,40 +45,44 @@ static HELLO: &[u8] = include_bytes!("../../models/hello/hello.gguf");
 /// How an engine and its sessions run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Threads, at most 256; `None` takes as many as there are big cores.
+    /// Threads, the caller's included; at most 256. `None` uses one for each big core.
     pub threads: Option<usize>,
-    /// Kernel level; `None` takes `ONDOL_KERNELS` or else the best the CPU can run.
+    /// The kernels; `None` uses those that `ONDOL_KERNELS` names, or else the fastest
+    /// that the CPU can run.
     pub kernels: Option<Level>,
-    /// Tokens of context; `None` takes what the model was trained for, at most 4096.
+    /// Context in tokens; `None` uses the context that the model was trained for, at
+    /// most 4096.
     pub context: Option<usize>,
-    /// What keys and values are kept as: f16, or q8_0 in little more than half the
-    /// bytes.
+    /// The type of the KV cache: f16, or q8_0, which takes 34 bytes where f16 takes 64.
     pub kv_type: KvType,
-    /// Tokens of one prefill pass, at most.
+    /// The largest number of tokens in one prefill pass; 256 by default.
     pub prefill_chunk: usize,
-    /// Rows of logits that [`Session::score`] computes at a time. More rows are
-    /// faster and cost `vocabulary * 4` bytes each.
+    /// Rows of logits that [`Session::score`] computes at a time. More rows are faster;
+    /// each takes `vocabulary * 4` bytes.
     pub score_rows: usize,
-    /// Tokens that are guessed ahead by prompt lookup and checked in one pass, at
-    /// most; 0 is off. The tokens are the same with any number: guesses only save
-    /// time, and are left out while they do not. Each costs a row of logits and
-    /// attention's partial results.
+    /// The largest number of drafts in one decode pass (speculative decoding by prompt
+    /// lookup); 0 switches drafts off. The generated tokens are the same with any
+    /// number: drafts only save time, and are left out while they do not. Each takes
+    /// memory for a row of logits and for attention's partial results.
     pub drafts: usize,
-    /// Sessions of one engine that are decoded in one pass, at most 32
-    /// ([`crate::Batch`]). Each but the first costs attention's partial results.
+    /// The largest number of sessions of one engine that a [`crate::Batch`] decodes in
+    /// one pass; at most 32. Each beyond the first takes memory for attention's partial
+    /// results.
     pub batch: usize,
-    /// How a screen of the head is used where the file has one; `None` leaves it
-    /// alone, and every token reads the whole head.
+    /// How the screen of the output head is used if the file has one. `None` does not
+    /// use it: every token then reads the whole output head.
     pub screen: Option<ScreenOptions>,
-    /// Refuse an engine and its sessions where they take more bytes than this in all,
-    /// the model's own included.
+    /// The most bytes that an engine, its sessions and the model's own heap may take
+    /// together ([`Memory::total`]); more is refused with [`Error::DoesNotFit`]. `None`
+    /// sets no limit.
     pub memory_limit: Option<u64>,
     /// Where the threads run.
     pub affinity: Affinity,
-    /// Tells the session how the device is doing, from any thread; one for all
-    /// sessions of an app.
+    /// Through it the app reports thermal state and memory pressure, and pauses
+    /// sessions. Use one for all sessions of an app.
     pub governor: Governor,
-    /// Runs parts of the model on a device. It must have been made for this model.
+    /// Runs parts of the model on a delegate's device. It must have been made for this
+    /// model.
     #[cfg(feature = "delegate")]
     pub offload: Option<crate::delegate::Offload>,
 }
@@ -105,11 +108,12 @@ impl Default for Options {
     }
 }
 
-/// A loaded model. Cheap to clone; sessions made from it share the weights.
+/// A loaded model. Clones are cheap and share the weights, and so do its engines and
+/// sessions.
 #[derive(Clone)]
 pub struct Model(pub(crate) Arc<Loaded>);
 
-/// What a model and its sessions share.
+/// What all clones of a model share.
 pub(crate) struct Loaded {
     pub weights: Weights,
     pub graph: Graph,
@@ -134,12 +138,11 @@ impl Loaded {
 }
 
 impl Model {
-    /// Opens a GGUF file and maps it; nothing is copied. A split file is opened
-    /// by the name of its first part (`-00001-of-0000N.gguf`), the others are
-    /// expected beside it.
+    /// Opens a GGUF file and maps it; nothing is copied. For a split model give the
+    /// first part (`-00001-of-0000N.gguf`); the others must be in the same folder.
     ///
-    /// The file must not be truncated by another program while the model lives:
-    /// the system then ends the process on the next read.
+    /// No other program may truncate or rewrite the file while the model exists: after
+    /// a truncation the system ends the process on the next read.
     #[cfg(feature = "std")]
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Model> {
         let path = path.as_ref();
@@ -159,17 +162,28 @@ impl Model {
         Model::load(shards).map_err(|error| named(error, &paths))
     }
 
-    /// A model from bytes on the heap.
+    /// A model from the bytes of a GGUF file on the heap.
+    ///
+    /// # Errors
+    /// [`Error::Model`].
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Model> {
         Model::load(vec![Bytes::Owned(bytes)])
     }
 
-    /// A model from bytes that live as long as the program: flash, or `include_bytes!`.
+    /// A model from the bytes of a GGUF file that stay in place as long as the program
+    /// runs: flash, or `include_bytes!`.
+    ///
+    /// # Errors
+    /// [`Error::Model`].
     pub fn from_static(bytes: &'static [u8]) -> Result<Model> {
         Model::load(vec![Bytes::Static(bytes)])
     }
 
-    /// The built-in model `hello`: tiny, Korean and English, for tests and first steps.
+    /// The built-in model `hello`: about a million weights, Korean and English, for
+    /// tests and first steps.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if the build leaves out what `hello` needs.
     pub fn hello() -> Result<Model> {
         Model::from_static(HELLO)
     }
@@ -183,7 +197,7 @@ impl Model {
         Model::load_as(shards, arch::build)
     }
 
-    /// A model whose graph is what `build` makes of the file.
+    /// A model whose graph `build` makes from the file.
     #[cfg(test)]
     pub(crate) fn with_graph(
         bytes: Vec<u8>,
@@ -199,7 +213,7 @@ impl Model {
         let views: Vec<&[u8]> = shards.iter().map(|s| &**s).collect();
         let gguf = Gguf::parse_shards(&views)?;
         let graph = build(&gguf)?;
-        // A screen is code too: it is left out where code is dear.
+        // Builds without `std` leave the screen out to save code.
         let screen = match SMALL {
             true => None,
             false => Screen::find(&gguf, &graph)?,
@@ -238,7 +252,7 @@ impl Model {
         })))
     }
 
-    /// The vocabulary.
+    /// The tokenizer, with the vocabulary.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.0.tokenizer
     }
@@ -258,28 +272,29 @@ impl Model {
         self.0.weights.file_bytes()
     }
 
-    /// Whether rows of its matrices lie interleaved, as in a packed file.
+    /// Whether the rows of its matrices are interleaved: the file is a packed copy.
     pub fn is_packed(&self) -> bool {
         self.0.packed
     }
 
-    /// Whether its file has a screen of the head: see [`ScreenOptions`].
+    /// Whether its file has a screen of the output head: see [`ScreenOptions`].
     pub fn has_screen(&self) -> bool {
         self.0.screen.is_some()
     }
 
-    /// The template that [`Model::encode_chat`] uses. Where its origin is not the
-    /// file, it is a guess from the vocabulary. It encodes conversations with tools
-    /// and other variables, too.
+    /// The template that [`Model::encode_chat`] uses. Its origin says whether it is
+    /// from the file or a guess from the vocabulary. It can also encode conversations
+    /// with tools and other variables.
     #[cfg(feature = "std")]
     pub fn chat_template(&self) -> &ChatTemplate {
         &self.0.template
     }
 
-    /// The token ids of a conversation, ready for the model's answer, by the file's
-    /// template or the fallback that fits its vocabulary. Control tokens are those
-    /// of the template: what a user wrote is text, whatever it spells. An earlier
-    /// answer that carries its [`Message::ids`] is found again in a session's cache.
+    /// The token ids of a conversation as a prompt for the model's next answer, by the
+    /// file's template or else a fallback that fits the vocabulary. Only the template
+    /// writes control tokens: text of a user stays text, even if it spells a control
+    /// token. An earlier answer that has its [`Message::ids`] is found in a session's
+    /// cache and not computed again.
     ///
     /// # Errors
     /// Those of [`ChatTemplate::encode`].
@@ -289,8 +304,9 @@ impl Model {
         Ok(self.0.template.encode(&input, &self.0.tokenizer)?)
     }
 
-    /// The conversation as text, to show it. It is no prompt: control tokens that
-    /// a user spelled can't be told from the template's any more.
+    /// The conversation as text, for display. Do not tokenize it as a prompt: the text
+    /// no longer shows which control tokens are the template's and which ones a user
+    /// wrote.
     ///
     /// # Errors
     /// Those of [`ChatTemplate::render`].
@@ -299,16 +315,16 @@ impl Model {
         Ok(self.0.template.render(&RenderInput::chat(messages))?)
     }
 
-    /// What was wrong with the model's file where its meaning is plain, and what
-    /// was done instead: for a program to tell its user once.
+    /// Faults of the model's file that were repaired when it was loaded, and how. A
+    /// program should show them to its user once.
     pub fn warnings(&self) -> impl Iterator<Item = &Warning> {
         self.0.tokenizer.warnings().iter()
     }
 
-    /// Token ids of raw text: control tokens that it spells are parsed, and BOS is
-    /// added as the file says unless the text already starts with it. EOS is not,
-    /// even if the file asks for it: the model is to continue the text. For what
-    /// users wrote there is [`Model::encode_chat`].
+    /// Token ids of raw text. Control tokens that the text spells are parsed. BOS is
+    /// added if the file asks for it and the text does not start with it. EOS is never
+    /// added, because the model is to continue the text. For text from users use
+    /// [`Model::encode_chat`].
     pub fn encode_prompt(&self, prompt: &str) -> Vec<u32> {
         let tokenizer = &self.0.tokenizer;
         let options = EncodeOptions {
@@ -324,9 +340,8 @@ impl Model {
         ids
     }
 
-    /// The exact memory that a session with these options takes with its engine, before
-    /// any of it is allocated, what the model itself holds, and what a further session of
-    /// the engine takes.
+    /// The exact bytes of an engine with one session and these options, of the model
+    /// itself, and of each further session. Nothing is allocated.
     ///
     /// # Errors
     /// [`Error::UnsupportedLevel`], [`Error::UnsupportedKvType`],
@@ -368,14 +383,14 @@ impl Model {
         }
     }
 
-    /// An engine, which runs any number of sessions with these options.
+    /// An engine with these options, for any number of sessions.
     ///
     /// # Errors
-    /// [`Error::DoesNotFit`] where the options' limit is less than [`Model::memory`]
-    /// says, [`Error::OutOfMemory`] where the system has less;
-    /// [`Error::UnsupportedLevel`];
-    /// [`Error::UnsupportedKvType`]; [`Error::PartKvBlock`]; [`Error::BadMargin`];
-    /// [`Error::MemoryPressure`] while the options' governor says so.
+    /// [`Error::DoesNotFit`] if [`Model::memory`] exceeds the options' limit,
+    /// [`Error::OutOfMemory`] if the system does not provide the memory;
+    /// [`Error::UnsupportedLevel`]; [`Error::UnsupportedKvType`];
+    /// [`Error::PartKvBlock`]; [`Error::BadMargin`]; [`Error::MemoryPressure`] while
+    /// the options' governor reports critical memory pressure.
     pub fn engine(&self, options: &Options) -> Result<Engine> {
         let kernels = kernels(options)?;
         let screen = options.screen.filter(|_| !SMALL && self.has_screen());
@@ -386,7 +401,7 @@ impl Model {
         Engine::new(self.clone(), kernels, plan, sizes, memory, options)
     }
 
-    /// The only session of an engine of its own. Nothing is allocated after this.
+    /// An engine with one session. Prefill and decode allocate nothing after this.
     ///
     /// # Errors
     /// As for [`Model::engine`] and [`Engine::session`].
@@ -403,7 +418,7 @@ impl Model {
         Ok(Plan::new(&self.0.graph, screen, kernels, sizes, spans))
     }
 
-    /// The parts that run on the options' delegate.
+    /// The spans that run on the options' delegate.
     #[cfg(feature = "delegate")]
     fn spans<'o>(&self, options: &'o Options) -> Result<&'o [Span]> {
         match &options.offload {
@@ -419,7 +434,7 @@ impl Model {
         Ok(&[])
     }
 
-    /// Whether the model's keys and values can be kept so.
+    /// Whether the model's keys and values can be stored in this type.
     fn check_kv_type(&self, kv_type: KvType) -> Result<()> {
         if !kv_type.in_build() {
             return Err(Error::UnsupportedKvType(kv_type));
@@ -440,7 +455,8 @@ impl Model {
             .unwrap_or(self.0.graph.trained_context.min(DEFAULT_CONTEXT))
             .max(1);
         let chunk = options.prefill_chunk.clamp(1, context);
-        // With more tokens activations are coarser: not what decoding one gives.
+        // With more rows activations have 8 bits, and a row's result would differ from
+        // decode.
         let most = FINE_TOKENS.min(chunk);
         let can_step_back = self
             .0
@@ -486,7 +502,8 @@ fn default_threads() -> usize {
     1
 }
 
-/// Bytes between a session and its delegate, for passes of so many tokens.
+/// Bytes of the buffers between an engine and its delegate, for passes of `chunk`
+/// tokens.
 #[cfg(feature = "delegate")]
 fn staging_bytes(options: &Options, chunk: usize) -> u64 {
     let offload = options.offload.as_ref();
@@ -499,7 +516,7 @@ fn staging_bytes(_options: &Options, _chunk: usize) -> u64 {
     0
 }
 
-/// An error of one part of a split model, by the path of that part.
+/// Adds the path of the part to an error of a split model.
 #[cfg(feature = "std")]
 fn named(error: Error, paths: &[std::path::PathBuf]) -> Error {
     match error {
