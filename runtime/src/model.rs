@@ -143,6 +143,10 @@ impl Model {
     ///
     /// No other program may truncate or rewrite the file while the model exists: after
     /// a truncation the system ends the process on the next read.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Model`] for a file that can't be used, and [`Error::Part`]
+    /// for such a part of a split model.
     #[cfg(feature = "std")]
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Model> {
         let path = path.as_ref();

@@ -161,7 +161,7 @@ Made by `cargo xtask mca`; nothing here was run on an Arm core.
 
 llvm-mca analyses the inner loops that the compiler generated. Its model of a core predicts how many cycles a loop takes if
 all loads hit the first-level cache and no branch is mispredicted. Each cell has the predicted multiply-adds (of one weight
-with one activation) per cycle, "of" the number that the loop's multiply instructions would reach if none waited.
+with one activation) per cycle, of the number that the multiply instructions of the loop would reach if none waited.
 
 - Decode also waits for memory, which is not in these numbers: with four bits per weight, 10 GB/s deliver 20 G weights
   per second, each for one multiply-add.
