@@ -1,6 +1,6 @@
-//! Templates for files that have none, chosen by the control tokens in the
-//! vocabulary. Each writes the format that the family's own template writes for
-//! plain conversations; tools are left to files with templates of their own.
+//! Templates for files that have none, chosen by the control tokens in the vocabulary.
+//! Each writes the same format as the family's own template for plain conversations.
+//! They do not support tools.
 
 use super::TemplateOrigin;
 use crate::Result;

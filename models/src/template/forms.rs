@@ -1,10 +1,10 @@
-//! In what form a template takes messages, found out by trying.
+//! Detects the form in which a template accepts messages.
 //!
-//! Some templates walk a content as a list of parts, and leave out or refuse one
-//! that is text; others the other way round. The same holds for a call's
-//! arguments, as an object or as JSON in a string. A template is tried with words
-//! that can be found again, once, when it is first needed. The caller's form is
-//! kept where the template shows it.
+//! Some templates expect a content as a list of parts, and leave out or refuse a text;
+//! others the other way round. The same holds for a call's arguments, as an object or
+//! as JSON in a string. A template is tested with unique words that can be found in its
+//! output, once, when it is first needed. The caller's form is used if the template
+//! shows it.
 
 use std::sync::OnceLock;
 

@@ -1,5 +1,5 @@
-//! Rewrites a template's source before minijinja compiles it. Lines stay where
-//! they are, so that errors name the line of the file's own template.
+//! Rewrites a template's source before minijinja compiles it. Line numbers stay the
+//! same, so that errors name the line of the file's own template.
 //!
 //! - Line breaks of all systems become line feeds, as jinja2 reads them.
 //! - Expressions are written anew (see `expression`): operators get Python's

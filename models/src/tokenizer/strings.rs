@@ -1,7 +1,7 @@
-//! Many short byte strings in one blob, and the way back from a string to its number.
+//! Many short byte strings in one buffer, with look-up of a string's number.
 //!
-//! A vocabulary of 262,144 pieces must be ready within milliseconds of a cold
-//! start: three allocations, no comparison while building, no keyed hash.
+//! A vocabulary of 262,144 tokens must be ready milliseconds after a cold start: so
+//! there are three allocations, no comparisons while building, and no keyed hash.
 
 use alloc::format;
 use alloc::vec::Vec;

@@ -26,7 +26,7 @@ pub enum SnapshotError {
     #[error("the saved session can't be read or written: {0}")]
     Io(#[from] io::Error),
     /// The file is not a saved session, or is one of another version of Ondol.
-    #[error("this is no saved session, or one of another version of Ondol")]
+    #[error("not a saved session of this version of Ondol")]
     NotASession,
     /// The file is damaged.
     #[error("the saved session is damaged")]

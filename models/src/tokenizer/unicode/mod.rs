@@ -1,5 +1,5 @@
-//! What a tokenizer must know of Unicode: general categories, lower case, and
-//! base letters without their accents.
+//! The properties of Unicode that tokenizers need: general categories, lower case, and
+//! base letters without accents.
 //!
 //! The tables (`tables.rs`) are made and checked by the tests beside this file
 //! and are kept small, because they go into firmware too.
