@@ -186,8 +186,8 @@ mod signals {
         let is_raw = |now: Termios| !now.local_modes.contains(LocalModes::ICANON);
         if tcgetattr(stdin()).is_ok_and(is_raw) {
             let _ = tcsetattr(stdin(), OptionalActions::Now, before);
-            // Pasted text is told from typed text no more. Without a lock, which an
-            // answer that is being written may hold.
+            // Pasted text can't be told from typed text any more. Without a lock, which
+            // an answer that is being written may hold.
             let _ = rustix::io::write(stdout(), b"\x1b[?2004l\r\n");
         }
     }

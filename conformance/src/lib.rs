@@ -192,7 +192,7 @@ impl<'s> Kit<'s> {
         Ok(kit)
     }
 
-    /// Opens the device anew, as after a fault that it does not get over.
+    /// Opens the device again, for example after a fault from which it does not recover.
     fn reopen(&mut self) -> Result<()> {
         self.delegate = open(&self.setup.plugin)?;
         self.offload = self
@@ -315,7 +315,7 @@ impl<'s> Kit<'s> {
 /// Loads the plug-in and opens its device.
 #[allow(unsafe_code)] // A library's code.
 fn open(plugin: &Path) -> Result<Delegate> {
-    // SAFETY: who verifies a plug-in trusts it as any program that he starts.
+    // SAFETY: the user who verifies a plug-in trusts it like any program that they run.
     Ok(unsafe { Delegate::load(plugin) }?)
 }
 

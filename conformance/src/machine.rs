@@ -17,7 +17,7 @@ pub fn sha256(path: &Path) -> Result<String> {
     Ok(hasher.finish())
 }
 
-/// The CPU's own name where the system tells it, else the architecture.
+/// The CPU's name if the system reports it, else the architecture.
 pub fn cpu_name() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = info
@@ -29,8 +29,8 @@ pub fn cpu_name() -> String {
     )
 }
 
-/// Kilobytes of memory that the process holds (`VmRSS`) or held at most (`VmHWM`),
-/// where the system tells it.
+/// Kilobytes of memory that the process holds (`VmRSS`) or held at most (`VmHWM`), if
+/// the system reports it.
 pub fn memory_kb(field: &str) -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

@@ -130,7 +130,7 @@ fn cuts(kit: &Kit, offload: &Offload, level: &mut Level, tokens: &[u32]) -> Resu
     Ok(())
 }
 
-/// The device fills the cache, the CPU goes on from it.
+/// The device runs prefill, and the CPU decodes with the same cache.
 fn hand_over(kit: &Kit, offload: &Offload, level: &mut Level, tokens: &[u32]) -> Result<()> {
     let cancel = CancelToken::new();
     let (prompt, rest) = tokens.split_at(PROMPT);

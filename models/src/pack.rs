@@ -75,8 +75,8 @@ fn interleaves(gguf: &Gguf<'_>) -> bool {
     gguf.tensors().iter().any(|t| layout(t) == Layout::Packed)
 }
 
-/// Bytes of all tensors of the copy, without the errors of a screen: [`write()`]
-/// reports so many bytes to `step`.
+/// Bytes of all tensors of the copy, without the errors of a screen: the sum of what
+/// [`write()`] reports to `step`.
 pub fn tensor_bytes(gguf: &Gguf<'_>) -> u64 {
     let screen = screened_head(gguf).and_then(|head| {
         let row = screen::DTYPE.row_bytes(head.cols())?;

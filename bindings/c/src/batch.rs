@@ -49,7 +49,8 @@ pub unsafe extern "C" fn ondol_engine_batch(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ondol_batch_free(batch: *mut ondol_batch) {
     if !batch.is_null() {
-        // SAFETY: `ondol_engine_batch` made it; nobody else uses it, by the caller.
+        // SAFETY: `ondol_engine_batch` made it; by contract the caller has no other use
+        // of it.
         quietly(|| drop(unsafe { Box::from_raw(batch) }));
     }
 }

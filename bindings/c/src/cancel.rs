@@ -66,7 +66,7 @@ pub unsafe extern "C" fn ondol_cancel_reset(cancel: *const ondol_cancel) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ondol_cancel_free(cancel: *mut ondol_cancel) {
     if !cancel.is_null() {
-        // SAFETY: `ondol_cancel_new` made it; nobody else uses it, by the caller.
+        // SAFETY: `ondol_cancel_new` made it; by contract the caller has no other use of it.
         quietly(|| drop(unsafe { Box::from_raw(cancel) }));
     }
 }

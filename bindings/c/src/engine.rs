@@ -79,7 +79,7 @@ pub unsafe extern "C" fn ondol_engine_new(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ondol_engine_free(engine: *mut ondol_engine) {
     if !engine.is_null() {
-        // SAFETY: `new_engine` made it; nobody else uses it, by the caller.
+        // SAFETY: `new_engine` made it; by contract the caller has no other use of it.
         quietly(|| drop(unsafe { Box::from_raw(engine) }));
     }
 }

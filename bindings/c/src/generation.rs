@@ -150,7 +150,8 @@ pub unsafe extern "C" fn ondol_generation_free(generation: *mut ondol_generation
         return;
     }
     quietly(|| {
-        // SAFETY: `ondol_generation_new` made it; nobody else uses it, by the caller.
+        // SAFETY: `ondol_generation_new` made it; by contract the caller has no other
+        // use of it.
         let generation = unsafe { Box::from_raw(generation) };
         // After a panic the session stays claimed, since it may be half changed.
         if let Some(running) = generation.slot.into_whole() {

@@ -52,7 +52,8 @@ pub extern "C" fn ondol_governor_new() -> *mut ondol_governor {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ondol_governor_free(governor: *mut ondol_governor) {
     if !governor.is_null() {
-        // SAFETY: `ondol_governor_new` made it; nobody else uses it, by the caller.
+        // SAFETY: `ondol_governor_new` made it; by contract the caller has no other use
+        // of it.
         quietly(|| unsafe { Box::from_raw(governor) }.governor.resume());
     }
 }

@@ -143,7 +143,7 @@ pub fn new_model(model: Model) -> *mut ondol_model {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ondol_model_free(model: *mut ondol_model) {
     if !model.is_null() {
-        // SAFETY: `new_model` made it; nobody else uses it, by the caller.
+        // SAFETY: `new_model` made it; by contract the caller has no other use of it.
         quietly(|| drop(unsafe { Box::from_raw(model) }));
     }
 }

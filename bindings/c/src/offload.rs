@@ -169,7 +169,7 @@ unsafe fn read(from: *const ondol_offload_options) -> Result<OffloadOptions, Fai
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ondol_offload_free(offload: *mut ondol_offload) {
     if !offload.is_null() {
-        // SAFETY: `ondol_offload_new` made it; nobody else uses it, by the caller.
+        // SAFETY: `ondol_offload_new` made it; by contract the caller has no other use of it.
         quietly(|| drop(unsafe { Box::from_raw(offload) }));
     }
 }

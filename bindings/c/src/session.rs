@@ -75,7 +75,7 @@ pub unsafe extern "C" fn ondol_session_new(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ondol_session_free(session: *mut ondol_session) {
     if !session.is_null() {
-        // SAFETY: `new_session` made it; nobody else uses it, by the caller.
+        // SAFETY: `new_session` made it; by contract the caller has no other use of it.
         quietly(|| drop(unsafe { Arc::from_raw(session) }));
     }
 }

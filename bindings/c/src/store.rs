@@ -224,7 +224,7 @@ pub unsafe extern "C" fn ondol_store_new(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ondol_store_free(store: *mut ondol_store) {
     if !store.is_null() {
-        // SAFETY: `ondol_store_new` made it; nobody else uses it, by the caller.
+        // SAFETY: `ondol_store_new` made it; by contract the caller has no other use of it.
         quietly(|| drop(unsafe { Box::from_raw(store) }));
     }
 }

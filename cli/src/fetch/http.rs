@@ -71,7 +71,7 @@ pub fn download(address: &str, part: &Path, label: &str, size: u64) -> Result<()
     }
 }
 
-/// One request; appends to `part`, or starts it anew where the server does not resume.
+/// One request. Appends to `part`, or starts it again if the server can't resume.
 fn transfer(
     agent: &Agent,
     address: &str,

@@ -111,13 +111,13 @@ pub fn number(value: f64) -> String {
     rounded(value, 3)
 }
 
-/// Numbers with as many digits as tell each from the next.
+/// Formats numbers with enough digits to distinguish neighbours.
 pub fn distinct<const N: usize>(values: [f64; N]) -> [String; N] {
     let digits = digits_of(&values);
     values.map(|value| rounded(value, digits))
 }
 
-/// Three digits, or as many as tell each number from the next.
+/// Three digits, or as many as are needed to distinguish neighbours.
 pub fn digits_of(values: &[f64]) -> usize {
     let told_apart = |digits: &usize| {
         let mut pairs = values.windows(2);
@@ -128,7 +128,7 @@ pub fn digits_of(values: &[f64]) -> usize {
     (3..17).find(told_apart).unwrap_or(17)
 }
 
-/// To so many digits, integers in full.
+/// To `digits` digits, integers in full.
 pub fn rounded(value: f64, digits: usize) -> String {
     if !value.is_finite() {
         return NONE.to_string();

@@ -62,7 +62,7 @@ fn yarn(b: &Builder, rope: &mut Rope) -> Result<()> {
     let extrapolation = extrapolation(b)?;
 
     let dims = 2.0 * rope.inverse_frequencies.len() as f64;
-    // The pair that turns so many times in the context.
+    // The pair that rotates this many times within the context.
     let pair =
         |turns: f64| dims * libm::log(context / (turns * 2.0 * PI)) / (2.0 * libm::log(base));
     let low = libm::floor(pair(fast)).max(0.0);

@@ -179,7 +179,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Numbers as Rust prints them, strings as they are (lossily), arrays as `[kind; len]`.
+/// Numbers as Rust prints them, strings without quotes (lossy), arrays as `[kind; len]`.
 impl fmt::Display for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -298,7 +298,7 @@ fn invalid_input(error: Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, error)
 }
 
-/// Checks that the next tensor needs so many bytes.
+/// Checks that the next tensor has `bytes` bytes.
 fn next_for(left: &mut core::slice::Iter<'_, Planned>, bytes: usize) -> Result<()> {
     let tensor = left
         .next()

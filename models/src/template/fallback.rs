@@ -6,7 +6,7 @@ use super::TemplateOrigin;
 use crate::Result;
 use crate::gguf::Gguf;
 
-/// A format, and the control tokens that tell it.
+/// A format, and the control tokens by which it is recognized.
 struct Family {
     name: &'static str,
     tokens: &'static [&'static str],

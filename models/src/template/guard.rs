@@ -299,7 +299,7 @@ pub(super) fn is_engines_own(value: &Value) -> bool {
         && object.is_some_and(|object| object.type_name().starts_with("minijinja::"))
 }
 
-/// The engine's type is private; its name is all that tells it from a map.
+/// The engine's type is private; only its name distinguishes it from a map.
 pub(super) fn is_namespace(value: &Value) -> bool {
     let object = value.as_object();
     object.is_some_and(|object| object.type_name().ends_with("::Namespace"))

@@ -277,8 +277,8 @@ fn named<'g>(gguf: &Gguf<'g>, name: &str) -> Result<Option<&'g str>> {
     template(gguf, &format!("{TEMPLATE_KEY}.{name}"))
 }
 
-/// The text of the token whose id `key` holds; empty where the file names none.
-/// The tokenizer tells what is wrong with an id.
+/// The text of the token whose id `key` holds; empty where the file names none. The
+/// tokenizer reports invalid ids.
 fn token_text(gguf: &Gguf, key: &str) -> Result<String> {
     let id = gguf
         .get(key)

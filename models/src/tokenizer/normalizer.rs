@@ -28,7 +28,7 @@ const IN_BUILD: bool = cfg!(feature = "arch-qwen");
 /// A normalization of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Normalizer {
-    /// It stays as it is.
+    /// No change.
     Nothing,
     /// Unicode's form C: `e` and an accent become one character, and so do the
     /// parts of a Hangul syllable, as file names on macOS have them.

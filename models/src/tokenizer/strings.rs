@@ -16,8 +16,8 @@ const NUMBER_MASK: u32 = (1 << NUMBER_BITS) - 1;
 /// A free slot; no string has the number that it would hold.
 const FREE: u32 = u32::MAX;
 
-/// A string that finds no slot within so many is refused: the vocabulary repeats
-/// itself, or was made to collide. Honest ones stay far below.
+/// The most slots that are probed for a string. A vocabulary that needs more has too
+/// many equal strings, or was made to collide; real ones stay far below.
 const MAX_PROBES: usize = 1024;
 
 /// Numbered byte strings with look-up by content.

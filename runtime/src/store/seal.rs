@@ -133,7 +133,7 @@ mod tests {
     use std::time::Duration;
     use std::vec::Vec;
 
-    /// A file of so many bytes, its time of change far in the past, and its folder.
+    /// A file of `bytes` bytes whose modification time is far in the past, and its folder.
     fn file(test: &str, bytes: usize) -> (Folder, [PathBuf; 1]) {
         let folder = folder(test);
         let path = folder.join("file");
