@@ -136,6 +136,9 @@ impl DType {
 
     /// The type with this GGUF number, or the name (or number) of a type that is not
     /// supported.
+    ///
+    /// # Errors
+    /// The name or number of a type that is not supported.
     pub fn from_gguf(number: u32) -> Result<DType, String> {
         let layout = LAYOUTS.iter().find(|l| l.dtype as u32 == number);
         if let Some(layout) = layout.filter(|l| l.dtype.in_build()) {

@@ -155,6 +155,9 @@ fn checked<Codec>(
 ///
 /// Scales are not checked: a block with an infinite or NaN scale gives infinite or NaN
 /// values. No block causes a panic.
+///
+/// # Errors
+/// [`Error::SizeMismatch`].
 pub fn dequantize(dtype: DType, src: &[u8], dst: &mut [f32]) -> Result<(), Error> {
     let decode = checked(decoder(dtype), dtype, dst.len(), src.len())?;
     decode(src, dst);
@@ -170,6 +173,10 @@ pub fn dequantize(dtype: DType, src: &[u8], dst: &mut [f32]) -> Result<(), Error
 /// Without it, Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0 give the same bytes as ggml's reference
 /// quantizers; the other formats search for the scales with the smallest error. Values
 /// beyond the range of a format become its largest value.
+///
+/// # Errors
+/// [`Error::SizeMismatch`]; [`Error::NonFinite`] for a value that is not finite;
+/// [`Error::BadImportance`].
 pub fn quantize(
     dtype: DType,
     src: &[f32],
