@@ -1,4 +1,4 @@
-//! One answer: its text as it comes, and what is known of it afterwards.
+//! One answer: its text as it is generated, and its statistics.
 
 use crate::delegate::DelegateFigures;
 use crate::error::Result;
@@ -17,7 +17,7 @@ pub struct Answer {
     pub finish_reason: &'static str,
     /// Counts and speeds.
     pub stats: Figures,
-    /// What the delegate did since the session began, if there is one.
+    /// Counts of the delegate since the session was made, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delegate: Option<DelegateFigures>,
 }
@@ -27,13 +27,13 @@ pub struct Answer {
 pub struct Figures {
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
-    /// Of these, tokens that the cache held already.
+    /// Of these, tokens that were already in the cache.
     pub cached_tokens: usize,
     /// Tokens of the answer.
     pub generated_tokens: usize,
-    /// Tokens guessed ahead and run beside one that was certain.
+    /// Drafts that were run.
     pub drafted_tokens: usize,
-    /// Of these, tokens that came.
+    /// Of these, drafts that were accepted.
     pub accepted_tokens: usize,
     /// Seconds from the request to the first token.
     pub ttft_s: f64,
@@ -41,13 +41,13 @@ pub struct Figures {
     pub prefill_tokens_per_s: f64,
     /// Speed of the answer.
     pub decode_tokens_per_s: f64,
-    /// Most memory that the process held, where the system tells it.
+    /// Peak memory of the process, if the system reports it.
     pub peak_memory_bytes: Option<u64>,
-    /// What the screen of the head did since the session began, if it is used.
+    /// Counts of the screen since the session was made, if it is used.
     pub screen: Option<ScreenFigures>,
 }
 
-/// [`ScreenStats`], to print.
+/// [`ScreenStats`] for output.
 #[derive(Debug, Clone, Serialize)]
 pub struct ScreenFigures {
     screened: usize,
@@ -71,7 +71,7 @@ impl From<ScreenStats> for ScreenFigures {
     }
 }
 
-/// Generates an answer and hands its text to `show` piece by piece.
+/// Generates an answer and passes its text to `show` piece by piece.
 ///
 /// `name` is the model as the user named it, for errors.
 pub fn generate(

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// The catalog that comes with the program.
+/// The catalog that is built into the program.
 const BUILT_IN: &str = include_str!("../catalog.toml");
 
 /// Models by name; see `cli/catalog.toml` for the format.
@@ -23,17 +23,17 @@ pub struct Catalog {
 pub struct Entry {
     /// The name on the command line.
     pub name: String,
-    /// What it is, in one line.
+    /// A description in one line.
     pub description: String,
     /// Name of the licence.
     pub licence: String,
-    /// Shown before a pull where the licence asks for it.
+    /// Text to show before a pull, if the licence requires it.
     pub notice: Option<String>,
     /// Bytes of the file.
     pub size: u64,
     /// SHA-256 of the file, in lower-case hexadecimal.
     pub sha256: String,
-    /// Where it can be had, best first.
+    /// Sources, best first.
     #[serde(rename = "source")]
     pub sources: Vec<Source>,
 }
@@ -50,14 +50,14 @@ pub enum Source {
         revision: String,
         /// Path of the file in the repository.
         file: String,
-        /// Whether the hash was checked on bytes from here.
+        /// Whether the hash was checked on bytes from this source.
         verified: bool,
     },
     /// Wheels of a Python package index.
     Pip {
         /// Joined in this order.
         parts: Vec<Part>,
-        /// Whether the hash was checked on bytes from here.
+        /// Whether the hash was checked on bytes from this source.
         verified: bool,
     },
 }

@@ -1,4 +1,4 @@
-//! `--delegate`: parts of the model on an NPU, by a plug-in.
+//! `--delegate`: parts of the model on an NPU, through a plug-in.
 
 use crate::engine::at_least_one;
 use crate::error::{Error, Result};
@@ -12,29 +12,29 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Which delegate is used, and how.
+/// The delegate and its options.
 #[derive(Args, Clone, Debug)]
 pub struct DelegateArgs {
-    /// A plug-in (a library that speaks ondol_npu.h) whose device runs parts of the model in
-    /// prefill; what it does not do, the CPU does
+    /// A plug-in (a library that implements ondol_npu.h) whose device runs parts of the
+    /// model in prefill; the CPU runs the rest
     #[arg(long, value_name = "LIBRARY")]
     pub delegate: Option<PathBuf>,
-    /// Decode on the device too
+    /// Use the device in decode too
     #[arg(long, requires = "delegate")]
     delegate_decode: bool,
-    /// Tokens of one call of the device in prefill, at most; a shorter prompt is padded
+    /// The most rows of one call of the device in prefill; a shorter prompt is padded
     #[arg(long, requires = "delegate", value_name = "N", default_value_t = 256, value_parser = at_least_one)]
     delegate_rows: usize,
-    /// Fail where the device fails, rather than go on with the CPU
+    /// Fail if the device fails, instead of continuing on the CPU
     #[arg(long, requires = "delegate")]
     delegate_strict: bool,
-    /// Milliseconds that one call of the device may take
+    /// Deadline of one call of the device, in milliseconds
     #[arg(long, requires = "delegate", value_name = "MS", default_value_t = 5000, value_parser = at_least_one)]
     delegate_deadline: usize,
 }
 
 impl DelegateArgs {
-    /// What the delegate does of `model`, which the user named `name`; `None` without one.
+    /// The offload of `model`, which the user named `name`; `None` without a delegate.
     pub fn offload(&self, model: &Model, name: &str) -> Result<Option<Offload>> {
         let Some(path) = &self.delegate else {
             return Ok(None);
@@ -61,7 +61,7 @@ pub fn load(path: &Path) -> Result<Delegate> {
     delegate.map_err(|source| Error::Delegate { path, source })
 }
 
-/// Compiles what the delegate takes of a model, and shows how far it is.
+/// Compiles the parts of a model that the delegate claims, with a progress bar.
 pub fn compile(
     model: &Model,
     name: &str,
@@ -78,11 +78,11 @@ pub fn compile(
     offload.map_err(runtime_error(name))
 }
 
-/// What a delegate did, as `--json` prints it.
+/// Counts of a delegate, as `--json` prints them.
 #[derive(Debug, Clone, Serialize)]
 pub struct DelegateFigures {
     device: String,
-    /// Never performance unless it is "hardware".
+    /// Times mean something only for "hardware".
     label: String,
     spans_on_device: u64,
     spans_on_cpu: u64,
@@ -94,7 +94,7 @@ pub struct DelegateFigures {
 }
 
 impl DelegateFigures {
-    /// What a session counted, if it has a delegate.
+    /// The counts of a session, if it has a delegate.
     pub fn of(session: &Session) -> Option<DelegateFigures> {
         let (info, stats) = (
             session.engine().offload()?.delegate().info(),
@@ -113,7 +113,7 @@ impl DelegateFigures {
         })
     }
 
-    /// A line on standard error: it is no part of the answer.
+    /// A line for standard error, since it is not part of the answer.
     pub fn say(&self) {
         let DelegateFigures {
             device,

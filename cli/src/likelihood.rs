@@ -3,27 +3,27 @@
 use ondol::generate::SamplerError;
 use ondol::kernels::Kernels;
 
-/// `ln p` of every token can be had from the logits and this: `logit - log_sum_exp`.
+/// The logarithm of the sum of exponentials: a token's `ln p` is `logit - log_sum_exp`.
 ///
-/// Shifted by the largest logit, so that neither size nor number of the logits matters.
+/// Computed relative to the largest logit, so that it neither overflows nor loses precision.
 pub fn log_sum_exp(logits: &[f32]) -> f64 {
     let kernels = Kernels::detect();
     let largest = kernels.vector().max(logits);
     f64::from(largest) + kernels.vector().sum_exp(logits, largest).ln()
 }
 
-/// The index of the largest logit; the first of equals.
+/// The index of the largest logit, the lowest if several are equal.
 pub fn argmax(logits: &[f32]) -> u32 {
     Kernels::detect().vector().argmax(logits) as u32
 }
 
-/// The error of scores that give no probabilities: the model's weights are damaged.
+/// The error for logits without probabilities (NaN): the model's weights may be damaged.
 pub fn no_score() -> ondol::Error {
     SamplerError::NothingToSample.into()
 }
 
-/// The `n` likeliest tokens with their `ln p`, best first; of equals, the lower id first.
-/// A token that can't come is none of them.
+/// The `n` likeliest tokens with their `ln p`, in descending order; equal ones by
+/// ascending id. Tokens with probability 0 are left out.
 ///
 /// # Errors
 /// [`no_score`].

@@ -1,4 +1,4 @@
-//! The `ondol` command: a thin way in to the runtime, one file a command.
+//! The `ondol` command, a thin layer over the runtime; each subcommand has its own file.
 #![deny(unsafe_code)]
 // These panic where standard output or error can't be written: `output` does not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
@@ -69,8 +69,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Reads the arguments. An option takes a negative number as its value, so that the
-/// option's own parser can say what it wants instead.
+/// Parses the arguments. Options accept negative numbers as values, so that the
+/// option's own parser can report which values are valid.
 fn parse() -> Result<Cli, clap::Error> {
     let command = Cli::command().mut_subcommands(|command| {
         command.mut_args(|arg| {
@@ -84,7 +84,7 @@ fn parse() -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&command.try_get_matches()?)
 }
 
-/// Shows the help or the version that was asked for, or what is wrong with the arguments.
+/// Shows the requested help or version, or the fault of the arguments.
 fn show(usage: &clap::Error) -> ExitCode {
     match usage.print() {
         Err(source) if !usage.use_stderr() && source.kind() != ErrorKind::BrokenPipe => {

@@ -1,12 +1,11 @@
-//! What the command does when memory runs out: it says so and exits with 1.
+//! Out of memory: the command reports it and exits with code 1.
 //!
-//! What grows with a model's file is asked for with care (`try_reserve`), and a
-//! refusal becomes an error with a hint. The standard library has no such way for
-//! all the small allocations beside, and aborts. So the command's allocator ends the
-//! process itself where a small one fails, and takes the abort that follows where a
-//! large one was not asked for with care. Neither needs memory or a lock: the
-//! message goes straight to the file descriptor, and the file that was being
-//! written is removed by a path that was kept ready.
+//! Allocations whose size depends on a model's file use `try_reserve`, and a refusal
+//! becomes an error with a hint. For other allocations the standard library aborts. So
+//! the command's allocator ends the process itself when a small allocation fails, and
+//! handles the abort signal when a large one without `try_reserve` fails. Neither needs
+//! memory or a lock: the message is written directly to the file descriptor, and the
+//! file that was being written is removed through a path that was prepared before.
 
 #![allow(unsafe_code)] // An allocator and a signal handler.
 
@@ -14,14 +13,14 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// The smallest allocation that may fail and be told to who asked for it, in bytes.
-/// What the code asks for with care and is smaller is not worth an error of its own.
+/// The smallest allocation in bytes whose failure is returned to the caller. Smaller
+/// ones end the process.
 const LARGE: usize = 64 << 10;
 
 /// Bytes of the last large allocation that was refused.
 static REFUSED: AtomicUsize = AtomicUsize::new(0);
 
-/// The system's allocator, which says "out of memory".
+/// The system's allocator, with an "out of memory" message.
 pub struct Allocator;
 
 // SAFETY: all memory is the system allocator's, whose contract is the same.
@@ -57,7 +56,7 @@ fn check(memory: *mut u8, bytes: usize) -> *mut u8 {
     memory
 }
 
-/// Ends the process after `bytes` could not be had.
+/// Ends the process after an allocation of `bytes` failed.
 fn end(bytes: usize) -> ! {
     let mut digits = [0; 20];
     system::end(&[
@@ -80,7 +79,7 @@ fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
     }
 }
 
-/// Takes the abort that follows a refusal: called once, first of all.
+/// Installs the handler of the abort signal. Call it once, at start.
 pub fn handle_abort() {
     system::handle_abort();
 }
@@ -112,12 +111,12 @@ mod system {
     use std::ptr::null_mut;
     use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::Relaxed, Ordering::SeqCst};
 
-    /// Bytes that are asked for to see whether there are any.
+    /// Bytes that are allocated to test whether memory is available.
     const PROBE: usize = 128 << 10;
 
     static ENDING: AtomicBool = AtomicBool::new(false);
 
-    /// The path of the file to remove, ended by a zero.
+    /// The path of the file to remove, with a terminating zero.
     static FILE: AtomicPtr<c_char> = AtomicPtr::new(null_mut());
 
     pub fn keep(path: Option<&Path>) {
@@ -145,8 +144,8 @@ mod system {
         unsafe { libc::_exit(1) }
     }
 
-    /// Whether the system has no memory to give. Its C library aborts too where it finds
-    /// none, for what a thread keeps of its own.
+    /// Whether the system has no memory left. The C library also aborts if it finds
+    /// none for thread-local data.
     fn memory_is_short() -> bool {
         let (read_write, private) = (
             libc::PROT_READ | libc::PROT_WRITE,
@@ -189,7 +188,7 @@ mod system {
     use std::io::Write;
     use std::path::Path;
 
-    /// What is left of the file, the next command that writes there removes.
+    /// A file that stays is removed by the next command that writes there.
     pub fn keep(_path: Option<&Path>) {}
 
     pub fn end(message: &[&[u8]]) -> ! {

@@ -1,4 +1,4 @@
-//! The MODEL argument: a file, a name of the catalog, or `hello`.
+//! The MODEL argument: a file, a name from the catalog, or `hello`.
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
@@ -16,7 +16,7 @@ use std::path::PathBuf;
 /// The name of the built-in model.
 pub const HELLO: &str = "hello";
 
-/// Loads a model as its file is.
+/// Loads a model from its own file.
 pub fn open(name: &str) -> Result<Model> {
     let model = match locate(name)? {
         Location::BuiltIn => Model::hello(),
@@ -27,7 +27,7 @@ pub fn open(name: &str) -> Result<Model> {
     Ok(model)
 }
 
-/// Loads a model to run it by its packed copy.
+/// Loads a model from its packed copy.
 pub fn open_packed(name: &str, limit: &LimitArgs) -> Result<Model> {
     let Location::File(path) = locate(name)? else {
         return open(name);
@@ -37,7 +37,7 @@ pub fn open_packed(name: &str, limit: &LimitArgs) -> Result<Model> {
     Ok(model)
 }
 
-/// Tells on standard error what is wrong with a model's file and was repaired.
+/// Reports on standard error the faults of a model's file that were repaired.
 pub fn tell_warnings<'w>(name: &str, warnings: impl IntoIterator<Item = &'w Warning>) {
     for warning in warnings {
         note!("warning: {name}: {warning}");
@@ -66,7 +66,7 @@ pub fn paths(name: &str) -> Result<Vec<PathBuf>> {
     })
 }
 
-/// Where a model lies.
+/// Where a model is.
 enum Location {
     /// In the program itself.
     BuiltIn,
@@ -74,7 +74,7 @@ enum Location {
     File(PathBuf),
 }
 
-/// Finds a model, and pulls it first if it is in the catalog but not here.
+/// Finds a model, and pulls it first if it is in the catalog but not downloaded.
 fn locate(name: &str) -> Result<Location> {
     if name == HELLO {
         return Ok(Location::BuiltIn);
@@ -119,7 +119,8 @@ impl Deref for Files {
 }
 
 impl Files {
-    /// Maps a model's file and, if it is the first of a split model, the others beside it.
+    /// Maps a model's file and, if it is the first of a split model, the other parts in
+    /// the same folder.
     pub fn open(name: &str) -> Result<Files> {
         let files = match locate(name)? {
             Location::BuiltIn => Ok(ModelFiles::built_in(name, Model::hello_bytes())),

@@ -1,5 +1,5 @@
-//! Numbers of the command line. What is no number, NaN and infinity among them, is
-//! refused by the option's name.
+//! Numbers on the command line. Anything that is not a finite number is refused, with
+//! the name of the option.
 
 use std::ops::{Bound, RangeBounds};
 use std::str::FromStr;

@@ -1,16 +1,16 @@
-//! The file that a command writes: whole under its name, or not at all.
+//! The file that a command writes: complete under its name, or not at all.
 //!
 //! One rule for all commands:
 //!
-//! - A name that is free, or that of a regular file, gets a new file: it is written
-//!   under a private name in the same folder, and renamed in the end. Symlinks are
-//!   followed, so that the link stays and what it points at is replaced.
-//! - A device, a FIFO and what the shell has open, such as `/dev/stdout`, is written
-//!   through. It is no file of ours to replace.
-//! - A regular file that is there is replaced with `--force` alone, and an input of
-//!   the command never, under none of its names.
+//! - If the name is free or is a regular file, a new file is written under a private
+//!   name in the same folder, and renamed at the end. Symlinks are followed, so that
+//!   the link stays and its target is replaced.
+//! - A device, a FIFO, or a file that the shell has open, such as `/dev/stdout`, is
+//!   written directly and not replaced.
+//! - An existing regular file is replaced only with `--force`; an input of the command
+//!   is never replaced, under any of its names.
 //!
-//! [`AtomicFile`] has the private names.
+//! [`AtomicFile`] makes the private names.
 
 use crate::error::{Error, Result};
 use crate::memory;
@@ -19,22 +19,21 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// Links that are followed to a file that is not there yet.
+/// The most links that are followed to a file that does not exist yet.
 const MAX_LINKS: usize = 40;
 
-/// A file that is being written. Unless [`Outfile::commit`] is reached, nothing of
-/// it stays.
+/// A file that is being written. It is removed unless [`Outfile::commit`] is called.
 pub struct Outfile {
-    /// As the user named it.
+    /// Its name, as the user gave it.
     path: PathBuf,
     to: Output,
     force: bool,
 }
 
 enum Output {
-    /// What is no file of ours to replace, and how many bytes went there.
+    /// An output that is written directly, and the number of bytes written.
     Through(File, u64),
-    /// A private file, and the name that it gets.
+    /// A private file, and its final name.
     Private {
         file: AtomicFile,
         target: PathBuf,
@@ -46,7 +45,7 @@ impl Outfile {
     /// Opens the output of a command that reads `inputs`, before any work is done.
     ///
     /// # Errors
-    /// [`Error::Usage`] where it is an input, or is there and `force` is not set.
+    /// [`Error::Usage`] if it is an input, or exists and `force` is not set.
     pub fn create(path: &Path, force: bool, inputs: &[PathBuf]) -> Result<Outfile> {
         refuse_inputs(path, inputs)?;
         let about = match fs::metadata(path) {
@@ -83,8 +82,8 @@ impl Outfile {
         &self.path
     }
 
-    /// Where the bytes lie until [`Outfile::commit`], to check them; `None` where they
-    /// were written through.
+    /// The path of the bytes until [`Outfile::commit`], to check them; `None` if they
+    /// are written directly.
     pub fn part(&self) -> Option<&Path> {
         match &self.to {
             Output::Private { file, .. } => Some(file.part()),
@@ -92,8 +91,7 @@ impl Outfile {
         }
     }
 
-    /// Puts the bytes on the disk, and gives the file its name; returns how many
-    /// bytes there are.
+    /// Syncs the bytes to the disk and renames the file. Returns the number of bytes.
     pub fn commit(self) -> Result<u64> {
         let failed = || Error::file("write", &self.path);
         match self.to {
@@ -142,7 +140,7 @@ impl Write for Outfile {
     }
 }
 
-/// Refuses to write over a file that is read, by whatever name.
+/// Refuses an output that is also an input, under any name.
 fn refuse_inputs(path: &Path, inputs: &[PathBuf]) -> Result<()> {
     match inputs.iter().find(|input| is_same_file(input, path)) {
         Some(input) => Err(Error::Usage(format!(
@@ -207,13 +205,13 @@ fn follow_links(path: &Path) -> io::Result<Option<PathBuf>> {
     Ok(Some(path))
 }
 
-/// Makes a write beyond the limit of file sizes (`ulimit -f`) an error: by default its
-/// signal ends the process, and the file that is being written stays. Programs that are
-/// started from here have the default.
+/// Makes a write beyond the limit of file sizes (`ulimit -f`) an error. By default a
+/// signal ends the process, and the file that is being written stays. Child processes
+/// have the default.
 #[cfg(unix)]
 pub fn take_size_limit_as_error() {
     use std::sync::atomic::AtomicBool;
-    /// Nobody asks whether it came: the write that failed says so.
+    /// The signal needs no action: the failed write returns an error.
     static CAME: AtomicBool = AtomicBool::new(false);
     let _ = signal_hook::flag::register(libc::SIGXFSZ, &CAME);
 }

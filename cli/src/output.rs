@@ -1,5 +1,5 @@
-//! Standard output and standard error. A reader that went away is an error of the
-//! first, and no matter for the second; neither is a panic.
+//! Standard output and standard error. If the reader of standard output is gone, that
+//! is an error; for standard error it is ignored. Neither causes a panic.
 
 use crate::error::{Error, Result};
 use crate::text;
@@ -7,9 +7,8 @@ use serde::Serialize;
 use std::fmt::Display;
 use std::io::{Write, stdout};
 
-/// Writes a line to standard error, as `eprintln!` does. Where that is closed or full
-/// there is nobody to tell, and the answer on standard output is what counts. Notes and
-/// errors quote files that may be hostile, so control characters are spelled.
+/// Writes a line to standard error, like `eprintln!`, but ignores errors. Notes and
+/// errors quote files that may be hostile, so control characters are escaped.
 macro_rules! note {
     ($($text:tt)*) => {{
         use std::io::Write as _;
@@ -18,7 +17,7 @@ macro_rules! note {
     }};
 }
 
-/// Writes a line for people, control characters spelled as in notes.
+/// Writes a line for people, with control characters escaped as in notes.
 pub fn line(text: impl Display) -> Result<()> {
     raw_line(&text::visible(text.to_string()))
 }
@@ -30,7 +29,7 @@ fn raw_line(text: &str) -> Result<()> {
     })
 }
 
-/// Writes text as it is and shows it at once.
+/// Writes text unchanged and flushes it.
 pub fn stream(text: &str) -> Result<()> {
     let mut out = stdout().lock();
     out.write_all(text.as_bytes())
@@ -50,7 +49,7 @@ pub fn json(value: &impl Serialize) -> Result<()> {
     raw_line(&text)
 }
 
-/// Bytes as people read them: "98.4 MB" (decimal, as download pages have it).
+/// Bytes for people: "98.4 MB" (decimal, as on download pages).
 pub fn megabytes(bytes: u64) -> String {
     match bytes {
         0..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),

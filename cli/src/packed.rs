@@ -1,5 +1,5 @@
-//! Packed copies, in words: [`ondol::store`] keeps them in the home folder, and what it
-//! tells is said here.
+//! Packed copies: [`ondol::store`] keeps them in the home folder, and this module
+//! prints its events and errors.
 
 use crate::error::{Error, Result};
 use crate::home::Home;
@@ -17,19 +17,19 @@ use std::str::FromStr;
 /// Whether commands use packed copies.
 #[derive(clap::Args, Clone, Debug)]
 pub struct PackArgs {
-    /// Use the model's file as it is; make and use no packed copy
+    /// Run the model's own file; make and use no packed copy
     #[arg(long, env = "ONDOL_NO_PACK", value_parser = clap::builder::FalseyValueParser::new())]
     pub no_pack: bool,
     #[command(flatten)]
     pub limit: LimitArgs,
 }
 
-/// How much packed copies may take.
+/// The limit for packed copies.
 #[derive(clap::Args, Clone, Debug)]
 pub struct LimitArgs {
-    /// All packed copies together take at most SIZE, such as 500MB or 4GiB: those that were not used
-    /// for longest are removed, and one that is larger than SIZE is not made. With `none`, too, a
-    /// copy is only made where 256 MiB of the disk stay free
+    /// Limit all packed copies together to SIZE, such as 500MB or 4GiB: the ones that
+    /// were unused for the longest time are removed, and a copy larger than SIZE is not
+    /// made. Even with `none`, a copy is only made if 256 MiB of the disk stay free
     #[arg(
         long,
         env = "ONDOL_PACK_LIMIT",
@@ -72,7 +72,8 @@ pub fn store(home: &Home) -> Store {
     Store::new(home.packed(), StoreOptions::default())
 }
 
-/// Opens a model by its packed copy, or its own file; a line says why.
+/// Opens a model from its packed copy, or else from its own file, with a note that
+/// gives the reason.
 pub fn open(path: &Path, limit: &LimitArgs) -> ondol::Result<Model> {
     let store = match Home::find() {
         Ok(home) => limit.store(&home, Check::Seals),
@@ -95,7 +96,7 @@ fn tell_no_copy(path: &Path, reason: &Error) {
     note!("{} runs without a packed copy: {reason}", path.display());
 }
 
-/// Hashes a model's file and its packed copy whole, and makes the copy if need be.
+/// Hashes all bytes of a model's file and of its packed copy, and makes the copy if needed.
 pub fn verify(path: &Path, limit: &LimitArgs) -> Result<()> {
     let store = limit.store(&Home::find()?, Check::Whole);
     let mut teller = Teller::default();
@@ -103,7 +104,7 @@ pub fn verify(path: &Path, limit: &LimitArgs) -> Result<()> {
     copy.map(drop).map_err(|reason| error(path, reason))
 }
 
-/// Writes the packed copy of a model, loadable or not at all; returns its bytes.
+/// Writes the packed copy of a model and checks that it can be loaded; returns its bytes.
 pub fn write(files: &Files, mut out: Outfile, cancel: &CancelToken) -> Result<u64> {
     let failed = |reason| error(files.path(), reason);
     let label = format!("packing {}", files.path().display());
@@ -127,14 +128,14 @@ pub fn list(store: &Store) -> Result<Vec<PackedCopy>> {
     copies.map_err(|reason| error(store.folder(), reason))
 }
 
-/// Removes the copy of this file; returns its bytes, `None` if there was none.
+/// Removes the copy of this file and returns its bytes; `None` if there was none.
 pub fn remove(store: &Store, path: &Path) -> Result<Option<u64>> {
     let mut teller = Teller::default();
     let removed = store.remove(path, &CancelToken::new(), &mut |event| teller.tell(event));
     removed.map_err(|reason| error(path, reason))
 }
 
-/// Removes what is of no use and returns it; of what can't be judged it says why.
+/// Removes copies without a use and returns them; prints why others could not be checked.
 pub fn prune(home: &Home, limit: &LimitArgs) -> Result<Vec<(PathBuf, u64)>> {
     let store = limit.store(home, Check::Seals);
     let mut teller = Teller::default();
@@ -150,7 +151,7 @@ pub fn prune(home: &Home, limit: &LimitArgs) -> Result<Vec<(PathBuf, u64)>> {
     Ok(pruned.removed)
 }
 
-/// What a store says of a model, as an error of the command.
+/// Converts an error of the store to an error of the command.
 pub fn error(path: &Path, reason: StoreError) -> Error {
     match reason {
         StoreError::Cancelled => Error::Cancelled,
@@ -184,7 +185,7 @@ pub fn error(path: &Path, reason: StoreError) -> Error {
     }
 }
 
-/// Says what a store does, and shows how far it is.
+/// Prints the events of a store, and its progress.
 #[derive(Default)]
 pub struct Teller {
     progress: Option<Progress>,
@@ -192,7 +193,7 @@ pub struct Teller {
 }
 
 impl Teller {
-    /// Says it.
+    /// Prints the event.
     pub fn tell(&mut self, event: Event<'_>) {
         match event {
             Event::Waiting => {

@@ -1,21 +1,21 @@
-//! Progress on standard error: a bar on a terminal; elsewhere, for work that takes
-//! its time, a line every tenth.
+//! Progress on standard error: a bar on a terminal; elsewhere, for long work, a line
+//! for every tenth.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, stderr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Work that is over sooner says nothing in a log.
+/// Shorter work prints nothing in a log.
 const QUIET: Duration = Duration::from_secs(2);
 
-/// How far a long piece of work has come. Threads may share one.
+/// The progress of a long operation. Threads may share one.
 pub enum Progress {
     /// On a terminal.
     Bar(ProgressBar),
     /// In a log.
     Lines {
-        /// What is being done.
+        /// The operation.
         label: String,
         /// Units of the whole work.
         total: u64,
@@ -87,7 +87,7 @@ impl Progress {
         }
     }
 
-    /// Takes the bar off the terminal.
+    /// Removes the bar from the terminal.
     pub fn finish(&self) {
         if let Progress::Bar(bar) = self {
             bar.finish_and_clear();

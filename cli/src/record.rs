@@ -1,7 +1,8 @@
-//! Records: prompts, and what a model answered to each, with the likeliest tokens at every step.
+//! Records: prompts with a model's answers, and the likeliest tokens at every step.
 //!
-//! One JSON object a line: `prompt`, `prompt_ids`, `text`, and `steps`, each with the token
-//! `id` that was taken and `top`, the likeliest `[id, ln p]`. Any engine can write and read them.
+//! One JSON object per line: `prompt`, `prompt_ids`, `text`, and `steps`, each with the
+//! token `id` that was taken and `top`, the likeliest tokens as `[id, ln p]`. Any
+//! engine can write and read them.
 
 use crate::error::{Error, Result};
 use crate::text;
@@ -11,14 +12,14 @@ use std::path::Path;
 /// Likeliest tokens kept at each step.
 pub const TOP: usize = 10;
 
-/// What was answered to one prompt.
+/// The answer to one prompt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Raw text: no chat template, special tokens parsed.
     pub prompt: String,
     /// Its tokens, with BOS if the file says so.
     pub prompt_ids: Vec<u32>,
-    /// The answer; lossy where its last character is cut.
+    /// The answer; U+FFFD in place of an incomplete last character.
     pub text: String,
     /// Greedy steps; the last may be an end-of-generation token.
     pub steps: Vec<Step>,
@@ -34,7 +35,7 @@ pub struct Step {
 }
 
 impl Step {
-    /// Whether the first token stands clear of the second: by more than 0.5 nats.
+    /// Whether the first token is more than 0.5 nats likelier than the second.
     pub fn is_clear(&self) -> bool {
         match self.top.as_slice() {
             [first, second, ..] => first.1 - second.1 > 0.5,

@@ -1,4 +1,4 @@
-//! The terminal of a chat: its line editor, its history, and how it is left behind.
+//! The terminal of a chat: line editor, history, and restoring its state at the end.
 
 use crate::error::{Error, Result};
 use crate::home::Home;
@@ -26,7 +26,7 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Takes the terminal. SIGTERM and SIGHUP give it back as it was, and end the program.
+    /// Opens the line editor. SIGTERM and SIGHUP restore the terminal and end the program.
     pub fn open() -> Result<Terminal> {
         #[cfg(unix)]
         signals::give_back_when_ended()?;
@@ -73,7 +73,7 @@ impl Terminal {
         }
     }
 
-    /// After each line, so that nothing is lost however the chat ends.
+    /// Saves the history after each line, so that no end of the chat loses it.
     fn keep_history(&mut self) {
         if let Some(path) = &self.history {
             let _ = self.editor.append_history(path);
@@ -81,14 +81,14 @@ impl Terminal {
     }
 }
 
-/// Lets an input that ends with a backslash go on in the next line: one that was
-/// typed, since pasted text may have lines that end so.
+/// Continues an input in the next line if it ends with a backslash that was typed;
+/// pasted text may contain such lines.
 #[derive(Clone, Default)]
 struct Lines {
     /// Where the line ended after the last backslash that was typed.
     typed: Arc<AtomicUsize>,
-    /// Whether keys come one by one. On a dumb terminal whole lines come, without the
-    /// editor, and nothing tells what was typed.
+    /// Whether keys arrive one by one. On a dumb terminal whole lines arrive, without
+    /// the editor, and typed and pasted text can't be told apart.
     has_keys: Arc<AtomicBool>,
 }
 
@@ -186,8 +186,8 @@ mod signals {
         let is_raw = |now: Termios| !now.local_modes.contains(LocalModes::ICANON);
         if tcgetattr(stdin()).is_ok_and(is_raw) {
             let _ = tcsetattr(stdin(), OptionalActions::Now, before);
-            // Pasted text is told from typed text no more. Without a lock, which an
-            // answer that is being written may hold.
+            // Pasted text can't be told from typed text any more. Without a lock, which
+            // an answer that is being written may hold.
             let _ = rustix::io::write(stdout(), b"\x1b[?2004l\r\n");
         }
     }

@@ -6,16 +6,16 @@ use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-/// Standard input that has not ended after this long is perhaps nobody's intention.
+/// If standard input has not ended after this time, a note is shown.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Why bytes are not taken for a text.
+/// Why bytes are not accepted as text.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum NotText {
     /// A byte order mark of UTF-16 or UTF-32.
     #[error("it is UTF-16, and UTF-8 is needed")]
     Utf16,
-    /// Bytes that are no UTF-8.
+    /// Bytes that are not UTF-8.
     #[error("it is not UTF-8 from byte {at} on, counted from 0")]
     NotUtf8 {
         /// Where the first of them is.
@@ -46,9 +46,9 @@ pub fn read_stdin() -> Result<String> {
     })
 }
 
-/// What is piped in beside a prompt; empty where nothing is.
+/// The text that is piped in beside a prompt; empty if there is none.
 ///
-/// Whoever started this program may have left it a pipe that never ends, so a wait is told.
+/// Standard input may be a pipe that never ends, so a note is shown while waiting.
 pub fn read_piped() -> Result<String> {
     if !is_piped() {
         return Ok(String::new());
@@ -85,13 +85,13 @@ fn is_piped() -> bool {
     !stdin().is_terminal()
 }
 
-/// Whether there is somebody to chat with.
+/// Whether a chat is possible: input and output are a terminal.
 pub fn is_typed() -> bool {
     stdin().is_terminal()
 }
 
-/// A text to show on a terminal, which obeys control characters: they are spelled as in
-/// `\u{1b}`, but for line breaks and tabs.
+/// A text for a terminal: control characters are escaped as in `\u{1b}`, except line
+/// breaks and tabs.
 pub fn visible(text: String) -> String {
     let is_obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
     if !text.contains(is_obeyed) {
@@ -104,7 +104,7 @@ pub fn visible(text: String) -> String {
     text.chars().map(spell).collect()
 }
 
-/// UTF-8, less the byte order mark that Windows' editors put before it.
+/// UTF-8, without the byte order mark that editors on Windows add.
 fn of_bytes(mut bytes: Vec<u8>) -> Result<String, NotText> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(NotText::Utf16);

@@ -154,7 +154,7 @@ fn bytes(home: &Path) -> Command {
     command
 }
 
-const READY: &str = "is ready; /help lists what it knows";
+const READY: &str = "is ready; /help lists its commands";
 
 /// The lines come faster than they are answered: none is lost.
 #[test]

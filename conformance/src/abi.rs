@@ -1,5 +1,5 @@
-//! The plug-in's table: versions, missing arguments, life cycles, threads, and what
-//! it makes of programs that are none.
+//! Level `abi`, the plug-in's function table: versions, missing arguments, life cycles,
+//! threads, and damaged programs.
 
 use crate::report::{Level, Text};
 use crate::segments::{Bench, normal};
@@ -11,11 +11,11 @@ use std::path::Path;
 use std::ptr;
 use std::time::Duration;
 
-/// Times that the device is opened and closed.
+/// How often the device is opened and closed.
 const CYCLES: usize = 1000;
-/// What the process may grow by meanwhile, in kilobytes.
+/// The allowed growth of the process meanwhile, in kilobytes.
 const LEAK_KB: f64 = 2048.0;
-/// Damaged programs that are shown to the plug-in.
+/// The number of damaged programs that the plug-in gets.
 const DAMAGED: usize = 256;
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -58,7 +58,7 @@ pub fn run(kit: &mut Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Resu
     Ok(())
 }
 
-/// Asks a plug-in for its table.
+/// Gets the function table of a plug-in.
 #[allow(unsafe_code)] // A library's code.
 fn table(plugin: &Path, major: u32, minor: u32) -> Result<Option<&'static ffi::Api>, String> {
     // SAFETY: as for `open`; the kit has loaded the library before.
@@ -115,7 +115,7 @@ fn nulls(plugin: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// A node that reads a tensor that is not there, and one that reads what is made later.
+/// A node that reads a missing tensor, and one that reads a tensor that a later node writes.
 fn broken_graph(delegate: &Delegate) -> Result<(), String> {
     let rows = delegate.info().rows[0];
     for input in [7, 1] {
@@ -134,8 +134,8 @@ fn broken_graph(delegate: &Delegate) -> Result<(), String> {
     Ok(())
 }
 
-/// A small matmul in the first form of weights that the device takes so; a sum
-/// where there is none.
+/// A small matmul in the first weight format that the device accepts; an addition if it
+/// accepts none.
 fn block(kit: &Kit) -> Segment {
     let forms = kit.delegate.info().quants.iter();
     let mut matmuls = forms.map(|&form| op::matmul(kit, form, 64, 1024));
@@ -223,7 +223,7 @@ fn threads(delegate: &Delegate, segment: &Segment) -> Result<(), String> {
     }
 }
 
-/// Opens, compiles, runs, closes, and looks at what the process holds.
+/// Opens, compiles, runs and closes repeatedly, and measures the memory of the process.
 fn cycles(kit: &Kit, level: &mut Level, segment: &Segment) {
     let cycle = || -> Result<(), String> {
         let delegate = open(&kit.setup.plugin).map_err(|e| e.to_string())?;

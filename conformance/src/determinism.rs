@@ -1,12 +1,12 @@
-//! The same again: bit for bit.
+//! Level `determinism`: repeated runs are equal bit for bit.
 
 use crate::report::{Level, Text};
 use crate::{Kit, Result};
 use ondol::CancelToken;
 
-/// How often the same prompt is run.
+/// How often the prompt is run.
 const RUNS: usize = 4;
-/// Its tokens.
+/// Tokens of the prompt.
 const PROMPT: usize = 40;
 
 pub fn run(kit: &Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Result<()> {

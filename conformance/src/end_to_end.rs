@@ -1,12 +1,13 @@
-//! Whole answers: the delegate's logits against those of the CPU in full precision,
-//! token by token, in Korean and English.
+//! Level `end-to-end`: the delegate's logits compared with those of the CPU in full
+//! precision, token by token, in Korean and English.
 //!
-//! For scale: published for a model of 8 billion weights, the format Q8_0 alone has a
-//! mean KL of 0.00024 and 99.2 % of the same likeliest tokens, Q5_K_M 0.0047 and
-//! 96.5 %. Small models are moved more. Rounding activations to 8 bits in groups of
-//! 32, as well as that can be done, gave SmolLM2 (135 million weights) 0.0070 and
-//! 96.1 % in Korean, 0.0024 and 95.3 % in English, gemma 3 (270 million) 0.0035 and
-//! 97.3 %, 0.0021 and 97.3 %. So a device that rounds so far has wider limits.
+//! For comparison, published figures for a model of 8 billion weights: the format Q8_0
+//! alone has a mean KL divergence of 0.00024 and the same likeliest token in 99.2 % of
+//! positions, Q5_K_M 0.0047 and 96.5 %. Small models change more. Activations rounded
+//! to 8 bits in groups of 32 gave SmolLM2 (135 million weights) 0.0070 and 96.1 % in
+//! Korean, 0.0024 and 95.3 % in English; gemma 3 (270 million) 0.0035 and 97.3 % in
+//! Korean, 0.0021 and 97.3 % in English. So a device with 8-bit activations has wider
+//! limits.
 
 use crate::gates::worse;
 use crate::report::{Level, Series, Text};
@@ -14,14 +15,14 @@ use crate::{Kit, Result};
 use ondol::delegate::Activations;
 use ondol::{CancelToken, Level as Kernels, Options, Session};
 
-/// What a text must keep to.
+/// The limits for a text.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
-    /// Of the Kullback-Leibler divergence, in nats.
+    /// Mean of the Kullback-Leibler divergence, in nats.
     mean_kl: f64,
     /// Its 99th percentile.
     p99_kl: f64,
-    /// Share of tokens whose likeliest follower is the same.
+    /// Share of positions with the same likeliest next token.
     top1: f64,
 }
 
@@ -44,7 +45,7 @@ impl Limits {
 
 /// Rows of logits at a time.
 const SCORE_ROWS: usize = 16;
-/// Tokens that a text must have to say anything.
+/// The smallest number of tokens of a text.
 const LEAST: usize = 16;
 
 pub fn run(kit: &Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Result<()> {
@@ -84,16 +85,16 @@ pub fn run(kit: &Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Result<(
     Ok(())
 }
 
-/// How the followers of one token differ.
+/// The difference of two distributions of the next token.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Difference {
-    /// Of the distribution from the true one, in nats.
+    /// KL divergence of the distribution from the reference, in nats.
     pub kl: f64,
-    /// Whether the likeliest is the same.
+    /// Whether the likeliest token is the same.
     pub same: bool,
 }
 
-/// The differences of two sessions from a third, for every token.
+/// The differences of two sessions from a reference session, for every position.
 pub fn compare(
     truth: &mut Session,
     others: [&mut Session; 2],
@@ -114,7 +115,7 @@ pub fn compare(
     Ok(found)
 }
 
-/// Of the distribution that logits make from that of the expected ones.
+/// KL divergence of the distribution of `logits` from that of the expected ones.
 pub fn difference(expected: &[f32], found: &[f32]) -> Difference {
     let (p, q) = (log_softmax(expected), log_softmax(found));
     let kl = p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum();
@@ -140,13 +141,12 @@ pub fn kls(differences: &[Difference]) -> Vec<f64> {
     differences.iter().map(|difference| difference.kl).collect()
 }
 
-/// The mean; of nothing, no number.
+/// The mean; NaN for an empty list.
 pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// The value that a share of all do not exceed; NaN counts as the largest. Of
-/// nothing, no number.
+/// The quantile for a share; NaN counts as the largest value. NaN for an empty list.
 pub fn percentile(values: &[f64], share: f64) -> f64 {
     // A NaN with its sign set would come first.
     let unsigned = |x: &f64| if x.is_nan() { f64::NAN } else { *x };

@@ -1,12 +1,12 @@
-//! Energy and heat, where the device has a meter; what it has not reads "not
-//! measured", never zero.
+//! Level `energy`: energy and temperature, if the device has meters. A missing meter is
+//! reported as "not measured", never as zero.
 
 use crate::report::{Level, Text};
 use crate::{Kit, Result, scattered};
 use ondol::CancelToken;
 use ondol::delegate::Label;
 
-/// Tokens that are run for it.
+/// Tokens that are run for the measurement.
 const PROMPT: usize = 256;
 
 pub fn run(kit: &Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Result<()> {

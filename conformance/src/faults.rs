@@ -1,8 +1,8 @@
-//! What happens when the device fails: never a wrong answer, and not much later
-//! than the deadline.
+//! Level `faults`: when the device fails, the answer is right and not much later than
+//! the deadline.
 //!
-//! Faults of a device can be had only where the plug-in makes them on request; those
-//! of kept programs the kit makes itself.
+//! Faults of the device can be tested only if the plug-in can inject them; the kit
+//! itself damages stored programs.
 
 use crate::end_to_end::difference;
 use crate::report::{Level, Text, Verdict};
@@ -16,14 +16,15 @@ use std::time::{Duration, Instant};
 
 /// Tokens of the prompt in which a fault happens.
 const PROMPT: usize = 40;
-/// How long a call may take while faults are tried.
+/// The deadline of a call while faults are tested.
 const DEADLINE: Duration = Duration::from_millis(500);
-/// What the host may take beside the device's deadlines.
+/// The time that the host may take in addition to the device's deadlines.
 const SLACK: Duration = Duration::from_secs(5);
-/// From the answer without a fault, part of which another processor may have computed.
+/// The allowed difference from the answer without a fault, since another processor may
+/// have computed parts of it.
 const KL: f64 = 0.05;
 
-/// Faults during a prompt, and what the runtime is told of each.
+/// Faults during a prompt, and the expected counts of the runtime.
 const FAULTS: [(&CStr, Code); 8] = [
     (c"busy", Code::Busy),
     (c"throttle", Code::Thermal),
@@ -132,7 +133,7 @@ fn recover(kit: &mut Kit) -> Result<()> {
     Ok(())
 }
 
-/// Where falling back is not wanted, a fault is an error.
+/// Without fallback, a fault is an error.
 fn strict(kit: &mut Kit, level: &mut Level, tokens: &[u32]) -> Result<()> {
     let offload = faulty(kit, true)?;
     let mut session = kit.npu(&offload, PROMPT)?;
@@ -153,7 +154,7 @@ fn strict(kit: &mut Kit, level: &mut Level, tokens: &[u32]) -> Result<()> {
     recover(kit)
 }
 
-/// Rows that are wrong without a word: the gates of single operations must see them.
+/// Silently wrong rows: the gates of single operations must detect them.
 fn silent(kit: &mut Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Result<()> {
     say("the fault `silent-corruption`, by the gates of single operations");
     let title = Text::new(
@@ -184,14 +185,14 @@ fn silent(kit: &mut Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Resul
     recover(kit)
 }
 
-/// What a plug-in in this process can't be saved from.
+/// A crash, from which a plug-in in this process can't recover.
 fn crash(level: &mut Level) {
     let title = Text::new("`crash`: the host survives", "`crash`: 호스트 생존");
     let why = "a plug-in runs in the process of its host and ends it; this version has no process of its own for plug-ins";
     level.not_measured("faults.crash", title, why);
 }
 
-/// Kept programs with a flipped bit or a lost end are never shown to the device.
+/// Stored programs with a flipped bit or a missing end are never given to the device.
 fn damaged_programs(kit: &Kit, level: &mut Level, tokens: &[u32], expected: &[f32]) -> Result<()> {
     let folder = kit.setup.scratch.join("damaged");
     let options = OffloadOptions {

@@ -1,16 +1,16 @@
-//! How a level writes down what it found.
+//! How a level records its gates.
 
 use crate::report::{Gate, Level, Text, Verdict};
 
 impl Level {
-    /// A number that may be `limit` at most.
+    /// A number that must be at most `limit`.
     pub(crate) fn at_most(&mut self, id: &str, title: Text, found: f64, limit: f64) -> &mut Gate {
         // What is no number passes no gate.
         let passed = found <= limit;
         self.push(id, title, Some(found), Some(limit), passed)
     }
 
-    /// A number that must be `limit` at least.
+    /// A number that must be at least `limit`.
     pub(crate) fn at_least(&mut self, id: &str, title: Text, found: f64, limit: f64) -> &mut Gate {
         let passed = found >= limit;
         let gate = self.push(id, title, Some(found), Some(limit), passed);
@@ -18,13 +18,13 @@ impl Level {
         gate
     }
 
-    /// Something that holds or does not; the note says what was seen.
+    /// A condition; the note says what was observed.
     pub(crate) fn holds(&mut self, id: &str, title: Text, outcome: Result<(), String>) {
         let gate = self.push(id, title, None, None, outcome.is_ok());
         gate.note = outcome.err().unwrap_or_default();
     }
 
-    /// A number that is told without a limit.
+    /// A number without a limit.
     pub(crate) fn tell(&mut self, id: &str, title: Text, found: f64, unit: &str) -> &mut Gate {
         let gate = self.push(id, title, Some(found), None, true);
         gate.unit = unit.to_owned();
@@ -33,7 +33,7 @@ impl Level {
         gate
     }
 
-    /// What could not be measured, and why.
+    /// A gate that could not be measured, with the reason.
     pub(crate) fn not_measured(&mut self, id: &str, title: Text, why: &str) {
         let gate = self.push(id, title, None, None, true);
         gate.verdict = Verdict::NotMeasured;
@@ -63,12 +63,12 @@ impl Level {
     }
 }
 
-/// Whether an error is as bad as another, or worse. What is no number is worst of all.
+/// Whether an error is at least as large as another. NaN counts as the largest.
 pub(crate) fn is_as_bad(error: f64, as_other: f64) -> bool {
     error.is_nan() || error >= as_other
 }
 
-/// The worse of two errors.
+/// The larger of two errors.
 pub(crate) fn worse(a: f64, b: f64) -> f64 {
     if is_as_bad(a, b) { a } else { b }
 }

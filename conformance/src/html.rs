@@ -1,6 +1,5 @@
-//! The report as one page for people: Korean and English, without scripts and without
-//! anything from elsewhere. It measures nothing, and its verdict is never better than the
-//! report's.
+//! The report as one HTML page in Korean and English, without scripts and external
+//! files. It measures nothing, and its verdict is never better than the report's.
 
 mod plot;
 mod text;
@@ -10,7 +9,8 @@ use crate::report::{Device, Gate, Level, Name, Offload, Report};
 use text::{Pair, both, bytes, code, count, distinct, number, pair, shell, told};
 use words::Outcome;
 
-/// Shown again where a stand-in's numbers could be taken for a device's.
+/// A label that is repeated where numbers of an emulator or stub could be mistaken for
+/// a device's.
 const FIGURES: [Name; 2] = [Name::Performance, Name::Energy];
 
 /// The whole page.
@@ -41,7 +41,7 @@ pub fn page(report: &Report) -> String {
     )
 }
 
-/// What everyone has to see: the verdict, and what it is about.
+/// The head of the page: the verdict, device and model.
 fn top(report: &Report) -> String {
     let mut outcome = words::conclusion(report.levels.iter().flat_map(|level| &level.gates));
     if !report.passed {
@@ -79,7 +79,7 @@ fn top(report: &Report) -> String {
     )
 }
 
-/// How many gates ended how, in a line.
+/// The number of gates with each outcome, in a line.
 fn tally(report: &Report) -> String {
     let of = |outcome| {
         let levels = report.levels.iter();
@@ -93,7 +93,7 @@ fn kind(device: &Device) -> String {
     both(words::label(&device.label))
 }
 
-/// Nothing for hardware.
+/// Empty for hardware.
 fn warning(device: &Device) -> String {
     if device.label == words::HARDWARE {
         return String::new();
@@ -115,7 +115,7 @@ fn warning(device: &Device) -> String {
     )
 }
 
-/// What failed and what was waived, so that nobody has to look for it.
+/// Failed and waived gates.
 fn exceptions(report: &Report) -> String {
     let mut items = String::new();
     for (l, level) in report.levels.iter().enumerate() {
@@ -173,7 +173,7 @@ fn summary_row(at: usize, level: &Level) -> Vec<String> {
     row
 }
 
-/// What runs on the device, and what does not.
+/// The parts that run on the device, and those that do not.
 fn offload(offload: Option<&Offload>) -> String {
     let heading = ("What runs on the device", "장치에서 실행되는 부분");
     let Some(offload) = offload else {
@@ -312,7 +312,7 @@ fn gates(level: usize, gates: &[Gate]) -> String {
     )
 }
 
-/// With as many digits as show on which side of its limit the gate is.
+/// Formats a number with enough digits to show on which side of its limit it is.
 fn found_and_limit(gate: &Gate) -> (String, String) {
     let [found, limit] = [gate.found, gate.limit].map(|value| value.unwrap_or(f64::NAN));
     let [found, limit] = distinct([found, limit]);
@@ -330,7 +330,7 @@ fn note(gate: &Gate) -> String {
     }
 }
 
-/// What one needs to do it again.
+/// The data needed to repeat the run.
 fn appendix(report: &Report) -> String {
     let (host, device, model) = (&report.host, &report.device, &report.model);
     let host = facts(&[
@@ -419,7 +419,7 @@ fn device_facts(device: &Device) -> String {
     ])
 }
 
-/// A sign and a word, so that it can be read without colour.
+/// A sign and a word, readable without colour.
 fn mark(outcome: Outcome) -> String {
     format!(
         "<span class=\"mark {}\"><span aria-hidden=\"true\">{}</span> {}</span>",

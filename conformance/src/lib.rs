@@ -1,10 +1,11 @@
-//! The conformance kit: whether a delegate runs a model correctly, with evidence.
+//! The conformance kit: checks that a delegate runs a model correctly, and reports the
+//! evidence.
 //!
-//! [`verify`] runs levels of gates against a plug-in and a model, from the table
-//! of the ABI to whole answers in Korean and English and the faults of a device,
-//! and gives a [`report::Report`]; [`html::page`] makes the page for people of it.
-//! The limits stand beside the gates that use them. `docs/add-a-delegate.md` says
-//! what each level shows.
+//! [`verify`] runs levels of gates against a plug-in and a model: the function table of
+//! the ABI, single operations, spans, whole answers in Korean and English, and faults
+//! of a device. It returns a [`report::Report`]; [`html::page`] makes a page for people
+//! from it. Limits are in the code beside their gates. `docs/add-a-delegate.md`
+//! describes each level.
 
 mod abi;
 mod determinism;
@@ -27,13 +28,13 @@ use report::{Level, Name, Report, Verdict};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Why there is no report.
+/// Errors that prevent a report.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The plug-in can't be used at all.
     #[error(transparent)]
     Delegate(#[from] DelegateError),
-    /// The runtime failed where no delegate has a part.
+    /// The runtime failed without the delegate.
     #[error(transparent)]
     Runtime(#[from] ondol::Error),
     /// A file can't be read.
@@ -41,17 +42,17 @@ pub enum Error {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A text is too short to say anything.
+    /// A text is too short for a comparison.
     #[error("the text `{name}` has {tokens} tokens; at least {needed} are needed")]
     ShortText {
         /// As in [`Setup::texts`].
         name: String,
-        /// What it has.
+        /// Its number of tokens.
         tokens: usize,
-        /// What it needs.
+        /// The number of tokens that are needed.
         needed: usize,
     },
 }
@@ -62,13 +63,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// A text by which a model's answers are compared.
 #[derive(Debug, Clone)]
 pub struct Sample {
-    /// Its language or its name, for the report.
+    /// Its language or name, for the report.
     pub name: String,
     /// The text.
     pub text: String,
 }
 
-/// What is verified, and how.
+/// The options of a verification.
 #[derive(Debug, Clone)]
 pub struct Setup {
     /// The plug-in.
@@ -77,27 +78,28 @@ pub struct Setup {
     pub files: Vec<PathBuf>,
     /// The model as the user named it.
     pub model_name: String,
-    /// What is run, in this order.
+    /// The levels to run, in this order.
     pub levels: Vec<Name>,
-    /// By which answers are compared; those of [`samples`] are Korean and English.
+    /// The texts on which answers are compared; [`samples`] has one in Korean and one
+    /// in English.
     pub texts: Vec<Sample>,
-    /// Tokens of each text, at most.
+    /// The most tokens of each text.
     pub tokens: usize,
-    /// Tokens of one call of prefill, at most.
+    /// The most rows of one call of prefill.
     pub rows: usize,
-    /// How long a call may take.
+    /// The deadline of a call.
     pub deadline: Duration,
-    /// Threads of the CPU; `None` takes the machine's big cores.
+    /// Threads of the CPU; `None` uses one for each big core.
     pub threads: Option<usize>,
-    /// A folder for programs while it runs; it is emptied of them.
+    /// A folder for stored programs during the run; they are removed at the end.
     pub scratch: PathBuf,
-    /// Gates that may fail, with the reason.
+    /// Gates that may fail, by id, with the reason.
     pub waivers: Vec<(String, String)>,
     /// The command line, for the report.
     pub command: Vec<String>,
 }
 
-/// Two texts, Korean and English, that were written for this kit.
+/// Two texts, in Korean and English, written for this kit.
 pub fn samples() -> Vec<Sample> {
     let sample = |name: &str, text: &str| Sample {
         name: name.to_owned(),
@@ -109,7 +111,7 @@ pub fn samples() -> Vec<Sample> {
     ]
 }
 
-/// Ids all over a vocabulary, the same every time (Knuth's multiplicative hash).
+/// Ids spread over a vocabulary, the same every time (Knuth's multiplicative hash).
 pub fn scattered(count: usize, vocabulary: usize) -> Vec<u32> {
     let hash = |i: u32| u64::from(i.wrapping_mul(2_654_435_761));
     (1..=count as u32)
@@ -117,11 +119,10 @@ pub fn scattered(count: usize, vocabulary: usize) -> Vec<u32> {
         .collect()
 }
 
-/// Runs the levels. `say` hears what is being done.
+/// Runs the levels. `say` is called with a description of each operation.
 ///
 /// # Errors
-/// Only where there is nothing to report: what the delegate does wrong is a gate
-/// that fails.
+/// Only if no report can be made: a fault of the delegate is a gate that fails.
 pub fn verify(setup: &Setup, model: &Model, mut say: impl FnMut(&str)) -> Result<Report> {
     let mut kit = Kit::new(setup, model)?;
     let mut levels = Vec::new();
@@ -146,7 +147,7 @@ pub fn verify(setup: &Setup, model: &Model, mut say: impl FnMut(&str)) -> Result
     kit.report(levels)
 }
 
-/// Lets failed gates through that were waived by name.
+/// Marks failed gates that were waived.
 fn waive(level: &mut Level, waivers: &[(String, String)]) {
     for gate in level
         .gates
@@ -160,7 +161,7 @@ fn waive(level: &mut Level, waivers: &[(String, String)]) {
     }
 }
 
-/// Leaves points out that JSON can't hold; gates have judged them.
+/// Removes points that JSON can't represent; the gates have used them already.
 fn keep_numbers(series: &mut report::Series) {
     let points = series.x.iter().copied().zip(series.y.iter().copied());
     (series.x, series.y) = points
@@ -168,12 +169,12 @@ fn keep_numbers(series: &mut report::Series) {
         .unzip();
 }
 
-/// What the levels share.
+/// State that the levels share.
 struct Kit<'s> {
     setup: &'s Setup,
     model: &'s Model,
     delegate: Delegate,
-    /// What of the model runs on the device; an error where nothing does.
+    /// The parts of the model that run on the device; an error if there are none.
     offload: Result<Offload, String>,
 }
 
@@ -192,7 +193,7 @@ impl<'s> Kit<'s> {
         Ok(kit)
     }
 
-    /// Opens the device anew, as after a fault that it does not get over.
+    /// Opens the device again, for example after a fault from which it does not recover.
     fn reopen(&mut self) -> Result<()> {
         self.delegate = open(&self.setup.plugin)?;
         self.offload = self
@@ -315,7 +316,7 @@ impl<'s> Kit<'s> {
 /// Loads the plug-in and opens its device.
 #[allow(unsafe_code)] // A library's code.
 fn open(plugin: &Path) -> Result<Delegate> {
-    // SAFETY: who verifies a plug-in trusts it as any program that he starts.
+    // SAFETY: the user who verifies a plug-in trusts it like any program that they run.
     Ok(unsafe { Delegate::load(plugin) }?)
 }
 

@@ -1,5 +1,6 @@
-//! The model's own parts on the device: each against 64-bit floats, padding, cuts of
-//! a prompt, and the hand-over of the cache to the CPU.
+//! Level `model`: the model's spans on the device. Each is compared with 64-bit floats;
+//! then padding, a prompt in two parts, and decode on the CPU after prefill on the
+//! device.
 
 use crate::end_to_end::{difference, kls, mean};
 use crate::gates::worse;
@@ -129,7 +130,7 @@ fn cuts(kit: &Kit, offload: &Offload, level: &mut Level, tokens: &[u32]) -> Resu
     Ok(())
 }
 
-/// The device fills the cache, the CPU goes on from it.
+/// The device runs prefill, and the CPU decodes with the same cache.
 fn hand_over(kit: &Kit, offload: &Offload, level: &mut Level, tokens: &[u32]) -> Result<()> {
     let cancel = CancelToken::new();
     let (prompt, rest) = tokens.split_at(PROMPT);

@@ -1,10 +1,10 @@
-//! Single operations on the device, against 64-bit floats on the same weights.
+//! Level `op`: single operations on the device, compared with 64-bit floats on the same
+//! weights.
 //!
-//! A matmul may be off by what rounding its inputs to the device's activations
-//! costs, which is predicted from the numbers at hand for a device with one scale a
-//! row: four times that, and no more than a cap for inputs of an even size. Each row
-//! is judged by itself too: of a whole tensor, one row in a hundred could be wrong
-//! without showing.
+//! The limit for a matmul is four times the error of rounding its inputs to the
+//! device's activations, predicted from the actual numbers for one scale per row, and
+//! at most a fixed cap for inputs of similar size. Each row is also checked separately:
+//! in a mean over a whole tensor, one wrong row in a hundred would not show.
 
 use crate::gates::{is_as_bad, worse};
 use crate::report::{Level, Text};
@@ -17,13 +17,13 @@ use std::time::Duration;
 /// What the inputs look like.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Inputs {
-    /// Of an even size.
+    /// All of similar size.
     Even,
-    /// Some numbers a hundred times as large, as hidden states have them.
+    /// Some numbers are a hundred times as large, as in hidden states.
     Outliers,
-    /// All as large as can be, so that sums of integers reach their limits.
+    /// All numbers have the largest magnitude, so that integer sums reach their limits.
     Largest,
-    /// Nothing but zeros.
+    /// All zeros.
     Zeros,
 }
 
@@ -82,7 +82,7 @@ pub fn run(kit: &Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Result<(
     Ok(())
 }
 
-/// What was worst over all shapes.
+/// The worst results over all shapes.
 #[derive(Default)]
 struct Worst {
     /// NMSE over its limit, and the two.
@@ -123,10 +123,10 @@ fn matmuls(kit: &Kit, level: &mut Level, form: Quant, inputs: Inputs) {
     }
 }
 
-/// No error is larger than so many standard deviations of what is predicted.
+/// The largest allowed error, in standard deviations of the predicted one.
 const MAX_SIGMAS: f64 = 8.0;
 
-/// `None` if the device takes no shape.
+/// `None` if the device claims none of the shapes.
 fn worst_of(kit: &Kit, form: Quant, inputs: Inputs) -> Result<Option<Worst>, String> {
     let mut worst: Option<Worst> = None;
     for (n, k) in SHAPES.into_iter().filter(|&(_, k)| form.fits(k)) {
@@ -247,7 +247,7 @@ fn predicted(
     x.chunks_exact(k).map(of_row).collect()
 }
 
-/// No more than this may a matmul of even inputs be off.
+/// The largest allowed error of a matmul with even inputs.
 fn cap(activations: Activations) -> f64 {
     match activations {
         Activations::I8 => 5e-4,
@@ -257,7 +257,7 @@ fn cap(activations: Activations) -> f64 {
     }
 }
 
-/// What 32-bit sums may be off by in any case.
+/// The error that 32-bit sums may always have.
 const FLOOR: f64 = 1e-7;
 
 fn judge(
@@ -366,5 +366,5 @@ fn element(kit: &Kit, level: &mut Level, name: &str, function: RowFn) {
     }
 }
 
-/// What half floats cost, and a little more.
+/// The error of half floats, with a margin.
 const ELEMENTWISE: f64 = 1e-6;

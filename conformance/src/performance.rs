@@ -1,5 +1,5 @@
-//! Time and memory, beside the CPU's. Of hardware alone: what an emulator or a stub
-//! takes says nothing, and is not written down.
+//! Level `performance`: time and memory, compared with the CPU's. Only for hardware:
+//! times of an emulator or a stub mean nothing and are not recorded.
 
 use crate::end_to_end::percentile;
 use crate::report::{Level, Series, Text};
@@ -15,7 +15,7 @@ const PROMPTS: [usize; 3] = [128, 512, 2048];
 const RUNS: usize = 3;
 /// Tokens that are decoded.
 const DECODED: usize = 64;
-/// How long a sustained run goes on.
+/// The duration of the sustained run.
 const SUSTAINED: Duration = Duration::from_secs(20);
 
 pub fn run(kit: &Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Result<()> {
@@ -33,7 +33,7 @@ pub fn run(kit: &Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Result<(
     measure(kit, offload, level, SUSTAINED, say)
 }
 
-/// All measurements, whatever the device is.
+/// All measurements, for any kind of device.
 fn measure(
     kit: &Kit,
     offload: &Offload,
@@ -124,7 +124,7 @@ fn decode(level: &mut Level, session: &mut Session, tokens: &[u32]) -> Result<()
     Ok(())
 }
 
-/// How long it takes to be ready: compiling, and from programs that were kept.
+/// The time until the device is ready: with compiling, and with stored programs.
 fn loads(kit: &Kit, level: &mut Level, offload: &Offload) -> Result<()> {
     let title = Text::new("to compile, cold", "최초 컴파일 시간");
     level.tell(
@@ -149,7 +149,7 @@ fn loads(kit: &Kit, level: &mut Level, offload: &Offload) -> Result<()> {
     Ok(())
 }
 
-/// Tokens a second over time, for a device that slows down when it gets hot.
+/// Tokens per second over time, for devices that slow down when they get hot.
 fn sustain(session: &mut Session, tokens: &[u32], time: Duration) -> Result<Series> {
     let (mut x, mut y) = (Vec::new(), Vec::new());
     let began = Instant::now();

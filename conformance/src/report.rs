@@ -1,5 +1,5 @@
-//! The evidence: what was measured, against which limits, on what. One JSON; the
-//! page for people is made from it alone.
+//! The report: what was measured, with which limits, on which device. It is one JSON
+//! file; the HTML page is made from it alone.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,28 +25,28 @@ impl Text {
     }
 }
 
-/// All that one run of the conformance kit found.
+/// The results of one run of the conformance kit.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// When, in UTC: `2026-11-29T12:00:00Z`.
+    /// The time in UTC: `2026-11-29T12:00:00Z`.
     pub created: String,
-    /// The command line, word by word.
+    /// The arguments of the command line.
     pub command: Vec<String>,
     /// Version of Ondol.
     pub ondol: String,
-    /// Where it ran.
+    /// The machine.
     pub host: Host,
-    /// What was tested.
+    /// The device.
     pub device: Device,
-    /// With which model.
+    /// The model.
     pub model: Model,
-    /// What of the model runs on the device; `None` where it takes nothing.
+    /// The parts of the model that run on the device; `None` if there are none.
     pub offload: Option<Offload>,
-    /// In the order in which they ran.
+    /// The levels, in the order in which they ran.
     pub levels: Vec<Level>,
-    /// Whether no gate failed that was not waived.
+    /// Whether every gate that failed was waived.
     pub passed: bool,
 }
 
@@ -63,7 +63,7 @@ pub struct Host {
     pub system: String,
 }
 
-/// The device, in its plug-in's words.
+/// The device, as its plug-in describes it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Device {
     /// Name of the plug-in.
@@ -86,9 +86,9 @@ pub struct Device {
     pub firmware: String,
     /// `hardware`, `emulator` or `contract stub`.
     pub label: String,
-    /// What a matmul rounds its inputs to.
+    /// The type to which a matmul rounds its inputs.
     pub activations: String,
-    /// Forms of weights that it takes.
+    /// The weight formats that it accepts.
     pub weights: Vec<String>,
     /// Numbers of rows of its programs.
     pub rows: Vec<usize>,
@@ -97,9 +97,9 @@ pub struct Device {
 /// The model.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Model {
-    /// As the user named it.
+    /// Its name, as the user gave it.
     pub name: String,
-    /// As its file names it.
+    /// Its name in its file.
     pub title: String,
     /// Architecture.
     pub architecture: String,
@@ -109,22 +109,22 @@ pub struct Model {
     pub sha256: Vec<String>,
 }
 
-/// What runs on the device.
+/// The parts of the model that run on the device.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Offload {
-    /// Share of the multiply-adds of prefill's matmuls, but for the head's.
+    /// Their share of the multiply-adds of prefill's matmuls, without the output head.
     pub share: f64,
     /// Tokens of one call of prefill.
     pub rows: usize,
     /// Parts of the model on the device.
     pub spans: Vec<Span>,
-    /// What stays on the CPU, and why.
+    /// The parts that stay on the CPU, with reasons.
     pub refused: Vec<Refused>,
-    /// Forms of weights, and what each loses beside the file's own rounding.
+    /// Weight formats, with the loss of each in addition to the file's own rounding.
     pub weights: Vec<Weights>,
     /// Seconds to choose, claim and compile.
     pub compile_seconds: f64,
-    /// Programs that were compiled before.
+    /// Programs that were stored by an earlier run.
     pub from_cache: usize,
     /// Programs in all.
     pub programs: usize,
@@ -152,10 +152,10 @@ pub struct Refused {
     pub nodes: usize,
 }
 
-/// Weights of one form.
+/// Weights in one format.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Weights {
-    /// The form, such as `i8, groups of 32`.
+    /// The format, such as `i8, groups of 32`.
     pub form: String,
     /// How many weights.
     pub count: usize,
@@ -163,43 +163,43 @@ pub struct Weights {
     pub worst_loss: f64,
 }
 
-/// What is tested together.
+/// The levels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Name {
-    /// The plug-in's table, its life cycles, its reaction to wrong calls.
+    /// The plug-in's function table, life cycles, and reaction to wrong calls.
     Abi,
     /// Single operations against 64-bit floats.
     Op,
-    /// The model's own parts, one by one and one after the other.
+    /// The model's spans, separately and in sequence.
     Model,
     /// Whole answers against the CPU's, in Korean and English.
     EndToEnd,
-    /// The same again.
+    /// Repeated runs.
     Determinism,
     /// Time and memory.
     Performance,
     /// Energy and heat.
     Energy,
-    /// What happens when the device fails.
+    /// Failures of the device.
     Faults,
 }
 
-/// What one level found.
+/// The results of one level.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Level {
-    /// Which.
+    /// The level.
     pub name: Name,
-    /// Each with its limit.
+    /// Its gates.
     pub gates: Vec<Gate>,
-    /// Curves to look at.
+    /// Its curves.
     pub series: Vec<Series>,
-    /// How long it took.
+    /// Its duration.
     pub seconds: f64,
 }
 
 impl Level {
-    /// A level that found nothing yet.
+    /// A level without results.
     pub fn new(name: Name) -> Level {
         Level {
             name,
@@ -223,30 +223,30 @@ pub enum Verdict {
     Pass,
     /// Beyond it.
     Fail,
-    /// Beyond it, and let through by name: the note says why.
+    /// Beyond it, but waived; the note has the reason.
     Waived,
-    /// Not decided: the note says why. Also for what is told without a limit.
+    /// Not decided; the note has the reason. Also for numbers without a limit.
     NotMeasured,
 }
 
-/// One thing that was measured.
+/// A gate: one measurement with its limit.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Gate {
-    /// By which it can be waived: `op.matmul.i8-32.nmse`.
+    /// Its id, which a waiver names: `op.matmul.i8-32.nmse`.
     pub id: String,
     /// What it is.
     pub title: Text,
-    /// What was found, if it is a number.
+    /// The measured number, if it is one.
     pub found: Option<f64>,
     /// The largest number that passes, or the smallest where `at_least`.
     pub limit: Option<f64>,
-    /// Whether more is better.
+    /// Whether a larger number is better.
     pub at_least: bool,
-    /// Of both numbers; may be empty.
+    /// The unit of both numbers; may be empty.
     pub unit: String,
     /// How it was decided.
     pub verdict: Verdict,
-    /// What else there is to know: the worst case, an error's words, a reason. May be empty.
+    /// Further information: the worst case, an error message, a reason. May be empty.
     pub note: String,
 }
 
@@ -255,9 +255,9 @@ pub struct Gate {
 pub struct Series {
     /// What it shows.
     pub title: Text,
-    /// What `x` counts.
+    /// The meaning of `x`.
     pub x_label: Text,
-    /// What `y` measures.
+    /// The meaning of `y`.
     pub y_label: Text,
     /// As long as `y`.
     pub x: Vec<f64>,

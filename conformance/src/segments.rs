@@ -1,4 +1,4 @@
-//! Running a segment on the device, and by hand in 64-bit floats.
+//! Runs a segment on the device, and with plain loops in 64-bit floats.
 
 use ondol::delegate::segment::{Activation, Op, Role, RowFn, Segment};
 use ondol::delegate::{
@@ -29,7 +29,7 @@ impl Bench {
         Bench::of_program(delegate, delegate.compile(segment)?, segment, deadline)
     }
 
-    /// Of a program that was made of the segment.
+    /// For a program that was compiled from the segment.
     pub fn of_program(
         delegate: &Delegate,
         program: Program,
@@ -88,7 +88,7 @@ impl Bench {
     }
 }
 
-/// Where each value lies: one after the other in the memory of its side.
+/// The place of each value: one after the other in the memory of inputs or of outputs.
 fn places<'b>(
     interface: &[Vec<(usize, usize)>; 2],
     inputs: &'b Buffer,
@@ -109,7 +109,7 @@ fn places<'b>(
     places
 }
 
-/// Leaves a job alone that can't be freed, since it may still run.
+/// Leaks a job that can't be freed because it may still run.
 fn abandon(job: Job, error: DelegateError) -> DelegateError {
     std::mem::forget(job);
     error
@@ -126,7 +126,7 @@ fn never_ends() -> DelegateError {
     }
 }
 
-/// The weight at `index`, as the numbers that its form stands for, row after row.
+/// The weight at `index`, dequantized from its format, row after row.
 pub fn weight(segment: &Segment, index: usize) -> Vec<f32> {
     let tensor = &segment.tensors[index];
     let Role::Weight(form, stored) = &tensor.role else {
@@ -145,8 +145,8 @@ pub fn weight(segment: &Segment, index: usize) -> Vec<f32> {
     }
 }
 
-/// What a segment's outputs should be: the formulas of `ondol_npu.h` in 64-bit
-/// floats, on the weights as their forms have them.
+/// The expected outputs of a segment: the formulas of `ondol_npu.h` in 64-bit floats,
+/// on the dequantized weights.
 pub fn oracle(segment: &Segment, inputs: &[Vec<f32>]) -> Vec<Vec<f64>> {
     let mut values: Vec<Vec<f64>> = Vec::new();
     let mut given = inputs.iter();
@@ -226,7 +226,7 @@ fn gelu(x: f64) -> f64 {
     0.5 * x * (1.0 + inner.tanh())
 }
 
-/// The squared distance over the squared length; of nothing from nothing it is 0.
+/// The squared distance divided by the squared length; 0 if both are 0.
 pub fn nmse(found: &[f32], expected: &[f64]) -> f64 {
     let distance: f64 = found
         .iter()
@@ -241,7 +241,8 @@ pub fn nmse(found: &[f32], expected: &[f64]) -> f64 {
     }
 }
 
-/// Numbers of a bell curve, the same every time for a seed (a sum of twelve).
+/// Normally distributed numbers, the same for the same seed (a sum of twelve uniform
+/// numbers).
 pub fn normal(seed: u64, len: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut uniform = move || {

@@ -2,10 +2,10 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
-/// What can be wrong with a model file.
+/// Errors of model files.
 ///
-/// The variants tell apart what a user can act on: fetch the file again, use
-/// another file, or use a newer build.
+/// The variants distinguish what a user can do: download the file again, use another
+/// file, or use a newer build.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -15,7 +15,7 @@ pub enum Error {
         /// What the file looks like instead ("an HTML page", "a ZIP archive", its first bytes).
         found: String,
     },
-    /// The file ends before what its header promises.
+    /// The file is shorter than its header says.
     #[error("the file is truncated: {what} needs bytes up to {needed}, the file has {have}")]
     Truncated {
         /// What was being read.
@@ -28,7 +28,7 @@ pub enum Error {
     /// A GGUF version or byte order that this build does not read.
     #[error("unsupported GGUF version: {found}")]
     UnsupportedVersion {
-        /// The version, and its byte order where that is the trouble.
+        /// The version, and the byte order if that is the problem.
         found: String,
     },
     /// A tensor type that is unknown, or known by name but not supported.
@@ -36,9 +36,9 @@ pub enum Error {
         "tensor `{tensor}` has the quantization type {dtype}, which this build does not support"
     )]
     UnsupportedDType {
-        /// The tensor, or the place that named the type.
+        /// The tensor, or where the type was named.
         tensor: String,
-        /// Its name where one is known ("IQ2_XXS"), else its number.
+        /// Its name if known ("IQ2_XXS"), else its number.
         dtype: String,
     },
     /// A packed file of a version that this build does not read.
@@ -57,10 +57,10 @@ pub enum Error {
     UnknownArchitecture {
         /// The name in the file.
         name: String,
-        /// Comma-separated names that this build knows.
+        /// Names that this build supports, comma-separated.
         known: String,
     },
-    /// A metadata key that is needed is missing.
+    /// A required metadata key is missing.
     #[error("metadata key `{key}` is missing")]
     MissingKey {
         /// The key.
@@ -74,14 +74,14 @@ pub enum Error {
         /// What is wrong with the value.
         reason: String,
     },
-    /// A tensor that is needed is missing.
+    /// A required tensor is missing.
     #[error("tensor `{name}` is missing")]
     MissingTensor {
         /// The tensor.
         name: String,
     },
-    /// The file has tensors that its architecture does not compute with in this
-    /// build: it is a variant that would be computed wrongly.
+    /// The file has tensors that its architecture does not use in this build. It is a
+    /// variant of the architecture, and the result would be wrong.
     #[error(
         "the file has tensors that `{architecture}` does not compute with in this build: {names}; \
          it is a variant of that architecture, or not a language model alone"
@@ -89,10 +89,10 @@ pub enum Error {
     UnusedTensors {
         /// The architecture.
         architecture: String,
-        /// The first three, and how many more there are.
+        /// The names of the first three, and how many more there are.
         names: String,
     },
-    /// A tensor's dimensions are not those the architecture or format asks for.
+    /// A tensor does not have the dimensions that the architecture or format requires.
     #[error("tensor `{name}`: {reason}")]
     BadShape {
         /// The tensor.
@@ -100,22 +100,22 @@ pub enum Error {
         /// Expected and found dimensions.
         reason: String,
     },
-    /// The container itself contradicts its own rules (overlaps, duplicates, caps).
+    /// The container breaks the rules of its format (overlaps, duplicates, limits).
     #[error("malformed GGUF: {reason}")]
     Malformed {
-        /// What is wrong, and where.
+        /// The fault and its place.
         reason: String,
     },
-    /// A part of a split model is missing, or is not one of it.
+    /// A part of a split model is missing, or belongs to another model.
     #[error("the model is split over several files: {reason}")]
     Parts {
-        /// Which part, and what is wrong with it.
+        /// The part and its fault.
         reason: String,
     },
-    /// One of several files that a model is split over can't be used.
+    /// One part of a split model can't be used.
     #[error("part {} of the model: {source}", index + 1)]
     Shard {
-        /// Which file of those that were given, counted from 0.
+        /// The index of the file among those that were given, from 0.
         index: usize,
         /// What is wrong with it.
         source: Box<Error>,
@@ -126,20 +126,19 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
-    /// The chat template does not write what a message says, neither as text nor
-    /// as a list of parts.
+    /// The chat template leaves a message's content out, as text and as a list of parts.
     #[cfg(feature = "std")]
     #[error(
         "chat template: it leaves out what message {index} ({role}) says, as text and as a list \
          of parts; say it in the last user message, or take another model file"
     )]
     LeftOut {
-        /// Which message, counted from 0.
+        /// The index of the message, from 0.
         index: usize,
         /// Its role.
         role: String,
     },
-    /// The system has too little memory for what the file makes necessary.
+    /// The system does not provide the memory that the file needs.
     #[error("out of memory: {bytes} bytes are needed and can't be had")]
     OutOfMemory {
         /// Bytes that were asked for.
@@ -156,8 +155,7 @@ pub enum Error {
 /// A result whose error is [`enum@Error`].
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
-/// A float in a message. Without `std` it is not spelled out: the digits of a
-/// float take 8 KB of code, of which firmware has better use.
+/// A float in a message. Without `std` it is not printed: printing floats takes 8 KB of code.
 #[derive(Debug, Clone, Copy)]
 pub struct Float<T>(pub T);
 

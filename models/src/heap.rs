@@ -1,16 +1,16 @@
-//! Lists that grow with a model's file: what they hold on the heap, and how they are
-//! asked for, so that too little memory is an error and no abort.
+//! Lists whose length depends on a model's file: their bytes on the heap, and
+//! allocation that returns an error where memory is short, instead of aborting.
 
 use alloc::vec::Vec;
 
 use crate::{Error, Result};
 
-/// Bytes that a list has room for; not those that its items hold elsewhere.
+/// Bytes that a list has allocated, without those that its items have allocated.
 pub fn bytes<T>(list: &Vec<T>) -> usize {
     list.capacity() * size_of::<T>()
 }
 
-/// An empty list with room for so many items.
+/// An empty list with room for `count` items.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].
@@ -20,7 +20,7 @@ pub fn with_capacity<T>(items: usize) -> Result<Vec<T>> {
     Ok(list)
 }
 
-/// A list of so many equal items.
+/// A list of `count` equal items.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].

@@ -1,9 +1,9 @@
-//! Packed copies of model files: the same tensors and metadata, with the rows
-//! of matrices interleaved as [`packed`] has them.
+//! Packed copies of model files: the same tensors and metadata, with the rows of
+//! matrices interleaved as described in [`packed`].
 //!
-//! A packed file is a GGUF file, checked like any other; it computes the same
-//! logits as its source, bit for bit, and its weights take as many bytes. Where
-//! it pays, a [`screen`] of the head comes on top.
+//! A packed copy is a GGUF file and is checked like any other. It gives the same logits
+//! as its source, bit for bit, and its weights take as many bytes. Where it pays, a
+//! [`screen`] of the output head is added.
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -14,21 +14,21 @@ use crate::quant::packed::{self, GROUP};
 use crate::quant::{self, DType, Layout};
 use crate::screen;
 
-/// Where a packed file says what it was made of: SHA-256 in hexadecimal.
+/// The key with the SHA-256 of the source, in hexadecimal.
 pub const SOURCE_SHA256: &str = "ondol.packed.source_sha256";
-/// The bytes of the files that it was made of.
+/// The key with the bytes of the source's files.
 pub const SOURCE_BYTES: &str = "ondol.packed.source_bytes";
 
 /// Tensors of a packed file start at multiples of a cache line.
 const ALIGNMENT: u32 = 64;
 
-/// Bytes that are packed, written and counted at a time, about.
+/// About how many bytes are packed, written and counted at a time.
 const PIECE: usize = 1 << 20;
 
-/// What a packed file says of its source.
+/// The source that a packed copy names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// SHA-256 of its files one after another, in hexadecimal.
+    /// SHA-256 of its files one after another: 64 hexadecimal digits.
     pub sha256: String,
     /// Bytes of all its files.
     pub bytes: u64,
@@ -44,7 +44,7 @@ pub enum PackError {
     /// head does not pay.
     #[error("no tensor of it gains by packing: plain floats do not")]
     NothingToPack,
-    /// The step function said stop.
+    /// The step function asked to stop.
     #[error("cancelled")]
     Cancelled,
     /// The source can't be used.
@@ -55,7 +55,7 @@ pub enum PackError {
     Write(#[from] io::Error),
 }
 
-/// How a tensor of a plain file lies in the packed one.
+/// The layout of a source's tensor in the packed copy.
 pub fn layout(tensor: &TensorInfo<'_>) -> Layout {
     let matrix = tensor.dims().len() == 2 && tensor.rows() >= GROUP;
     match packed::can_pack(tensor.dtype) && matrix {
@@ -64,8 +64,8 @@ pub fn layout(tensor: &TensorInfo<'_>) -> Layout {
     }
 }
 
-/// Whether a packed copy of the model decodes faster: rows of some matrix are
-/// interleaved in it, or its head gets a screen. One that is packed already does not gain.
+/// Whether a packed copy of the model would decode faster: rows of some matrix would be
+/// interleaved, or the output head would get a screen. False for a packed copy.
 pub fn gains(gguf: &Gguf<'_>) -> bool {
     let packed = gguf.tensors().iter().any(|t| t.layout == Layout::Packed);
     !packed && (interleaves(gguf) || screened_head(gguf).is_some())
@@ -75,7 +75,8 @@ fn interleaves(gguf: &Gguf<'_>) -> bool {
     gguf.tensors().iter().any(|t| layout(t) == Layout::Packed)
 }
 
-/// Bytes of all tensors of the copy, but for the errors of a screen: what [`write()`] counts.
+/// Bytes of all tensors of the copy, without the errors of a screen: the sum of what
+/// [`write()`] reports to `step`.
 pub fn tensor_bytes(gguf: &Gguf<'_>) -> u64 {
     let screen = screened_head(gguf).and_then(|head| {
         let row = screen::DTYPE.row_bytes(head.cols())?;
@@ -98,17 +99,17 @@ pub fn file_bytes(gguf: &Gguf<'_>) -> Result<u64, PackError> {
     Ok(writer(gguf, &source, screened_head(gguf))?.file_bytes()?)
 }
 
-/// The head, if the model gains by a screen of it. What is no model gets none.
+/// The output head, if a screen of it pays. A file that is not a model has none.
 fn screened_head<'g, 'a>(gguf: &'g Gguf<'a>) -> Option<&'g TensorInfo<'a>> {
     let head = screen::gains(&arch::build(gguf).ok()?)?;
     gguf.tensors().get(head.tensor as usize)
 }
 
-/// Writes the packed copy of a model to `out` and gives `out` back, flushed.
+/// Writes the packed copy of a model to `out`, flushes it and returns it.
 ///
-/// About a mebibyte is held in memory, and four bytes for each row of a head that
-/// is screened. `step` hears of every piece's bytes, and can stop the work; what
-/// was written by then is no model.
+/// Needs about a mebibyte of memory, and four bytes for each row of a head that gets a
+/// screen. `step` is called with the bytes of every piece, and can stop the work; `out`
+/// is then incomplete.
 ///
 /// # Errors
 /// [`PackError`].
@@ -201,8 +202,7 @@ fn writer(
     Ok(writer)
 }
 
-/// Bytes of whole groups of rows, [`PIECE`] or a little less where that is more
-/// than one group.
+/// Bytes of whole groups of rows: at most [`PIECE`], but at least one group.
 fn piece_bytes(tensor: &TensorInfo<'_>) -> usize {
     let group = tensor.data.len() / tensor.rows().max(1) * GROUP;
     (PIECE / group.max(1)).max(1) * group.max(1)

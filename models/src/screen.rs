@@ -1,11 +1,10 @@
-//! The screen: a 4-bit copy of the output head beside it, and how far each of
-//! its rows is off.
+//! The screen: a 4-bit copy of the output head, with the error of each row.
 //!
-//! In small models with large vocabularies the head is most of what a token
-//! reads. To find the likeliest tokens a runtime can score every row on the
-//! copy, and then exactly only the rows that may be among them: see
-//! `docs/screened-head.md`. The copy is two tensors of a packed file, made with
-//! it ([`crate::pack`]).
+//! In small models with large vocabularies the output head is most of what a token
+//! reads. To find the likeliest tokens, a runtime can score every row on the copy, and
+//! then exactly only the rows that may be among the likeliest: see
+//! `docs/screened-head.md`. The screen is two tensors of a packed copy, made with it
+//! ([`crate::pack`]).
 
 use crate::gguf::{Gguf, TensorInfo};
 use crate::graph::{Graph, Op, Weight};
@@ -16,25 +15,25 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// The copy: as many rows and columns as the head, of type [`DTYPE`].
+/// The tensor of the copy: as many rows and columns as the output head, of type [`DTYPE`].
 pub const WEIGHT: &str = "ondol.screen.weight";
 
-/// For each row an F32: the Euclidean norm of the row less its copy, rounded
-/// up, plus 2^-12 times the row's own.
+/// The tensor of the errors, an F32 for each row: the Euclidean norm of the difference
+/// of the row and its copy, rounded up, plus 2^-12 times the norm of the row.
 pub const ERROR: &str = "ondol.screen.error";
 
 /// The type of the copy.
 pub const DTYPE: DType = DType::Q4_0;
 
-/// What activations of 16 bits may add to a row's error, as a part of the row.
-/// Ten times what it comes to: the copy's own error is hundreds of times that,
-/// unless the head was made of so few levels that the copy is exact.
+/// The error that 16-bit activations may add to a row's score, relative to the row's
+/// norm. This is ten times the measured error; the error of the copy is usually
+/// hundreds of times as large.
 const ROUNDING: f64 = 1.0 / 4096.0;
 
-/// A smaller head is read sooner than it is screened.
+/// Below this size in bytes the whole output head is faster than the screen.
 const LEAST_HEAD_BYTES: usize = 1 << 20;
 
-/// A screen must save this part of all the bytes that a token reads.
+/// A screen must save at least one part in this many of the bytes that a token reads.
 const LEAST_SAVING: f64 = 1.0 / 8.0;
 
 /// The screen of a file.
@@ -47,7 +46,7 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// The screen of a file whose graph this is, if it has one.
+    /// The screen of a file with this graph, if it has one.
     ///
     /// # Errors
     /// [`Error::MissingTensor`] where half of it is missing, and
@@ -112,7 +111,7 @@ fn bad(name: &str, reason: String) -> Error {
     }
 }
 
-/// The head of a model that gains by a screen: it is large, and much of what a
+/// The output head of a model for which a screen pays: it is large, and much of what a
 /// token reads.
 pub fn gains(graph: &Graph) -> Option<Weight> {
     let bytes =
@@ -128,7 +127,7 @@ pub fn gains(graph: &Graph) -> Option<Weight> {
     pays.then_some(head)
 }
 
-/// Makes copies of rows.
+/// Makes the screen's copies of rows.
 pub struct Copier {
     dtype: DType,
     exact: Vec<f32>,
@@ -136,16 +135,16 @@ pub struct Copier {
 }
 
 impl Copier {
-    /// For rows of `cols` elements of type `dtype`.
+    /// A maker for rows of `cols` elements of type `dtype`.
     pub fn new(dtype: DType, cols: usize) -> Copier {
         let (exact, copy) = (vec![0.0; cols], vec![0.0; cols]);
         Copier { dtype, exact, copy }
     }
 
-    /// Puts the copy of a row in `out`, and gives its error.
+    /// Writes the copy of a row to `out` and returns its error.
     ///
-    /// A row that is not finite gets the largest error that there is, so that it
-    /// is always scored exactly.
+    /// A row that is not finite gets the largest finite error, so that it is always
+    /// scored exactly.
     ///
     /// # Errors
     /// [`quant::Error::SizeMismatch`].

@@ -1,15 +1,14 @@
-//! What was wrong with a model file where its meaning is plain, and what was done.
+//! Faults of a model file that were repaired, and how.
 
 use alloc::string::String;
 use core::fmt;
 
-/// A fault of a file that does not stop it from running. [`fmt::Display`] says
-/// what was wrong and what was done instead, in one line.
+/// A fault of a file that was repaired. [`fmt::Display`] gives the fault and the repair
+/// in one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Warning {
-    /// The id of a special token is not in the vocabulary. The file is read as if
-    /// it did not have the key.
+    /// The id of a special token is not in the vocabulary. The key is ignored.
     NoSuchToken {
         /// The key.
         key: &'static str,
@@ -18,26 +17,26 @@ pub enum Warning {
         /// Tokens in the vocabulary.
         tokens: usize,
     },
-    /// A key asks to add a token to each text that the file does not name. None is added.
+    /// A key asks to add a token to each text, but no key names that token. None is added.
     NothingToAdd {
         /// The key that asks.
         key: &'static str,
         /// The key that should name the token.
         token_key: &'static str,
     },
-    /// The file does not name its pre-tokenizer. The rules of the first files are taken.
+    /// The file does not name its pre-tokenizer. The rules of the oldest files are used.
     NoPreTokenizer {
         /// The key that should name it.
         key: &'static str,
     },
-    /// A token that ends a turn is a piece of text in the file. It is taken as a
+    /// The file marks a token that ends a turn as plain text. It is treated as a
     /// control token.
     EndIsText {
         /// The token as the file spells it.
         piece: String,
     },
-    /// A token that begins a turn, or names its role, is a piece of text in the
-    /// file. It is taken as a control token.
+    /// The file marks a token that begins a turn, or names its role, as plain text. It
+    /// is treated as a control token.
     MarkIsText {
         /// The token as the file spells it.
         piece: String,

@@ -1,4 +1,4 @@
-//! Passes over several sessions at once.
+//! Decode passes over several sessions.
 
 use crate::cpu::pass::{Input, Pass, Purpose, Segment};
 use crate::kernels::FINE_TOKENS;
@@ -9,14 +9,14 @@ use alloc::vec::Vec;
 use core::array::from_fn;
 use core::borrow::BorrowMut;
 
-/// Decodes a token of each of several sessions in one pass, which reads the weights
+/// Decodes one token of each of several sessions in one pass, which reads the weights
 /// once for all of them.
 ///
-/// The logits of each are bit for bit those of [`Session::decode`]. Sessions may join
-/// and leave between passes.
+/// The logits of each session are those of [`Session::decode`], bit for bit. Each pass
+/// may have other sessions.
 pub struct Batch {
     engine: Engine,
-    /// Rows that a pass may have.
+    /// The largest number of rows in a pass.
     rows: usize,
     logits: Logits,
     released: u32,
@@ -43,25 +43,25 @@ impl Batch {
         })
     }
 
-    /// Sessions that a pass may have.
+    /// The largest number of sessions in a pass.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Runs one token of each session. [`Batch::logits`] has those after each;
-    /// [`Session::last_logits`] of the sessions has nothing to say until they run alone
-    /// again.
+    /// Appends one token to each session and runs them. [`Batch::logits`] then has the
+    /// logits after each, in the order of `sessions`; [`Session::last_logits`] of these
+    /// sessions is not updated.
     ///
     /// # Errors
-    /// Before anything is run: [`Error::EmptyPrompt`] for no sessions,
-    /// [`Error::BatchFull`] for more than there is room for, [`Error::OtherEngine`], and
-    /// those of [`Session::decode`].
+    /// Before anything is run: [`Error::EmptyPrompt`] without sessions,
+    /// [`Error::BatchFull`] for more than [`Batch::rows`] sessions,
+    /// [`Error::OtherEngine`], and those of [`Session::decode`].
     pub fn decode(&mut self, sessions: &mut [(&mut Session, u32)]) -> Result<()> {
         self.check(sessions)?;
         for (session, _) in sessions.iter_mut() {
             session.begin(1);
         }
-        // No allocation: what a pass has no rows for repeats the last.
+        // No allocation: unused elements of the arrays repeat the last session.
         let last = sessions.len() - 1;
         let tokens: [[u32; 1]; FINE_TOKENS] = from_fn(|i| [sessions[i.min(last)].1]);
         let segments: [Segment; FINE_TOKENS] = from_fn(|i| Segment {
@@ -86,10 +86,10 @@ impl Batch {
         Ok(())
     }
 
-    /// Runs the tokens of all generations that wait for one in one pass; what
-    /// [`Generation::step`] of each returns next comes from it. Those that have
-    /// something else to do, such as their prompt, are left to their own step, and so
-    /// are those that there is no room for.
+    /// Runs, in one pass, the next token of every generation that has one to decode;
+    /// the next [`Generation::step`] of each returns the result. Generations that are
+    /// not at that point, for example in their prompt, are skipped, and so are those
+    /// beyond [`Batch::rows`].
     ///
     /// # Errors
     /// As for [`Batch::decode`].
@@ -114,7 +114,8 @@ impl Batch {
         Ok(())
     }
 
-    /// The logits of one row of the last pass.
+    /// The logits after the token of session `row` of the last pass, one for each token
+    /// of the vocabulary.
     pub fn logits(&self, row: usize) -> &[f32] {
         self.logits.row(row.min(self.rows - 1))
     }

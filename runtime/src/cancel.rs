@@ -3,8 +3,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 /// Cancels a running prefill or generation from any thread.
 ///
-/// Clones share one flag. It is looked at between layers in prefill,
-/// between tokens in decode, and while a session is paused.
+/// Clones share one flag. It is checked between layers in prefill, between tokens in
+/// decode, and while a session is paused or waits for its pass.
 #[derive(Debug, Clone, Default)]
 pub struct CancelToken(Arc<AtomicBool>);
 
@@ -14,8 +14,8 @@ impl CancelToken {
         CancelToken::default()
     }
 
-    /// Asks the work that holds a clone to stop. Not for signal handlers: it may
-    /// have to wake a paused session.
+    /// Asks all work that holds a clone to stop. Must not be called from a signal
+    /// handler: it may take a lock to wake a paused session.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Release);
         #[cfg(feature = "std")]

@@ -13,15 +13,15 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use ondol_models::quant;
 
-/// Runs the passes of any number of [`Session`](crate::Session)s of one model, with the same options.
+/// Runs the passes of any number of [`Session`]s of one model, with the same options.
 ///
-/// It has the threads and the memory that a pass runs in; a session adds the state of
-/// its own sequence. Sessions may be used from different threads at the same time:
-/// their passes are run one after another, in the order in which they were asked for.
-/// [`Batch`](crate::Batch) runs a token of several sessions in one pass, which is
-/// faster.
+/// It owns the threads and the memory in which a pass runs; a session adds the states
+/// of its own sequence. Sessions may be used from different threads at the same time:
+/// their passes run one after another, in the order in which they were requested.
+/// [`Batch`](crate::Batch) decodes one token of each of several sessions in one pass,
+/// which is faster.
 ///
-/// Clones are one engine. Sessions keep it alive.
+/// Clones refer to the same engine. Sessions keep it alive.
 #[derive(Clone)]
 pub struct Engine(pub(crate) Arc<Inner>);
 
@@ -36,24 +36,24 @@ pub(crate) struct Inner {
     workspace: Turns<Workspace>,
     threads: usize,
     pinned: usize,
-    /// Of the engine with one session.
+    /// Memory of the engine with one session.
     memory: Memory,
     limit: Option<u64>,
-    /// Sessions that there are.
+    /// The number of sessions that exist.
     sessions: AtomicUsize,
     #[cfg(feature = "delegate")]
     offload: Option<crate::delegate::Offload>,
 }
 
 impl Model {
-    /// An engine, which runs any number of sessions with these options.
+    /// An engine with these options, for any number of sessions.
     ///
     /// # Errors
-    /// [`Error::DoesNotFit`] where the options' limit is less than [`Model::memory`]
-    /// says, [`Error::OutOfMemory`] where the system has less;
-    /// [`Error::UnsupportedLevel`];
-    /// [`Error::UnsupportedKvType`]; [`Error::PartKvBlock`]; [`Error::BadMargin`];
-    /// [`Error::MemoryPressure`] while the options' governor says so.
+    /// [`Error::DoesNotFit`] if [`Model::memory`] exceeds the options' limit,
+    /// [`Error::OutOfMemory`] if the system does not provide the memory;
+    /// [`Error::UnsupportedLevel`]; [`Error::UnsupportedKvType`];
+    /// [`Error::PartKvBlock`]; [`Error::BadMargin`]; [`Error::MemoryPressure`] while
+    /// the options' governor reports critical memory pressure.
     pub fn engine(&self, options: &Options) -> Result<Engine> {
         let screen = options.screen.filter(|_| !SMALL && self.has_screen());
         screen.iter().try_for_each(ScreenOptions::check)?;
@@ -61,7 +61,7 @@ impl Model {
     }
 }
 
-/// What one pass at a time uses.
+/// What a pass uses; one pass at a time.
 pub(crate) struct Workspace {
     pool: Pool,
     arena: Arena,
@@ -118,12 +118,12 @@ impl Engine {
         &self.0.model
     }
 
-    /// Tokens that a session holds at most.
+    /// The context: the largest number of tokens in a session.
     pub fn context(&self) -> usize {
         self.0.sizes.context
     }
 
-    /// The memory of the engine with one session, as [`Model::memory`] says.
+    /// The memory of the engine with one session, as [`Model::memory`] returns it.
     pub fn memory(&self) -> Memory {
         self.0.memory
     }
@@ -133,37 +133,38 @@ impl Engine {
         self.0.threads
     }
 
-    /// Threads that are kept on big cores, by [`Options::affinity`].
+    /// Threads that are pinned to big cores, by [`Options::affinity`].
     pub fn pinned_threads(&self) -> usize {
         self.0.pinned
     }
 
-    /// What tells the engine how the device is doing: the one of its options.
+    /// The governor of the engine's options.
     pub fn governor(&self) -> &Governor {
         &self.0.governor
     }
 
-    /// The kernel level in use.
+    /// The kernels in use.
     pub fn level(&self) -> crate::Level {
         self.0.kernels.level()
     }
 
-    /// Gives back to the system the memory that only a pass uses, until the next one.
+    /// Releases to the system the memory that only passes use, until the next pass.
     pub fn release_unused(&self) {
-        // Nobody cancels this.
+        // There is no cancel token, so this can't fail.
         let _ = self.0.workspace.take(None, |workspace| {
             workspace.discard_scratch(&self.0.plan.layout);
             Ok(())
         });
     }
 
-    /// What a delegate does of the model, by [`Options::offload`].
+    /// The parts of the model that a delegate runs: [`Options::offload`].
     #[cfg(feature = "delegate")]
     pub fn offload(&self) -> Option<&crate::delegate::Offload> {
         self.0.offload.as_ref()
     }
 
-    /// What the delegate did so far, for all sessions; `None` where there is none.
+    /// Counts of the delegate's work so far, for all sessions; `None` without a
+    /// delegate.
     #[cfg(feature = "delegate")]
     pub fn offload_stats(&self) -> Option<crate::delegate::OffloadStats> {
         let stats = self.0.workspace.take(None, |workspace| {
@@ -175,7 +176,7 @@ impl Engine {
         stats.ok().flatten()
     }
 
-    /// Counts a session, where the limit allows one more.
+    /// Counts one more session, if the limit allows it.
     pub(crate) fn admit_session(&self) -> Result<()> {
         let Inner {
             memory, sessions, ..
@@ -194,8 +195,8 @@ impl Engine {
         self.0.sessions.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Runs a pass, or parts of one, with its logits in `logits`. `released` says how
-    /// many of the governor's calls to give memory back the caller answered.
+    /// Runs a pass, or parts of one, with its logits in `logits`. `released` is the
+    /// number of the governor's requests to release memory that the caller has served.
     pub(crate) fn run<R>(
         &self,
         logits: &Arena,
@@ -204,8 +205,8 @@ impl Engine {
         work: impl FnOnce(&mut Executor) -> Result<R>,
     ) -> Result<R> {
         self.0.workspace.take(cancel, |workspace| {
-            // SAFETY: the caller's block is borrowed until the pass is over, each pass
-            // lends its own, and whoever lends one has it for himself.
+            // SAFETY: the caller's block is borrowed until the pass is over, and each
+            // pass lends a block that no other pass uses.
             unsafe { workspace.arena.lend(logits) };
             work(&mut workspace.executor(&self.0, released))
         })
@@ -213,7 +214,7 @@ impl Engine {
 }
 
 impl Workspace {
-    /// Gives back the pages of what is written anew in each pass.
+    /// Releases the pages of regions that each pass writes before it reads them.
     fn discard_scratch(&self, layout: &Layout) {
         let passing = [layout.values, layout.acts, layout.partials];
         for &region in passing.iter().chain(&layout.scratch) {
@@ -246,7 +247,7 @@ fn fits(limit: Option<u64>, needed: u64) -> Result<()> {
     }
 }
 
-/// Norm weights and biases as f32, once.
+/// Converts norm weights and biases to f32, once.
 fn load_vectors(model: &Model, plan: &Plan, arena: &Arena) -> Result<()> {
     for (weight, vector) in &plan.vectors {
         // SAFETY: nothing else uses the new arena.

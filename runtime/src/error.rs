@@ -3,20 +3,20 @@ use crate::kernels::attention::KvType;
 use alloc::string::String;
 use ondol_models::Float;
 
-/// What can go wrong between a file and its answer.
+/// Errors of models, engines, sessions and generations.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The model file can't be used.
     #[error(transparent)]
     Model(#[from] ondol_models::Error),
-    /// One of the files that a model is split over can't be used.
+    /// One part of a split model can't be used.
     #[cfg(feature = "std")]
     #[error("{path}: {source}")]
     Part {
         /// The file.
         path: std::path::PathBuf,
-        /// What is wrong with it.
+        /// The error in it.
         source: ondol_models::Error,
     },
     /// The operating system refused a file.
@@ -25,10 +25,11 @@ pub enum Error {
     Io {
         /// The file.
         path: std::path::PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The session needs more memory than it may take.
+    /// The engine and its sessions need more memory than
+    /// [`crate::Options::memory_limit`] allows.
     #[error(
         "the session needs {needed} bytes, {allowed} are allowed; a shorter context (`context`, `--ctx`) needs less"
     )]
@@ -38,9 +39,9 @@ pub enum Error {
         /// Bytes allowed by [`crate::Options::memory_limit`].
         allowed: u64,
     },
-    /// The session needs more memory than the system gives.
+    /// The system does not provide the memory that was asked for.
     #[error(
-        "out of memory: the session needs {needed} bytes, and the system does not give them; a shorter context (`context`, `--ctx`) needs less"
+        "out of memory: the session needs {needed} bytes, and the system does not provide them; a shorter context (`context`, `--ctx`) needs less"
     )]
     OutOfMemory {
         /// Bytes asked for.
@@ -49,7 +50,7 @@ pub enum Error {
     /// The tokens do not fit in the context.
     #[error("{needed} tokens do not fit in a context of {context}")]
     ContextFull {
-        /// Tokens that would be in the context.
+        /// Tokens that the sequence would have.
         needed: usize,
         /// Tokens that fit.
         context: usize,
@@ -65,13 +66,14 @@ pub enum Error {
     /// There is nothing to run: no token was given.
     #[error("the prompt has no tokens")]
     EmptyPrompt,
-    /// A saved session can't be taken up.
+    /// A session can't be saved or restored.
     #[cfg(feature = "std")]
     #[error(transparent)]
     Snapshot(#[from] crate::SnapshotError),
-    /// Vectors of another width than the model's embeddings.
+    /// The length of the vectors is not a multiple of the width of the model's
+    /// embeddings.
     #[cfg(feature = "std")]
-    #[error("{floats} numbers are no rows of {width}, the width of the model's embeddings")]
+    #[error("{floats} numbers are not whole rows of {width}, the width of the model's embeddings")]
     BadVectors {
         /// Numbers that were given.
         floats: usize,
@@ -84,59 +86,62 @@ pub enum Error {
     BatchFull {
         /// Sessions that were given.
         sessions: usize,
-        /// Sessions that there is room for.
+        /// The largest number of sessions in the batch.
         rows: usize,
     },
     /// A session of another engine than the batch.
     #[cfg(feature = "std")]
     #[error("the session belongs to another engine than the batch")]
     OtherEngine,
-    /// The caller cancelled; what was computed before stays in the cache.
+    /// The caller cancelled. The session has the tokens of the passes that were
+    /// completed.
     #[error("cancelled")]
     Cancelled,
-    /// The host said that memory is short: no session can be made until it says otherwise.
+    /// The governor reports critical memory pressure: no session can be made until that
+    /// changes.
     #[error(
-        "memory is critically short; no session is made until the host says that there is more"
+        "memory is critically short; no session can be made until the app reports that it is not"
     )]
     MemoryPressure,
     /// This CPU, or this build, does not have the kernels asked for.
     #[error("the `{0}` kernels can't run on this CPU or in this build")]
     UnsupportedLevel(Level),
-    /// A level name that does not exist.
-    #[error("`{0}` is no kernel level; there are {names}", names = Names(Level::ALL))]
+    /// A name of kernels that does not exist.
+    #[error("there are no kernels named `{0}`; known are {names}", names = Names(Level::ALL))]
     UnknownLevel(String),
-    /// This build does not have the cache asked for.
-    #[error("this build has no {0} KV cache; take another type for it (`kv_type`, `--kv-type`)")]
+    /// This build does not support this type of KV cache.
+    #[error("this build has no {0} KV cache; use another type (`kv_type`, `--kv-type`)")]
     UnsupportedKvType(KvType),
-    /// The name of a type of cache that does not exist.
-    #[error("`{0}` is no type of KV cache; there are {names}", names = Names(KvType::ALL))]
+    /// The name of a type of KV cache that does not exist.
+    #[error("there is no KV cache of type `{0}`; known are {names}", names = Names(KvType::ALL))]
     UnknownKvType(String),
-    /// The model's heads are not made of whole blocks of the cache asked for.
+    /// The model's head dimension is not a multiple of the block length of this type of
+    /// KV cache.
     #[error(
-        "a {kv_type} KV cache has blocks of {} numbers, and heads of this model have {head_dim}; take f16 for it (`kv_type`, `--kv-type f16`)",
+        "a {kv_type} KV cache has blocks of {} numbers, and heads of this model have {head_dim}; use f16 (`kv_type`, `--kv-type f16`)",
         kv_type.cell_len()
     )]
     PartKvBlock {
         /// The type of cache.
         kv_type: KvType,
-        /// Numbers of a head's key, and of its value.
+        /// The head dimension: the length of one head's key, and of its value.
         head_dim: usize,
     },
     /// An option of the sampler is out of range, or no token can be chosen.
     #[error(transparent)]
     Sampler(#[from] crate::generate::SamplerError),
-    /// A margin of the screened head that means nothing.
+    /// The margin of the screen is negative or not finite.
     #[error("the screen's margin can't be {}", Float(*.0))]
     BadMargin(f32),
-    /// A delegate failed, and the CPU was not to take over.
+    /// A delegate failed, and fallback to the CPU is switched off.
     #[cfg(feature = "delegate")]
     #[error("delegate: {0}")]
     Delegate(#[from] crate::delegate::DelegateError),
-    /// An offload of another model.
+    /// The offload was made for another model.
     #[cfg(feature = "delegate")]
     #[error("the offload was made for another model")]
     OtherModel,
-    /// A worker thread panicked: a bug in Ondol. The session can't be used any more.
+    /// A worker thread panicked: a bug in Ondol. The engine can't be used any more.
     #[error("a worker panicked; this is a bug in Ondol")]
     Panicked,
 }
@@ -154,5 +159,5 @@ impl<T: core::fmt::Display, const N: usize> core::fmt::Display for Names<T, N> {
     }
 }
 
-/// A result whose error is [`enum@Error`].
+/// A result with [`enum@Error`].
 pub type Result<T, E = Error> = core::result::Result<T, E>;

@@ -4,11 +4,11 @@
 //! session that waits must also hear its [`CancelToken`](crate::CancelToken), which knows
 //! no governor, and waiting is rare.
 //!
-//! No wake-up is lost. A session that waits increments [`WAITING`] before it looks at its
-//! condition; a thread that changes the condition stores it before it reads the count.
-//! A sequentially consistent fence stands between the two on both sides, so one of them
-//! sees the other (`cpu/pool/threads.rs` says why fences). The thread that wakes takes
-//! the lock before it notifies, and the session holds it from its look until it sleeps.
+//! No wake-up is lost: a waiter increments [`WAITING`] before it checks its condition,
+//! and a notifier stores its change before it reads [`WAITING`]. Both have a sequentially
+//! consistent fence in between, so at least one sees the other (why fences:
+//! `cpu/pool/threads.rs`). The notifier takes the lock before it notifies, and the waiter
+//! holds the lock from its check until it sleeps.
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicUsize, fence};

@@ -1,15 +1,13 @@
-//! What the host tells the runtime while it runs: heat, want of memory, and
-//! that the app is out of sight.
+//! What the app reports to the runtime while it runs: thermal state, memory pressure,
+//! and that the app is in the background.
 //!
-//! A phone's system tells these things to the app, on a thread of the app's
-//! choosing, while another thread is deep in a prefill. So there is one handle,
-//! [`Governor`], that the app keeps and gives to every session. Telling it
-//! something is a store; sessions look at it between steps, which take a
-//! millisecond or so. `docs/phones.md` says which calls of Android and iOS
-//! belong where.
+//! A phone's system reports these to the app on some thread while another thread runs a
+//! prefill. So the app keeps one handle, [`Governor`], and gives it to every session.
+//! Reporting is an atomic store; sessions read it between steps, about once per
+//! millisecond. `docs/phones.md` lists the events of Android and iOS to connect.
 //!
-//! Without `std` there is no other thread that could tell anything. The handle then
-//! has a function that is called between two steps, for a watchdog.
+//! Without `std` there is no other thread to report anything. The handle then only has
+//! a function that is called between two steps, for a watchdog.
 
 #[cfg(feature = "std")]
 mod hosted;
@@ -24,13 +22,13 @@ pub use alone::Governor;
 mod alone {
     use crate::{CancelToken, Model, Result};
 
-    /// The handle of a system without threads: nobody tells it anything.
+    /// The handle in builds without threads: it only calls a function between steps.
     #[derive(Debug, Clone, Default)]
     pub struct Governor(Option<fn()>);
 
     impl Governor {
-        /// One whose sessions call `between_steps` before each step of a pass: many
-        /// times a layer, for a watchdog that wants to be fed.
+        /// A governor whose sessions call `between_steps` before each step of a pass,
+        /// many times per layer: to feed a watchdog, for example.
         pub fn calling(between_steps: fn()) -> Governor {
             Governor(Some(between_steps))
         }

@@ -1,7 +1,8 @@
 //! Ondol runs quantized GGUF models on the device itself.
 //!
-//! This page is the whole public API: open a [`Model`], make a [`Session`],
-//! and [`Session::generate`] text from it.
+//! Open a [`Model`], make a [`Session`], and [`Session::generate`] text from it. The
+//! items re-exported on this page are the API for apps; the modules below are for tools
+//! that need more.
 //!
 //! ```
 //! use ondol::{CancelToken, GenerateOptions, Message, Model, Options};
@@ -15,11 +16,11 @@
 //! # Ok::<(), ondol::Error>(())
 //! ```
 //!
-//! # What is the same every time
-//! For a given kernel level, results do not depend on the number of threads:
-//! every output element is computed by one thread, in one order. Levels agree
-//! with each other up to the order of float additions; the exact level differs
-//! from the fast ones by the rounding of activations.
+//! # Reproducibility
+//! With the same kernels ([`Level`]), results do not depend on the number of threads:
+//! every output element is computed by one thread, in one order. Kernels for different
+//! ISAs agree with each other up to the order of float additions; the exact kernels
+//! differ from the fast ones by the rounding of activations.
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;

@@ -1,4 +1,4 @@
-//! A model: weights in place, graph, vocabulary, template.
+//! A model: mapped weights, graph, tokenizer, chat template.
 
 #[cfg(feature = "std")]
 use crate::Error;
@@ -24,11 +24,12 @@ use ondol_models::tokenizer::{EncodeOptions, Tokenizer};
 /// The built-in model: about a million parameters, Korean and English.
 static HELLO: &[u8] = include_bytes!("../../models/hello/hello.gguf");
 
-/// A loaded model. Cheap to clone; sessions made from it share the weights.
+/// A loaded model. Clones are cheap and share the weights, and so do its engines and
+/// sessions.
 #[derive(Clone)]
 pub struct Model(pub(crate) Arc<Loaded>);
 
-/// What a model and its sessions share.
+/// What all clones of a model share.
 pub(crate) struct Loaded {
     pub weights: Weights,
     pub graph: Graph,
@@ -53,12 +54,15 @@ impl Loaded {
 }
 
 impl Model {
-    /// Opens a GGUF file and maps it; nothing is copied. A split file is opened
-    /// by the name of its first part (`-00001-of-0000N.gguf`), the others are
-    /// expected beside it.
+    /// Opens a GGUF file and maps it; nothing is copied. For a split model give the
+    /// first part (`-00001-of-0000N.gguf`); the others must be in the same folder.
     ///
-    /// The file must not be truncated by another program while the model lives:
-    /// the system then ends the process on the next read.
+    /// No other program may truncate or rewrite the file while the model exists: after
+    /// a truncation the system ends the process on the next read.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Model`] for a file that can't be used, and [`Error::Part`]
+    /// for such a part of a split model.
     #[cfg(feature = "std")]
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Model> {
         let path = path.as_ref();
@@ -78,17 +82,28 @@ impl Model {
         Model::load(shards).map_err(|error| named(error, &paths))
     }
 
-    /// A model from bytes on the heap.
+    /// A model from the bytes of a GGUF file on the heap.
+    ///
+    /// # Errors
+    /// [`Error::Model`].
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Model> {
         Model::load(vec![Bytes::Owned(bytes)])
     }
 
-    /// A model from bytes that live as long as the program: flash, or `include_bytes!`.
+    /// A model from the bytes of a GGUF file that stay in place as long as the program
+    /// runs: flash, or `include_bytes!`.
+    ///
+    /// # Errors
+    /// [`Error::Model`].
     pub fn from_static(bytes: &'static [u8]) -> Result<Model> {
         Model::load(vec![Bytes::Static(bytes)])
     }
 
-    /// The built-in model `hello`: tiny, Korean and English, for tests and first steps.
+    /// The built-in model `hello`: about a million weights, Korean and English, for
+    /// tests and first steps.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if the build leaves out what `hello` needs.
     pub fn hello() -> Result<Model> {
         Model::from_static(HELLO)
     }
@@ -102,7 +117,7 @@ impl Model {
         Model::load_as(shards, arch::build)
     }
 
-    /// A model whose graph is what `build` makes of the file.
+    /// A model whose graph `build` makes from the file.
     #[cfg(test)]
     pub(crate) fn with_graph(
         bytes: Vec<u8>,
@@ -118,7 +133,7 @@ impl Model {
         let views: Vec<&[u8]> = shards.iter().map(|s| &**s).collect();
         let gguf = Gguf::parse_shards(&views)?;
         let graph = build(&gguf)?;
-        // A screen is code too: it is left out where code is dear.
+        // Builds without `std` leave the screen out to save code.
         let screen = match SMALL {
             true => None,
             false => Screen::find(&gguf, &graph)?,
@@ -157,7 +172,7 @@ impl Model {
         })))
     }
 
-    /// The vocabulary.
+    /// The tokenizer, with the vocabulary.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.0.tokenizer
     }
@@ -177,28 +192,29 @@ impl Model {
         self.0.weights.file_bytes()
     }
 
-    /// Whether rows of its matrices lie interleaved, as in a packed file.
+    /// Whether the rows of its matrices are interleaved: the file is a packed copy.
     pub fn is_packed(&self) -> bool {
         self.0.packed
     }
 
-    /// Whether its file has a screen of the head: see [`ScreenOptions`].
+    /// Whether its file has a screen of the output head: see [`ScreenOptions`].
     pub fn has_screen(&self) -> bool {
         self.0.screen.is_some()
     }
 
-    /// The template that [`Model::encode_chat`] uses. Where its origin is not the
-    /// file, it is a guess from the vocabulary. It encodes conversations with tools
-    /// and other variables, too.
+    /// The template that [`Model::encode_chat`] uses. Its origin says whether it is
+    /// from the file or a guess from the vocabulary. It can also encode conversations
+    /// with tools and other variables.
     #[cfg(feature = "std")]
     pub fn chat_template(&self) -> &ChatTemplate {
         &self.0.template
     }
 
-    /// The token ids of a conversation, ready for the model's answer, by the file's
-    /// template or the fallback that fits its vocabulary. Control tokens are those
-    /// of the template: what a user wrote is text, whatever it spells. An earlier
-    /// answer that carries its [`Message::ids`] is found again in a session's cache.
+    /// The token ids of a conversation as a prompt for the model's next answer, by the
+    /// file's template or else a fallback that fits the vocabulary. Only the template
+    /// writes control tokens: text of a user stays text, even if it spells a control
+    /// token. An earlier answer that has its [`Message::ids`] is found in a session's
+    /// cache and not computed again.
     ///
     /// # Errors
     /// Those of [`ChatTemplate::encode`].
@@ -208,8 +224,9 @@ impl Model {
         Ok(self.0.template.encode(&input, &self.0.tokenizer)?)
     }
 
-    /// The conversation as text, to show it. It is no prompt: control tokens that
-    /// a user spelled can't be told from the template's any more.
+    /// The conversation as text, for display. Do not tokenize it as a prompt: the text
+    /// no longer shows which control tokens are the template's and which ones a user
+    /// wrote.
     ///
     /// # Errors
     /// Those of [`ChatTemplate::render`].
@@ -218,16 +235,16 @@ impl Model {
         Ok(self.0.template.render(&RenderInput::chat(messages))?)
     }
 
-    /// What was wrong with the model's file where its meaning is plain, and what
-    /// was done instead: for a program to tell its user once.
+    /// Faults of the model's file that were repaired when it was loaded, and how. A
+    /// program should show them to its user once.
     pub fn warnings(&self) -> impl Iterator<Item = &Warning> {
         self.0.tokenizer.warnings().iter()
     }
 
-    /// Token ids of raw text: control tokens that it spells are parsed, and BOS is
-    /// added as the file says unless the text already starts with it. EOS is not,
-    /// even if the file asks for it: the model is to continue the text. For what
-    /// users wrote there is [`Model::encode_chat`].
+    /// Token ids of raw text. Control tokens that the text spells are parsed. BOS is
+    /// added if the file asks for it and the text does not start with it. EOS is never
+    /// added, because the model is to continue the text. For text from users use
+    /// [`Model::encode_chat`].
     pub fn encode_prompt(&self, prompt: &str) -> Vec<u32> {
         let tokenizer = &self.0.tokenizer;
         let options = EncodeOptions {
@@ -244,7 +261,7 @@ impl Model {
     }
 }
 
-/// An error of one part of a split model, by the path of that part.
+/// Adds the path of the part to an error of a split model.
 #[cfg(feature = "std")]
 fn named(error: Error, paths: &[std::path::PathBuf]) -> Error {
     match error {

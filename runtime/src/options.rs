@@ -6,51 +6,54 @@ use crate::kernels::Level;
 use crate::kernels::attention::KvType;
 use crate::screen::ScreenOptions;
 
-/// Tokens of one prefill pass: enough to pay for unpacking each panel of
-/// weights, few enough for the activations to stay in cache.
+/// The default chunk, in tokens: large enough that unpacking each panel of weights pays
+/// off, small enough that the activations stay in cache.
 const DEFAULT_CHUNK: usize = 256;
 
-/// Tokens of one decode pass beside the one that is certain. Without a clock
-/// nothing tells whether they pay.
+/// Drafts of one decode pass. Without a clock their benefit can't be measured.
 const DEFAULT_DRAFTS: usize = if cfg!(feature = "std") { 7 } else { 0 };
 
 /// How an engine and its sessions run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Threads, at most 256; `None` takes as many as there are big cores.
+    /// Threads, the caller's included; at most 256. `None` uses one for each big core.
     pub threads: Option<usize>,
-    /// Kernel level; `None` takes `ONDOL_KERNELS` or else the best the CPU can run.
+    /// The kernels; `None` uses those that `ONDOL_KERNELS` names, or else the fastest
+    /// that the CPU can run.
     pub kernels: Option<Level>,
-    /// Tokens of context; `None` takes what the model was trained for, at most 4096.
+    /// Context in tokens; `None` uses the context that the model was trained for, at
+    /// most 4096.
     pub context: Option<usize>,
-    /// What keys and values are kept as: f16, or q8_0 in little more than half the
-    /// bytes.
+    /// The type of the KV cache: f16, or q8_0, which takes 34 bytes where f16 takes 64.
     pub kv_type: KvType,
-    /// Tokens of one prefill pass, at most.
+    /// The largest number of tokens in one prefill pass; 256 by default.
     pub prefill_chunk: usize,
-    /// Rows of logits that [`Session::score`] computes at a time. More rows are
-    /// faster and cost `vocabulary * 4` bytes each.
+    /// Rows of logits that [`Session::score`] computes at a time. More rows are faster;
+    /// each takes `vocabulary * 4` bytes.
     pub score_rows: usize,
-    /// Tokens that are guessed ahead by prompt lookup and checked in one pass, at
-    /// most; 0 is off. The tokens are the same with any number: guesses only save
-    /// time, and are left out while they do not. Each costs a row of logits and
-    /// attention's partial results.
+    /// The largest number of drafts in one decode pass (speculative decoding by prompt
+    /// lookup); 0 switches drafts off. The generated tokens are the same with any
+    /// number: drafts only save time, and are left out while they do not. Each takes
+    /// memory for a row of logits and for attention's partial results.
     pub drafts: usize,
-    /// Sessions of one engine that are decoded in one pass, at most 32
-    /// ([`crate::Batch`]). Each but the first costs attention's partial results.
+    /// The largest number of sessions of one engine that a [`crate::Batch`] decodes in
+    /// one pass; at most 32. Each beyond the first takes memory for attention's partial
+    /// results.
     pub batch: usize,
-    /// How a screen of the head is used where the file has one; `None` leaves it
-    /// alone, and every token reads the whole head.
+    /// How the screen of the output head is used if the file has one. `None` does not
+    /// use it: every token then reads the whole output head.
     pub screen: Option<ScreenOptions>,
-    /// Refuse an engine and its sessions where they take more bytes than this in all,
-    /// the model's own included.
+    /// The most bytes that an engine, its sessions and the model's own heap may take
+    /// together ([`Memory::total`]); more is refused with [`Error::DoesNotFit`]. `None`
+    /// sets no limit.
     pub memory_limit: Option<u64>,
     /// Where the threads run.
     pub affinity: Affinity,
-    /// Tells the session how the device is doing, from any thread; one for all
-    /// sessions of an app.
+    /// Through it the app reports thermal state and memory pressure, and pauses
+    /// sessions. Use one for all sessions of an app.
     pub governor: Governor,
-    /// Runs parts of the model on a device. It must have been made for this model.
+    /// Runs parts of the model on a delegate's device. It must have been made for this
+    /// model.
     #[cfg(feature = "delegate")]
     pub offload: Option<crate::delegate::Offload>,
 }

@@ -1,4 +1,4 @@
-//! A session: one sequence of tokens, and the state that the layers keep of it.
+//! A session: one sequence of tokens, and the states of the layers for it.
 
 use crate::cache::Cache;
 #[cfg(feature = "std")]
@@ -14,26 +14,26 @@ use ondol_models::heap;
 
 /// Runs one sequence of tokens through a model.
 ///
-/// All memory is taken when the session is made; prefill and decode allocate
-/// nothing. While its [`crate::Governor`] is paused, prefill and generation wait.
+/// All memory is allocated when the session is made; prefill and decode allocate
+/// nothing. While its [`crate::Governor`] is paused, prefill and generations wait.
 pub struct Session {
     engine: Engine,
-    /// Holds the state of `tokens`.
+    /// The states of `tokens`.
     cache: Cache,
     /// [`crate::plan::PlanOptions::session_rows`] rows.
     logits: Logits,
     screening: Option<Screening>,
-    /// How many of the governor's calls to give memory back were answered.
+    /// The number of the governor's requests to release memory that were served.
     released: u32,
     tokens: Vec<u32>,
-    /// Tokens decoded beside the last one, which may be accepted.
+    /// The drafts of the last decode pass, which may be accepted.
     drafts: Vec<u32>,
-    /// How many of them were: the row of the last token's logits.
+    /// How many of them were accepted; also the row of the last token's logits.
     accepted: usize,
 }
 
 impl Model {
-    /// The only session of an engine of its own. Nothing is allocated after this.
+    /// An engine with one session. Prefill and decode allocate nothing after this.
     ///
     /// # Errors
     /// As for [`Model::engine`] and [`Engine::session`].
@@ -46,9 +46,10 @@ impl Engine {
     /// A session with an empty sequence.
     ///
     /// # Errors
-    /// [`Error::DoesNotFit`] where the options' limit is less than the engine with all
-    /// its sessions takes, [`Error::OutOfMemory`] where the system has less,
-    /// [`Error::MemoryPressure`] while the governor says so.
+    /// [`Error::DoesNotFit`] if the engine with all its sessions would exceed the
+    /// options' limit, [`Error::OutOfMemory`] if the system does not provide the
+    /// memory, [`Error::MemoryPressure`] while the governor reports critical memory
+    /// pressure.
     pub fn session(&self) -> Result<Session> {
         Session::new(self)
     }
@@ -61,7 +62,7 @@ impl Session {
             .inspect_err(|_| engine.forget_session())
     }
 
-    /// A session of `cache`, which was counted.
+    /// A session with this cache; the engine has counted it already.
     fn with(engine: &Engine, cache: Result<Cache>) -> Result<Session> {
         let inner = &engine.0;
         Ok(Session {
@@ -86,31 +87,31 @@ impl Session {
         self.engine.model()
     }
 
-    /// Tokens that the context holds at most.
+    /// The context: the largest number of tokens.
     pub fn context(&self) -> usize {
         self.engine.context()
     }
 
-    /// Gives back to the system all memory that the session and its engine can do
-    /// without until a pass runs next: for one that stays idle while memory is short.
-    /// Its tokens, their states, and the last logits stay.
+    /// Releases to the system all memory that the session and its engine do not need
+    /// until the next pass. For an idle session while memory is short. Its tokens,
+    /// their states and the last logits stay.
     pub fn release_unused(&mut self) {
         self.discard_unused();
         self.engine.release_unused();
     }
 
     fn discard_unused(&self) {
-        // Drafts may yet be accepted.
+        // Drafts can still be accepted.
         let used = self.tokens.len() + self.drafts.len().saturating_sub(self.accepted);
         self.cache.discard_unused(&self.engine.0.plan.cache, used);
     }
 
-    /// Waits until the governor is resumed, if it is paused. Prefill, score and a
-    /// generation do it by themselves. Decode does not, for it is soon over: who
-    /// calls it in a loop calls this between tokens.
+    /// Waits while the governor is paused. Prefill, score and generations do this
+    /// themselves. Decode does not, because one call is short: a loop over
+    /// [`Session::decode`] should call this between tokens.
     ///
     /// # Errors
-    /// [`Error::Cancelled`] if the wait was ended so.
+    /// [`Error::Cancelled`] if `cancel` ended the wait.
     pub fn wait_while_paused(&mut self, cancel: &CancelToken) -> Result<()> {
         let governor = self.engine.governor();
         loop {
@@ -126,7 +127,7 @@ impl Session {
         }
     }
 
-    /// The tokens whose states are there; [`Session::VECTOR`] for each vector.
+    /// The tokens that were run, in order; [`Session::VECTOR`] for each vector.
     pub fn tokens(&self) -> &[u32] {
         &self.tokens
     }
@@ -134,10 +135,10 @@ impl Session {
     /// Stands for a vector among [`Session::tokens`].
     pub const VECTOR: u32 = u32::MAX;
 
-    /// Goes back to the first `len` tokens, or as close below as can be: says how many
-    /// are left. Keys and values of all positions are there, but those of a sliding
-    /// window, and the states of convolutions and recurrences, only at the end and at
-    /// the end of the last prompt.
+    /// Drops tokens until `len` are left, or fewer where the states do not allow
+    /// exactly `len`. Returns how many are left. Full attention allows any length. A
+    /// sliding window, a convolution or a recurrence allows only the current length and
+    /// the end of the last prompt (a window also a few tokens before these).
     pub fn rewind(&mut self, len: usize) -> usize {
         let left = self.cache.rewind(&self.engine.0.plan.cache, len);
         self.tokens.truncate(left);
@@ -145,12 +146,12 @@ impl Session {
         left
     }
 
-    /// Forgets all tokens.
+    /// Drops all tokens.
     pub fn clear(&mut self) {
         self.rewind(0);
     }
 
-    /// Another session of the engine that goes on from where this one is.
+    /// A second session of the engine with the same tokens, states and last logits.
     ///
     /// # Errors
     /// Those of [`Engine::session`].
@@ -165,12 +166,12 @@ impl Session {
         Ok(fork)
     }
 
-    /// Writes the tokens and their states, so that [`Session::restore`] can go on
-    /// later, in another process: as many bytes as the cache holds of them. Of an accepted
-    /// guess nothing is lost, and what was guessed beyond it is left out.
+    /// Writes the tokens, their states and the last logits, for [`Session::restore`]
+    /// later, also in another process. The size is that of the tokens' states. Accepted
+    /// drafts are included, other drafts are not.
     ///
     /// # Errors
-    /// [`Error::Snapshot`] with what the writer said.
+    /// [`Error::Snapshot`] with the error of the writer.
     #[cfg(feature = "std")]
     pub fn save(&self, out: impl std::io::Write) -> Result<()> {
         let layout = &self.engine.0.plan.cache;
@@ -180,12 +181,12 @@ impl Session {
         Ok(written.map_err(SnapshotError::Io)?)
     }
 
-    /// Takes up what [`Session::save`] wrote, in the place of what the session has. The
-    /// engine may have another context, as long as the tokens fit. A packed copy of a
-    /// model takes up what was saved with the original.
+    /// Replaces the session's tokens and states by those that [`Session::save`] wrote.
+    /// The engine may have another context, as long as the tokens fit. A packed copy of
+    /// a model can restore what was saved with the original.
     ///
     /// # Errors
-    /// [`Error::Snapshot`]; the session is empty then.
+    /// [`Error::Snapshot`]; the session is then empty.
     #[cfg(feature = "std")]
     pub fn restore(&mut self, from: impl std::io::Read) -> Result<()> {
         self.tokens.clear();
@@ -205,13 +206,14 @@ impl Session {
         snapshot::identity(&model.graph, &model.weights, self.engine.0.sizes.kv_type)
     }
 
-    /// Runs `tokens` after those that are there; the logits are those after the last.
-    /// They end a prompt: [`Session::rewind`] can go back to them.
+    /// Appends `tokens` and runs them. Returns the logits after the last token, one for
+    /// each token of the vocabulary. Their end is the end of a prompt:
+    /// [`Session::rewind`] can go back to it.
     ///
     /// # Errors
-    /// [`Error::EmptyPrompt`], [`Error::BadToken`] and [`Error::ContextFull`]
-    /// before anything is run. After [`Error::Cancelled`] the session has the
-    /// chunks that were finished.
+    /// [`Error::EmptyPrompt`], [`Error::BadToken`] and [`Error::ContextFull`] before
+    /// anything is run. After [`Error::Cancelled`] the session has the tokens of the
+    /// passes that were completed.
     pub fn prefill(&mut self, tokens: &[u32], cancel: &CancelToken) -> Result<&[f32]> {
         self.check(tokens)?;
         let mut done = 0;
@@ -221,8 +223,8 @@ impl Session {
         Ok(self.last_logits())
     }
 
-    /// Runs the first chunk of what is left of a prompt, which was checked; says how
-    /// many tokens that were.
+    /// Runs the next chunk of a prompt that was checked; `rest` is what is left of it.
+    /// Returns the number of tokens that were run.
     pub(crate) fn prefill_chunk(&mut self, rest: &[u32], cancel: &CancelToken) -> Result<usize> {
         let chunk = &rest[..rest.len().min(self.engine.0.sizes.chunk)];
         let is_last = chunk.len() == rest.len();
@@ -231,11 +233,13 @@ impl Session {
         Ok(chunk.len())
     }
 
-    /// As [`Session::prefill`], with vectors in the place of tokens: what an embedding
-    /// would give, `[row][width]`, of an image or of sound.
+    /// As [`Session::prefill`], with vectors in the place of tokens: embeddings of an
+    /// image or of sound. `vectors` is `[row][width]`, where `width` is that of the
+    /// model's embeddings.
     ///
     /// # Errors
-    /// [`Error::BadVectors`] where the numbers are not whole rows, and those of
+    /// [`Error::BadVectors`] if the length is not a multiple of the width;
+    /// [`Error::EmptyPrompt`], [`Error::ContextFull`] and [`Error::Cancelled`] as for
     /// [`Session::prefill`].
     #[cfg(feature = "std")]
     pub fn prefill_vectors(&mut self, vectors: &[f32], cancel: &CancelToken) -> Result<&[f32]> {
@@ -257,7 +261,7 @@ impl Session {
         Ok(self.last_logits())
     }
 
-    /// One pass of a prompt; with logits and a checkpoint if it is the last.
+    /// Runs one pass of a prompt; the last one computes logits and sets the checkpoint.
     fn prompt_pass(&mut self, input: Input, is_last: bool, cancel: &CancelToken) -> Result<()> {
         let rows = input.rows();
         self.pass(input, Purpose::Prefill(cancel), |executor, pass| {
@@ -274,8 +278,8 @@ impl Session {
         Ok(())
     }
 
-    /// Runs a pass of this session alone. The state is as before until the caller says
-    /// how many of its rows count.
+    /// Runs a pass of this session alone. The caller then advances the cache by the
+    /// rows that it keeps.
     pub(crate) fn pass<R>(
         &mut self,
         input: Input,
@@ -295,7 +299,7 @@ impl Session {
             })
     }
 
-    /// A pass with so many rows of this session is about to run.
+    /// Prepares the session for a pass with `rows` of its rows.
     pub(crate) fn begin(&mut self, rows: usize) {
         self.drafts.clear();
         self.accepted = 0;
@@ -307,7 +311,8 @@ impl Session {
         &self.cache
     }
 
-    /// Runs one token; the logits are those after it.
+    /// Appends one token and runs it. Returns the logits after it, one for each token
+    /// of the vocabulary.
     ///
     /// # Errors
     /// [`Error::BadToken`], [`Error::ContextFull`].
@@ -315,12 +320,11 @@ impl Session {
         self.decode_with_drafts(&[token])
     }
 
-    /// Of this workspace alone: generations guess by themselves.
+    /// For crates of this workspace only: generations make their own drafts.
     ///
-    /// Runs the first of `tokens`, and in the same pass those that may come
-    /// after it; what is beyond [`crate::Options::drafts`] is left out. The
-    /// logits are those after the first. [`Session::accept`] goes on, and any
-    /// other call leaves the drafts behind.
+    /// Runs the first of `tokens`, and in the same pass the others as drafts; those
+    /// beyond [`crate::Options::drafts`] are not run. Returns the logits after the
+    /// first. [`Session::accept`] accepts drafts; any other call drops them.
     ///
     /// # Errors
     /// As for [`Session::decode`]; all of `tokens` must fit in the context.
@@ -337,7 +341,7 @@ impl Session {
         Ok(self.last_logits())
     }
 
-    /// Takes note of a token that was decoded, and of those beside it.
+    /// Records a token that was decoded, and its drafts.
     pub(crate) fn ran(&mut self, tokens: &[u32]) {
         self.cache.advance(1);
         self.tokens.push(tokens[0]);
@@ -346,10 +350,10 @@ impl Session {
         self.accepted = 0;
     }
 
-    /// Of this workspace alone, as [`Session::decode_with_drafts`].
+    /// For crates of this workspace only, as [`Session::decode_with_drafts`].
     ///
-    /// Takes `token` as if it were decoded, if it is the next of the drafts: its
-    /// logits are those of [`Session::decode`], bit for bit.
+    /// Appends `token` if it is the next draft, and returns the logits after it: those
+    /// of [`Session::decode`], bit for bit. `None` if it is not the next draft.
     #[doc(hidden)]
     pub fn accept(&mut self, token: u32) -> Option<&[f32]> {
         if self.drafts.get(self.accepted) != Some(&token) {
@@ -361,15 +365,15 @@ impl Session {
         Some(self.last_logits())
     }
 
-    /// Tokens that can be decoded beside one, at most.
+    /// The largest number of drafts in a pass.
     pub(crate) fn max_drafts(&self) -> usize {
         self.engine.0.sizes.draft_rows - 1
     }
 
-    /// Runs one token; the logits are those after it, of the `k` likeliest tokens
-    /// and any others: the rest may be negative infinity. Cheaper than
-    /// [`Session::decode`] where the model has a screen ([`crate::ScreenOptions`]), and
-    /// the same where it has none. The logits that are there are the same bits.
+    /// As [`Session::decode`], but only the logits of the `k` likeliest tokens are sure
+    /// to be computed: others may be negative infinity. Faster than [`Session::decode`]
+    /// if the model has a screen ([`crate::ScreenOptions`]), the same if it has none.
+    /// Computed logits are equal bit for bit.
     ///
     /// # Errors
     /// As for [`Session::decode`].
@@ -392,14 +396,15 @@ impl Session {
         Ok(self.last_logits())
     }
 
-    /// What the screen of the head did so far; `None` where there is none, or it
-    /// is not to be used.
+    /// Counts of the screen's work so far; `None` if the model has no screen or the
+    /// options switch it off.
     pub fn screen_stats(&self) -> Option<ScreenStats> {
         self.screening.map(|screening| screening.stats)
     }
 
-    /// Runs `tokens`, and shows `each` the logits after every one of them with its index.
-    /// The engine waits for `each`, which must not use it.
+    /// Appends `tokens`, runs them, and calls `each` with the index of every one (from
+    /// 0) and the logits after it. `each` must not use the engine: the pass waits for
+    /// it.
     ///
     /// # Errors
     /// As for [`Session::prefill`].
@@ -432,14 +437,14 @@ impl Session {
         Ok(())
     }
 
-    /// The logits of the last prefill, decode or acceptance; after
-    /// [`Session::decode_top`], and so after a generation, only those that it
-    /// computed.
+    /// The logits after the last token, one for each token of the vocabulary. After
+    /// [`Session::decode_top`], and so after a generation, those that were not computed
+    /// are negative infinity.
     pub fn last_logits(&self) -> &[f32] {
         self.logits.row(self.accepted)
     }
 
-    /// Whether these tokens can be run.
+    /// Checks that these tokens can be appended.
     ///
     /// # Errors
     /// As for [`Session::prefill`].
@@ -459,7 +464,7 @@ impl Session {
         }
     }
 
-    /// Whether these tokens can be run as a whole prompt, in the place of what is there.
+    /// Checks that these tokens can be a prompt that replaces the session's tokens.
     ///
     /// # Errors
     /// As for [`Session::prefill`].

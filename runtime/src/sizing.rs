@@ -11,10 +11,10 @@ use crate::{Error, Model, Options, Result};
 use alloc::sync::Arc;
 use ondol_models::graph::State;
 
-/// Tokens of context where neither the options nor the model say less.
+/// The default context in tokens, if the model was trained for as many.
 const DEFAULT_CONTEXT: usize = 4096;
 
-/// More threads than this are a slip of the hand; each costs scratch.
+/// The most threads: each needs scratch, and a larger number is probably a mistake.
 const MAX_THREADS: usize = 256;
 
 /// All that is known of an engine before it is made.
@@ -27,9 +27,8 @@ pub(crate) struct Sizing {
 }
 
 impl Model {
-    /// The exact memory that a session with these options takes with its engine, before
-    /// any of it is allocated, what the model itself holds, and what a further session of
-    /// the engine takes.
+    /// The exact bytes of an engine with one session and these options, of the model
+    /// itself, and of each further session. Nothing is allocated.
     ///
     /// # Errors
     /// [`Error::UnsupportedLevel`], [`Error::UnsupportedKvType`],
@@ -170,7 +169,8 @@ fn default_threads() -> usize {
     1
 }
 
-/// Bytes between a session and its delegate, for passes of so many tokens.
+/// Bytes of the buffers between an engine and its delegate, for passes of `chunk`
+/// tokens.
 #[cfg(feature = "delegate")]
 fn staging_bytes(options: &Options, chunk: usize) -> u64 {
     let offload = options.offload.as_ref();

@@ -32,14 +32,14 @@ impl core::ops::Deref for Bytes {
     }
 }
 
-/// The model's files, and where in them each tensor lies.
+/// The model's files, and the place of each tensor in them.
 pub(crate) struct Weights {
     shards: Vec<Bytes>,
     tensors: Vec<(u32, Range<usize>)>,
 }
 
 impl Weights {
-    /// Remembers the places that a parsed file names.
+    /// The file number and byte range of each tensor of a parsed file.
     pub fn places(gguf: &Gguf) -> Vec<(u32, Range<usize>)> {
         let place = |t: &ondol_models::gguf::TensorInfo| {
             let start = t.offset as usize;
@@ -60,7 +60,7 @@ impl Weights {
         &tensor[weight.first_row * row..(weight.first_row + weight.rows) * row]
     }
 
-    /// Takes mapped files out of memory; [`unload`] says how.
+    /// Drops mapped files from memory; see [`unload`].
     #[cfg(feature = "std")]
     pub fn release(&self, from_cache: bool) {
         for shard in &self.shards {
@@ -75,7 +75,7 @@ impl Weights {
         self.shards.iter().map(|s| s.len() as u64).sum()
     }
 
-    /// Bytes on the heap: files that are held there, and the places of tensors.
+    /// Bytes on the heap: files that were read there, and the places of tensors.
     pub fn heap_bytes(&self) -> usize {
         let held = self.shards.iter().map(|shard| match shard {
             Bytes::Owned(bytes) => bytes.capacity(),
@@ -84,7 +84,7 @@ impl Weights {
         heap::bytes(&self.shards) + heap::bytes(&self.tensors) + held.sum::<usize>()
     }
 
-    /// Bytes of the files that are mapped rather than held.
+    /// Bytes of the files that are mapped.
     pub fn mapped_bytes(&self) -> u64 {
         match self.shards.first() {
             Some(Bytes::Owned(_)) => 0,

@@ -1,4 +1,4 @@
-//! Instructions to a token on 64-bit Arm, counted by a plugin of qemu: a part of
+//! Instructions per token on 64-bit Arm, counted by a plugin of qemu: a part of
 //! `docs/arm.md`.
 
 use crate::aarch64::{self, CORES, Core, target_folder};
@@ -14,15 +14,15 @@ const PROMPT: u64 = 32;
 const ANSWER: u64 = 4;
 
 const HEAD: &str = "
-## Instructions to a token
+## Instructions per token
 
-Counted under emulation: all instructions that the program runs for one more prompt of 32 tokens, or one more answer of 4,
-with packed weights and one thread, divided by the tokens. A core takes as many cycles as the tables above let it, and
-waits for memory besides. In a longer prompt unpacking the weights is shared by more tokens, and attention has more to do.
-The build is one without link-time optimization; in one unit of code the counts were up to a quarter lower,
-and from build to build they change by as much.
+Counted under emulation: the instructions that the program needs for one more prompt of 32 tokens, or one more answer of 4
+tokens, with packed weights and one thread, divided by the number of tokens. The tables above predict the cycles of these
+instructions; a core also waits for memory. In longer prompts more tokens share the unpacking of the weights, and
+attention has more work. The build has no link-time optimization. In a build with one code generation unit the counts were
+up to a quarter lower; they vary by as much from build to build.
 
-| model | level | instructions to a token of a prompt | of an answer |
+| model | kernels | instructions per token in prefill | in decode |
 | --- | --- | --- | --- |
 ";
 
@@ -52,7 +52,7 @@ fn plugin() -> Result<String, String> {
     Ok(object)
 }
 
-/// Instructions to a token: what a second run of a test adds to the first.
+/// Instructions per token: what a second run of a test adds to the first.
 fn instructions(
     plugin: &str,
     core: &Core,

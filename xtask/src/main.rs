@@ -52,7 +52,7 @@ cargo xtask <chore>
   sanitize   the runtime's tests with AddressSanitizer and ThreadSanitizer, small ones in
              Miri where there is one (not part of test)
   mca        writes docs/arm.md: how fast the loops for 64-bit Arm are by llvm-mca's
-             models, and instructions to a token under qemu (not part of test)
+             models, and instructions per token under qemu (not part of test)
   fuzz       the fuzz targets, a minute each (needs cargo-fuzz and nightly)
 ";
 

@@ -101,12 +101,12 @@ struct Kernel {
 
 const KERNELS: [Kernel; 8] = [
     Kernel {
-        title: "prompt, Q4_0, Q4_1, Q5_0, Q5_1, MXFP4",
+        title: "prefill, Q4_0, Q4_1, Q5_0, Q5_1, MXFP4",
         parts: |_| &["4gemm", "5Whole", "7I8Block"],
         planes: |_| 1,
     },
     Kernel {
-        title: "prompt, Q4_K, Q5_K",
+        title: "prefill, Q4_K, Q5_K",
         parts: |level| match level {
             "neon" => &["4gemm", "5Whole", "7I8Block"],
             _ => &["4gemm", "5Bytes", "Kj8_ENt", "7I8Block"],
@@ -114,7 +114,7 @@ const KERNELS: [Kernel; 8] = [
         planes: |_| 1,
     },
     Kernel {
-        title: "prompt, Q6_K",
+        title: "prefill, Q6_K",
         parts: |level| match level {
             "neon" => &["4gemm", "6Halves", "Kj2_ENt", "7I8Block"],
             _ => &["4gemm", "5Bytes", "Kj8_ENt", "7I8Block"],
@@ -122,7 +122,7 @@ const KERNELS: [Kernel; 8] = [
         planes: |_| 1,
     },
     Kernel {
-        title: "prompt, Q8_0, IQ4_NL, IQ4_XS",
+        title: "prefill, Q8_0, IQ4_NL, IQ4_XS",
         parts: |level| match level {
             "neon" => &["4gemm", "4Wide", "8I16Block"],
             _ => &["4gemm", "5Bytes", "Kj1_ENt", "7I8Block"],
@@ -159,22 +159,23 @@ const HEAD: &str = "\
 
 Made by `cargo xtask mca`; nothing here was run on an Arm core.
 
-llvm-mca is given the inner loops as the compiler wrote them. Its model of a core says how many cycles they take if all
-loads hit the first cache and no jump is guessed wrong. A number is multiply-adds of a weight with an activation in a
-cycle, beside what the loop's multiplying instructions alone, none waiting for another, would reach.
+llvm-mca analyses the inner loops that the compiler generated. Its model of a core predicts how many cycles a loop takes if
+all loads hit the first-level cache and no branch is mispredicted. Each cell has the predicted multiply-adds (of one weight
+with one activation) per cycle, of the number that the multiply instructions of the loop would reach if none waited.
 
-- Decoding waits for memory besides: at four bits a weight, 10 GB/s bring 20 G weights a second, each for one
-  multiply-add.
-- Activations have 16 bits while decoding, and at level `neon` always for Q8_0, IQ4_NL and IQ4_XS. `sdot` then meets
-  each weight twice, once for each byte; a multiply-add is counted once.
-- Of the loops of a kernel that hold a whole block of weights, the table shows the one with the most multiply-adds to an
-  instruction. A kernel whose largest tile the compiler cut into several loops is shown by a smaller tile, and one of
-  which it cut every tile (level `neon`, prompt, Q8_0) by the innermost of these loops, without the floats around it.
-- Stack: loads and stores of vectors that found no room in the registers.
-- A core in brackets is the one whose model stands in. The model of Apple's cores is an old one.
-- K-quants in prompts are rounded to bytes with a scale for 256 weights at levels `dotprod` and `i8mm`; rounding them,
-  once for all tokens, is not in the loop.
-- At level `i8mm` a single token goes by the loops of `dotprod`, so its decode rows are empty.
+- Decode also waits for memory, which is not in these numbers: with four bits per weight, 10 GB/s deliver 20 G weights
+  per second, each for one multiply-add.
+- Activations have 16 bits in decode, and with `neon` also in prefill for Q8_0, IQ4_NL and IQ4_XS. `sdot` then multiplies
+  each weight twice, once with each byte; this counts as one multiply-add.
+- A kernel has several loops over whole blocks of weights. The table shows the loop with the most multiply-adds per
+  instruction. Where the compiler split the loop with the largest register tile, the table shows a smaller tile. For one
+  kernel (`neon`, prefill, Q8_0) it split all of them, and the table shows the innermost loop, without the arithmetic on
+  floats around it.
+- Stack: vector loads and stores of values that did not fit in registers.
+- Where llvm-mca has no model of a core, the core in brackets is used instead. Its model of Apple's cores is old.
+- With `dotprod` and `i8mm`, prefill rounds K-quants to bytes with one scale for 256 weights. The rounding is done once for
+  all tokens and is not in the loop.
+- With `i8mm`, decode of one token uses the loops of `dotprod`, so its rows are empty.
 ";
 
 /// Writes `docs/arm.md`.
@@ -217,7 +218,7 @@ fn table(page: &mut String, level: &Level, asm: &str) -> Outcome {
     let titles: Vec<_> = level.cores.iter().map(|core| core.title).collect();
     let rule = "| --- ".repeat(3 + titles.len());
     let titles = titles.join(" | ");
-    let _ = writeln!(page, "\n## Level `{}`\n", level.name);
+    let _ = writeln!(page, "\n## `{}`\n", level.name);
     let _ = writeln!(page, "| loop | instructions | stack | {titles} |\n{rule}|");
     for kernel in &KERNELS {
         let parts = [&[level.symbol], (kernel.parts)(level.name)].concat();

@@ -3,7 +3,7 @@
 use crate::call::Failure;
 use core::ffi::{CStr, c_char};
 
-/// What a handle or an output points to.
+/// The value that a handle or an argument points to.
 ///
 /// # Safety
 /// `pointer` is null or valid for reads for `'a`.
@@ -12,7 +12,7 @@ pub unsafe fn reference<'a, T>(pointer: *const T, null: &'static str) -> Result<
     unsafe { pointer.as_ref() }.ok_or(Failure::Argument(null))
 }
 
-/// Where a result goes.
+/// The place of a result.
 ///
 /// # Safety
 /// `pointer` is null or valid for writes for `'a`.
@@ -67,8 +67,7 @@ pub unsafe fn string<'a>(start: *const c_char, wrong: &'static str) -> Result<&'
     text.to_str().map_err(|_| Failure::Argument(wrong))
 }
 
-/// Copies elements to the caller's buffer and says how many there are, even
-/// where they do not fit.
+/// Copies elements to the caller's buffer and stores their number, even if they do not fit.
 ///
 /// # Safety
 /// `to` is null or has room for `capacity` elements; `length` is null or valid for a write.
@@ -92,7 +91,7 @@ pub unsafe fn copy<T: Copy>(
     Ok(())
 }
 
-/// Copies text and the zero that ends it, and says how many bytes it has without that.
+/// Copies text and a terminating zero, and stores the number of bytes without the zero.
 ///
 /// # Safety
 /// As for [`copy`].

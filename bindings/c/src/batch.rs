@@ -1,4 +1,4 @@
-//! A token of each of several sessions in one pass.
+//! Decode passes over several sessions.
 
 use crate::arguments::{copy, output, reference, slice};
 use crate::call::{Failure, call, quietly};
@@ -9,14 +9,14 @@ use crate::slot::Slot;
 use crate::status::{ondol_error, ondol_status};
 use runtime::Batch;
 
-/// Decodes a token of each of several sessions of one engine in one pass, which reads the
-/// weights once for all of them. Sessions may join and leave between passes. One call at
-/// a time may use it; another gets `ONDOL_STATUS_BUSY`. Not in firmware builds.
+/// Decodes one token of each of several sessions of one engine in one pass, which reads
+/// the weights once for all of them. Each pass may have other sessions. Only one call
+/// at a time may use a batch; another gets `ONDOL_STATUS_BUSY`. Not in firmware builds.
 pub struct ondol_batch {
     slot: Slot<Batch>,
 }
 
-/// Room for passes of up to `rows` sessions; at most as many as `batch` of the engine's
+/// Makes a batch for passes of up to `rows` sessions, at most `batch` of the engine's
 /// options.
 ///
 /// # Safety
@@ -42,22 +42,24 @@ pub unsafe extern "C" fn ondol_engine_batch(
     unsafe { call(error, body) }
 }
 
-/// Frees a batch, or does nothing for NULL. Sessions go on.
+/// Frees a batch, or does nothing for NULL. Its sessions stay valid.
 ///
 /// # Safety
 /// The batch was made by this library and no call uses it any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ondol_batch_free(batch: *mut ondol_batch) {
     if !batch.is_null() {
-        // SAFETY: `ondol_engine_batch` made it; nobody else uses it, by the caller.
+        // SAFETY: `ondol_engine_batch` made it; by contract the caller has no other use
+        // of it.
         quietly(|| drop(unsafe { Box::from_raw(batch) }));
     }
 }
 
-/// Runs `ids[i]` in `sessions[i]`, for `count` different sessions. The logits after each
-/// are `ondol_batch_logits`, bit for bit those of `ondol_session_decode`. Before anything
-/// is run: `ONDOL_STATUS_BATCH_FULL`, `ONDOL_STATUS_OTHER_OWNER`, `ONDOL_STATUS_BUSY` for
-/// a session that is in use or there twice.
+/// Runs the token `ids[i]` in `sessions[i]`, for `count` different sessions.
+/// `ondol_batch_logits` then returns the logits after each, bit for bit those of
+/// `ondol_session_decode`. Errors before anything is run: `ONDOL_STATUS_BATCH_FULL`,
+/// `ONDOL_STATUS_OTHER_OWNER`, and `ONDOL_STATUS_BUSY` for a session that is in use or
+/// listed twice.
 ///
 /// # Safety
 /// `sessions` and `ids` have `count` elements; the other pointers are NULL or point to
@@ -92,10 +94,10 @@ pub unsafe extern "C" fn ondol_batch_decode(
     unsafe { call(error, body) }
 }
 
-/// Runs the tokens of all generations that wait for one in one pass: the next
-/// `ondol_generation_step` of each tells what came of it. Those that have something else
-/// to do, such as their prompt, are left to their own step, and so are those that there
-/// is no room for.
+/// Runs, in one pass, the next token of every generation that has one to decode; the
+/// next `ondol_generation_step` of each returns the result. Generations that are not at
+/// that point, for example in their prompt, are skipped, and so are those beyond the
+/// batch's rows.
 ///
 /// # Safety
 /// `generations` has `count` handles; the other pointers are NULL or point to what their
@@ -127,8 +129,9 @@ pub unsafe extern "C" fn ondol_batch_advance(
     unsafe { call(error, body) }
 }
 
-/// The logits of one row of the last pass. `count` gets their number, even where they do
-/// not fit in `logits`.
+/// The logits after the token of session `row` of the last pass, one number for each
+/// token of the vocabulary. `count` gets their number, even if they do not fit in
+/// `logits`.
 ///
 /// # Safety
 /// `logits` has room for `capacity` numbers; the other pointers are NULL or point to what

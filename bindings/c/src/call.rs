@@ -1,19 +1,19 @@
-//! The way in and out of every call: failures become a status, panics stop here.
+//! The frame of every call: failures and panics become a status.
 
 use crate::status::{self, ondol_error, ondol_status};
 
-/// Why a call did not do what was asked for.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// An argument that can't be used.
+    /// An invalid argument.
     #[error("{0}")]
     Argument(&'static str),
     /// The caller's buffer is too short.
     #[error("the buffer holds {capacity}, {needed} are needed")]
     BufferTooSmall {
-        /// Elements that are needed.
+        /// Elements needed.
         needed: usize,
-        /// Elements that the buffer holds.
+        /// Elements that fit in the buffer.
         capacity: usize,
     },
     /// The handle is in use.
@@ -50,7 +50,7 @@ pub unsafe fn call(
     }
 }
 
-/// Runs `free`, which has nobody to report to.
+/// Runs `free`, which can't report an error.
 pub fn quietly(free: impl FnOnce()) {
     let _ = unless_panicked(|| {
         free();

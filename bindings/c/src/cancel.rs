@@ -4,12 +4,12 @@ use crate::call::quietly;
 use alloc::boxed::Box;
 use runtime::CancelToken;
 
-/// Cancels generations, prefill, and what a store or a delegate does, from any thread.
+/// Cancels generations, prefill, and the work of a store or a delegate, from any thread.
 pub struct ondol_cancel {
     pub(crate) token: CancelToken,
 }
 
-/// What a caller's handle stands for; one that nobody cancels for NULL.
+/// The token of a caller's handle; for NULL one that is never cancelled.
 ///
 /// # Safety
 /// `cancel` is NULL or was made by this library.
@@ -19,7 +19,7 @@ pub unsafe fn token(cancel: *const ondol_cancel) -> CancelToken {
     cancel.map(|c| c.token.clone()).unwrap_or_default()
 }
 
-/// A handle to cancel with, or NULL after a panic.
+/// Makes a handle to cancel with; NULL after a panic.
 #[unsafe(no_mangle)]
 pub extern "C" fn ondol_cancel_new() -> *mut ondol_cancel {
     let mut made = core::ptr::null_mut();
@@ -30,13 +30,12 @@ pub extern "C" fn ondol_cancel_new() -> *mut ondol_cancel {
     made
 }
 
-/// Asks all that has this handle to stop, from any thread, at any time. A generation
-/// ends before its next token, or the next layer of its prompt, with
+/// Asks all calls that use this handle to stop, from any thread, at any time. A
+/// generation ends before its next token, or before the next layer of its prompt, with
 /// `ONDOL_FINISH_CANCELLED`; any other call returns `ONDOL_STATUS_CANCELLED`.
 ///
-/// Not from a signal handler: it may take a lock to wake a session that is paused. In
-/// firmware builds nothing is paused, it is one atomic store, and an interrupt may
-/// call it.
+/// Must not be called from a signal handler: it may take a lock to wake a paused
+/// session. In firmware builds it is one atomic store, and an interrupt may call it.
 ///
 /// # Safety
 /// `cancel` is NULL or was made by this library.
@@ -48,7 +47,7 @@ pub unsafe extern "C" fn ondol_cancel_request(cancel: *const ondol_cancel) {
     }
 }
 
-/// Makes the handle usable again after a request.
+/// Clears the request, so that the handle can be used again.
 ///
 /// # Safety
 /// `cancel` is NULL or was made by this library.
@@ -67,7 +66,7 @@ pub unsafe extern "C" fn ondol_cancel_reset(cancel: *const ondol_cancel) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ondol_cancel_free(cancel: *mut ondol_cancel) {
     if !cancel.is_null() {
-        // SAFETY: `ondol_cancel_new` made it; nobody else uses it, by the caller.
+        // SAFETY: `ondol_cancel_new` made it; by contract the caller has no other use of it.
         quietly(|| drop(unsafe { Box::from_raw(cancel) }));
     }
 }

@@ -1,4 +1,4 @@
-//! Conversations, by the model's chat template.
+//! Conversations with the model's chat template.
 
 use crate::arguments::{copy, copy_text, reference, slice, string};
 use crate::call::{Failure, call};
@@ -14,25 +14,25 @@ use runtime::Message;
 pub struct ondol_message {
     /// `sizeof(ondol_message)`, in each message of an array.
     pub struct_size: u32,
-    /// Who speaks: "system", "user", "assistant".
+    /// The role: "system", "user", "assistant".
     pub role: *const c_char,
-    /// What is said.
+    /// The content.
     pub content: *const c_char,
-    /// The tokens of an assistant's message, as `ondol_session_answer_ids` gives
-    /// them; may be NULL. The session then finds in its cache what it said.
+    /// The token ids of an assistant's message, from `ondol_session_answer_ids`; may be
+    /// NULL. With them the session finds its answer in its cache.
     pub ids: *const u32,
-    /// Number of these tokens.
+    /// Number of these ids.
     pub id_count: usize,
 }
 
 // SAFETY: repr(C), starts with a u32, zeros are a value.
 unsafe impl Sized32 for ondol_message {}
 
-/// The token ids of a conversation, ready for the model's answer, by the file's
-/// template. Control tokens are those of the template: what a user wrote is text,
-/// whatever it spells. `count` gets their number, even where they do not fit in
-/// `ids`. Not in firmware builds: a template needs an engine that is larger than
-/// the rest of the library.
+/// The token ids of a conversation as a prompt for the model's next answer, by the
+/// file's template. Only the template writes control tokens: text of a user stays text,
+/// even if it spells a control token. `count` gets the number of ids, even if they do
+/// not fit in `ids`. Not in firmware builds, because templates need more code than the
+/// rest of the library.
 ///
 /// # Safety
 /// `messages` has `message_count` messages, `ids` has room for `capacity` ids.
@@ -58,11 +58,11 @@ pub unsafe extern "C" fn ondol_model_encode_chat(
     unsafe { call(error, body) }
 }
 
-/// A conversation as text, to show it. It is no prompt: control tokens that a
-/// user spelled can't be told from the template's any more, so give what
-/// `ondol_model_encode_chat` makes to `ondol_session_generate_ids`. `length` gets
-/// the bytes of the text without the zero that ends it, even where they do not
-/// fit in `text`; a `capacity` of `length + 1` is enough. Not in firmware builds.
+/// A conversation as text, for display. Do not use it as a prompt, because it no longer
+/// shows which control tokens are the template's: pass the ids of
+/// `ondol_model_encode_chat` to `ondol_session_generate_ids` instead. `length` gets the
+/// bytes of the text without the terminating zero, even if they do not fit in `text`; a
+/// `capacity` of `length + 1` is enough. Not in firmware builds.
 ///
 /// # Safety
 /// `messages` has `count` messages, `text` has room for `capacity` bytes.

@@ -10,28 +10,29 @@ use crate::status::{ondol_error, ondol_status};
 use core::ffi::{CStr, c_char};
 use runtime::{Engine, Level};
 
-/// The threads and the memory that passes run in, for any number of sessions of one
-/// model. Any number of threads may use it and its sessions: passes run one after
-/// another, in the order in which they were asked for. Not in firmware builds.
+/// The threads and the memory in which passes run, for any number of sessions of one
+/// model. Any number of threads may use an engine and its sessions: passes run one
+/// after another, in the order in which they were requested. Not in firmware builds.
 pub struct ondol_engine {
     pub(crate) engine: Engine,
 }
 
-/// What an engine is.
+/// Properties of an engine.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ondol_engine_info {
     /// `sizeof(ondol_engine_info)`.
     pub struct_size: u32,
-    /// Threads that run the steps, the caller's included.
+    /// Threads that run the steps, the calling thread included.
     pub threads: u32,
-    /// Threads that are kept on big cores.
+    /// Threads that are pinned to big cores.
     pub pinned_threads: u32,
-    /// Tokens that a session holds at most.
+    /// The context: the largest number of tokens in a session.
     pub context: u32,
-    /// Name of the kernels; it lives as long as the program.
+    /// Name of the kernels; valid as long as the program runs.
     pub kernels: *const c_char,
-    /// The memory with one session, as `ondol_model_memory` says: all but the weights.
+    /// Bytes of the engine with one session, without the mapped weights: `total` of
+    /// `ondol_model_memory`.
     pub memory_bytes: u64,
 }
 
@@ -43,9 +44,10 @@ pub fn new_engine(engine: Engine) -> *mut ondol_engine {
     Box::into_raw(Box::new(ondol_engine { engine }))
 }
 
-/// Makes an engine; NULL for `options` takes the defaults. Where it does not fit, the
-/// status is `ONDOL_STATUS_DOES_NOT_FIT`. It keeps what it needs of the model, the
-/// governor and the offload. Not in firmware builds.
+/// Makes an engine; NULL for `options` means the defaults. If it exceeds the memory
+/// limit, or the system does not provide the memory, the status is
+/// `ONDOL_STATUS_DOES_NOT_FIT`. The model's, governor's and offload's handles may be
+/// freed afterwards. Not in firmware builds.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -70,21 +72,21 @@ pub unsafe extern "C" fn ondol_engine_new(
     unsafe { call(error, body) }
 }
 
-/// Frees the handle, or does nothing for NULL. Sessions and batches of the engine go on.
+/// Frees the handle, or does nothing for NULL. Sessions and batches of the engine stay valid.
 ///
 /// # Safety
 /// The engine was made by this library and no call uses it any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ondol_engine_free(engine: *mut ondol_engine) {
     if !engine.is_null() {
-        // SAFETY: `new_engine` made it; nobody else uses it, by the caller.
+        // SAFETY: `new_engine` made it; by contract the caller has no other use of it.
         quietly(|| drop(unsafe { Box::from_raw(engine) }));
     }
 }
 
-/// Makes a session of the engine. Where it does not fit, the status is
-/// `ONDOL_STATUS_DOES_NOT_FIT`; while the governor says so,
-/// `ONDOL_STATUS_MEMORY_PRESSURE`.
+/// Makes a session of the engine. If it exceeds the memory limit, or the system does
+/// not provide the memory, the status is `ONDOL_STATUS_DOES_NOT_FIT`; while the
+/// governor reports critical memory pressure, `ONDOL_STATUS_MEMORY_PRESSURE`.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -107,7 +109,7 @@ pub unsafe extern "C" fn ondol_engine_session(
     unsafe { call(error, body) }
 }
 
-/// What the engine is.
+/// Properties of the engine.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -138,7 +140,7 @@ pub unsafe extern "C" fn ondol_engine_get_info(
     unsafe { call(error, body) }
 }
 
-/// The engine's memory with one session, by its parts.
+/// The parts of the engine's memory with one session.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -161,8 +163,8 @@ pub unsafe extern "C" fn ondol_engine_memory(
     unsafe { call(error, body) }
 }
 
-/// Gives back to the system the memory that only a pass uses, until the next one. Waits
-/// for one that runs.
+/// Releases to the system the memory that only passes use, until the next pass. Waits
+/// for a running pass.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.

@@ -1,6 +1,6 @@
-//! What a system gives and firmware does not: a heap, and somebody to tell of a panic.
+//! A heap and a panic handler, which firmware does not have by itself.
 //!
-//! One thread of control: no function of the library may run while another
+//! There is one thread of control: no function of the library may run while another
 //! does, in an interrupt or on another core. So the heap has no lock.
 
 #[cfg(target_os = "none")]
@@ -13,7 +13,7 @@ use core::cell::UnsafeCell;
 use core::ptr::{self, NonNull};
 use linked_list_allocator::Heap;
 
-/// The global allocator over one piece of memory, which the firmware gives.
+/// The global allocator over one array of memory that the firmware provides.
 ///
 /// First fit over a list of holes: there are few allocations, made at load and
 /// for each piece of text, and the largest by far is a session's arena.
@@ -36,7 +36,7 @@ impl StaticHeap {
         }))
     }
 
-    /// Gives the heap its memory; false, and nothing done, if it has some already.
+    /// Gives the heap its memory; does nothing and returns false if it has memory already.
     ///
     /// # Safety
     /// Nothing else uses the memory from now on.

@@ -1,4 +1,4 @@
-//! Generation: options, and the callback that takes the text.
+//! Generation: its options, and the callback for the text.
 
 use crate::arguments::{output, slice, string};
 use crate::call::{Failure, call};
@@ -11,53 +11,56 @@ use alloc::vec::Vec;
 use core::ffi::{c_char, c_int, c_void};
 use runtime::{CancelToken, FinishReason, GenerateOptions, Generation, SamplerOptions, Session};
 
-/// How to generate. `ondol_generate_defaults` fills it in: change what you want after
-/// that, for every value means what it says. NULL for the whole takes the defaults.
+/// Options of a generation. Fill them in with `ondol_generate_defaults`, then change
+/// what you want: no value has a hidden meaning. NULL in place of the struct means the
+/// defaults.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ondol_generate_options {
     /// `sizeof(ondol_generate_options)`.
     pub struct_size: u32,
-    /// Tokens to generate at most; 0, the default, sets no limit.
+    /// The most tokens to generate; 0, the default, sets no limit.
     pub max_tokens: u32,
-    /// Logits are divided by it; 0 always takes the likeliest token. By default 0.7.
+    /// Divides the logits; 0 always takes the likeliest token. By default 0.7.
     pub temperature: f32,
-    /// Keep this many of the likeliest tokens; 0 keeps all. By default 40.
+    /// Keeps the `top_k` likeliest tokens; 0 keeps all. By default 40.
     pub top_k: u32,
-    /// Keep the fewest likeliest tokens whose probabilities add up to this; 1 keeps all.
-    /// By default 0.95.
+    /// Keeps the smallest set of likeliest tokens whose probabilities add up to at
+    /// least this; 1 keeps all. By default 0.95.
     pub top_p: f32,
-    /// Keep tokens at least this times as likely as the likeliest; 0 keeps all. By default
-    /// 0.05.
+    /// Keeps tokens whose probability is at least this share of the largest; 0 keeps
+    /// all. By default 0.05.
     pub min_p: f32,
     /// Divides the positive and multiplies the negative logits of recent tokens; 1, the
     /// default, does nothing.
     pub repetition_penalty: f32,
-    /// Taken from a recent token's logit for each time it occurs.
+    /// Subtracted from a recent token's logit for each time it occurs; 0, the default,
+    /// does nothing.
     pub frequency_penalty: f32,
-    /// Taken once from the logit of each recent token.
+    /// Subtracted once from the logit of each recent token; 0, the default, does nothing.
     pub presence_penalty: f32,
-    /// How many of the last tokens are recent, at most 4096. By default 64.
+    /// How many of the last tokens count as recent, at most 4096. By default 64.
     pub penalty_window: u32,
-    /// Seed of the draws: the same seed gives the same text.
+    /// Seed of the random draws: the same seed gives the same text. By default 0.
     pub seed: u64,
-    /// The text ends before the first of these strings, each ended by a zero.
+    /// The text ends before the first of these zero-terminated strings.
     pub stop: *const *const c_char,
     /// Number of stop strings.
     pub stop_count: usize,
     /// Cancels the generation; may be NULL.
     pub cancel: *const ondol_cancel,
-    /// Tell the log-probabilities of each token and of so many of the likeliest, in
-    /// `ondol_event`; less than 0, the default, tells none. Not in firmware builds.
+    /// How many of the likeliest tokens `ondol_event` reports with each token; their
+    /// and its own log-probabilities are computed if this is 0 or more. Less than 0,
+    /// the default, reports none. Not in firmware builds.
     pub top_logprobs: i32,
 }
 
 // SAFETY: repr(C), starts with a u32, zeros are a value.
 unsafe impl Sized32 for ondol_generate_options {}
 
-/// Takes a piece of text: complete UTF-8, `length` bytes and a zero after them,
-/// valid during the call. Returns 0 to go on, anything else to stop. It must
-/// return normally: no longjmp and no exception through the library.
+/// Takes a piece of text: complete UTF-8, `length` bytes and a terminating zero, valid
+/// during the call. Return 0 to continue, any other number to stop. It must return
+/// normally, without longjmp or an exception through the library.
 pub type ondol_text_fn =
     Option<unsafe extern "C" fn(user: *mut c_void, text: *const c_char, length: usize) -> c_int>;
 
@@ -65,23 +68,23 @@ pub type ondol_text_fn =
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ondol_finish {
-    /// It did not yet, or an error came.
+    /// It has not ended, or it ended with an error.
     Failed = 0,
-    /// The model said so.
+    /// The model generated an end token.
     End = 1,
-    /// A stop string came.
+    /// The text reached a stop string.
     Stop = 2,
-    /// `max_tokens` were generated.
+    /// `max_tokens` tokens were generated.
     MaxTokens = 3,
     /// The context is full.
     ContextFull = 4,
     /// It was cancelled.
     Cancelled = 5,
-    /// The callback said so.
+    /// The callback returned a number other than 0.
     Callback = 6,
 }
 
-/// What a generation took.
+/// Counts and speeds of a generation.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ondol_generated {
@@ -91,27 +94,28 @@ pub struct ondol_generated {
     pub finish: ondol_finish,
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
-    /// Of these, tokens that the cache already held.
+    /// Of these, tokens that were already in the session's cache.
     pub cached_tokens: usize,
     /// Tokens generated, the end token included.
     pub generated_tokens: usize,
-    /// Seconds to the first token's choice; all times are 0 in firmware builds, which have no clock.
+    /// Seconds to the first sampled token. All times are 0 in firmware builds, which
+    /// have no clock.
     pub first_token_s: f64,
-    /// Computed prompt tokens per second.
+    /// Prompt tokens that were run, per second of prefill.
     pub prefill_tokens_per_s: f64,
-    /// Tokens per second after the first.
+    /// Generated tokens per second, after the first.
     pub decode_tokens_per_s: f64,
-    /// Tokens guessed ahead and run beside one that was certain.
+    /// Drafts that were run.
     pub drafted_tokens: usize,
-    /// Of these, tokens that came, each without a pass of its own.
+    /// Of these, drafts that were accepted; each saved a pass.
     pub accepted_tokens: usize,
-    /// The most bytes that the process held at once; 0 where the system does not tell.
+    /// The peak memory of the process in bytes; 0 if the system does not report it.
     pub peak_memory_bytes: u64,
-    /// Tokens of the session whose likeliest successors the screen of the head found.
+    /// Tokens of the session whose next likeliest tokens were found with the screen.
     pub screened_tokens: u64,
-    /// Of these, tokens that were checked with the whole head.
+    /// Of these, tokens that were audited with the whole output head.
     pub screen_audits: u64,
-    /// Likeliest tokens that the screen missed; with the first one it goes off.
+    /// Likeliest tokens that the screen missed; the first miss switches it off.
     pub screen_missed: u64,
 }
 
@@ -174,8 +178,8 @@ impl ondol_generate_options {
     }
 }
 
-/// Fills in the defaults, as far as the caller's struct goes: set its `struct_size`
-/// first, and all else to zero.
+/// Fills in the defaults, up to the end of the caller's struct. Before the call set
+/// `struct_size`, and all other bytes to zero.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -286,7 +290,7 @@ pub fn finish_of(reason: Option<FinishReason>) -> ondol_finish {
     }
 }
 
-/// What a generation took so far.
+/// Counts and speeds of a generation so far.
 pub fn generated(generation: &Generation<&mut Session>, finish: ondol_finish) -> ondol_generated {
     let stats = generation.stats();
     let screen = stats.screen.unwrap_or_default();

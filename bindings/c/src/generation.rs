@@ -1,4 +1,4 @@
-//! A generation step by step.
+//! A generation that is run step by step.
 
 use crate::arguments::{copy, output, reference, slice};
 use crate::call::{Failure, call, quietly};
@@ -15,8 +15,8 @@ use core::ptr::null;
 use runtime::{Candidate, Event, Generation, Session};
 use std::sync::Arc;
 
-/// A generation that goes on by `ondol_generation_step`. It has its session until it is
-/// freed. One call at a time may use it; another gets `ONDOL_STATUS_BUSY`. Not in
+/// A generation that `ondol_generation_step` runs. It has its session until it is
+/// freed. Only one call at a time may use it; another gets `ONDOL_STATUS_BUSY`. Not in
 /// firmware builds.
 pub struct ondol_generation {
     pub(crate) slot: Slot<Running>,
@@ -33,44 +33,45 @@ pub struct Running {
     top: Vec<ondol_candidate>,
 }
 
-/// What a step brought.
+/// The kind of a step's result.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ondol_event_kind {
-    /// Nothing: the generation has ended, and `finish` says why.
+    /// The end of the generation; `finish` gives the reason.
     End = 0,
     /// Tokens of the prompt were run: `prompt_done` of `prompt_total`.
     Prompt = 1,
-    /// A token was chosen: `token`, `text`, `logprob` and `top`.
+    /// A token was sampled: `token`, `text`, `logprob` and `top`.
     Token = 2,
     /// Text that was held back until the end: `text`.
     Rest = 3,
 }
 
-/// What a step brought. Set `struct_size` before the call. Text and candidates are the
-/// generation's, until the next call that uses it.
+/// The result of a step. Set `struct_size` before the call. Text and candidates belong
+/// to the generation and are valid until the next call that uses it.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ondol_event {
     /// `sizeof(ondol_event)`.
     pub struct_size: u32,
-    /// What it is.
+    /// Its kind.
     pub kind: ondol_event_kind,
-    /// Why the generation ended, at its end.
+    /// At the end: why the generation ended.
     pub finish: ondol_finish,
-    /// The id of the token that was chosen.
+    /// The id of the token that was sampled.
     pub token: u32,
-    /// Its log-probability by the model, with `top_logprobs`; else 0.
+    /// With `top_logprobs`: its log-probability; else 0.
     pub logprob: f32,
-    /// Tokens of the prompt that are run by now, those that the session had included.
+    /// Tokens of the prompt that have been run so far, including those that the session
+    /// already had.
     pub prompt_done: usize,
     /// Tokens of the prompt.
     pub prompt_total: usize,
-    /// Complete UTF-8, often empty, with a zero after it.
+    /// Complete UTF-8, often empty, with a terminating zero.
     pub text: *const c_char,
     /// Bytes of the text.
     pub text_length: usize,
-    /// The likeliest tokens, likeliest first, with `top_logprobs`.
+    /// With `top_logprobs`: the likeliest tokens, in descending order.
     pub top: *const ondol_candidate,
     /// Number of these.
     pub top_count: usize,
@@ -79,9 +80,9 @@ pub struct ondol_event {
 // SAFETY: repr(C), starts with a u32, and zeros are an end that failed.
 unsafe impl Sized32 for ondol_event {}
 
-/// Begins a generation after token ids, as `ondol_session_generate_ids` does. Nothing is
-/// run before the first step. Other calls on the session get `ONDOL_STATUS_BUSY` until
-/// the generation is freed.
+/// Makes a generation after a prompt of token ids, as for `ondol_session_generate_ids`.
+/// Nothing is run before the first step. Other calls on the session get
+/// `ONDOL_STATUS_BUSY` until the generation is freed.
 ///
 /// # Safety
 /// `ids` has `count` ids; the other pointers are NULL or point to what their types say.
@@ -138,7 +139,7 @@ unsafe fn begin(
     })
 }
 
-/// Ends the generation and gives its session back, with what was generated; or does
+/// Ends the generation and releases its session, which keeps the generated tokens; does
 /// nothing for NULL.
 ///
 /// # Safety
@@ -149,7 +150,8 @@ pub unsafe extern "C" fn ondol_generation_free(generation: *mut ondol_generation
         return;
     }
     quietly(|| {
-        // SAFETY: `ondol_generation_new` made it; nobody else uses it, by the caller.
+        // SAFETY: `ondol_generation_new` made it; by contract the caller has no other
+        // use of it.
         let generation = unsafe { Box::from_raw(generation) };
         // After a panic the session stays claimed, since it may be half changed.
         if let Some(running) = generation.slot.into_whole() {
@@ -171,9 +173,9 @@ fn give_back(running: Running) {
     drop(claim);
 }
 
-/// Goes one step on, which runs at most one pass, and tells in `event` what it brought:
-/// the prompt's progress, then a token a step, then the end. A cancel is an end, no error.
-/// After an error the next step is the end.
+/// Runs the next step, with at most one pass, and stores its result in `event`: first
+/// the prompt's progress, then one token per step, then the end. A cancel is an end and
+/// not an error. After an error the next step is the end.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -245,7 +247,7 @@ impl Running {
     }
 }
 
-/// What the generation took so far.
+/// Counts and speeds of the generation so far.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -269,8 +271,8 @@ pub unsafe extern "C" fn ondol_generation_stats(
     unsafe { call(error, body) }
 }
 
-/// The tokens generated so far, the end token included. `count` gets their number, even
-/// where they do not fit in `ids`.
+/// The ids of the tokens generated so far, the end token included. `count` gets their
+/// number, even if they do not fit in `ids`.
 ///
 /// # Safety
 /// `ids` has room for `capacity` ids; the other pointers are NULL or point to what

@@ -1,4 +1,4 @@
-//! What the host tells the runtime while it runs.
+//! Reports of the app to the running library.
 
 use crate::arguments::reference;
 use crate::call::{Failure, call, quietly};
@@ -6,35 +6,35 @@ use crate::options::ondol_governor;
 use crate::status::{ondol_error, ondol_status};
 use runtime::{Governor, MemoryPressure, ThermalLevel};
 
-/// How hot the device is.
+/// The thermal state of the device.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ondol_thermal {
     /// All threads work.
     Nominal = 0,
-    /// Three quarters of the threads.
+    /// Three quarters of the threads work.
     Fair = 1,
-    /// Half of the threads.
+    /// Half of the threads work.
     Serious = 2,
-    /// The thread that asks.
+    /// Only the calling thread works.
     Critical = 3,
 }
 
-/// How much the system wants for memory.
+/// The memory pressure that the system reports.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ondol_pressure {
-    /// There is enough.
+    /// Memory is sufficient.
     Normal = 0,
-    /// Sessions give back what they do not use, and the weights leave the process.
+    /// Sessions release unused memory, and the weights are dropped from the process.
     Low = 1,
-    /// As at low; the weights leave the file cache too where the system allows it, and
-    /// no session can be made: `ONDOL_STATUS_MEMORY_PRESSURE`.
+    /// As for low; the weights are also dropped from the file cache where the system
+    /// allows it, and no session can be made: `ONDOL_STATUS_MEMORY_PRESSURE`.
     Critical = 2,
 }
 
-/// A governor that was told nothing, or NULL after a panic. It goes into
-/// `ondol_session_options`. Engines keep what they need of it.
+/// Makes a governor in the normal state; NULL after a panic. Put it in
+/// `ondol_session_options`. The handle may be freed while engines use the governor.
 #[unsafe(no_mangle)]
 pub extern "C" fn ondol_governor_new() -> *mut ondol_governor {
     let mut made = core::ptr::null_mut();
@@ -45,21 +45,21 @@ pub extern "C" fn ondol_governor_new() -> *mut ondol_governor {
     made
 }
 
-/// Frees the handle, or does nothing for NULL. A paused governor is resumed first, since
-/// nobody else could.
+/// Frees the handle, or does nothing for NULL. A paused governor is resumed first.
 ///
 /// # Safety
 /// The handle was made by this library and no call uses it any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ondol_governor_free(governor: *mut ondol_governor) {
     if !governor.is_null() {
-        // SAFETY: `ondol_governor_new` made it; nobody else uses it, by the caller.
+        // SAFETY: `ondol_governor_new` made it; by contract the caller has no other use
+        // of it.
         quietly(|| unsafe { Box::from_raw(governor) }.governor.resume());
     }
 }
 
-/// The device is so hot: a value of `ondol_thermal`. Sessions heed it from their next
-/// step on. Another value is `ONDOL_STATUS_INVALID_ARGUMENT`.
+/// Sets the thermal state, a value of `ondol_thermal`. Sessions follow it from their
+/// next step on. Any other value is `ONDOL_STATUS_INVALID_ARGUMENT`.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -86,19 +86,19 @@ pub unsafe extern "C" fn ondol_governor_set_thermal(
     unsafe { call(error, body) }
 }
 
-/// The level for a status of Android's `AThermal_getCurrentThermalStatus`.
+/// The state for a status of Android's `AThermal_getCurrentThermalStatus`.
 #[unsafe(no_mangle)]
 pub extern "C" fn ondol_thermal_from_android(status: i32) -> ondol_thermal {
     thermal(ThermalLevel::from_android(status))
 }
 
-/// The level for the raw value of Apple's `ProcessInfo.thermalState`.
+/// The state for the raw value of Apple's `ProcessInfo.thermalState`.
 #[unsafe(no_mangle)]
 pub extern "C" fn ondol_thermal_from_apple(state: i32) -> ondol_thermal {
     thermal(ThermalLevel::from_apple(state as isize))
 }
 
-/// What `ondol_governor_set_thermal` said last; nominal for NULL.
+/// The state that `ondol_governor_set_thermal` set last; nominal for NULL.
 ///
 /// # Safety
 /// `governor` is NULL or was made by this library.
@@ -118,10 +118,10 @@ fn thermal(level: ThermalLevel) -> ondol_thermal {
     }
 }
 
-/// The system wants memory: a value of `ondol_pressure`. The weights are dropped before
-/// this returns, and come back from the file as they are used; running and paused
-/// sessions give back what they do not use at their next step, idle ones by
-/// `ondol_session_release_unused`. Another value is `ONDOL_STATUS_INVALID_ARGUMENT`.
+/// Sets the memory pressure, a value of `ondol_pressure`. For low and critical, the
+/// weights are dropped before this returns, and read from the file again when used;
+/// running and paused sessions release unused memory at their next step, idle ones with
+/// `ondol_session_release_unused`. Any other value is `ONDOL_STATUS_INVALID_ARGUMENT`.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -147,7 +147,7 @@ pub unsafe extern "C" fn ondol_governor_set_memory_pressure(
     unsafe { call(error, body) }
 }
 
-/// What `ondol_governor_set_memory_pressure` said last; normal for NULL.
+/// The pressure that `ondol_governor_set_memory_pressure` set last; normal for NULL.
 ///
 /// # Safety
 /// `governor` is NULL or was made by this library.
@@ -164,9 +164,9 @@ pub unsafe extern "C" fn ondol_governor_memory_pressure(
     }
 }
 
-/// Stops all sessions: prefill at its next step, a generation before its next token.
-/// Their calls wait there and use no CPU until `ondol_governor_resume`. Nothing is
-/// lost, and a cancel is heard meanwhile. Does nothing for NULL.
+/// Pauses all sessions: prefill at its next step, a generation before its next token.
+/// Their calls wait there without using the CPU until `ondol_governor_resume`, then
+/// continue. A cancel ends the wait. Does nothing for NULL.
 ///
 /// # Safety
 /// `governor` is NULL or was made by this library.
@@ -178,7 +178,7 @@ pub unsafe extern "C" fn ondol_governor_pause(governor: *const ondol_governor) {
     }
 }
 
-/// Lets the sessions go on. Does nothing for NULL.
+/// Ends the pause; the sessions continue. Does nothing for NULL.
 ///
 /// # Safety
 /// `governor` is NULL or was made by this library.
@@ -190,7 +190,7 @@ pub unsafe extern "C" fn ondol_governor_resume(governor: *const ondol_governor) 
     }
 }
 
-/// 1 while sessions are stopped, else 0; 0 for NULL.
+/// 1 while sessions are paused, else 0; 0 for NULL.
 ///
 /// # Safety
 /// `governor` is NULL or was made by this library.

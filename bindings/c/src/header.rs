@@ -1,9 +1,9 @@
-//! Holds `ondol.h` to the source that it is made from.
+//! Checks that `ondol.h` is up to date with the source.
 
 use std::fs;
 use std::path::Path;
 
-/// The header that cbindgen makes of the source.
+/// The header that cbindgen generates from the source.
 fn header(root: &Path) -> String {
     let config = cbindgen::Config::from_file(root.join("cbindgen.toml")).unwrap();
     let mut made = Vec::new();
@@ -16,7 +16,7 @@ fn header(root: &Path) -> String {
     String::from_utf8(made).unwrap()
 }
 
-/// Writes the header anew where it differs, so that the next run passes.
+/// Rewrites the header if it differs, so that the next run passes.
 #[test]
 fn the_header_is_up_to_date() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

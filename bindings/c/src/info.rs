@@ -1,4 +1,4 @@
-//! What is known of a model, and its vocabulary.
+//! Properties of a model, and conversion of ids to text.
 
 use crate::arguments::{copy_text, output, reference, slice};
 use crate::call::call;
@@ -9,36 +9,36 @@ use core::ffi::{CStr, c_char};
 use runtime::Model;
 use std::ffi::CString;
 
-/// Stands for a token that the vocabulary does not have.
+/// In place of a token id: there is no such token.
 pub const ONDOL_NO_TOKEN: u32 = u32::MAX;
 
-/// What is known of a model.
+/// Properties of a model.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ondol_model_info {
     /// `sizeof(ondol_model_info)`.
     pub struct_size: u32,
-    /// 1 where its matrices lie interleaved, as in a packed copy.
+    /// 1 if the rows of its matrices are interleaved (a packed copy), else 0.
     pub is_packed: u32,
-    /// 1 where its file has a screen of the head.
+    /// 1 if its file has a screen of the output head, else 0.
     pub has_screen: u32,
-    /// The token that begins a text, or `ONDOL_NO_TOKEN`.
+    /// The token that begins a text (BOS), or `ONDOL_NO_TOKEN`.
     pub bos: u32,
-    /// The token that ends a text, or `ONDOL_NO_TOKEN`.
+    /// The token that ends a text (EOS), or `ONDOL_NO_TOKEN`.
     pub eos: u32,
-    /// The file's name of it, or "unnamed". It lives as long as the model's handle.
+    /// The model's name in its file, or "unnamed"; valid until the model is freed.
     pub name: *const c_char,
-    /// The architecture's name, which lives as long.
+    /// The architecture's name; valid until the model is freed.
     pub architecture: *const c_char,
-    /// Tokens of context that it was trained for.
+    /// The context that it was trained for, in tokens.
     pub trained_context: u64,
-    /// Tokens of the vocabulary: as many logits are computed.
+    /// Tokens of the vocabulary, which is also the number of logits.
     pub vocabulary: u64,
-    /// Numbers of an embedding.
+    /// The width of an embedding.
     pub embedding_width: u64,
     /// Bytes of its files.
     pub file_bytes: u64,
-    /// Lines of `ondol_model_warnings`.
+    /// The number of lines of `ondol_model_warnings`.
     pub warnings: u64,
 }
 
@@ -65,7 +65,7 @@ fn c_string(text: &str) -> CString {
     CString::new(text.replace('\0', "")).unwrap_or_default()
 }
 
-/// What is known of a model. Not in firmware builds.
+/// Properties of a model. Not in firmware builds.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -108,9 +108,9 @@ fn info_of(handle: &ondol_model) -> ondol_model_info {
     }
 }
 
-/// What was wrong with the model's file where its meaning is plain, and what was done
-/// instead: a line for each, to tell the user once. `length` gets the bytes without the
-/// zero that ends it, even where they do not fit in `text`. Not in firmware builds.
+/// Faults of the model's file that were repaired, and how: one line for each, to show
+/// to the user once. `length` gets the bytes without the terminating zero, even if they
+/// do not fit in `text`. Not in firmware builds.
 ///
 /// # Safety
 /// `text` has room for `capacity` bytes; the other pointers are NULL or point to what
@@ -134,9 +134,9 @@ pub unsafe extern "C" fn ondol_model_warnings(
     unsafe { call(error, body) }
 }
 
-/// The text of token ids. Bytes that are no UTF-8 become U+FFFD. `length` gets the bytes
-/// without the zero that ends it, even where they do not fit in `text`. Not in firmware
-/// builds.
+/// The text of token ids. Bytes that are not UTF-8 become U+FFFD. `length` gets the
+/// bytes without the terminating zero, even if they do not fit in `text`. Not in
+/// firmware builds.
 ///
 /// # Safety
 /// `ids` has `count` ids, `text` has room for `capacity` bytes.
@@ -163,7 +163,7 @@ pub unsafe extern "C" fn ondol_model_decode(
     unsafe { call(error, body) }
 }
 
-/// 1 where the token ends an answer, else 0; 0 for NULL. Not in firmware builds.
+/// 1 if the token ends an answer, else 0; 0 for NULL. Not in firmware builds.
 ///
 /// # Safety
 /// `model` is NULL or was made by this library.

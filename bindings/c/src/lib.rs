@@ -1,13 +1,13 @@
 //! The C binding: `ondol.h` over the crate `ondol`.
 //!
-//! It adds no logic of its own: every function checks its pointers, calls the
-//! runtime, and turns errors into a status. Names are those of C, so that what
-//! the header says can be looked for here.
+//! It has no logic of its own: every function checks its pointers, calls the runtime,
+//! and turns errors into a status. Names are those of C, so that a name of the header
+//! can be found here.
 //!
 //! Rules of the whole interface:
 //! - No panic crosses it. With `std` a panic becomes
-//!   [`ondol_status::Panicked`](status::ondol_status::Panicked); firmware has
-//!   nothing to unwind with, and a panic ends in the hook `ondol_panic`.
+//!   [`ondol_status::Panicked`](status::ondol_status::Panicked). Firmware can't unwind,
+//!   and a panic calls the function that `ondol_init` was given.
 //! - Structs that may grow start with `struct_size` ([`sized`]).
 //! - Handles are made and freed here; text and structs belong to the caller.
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
@@ -50,7 +50,7 @@ mod store;
 
 use core::ffi::{CStr, c_char};
 
-/// The library's version ("0.1.0"), a string that lives as long as the program.
+/// The library's version ("0.1.0"), a string that is valid as long as the program runs.
 #[unsafe(no_mangle)]
 pub extern "C" fn ondol_version() -> *const c_char {
     const VERSION: &CStr =

@@ -1,4 +1,4 @@
-//! A model: from a path, or from bytes that are there already.
+//! Models: from a path, or from bytes in memory.
 
 use crate::arguments::{copy, output, reference, slice, text};
 use crate::call::{call, quietly};
@@ -9,25 +9,25 @@ use alloc::boxed::Box;
 use core::ffi::{c_char, c_void};
 use runtime::{Memory, Model};
 
-/// A loaded model. Any number of threads may use one at the same time; sessions
-/// keep what they need of it.
+/// A loaded model. Any number of threads may use it at the same time. It may be freed
+/// before its engines and sessions.
 pub struct ondol_model {
     pub(crate) model: Model,
     #[cfg(feature = "std")]
     pub(crate) names: crate::info::Names,
 }
 
-/// The exact memory of an engine with one session, and of its model, in bytes.
+/// The exact memory in bytes of an engine with one session, and of its model.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ondol_memory {
     /// `sizeof(ondol_memory)`.
     pub struct_size: u32,
-    /// The bytes of the model that are read where they lie.
+    /// Bytes of the model's file that are read in place.
     pub weights_mapped: u64,
-    /// The key/value cache.
+    /// The cache of one session: keys and values, and other states.
     pub kv_cache: u64,
-    /// Values between steps.
+    /// Activations.
     pub activations: u64,
     /// Rows of logits.
     pub logits: u64,
@@ -35,18 +35,17 @@ pub struct ondol_memory {
     pub scratch: u64,
     /// Norm weights and biases.
     pub vectors: u64,
-    /// All but `weights_mapped`.
+    /// Everything except `weights_mapped`.
     pub total: u64,
-    /// Bounds and lists of a screened head.
+    /// Bounds and lists for the screen of the output head.
     pub screen: u64,
-    /// The list of steps, and the ids of the tokens in the context.
+    /// The list of steps, and the token ids of a session.
     pub steps: u64,
-    /// What the model itself holds, its vocabulary above all. All sessions of a
-    /// model share it.
+    /// The model itself, mostly its vocabulary. All engines of a model share it.
     pub model: u64,
-    /// Bytes between an engine and its delegate.
+    /// Buffers between an engine and its delegate.
     pub delegate: u64,
-    /// What each further session of the engine takes.
+    /// Each further session of the engine.
     pub further_session: u64,
 }
 
@@ -73,10 +72,11 @@ impl From<Memory> for ondol_memory {
     }
 }
 
-/// Opens a GGUF file and maps it; nothing is copied. A split file is opened by
-/// the name of its first part. Not in firmware builds.
+/// Opens a GGUF file and maps it; nothing is copied. For a split model give the first
+/// part. Not in firmware builds.
 ///
-/// No other program may truncate or rewrite the file while the model lives.
+/// No other program may truncate or rewrite the file until the model and all its
+/// engines and sessions are freed.
 ///
 /// # Safety
 /// `path` is a string that ends with a zero.
@@ -100,9 +100,9 @@ pub unsafe extern "C" fn ondol_model_open(
     unsafe { call(error, body) }
 }
 
-/// A model from the bytes of a GGUF file that are in memory already, in flash
-/// for example. They are read in place, never copied, so they must stay there,
-/// unchanged, until the model and all its sessions are freed.
+/// Makes a model from the bytes of a GGUF file in memory, for example in flash. They
+/// are read in place and never copied, so they must stay there, unchanged, until the
+/// model and all its sessions are freed.
 ///
 /// # Safety
 /// `bytes` points to `length` bytes that outlive the model and its sessions.
@@ -136,21 +136,20 @@ pub fn new_model(model: Model) -> *mut ondol_model {
     }))
 }
 
-/// Frees a model, or does nothing for NULL. Sessions made from it go on.
+/// Frees a model, or does nothing for NULL. Engines and sessions made from it stay valid.
 ///
 /// # Safety
 /// The model was made by this library and is not used any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ondol_model_free(model: *mut ondol_model) {
     if !model.is_null() {
-        // SAFETY: `new_model` made it; nobody else uses it, by the caller.
+        // SAFETY: `new_model` made it; by contract the caller has no other use of it.
         quietly(|| drop(unsafe { Box::from_raw(model) }));
     }
 }
 
-/// The exact memory that an engine with these options takes with its first session,
-/// before any of it is allocated; what the model itself holds, and what each further
-/// session takes.
+/// The exact memory of an engine with these options and one session, of the model
+/// itself, and of each further session. Nothing is allocated.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -175,10 +174,9 @@ pub unsafe extern "C" fn ondol_model_memory(
     unsafe { call(error, body) }
 }
 
-/// The token ids of raw text: control tokens that it spells are parsed, and the
-/// file's first token is added as the file says. For what users wrote there is
-/// `ondol_model_encode_chat`. `count` gets their number, even where they
-/// do not fit in `ids`.
+/// The token ids of raw text. Control tokens that the text spells are parsed, and BOS
+/// is added if the file asks for it. For text of users use `ondol_model_encode_chat`.
+/// `count` gets the number of ids, even if they do not fit in `ids`.
 ///
 /// # Safety
 /// `text` has `length` bytes, `ids` has room for `capacity` ids.

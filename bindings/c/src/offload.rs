@@ -1,4 +1,4 @@
-//! Parts of a model on a device, by a plug-in.
+//! Parts of a model on a device, through a plug-in.
 
 use crate::arguments::{copy_text, output, reference, string};
 use crate::call::{Failure, call, quietly};
@@ -15,51 +15,51 @@ use core::time::Duration;
 use runtime::delegate::{Delegate, Offload, OffloadOptions, OffloadReport, OffloadStats};
 use std::path::Path;
 
-/// What is offloaded, and how. `ondol_offload_defaults` fills it in; NULL for the whole
-/// takes the defaults.
+/// Options of an offload. Fill them in with `ondol_offload_defaults`; NULL in place of
+/// the struct means the defaults.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ondol_offload_options {
     /// `sizeof(ondol_offload_options)`.
     pub struct_size: u32,
-    /// Tokens of one call of prefill, at most; by default 256.
+    /// The largest number of tokens in one call of prefill; by default 256.
     pub rows: u32,
     /// 1 runs decode on the device too; by default 0.
     pub decode: u32,
-    /// 1 makes a failure of the device an error; with 0, the default, the CPU does what
-    /// it did not.
+    /// 1 makes a failure of the device an error; with 0, the default, the CPU computes
+    /// what the device did not.
     pub strict: u32,
-    /// How long a call of the device may take; by default 5,000 milliseconds.
+    /// The deadline of a call of the device in milliseconds; by default 5,000.
     pub deadline_ms: u32,
-    /// A folder where compiled programs are kept for the next time; NULL, the default,
-    /// keeps none.
+    /// A folder in which compiled programs are stored for later runs; NULL, the
+    /// default, stores none.
     pub cache: *const c_char,
 }
 
 // SAFETY: repr(C), starts with a u32, zeros are a value.
 unsafe impl Sized32 for ondol_offload_options {}
 
-/// What an engine's device did so far, for all sessions.
+/// Counts of the work of an engine's device so far, for all sessions.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ondol_offload_stats {
     /// `sizeof(ondol_offload_stats)`.
     pub struct_size: u32,
-    /// 1 where the device is not used any more.
+    /// 1 if the device is not used any more, else 0.
     pub given_up: u32,
-    /// Parts of passes that ran on the device.
+    /// Calls of spans that ran on the device.
     pub on_device: u64,
-    /// Parts that ran on the CPU since the device failed or is not used any more.
+    /// Calls of spans that ran on the CPU because the device failed or is not used any more.
     pub on_cpu: u64,
     /// Failures of the device.
     pub failures: u64,
-    /// Rows that the CPU computed again to check the device.
+    /// Rows that the CPU also computed, as an audit.
     pub audits: u64,
-    /// The largest difference found so: the squared distance over the squared length.
+    /// The largest difference in an audit: squared distance divided by squared length.
     pub worst_audit: f64,
-    /// Seconds on the device, with copies.
+    /// Seconds on the device, including copies.
     pub time_s: f64,
-    /// Why the device failed the last time; empty where it did not.
+    /// Why the device failed last; empty if it has not failed.
     pub last_failure: [c_char; ONDOL_MESSAGE_BYTES],
 }
 
@@ -81,8 +81,8 @@ impl ondol_offload_options {
     }
 }
 
-/// Fills in the defaults, as far as the caller's struct goes: set its `struct_size`
-/// first, and all else to zero.
+/// Fills in the defaults, up to the end of the caller's struct. Before the call set
+/// `struct_size`, and all other bytes to zero.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -103,10 +103,11 @@ pub unsafe extern "C" fn ondol_offload_defaults(
     unsafe { call(error, body) }
 }
 
-/// Loads the plug-in at `path`, opens its first device, and compiles what it can run of
-/// the model. That may take long: `cancel`, which may be NULL, ends it between two
-/// programs. `ONDOL_STATUS_DELEGATE` where the plug-in can't be used, or can run nothing
-/// of the model. The result goes into `ondol_session_options`. Not in firmware builds.
+/// Loads the plug-in at `path`, opens its first device, and compiles the parts of the
+/// model that it can run. This may take long: `cancel`, which may be NULL, ends it
+/// between two programs. The status is `ONDOL_STATUS_DELEGATE` if the plug-in can't be
+/// used, or can run no part of the model. Put the result in `ondol_session_options`.
+/// Not in firmware builds.
 ///
 /// # Safety
 /// The plug-in is code that is trusted to keep the contract of `ondol_npu.h`; the
@@ -161,20 +162,21 @@ unsafe fn read(from: *const ondol_offload_options) -> Result<OffloadOptions, Fai
     })
 }
 
-/// Frees the handle, or does nothing for NULL. Engines that have it go on.
+/// Frees the handle, or does nothing for NULL. Engines that use the offload stay valid.
 ///
 /// # Safety
 /// The offload was made by this library and no call uses it any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ondol_offload_free(offload: *mut ondol_offload) {
     if !offload.is_null() {
-        // SAFETY: `ondol_offload_new` made it; nobody else uses it, by the caller.
+        // SAFETY: `ondol_offload_new` made it; by contract the caller has no other use of it.
         quietly(|| drop(unsafe { Box::from_raw(offload) }));
     }
 }
 
-/// What runs on the device and what it refused, as lines of English. `length` gets the
-/// bytes without the zero that ends it, even where they do not fit in `text`.
+/// The parts that run on the device, and those that it refused, as lines of English.
+/// `length` gets the bytes without the terminating zero, even if they do not fit in
+/// `text`.
 ///
 /// # Safety
 /// `text` has room for `capacity` bytes; the other pointers are NULL or point to what
@@ -225,8 +227,8 @@ fn report(report: &OffloadReport) -> String {
     lines
 }
 
-/// What the engine's device did so far; `ONDOL_STATUS_INVALID_ARGUMENT` for an engine
-/// without one. Waits for a pass that runs.
+/// Counts of the work of the engine's device so far; `ONDOL_STATUS_INVALID_ARGUMENT`
+/// for an engine without a device. Waits for a running pass.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.

@@ -1,4 +1,4 @@
-//! How an engine and its sessions run.
+//! Options of an engine and its sessions.
 
 use crate::arguments::{output, string};
 use crate::call::{Failure, call};
@@ -12,67 +12,67 @@ use runtime::Options;
 #[cfg(feature = "std")]
 use runtime::{Affinity, ScreenOptions};
 
-/// Tells all sessions of the engines that were made with it how the device is doing,
-/// from any thread, while they run. It changes when and by how many threads the work
-/// is done, never the result. No call of it is for signal handlers. Not in firmware
-/// builds.
+/// Reports thermal state and memory pressure to the engines that were made with it, and
+/// pauses their sessions, from any thread. It changes when the work is done and by how
+/// many threads, never the result. Its functions must not be called from a signal
+/// handler. Not in firmware builds.
 #[cfg_attr(not(feature = "std"), allow(dead_code))]
 pub struct ondol_governor {
     pub(crate) governor: runtime::Governor,
 }
 
-/// What a plug-in's device does of a model, for any number of engines. Not in firmware
-/// builds.
+/// The parts of a model that a plug-in's device runs, for any number of engines. Not in
+/// firmware builds.
 #[cfg_attr(not(feature = "std"), allow(dead_code))]
 pub struct ondol_offload {
     #[cfg(feature = "std")]
     pub(crate) offload: runtime::delegate::Offload,
 }
 
-/// How an engine and its sessions run. `ondol_session_defaults` fills it in: change
-/// what you want after that. NULL for the whole takes the defaults.
+/// Options of an engine and its sessions. Fill them in with `ondol_session_defaults`,
+/// then change what you want. NULL in place of the struct means the defaults.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ondol_session_options {
     /// `sizeof(ondol_session_options)`.
     pub struct_size: u32,
-    /// Threads; 0, the default, takes as many as there are big cores. Firmware runs on
-    /// the caller's alone.
+    /// Threads, the calling thread included; 0, the default, uses one for each big
+    /// core. Firmware builds use only the calling thread.
     pub threads: u32,
-    /// Tokens of context; 0, the default, takes what the model was trained for, at
-    /// most 4096.
+    /// Context in tokens; 0, the default, uses the context that the model was trained
+    /// for, at most 4096.
     pub context: u32,
-    /// Tokens of one pass over the prompt, at least 1; by default 256. Fewer need less
-    /// memory.
+    /// The largest number of tokens in one prefill pass, at least 1; by default 256. A
+    /// smaller number needs less memory.
     pub prefill_chunk: u32,
-    /// Refuse an engine and its sessions where they take more bytes than this, the
-    /// model's own included; 0, the default, sets no limit.
+    /// The most bytes that an engine, its sessions and the model's own memory may take
+    /// together; more is refused. 0, the default, sets no limit.
     pub memory_limit: u64,
-    /// Name of the kernels ("exact", "scalar", ...); NULL, the default, takes the best
-    /// that the CPU runs.
+    /// Name of the kernels ("exact", "scalar", ...); NULL, the default, uses the
+    /// fastest that the CPU can run.
     pub kernels: *const c_char,
-    /// What keys and values are kept as: "f16", which NULL stands for, or "q8_0" in
-    /// little more than half the bytes.
+    /// Type of the KV cache: "f16" (also for NULL), or "q8_0", which takes 34 bytes
+    /// where f16 takes 64.
     pub kv_type: *const c_char,
-    /// Tells the sessions how the device is doing; may be NULL. Not in firmware builds,
-    /// and neither are the fields after it.
+    /// The governor of the sessions; may be NULL. This field and those after it are not
+    /// in firmware builds.
     pub governor: *const ondol_governor,
-    /// Runs parts of the model on a device; may be NULL. It must have been made for
-    /// this model.
+    /// Runs parts of the model on a delegate's device; may be NULL. It must have been
+    /// made for this model.
     pub offload: *const ondol_offload,
     /// Where the threads run: a value of `ondol_affinity`.
     pub affinity: u32,
-    /// Tokens that are guessed ahead and checked in one pass, at most; 0 is off, 7 the
-    /// default. Guesses save time and never change the tokens.
+    /// The largest number of drafts in one decode pass; by default 7, 0 switches drafts
+    /// off. Drafts save time and never change the generated tokens.
     pub drafts: u32,
-    /// Sessions that are decoded in one pass (`ondol_engine_batch`), at most 32; by
-    /// default 1.
+    /// The largest number of sessions that an `ondol_batch` decodes in one pass, at
+    /// most 32; by default 1.
     pub batch: u32,
-    /// 1, the default, uses the screen of the head where the file has one; 0 does not.
+    /// 1, the default, uses the screen of the output head if the file has one; 0 does not.
     pub screen: u32,
-    /// Standard deviations of the screen's error that are allowed for; by default 6.
+    /// The margin of the screen, in standard deviations of its error; by default 6.
     pub screen_margin: f32,
-    /// The screen is checked once in so many tokens; 0 checks never, 256 is the default.
+    /// Tokens from one audit of the screen to the next; by default 256, 0 audits never.
     pub screen_audit_every: u32,
 }
 
@@ -84,10 +84,10 @@ unsafe impl Sized32 for ondol_session_options {}
 #[cfg_attr(not(feature = "std"), allow(dead_code))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ondol_affinity {
-    /// Wherever the system puts them.
+    /// The system chooses the cores.
     Free = 0,
     /// On the big cores that the process may use, on Linux and Android, unless the
-    /// system refuses. The thread that calls stays where it is.
+    /// system refuses. The calling thread is not pinned.
     BigCores = 1,
 }
 
@@ -126,8 +126,8 @@ impl ondol_session_options {
     }
 }
 
-/// Fills in the defaults, as far as the caller's struct goes: set its `struct_size`
-/// first, and all else to zero.
+/// Fills in the defaults, up to the end of the caller's struct. Before the call set
+/// `struct_size`, and all other bytes to zero.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.

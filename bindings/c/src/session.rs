@@ -1,4 +1,4 @@
-//! A session: one conversation, used by one thread at a time.
+//! Sessions: one conversation each, used by one call at a time.
 
 #[cfg(feature = "std")]
 use crate::arguments::copy;
@@ -13,13 +13,13 @@ use alloc::sync::Arc;
 use core::ffi::{c_char, c_void};
 use runtime::Session;
 
-/// One conversation: a key/value cache, and what it takes to run. One call or one
+/// One conversation: its tokens, their states and the last logits. Only one call or one
 /// generation at a time may use it; another call gets `ONDOL_STATUS_BUSY`.
 pub struct ondol_session {
     pub(crate) slot: Slot<Conversation>,
 }
 
-/// What a session is used for.
+/// The state behind a session's handle.
 pub struct Conversation {
     pub(crate) session: Session,
     /// The tokens of the last answer.
@@ -38,9 +38,9 @@ pub fn new_session(session: Session) -> *mut ondol_session {
     Arc::into_raw(Arc::new(ondol_session { slot })).cast_mut()
 }
 
-/// Makes the only session of an engine of its own. Nothing is allocated for a model's
-/// arithmetic after this; where it does not fit, the status is
-/// `ONDOL_STATUS_DOES_NOT_FIT`. Sessions that share an engine are made by
+/// Makes an engine with one session. Prefill and decode allocate nothing after this. If
+/// it exceeds the memory limit, or the system does not provide the memory, the status
+/// is `ONDOL_STATUS_DOES_NOT_FIT`. For sessions that share an engine use
 /// `ondol_engine_session`.
 ///
 /// # Safety
@@ -66,20 +66,21 @@ pub unsafe extern "C" fn ondol_session_new(
     unsafe { call(error, body) }
 }
 
-/// Frees a session, or does nothing for NULL. No call may use it meanwhile: a
-/// callback must not free its own session. A generation that has it goes on.
+/// Frees a session, or does nothing for NULL. No call may use it at the same time: a
+/// callback must not free its own session. A generation that has the session stays
+/// valid.
 ///
 /// # Safety
 /// The session was made by this library and is not used any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ondol_session_free(session: *mut ondol_session) {
     if !session.is_null() {
-        // SAFETY: `new_session` made it; nobody else uses it, by the caller.
+        // SAFETY: `new_session` made it; by contract the caller has no other use of it.
         quietly(|| drop(unsafe { Arc::from_raw(session) }));
     }
 }
 
-/// Forgets the conversation, so that the next prompt starts anew.
+/// Drops all tokens of the session.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -98,13 +99,14 @@ pub unsafe extern "C" fn ondol_session_clear(
     unsafe { call(error, body) }
 }
 
-/// Generates text after a raw prompt, and gives it to `on_text` piece by piece.
-/// Control tokens that the prompt spells are parsed: for what users wrote there is
-/// `ondol_model_encode_chat` with `ondol_session_generate_ids`.
+/// Generates text after a raw prompt, and passes it to `on_text` piece by piece.
+/// Control tokens that the prompt spells are parsed: for text of users use
+/// `ondol_model_encode_chat` and `ondol_session_generate_ids`.
 ///
-/// `generated` may be NULL; it is filled in whenever text was generated, even where the
-/// call failed later. A cancel is no failure: `ONDOL_FINISH_CANCELLED` tells it. The
-/// calling thread does the work, with those of the engine, and calls `on_text`.
+/// `generated` may be NULL; it is filled in whenever text was generated, even if the
+/// call failed later. A cancel is not a failure: the finish reason is then
+/// `ONDOL_FINISH_CANCELLED`. The work is done by the calling thread and the engine's
+/// threads; `on_text` is called on the calling thread.
 ///
 /// # Safety
 /// `prompt` has `length` bytes; the other pointers are NULL or point to what
@@ -136,9 +138,9 @@ pub unsafe extern "C" fn ondol_session_generate(
     unsafe { call(error, body) }
 }
 
-/// The same after token ids, as `ondol_model_encode_chat` and `ondol_model_encode`
-/// give them. What the session's cache already holds of them is not computed
-/// again, so the whole conversation can be given each time.
+/// As `ondol_session_generate`, after token ids from `ondol_model_encode_chat` or
+/// `ondol_model_encode`. Tokens that are already in the session's cache are not
+/// computed again, so pass the whole conversation each time.
 ///
 /// # Safety
 /// `ids` has `count` ids; the other pointers are NULL or point to what their
@@ -168,9 +170,9 @@ pub unsafe extern "C" fn ondol_session_generate_ids(
     unsafe { call(error, body) }
 }
 
-/// The token ids of the last answer that the session generated, its end token
-/// included: `ids` of the message that tells it in the next prompt. `count` gets
-/// their number, even where they do not fit in `ids`. Not in firmware builds.
+/// The token ids of the last answer that the session generated, its end token included:
+/// use them as `ids` of this answer's message in the next prompt. `count` gets their
+/// number, even if they do not fit in `ids`. Not in firmware builds.
 ///
 /// # Safety
 /// `ids` has room for `capacity` ids; the other pointers are NULL or point to what

@@ -1,8 +1,8 @@
-//! Structs that may grow: the first field says how large the caller's is.
+//! Structs that may grow: the first field is the size of the caller's struct.
 //!
-//! A program and the library may be of different ages. Fields that the caller's
-//! struct lacks have their default; fields that the library does not know
-//! must be zero. What the library fills in stops at the end of the caller's struct.
+//! A program and the library may have different versions. Fields that the caller's
+//! struct lacks have their defaults; fields that the library does not know must be
+//! zero. The library fills in fields only up to the end of the caller's struct.
 
 use crate::call::Failure;
 use core::mem::size_of;

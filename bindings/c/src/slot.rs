@@ -1,4 +1,4 @@
-//! What a handle points to, used by one call at a time.
+//! The value behind a handle, which one call at a time may use.
 
 use crate::call::Failure;
 use core::cell::UnsafeCell;

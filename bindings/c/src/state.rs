@@ -1,5 +1,5 @@
-//! The tokens of a session and what the model says after them, for whoever writes the
-//! loop from logits to text himself.
+//! The tokens of a session and the logits after them, for callers with their own
+//! generation loop.
 
 use crate::arguments::{copy, output, reference, slice, string};
 use crate::call::{Failure, call};
@@ -15,13 +15,13 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::Path;
 
-/// A token, and how likely the model found it. It never grows.
+/// A token and its probability. The size of this struct is fixed.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ondol_candidate {
     /// The token's id.
     pub id: u32,
-    /// The natural logarithm of its probability among all tokens.
+    /// The natural logarithm of its probability among all tokens, before the sampler.
     pub logprob: f32,
 }
 
@@ -52,9 +52,9 @@ unsafe fn with(
     unsafe { call(error, body) }
 }
 
-/// Runs tokens after those that are there; the logits are then those after the last.
-/// `ondol_session_rewind` can go back to their end. After a cancel the session has the
-/// passes that were finished. Not in firmware builds.
+/// Appends tokens and runs them; `ondol_session_logits` then returns the logits after
+/// the last. `ondol_session_rewind` can go back to their end. After a cancel the
+/// session has the tokens of the passes that were completed. Not in firmware builds.
 ///
 /// # Safety
 /// `ids` has `count` ids; the other pointers are NULL or point to what their types say.
@@ -76,9 +76,9 @@ pub unsafe extern "C" fn ondol_session_prefill(
     unsafe { with(session, error, body) }
 }
 
-/// The same with `rows` vectors in the place of tokens: what an embedding would give, of
-/// an image or of sound. `vectors` has `rows` times `embedding_width` numbers, `count` in
-/// all. Not in firmware builds.
+/// As `ondol_session_prefill`, with vectors in the place of tokens: embeddings of an
+/// image or of sound. `vectors` has `count` numbers: rows of `embedding_width` numbers
+/// each. Not in firmware builds.
 ///
 /// # Safety
 /// `vectors` has `count` numbers; the other pointers are NULL or point to what their
@@ -104,7 +104,8 @@ pub unsafe extern "C" fn ondol_session_prefill_vectors(
     unsafe { with(session, error, body) }
 }
 
-/// Runs one token; the logits are then those after it. Not in firmware builds.
+/// Appends one token and runs it; `ondol_session_logits` then returns the logits after
+/// it. Not in firmware builds.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -122,9 +123,9 @@ pub unsafe extern "C" fn ondol_session_decode(
     unsafe { with(session, error, body) }
 }
 
-/// The logits of the last prefill or decode, one for each token of the vocabulary;
-/// after a generation only those that it computed. `count` gets their number, even where
-/// they do not fit in `logits`. Not in firmware builds.
+/// The logits after the last token, one for each token of the vocabulary. After a
+/// generation, those that were not computed are negative infinity. `count` gets their
+/// number, even if they do not fit in `logits`. Not in firmware builds.
 ///
 /// # Safety
 /// `logits` has room for `capacity` numbers; the other pointers are NULL or point to
@@ -145,9 +146,10 @@ pub unsafe extern "C" fn ondol_session_logits(
     unsafe { with(session, error, body) }
 }
 
-/// The log-probabilities of the token `id`, into `logprob`, and of the `count` likeliest
-/// tokens, likeliest first, into `top`: by the logits of the last prefill or decode.
-/// Either may be NULL, `top` with a `count` of 0. Not in firmware builds.
+/// Stores in `logprob` the log-probability of the token `id`, and in `top` the `count`
+/// likeliest tokens with theirs, in descending order, from the logits of the last
+/// prefill or decode. Either may be NULL, `top` only with a `count` of 0. Not in
+/// firmware builds.
 ///
 /// # Safety
 /// `top` has room for `count` candidates; the other pointers are NULL or point to what
@@ -185,8 +187,8 @@ pub unsafe extern "C" fn ondol_session_logprobs(
     unsafe { with(session, error, body) }
 }
 
-/// The tokens that the session has run; `ONDOL_NO_TOKEN` for each vector. `count` gets
-/// their number, even where they do not fit in `ids`. Not in firmware builds.
+/// The ids of the session's tokens, in order; `ONDOL_NO_TOKEN` for each vector. `count`
+/// gets their number, even if they do not fit in `ids`. Not in firmware builds.
 ///
 /// # Safety
 /// `ids` has room for `capacity` ids; the other pointers are NULL or point to what
@@ -207,10 +209,10 @@ pub unsafe extern "C" fn ondol_session_tokens(
     }
 }
 
-/// Goes back to the first `length` tokens, or as close below as can be: `left` gets how
-/// many are left, and may be NULL. States of a sliding window, a convolution or a
-/// recurrence are there only at the end, and at the end of the last prompt. Not in
-/// firmware builds.
+/// Drops tokens until `length` are left, or fewer where the states do not allow exactly
+/// `length`. `left`, which may be NULL, gets how many are left. A sliding window, a
+/// convolution or a recurrence allows only the current length and the end of the last
+/// prompt (a window also a few tokens before these). Not in firmware builds.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -233,8 +235,8 @@ pub unsafe extern "C" fn ondol_session_rewind(
     unsafe { with(session, error, body) }
 }
 
-/// Another session of the same engine that goes on from where this one is. Not in
-/// firmware builds.
+/// Makes a second session of the engine with the same tokens, states and last logits.
+/// Not in firmware builds.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -254,8 +256,7 @@ pub unsafe extern "C" fn ondol_session_fork(
     unsafe { with(session, error, body) }
 }
 
-/// The session's engine, as a handle of its own that is to be freed. Not in firmware
-/// builds.
+/// A new handle of the session's engine, which the caller must free. Not in firmware builds.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -275,8 +276,8 @@ pub unsafe extern "C" fn ondol_session_engine(
     unsafe { with(session, error, body) }
 }
 
-/// Gives back to the system all memory that the session and its engine can do without
-/// until they run next. Not in firmware builds.
+/// Releases to the system all memory that the session and its engine do not need until
+/// the next pass. Not in firmware builds.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -293,9 +294,10 @@ pub unsafe extern "C" fn ondol_session_release_unused(
     unsafe { with(session, error, body) }
 }
 
-/// Writes the session's tokens and their states to a file, as many bytes as the
-/// cache holds of them: the whole file, or none where the status is `ONDOL_STATUS_SNAPSHOT`. What had
-/// the name is replaced. Not in firmware builds.
+/// Writes the session's tokens, their states and the last logits to a file. An existing
+/// file is replaced when the new one is complete; if the status is
+/// `ONDOL_STATUS_SNAPSHOT`, nothing was written under this name. Not in firmware
+/// builds.
 ///
 /// # Safety
 /// `path` is a string; the other pointers are NULL or point to what their types say.
@@ -323,10 +325,10 @@ fn save(session: &Session, path: &Path) -> runtime::Result<()> {
     file.commit(path).map(drop).map_err(io)
 }
 
-/// Takes up what `ondol_session_save` wrote, in the place of what the session has. The
-/// context may be another, as long as the tokens fit. Where the status is
-/// `ONDOL_STATUS_SNAPSHOT` for a file that was read, the session is empty. Not in
-/// firmware builds.
+/// Replaces the session's tokens and states by those that `ondol_session_save` wrote.
+/// The engine may have another context, as long as the tokens fit. With
+/// `ONDOL_STATUS_SNAPSHOT` the session is unchanged if the file could not be opened,
+/// and empty otherwise. Not in firmware builds.
 ///
 /// # Safety
 /// `path` is a string; the other pointers are NULL or point to what their types say.

@@ -1,4 +1,4 @@
-//! What a call returns, and the struct that says more.
+//! The status of a call, and the struct with details of an error.
 
 use crate::call::Failure;
 use crate::sized::{self, Sized32};
@@ -8,30 +8,30 @@ use runtime::models::Error as ModelError;
 #[cfg(feature = "std")]
 use runtime::store::StoreError;
 
-/// What came of a call: 0 is success, and every kind of error has a number of its own.
+/// The result of a call: 0 is success, and every kind of error has its own number.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(not(feature = "std"), allow(dead_code))]
 pub enum ondol_status {
-    /// It worked.
+    /// Success.
     Ok = 0,
-    /// A pointer that is needed is NULL, text is not UTF-8, or an option is unknown.
+    /// A required pointer is NULL, text is not UTF-8, or an option is unknown.
     InvalidArgument = 1,
-    /// The buffer is too short; the length that is needed was returned.
+    /// The buffer is too short; the needed length was stored.
     BufferTooSmall = 2,
     /// Another call or a generation uses the handle at this moment, or a call on it
     /// panicked.
     Busy = 3,
-    /// The library panicked: a bug in Ondol. The handles of the call can only be freed.
+    /// The library panicked: a bug in Ondol. Handles that the call used can only be freed.
     Panicked = 4,
     /// Another error; the message says which.
     Other = 5,
 
     /// The operating system refused the file.
     Io = 10,
-    /// The file is no GGUF file.
+    /// The file is not a GGUF file.
     NotGguf = 11,
-    /// The file ends before what its header promises.
+    /// The file is shorter than its header says.
     Truncated = 12,
     /// The version or byte order of GGUF is not supported.
     UnsupportedVersion = 13,
@@ -39,7 +39,7 @@ pub enum ondol_status {
     UnsupportedType = 14,
     /// The file was packed in another version of the packed layout.
     UnsupportedPacking = 15,
-    /// The architecture is not known to this build.
+    /// This build does not support the architecture.
     UnknownArchitecture = 16,
     /// A metadata key is missing.
     MissingKey = 17,
@@ -47,17 +47,17 @@ pub enum ondol_status {
     BadValue = 18,
     /// A tensor is missing.
     MissingTensor = 19,
-    /// A tensor has other dimensions than it must have.
+    /// A tensor has the wrong dimensions.
     BadShape = 20,
-    /// The file contradicts the rules of its format.
+    /// The file breaks the rules of its format.
     Malformed = 21,
     /// The vocabulary can't be used.
     Tokenizer = 22,
     /// The chat template can't be compiled or rendered.
     Template = 23,
 
-    /// The session or the model needs more memory than it may take: `needed` and
-    /// `allowed` bytes; `allowed` is 0 where the system had no more.
+    /// The engine, session or model needs more memory than is allowed: `needed` and
+    /// `allowed` bytes. `allowed` is 0 if the system does not provide the memory.
     DoesNotFit = 30,
     /// The tokens do not fit in the context: `needed` and `allowed` tokens.
     ContextFull = 31,
@@ -65,35 +65,35 @@ pub enum ondol_status {
     BadToken = 32,
     /// The prompt has no tokens.
     EmptyPrompt = 33,
-    /// The call was cancelled. Text that came before is good, and stays in the cache.
+    /// The call was cancelled. Tokens of completed passes stay in the session.
     Cancelled = 34,
     /// The kernels that were asked for can't run on this CPU, or have no such name.
     UnsupportedKernels = 35,
     /// An option of the sampler is out of range, or no token can be chosen.
     Sampler = 36,
-    /// This build or this model can't have the type of cache that was asked for, or
-    /// there is no such type.
+    /// This build or this model does not support this type of KV cache, or there is no
+    /// such type.
     UnsupportedKvType = 37,
-    /// A saved session can't be written or taken up: the message says why.
+    /// A session can't be saved or restored; the message gives the reason.
     Snapshot = 38,
-    /// The host said that memory is critically short: no session is made.
+    /// The governor reports critical memory pressure: no session can be made.
     MemoryPressure = 39,
-    /// More sessions than the batch has rows: `needed` and `allowed` sessions.
+    /// More sessions than the batch allows: `needed` and `allowed` sessions.
     BatchFull = 40,
-    /// A session of another engine than the batch, or an offload of another model.
+    /// The session belongs to another engine than the batch, or the offload to another model.
     OtherOwner = 41,
     /// A delegate failed, or can't run the model.
     Delegate = 42,
-    /// There can be no packed copy of the model: the message says why.
+    /// There can be no packed copy of the model; the message gives the reason.
     Store = 43,
 }
 
 /// Bytes of the message in `ondol_error`.
 pub const ONDOL_MESSAGE_BYTES: usize = 256;
 
-/// What went wrong, in a struct that the caller owns. Set `struct_size` before
-/// the call; a call that fails fills in the rest. Where a function takes one,
-/// NULL is allowed.
+/// Details of an error, in a struct that the caller owns. Set `struct_size` before the
+/// call; a call that fails fills in the rest. Every function that takes one accepts
+/// NULL.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ondol_error {
@@ -101,11 +101,11 @@ pub struct ondol_error {
     pub struct_size: u32,
     /// What the call returned.
     pub status: ondol_status,
-    /// Bytes or tokens that are needed, where the status says so.
+    /// What is needed, for statuses that say so: bytes, tokens or sessions.
     pub needed: u64,
-    /// Bytes or tokens that are allowed, where the status says so.
+    /// What is allowed, for statuses that say so: bytes, tokens or sessions.
     pub allowed: u64,
-    /// The error in English, UTF-8, ended by a zero.
+    /// The error in English, UTF-8, with a terminating zero.
     pub message: [c_char; ONDOL_MESSAGE_BYTES],
 }
 

@@ -13,60 +13,60 @@ use std::ffi::CString;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-/// A folder of packed copies, which decode faster than the models that they were made
-/// of and compute the same. It holds nothing open; any number of threads may use it, and
-/// any number of processes the folder. Not in firmware builds.
+/// A folder of packed copies, which decode faster than their models and give the same
+/// results. It keeps no file open. Any number of threads may use a store, and any
+/// number of processes the folder. Not in firmware builds.
 pub struct ondol_store {
     store: Store,
 }
 
-/// What a store may do. `ondol_store_defaults` fills it in; NULL for the whole takes the
-/// defaults.
+/// Options of a store. Fill them in with `ondol_store_defaults`; NULL in place of the
+/// struct means the defaults.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ondol_store_options {
     /// `sizeof(ondol_store_options)`.
     pub struct_size: u32,
-    /// 1 hashes all files before a copy is used; 0, the default, where they do not look
-    /// as they did.
+    /// 1 hashes all files before a copy is used; 0, the default, only files that do not
+    /// match their seal.
     pub check_all: u32,
-    /// Bytes that all copies together may take; 0, the default, sets no limit. Copies
-    /// that were not used for longest are removed to keep it.
+    /// The most bytes that all copies together may take; 0, the default, sets no limit.
+    /// The copies that were unused for the longest time are removed to keep it.
     pub limit: u64,
-    /// Bytes that stay free on the disk when a copy is made; by default 256 MiB.
+    /// Bytes of the disk that stay free when a copy is made; by default 256 MiB.
     pub reserve: u64,
 }
 
 // SAFETY: repr(C), starts with a u32, zeros are a value.
 unsafe impl Sized32 for ondol_store_options {}
 
-/// What a store does that takes time, or bytes of the disk.
+/// The kind of an event: an operation of a store that takes time or disk space.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ondol_store_event_kind {
-    /// Something that this version has no name for.
+    /// An event that this version has no name for.
     Other = 0,
-    /// Another process or thread makes or removes copies; the store waits for it.
+    /// Another process or thread is changing the store's folder; the store waits for it.
     Waiting = 1,
     /// The files of `path` are hashed: `work` bytes.
     Verifying = 2,
-    /// The copy `path` is damaged; it is made again.
+    /// The copy `path` is damaged and will be made again.
     Damaged = 3,
-    /// The copy `path` of `bytes` bytes is written: `work` bytes are read and written.
+    /// The copy `path` of `bytes` bytes will be written: `work` bytes are read and written.
     Packing = 4,
-    /// So many more `bytes` of the work that was told last are done.
+    /// `bytes` more bytes are done of the work that was reported last.
     Advanced = 5,
     /// The copy `path` of `bytes` bytes was removed, to keep the limit.
     Evicted = 6,
 }
 
-/// What a store does. It lives during the callback.
+/// An event of a store, valid during the callback.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ondol_store_event {
     /// `sizeof(ondol_store_event)` of the library.
     pub struct_size: u32,
-    /// What it is.
+    /// Its kind.
     pub kind: ondol_store_event_kind,
     /// A file, or NULL.
     pub path: *const c_char,
@@ -76,7 +76,7 @@ pub struct ondol_store_event {
     pub work: u64,
 }
 
-/// Hears what a store does. It must return normally.
+/// Is called with the events of a store. It must return normally.
 pub type ondol_store_fn =
     Option<unsafe extern "C" fn(user: *mut c_void, event: *const ondol_store_event)>;
 
@@ -86,52 +86,52 @@ pub type ondol_store_fn =
 pub struct ondol_opened {
     /// `sizeof(ondol_opened)`.
     pub struct_size: u32,
-    /// 1 where the model runs from a packed copy, 0 where it runs from its own file.
+    /// 1 if the model runs from a packed copy, 0 if it runs from its own file.
     pub from_copy: u32,
-    /// Why it runs from its own file though it would gain by a copy; empty where it
-    /// does not.
+    /// Why it runs from its own file although a copy would decode faster; empty if
+    /// there is no such reason.
     pub reason: [c_char; ONDOL_MESSAGE_BYTES],
 }
 
 // SAFETY: repr(C), starts with a u32, zeros are a value.
 unsafe impl Sized32 for ondol_opened {}
 
-/// Whether a copy is of use, as far as can be seen at a glance.
+/// Whether a copy can still be used, judged without hashing.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ondol_copy_state {
-    /// It, or its source, can't be read.
+    /// Its record or its source can't be read.
     Unreadable = 0,
-    /// Its source is there.
+    /// Its source exists and seems unchanged.
     Current = 1,
-    /// Its source has other bytes, or another version made it.
+    /// Its source has other bytes now, or another version of Ondol made it.
     Stale = 2,
-    /// Its source is gone.
+    /// Its source does not exist any more.
     Orphaned = 3,
 }
 
-/// A copy in a store. It lives during the callback.
+/// A copy in a store, valid during the callback.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ondol_copy {
     /// `sizeof(ondol_copy)` of the library.
     pub struct_size: u32,
-    /// Whether it is of use.
+    /// Whether it can still be used.
     pub state: ondol_copy_state,
     /// Its file.
     pub path: *const c_char,
-    /// The first file of the model that it was made of, or NULL.
+    /// The first file of the model that it was made from, or NULL.
     pub source: *const c_char,
     /// Bytes of its file.
     pub bytes: u64,
-    /// Seconds since 1970 when it was made or used last; 0 where that is not known.
+    /// When it was made or last used, in seconds since 1970; 0 if not known.
     pub used_s: u64,
 }
 
-/// Is shown a copy. It must return normally.
+/// Is called with a copy. It must return normally.
 pub type ondol_copy_fn = Option<unsafe extern "C" fn(user: *mut c_void, copy: *const ondol_copy)>;
 
-/// What `ondol_store_prune` did.
+/// The result of `ondol_store_prune`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ondol_pruned {
@@ -141,7 +141,7 @@ pub struct ondol_pruned {
     pub removed: u32,
     /// Their bytes.
     pub removed_bytes: u64,
-    /// Files that stay since they could not be judged or removed.
+    /// Files that were kept because they could not be checked or removed.
     pub kept: u32,
 }
 
@@ -161,8 +161,8 @@ impl ondol_store_options {
     }
 }
 
-/// Fills in the defaults, as far as the caller's struct goes: set its `struct_size`
-/// first, and all else to zero.
+/// Fills in the defaults, up to the end of the caller's struct. Before the call set
+/// `struct_size`, and all other bytes to zero.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -183,7 +183,7 @@ pub unsafe extern "C" fn ondol_store_defaults(
     unsafe { call(error, body) }
 }
 
-/// The store in a folder, which is made when the first copy is. Not in firmware builds.
+/// Makes a store for a folder, which is created with the first copy. Not in firmware builds.
 ///
 /// # Safety
 /// `folder` is a string; the other pointers are NULL or point to what their types say.
@@ -224,15 +224,16 @@ pub unsafe extern "C" fn ondol_store_new(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ondol_store_free(store: *mut ondol_store) {
     if !store.is_null() {
-        // SAFETY: `ondol_store_new` made it; nobody else uses it, by the caller.
+        // SAFETY: `ondol_store_new` made it; by contract the caller has no other use of it.
         quietly(|| drop(unsafe { Box::from_raw(store) }));
     }
 }
 
-/// Opens a model by its packed copy, which is made first if it is not there or not to be
-/// trusted: that reads and writes the whole model, and `on_event` hears of it. Where there
-/// can be no copy, the model's own file is opened, and `opened` says why. `cancel`,
-/// `on_event` and `opened` may be NULL. What `ondol_model_open` asks holds for both files.
+/// Opens a model from its packed copy. The copy is made first if it does not exist, is
+/// damaged, or was made from other bytes; this reads and writes the whole model, and
+/// `on_event` is called meanwhile. If there can be no copy, the model's own file is
+/// opened, and `opened` says why. `cancel`, `on_event` and `opened` may be NULL. The
+/// conditions of `ondol_model_open` apply to both files.
 ///
 /// # Safety
 /// `path` is a string; the other pointers are NULL or point to what their types say.
@@ -271,7 +272,7 @@ pub unsafe extern "C" fn ondol_store_open(
     unsafe { call(error, body) }
 }
 
-/// Shows `on_copy` all copies, by name.
+/// Calls `on_copy` with every copy, ordered by name.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -315,9 +316,10 @@ fn shown(copy: &PackedCopy, path: &CString, source: Option<&CString>) -> ondol_c
     }
 }
 
-/// Removes the copy of the model at `path`, which may be gone, or the copy at `path`.
-/// `freed` gets its bytes, 0 if there was none, and may be NULL. Waits for another process
-/// that makes or removes copies, unless `cancel`, which may be NULL, ends that.
+/// Removes the copy of the model at `path`, which may no longer exist, or the copy at
+/// `path`. `freed` gets its bytes, 0 if there was no copy, and may be NULL. Waits for
+/// another process that is changing the folder; `cancel`, which may be NULL, ends the
+/// wait.
 ///
 /// # Safety
 /// `path` is a string; the other pointers are NULL or point to what their types say.
@@ -347,9 +349,9 @@ pub unsafe extern "C" fn ondol_store_remove(
     unsafe { call(error, body) }
 }
 
-/// Removes copies whose source is gone or has other bytes, what older versions and killed
-/// processes left, and copies beyond the limit. `cancel`, `on_event` and `pruned` may be
-/// NULL.
+/// Removes copies whose source is gone or has other bytes, files that older versions
+/// and killed processes left, and copies beyond the limit. `cancel`, `on_event` and
+/// `pruned` may be NULL.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -382,7 +384,7 @@ pub unsafe extern "C" fn ondol_store_prune(
     unsafe { call(error, body) }
 }
 
-/// Tells the caller's function, if there is one.
+/// Calls the caller's function, if there is one.
 fn tell(on_event: ondol_store_fn, user: *mut c_void, event: &Event<'_>) {
     use ondol_store_event_kind as Kind;
     let Some(on_event) = on_event else { return };

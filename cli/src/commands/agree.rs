@@ -13,7 +13,7 @@ use std::path::PathBuf;
 /// Arguments of `ondol agree`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Each prompt is run and the record's tokens are forced, so that every step sees the same past.
+Each prompt is run, followed by the record's tokens, so that every step has the same context.
   top1           share of steps whose likeliest token is the record's
   top1_clear     the same, where the record's first two are more than 0.5 nats apart
   mean_abs_dlnp  mean |difference of ln p| over the record's likeliest tokens
@@ -23,9 +23,9 @@ Examples:
   ondol agree smollm2 smollm2.f32.jsonl
   ondol agree model.gguf record.jsonl --kernels exact --max-dlnp 0.01 --min-top1 0.99 --json")]
 pub struct Args {
-    /// A file, a name of the catalog, or `hello`
+    /// A file, a name from the catalog, or `hello`
     model: String,
-    /// Written by `ondol record` or by another engine
+    /// A record, written by `ondol record` or by another engine
     record: PathBuf,
     /// Fail if mean_abs_dlnp is larger than this, in nats
     #[arg(long, value_name = "X", value_parser = numbers::at_least_zero::<f64>)]
@@ -40,7 +40,7 @@ pub struct Args {
     json: bool,
 }
 
-/// Compares and prints; an error past the limits.
+/// Compares and prints. Exceeding a limit is an error.
 pub fn run(args: &Args) -> Result<()> {
     let records = record::read(&args.record)?;
     let model = model::open(&args.model)?;
@@ -66,7 +66,7 @@ pub fn run(args: &Args) -> Result<()> {
     judge(args.max_dlnp, args.min_top1, &overall).map_err(Error::Disagrees)
 }
 
-/// Whether the record has what the limits are held against.
+/// Checks that the record has the data that the limits need.
 fn check_evidence(args: &Args, found: &Tally) -> Result<()> {
     let missing = match found {
         Tally { steps: 0, .. } if args.min_top1.is_some() => "has no steps",
@@ -79,7 +79,8 @@ fn check_evidence(args: &Args, found: &Tally) -> Result<()> {
     })
 }
 
-/// The prompts must give the record's tokens here, and the record's tokens must be in this vocabulary.
+/// Checks that the prompts have the record's tokens in this vocabulary, and that it has
+/// all tokens of the record.
 fn check_ids(records: &[Record], model: &Model) -> Result<()> {
     let vocabulary = model.graph().vocabulary;
     for (index, record) in records.iter().enumerate() {
@@ -110,7 +111,7 @@ fn check_ids(records: &[Record], model: &Model) -> Result<()> {
     Ok(())
 }
 
-/// Runs a prompt and forces the record's tokens.
+/// Runs a prompt and then the record's tokens.
 fn replay(session: &mut Session, prompt: usize, record: &Record) -> ondol::Result<Tally> {
     let mut tally = Tally::default();
     session.clear();
@@ -124,7 +125,7 @@ fn replay(session: &mut Session, prompt: usize, record: &Record) -> ondol::Resul
     Ok(tally)
 }
 
-/// The largest difference, and where it is.
+/// The largest difference and its place.
 #[derive(Debug, Clone, Copy, Serialize)]
 struct Worst {
     dlnp: f64,
@@ -168,7 +169,7 @@ impl Tally {
         }
     }
 
-    /// A difference that is not a number is worse than any that is.
+    /// NaN counts as larger than any number.
     fn keep_worse(&mut self, other: Worst) {
         let badness = |w: Worst| {
             if w.dlnp.is_nan() {
@@ -219,7 +220,7 @@ impl Tally {
     }
 }
 
-/// How well a model agrees, over all steps or over those of one prompt.
+/// How well a model agrees with a record, over all steps or over those of one prompt.
 #[derive(Serialize)]
 struct Report {
     steps: usize,
@@ -263,8 +264,7 @@ fn print(args: &Args, records: &[Record], overall: &Report, prompts: &[Report]) 
     Ok(())
 }
 
-/// Whether what was found is within the limits. What is no number is within none, and
-/// nothing is no evidence.
+/// Checks the results against the limits. NaN fails, and so does a result without steps.
 fn judge(max_dlnp: Option<f64>, min_top1: Option<f64>, found: &Tally) -> Result<(), String> {
     let Report {
         mean_abs_dlnp,

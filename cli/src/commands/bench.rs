@@ -17,19 +17,19 @@ use std::time::Instant;
 /// Arguments of `ondol bench`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-ppN is prefill of N tokens, tgN is decoding of N tokens, each from an empty context, after one run
-to warm up. tgNxS is decoding of N tokens of each of S sessions of one engine, in passes over all
-of them; its figure counts the tokens of all. Figures are the median and the range of the runs. With --screen, decoding goes on with
-the likeliest token, else with tokens from all over the vocabulary.
+ppN is prefill of N tokens, tgN is decode of N tokens, each from an empty context, after one run to
+warm up. tgNxS is decode of N tokens in each of S sessions of one engine, with one pass for all
+sessions; its speed counts the tokens of all. The table shows the median and the range of the runs.
+With --screen, decode continues with the likeliest token, else with tokens from the whole vocabulary.
 
 Examples:
   ondol bench smollm2
   ondol bench model.gguf -p 0 -n 128 --sessions 1,4,8
   ondol bench model.gguf -p 512,2048 -n 128 -t 1,2 -r 5 --json")]
 pub struct Args {
-    /// A file, a name of the catalog, or `hello`
+    /// A file, a name from the catalog, or `hello`
     model: String,
-    /// Tokens to prefill; 0 leaves prefill out
+    /// Tokens of prefill; 0 measures no prefill
     #[arg(
         short,
         long,
@@ -39,7 +39,7 @@ pub struct Args {
         value_parser = count
     )]
     prompt: Vec<usize>,
-    /// Tokens to decode; 0 leaves decoding out
+    /// Tokens of decode; 0 measures no decode
     #[arg(
         short = 'n',
         long = "generate",
@@ -49,7 +49,7 @@ pub struct Args {
         value_parser = count
     )]
     generate: Vec<usize>,
-    /// Sessions that decode together, 32 at most; 1 is plain decoding
+    /// Sessions that decode together, 32 at most; 1 is ordinary decode
     #[arg(
         long,
         value_name = "S,..",
@@ -58,26 +58,28 @@ pub struct Args {
         value_parser = sessions
     )]
     sessions: Vec<usize>,
-    /// Threads [default: the machine's cores]
+    /// Threads [default: all cores]
     #[arg(short, long, value_name = "N,..", value_delimiter = ',', value_parser = at_least_one)]
     threads: Vec<usize>,
-    /// Runs of each test
+    /// Measured runs of each test
     #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
     repeat: usize,
-    /// Kernels: exact (full precision, slow), scalar, or a CPU's (avx2, avx-vnni, avx512; neon,
-    /// dotprod, i8mm) [default: the best this CPU has]
+    /// Kernels: exact (full precision, slow), scalar, or those of an instruction set
+    /// (avx2, avx-vnni, avx512; neon, dotprod, i8mm) [default: the fastest for this
+    /// CPU]
     #[arg(long, value_name = "LEVEL")]
     kernels: Option<Level>,
-    /// What keys and values are kept as: f16, or q8_0 in little more than half the bytes
+    /// Type of the KV cache: f16, or q8_0, which takes little more than half the memory
     #[arg(long, value_name = "TYPE", default_value_t)]
     kv_type: KvType,
-    /// Measure the packed copy of the model, as `ondol run` uses it [default: the file as it is]
+    /// Measure the packed copy of the model, which `ondol run` uses [default: the
+    /// model's own file]
     #[arg(long)]
     packed: bool,
     #[command(flatten)]
     limit: LimitArgs,
-    /// Decode as `ondol run --screen X` does by default, for the likeliest 40 tokens, where the file
-    /// has a screen of the head; `off` computes every logit
+    /// If the file has a screen of the output head, decode with margin X for the 40
+    /// likeliest tokens, as `ondol run` does by default; `off` computes every logit
     #[arg(long, value_name = "X|off", default_value = "off")]
     screen: Screen,
     #[command(flatten)]
@@ -116,9 +118,9 @@ struct Measurement {
     test: String,
     threads: usize,
     tokens_per_s: Spread,
-    /// Of all runs so far with so many threads.
+    /// Peak over all runs so far with this number of threads.
     screen: Option<ScreenFigures>,
-    /// Of all runs so far with so many threads.
+    /// Peak over all runs so far with this number of threads.
     #[serde(skip_serializing_if = "Option::is_none")]
     delegate: Option<DelegateFigures>,
 }
@@ -135,7 +137,7 @@ struct Spread {
 enum Test {
     Prefill(usize),
     Decode(usize),
-    /// Tokens of each of so many sessions.
+    /// Tokens of each of several sessions.
     Batch(usize, usize),
 }
 
@@ -210,7 +212,7 @@ pub fn run(args: &Args) -> Result<()> {
     )
 }
 
-/// A number of sessions that can decode together.
+/// Parses a number of sessions that can decode together.
 fn sessions(text: &str) -> std::result::Result<usize, String> {
     match at_least_one(text)? {
         sessions @ 1..=32 => Ok(sessions),
@@ -218,7 +220,7 @@ fn sessions(text: &str) -> std::result::Result<usize, String> {
     }
 }
 
-/// The counts asked for, or the runtime's own choice.
+/// The counts from the command line, or the runtime's default.
 fn thread_counts(args: &Args) -> Vec<Option<usize>> {
     match args.threads.as_slice() {
         [] => vec![None],
@@ -263,7 +265,7 @@ impl Test {
     }
 }
 
-/// Decodes all tokens in each of some new sessions.
+/// Decodes all tokens in each of several new sessions.
 fn decode_batches(engine: &Engine, tokens: &[u32], sessions: usize) -> ondol::Result<()> {
     let mut batch = engine.batch(sessions)?;
     let sessions = (0..sessions).map(|_| engine.session());
@@ -274,8 +276,8 @@ fn decode_batches(engine: &Engine, tokens: &[u32], sessions: usize) -> ondol::Re
     })
 }
 
-/// Decodes as `ondol run` does by default. What follows makes sense, since after
-/// tokens at random many more are likely than in any text.
+/// Decodes as `ondol run` does by default, continuing with the likeliest token: after
+/// random tokens many more tokens would be likely than in any text.
 fn decode_screened(session: &mut Session, first: u32, count: usize) -> ondol::Result<()> {
     let kernels = Kernels::with_level(session.engine().level())?;
     let mut token = first;

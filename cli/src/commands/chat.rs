@@ -16,13 +16,13 @@ A typed line that ends with \\ goes on in the next one; Alt-Enter begins a new l
 Pasted text of several lines is one input.
 Ctrl-C stops an answer; at the prompt, twice, it leaves.";
 
-/// A conversation and what it runs on.
+/// A conversation, its session and its options.
 pub struct Chat<'a> {
-    /// Holds the conversation's cache, so that a turn costs its new tokens only.
+    /// Has the conversation's cache, so that a turn only runs its new tokens.
     pub session: Session,
     /// The model as the user named it.
     pub name: &'a str,
-    /// What the model is told before the conversation.
+    /// The system message.
     pub system: Option<&'a str>,
     /// Complete each input on its own, without a template.
     pub raw: bool,
@@ -32,7 +32,7 @@ pub struct Chat<'a> {
     pub cancel: CancelToken,
 }
 
-/// Tells that a model has no template of its own: what it answers is a matter of luck.
+/// Tells the user that a model has no template of its own, so that its answers may be poor.
 pub fn say_if_guessed(model: &Model, name: &str) {
     let guess = match model.chat_template().origin() {
         TemplateOrigin::File => return,
@@ -49,7 +49,7 @@ impl Chat<'_> {
         if !self.raw {
             say_if_guessed(self.session.model(), self.name);
         }
-        note!("{} is ready; /help lists what it knows", self.name);
+        note!("{} is ready; /help lists its commands", self.name);
         let mut messages = self.first_messages();
         let mut last: Option<Figures> = None;
         while let Some(input) = terminal.read()? {
@@ -66,7 +66,7 @@ impl Chat<'_> {
                     self.session.clear();
                 }
                 command if command.starts_with('/') && !command.contains(char::is_whitespace) => {
-                    output::line(format!("{command} is unknown; /help lists what there is"))?;
+                    output::line(format!("{command} is unknown; /help lists the commands"))?;
                 }
                 _ => last = self.turn(&mut messages, &input)?.or(last),
             }
@@ -78,7 +78,8 @@ impl Chat<'_> {
         self.system.into_iter().map(Message::system).collect()
     }
 
-    /// Answers one input. What goes wrong is said, and the chat goes on; a turn without an answer is forgotten.
+    /// Answers one input. An error is shown, and the chat continues; a turn without an
+    /// answer is dropped.
     fn turn(&mut self, messages: &mut Vec<Message>, input: &str) -> Result<Option<Figures>> {
         messages.push(Message::user(input));
         let outcome = self.answer(messages, input);

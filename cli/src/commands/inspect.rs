@@ -11,26 +11,27 @@ use ondol_models::screen;
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
-/// Elements of a long array that are shown.
+/// How many elements of a long array are shown.
 const SHOWN_ELEMENTS: usize = 6;
-/// Characters of a long string that are shown.
+/// How many characters of a long string are shown.
 const SHOWN_CHARS: usize = 70;
 
 /// Arguments of `ondol inspect`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Memory is what a session with --ctx tokens and --threads takes, and what the model itself holds (its
-vocabulary, mostly); nothing of it is allocated to find out. Files that hold a vocabulary only, or a
-model that can't be run, are shown as well.
+The memory figures are exact for an engine with one session of --ctx tokens and --threads, and for
+the model itself (mostly its vocabulary); nothing is allocated to compute them. Files with only a
+vocabulary, or with a model that can't be run, are shown too.
 
 Examples:
   ondol inspect model.gguf
   ondol inspect smollm2 --ctx 2048 --tensors
   ondol inspect model.gguf --json")]
 pub struct Args {
-    /// A file, a name of the catalog, or `hello`
+    /// A file, a name from the catalog, or `hello`
     model: String,
-    /// Tokens of context to count memory for [default: what the model was trained for, at most 4096]
+    /// Context in tokens for the memory figures [default: the model's training context,
+    /// at most 4096]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     ctx: Option<usize>,
     /// List every tensor
@@ -53,7 +54,7 @@ struct Share {
     bytes: u64,
 }
 
-/// Shows the file, and the memory it would take.
+/// Shows the file, and the memory that a session would take.
 pub fn run(args: &Args) -> Result<()> {
     let files = Files::open(&args.model)?;
     let gguf = files.gguf()?;
@@ -73,13 +74,12 @@ fn memory(args: &Args) -> Result<Memory> {
         .map_err(model::runtime_error(&args.model))
 }
 
-/// Whether it is no part of the model, but of the screen of its head.
+/// Whether it belongs to the screen and not to the model itself.
 fn is_screen(tensor: &TensorInfo) -> bool {
     [screen::WEIGHT, screen::ERROR].contains(&tensor.name)
 }
 
-/// A tensor's type, and its layout if that is not GGUF's own; those of a screen
-/// are a type of their own.
+/// A tensor's type, and its layout if packed; tensors of a screen count as a separate type.
 fn type_name(tensor: &TensorInfo) -> String {
     if is_screen(tensor) {
         return "screen".to_owned();
@@ -90,7 +90,7 @@ fn type_name(tensor: &TensorInfo) -> String {
     }
 }
 
-/// Tensors by type, the type with most bytes first.
+/// Tensors by type, in descending order of bytes.
 fn mix(gguf: &Gguf) -> Vec<Share> {
     let mut shares: Vec<Share> = Vec::new();
     for tensor in gguf.tensors() {
@@ -207,7 +207,7 @@ fn memory_rows(memory: &Memory) -> [(&'static str, u64); 11] {
     ]
 }
 
-/// What is wrong with the model, without its path.
+/// The fault of the model, without its path.
 fn reason(error: &Error) -> String {
     match error {
         Error::Runtime { source, .. } => source.to_string(),
@@ -309,7 +309,7 @@ fn as_json(value: &Value) -> Json {
     }
 }
 
-/// The beginning of an array stands for all of it: vocabularies have hundreds of thousands of elements.
+/// Shows only the beginning of an array: vocabularies have hundreds of thousands of elements.
 fn array_json(array: &Array) -> Json {
     let first: Vec<Json> = array
         .iter()

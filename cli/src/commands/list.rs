@@ -12,8 +12,8 @@ use std::path::PathBuf;
 /// Arguments of `ondol list`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-A packed copy is stale when its model has other bytes now, and orphaned when its model is gone:
-`ondol prune` removes both. It is unreadable when its model can't be read, and stays.
+A packed copy is `stale` if its model has other bytes now, and `orphaned` if its model is gone:
+`ondol prune` removes both. It is `unreadable` if its model can't be read; `ondol prune` keeps it.
 
 Examples:
   ondol list
@@ -24,7 +24,8 @@ pub struct Args {
     json: bool,
 }
 
-/// Prints the catalog, what of it is here, and the packed copies of all models.
+/// Prints the catalog, which of its models are downloaded, and the packed copies of all
+/// models.
 pub fn run(args: &Args) -> Result<()> {
     let catalog = Catalog::load()?;
     let home = Home::find()?;
@@ -108,15 +109,14 @@ fn state(copy: &PackedCopy) -> &'static str {
     }
 }
 
-/// What `--json` prints.
+/// The output of `--json`.
 #[derive(Serialize)]
 struct Everything<'a> {
     models: Vec<Listed<'a>>,
     copies: Vec<ListedCopy>,
 }
 
-/// An entry as the catalog has it, and the paths of the file and of its packed
-/// copy if they are here.
+/// A catalog entry, with the paths of its file and packed copy if they exist.
 #[derive(Serialize)]
 struct Listed<'a> {
     #[serde(flatten)]

@@ -1,4 +1,4 @@
-//! One file a command.
+//! The commands, one file each.
 
 mod agree;
 mod bench;
@@ -19,20 +19,20 @@ mod verify;
 use crate::error::Result;
 use clap::Subcommand;
 
-/// What can be asked for.
+/// The commands.
 #[derive(Subcommand)]
 pub enum Command {
     /// Answer a prompt, or chat
     Run(run::Args),
-    /// Download a model of the catalog
+    /// Download a model from the catalog
     Pull(pull::Args),
-    /// Show the catalog, and what is downloaded
+    /// List the catalog, downloaded models and packed copies
     List(list::Args),
-    /// Delete downloaded models, and packed copies
+    /// Delete downloaded models and packed copies
     Rm(rm::Args),
-    /// Delete packed copies that are of no use any more
+    /// Delete packed copies that have no use any more
     Prune(prune::Args),
-    /// Show what a model file holds, and the memory it needs
+    /// Show the contents of a model file, and the memory that it needs
     Inspect(inspect::Args),
     /// Measure prefill and decode speed
     Bench(bench::Args),
@@ -40,15 +40,15 @@ pub enum Command {
     Perplexity(perplexity::Args),
     /// Show the tokens of a text
     Tokenize(tokenize::Args),
-    /// Record greedy answers with their likeliest tokens
+    /// Record greedy answers, with the likeliest tokens of each step
     Record(record::Args),
-    /// Hold a model against a record
+    /// Compare a model with a record
     Agree(agree::Args),
-    /// Show with evidence whether an NPU's plug-in runs a model correctly
+    /// Verify, with a report, that an NPU's plug-in runs a model correctly
     Verify(verify::Args),
-    /// Write a model in another quantization
+    /// Convert a model to another quantization
     Quantize(quantize::Args),
-    /// Write a model in the layout that decodes fastest
+    /// Write a packed copy of a model, which decodes fastest
     Pack(pack::Args),
 }
 

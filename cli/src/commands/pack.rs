@@ -12,11 +12,12 @@ use std::time::Instant;
 /// Arguments of `ondol pack`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-A packed file has the rows of its matrices interleaved, so that decoding reads memory in one stream.
-It is as long as the original, gives the same answers bit for bit, and runs wherever Ondol runs; other
-programs can't read it. Where a large part of a model is its output head, a 4-bit copy of that is added,
-the screen (docs/screened-head.md): of plain floats, which are not interleaved, it is all that is
-added. `ondol run` keeps packed copies by itself: this is for files that are shipped.
+A packed copy has the rows of its matrices interleaved, so that decode reads memory as one stream.
+Its weights take as many bytes as the original's, it gives the same answers bit for bit, and it runs
+wherever Ondol runs; other programs can't read it. If the output head is a large part of the model,
+a 4-bit copy of it is added, the screen (docs/screened-head.md). Plain floats are not interleaved;
+such a model only gets a screen. `ondol run` makes packed copies by itself: use this command for
+files that you ship.
 
 Examples:
   ondol pack model.gguf                     writes model.packed.gguf
@@ -24,22 +25,22 @@ Examples:
   ondol pack model-00001-of-00003.gguf whole.gguf --json
   ondol pack model.gguf /dev/stdout | ssh board 'cat > model.gguf'")]
 pub struct Args {
-    /// A file, a name of the catalog, or `hello`
+    /// A file, a name from the catalog, or `hello`
     #[arg(value_name = "IN")]
     input: String,
-    /// The file to write [default: IN with `.packed.gguf` in the end, beside it; of a name of the
-    /// catalog, in the current folder]
+    /// The file to write [default: IN with the ending `.packed.gguf`, in the same
+    /// folder; for a name from the catalog, in the current folder]
     #[arg(value_name = "OUT")]
     output: Option<PathBuf>,
     /// Replace OUT if it exists
     #[arg(long)]
     force: bool,
-    /// Print JSON: path, bytes, seconds. OUT can't be standard output then
+    /// Print JSON: path, bytes, seconds. OUT then can't be standard output
     #[arg(long)]
     json: bool,
 }
 
-/// What was written.
+/// The written file.
 #[derive(Serialize)]
 struct Written {
     path: PathBuf,

@@ -10,26 +10,26 @@ use ondol::{CancelToken, Options};
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// Rows of logits at a time: enough to pay for reading the head once, and 34 MB for a
+/// Rows of logits at a time: enough to pay for reading the output head, and 34 MB for a
 /// vocabulary of 262,144.
 const SCORE_ROWS: usize = 32;
 
 /// Arguments of `ondol perplexity`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-The first tokens of the text are run as one sequence; every token but the first is predicted from
-those before it. perplexity = exp(mean_nll); top1 is the share of tokens that were ranked first.
+The first tokens of the text are run as one sequence; every token except the first is predicted from
+those before it. perplexity = exp(mean_nll); top1 is the share of tokens that were the likeliest.
 
 Examples:
   ondol perplexity smollm2 -f text.txt
   ondol perplexity model.gguf -f text.txt --tokens 512 --kernels exact --json")]
 pub struct Args {
-    /// A file, a name of the catalog, or `hello`
+    /// A file, a name from the catalog, or `hello`
     model: String,
     /// The text, UTF-8 with or without a byte order mark
     #[arg(long, short, value_name = "TEXT")]
     file: PathBuf,
-    /// Tokens of the text to use, at most
+    /// The most tokens of the text to use
     #[arg(long, value_name = "N", default_value_t = 2048, value_parser = at_least_one)]
     tokens: usize,
     #[command(flatten)]
@@ -41,7 +41,7 @@ pub struct Args {
     json: bool,
 }
 
-/// What is measured.
+/// The measurements.
 #[derive(Serialize)]
 struct Report {
     tokens: usize,

@@ -8,9 +8,9 @@ use crate::packed::{self, LimitArgs};
 /// Arguments of `ondol prune`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Packed copies are removed whose model is gone or has other bytes now, and what killed processes
-and older versions left. Models stay, and copies that are of use: `ondol rm` removes those. With a
-limit, copies that were not used for longest are removed until the rest keeps it.
+Removes packed copies whose model is gone or has other bytes now, and files that killed processes
+and older versions left. Models and other packed copies stay; `ondol rm` removes those. With a
+limit, the copies that were unused for the longest time are removed until the rest is within it.
 
 Examples:
   ondol prune
@@ -20,7 +20,7 @@ pub struct Args {
     limit: LimitArgs,
 }
 
-/// Removes packed copies that are of no use, and prints each.
+/// Removes packed copies without a use, and prints each.
 pub fn run(args: &Args) -> Result<()> {
     let removed = packed::prune(&Home::find()?, &args.limit)?;
     for (path, bytes) in &removed {

@@ -9,10 +9,10 @@ use crate::{fetch, model, output};
 /// Arguments of `ondol pull`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Sources are tried in the catalog's order, and what comes is verified against its SHA-256.
-A pull that was broken off goes on where it stopped. Then a packed copy is made beside, which
-`ondol run` decodes faster; the model itself stays as it came. To pull what is here already verifies
-all its bytes, and those of its packed copy, and mends what is damaged.
+The catalog's sources are tried in order, and the download is verified against its SHA-256. An
+interrupted pull resumes where it stopped. Then a packed copy is made, which decodes faster; the
+model's own file stays unchanged. Pulling a downloaded model again verifies all bytes of the model
+and of its packed copy, and replaces what is damaged.
 
 Examples:
   ondol pull smollm2
@@ -20,7 +20,7 @@ Examples:
   ONDOL_CATALOG=models.toml ondol pull mine                  another catalog
   ONDOL_HOME=/data/ondol ondol pull smollm2                  another folder")]
 pub struct Args {
-    /// A name of the catalog; `ondol list` shows them
+    /// A name from the catalog; `ondol list` shows them
     name: String,
     #[command(flatten)]
     pack: PackArgs,

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread;
 
-/// Elements that a thread takes at a time.
+/// Elements that a thread quantizes at a time.
 const PIECE: usize = 1 << 16;
 /// The version of the block formats, `general.quantization_version`.
 const QUANTIZATION_VERSION: u32 = 2;
@@ -34,7 +34,7 @@ Examples:
   ondol quantize model-bf16.gguf model-q8_0.gguf q8_0 --threads 4
   ondol quantize model-f16.gguf /dev/stdout q8_0 | ssh board 'cat > model.gguf'")]
 pub struct Args {
-    /// A file, a name of the catalog, or `hello`; best in F32, F16 or BF16
+    /// A file, a name from the catalog, or `hello`; best in F32, F16 or BF16
     #[arg(value_name = "IN")]
     input: String,
     /// The file to write
@@ -43,7 +43,7 @@ pub struct Args {
     /// Type or mix
     #[arg(value_name = "TYPE")]
     mix: String,
-    /// Threads [default: the machine's cores]
+    /// Threads [default: all cores]
     #[arg(long, short = 't', value_name = "N", value_parser = at_least_one)]
     threads: Option<usize>,
     /// Replace OUT if it exists
@@ -104,7 +104,8 @@ fn plan<'g, 'a>(gguf: &'g Gguf<'a>, mix: Mix) -> Vec<(&'g TensorInfo<'a>, DType)
         .collect()
 }
 
-/// What the mixes go by; a key that is missing or odd counts as a plain dense model.
+/// The properties that mixes depend on; a missing or unusual key counts as that of a
+/// dense model.
 fn shape(gguf: &Gguf) -> ModelShape {
     let architecture = gguf.str("general.architecture").unwrap_or_default();
     let number = |key: &str| {
@@ -175,8 +176,8 @@ fn writer(gguf: &Gguf, mix: Mix, plan: &[(&TensorInfo, DType)]) -> ondol_models:
     Ok(writer)
 }
 
-/// A tensor in another type, whole rows at a time on every thread. Cut short where
-/// it is cancelled.
+/// Converts a tensor to another type, whole rows at a time on every thread. Ends early
+/// if it is cancelled.
 fn convert(
     tensor: &TensorInfo,
     to: DType,

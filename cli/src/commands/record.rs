@@ -14,18 +14,19 @@ use std::path::PathBuf;
 /// Arguments of `ondol record`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-PROMPTS has one prompt a line, or JSON objects with \"prompt\" (for prompts of several lines).
-Prompts are raw text: no chat template. `ondol agree` holds any engine against the record.
+PROMPTS has one prompt per line, or one JSON object with \"prompt\" per line (for prompts with line
+breaks). Prompts are raw text, without a chat template. `ondol agree` compares any engine with the
+record.
 
 Examples:
   ondol record smollm2 prompts.txt -o smollm2.jsonl
   ondol record model-f16.gguf prompts.jsonl -n 48 --kernels exact -o truth.jsonl")]
 pub struct Args {
-    /// A file, a name of the catalog, or `hello`
+    /// A file, a name from the catalog, or `hello`
     model: String,
     /// The prompts
     prompts: PathBuf,
-    /// Greedy steps a prompt, at most
+    /// The most greedy steps for each prompt
     #[arg(short = 'n', long, value_name = "N", default_value_t = 48, value_parser = at_least_one)]
     steps: usize,
     /// The file to write

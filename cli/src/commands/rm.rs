@@ -12,20 +12,20 @@ use std::path::Path;
 /// Arguments of `ondol rm`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Of a model of the catalog, what `ondol pull` brought is removed, and its packed copy; of a file,
-its packed copy alone, never the file that you gave by its path. The file may be gone already.
+For a name from the catalog, the downloaded model and its packed copy are deleted. For a path, only
+the packed copy is deleted, never the file itself; the file may be gone already.
 
 Examples:
   ondol rm smollm2
   ondol rm smollm2 gemma3-270m
   ondol rm ~/models/mine.gguf                its packed copy")]
 pub struct Args {
-    /// Names of the catalog, or paths of files that have packed copies
+    /// Names from the catalog, or paths of files that have packed copies
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
 }
 
-/// Deletes models, and what unfinished pulls of them left.
+/// Deletes models, and files of unfinished pulls.
 pub fn run(args: &Args) -> Result<()> {
     let catalog = Catalog::load()?;
     let home = Home::find()?;

@@ -15,9 +15,9 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 /// Arguments of `ondol run`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Without PROMPT it chats on a terminal (/help there lists what it knows). Text that is piped in is the
-prompt, less its last line break, or follows PROMPT after a blank line; `< /dev/null` leaves it out.
-Ctrl-C stops an answer. A prompt goes through the model's chat template; a model without one
+Without PROMPT, on a terminal, it starts a chat (/help lists its commands). Piped text, without its
+last line break, is the prompt, or follows PROMPT after a blank line; `< /dev/null` prevents that.
+Ctrl-C stops an answer. The prompt is formatted with the model's chat template; a model without one
 completes the text, as with --raw.
 
 Examples:
@@ -28,26 +28,27 @@ Examples:
   cat letter.txt | ondol run gemma3-270m \"Sum this letter up.\"
   ondol run model.gguf --system \"Answer in Korean.\" --ctx 2048")]
 pub struct Args {
-    /// A file, a name of the catalog, or `hello`
+    /// A file, a name from the catalog, or `hello`
     model: String,
     /// The prompt
     prompt: Option<String>,
-    /// What the model is told before the conversation
+    /// The system message: instructions for the whole conversation
     #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
     system: Option<String>,
-    /// Complete the text as it is, without a chat template
+    /// Complete the text, without a chat template
     #[arg(long)]
     raw: bool,
-    /// Tokens of context [default: what the model was trained for, at most 4096]
+    /// Context in tokens [default: the model's training context, at most 4096]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     ctx: Option<usize>,
-    /// Guess at most N tokens ahead from the text so far; 0 is off. The answer is the same [default: 7]
+    /// Draft at most N tokens per pass by prompt lookup; 0 is off. The answer is the
+    /// same [default: 7]
     #[arg(long, value_name = "N", value_parser = numbers::count)]
     drafts: Option<usize>,
-    /// Tokens of an answer, at most [default: until the model ends it]
+    /// The most tokens of an answer [default: until the model ends it]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     max_tokens: Option<usize>,
-    /// End the answer where this text would come; may be given again
+    /// End the answer before this text; may be repeated
     #[arg(long, value_name = "TEXT", value_parser = stop)]
     stop: Vec<String>,
     #[command(flatten)]
@@ -58,8 +59,8 @@ pub struct Args {
     delegate: DelegateArgs,
     #[command(flatten)]
     pack: PackArgs,
-    /// Where a packed copy has a screen of the head: score exactly what is within X standard
-    /// deviations of the likeliest tokens. `off` scores all
+    /// If the packed copy has a screen of the output head, its margin in standard
+    /// deviations; `off` computes every logit
     #[arg(long, value_name = "X|off", default_value = "6")]
     screen: Screen,
     /// Print one JSON object: text, tokens, finish_reason, stats
@@ -67,38 +68,38 @@ pub struct Args {
     json: bool,
 }
 
-/// How the next token is chosen.
+/// How the next token is sampled.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Sampling")]
 struct SamplingArgs {
-    /// 0 always takes the likeliest token; higher is more varied
+    /// Temperature: 0 always takes the likeliest token, higher values vary more
     #[arg(long, value_name = "X", value_parser = numbers::at_least_zero::<f32>)]
     temperature: Option<f32>,
-    /// Choose among the N likeliest tokens; 0 is all
+    /// Sample from the N likeliest tokens; 0 is all
     #[arg(long, value_name = "N", value_parser = numbers::count)]
     top_k: Option<usize>,
-    /// Choose among the likeliest tokens that have this probability together
+    /// Sample from the likeliest tokens whose probabilities add up to P
     #[arg(long, value_name = "P", value_parser = numbers::share_above_zero::<f32>)]
     top_p: Option<f32>,
-    /// Leave out tokens less likely than this share of the likeliest
+    /// Leave out tokens whose probability is less than P times that of the likeliest
     #[arg(long, value_name = "P", value_parser = numbers::share::<f32>)]
     min_p: Option<f32>,
-    /// Divide the odds of tokens that occurred by this; 1 is off
+    /// Divide positive and multiply negative logits of recent tokens by X; 1 is off
     #[arg(long, value_name = "X", value_parser = numbers::above_zero::<f32>)]
     repeat_penalty: Option<f32>,
-    /// Subtract this from a token's logit for each time it occurred
+    /// Subtract X from a recent token's logit for each time it occurs
     #[arg(long, value_name = "X", value_parser = numbers::any::<f32>)]
     frequency_penalty: Option<f32>,
-    /// Subtract this from the logit of tokens that occurred
+    /// Subtract X once from the logit of recent tokens
     #[arg(long, value_name = "X", value_parser = numbers::any::<f32>)]
     presence_penalty: Option<f32>,
-    /// The same seed gives the same answer; -1 is another one each time
+    /// Random seed: the same seed gives the same answer; -1 uses another one each time
     #[arg(long, value_name = "N", default_value = "-1", value_parser = seed)]
     seed: u64,
 }
 
 impl SamplingArgs {
-    /// The runtime's defaults, but for what was asked for.
+    /// The runtime's defaults, changed by the given options.
     fn options(&self) -> SamplerOptions {
         let defaults = SamplerOptions::default();
         SamplerOptions {
@@ -115,7 +116,7 @@ impl SamplingArgs {
     }
 }
 
-/// A text to end an answer at.
+/// Parses a stop string.
 fn stop(text: &str) -> Result<String, String> {
     match text {
         "" => Err("an empty text can't be found in an answer; give the text to stop at".to_owned()),
@@ -123,8 +124,7 @@ fn stop(text: &str) -> Result<String, String> {
     }
 }
 
-/// The seed; for -1 one from the system's randomness, by way of the one that protects
-/// hash maps.
+/// The seed; for -1 a random one, from the keys that the system gives hash maps.
 fn seed(text: &str) -> Result<u64, String> {
     match text {
         "-1" => Ok(RandomState::new().build_hasher().finish()),
@@ -191,7 +191,7 @@ pub fn run(args: &Args) -> Result<()> {
     finish(args, &answer)
 }
 
-/// The argument, what is piped in, or one after the other; `None` means a chat.
+/// The prompt: the argument, the piped text, or both in this order; `None` means a chat.
 fn prompt(args: &Args) -> Result<Option<String>> {
     let Some(prompt) = &args.prompt else {
         if text::is_typed() {
@@ -213,16 +213,16 @@ fn prompt(args: &Args) -> Result<Option<String>> {
     }))
 }
 
-/// Less the last line break, which belongs to the file and not to its text.
+/// Removes the last line break, which belongs to the file and not to its text.
 fn without_line_break(text: &str) -> &str {
     let break_of = |text: &str| ["\r\n", "\n"].into_iter().find(|end| text.ends_with(end));
     &text[..text.len() - break_of(text).map_or(0, str::len)]
 }
 
-/// The tokens that the model goes on with.
+/// The prompt's tokens.
 ///
-/// A template that was only guessed from the vocabulary is not forced on a
-/// prompt: base models carry the control tokens of their chat models.
+/// A template that was only guessed from the vocabulary is not used for a prompt: base
+/// models also have the control tokens of their chat models.
 fn encode(args: &Args, model: &Model, prompt: &str) -> Result<Vec<u32>> {
     let has_template = matches!(model.chat_template().origin(), TemplateOrigin::File);
     if args.raw || (!has_template && args.system.is_none()) {

@@ -9,25 +9,25 @@ use serde_json::json;
 /// Arguments of `ondol tokenize`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-A file with a vocabulary and no weights is enough.
+The file needs a vocabulary, but no weights.
 
 Examples:
   ondol tokenize smollm2 \"Hello, world\"
   ondol tokenize vocab.gguf --ids \"안녕하세요\"
   ondol tokenize model.gguf --stdin --ids --no-special < text.txt")]
 pub struct Args {
-    /// A file, a name of the catalog, or `hello`
+    /// A file, a name from the catalog, or `hello`
     model: String,
     /// The text
     #[arg(required_unless_present = "stdin", conflicts_with = "stdin")]
     text: Option<String>,
-    /// Read the text from standard input, to the last byte as it is, but for a byte order mark
+    /// Read the text from standard input: all bytes, without a byte order mark
     #[arg(long)]
     stdin: bool,
     /// Print the ids alone, with spaces between them
     #[arg(long, conflicts_with = "json")]
     ids: bool,
-    /// Add no BOS or EOS, and take special tokens in the text for plain text
+    /// Add no BOS or EOS, and treat special tokens in the text as plain text
     #[arg(long)]
     no_special: bool,
     /// Print JSON

@@ -16,10 +16,10 @@ use std::time::Duration;
 #[derive(clap::Args)]
 #[command(after_help = "\
 Levels: abi, op, model, end-to-end, determinism, performance, energy, faults; docs/add-a-delegate.md
-says what each shows. Answers are compared in Korean and English. REPORT gets report.json and
-report.html, one page in both languages to read, print and hand in.
+describes each. Answers are compared on texts in Korean and English. FOLDER gets report.json, and
+report.html: one page in both languages to read, print and hand in.
 
-Exit codes: 0 where every gate passes or is waived, 1 where one fails.
+Exit codes: 0 if every gate passes or is waived, 1 if one fails.
 
 Examples:
   ondol verify smollm2 --delegate ./libsoftnpu.so
@@ -27,36 +27,37 @@ Examples:
   ondol verify hello --delegate ./libvendor.so --level abi,op --json
   ondol verify smollm2 --delegate ./libvendor.so --waive \"op.softcap=the part has no tanh\"")]
 pub struct Args {
-    /// A file, a name of the catalog, or `hello`
+    /// A file, a name from the catalog, or `hello`
     model: String,
-    /// The plug-in: a library that speaks ondol_npu.h
+    /// The plug-in: a library that implements ondol_npu.h
     #[arg(long, value_name = "LIBRARY")]
     delegate: PathBuf,
-    /// What is tested [default: all]
+    /// Levels to run [default: all]
     #[arg(long, value_name = "LEVEL,..", value_delimiter = ',', value_parser = level)]
     level: Vec<Name>,
-    /// A folder for report.json and report.html; it is made
+    /// A folder for report.json and report.html; it is created
     #[arg(long, value_name = "FOLDER")]
     report: Option<PathBuf>,
-    /// More texts to compare answers by, UTF-8, beside the two that are built in; may be given again
+    /// Another text to compare answers on, UTF-8, in addition to the two built-in ones;
+    /// may be repeated
     #[arg(long, value_name = "FILE")]
     text: Vec<PathBuf>,
-    /// Replace the files of a report that is in FOLDER
+    /// Replace an existing report in FOLDER
     #[arg(long, requires = "report")]
     force: bool,
-    /// Tokens of each text, at most
+    /// The most tokens of each text
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = at_least_one)]
     tokens: usize,
-    /// Tokens of one call of the device, at most
+    /// The most rows of one call of the device
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_one)]
     rows: usize,
-    /// Milliseconds that one call may take
+    /// Deadline of one call, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 5000, value_parser = at_least_one)]
     deadline: usize,
-    /// Threads of the CPU [default: the machine's big cores]
+    /// Threads of the CPU [default: one for each big core]
     #[arg(long, short = 't', value_name = "N", value_parser = at_least_one)]
     threads: Option<usize>,
-    /// Let a gate fail, with the reason, which the report shows; may be given again
+    /// Let a gate fail, with a reason that the report shows; may be repeated
     #[arg(long, value_name = "GATE=REASON", value_parser = waiver)]
     waive: Vec<(String, String)>,
     /// Print the report as JSON

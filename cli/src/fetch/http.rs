@@ -1,4 +1,4 @@
-//! One file by HTTP(S), resumed where an earlier try stopped.
+//! Downloads one file by HTTP(S), and resumes an earlier attempt.
 //!
 //! Ranges, `If-Range` and `Content-Range` as in RFC 9110, sections 13 and 14.
 
@@ -15,11 +15,12 @@ use ureq::http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, Head
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, Body};
 
-/// A network that is blocked should cost seconds before the next source has its turn.
+/// The timeout of a connection: a blocked network should take seconds before the next
+/// source is tried.
 const CONNECT: Duration = Duration::from_secs(5);
-/// A server that says nothing for this long is given up, or asked again where it stopped.
+/// A server that sends nothing for this long is asked again for the rest, or abandoned.
 const SILENCE: Duration = Duration::from_secs(30);
-/// Tries in a row that bring nothing new before the source is given up.
+/// Attempts in a row without new bytes before the source is abandoned.
 const FRUITLESS_TRIES: u32 = 3;
 
 /// Beside the part: the entity tag of the file that its bytes are from.
@@ -29,7 +30,7 @@ pub fn etag_path(part: &Path) -> PathBuf {
     name.into()
 }
 
-/// Brings `address` to `part`, which may hold the file's beginning already.
+/// Downloads `address` to `part`, which may already have the beginning of the file.
 ///
 /// On success `part` has exactly `size` bytes. On failure what arrived stays, to be resumed.
 pub fn download(address: &str, part: &Path, label: &str, size: u64) -> Result<()> {
@@ -70,7 +71,7 @@ pub fn download(address: &str, part: &Path, label: &str, size: u64) -> Result<()
     }
 }
 
-/// One request; appends to `part`, or starts it anew where the server does not resume.
+/// One request. Appends to `part`, or starts it again if the server can't resume.
 fn transfer(
     agent: &Agent,
     address: &str,

@@ -1,4 +1,4 @@
-//! Bringing a model of the catalog here: sources in order, verified, atomic, resumable.
+//! Downloads models of the catalog: sources in order, verified, atomic, resumable.
 
 mod http;
 mod pip;
@@ -15,18 +15,18 @@ use ondol::store::Seal;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-/// The file of a catalog entry, if one of its size is here.
+/// The file of a catalog entry, if a file of its size is in the home folder.
 pub fn cached(home: &Home, entry: &Entry) -> Option<PathBuf> {
     let path = home.model(&entry.name);
     let whole = fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() == entry.size);
     whole.then_some(path)
 }
 
-/// The file of a catalog entry, if it is here with the catalog's bytes: they were
-/// verified, and its seal holds, or they are verified now.
+/// The file of a catalog entry, if it is in the home folder with the catalog's hash: it
+/// was verified before and matches its seal, or it is verified now.
 ///
 /// # Errors
-/// A file that can't be read.
+/// If the file can't be read.
 pub fn verified(home: &Home, entry: &Entry) -> Result<Option<PathBuf>> {
     let Some(path) = cached(home, entry) else {
         return Ok(None);
@@ -49,7 +49,7 @@ pub fn verified(home: &Home, entry: &Entry) -> Result<Option<PathBuf>> {
     Ok(is_whole.then_some(path))
 }
 
-/// Hashes a file whole.
+/// Hashes all bytes of a file.
 fn seal(path: &Path) -> Result<Seal> {
     let (files, mut teller) = ([path.to_path_buf()], Teller::default());
     let seal = Seal::of(&files, &CancelToken::new(), &mut |event| teller.tell(event));
@@ -63,11 +63,11 @@ fn keep_seal(home: &Home, entry: &Entry, seal: &Seal) -> Result<()> {
     out.commit().map(drop)
 }
 
-/// Brings a model here and returns its file.
+/// Downloads a model and returns its file.
 ///
-/// A copy that is here already is verified and kept. Otherwise each source is
-/// tried in order; what arrives is written to `NAME.gguf.part`, verified, and
-/// renamed, so that `NAME.gguf` is always whole.
+/// A file that was downloaded before is verified and kept. Otherwise each source is
+/// tried in order; the download is written to `NAME.gguf.part`, verified, and renamed,
+/// so that `NAME.gguf` is always complete.
 pub fn pull(home: &Home, catalog: &Catalog, entry: &Entry) -> Result<PathBuf> {
     let _lock = home.lock(&entry.name)?;
     let path = home.model(&entry.name);
@@ -115,7 +115,7 @@ pub fn pull(home: &Home, catalog: &Catalog, entry: &Entry) -> Result<PathBuf> {
     })
 }
 
-/// Deletes a model and what an unfinished pull of it left; returns whether there was anything.
+/// Deletes a model and the files of an unfinished pull; returns whether anything was deleted.
 pub fn remove(home: &Home, name: &str) -> Result<bool> {
     let _lock = home.lock(name)?;
     let mut found = false;
@@ -212,7 +212,7 @@ fn verify(path: &Path, entry: &Entry, origin: &str) -> Result<Seal> {
     Ok(seal)
 }
 
-/// Gives a verified part its name, and clears what the pull needed.
+/// Renames a verified part, and removes the pull's temporary files.
 fn keep(home: &Home, entry: &Entry, seal: Seal) -> Result<()> {
     let (part, path) = (home.part(&entry.name), home.model(&entry.name));
     File::open(&part)
@@ -230,7 +230,7 @@ fn keep(home: &Home, entry: &Entry, seal: Seal) -> Result<()> {
     Ok(())
 }
 
-/// Removes a file; returns whether it was there.
+/// Removes a file; returns whether it existed.
 fn remove_file(path: &Path) -> Result<bool> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),

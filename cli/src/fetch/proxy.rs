@@ -16,8 +16,9 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Proxy, ProxyProtocol};
 
-/// The proxy that the environment names for an address: `https_proxy` or `http_proxy` by its
-/// scheme, or else `all_proxy`, in small letters or capitals, but for the hosts of `no_proxy`.
+/// The proxy that the environment names for an address: `https_proxy` or `http_proxy`
+/// by its scheme, or else `all_proxy`, in lower or upper case, except for the hosts of
+/// `no_proxy`.
 pub fn of(address: &str) -> Result<Option<Proxy>> {
     let scheme = address.split("://").next().unwrap_or_default();
     let names = [format!("{scheme}_proxy"), "all_proxy".to_owned()];
@@ -54,8 +55,7 @@ pub fn of(address: &str) -> Result<Option<Proxy>> {
     Ok((!is_direct).then_some(proxy))
 }
 
-/// A variable of the environment by its name in small letters or in capitals. An empty
-/// one asks for no proxy.
+/// An environment variable, by its name in lower or upper case. An empty one means no proxy.
 fn variable(name: &str) -> Option<(String, String)> {
     let find = |name: String| Some((name.clone(), env::var(name).ok()?));
     find(name.to_owned())
@@ -63,7 +63,7 @@ fn variable(name: &str) -> Option<(String, String)> {
         .filter(|(_, value)| !value.is_empty())
 }
 
-/// Whether a proxy's address has a port that is none, for which ureq takes the default.
+/// Whether a proxy's address has an invalid port, for which ureq would use the default.
 fn has_bad_port(proxy: &str) -> bool {
     let authority = proxy.split_once("://").map_or(proxy, |(_, rest)| rest);
     let authority = authority.split('/').next().unwrap_or_default();
@@ -72,7 +72,7 @@ fn has_bad_port(proxy: &str) -> bool {
     })
 }
 
-/// A host of `no_proxy` in ureq's words: it means its subdomains too, as everywhere.
+/// A host of `no_proxy` in ureq's syntax: it includes subdomains, as in other programs.
 fn patterns(host: &str) -> Vec<String> {
     match host.trim_start_matches("*.").trim_start_matches('.') {
         "" => Vec::new(),

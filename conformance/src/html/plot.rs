@@ -63,7 +63,7 @@ pub fn figure(series: &Series, id: &str) -> String {
     )
 }
 
-/// What the drawing does not show by itself.
+/// Notes on values that the drawing does not show.
 fn remarks(points: &[Option<Point>], missing: usize) -> String {
     let mut remarks = Vec::new();
     if points.iter().all(Option::is_none) {
@@ -249,7 +249,7 @@ fn logarithmic(exponents: &[f64]) -> Axis {
     }
 }
 
-/// From the smallest to the largest, and wider where they are as good as equal.
+/// From the smallest to the largest value, and wider if these are nearly equal.
 fn range(values: &[f64]) -> (f64, f64) {
     let low = values.iter().copied().fold(f64::INFINITY, f64::min);
     let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);

@@ -1,9 +1,9 @@
-//! From strings and numbers to HTML. Every string of a report goes through here: a
-//! plug-in's and a model file's words are not to be trusted.
+//! Converts strings and numbers to HTML. Every string of a report is escaped here,
+//! since strings of plug-ins and model files can't be trusted.
 
 use crate::report::Text;
 
-/// For what there is not.
+/// Stands for a missing value.
 pub const NONE: &str = "—";
 
 /// English and Korean, not yet escaped.
@@ -20,7 +20,7 @@ pub fn both((en, ko): Pair) -> String {
     format!("<span lang=\"ko\">{ko}</span><span lang=\"en\">{en}</span>")
 }
 
-/// A string of the report, in a language that nobody knows.
+/// A string of the report, whose language is unknown.
 pub fn told(text: &str) -> String {
     match text.is_empty() {
         true => NONE.to_string(),
@@ -58,7 +58,7 @@ fn hidden(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A line for a shell that gives these words again.
+/// A shell command line with these words, quoted.
 pub fn shell(words: &[String]) -> String {
     let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
     words.join(" ")
@@ -111,13 +111,13 @@ pub fn number(value: f64) -> String {
     rounded(value, 3)
 }
 
-/// Numbers with as many digits as tell each from the next.
+/// Formats numbers with enough digits to distinguish neighbours.
 pub fn distinct<const N: usize>(values: [f64; N]) -> [String; N] {
     let digits = digits_of(&values);
     values.map(|value| rounded(value, digits))
 }
 
-/// Three digits, or as many as tell each number from the next.
+/// Three digits, or as many as are needed to distinguish neighbours.
 pub fn digits_of(values: &[f64]) -> usize {
     let told_apart = |digits: &usize| {
         let mut pairs = values.windows(2);
@@ -128,7 +128,7 @@ pub fn digits_of(values: &[f64]) -> usize {
     (3..17).find(told_apart).unwrap_or(17)
 }
 
-/// To so many digits, integers in full.
+/// To `digits` digits, integers in full.
 pub fn rounded(value: f64, digits: usize) -> String {
     if !value.is_finite() {
         return NONE.to_string();

@@ -1,9 +1,9 @@
-//! What the page says by itself, in English and Korean.
+//! The fixed texts of the page, in English and Korean.
 
 use super::text::Pair;
 use crate::report::{Gate, Level, Name, Verdict};
 
-/// The one label that is no stand-in.
+/// The label of real devices.
 pub const HARDWARE: &str = "hardware";
 
 /// All levels there are.
@@ -18,18 +18,18 @@ pub const LEVELS: [Name; 8] = [
     Name::Faults,
 ];
 
-/// How a gate, a level or all ended.
+/// The outcome of a gate, a level, or the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Within the limits.
     Pass,
-    /// Beyond one.
+    /// Beyond a limit.
     Fail,
-    /// Beyond one, and let through.
+    /// Beyond a limit, and waived.
     Waived,
-    /// Nothing was decided.
+    /// Not decided.
     NotMeasured,
-    /// Measured and told, but there is no limit.
+    /// Measured, without a limit.
     Told,
 }
 
@@ -109,7 +109,7 @@ pub fn outcome(gate: &Gate) -> Outcome {
     }
 }
 
-/// Of many gates: nothing that was not decided makes a pass.
+/// The outcome of several gates: without a decided gate it is not a pass.
 pub fn conclusion<'g>(gates: impl IntoIterator<Item = &'g Gate>) -> Outcome {
     let outcomes: Vec<Outcome> = gates.into_iter().map(outcome).collect();
     [
@@ -130,7 +130,7 @@ pub fn count_of(level: &Level, wanted: Outcome) -> usize {
     gates.filter(|gate| outcome(gate) == wanted).count()
 }
 
-/// What a device is; an unknown label in its own words.
+/// The label of a device; an unknown label is shown unchanged.
 pub fn label(label: &str) -> Pair<'_> {
     match label {
         HARDWARE => ("Hardware", "하드웨어"),
@@ -155,7 +155,7 @@ pub fn level(name: Name) -> Pair<'static> {
     }
 }
 
-/// What a level shows.
+/// What a level checks.
 pub fn meaning(name: Name) -> Pair<'static> {
     match name {
         Name::Abi => (

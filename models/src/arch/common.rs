@@ -6,7 +6,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// More queries in a token than any real model has: wider is a damaged file.
+/// The largest accepted width of a token's queries; a larger one means a damaged file.
 const MAX_ATTENTION_WIDTH: usize = 1 << 20;
 
 /// Hyperparameters of a decoder-only transformer that hold in all layers.
@@ -17,7 +17,7 @@ pub struct Decoder {
     pub width: usize,
     /// Width of a head.
     pub head_dim: usize,
-    /// Added to the mean square in norms.
+    /// The epsilon of norms, added to the mean square.
     pub eps: f32,
 }
 
@@ -124,14 +124,14 @@ impl Layer {
     }
 }
 
-/// The sliding window in tokens; files say zero, or nothing, where there is none.
+/// The sliding window in tokens; `None` if the file has 0 or no value.
 pub fn sliding_window(b: &Builder) -> Result<Option<usize>> {
     Ok(b.opt_count("attention.sliding_window")?
         .filter(|&window| window > 0))
 }
 
-/// Which layers attend through the sliding window: as the file says for each
-/// layer, else all but every `period`th (zero: all), where the file may set the period.
+/// Which layers have the sliding window: those that the file lists, else all except
+/// every `period`-th (0: all layers), where the file may set the period.
 pub fn sliding_layers(b: &Builder, layers: u32, period: usize) -> Result<Vec<bool>> {
     const PATTERN: &str = "attention.sliding_window_pattern";
     let Some(pattern) = b.opt_array(PATTERN) else {

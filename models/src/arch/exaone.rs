@@ -1,5 +1,5 @@
-//! EXAONE 3.0 and 3.5 (arXiv:2408.03541): the shape of Llama with the halves of
-//! a head rotating together, and Llama 3.1's frequency factors.
+//! EXAONE 3.0 and 3.5 (arXiv:2408.03541): as Llama, with the rotary embedding on
+//! half-split heads and Llama 3.1's frequency factors.
 
 use super::llama;
 use crate::Result;

@@ -1,13 +1,13 @@
 //! EXAONE 4.0 (arXiv:2507.11407): norms only after each block, queries and keys
-//! normalized head by head. In the large model three of four layers slide, and
-//! the full ones between them have no rotary embedding.
+//! normalized per head. In the large model three of four layers have a sliding window,
+//! and the others have no rotary embedding.
 
 use super::common::{self, Decoder};
 use super::rope;
 use crate::Result;
 use crate::graph::{Activation, Attention, Builder, Graph, RopeStyle};
 
-/// Every fourth layer is full where the file does not say.
+/// By default every fourth layer has no window.
 const PERIOD: usize = 4;
 
 /// The graph of an `exaone4` file.

@@ -1,5 +1,5 @@
-//! Gemma 2 (arXiv:2408.00118): norms before and after each block, every other
-//! layer slides, scores and logits are capped.
+//! Gemma 2 (arXiv:2408.00118): norms before and after each block, a sliding window in
+//! every other layer, caps on scores and logits.
 
 use super::common::{self, Decoder};
 use super::rope;

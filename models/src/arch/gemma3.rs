@@ -1,5 +1,5 @@
-//! Gemma 3 (arXiv:2503.19786), text: five sliding layers to a full one, each
-//! kind with a rotary base of its own; queries and keys are normalized head by head.
+//! Gemma 3 (arXiv:2503.19786), text: five layers with a sliding window to one without,
+//! each kind with its own rotary base; queries and keys are normalized per head.
 
 use super::common::{self, Decoder};
 use super::rope;
@@ -9,7 +9,7 @@ use crate::graph::{Activation, Attention, Builder, Graph, RopeStyle};
 /// Layers of the 27B model, whose scale comes from `width / heads` and not from
 /// the head's width; files do not carry the scale.
 const LAYERS_27B: u32 = 62;
-/// Every sixth layer is full where the file does not say.
+/// By default every sixth layer has no window.
 const PERIOD: usize = 6;
 
 /// The graph of a `gemma3` file.

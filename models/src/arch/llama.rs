@@ -1,4 +1,4 @@
-//! Llama (arXiv:2302.13971) and what shares its shape: SmolLM2, Mistral,
+//! Llama (arXiv:2302.13971) and models with the same graph: SmolLM2, Mistral,
 //! HyperCLOVA X SEED, Kanana, Solar, Mi:dm.
 
 use super::common::Decoder;
@@ -6,13 +6,13 @@ use super::rope;
 use crate::Result;
 use crate::graph::{Activation, Builder, Graph, RopeStyle};
 
-/// The graph of a `llama` file, whose q and k are stored permuted.
+/// The graph of a `llama` file. Its q and k are stored permuted for interleaved rotation.
 pub fn build(b: Builder) -> Result<Graph> {
     decoder(b, RopeStyle::Interleaved)
 }
 
-/// Pre-norm blocks of attention and a gated feed-forward; projections have a
-/// bias where the file has one.
+/// Layers of pre-norm attention and a gated feed-forward block; projections have a bias
+/// if the file has one.
 pub fn decoder(mut b: Builder, style: RopeStyle) -> Result<Graph> {
     let hp = Decoder::read(&b)?;
     let rope = rope::scaled(&b, &hp, style)?;

@@ -1,5 +1,5 @@
-//! Architectures: metadata in, graph out. One file each, and each reads like
-//! the figure in its paper. See `docs/add-an-architecture.md`.
+//! Architectures: each is a function from a file's metadata to a graph, in a file of
+//! its own, written like the figure in its paper. See `docs/add-an-architecture.md`.
 
 mod common;
 mod exaone;
@@ -21,12 +21,12 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-/// What a file is: a model, or something that goes with one.
+/// `general.type` of a file: a model, or something that belongs to one.
 const TYPE: &str = "general.type";
 
 type Build = fn(Builder) -> Result<Graph>;
 
-/// Every architecture of this build by the name in `general.architecture`.
+/// Every architecture of this build, by the name in `general.architecture`.
 const ARCHITECTURES: &[(&str, Option<Build>)] = &[
     row("llama", llama::build, true),
     row("qwen2", qwen2::build, cfg!(feature = "arch-qwen")),
@@ -38,7 +38,7 @@ const ARCHITECTURES: &[(&str, Option<Build>)] = &[
     row("phi3", phi3::build, cfg!(feature = "arch-phi")),
 ];
 
-/// A row without its function is all that a build has of what it leaves out.
+/// An architecture that this build leaves out has no function here.
 const fn row(name: &str, build: Build, in_build: bool) -> (&str, Option<Build>) {
     (name, if in_build { Some(build) } else { None })
 }
@@ -46,9 +46,9 @@ const fn row(name: &str, build: Build, in_build: bool) -> (&str, Option<Build>) 
 /// The graph of a file.
 ///
 /// # Errors
-/// [`Error::UnknownArchitecture`]; [`Error::BadValue`] where the file is a part of
-/// a model, such as an adapter; and those of its architecture for keys and tensors
-/// that are missing, wrong, or would be left out.
+/// [`Error::UnknownArchitecture`]; [`Error::BadValue`] where the file is a part of a
+/// model, such as an adapter; and the errors of its architecture for keys and tensors
+/// that are missing, wrong, or would be ignored.
 pub fn build(gguf: &Gguf) -> Result<Graph> {
     if let Some(part) = gguf.opt_str(TYPE)?.filter(|&kind| kind != "model") {
         let reason = format!("the file is no model by itself, but of the type `{part}`");

@@ -1,5 +1,5 @@
-//! Phi-3, Phi-3.5 and Phi-4 (arXiv:2404.14219), dense: q, k and v are one
-//! tensor, gate and up another; LongRoPE, and a window in every layer or none.
+//! Phi-3, Phi-3.5 and Phi-4 (arXiv:2404.14219), dense: q, k and v are one tensor, gate
+//! and up another; LongRoPE; a sliding window in every layer or in none.
 
 use super::common::{self, Decoder};
 use super::rope;

@@ -1,5 +1,5 @@
-//! Qwen2 and Qwen2.5 (arXiv:2407.10671): the shape of Llama with biases on q, k
-//! and v, and the halves of a head rotating together.
+//! Qwen2 and Qwen2.5 (arXiv:2407.10671): as Llama, with biases on q, k and v, and the
+//! rotary embedding on half-split heads.
 
 use super::llama;
 use crate::Result;

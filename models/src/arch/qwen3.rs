@@ -1,4 +1,4 @@
-//! Qwen3 (arXiv:2505.09388), dense: queries and keys are normalized head by head.
+//! Qwen3 (arXiv:2505.09388), dense: queries and keys are normalized per head.
 
 use super::common::Decoder;
 use super::rope;

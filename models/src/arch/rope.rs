@@ -9,7 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::f64::consts::PI;
 
-/// The base of files that name none, from RoFormer (arXiv:2104.09864).
+/// The default base, from RoFormer (arXiv:2104.09864).
 const DEFAULT_BASE: f32 = 10_000.0;
 
 const BASE: &str = "rope.freq_base";
@@ -44,10 +44,10 @@ pub fn scaled(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
     Ok(rope)
 }
 
-/// YaRN (arXiv:2309.00071): pairs that turn often within the context of the first
-/// training keep their frequency, those that turn less than once are divided by
-/// the factor, and a ramp lies between. It ends at whole pairs, as in the models'
-/// own code. Cosine and sine grow a little, so that attention stays as sharp.
+/// YaRN (arXiv:2309.00071): pairs that rotate often within the original context keep
+/// their frequency, pairs that rotate less than once are divided by the factor, and
+/// between them is a linear ramp. The ramp ends at whole pairs, as in the models' own
+/// code. Cosine and sine are scaled up a little, so that attention stays equally sharp.
 fn yarn(b: &Builder, rope: &mut Rope) -> Result<()> {
     let base = f64::from(b.opt_positive(BASE)?.unwrap_or(DEFAULT_BASE));
     if base <= 1.0 {
@@ -62,7 +62,7 @@ fn yarn(b: &Builder, rope: &mut Rope) -> Result<()> {
     let extrapolation = extrapolation(b)?;
 
     let dims = 2.0 * rope.inverse_frequencies.len() as f64;
-    // The pair that turns so many times in the context.
+    // The pair that rotates this many times within the context.
     let pair =
         |turns: f64| dims * libm::log(context / (turns * 2.0 * PI)) / (2.0 * libm::log(base));
     let low = libm::floor(pair(fast)).max(0.0);
@@ -81,8 +81,8 @@ fn yarn(b: &Builder, rope: &mut Rope) -> Result<()> {
     Ok(())
 }
 
-/// The share of their frequency that pairs keep which turn often: with 0 all pairs
-/// are divided by the factor. Writers put a negative number for "not set".
+/// The share of their frequency that often-rotating pairs keep; with 0 all pairs are
+/// divided by the factor. A negative number in a file means "not set".
 fn extrapolation(b: &Builder) -> Result<f64> {
     match b.opt_f32(EXTRAPOLATION)? {
         Some(share @ 0.0..=1.0) => Ok(f64::from(share)),
@@ -94,13 +94,13 @@ fn extrapolation(b: &Builder) -> Result<f64> {
     }
 }
 
-/// The embedding of layers that see only a sliding window: a base of its own, no scaling.
+/// The rotary embedding of layers with a sliding window: its own base, no scaling.
 pub fn local(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
     unscaled(b, hp, style, "rope.freq_base_swa")
 }
 
-/// LongRoPE (arXiv:2402.13753): one set of frequency factors up to the context of
-/// the first training, one above it. A file without factors is [`scaled`].
+/// LongRoPE (arXiv:2402.13753): one set of frequency factors for contexts up to the
+/// original one, another above it. A file without factors gets [`scaled`].
 pub fn long(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
     const SHORT: &str = "rope_factors_short.weight";
     const LONG: &str = "rope_factors_long.weight";
@@ -128,7 +128,7 @@ pub fn long(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
     Ok(rope)
 }
 
-/// The context of the first training, in tokens.
+/// The original context (before it was extended), in tokens.
 fn original_context(b: &Builder) -> Result<usize> {
     match b.opt_size("rope.scaling.original_context_length")? {
         Some(context) => Ok(context),
@@ -150,8 +150,7 @@ fn unscaled(b: &Builder, hp: &Decoder, style: RopeStyle, base_key: &str) -> Resu
     ))
 }
 
-/// What positions are divided by; 1 where the file does not say. Older files have
-/// the other key.
+/// The divisor of positions; 1 by default. Older files have the other key.
 fn scaling_factor(b: &Builder) -> Result<f32> {
     let factor = match b.opt_positive(FACTOR)? {
         None => b.opt_positive("rope.scale_linear")?,
@@ -167,7 +166,7 @@ fn bad(b: &Builder, key: &str, reason: String) -> Error {
     }
 }
 
-/// The tensor of this name as one positive divisor for each pair, where the file has it.
+/// The tensor of this name, if the file has it: one positive divisor for each pair.
 fn frequency_factors(b: &Builder, name: &str, pairs: usize) -> Result<Option<Vec<f32>>> {
     let Some((_, tensor)) = b.tensor(name) else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! What a file is that is not a GGUF: the usual mix-ups, by their first bytes.
+//! Recognizes common files that are not GGUF, by their first bytes.
 
 use alloc::format;
 use alloc::string::String;

@@ -5,15 +5,15 @@
 //! <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>; versions 2 and
 //! 3, little-endian, are read.
 //!
-//! [`Gguf::parse`] checks all of the header before it returns, so what follows
-//! (look-ups, walking arrays, reading tensor data) can't fail on a bad file.
-//! Nothing of the vocabulary or of the weights is copied.
+//! [`Gguf::parse`] checks the whole header before it returns, so later operations
+//! (look-ups, iterating arrays, reading tensor data) can't fail on a bad file.
+//! Vocabulary and weights are not copied.
 //!
 //! | file | job |
 //! | --- | --- |
 //! | `read` | bytes to metadata and directory, with every check |
-//! | `cursor` | bounded reads that name what was cut off |
-//! | `lookalike` | what a file is that is not a GGUF |
+//! | `cursor` | bounded reads whose errors name what was cut off |
+//! | `lookalike` | recognizes files that are not GGUF |
 //! | `value`, `tensor` | one metadata value, one tensor |
 //! | `index` | look-up by name |
 //! | `shards` | models split over several files |
@@ -52,10 +52,10 @@ const MAX_NAME_BYTES: u64 = 65_535;
 /// The key that sets the alignment of tensor data.
 const ALIGNMENT_KEY: &str = "general.alignment";
 
-/// The alignment of tensor data in bytes where the file names none.
+/// The default alignment of tensor data, in bytes.
 const DEFAULT_ALIGNMENT: usize = 32;
 
-/// Largest alignment that is believed, in bytes: half a huge page.
+/// The largest accepted alignment, in bytes: half a huge page.
 const MAX_ALIGNMENT: usize = 1 << 20;
 
 /// A parsed GGUF file, or a set of shards, that borrows the file's bytes.
@@ -72,9 +72,8 @@ pub struct Gguf<'a> {
 impl<'a> Gguf<'a> {
     /// Reads the header of one file and checks all of it.
     ///
-    /// A file without tensors (a vocabulary alone) is fine. A single shard of a
-    /// split model is read as it is; [`Gguf::parse_shards`] also checks that the
-    /// set is complete.
+    /// A file without tensors (only a vocabulary) is accepted, and so is a single shard
+    /// of a split model; [`Gguf::parse_shards`] also checks that the set is complete.
     ///
     /// # Errors
     /// [`Error::NotGguf`], [`Error::UnsupportedVersion`], [`Error::Truncated`],
@@ -92,10 +91,10 @@ impl<'a> Gguf<'a> {
     ///
     /// # Errors
     /// Those of [`Gguf::parse`] for each shard; [`Error::Parts`] where shards are
-    /// missing, out of order, or of another model; [`Error::MissingKey`] where
-    /// one lacks `split.no`; and [`Error::BadValue`] where a later shard has metadata
-    /// that the first one lacks or contradicts. Those of a single one of several
-    /// shards come in [`Error::Shard`].
+    /// missing, out of order, or of another model; [`Error::MissingKey`] where one
+    /// lacks `split.no`; and [`Error::BadValue`] where a later shard has metadata that
+    /// the first one lacks or contradicts. An error of one of several shards is wrapped
+    /// in [`Error::Shard`].
     pub fn parse_shards(shards: &[&'a [u8]]) -> Result<Gguf<'a>> {
         shards::parse(shards)
     }
@@ -136,7 +135,7 @@ impl<'a> Gguf<'a> {
         self.metadata.get(at).map(|(_, value)| value)
     }
 
-    /// A string that must be there.
+    /// A required string.
     ///
     /// # Errors
     /// [`Error::MissingKey`]; [`Error::BadValue`] if it is no string, or not UTF-8.
@@ -144,7 +143,7 @@ impl<'a> Gguf<'a> {
         self.opt_str(key)?.ok_or_else(|| missing(key))
     }
 
-    /// An unsigned integer that must be there, stored in any integer type.
+    /// A required unsigned integer, stored in any integer type.
     ///
     /// # Errors
     /// [`Error::MissingKey`]; [`Error::BadValue`] if it is no integer, or does not fit.
@@ -152,7 +151,7 @@ impl<'a> Gguf<'a> {
         self.opt_u32(key)?.ok_or_else(|| missing(key))
     }
 
-    /// An unsigned integer that must be there, stored in any integer type.
+    /// A required unsigned integer, stored in any integer type.
     ///
     /// # Errors
     /// [`Error::MissingKey`]; [`Error::BadValue`] if it is no integer, or negative.
@@ -160,7 +159,7 @@ impl<'a> Gguf<'a> {
         self.opt_u64(key)?.ok_or_else(|| missing(key))
     }
 
-    /// A float that must be there, stored as f32 or f64.
+    /// A required float, stored as f32 or f64.
     ///
     /// # Errors
     /// [`Error::MissingKey`]; [`Error::BadValue`] if it is no float, or past f32's range.
@@ -168,7 +167,7 @@ impl<'a> Gguf<'a> {
         self.opt_f32(key)?.ok_or_else(|| missing(key))
     }
 
-    /// A boolean that must be there.
+    /// A required boolean.
     ///
     /// # Errors
     /// [`Error::MissingKey`]; [`Error::BadValue`] if it is no boolean.
@@ -176,7 +175,7 @@ impl<'a> Gguf<'a> {
         self.opt_bool(key)?.ok_or_else(|| missing(key))
     }
 
-    /// An array that must be there.
+    /// A required array.
     ///
     /// # Errors
     /// [`Error::MissingKey`]; [`Error::BadValue`] if it is no array.

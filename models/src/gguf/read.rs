@@ -1,4 +1,4 @@
-//! From bytes to metadata and tensor directory. Every check of the format is here.
+//! Parses metadata and the tensor directory. Every check of the format is here.
 
 use alloc::format;
 use alloc::string::String;
@@ -18,7 +18,7 @@ use crate::{Error, Result, heap};
 /// The first bytes of every file.
 pub(super) const MAGIC: &[u8; 4] = b"GGUF";
 
-/// How deep arrays may hold arrays; an array of numbers has depth 1.
+/// How deeply arrays may be nested; an array of numbers has depth 1.
 const MAX_ARRAY_DEPTH: usize = 4;
 
 /// Reads one file.

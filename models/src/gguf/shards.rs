@@ -48,8 +48,8 @@ fn part(bytes: &[u8], no: u32, count: usize) -> Result<Gguf<'_>> {
     Ok(shard)
 }
 
-/// Checks that a later shard's metadata, which nobody reads, says nothing that the
-/// first one's does not; but each has its own place and alignment.
+/// Checks that a later shard's metadata, which is not used, does not contradict the
+/// first one's or add to it, except its own number and alignment.
 fn check_metadata(first: &Gguf<'_>, shard: &Gguf<'_>) -> Result<()> {
     let own = |key: &str| key.starts_with("split.") || key == ALIGNMENT_KEY;
     let keys = shard.metadata().iter().filter(|(key, _)| !own(key));

@@ -17,7 +17,7 @@ pub struct TensorInfo<'a> {
     pub name: &'a str,
     /// How elements are stored.
     pub dtype: DType,
-    /// How its rows lie.
+    /// The layout of its rows.
     pub layout: Layout,
     /// The shard that holds the data, from 0.
     pub shard: u32,
@@ -30,8 +30,8 @@ pub struct TensorInfo<'a> {
 }
 
 impl TensorInfo<'_> {
-    /// The dimensions as in the file: 1 to 4 of them, none zero, the one whose
-    /// elements are neighbours first.
+    /// The dimensions as in the file: 1 to 4 of them, none zero; elements along the
+    /// first are contiguous.
     pub fn dims(&self) -> &[u64] {
         self.shape.dims()
     }

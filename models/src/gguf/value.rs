@@ -179,7 +179,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Numbers as Rust prints them, strings as they are (lossily), arrays as `[kind; len]`.
+/// Numbers as Rust prints them, strings without quotes (lossy), arrays as `[kind; len]`.
 impl fmt::Display for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -200,7 +200,7 @@ impl fmt::Display for Value<'_> {
     }
 }
 
-/// A string as the file has it: bytes that should be UTF-8, and may not be.
+/// A string of the file: bytes that should be UTF-8, but may not be.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Text<'a>(pub &'a [u8]);
 
@@ -222,7 +222,7 @@ impl fmt::Debug for Text<'_> {
     }
 }
 
-/// An array. Its elements were checked by the parser and are read as they are walked.
+/// An array. The parser has checked its elements; they are decoded during iteration.
 #[derive(Clone, Copy, PartialEq)]
 pub struct Array<'a> {
     pub(super) kind: ValueKind,

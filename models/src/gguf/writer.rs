@@ -1,4 +1,4 @@
-//! Metadata and tensors in, a file out.
+//! Writes GGUF files from metadata and tensors.
 
 use alloc::format;
 use alloc::string::String;
@@ -20,10 +20,10 @@ const VERSION: u32 = 3;
 /// Makes a GGUF file: metadata and the directory of tensors first, then the
 /// tensors' data in the order of the directory.
 ///
-/// Data is laid out as other writers do it: one tensor after the other, each
-/// padded with zeros to the alignment (`general.alignment`, or 32 bytes). So a
-/// file that was laid out in this way, read and written again, is the same
-/// byte for byte. A file without tensors ends with its metadata.
+/// Data is laid out as other writers do: one tensor after the other, each padded with
+/// zeros to the alignment (`general.alignment`, or 32 bytes). So such a file, read and
+/// written again, is the same byte for byte. A file without tensors ends with its
+/// metadata.
 ///
 /// ```
 /// use ondol_models::gguf::{Gguf, Writer};
@@ -86,7 +86,7 @@ impl Writer {
         }
     }
 
-    /// Sets a metadata key: in place where it is there already, else at the end.
+    /// Sets a metadata key: in place if it exists, else at the end.
     pub fn set(&mut self, key: &str, value: impl Into<MetaValue>) {
         match self.metadata.iter_mut().find(|(k, _)| k == key) {
             Some((_, old)) => *old = value.into(),
@@ -94,7 +94,7 @@ impl Writer {
         }
     }
 
-    /// Takes a metadata key out, if it is there.
+    /// Removes a metadata key, if it exists.
     pub fn remove(&mut self, key: &str) {
         self.metadata.retain(|(k, _)| k != key);
     }
@@ -107,7 +107,7 @@ impl Writer {
         self.add_tensor_in(Layout::Rows, name, dtype, dims)
     }
 
-    /// The same for a tensor whose rows lie in this layout.
+    /// As [`Writer::add_tensor`], for a tensor in this layout.
     ///
     /// # Errors
     /// [`Error::BadShape`].
@@ -133,7 +133,7 @@ impl Writer {
     /// Everything before the first tensor's data, padding included.
     ///
     /// # Errors
-    /// What the reader would refuse: [`Error::Malformed`] for bad or repeated
+    /// For files that the reader would refuse: [`Error::Malformed`] for bad or repeated
     /// names, [`Error::BadValue`] for a bad alignment or arrays nested too deep.
     pub fn header(&self) -> Result<Vec<u8>> {
         let alignment = self.alignment()?;
@@ -180,7 +180,8 @@ impl Writer {
         Ok(out)
     }
 
-    /// Writes the header, and gives back what takes the data of one tensor after the other.
+    /// Writes the header, and returns a [`Stream`] that takes the data of one tensor
+    /// after the other.
     ///
     /// # Errors
     /// Those of `out`, and those of [`Writer::header`] as [`io::ErrorKind::InvalidInput`].
@@ -236,8 +237,8 @@ impl Writer {
     }
 }
 
-/// Takes the tensors' data of [`Writer::stream`], whole or in pieces, so that
-/// little is in memory.
+/// Takes the tensors' data after [`Writer::stream`], whole or in pieces, so that little
+/// of it is in memory.
 #[cfg(feature = "std")]
 #[derive(Debug)]
 #[must_use = "the file is complete only after `finish`"]
@@ -281,7 +282,7 @@ impl<W: Write> Stream<'_, W> {
         self.out.write_all(&alloc::vec![0; padding])
     }
 
-    /// Flushes, and gives the output back.
+    /// Flushes and returns the output.
     ///
     /// # Errors
     /// Those of the output; [`io::ErrorKind::InvalidInput`] where data is missing.
@@ -297,7 +298,7 @@ fn invalid_input(error: Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, error)
 }
 
-/// Checks that the next tensor needs so many bytes.
+/// Checks that the next tensor has `bytes` bytes.
 fn next_for(left: &mut core::slice::Iter<'_, Planned>, bytes: usize) -> Result<()> {
     let tensor = left
         .next()

@@ -1,4 +1,4 @@
-//! The one table of layouts.
+//! The table of block layouts.
 
 use alloc::string::String;
 
@@ -29,7 +29,8 @@ pub enum DType {
     MXFP4 = 39,
 }
 
-/// Formats that a build has or leaves out together; plain floats are in every build.
+/// Families of formats, which a build has or leaves out as a whole. Plain floats are in
+/// every build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     /// Q4_0, Q4_1, Q5_0, Q5_1, Q8_0.
@@ -41,8 +42,8 @@ pub enum Family {
 }
 
 impl Family {
-    /// Whether this build has the family. Known when the program is built: what
-    /// stands behind a `false` is not in it.
+    /// Whether this build has the family. A constant: code behind a `false` is not
+    /// compiled in.
     #[inline(always)]
     pub const fn in_build(self) -> bool {
         match self {
@@ -98,7 +99,7 @@ const LAYOUTS: [Layout; 16] = {
     ]
 };
 
-/// Types of the specification that have a name but no support here.
+/// Types of the specification that are not supported here, by name.
 const KNOWN_UNSUPPORTED: &[(u32, &str)] = &[
     (4, "Q4_2"),
     (5, "Q4_3"),
@@ -133,7 +134,11 @@ impl DType {
         LAYOUTS.iter().map(|l| l.dtype)
     }
 
-    /// The type of this GGUF number, or the name (or number) of what is not supported.
+    /// The type with this GGUF number, or the name (or number) of a type that is not
+    /// supported.
+    ///
+    /// # Errors
+    /// The name or number of a type that is not supported.
     pub fn from_gguf(number: u32) -> Result<DType, String> {
         let layout = LAYOUTS.iter().find(|l| l.dtype as u32 == number);
         if let Some(layout) = layout.filter(|l| l.dtype.in_build()) {
@@ -189,10 +194,9 @@ impl DType {
         self.layout().block_bytes
     }
 
-    /// Width in bytes and count of the numbers that make up a block, in their
-    /// order, as the packed layout interleaves them ([`super::packed`]): f16
-    /// fields that stand alone are 2 wide, all else is taken in words of 4 where
-    /// it fits. Empty for plain floats.
+    /// Width in bytes and count of the numbers of a block, in order, as the packed
+    /// layout interleaves them ([`super::packed`]): a single f16 field has width 2, all
+    /// other bytes are taken as words of 4 where they fit. Empty for plain floats.
     pub fn fields(self) -> &'static [(usize, usize)] {
         self.layout().fields
     }

@@ -1,4 +1,4 @@
-//! The formats whose 4-bit levels index a fixed, non-linear codebook: IQ4_NL and IQ4_XS.
+//! The formats whose 4-bit codes index a fixed, non-linear codebook: IQ4_NL and IQ4_XS.
 #![allow(non_camel_case_types)]
 
 use super::legacy::{nibbles, pack_nibbles};
@@ -7,12 +7,12 @@ use super::search::{Grid, fit_f16_scale, inverse, tame, weights};
 use super::superblock::symmetric;
 use super::{Block, f16_field, field, set_f16_field, set_field};
 
-/// What each level stands for, in ascending order. Denser around zero, as weights are.
+/// The value of each code, in ascending order; denser around zero, as weights are.
 pub const CODEBOOK: [i8; 16] = [
     -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
 ];
 
-/// 32 levels: `d` (f16), 16 bytes of nibbles; value `d * CODEBOOK[q]`.
+/// 32 codes: `d` (f16), 16 bytes of nibbles; value `d * CODEBOOK[q]`.
 pub struct IQ4_NL;
 
 impl IQ4_NL {
@@ -40,8 +40,8 @@ impl Block<32, 18> for IQ4_NL {
     }
 }
 
-/// 256 levels in 8 sub-blocks, each with a signed 6-bit scale;
-/// value `(d * scale) * CODEBOOK[q]`.
+/// 256 codes in 8 sub-blocks, each with a signed 6-bit scale; value
+/// `(d * scale) * CODEBOOK[q]`.
 pub struct IQ4_XS;
 
 impl IQ4_XS {
@@ -104,14 +104,14 @@ fn pack_iq4_xs_scales(scales: &[i8; 8]) -> ([u8; 2], [u8; 4]) {
     (high.to_le_bytes(), low)
 }
 
-/// Values of 32 levels under one scale.
+/// Values of 32 codes under one scale.
 fn look_up(scale: f32, qs: &[u8; 16], out: &mut [f32; 32]) {
     for (y, q) in out.iter_mut().zip(nibbles(qs)) {
         *y = scale * f32::from(CODEBOOK[usize::from(q & 15)]);
     }
 }
 
-/// [`CODEBOOK`] as levels to round to.
+/// [`CODEBOOK`] as the values to round to.
 struct Codebook;
 
 /// Halfway between each two neighbours of [`CODEBOOK`].

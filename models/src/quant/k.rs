@@ -1,7 +1,7 @@
 //! The K formats: super-blocks of 256 elements, whose sub-blocks have small
 //! integer scales over one f16 scale.
 //!
-//! With `q` an element's level and `sc`, `m` its sub-block's integers, its value is
+//! With `q` an element's code and `sc`, `m` its sub-block's integers, its value is
 //!
 //! | format | sub-block | value |
 //! | --- | --- | --- |
@@ -17,13 +17,13 @@ use super::search::Integers;
 use super::superblock::{affine, symmetric};
 use super::{Block, f16_field, field, set_f16_field, set_field};
 
-/// 2-bit levels in 16 sub-blocks, each with a 4-bit scale and a 4-bit minimum.
+/// 2-bit codes in 16 sub-blocks, each with a 4-bit scale and a 4-bit minimum.
 pub struct Q2_K;
 
 impl Q2_K {
     /// Where the sub-blocks' scales (low nibble) and minima (high nibble) lie: 16 bytes.
     pub const SCALES: usize = 0;
-    /// Where the levels lie: 64 bytes, see [`unpack2`].
+    /// Where the codes lie: 64 bytes, see [`unpack2`].
     pub const QS: usize = 16;
     /// Where the scale of scales lies: f16.
     pub const D: usize = 80;
@@ -52,13 +52,13 @@ impl Block<256, 84> for Q2_K {
     }
 }
 
-/// 3-bit levels in 16 sub-blocks, each with a signed 6-bit scale.
+/// 3-bit codes in 16 sub-blocks, each with a signed 6-bit scale.
 pub struct Q3_K;
 
 impl Q3_K {
-    /// Where the levels' third bits lie: 32 bytes, see [`unpack1`].
+    /// Where the codes' third bits lie: 32 bytes, see [`unpack1`].
     pub const HMASK: usize = 0;
-    /// Where the levels' lower two bits lie: 64 bytes, see [`unpack2`].
+    /// Where the codes' lower two bits lie: 64 bytes, see [`unpack2`].
     pub const QS: usize = 32;
     /// Where the packed scales lie: 12 bytes, see [`q3_scales`].
     pub const SCALES: usize = 96;
@@ -88,7 +88,7 @@ impl Block<256, 110> for Q3_K {
     }
 }
 
-/// 4-bit levels in 8 sub-blocks, each with a 6-bit scale and a 6-bit minimum.
+/// 4-bit codes in 8 sub-blocks, each with a 6-bit scale and a 6-bit minimum.
 pub struct Q4_K;
 
 impl Q4_K {
@@ -98,7 +98,7 @@ impl Q4_K {
     pub const DMIN: usize = 2;
     /// Where the packed scales and minima lie: 12 bytes, see [`k4_scale_min`].
     pub const SCALES: usize = 4;
-    /// Where the levels lie: 128 bytes, see [`unpack4`] in groups of 32.
+    /// Where the codes lie: 128 bytes, see [`unpack4`] in groups of 32.
     pub const QS: usize = 16;
 }
 
@@ -126,7 +126,7 @@ impl Block<256, 144> for Q4_K {
     }
 }
 
-/// 5-bit levels in 8 sub-blocks, each with a 6-bit scale and a 6-bit minimum.
+/// 5-bit codes in 8 sub-blocks, each with a 6-bit scale and a 6-bit minimum.
 pub struct Q5_K;
 
 impl Q5_K {
@@ -136,9 +136,9 @@ impl Q5_K {
     pub const DMIN: usize = 2;
     /// Where the packed scales and minima lie: 12 bytes, see [`k4_scale_min`].
     pub const SCALES: usize = 4;
-    /// Where the levels' fifth bits lie: 32 bytes, see [`unpack1`].
+    /// Where the codes' fifth bits lie: 32 bytes, see [`unpack1`].
     pub const QH: usize = 16;
-    /// Where the levels' lower four bits lie: 128 bytes, see [`unpack4`] in groups of 32.
+    /// Where the codes' lower four bits lie: 128 bytes, see [`unpack4`] in groups of 32.
     pub const QS: usize = 48;
 }
 
@@ -171,13 +171,13 @@ impl Block<256, 176> for Q5_K {
     }
 }
 
-/// 6-bit levels in 16 sub-blocks, each with an 8-bit scale.
+/// 6-bit codes in 16 sub-blocks, each with an 8-bit scale.
 pub struct Q6_K;
 
 impl Q6_K {
-    /// Where the levels' lower four bits lie: 128 bytes, see [`unpack4`] in groups of 64.
+    /// Where the codes' lower four bits lie: 128 bytes, see [`unpack4`] in groups of 64.
     pub const QL: usize = 0;
-    /// Where the levels' upper two bits lie: 64 bytes, see [`unpack2`].
+    /// Where the codes' upper two bits lie: 64 bytes, see [`unpack2`].
     pub const QH: usize = 128;
     /// Where the scales lie: 16 times i8.
     pub const SCALES: usize = 192;
@@ -259,7 +259,7 @@ fn pack_q3_scales(scales: &[i8; 16]) -> [u8; 12] {
     })
 }
 
-/// The low four bits of 256 levels, see [`pack4`].
+/// The low four bits of 256 codes, see [`pack4`].
 fn pack_nibbles<const GROUP: usize>(levels: &[u8; 256]) -> [u8; 128] {
     let mut packed = [0; 128];
     pack4::<GROUP>(levels, &mut packed);
@@ -289,7 +289,7 @@ fn decode_affine<const SUB: usize>(
     }
 }
 
-/// Values of a super-block with 16 signed scales, whose level `offset` is zero.
+/// Values of a super-block with 16 signed scales, whose code `offset` is zero.
 #[inline]
 fn decode_symmetric(
     d: f32,

@@ -1,4 +1,4 @@
-//! The formats of one scale a block of 32: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0.
+//! The formats with one scale per block of 32: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0.
 //!
 //! Element `i` of a block is `d * (q_i - offset)` in the types `_0` and
 //! `d * q_i + m` in the types `_1`.
@@ -13,7 +13,7 @@ use super::search::{
 };
 use super::{Block, f16_field, field, set_f16_field, set_field};
 
-/// 32 levels of 4 bits: `d` (f16), 16 bytes of nibbles; offset 8.
+/// 32 codes of 4 bits: `d` (f16), 16 bytes of nibbles; offset 8.
 pub struct Q4_0;
 
 impl Q4_0 {
@@ -41,7 +41,7 @@ impl Block<32, 18> for Q4_0 {
     }
 }
 
-/// 32 levels of 4 bits: `d`, `m` (f16), 16 bytes of nibbles.
+/// 32 codes of 4 bits: `d`, `m` (f16), 16 bytes of nibbles.
 pub struct Q4_1;
 
 impl Q4_1 {
@@ -72,7 +72,7 @@ impl Block<32, 20> for Q4_1 {
     }
 }
 
-/// 32 levels of 5 bits: `d` (f16), 4 bytes of fifth bits, 16 bytes of nibbles; offset 16.
+/// 32 codes of 5 bits: `d` (f16), 4 bytes of fifth bits, 16 bytes of nibbles; offset 16.
 pub struct Q5_0;
 
 impl Q5_0 {
@@ -103,7 +103,7 @@ impl Block<32, 22> for Q5_0 {
     }
 }
 
-/// 32 levels of 5 bits: `d`, `m` (f16), 4 bytes of fifth bits, 16 bytes of nibbles.
+/// 32 codes of 5 bits: `d`, `m` (f16), 4 bytes of fifth bits, 16 bytes of nibbles.
 pub struct Q5_1;
 
 impl Q5_1 {
@@ -137,13 +137,13 @@ impl Block<32, 24> for Q5_1 {
     }
 }
 
-/// 32 levels of 8 bits: `d` (f16), 32 bytes.
+/// 32 codes of 8 bits: `d` (f16), 32 bytes.
 pub struct Q8_0;
 
 impl Q8_0 {
     /// Where the scale lies: f16.
     pub const D: usize = 0;
-    /// Where the levels lie: 32 times i8.
+    /// Where the codes lie: 32 times i8.
     pub const QS: usize = 2;
 }
 
@@ -167,21 +167,21 @@ impl Block<32, 34> for Q8_0 {
     }
 }
 
-/// The 32 levels of 16 bytes of nibbles.
+/// The 32 codes of 16 bytes of nibbles.
 pub(super) fn nibbles(qs: &[u8; 16]) -> [u8; 32] {
     let mut levels = [0; 32];
     unpack4::<16>(qs, &mut levels);
     levels
 }
 
-/// Packs the low four bits of 32 levels.
+/// Packs the low four bits of 32 codes.
 pub(super) fn pack_nibbles(levels: &[u8; 32]) -> [u8; 16] {
     let mut packed = [0; 16];
     pack4::<16>(levels, &mut packed);
     packed
 }
 
-/// The 32 levels of nibbles and fifth bits.
+/// The 32 codes of nibbles and fifth bits.
 fn five_bits(qh: &[u8; 4], qs: &[u8; 16]) -> [u8; 32] {
     let high = u32::from_le_bytes(*qh);
     let mut levels = nibbles(qs);
@@ -191,7 +191,7 @@ fn five_bits(qh: &[u8; 4], qs: &[u8; 16]) -> [u8; 32] {
     levels
 }
 
-/// The fifth bits of 32 levels.
+/// The fifth bits of 32 codes.
 fn fifth_bits(levels: &[u8; 32]) -> [u8; 4] {
     let bits = levels
         .iter()
@@ -200,13 +200,13 @@ fn fifth_bits(levels: &[u8; 32]) -> [u8; 4] {
     bits.fold(0, |all, bit| all | bit).to_le_bytes()
 }
 
-/// The scale, and the levels from 0 to `2 * HALF - 1` of which `HALF` is zero.
+/// The scale, and the codes from 0 to `2 * HALF - 1` of which `HALF` is zero.
 ///
-/// Without importance the element of largest magnitude becomes level 0.
+/// Without importance the element of largest magnitude becomes code 0.
 fn symmetric<const HALF: u8>(x: &[f32; 32], importance: Option<&[f32; 32]>) -> (f16, [u8; 32]) {
     let half = f32::from(HALF);
     let Some(importance) = importance else {
-        // The levels are rounded under the scale before it is rounded to f16.
+        // The codes are rounded under the scale before it is rounded to f16.
         let scale = clamp_to_f16(extreme(x) / -half);
         let inverse = inverse(scale);
         let levels = x.map(|x| ((x * inverse + (half + 0.5)) as u8).min(2 * HALF - 1));
@@ -218,12 +218,12 @@ fn symmetric<const HALF: u8>(x: &[f32; 32], importance: Option<&[f32; 32]>) -> (
     (d, x.map(|x| Integers::<HALF>::index(x * inverse)))
 }
 
-/// The scale, the minimum, and the levels from 0 to `top`.
+/// The scale, the minimum, and the codes from 0 to `top`.
 ///
-/// Without importance the smallest element becomes level 0 and the largest `top`.
+/// Without importance the smallest element becomes code 0 and the largest `top`.
 fn affine(x: &[f32; 32], importance: Option<&[f32; 32]>, top: f32) -> (f16, f16, [u8; 32]) {
     let Some(importance) = importance else {
-        // The levels are rounded under the scale and minimum before these are rounded to f16.
+        // The codes are rounded under the scale and minimum before these are rounded to f16.
         let least = x.iter().fold(f32::INFINITY, |a, &b| a.min(b));
         let most = x.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
         let min = clamp_to_f16(least);

@@ -1,15 +1,14 @@
-//! Mixes: which tensor of a model gets which format when a whole file is quantized.
+//! Mixes: the format of each tensor when a whole file is quantized.
 //!
-//! A mix has one format for most matrices and spends more bits where they count
-//! most: on the output head, on the values of attention and the down projections
-//! of some layers. The rules and numbers are those of llama.cpp's `llama-quantize`
-//! without an importance matrix, so that files come out alike. Left out are its
-//! exceptions for single architectures that this project does not run, and for
-//! the 70B models.
+//! A mix has one format for most matrices and a larger one where errors matter most:
+//! for the output head, and for the value and down projections of some layers. The
+//! rules are those of llama.cpp's `llama-quantize` without an importance matrix, so
+//! that both make equivalent files, except its special cases for architectures that
+//! Ondol does not run and for 70B models.
 
 use super::DType;
 
-/// A kind of file that `ondol quantize` makes.
+/// A mix or a single format, as an argument of `ondol quantize`.
 #[allow(non_camel_case_types)]
 #[allow(missing_docs)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,7 +75,7 @@ const MIXES: [Row; 20] = {
     ]
 };
 
-/// What a mix needs to know of the model.
+/// The properties of a model on which a mix depends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ModelShape {
     /// `block_count`.
@@ -89,7 +88,7 @@ pub struct ModelShape {
     pub tied_head: bool,
 }
 
-/// What a tensor does, as far as a mix cares.
+/// The role of a tensor, as far as mixes distinguish roles.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     Head,
@@ -133,7 +132,7 @@ impl Mix {
         self.row().file_type
     }
 
-    /// The type that the tensor `name` gets, or `None` where it stays as it is.
+    /// The type of the tensor `name`, or `None` if it keeps its type.
     ///
     /// `dims` are its dimensions in the order of the file: columns first.
     pub fn tensor_type(self, name: &str, dims: &[u64], model: &ModelShape) -> Option<DType> {
@@ -148,7 +147,7 @@ impl Mix {
         Some(fit_columns(self.wanted_type(name, columns, model), columns))
     }
 
-    /// The type that the tensor should have, whether its columns allow it or not.
+    /// The intended type of the tensor, even if its columns do not allow it.
     fn wanted_type(self, name: &str, columns: u64, model: &ModelShape) -> DType {
         let base = self.row().base;
         let role = role(name);
@@ -233,7 +232,7 @@ impl core::fmt::Display for Mix {
     }
 }
 
-/// A layer's place among all.
+/// A layer's position among all layers.
 #[derive(Clone, Copy)]
 struct Layer {
     index: usize,
@@ -254,8 +253,8 @@ impl Layer {
     }
 }
 
-/// MXFP4 is made for the weights of experts; the rest then has 8 bits. A dense
-/// model has no experts, and there all matrices but the embedding are MXFP4.
+/// MXFP4 is meant for the weights of experts; other matrices then have 8 bits. In a
+/// dense model all matrices except the embedding are MXFP4.
 fn mxfp4_type(name: &str, role: Role, model: &ModelShape) -> DType {
     let is_dense = model.experts == 0 && role != Role::Embedding;
     if is_dense || name.contains("_exps.") {
@@ -282,9 +281,9 @@ fn fit_columns(wanted: DType, columns: u64) -> DType {
         .unwrap_or(DType::F16)
 }
 
-/// Whether a tensor is a matrix that is large, and bears rounding.
+/// Whether a tensor is a large matrix that can be quantized.
 fn is_quantizable(name: &str, dims: &[u64]) -> bool {
-    /// Parts of the names of matrices that are small or delicate.
+    /// Parts of the names of matrices that are too small or too sensitive.
     const KEPT: [&str; 13] = [
         "_norm.weight",
         "ffn_gate_inp.weight", // the router of experts

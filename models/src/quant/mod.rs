@@ -1,11 +1,11 @@
-//! Block formats of weights: one table of layouts, and for each format a
-//! reference dequantize and quantize. The kernels that compute on blocks live
-//! in the runtime; these functions are their oracle.
+//! Block formats of weights: one table of layouts, and for each format a reference
+//! implementation of dequantize and quantize. The runtime's kernels are tested against
+//! these functions.
 //!
-//! A format is one type that implements [`Block`], one row in the table of
-//! layouts ([`DType`]) and one row in the list of codecs below. All numbers
-//! in a block are little-endian. The order of f32 operations is part of a
-//! format: two readers that keep it agree bit for bit.
+//! A format is a type that implements [`Block`], a row in the table of layouts
+//! ([`DType`]) and a row in the list of codecs below. All numbers in a block are
+//! little-endian. The order of f32 operations is part of a format, so that two readers
+//! agree bit for bit.
 
 mod dtype;
 pub mod floats;
@@ -61,15 +61,15 @@ pub trait Block<const LEN: usize, const BYTES: usize> {
     /// The values of a block.
     fn decode(block: &[u8; BYTES], out: &mut [f32; LEN]);
 
-    /// The block that stands for finite values `x`, where the error of each
-    /// element counts by its `importance`. It never decodes to infinity or NaN.
+    /// Quantizes finite values `x` to a block; the squared error of each element is
+    /// weighted by its `importance`. The block never decodes to infinity or NaN.
     fn encode(x: &[f32; LEN], importance: Option<&[f32; LEN]>) -> [u8; BYTES];
 }
 
 /// A function of one format over whole slices: `decode_all` or `encode_all`.
 ///
-/// Functions are found by `match`, not kept in a table, so that a program that
-/// never quantizes does not carry the quantizers. A build may leave families out.
+/// Functions are chosen with `match` instead of a table, so that a program that never
+/// quantizes does not contain the quantizers. A build may leave families out.
 macro_rules! codec {
     ($dtype:expr, $all:ident) => {
         Some(match $dtype {
@@ -136,7 +136,7 @@ fn encode_all<B: Block<LEN, BYTES>, const LEN: usize, const BYTES: usize>(
     }
 }
 
-/// The codec, where the slices hold the same number of whole blocks.
+/// The codec, if the slices hold the same number of whole blocks.
 fn checked<Codec>(
     codec: Option<Codec>,
     dtype: DType,
@@ -151,26 +151,32 @@ fn checked<Codec>(
     })
 }
 
-/// The values of whole blocks: `src` holds `dst.len()` elements of `dtype`.
+/// Dequantizes whole blocks: `src` holds `dst.len()` elements of `dtype`.
 ///
-/// Scales are taken as they are: a block with an infinite or NaN scale yields
-/// infinite or NaN values, and no block panics.
+/// Scales are not checked: a block with an infinite or NaN scale gives infinite or NaN
+/// values. No block causes a panic.
+///
+/// # Errors
+/// [`Error::SizeMismatch`].
 pub fn dequantize(dtype: DType, src: &[u8], dst: &mut [f32]) -> Result<(), Error> {
     let decode = checked(decoder(dtype), dtype, dst.len(), src.len())?;
     decode(src, dst);
     Ok(())
 }
 
-/// Quantizes one row or several to `dst.len()` bytes of `dtype`.
+/// Quantizes one or more whole rows to `dst.len()` bytes of `dtype`.
 ///
-/// `importance` says how much an error in each column counts (the mean square
-/// of the activations that meet it, say): one number for each element of a row,
-/// the same for all rows. Q8_0 and plain floats have no use for it.
+/// `importance` is the weight of errors in each column, for example the mean square of
+/// its activations: one number for each column, the same for all rows. Q8_0 and plain
+/// floats ignore it.
 ///
-/// Without it, Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0 give the bytes that the field's
-/// reference quantizers give; the other formats search for the scales that lose
-/// least. Values beyond the range of a format become its largest; a value that
-/// is not finite is an error.
+/// Without it, Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0 give the same bytes as ggml's reference
+/// quantizers; the other formats search for the scales with the smallest error. Values
+/// beyond the range of a format become its largest value.
+///
+/// # Errors
+/// [`Error::SizeMismatch`]; [`Error::NonFinite`] for a value that is not finite;
+/// [`Error::BadImportance`].
 pub fn quantize(
     dtype: DType,
     src: &[f32],

@@ -2,16 +2,16 @@
 //! kernels read eight rows as one stream, each in its own 32-bit lane, without
 //! moving anything across lanes.
 //!
-//! A matrix is cut into groups of eight rows. A group holds block after block
-//! along the columns, each as its eight rows' blocks interleaved field by field:
-//! a field of `n`-byte numbers (`n` = 1, 2 or 4, see [`DType::fields`]) lies as
-//! number 0 of all eight rows, then number 1 of all eight, and so on. So what
-//! begins at byte `at` of a row lies at `8 * at` of its group, for any format,
-//! and a group takes as many bytes as its rows did. Rows that are left over,
-//! fewer than eight, follow as they are.
+//! A matrix is divided into groups of eight rows. A group stores block after block
+//! along the columns; for each, the blocks of its eight rows are interleaved field by
+//! field: a field of `n`-byte numbers (`n` = 1, 2 or 4, see [`DType::fields`]) is
+//! stored as number 0 of all eight rows, then number 1 of all eight, and so on. So a
+//! field that begins at byte `at` of a row begins at byte `8 * at` of its group, for
+//! any format, and a group takes as many bytes as its rows. The last rows, fewer than
+//! eight, follow unchanged.
 //!
-//! Nothing is computed anew: packing permutes bytes, every ISA reads the same
-//! packed file, and its results are those of the original bit for bit.
+//! Packing only permutes bytes. Every ISA reads the same packed copy, and its results
+//! are those of the original bit for bit.
 
 use alloc::string::String;
 
@@ -26,17 +26,17 @@ pub const VERSION: u32 = 1;
 /// `ON` in the upper half of a type number marks a packed tensor.
 const MARK: u32 = 0x4F4E;
 
-/// How the rows of a matrix lie in its bytes.
+/// How the rows of a matrix are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Layout {
-    /// One row after another, as every GGUF file has them.
+    /// One row after another, as in every ordinary GGUF file.
     #[default]
     Rows,
     /// Groups of eight rows interleaved: see [`self`](crate::quant::packed).
     Packed,
 }
 
-/// Why a type number names no type and layout.
+/// Why a type number is not a type and layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BadNumber {
     /// The name, or the number, of a type that is not supported.
@@ -46,9 +46,9 @@ pub(crate) enum BadNumber {
 }
 
 impl Layout {
-    /// The number that stands for `dtype` in this layout: GGUF's own for rows;
-    /// packed, `ON` in the upper 16 bits, then 8 bits of [`VERSION`], then
-    /// 8 bits of GGUF's number.
+    /// The type number for `dtype` in this layout: GGUF's number for rows; for packed,
+    /// `ON` in the upper 16 bits, then 8 bits of [`VERSION`], then 8 bits of GGUF's
+    /// number.
     pub fn to_gguf(self, dtype: DType) -> u32 {
         match self {
             Layout::Rows => dtype as u32,
@@ -74,17 +74,18 @@ impl Layout {
     }
 }
 
-/// Whether matrices of this type can be packed: block formats can, plain floats
-/// gain nothing by it.
+/// Whether matrices of this type can be packed: true for block formats, false for plain
+/// floats, which would not be faster.
 pub fn can_pack(dtype: DType) -> bool {
     !dtype.fields().is_empty()
 }
 
-/// Packs whole rows of `cols` elements: `packed` becomes as long as `rows` is.
+/// Packs whole rows of `cols` elements from `rows` to `packed`, which has the same
+/// length in bytes.
 ///
 /// # Errors
-/// [`Error::SizeMismatch`] where the two differ in length, hold no whole rows,
-/// or the type cannot be packed.
+/// [`Error::SizeMismatch`] if the two differ in length or do not hold whole rows, or if
+/// the type can't be packed.
 pub fn pack(dtype: DType, cols: usize, rows: &[u8], packed: &mut [u8]) -> Result<(), Error> {
     let row_bytes = checked_row_bytes(dtype, cols, rows.len(), packed.len())?;
     let groups = rows.chunks(GROUP * row_bytes);
@@ -104,7 +105,7 @@ pub fn pack(dtype: DType, cols: usize, rows: &[u8], packed: &mut [u8]) -> Result
     Ok(())
 }
 
-/// Takes whole packed rows of `cols` elements apart again: the inverse of [`pack`].
+/// Unpacks whole rows of `cols` elements: the inverse of [`pack`].
 ///
 /// # Errors
 /// As for [`pack`].
@@ -116,12 +117,12 @@ pub fn unpack(dtype: DType, cols: usize, packed: &[u8], rows: &mut [u8]) -> Resu
     Ok(())
 }
 
-/// The values of one row of a matrix in either layout: `dst.len()` columns,
-/// `data` is the whole matrix. Nothing is allocated.
+/// Dequantizes one row of a matrix in either layout to `dst`, which has one float for
+/// each column; `data` is the whole matrix. Nothing is allocated.
 ///
 /// # Errors
-/// [`Error::SizeMismatch`] where `data` does not reach to the end of the row's
-/// group, or the columns are no whole blocks.
+/// [`Error::SizeMismatch`] if `data` ends before the row's group does, or the columns
+/// are not whole blocks.
 pub fn dequantize_row(
     dtype: DType,
     layout: Layout,
@@ -160,7 +161,7 @@ pub const MAX_BLOCK_BYTES: usize = 210;
 /// whole blocks of eight rows.
 ///
 /// # Panics
-/// If the lengths do not agree, or `lane` is not below eight.
+/// If the lengths do not match, or `lane` is 8 or more.
 pub fn gather(dtype: DType, group: &[u8], lane: usize, row: &mut [u8]) {
     assert!(lane < GROUP && group.len() == GROUP * row.len());
     for_each_number(dtype, row.len(), |at, width| {
@@ -180,7 +181,7 @@ fn row_of(dtype: DType, row_bytes: usize, packed: &[u8], row: usize, out: &mut [
     gather(dtype, group, row % GROUP, out);
 }
 
-/// Where in a group a row's number lies that begins at byte `at` of the row.
+/// Where in a group the number is that begins at byte `at` of a row.
 fn place(at: usize, width: usize, lane: usize) -> usize {
     GROUP * at + lane * width
 }
@@ -237,7 +238,7 @@ mod tests {
 
     #[test]
     fn what_begins_at_a_byte_lies_at_eight_times_it() {
-        // Q4_0: an f16, then 16 bytes of levels, as four words.
+        // Q4_0: an f16, then 16 bytes of codes, as four words.
         let rows: Vec<u8> = (0..8 * 18).collect();
         let mut packed = vec![0; rows.len()];
         pack(DType::Q4_0, 32, &rows, &mut packed).unwrap();

@@ -1,12 +1,12 @@
-//! Bit planes: how formats lay small unsigned levels over bytes.
+//! Bit planes: how formats store small unsigned codes in bytes.
 //!
-//! A level wider than 4 bits is split over two arrays (low bits and high
-//! bits), each of which is one of these planes.
+//! A code wider than 4 bits is split over two arrays (low bits and high bits), each of
+//! which is one of these planes.
 
-/// Unpacks nibbles: of each `GROUP` bytes, the low nibbles are the first
-/// `GROUP` levels and the high nibbles the next `GROUP`.
+/// Unpacks nibbles: of each `GROUP` bytes, the low nibbles are the first `GROUP` codes
+/// and the high nibbles the next `GROUP`.
 ///
-/// `out` has two levels for each byte of `packed`.
+/// `out` has two codes for each byte of `packed`.
 #[inline]
 pub fn unpack4<const GROUP: usize>(packed: &[u8], out: &mut [u8]) {
     let groups = packed.as_chunks::<GROUP>().0;
@@ -19,7 +19,7 @@ pub fn unpack4<const GROUP: usize>(packed: &[u8], out: &mut [u8]) {
     }
 }
 
-/// Packs what [`unpack4`] unpacks; bits of a level above the fourth are dropped.
+/// Packs what [`unpack4`] unpacks; bits of a code above the fourth are dropped.
 #[inline]
 pub fn pack4<const GROUP: usize>(levels: &[u8], packed: &mut [u8]) {
     let groups = packed.as_chunks_mut::<GROUP>().0;
@@ -31,8 +31,8 @@ pub fn pack4<const GROUP: usize>(levels: &[u8], packed: &mut [u8]) {
     }
 }
 
-/// Unpacks 2-bit levels: of each 32 bytes, bits 0-1 are the first 32 levels,
-/// bits 2-3 the next 32, and so on.
+/// Unpacks 2-bit codes: of each 32 bytes, bits 0-1 are the first 32 codes, bits 2-3 the
+/// next 32, and so on.
 #[inline]
 pub fn unpack2(packed: &[u8; 64]) -> [u8; 256] {
     let mut levels = [0; 256];
@@ -51,7 +51,7 @@ pub fn unpack2(packed: &[u8; 64]) -> [u8; 256] {
     levels
 }
 
-/// Packs what [`unpack2`] unpacks; bits of a level above the second are dropped.
+/// Packs what [`unpack2`] unpacks; bits of a code above the second are dropped.
 #[inline]
 pub fn pack2(levels: &[u8; 256]) -> [u8; 64] {
     let mut packed = [0; 64];
@@ -70,8 +70,8 @@ pub fn pack2(levels: &[u8; 256]) -> [u8; 64] {
     packed
 }
 
-/// Unpacks single bits: bit 0 of each of the 32 bytes is the first 32 levels,
-/// bit 1 the next 32, and so on.
+/// Unpacks single bits: bit 0 of each of the 32 bytes is the first 32 codes, bit 1 the
+/// next 32, and so on.
 #[inline]
 pub fn unpack1(packed: &[u8; 32]) -> [u8; 256] {
     let mut levels = [0; 256];
@@ -83,7 +83,7 @@ pub fn unpack1(packed: &[u8; 32]) -> [u8; 256] {
     levels
 }
 
-/// Packs what [`unpack1`] unpacks; bits of a level above the first are dropped.
+/// Packs what [`unpack1`] unpacks; bits of a code above the first are dropped.
 #[inline]
 pub fn pack1(levels: &[u8; 256]) -> [u8; 32] {
     let mut packed = [0; 32];

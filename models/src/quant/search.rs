@@ -1,10 +1,10 @@
-//! The search for scales: given values and how much each counts, which scale
-//! (and minimum) loses least when the values are rounded to a format's levels.
+//! The search for scales: the scale (and minimum) with the smallest weighted squared
+//! error when values are rounded to a format's codes.
 //!
-//! For levels that are given, the best scale is a weighted least-squares fit in
-//! closed form. Which levels are best is not: so a few dozen scales about the
-//! obvious one are tried, each is rounded to levels, and the fit with the least
-//! squared error wins.
+//! For given codes, the best scale is a weighted least-squares fit in closed form. The
+//! best codes have no closed form: so a few dozen scales around the obvious one are
+//! tried, values are rounded to codes under each, and the fit with the smallest error
+//! is taken.
 
 use half::f16;
 
@@ -18,8 +18,8 @@ pub(super) fn f16_saturating(x: f32) -> f16 {
     f16::from_f32(clamp_to_f16(x))
 }
 
-/// [`f16_saturating`], but what is not zero stays so: a scale too small for
-/// f16 can still serve with small integers over it.
+/// [`f16_saturating`], but a number other than zero stays other than zero: it can still
+/// be useful as a scale of small integers.
 pub(super) fn f16_scale(x: f32) -> f16 {
     let rounded = f16_saturating(x);
     if rounded.to_f32() == 0.0 && x != 0.0 {
@@ -28,7 +28,7 @@ pub(super) fn f16_scale(x: f32) -> f16 {
     rounded
 }
 
-/// Below this part of its terms, a determinant is nothing but rounding errors.
+/// A determinant below this fraction of its terms is only rounding error.
 pub(super) const SINGULAR: f32 = 1e-5;
 
 /// `1 / x`, or 0 for 0.
@@ -43,9 +43,9 @@ pub(super) fn nearest_int(y: f32) -> f32 {
     (y + SHIFT) - SHIFT
 }
 
-/// `x` within what products of an f16 scale, an integer scale and a level can
-/// express: anything smaller is nearest to zero, anything larger to the largest.
-/// No sum of the search overflows or vanishes between these bounds.
+/// Clamps `x` to what products of an f16 scale, an integer scale and a code can
+/// express; smaller values become 0. Within these bounds no sum of the search overflows
+/// or underflows.
 pub(super) fn tame<const N: usize>(x: &[f32; N]) -> [f32; N] {
     const SMALLEST: f32 = 1.0 / (1 << 26) as f32; // A quarter of f16's smallest.
     const LARGEST: f32 = (1 << 28) as f32; // 65504 * 32 * 127, rounded up.
@@ -58,8 +58,8 @@ pub(super) fn tame<const N: usize>(x: &[f32; N]) -> [f32; N] {
     })
 }
 
-/// How much the error of each element counts: `importance` (1 without), times
-/// a term by which large elements count more, as they carry more of a sum.
+/// The weight of each element's error: `importance` (1 without), times a factor that
+/// grows with the element, since large elements contribute more to a sum.
 pub(super) fn weights<const N: usize>(x: &[f32; N], importance: Option<&[f32; N]>) -> [f32; N] {
     let rms = libm::sqrtf(dot(x, x) / N as f32);
     let mut weights = x.map(|x| rms + x.abs());
@@ -95,19 +95,19 @@ pub(super) fn product<const N: usize>(a: &[f32; N], b: &[f32; N]) -> [f32; N] {
     core::array::from_fn(|i| a[i] * b[i])
 }
 
-/// Levels of a format, on a line on which one is as good as another.
+/// The values that a format's codes stand for, before the scale.
 pub(super) trait Grid {
-    /// The lowest level; the farthest from zero.
+    /// The lowest code; the farthest from zero.
     const LOW: f32;
-    /// The highest level.
+    /// The highest code.
     const HIGH: f32;
-    /// About how far levels lie from each other.
+    /// The typical distance of neighbouring codes.
     const SPACING: f32;
-    /// The level nearest to `y`.
+    /// The code nearest to `y`.
     fn nearest(y: f32) -> f32;
-    /// Which level is nearest to `y`, counted from the lowest.
+    /// Which code is nearest to `y`, counted from the lowest.
     fn index(y: f32) -> u8;
-    /// All levels.
+    /// All codes.
     fn levels() -> impl Iterator<Item = f32>;
 }
 
@@ -132,7 +132,7 @@ impl<const HALF: u8> Grid for Integers<HALF> {
     }
 }
 
-/// The scale under which `x` loses least on the levels of `G`.
+/// The scale under which `x` loses least on the codes of `G`.
 pub(super) fn fit_scale<G: Grid, const N: usize>(x: &[f32; N], w: &[f32; N]) -> f32 {
     let extreme = extreme(x);
     if extreme == 0.0 {
@@ -161,9 +161,9 @@ pub(super) fn fit_scale<G: Grid, const N: usize>(x: &[f32; N], w: &[f32; N]) -> 
     best.fit
 }
 
-/// The f16 scale under which `x` loses least: [`fit_scale`] rounded, its
-/// neighbours, which matter where values are so small that f16 is coarse, and
-/// the scale that holds the extreme best, for the sake of constant rows.
+/// The f16 scale with the smallest error for `x`. Candidates are [`fit_scale`] rounded,
+/// its neighbours (which matter for values so small that f16 is coarse), and the scale
+/// that fits the extreme value best (which matters for constant rows).
 pub(super) fn fit_f16_scale<G: Grid, const N: usize>(x: &[f32; N], w: &[f32; N]) -> f16 {
     let nearest = f16_saturating(fit_scale::<G, N>(x, w)).to_bits();
     let (sign, magnitude) = (nearest & 0x8000, nearest & 0x7fff);
@@ -190,7 +190,7 @@ pub(super) fn anchored_scale(x: f32, factors: impl Iterator<Item = f32>) -> f16 
     best.map_or(f16::ZERO, |(_, scale)| scale)
 }
 
-/// The levels of `x` under `scale`, and the weighted squared error.
+/// The codes of `x` under `scale`, and the weighted squared error.
 pub(super) fn round_under<G: Grid, const N: usize>(
     x: &[f32; N],
     w: &[f32; N],
@@ -216,8 +216,8 @@ impl<T> Best<T> {
     }
 }
 
-/// The scale and offset under which `x` loses least as `scale * q + offset`
-/// with levels from 0 to `top`, and an offset of `ceiling` at most.
+/// The scale and offset under which `x` loses least as `scale * q + offset` with codes
+/// from 0 to `top`, and an offset of `ceiling` at most.
 pub(super) fn fit_affine<const N: usize>(
     x: &[f32; N],
     w: &[f32; N],

@@ -1,10 +1,10 @@
 //! Super-blocks: 256 elements in sub-blocks whose scales are small integers over
 //! one f16 scale.
 //!
-//! Each sub-block's ideal scale is searched for by itself. Then the scales are
-//! rounded to integers, and each integer's neighbours are tried with the error
-//! that counts in the end, since it is made of all roundings together; and the
-//! f16 scale is fitted anew to the integers and levels that came out.
+//! The ideal scale of each sub-block is searched for separately. Then the scales are
+//! rounded to integers; for each, the neighbouring integers are tried too, with the
+//! final error after all roundings; and the f16 scale is fitted again to the resulting
+//! integers and codes.
 
 use half::f16;
 
@@ -19,12 +19,12 @@ pub(super) struct Symmetric<const SUBS: usize> {
     pub d: f16,
     /// The sub-blocks' scales.
     pub scales: [i8; SUBS],
-    /// The elements' levels, counted from the lowest.
+    /// The elements' codes, counted from the lowest.
     pub levels: [u8; 256],
 }
 
-/// Quantizes a super-block of `SUBS` sub-blocks of `SUB` on the levels of `G`,
-/// with scales from `-half` to `half - 1`.
+/// Quantizes a super-block of `SUBS` sub-blocks of `SUB` on the codes of `G`, with
+/// scales from `-half` to `half - 1`.
 pub(super) fn symmetric<G: Grid, const SUB: usize, const SUBS: usize>(
     x: &[f32; 256],
     importance: Option<&[f32; 256]>,
@@ -63,7 +63,7 @@ struct RoundedScales<const SUBS: usize> {
     d: f16,
     scales: [i8; SUBS],
     error: f32,
-    /// The scale of scales that would be best for these scales and levels.
+    /// The scale of scales that would be best for these scales and codes.
     refit: f32,
 }
 
@@ -128,12 +128,12 @@ pub(super) struct Affine<const SUBS: usize> {
     pub scales: [u8; SUBS],
     /// The sub-blocks' minima, without their sign.
     pub mins: [u8; SUBS],
-    /// The elements' levels.
+    /// The elements' codes.
     pub levels: [u8; 256],
 }
 
-/// Quantizes a super-block of `SUBS` sub-blocks of `SUB` on levels from 0 to
-/// `top`, with scales and minima from 0 to `limit`.
+/// Quantizes a super-block of `SUBS` sub-blocks of `SUB` on codes from 0 to `top`, with
+/// scales and minima from 0 to `limit`.
 pub(super) fn affine<const SUB: usize, const SUBS: usize>(
     x: &[f32; 256],
     importance: Option<&[f32; 256]>,
@@ -186,7 +186,7 @@ struct RoundedPairs<const SUBS: usize> {
     /// Each sub-block's integer scale and minimum.
     pairs: [(i32, i32); SUBS],
     error: f32,
-    /// The f16 scales that would be best for these integers and levels.
+    /// The f16 scales that would be best for these integers and codes.
     refit: Option<(f16, f16)>,
 }
 

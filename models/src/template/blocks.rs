@@ -1,8 +1,8 @@
 //! The blocks that are open at a tag, and the jumps out of them.
 //!
-//! minijinja jumps out of the innermost loop as it stands: the scope of a `with`
-//! and the text that `set` or `filter` gathers would stay behind. Such a jump is
-//! refused.
+//! minijinja's `break` and `continue` do not close blocks inside the loop: the scope of
+//! a `with`, or the text that `set` or `filter` collects, would stay open. Such a jump
+//! is refused.
 
 use super::expression::Parsed;
 

@@ -1,4 +1,4 @@
-//! Tests (`is …`) whose meaning in jinja2 is not minijinja's.
+//! Tests (`is …`) whose meaning differs between jinja2 and minijinja.
 
 use minijinja::value::{Rest, Value, ValueKind};
 use minijinja::{Environment, Error, State};

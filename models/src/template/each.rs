@@ -1,5 +1,5 @@
-//! `map`, `select` and their like: a filter or a test for each item. As in jinja2,
-//! nothing comes of what is false, whatever it is.
+//! `map`, `select` and similar filters: a filter or a test for each item. As in jinja2,
+//! a false value of any type gives no items.
 
 use minijinja::value::{Kwargs, Rest, Value};
 use minijinja::{Environment, Error, State};

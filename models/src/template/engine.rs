@@ -1,4 +1,4 @@
-//! The environment that chat templates are written for, and one run in it.
+//! The environment of chat templates, and one run of a template in it.
 
 use std::io;
 use std::thread;

@@ -1,9 +1,9 @@
-//! Reads an expression by jinja2's grammar and writes it for minijinja.
+//! Parses an expression by jinja2's grammar and writes it for minijinja.
 //!
-//! Operators whose meaning differs there become filters of our own (`operators`):
-//! `a % b` becomes `a|ondol_mod(b)`. What makes a list or a text passes through
-//! the guard. Each function returns an expression that stands for itself: a
-//! literal, a name, something in brackets, or one of these with filters.
+//! Operators with another meaning in minijinja become filters of this crate
+//! (`operators`): `a % b` becomes `a|ondol_mod(b)`. Operations that make a list or a
+//! text pass through the guard. Each function returns an expression that needs no
+//! brackets: a literal, a name, a bracketed expression, or one of these with filters.
 
 use super::guard::GUARD;
 use super::tokens::{Kind, Token};

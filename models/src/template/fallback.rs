@@ -1,12 +1,12 @@
-//! Templates for files that have none, chosen by the control tokens in the
-//! vocabulary. Each writes the format that the family's own template writes for
-//! plain conversations; tools are left to files with templates of their own.
+//! Templates for files that have none, chosen by the control tokens in the vocabulary.
+//! Each writes the same format as the family's own template for plain conversations.
+//! They do not support tools.
 
 use super::TemplateOrigin;
 use crate::Result;
 use crate::gguf::Gguf;
 
-/// A format, and the control tokens that tell it.
+/// A format, and the control tokens by which it is recognized.
 struct Family {
     name: &'static str,
     tokens: &'static [&'static str],

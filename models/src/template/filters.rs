@@ -1,5 +1,5 @@
-//! Filters whose meaning in jinja2 is not minijinja's, or that it lacks. The
-//! filters of minijinja that are not jinja2's are taken away.
+//! Filters whose meaning differs between jinja2 and minijinja, or that minijinja lacks.
+//! Filters that jinja2 does not have are removed.
 
 use std::cmp::Ordering;
 

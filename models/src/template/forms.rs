@@ -1,10 +1,10 @@
-//! In what form a template takes messages, found out by trying.
+//! Detects the form in which a template accepts messages.
 //!
-//! Some templates walk a content as a list of parts, and leave out or refuse one
-//! that is text; others the other way round. The same holds for a call's
-//! arguments, as an object or as JSON in a string. A template is tried with words
-//! that can be found again, once, when it is first needed. The caller's form is
-//! kept where the template shows it.
+//! Some templates expect a content as a list of parts, and leave out or refuse a text;
+//! others the other way round. The same holds for a call's arguments, as an object or
+//! as JSON in a string. A template is tested with unique words that can be found in its
+//! output, once, when it is first needed. The caller's form is used if the template
+//! shows it.
 
 use std::sync::OnceLock;
 
@@ -76,7 +76,7 @@ impl Use<'_> {
         engine::render(&self.source.text, self.input, variables)
     }
 
-    /// Renders these messages as they are.
+    /// Renders these messages unchanged.
     pub(super) fn text(&self, messages: &[Message]) -> Result<String> {
         self.render(&self.variables(messages)?)
     }
@@ -127,9 +127,9 @@ impl Use<'_> {
         Ok(())
     }
 
-    /// Fails where the template leaves out what the model was to hear: tools and
-    /// their calls, a system message, or what is said since the last user message,
-    /// that one included. The assistant's words may be left out: reasoning often is.
+    /// Fails if the template leaves out tools and their calls, a system message, or the
+    /// last user message and messages after it. The assistant's text may be left out,
+    /// as reasoning often is.
     ///
     /// # Errors
     /// [`Error::LeftOut`]; [`Error::Template`] for tools.
@@ -330,7 +330,7 @@ fn says(lower: &str, word: &str) -> bool {
     lower.contains(word) && !lower.contains(&format!("'text': '{word}'"))
 }
 
-/// Text as it is.
+/// A content as text.
 fn text(text: &str) -> Content {
     Content::from(text)
 }

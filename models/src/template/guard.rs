@@ -1,4 +1,4 @@
-//! The limits of one run, and the checks that keep a template within them.
+//! The limits of one run of a template, and the checks that enforce them.
 //!
 //! | what | limit |
 //! | --- | --- |
@@ -9,8 +9,8 @@
 //! | output, and each text from `tojson` or a method | 16 MiB |
 //! | time | none of its own; it follows from the above |
 //!
-//! A list that occurs twice in another counts twice, because that is what
-//! walking it costs.
+//! A list that occurs twice in another counts twice, because iterating over it costs
+//! twice as much.
 
 use std::sync::Arc;
 
@@ -299,7 +299,7 @@ pub(super) fn is_engines_own(value: &Value) -> bool {
         && object.is_some_and(|object| object.type_name().starts_with("minijinja::"))
 }
 
-/// The engine's type is private; its name is all that tells it from a map.
+/// The engine's type is private; only its name distinguishes it from a map.
 pub(super) fn is_namespace(value: &Value) -> bool {
     let object = value.as_object();
     object.is_some_and(|object| object.type_name().ends_with("::Namespace"))

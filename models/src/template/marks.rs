@@ -1,10 +1,10 @@
-//! Marks in the caller's words, so that no control token comes out of them.
+//! Marks in the caller's text, so that no control token is recognized in it.
 //!
-//! A template sees the words of the caller as they are, but for a mark inside of
-//! each spelling of a control token, and at an edge where one could be completed
-//! by what comes before or after. A mark is a noncharacter that occurs in no
-//! input. After rendering, marks are taken out, and no control token may span a
-//! place where one was. Conversations without such spellings get no mark.
+//! A template sees the caller's text unchanged, except for a mark inside each spelling
+//! of a control token, and at an edge where neighbouring text could complete one. A
+//! mark is a Unicode noncharacter that occurs in no input. After rendering, marks are
+//! removed, and no control token may span a place where a mark was. Conversations
+//! without such spellings get no marks.
 
 use serde_json::Value;
 

@@ -1,14 +1,15 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// One message of a conversation, in the form of OpenAI's chat API. A template
-/// gets each field as it is here; fields that are empty by default are left out.
+/// One message of a conversation, in the form of OpenAI's chat API. A template gets the
+/// fields unchanged; fields that are empty by default are left out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Fields")]
 pub struct Message {
-    /// Who speaks: `system`, `user`, `assistant`, `tool`, or what the template knows besides.
+    /// Who speaks: `system`, `user`, `assistant`, `tool`, or another role that the
+    /// template supports.
     pub role: String,
-    /// What is said.
+    /// The content.
     #[serde(skip_serializing_if = "Content::is_absent")]
     pub content: Content,
     /// Tools that the assistant calls.
@@ -20,23 +21,23 @@ pub struct Message {
     /// [`ToolCall::id`] of the call that this message answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tool_call_id: Option<String>,
-    /// What the model thought before its answer. JSON and templates call it
-    /// `reasoning_content`, `reasoning` or `thinking`; a template gets it by the
+    /// The model's reasoning before its answer. JSON and templates call it
+    /// `reasoning_content`, `reasoning` or `thinking`; a template gets it under the
     /// name that it reads.
     #[serde(rename = "reasoning_content", skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<String>,
     /// Further fields that templates of some families read, such as `tool_plan`.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
-    /// The tokens of an assistant's message as the model generated them. The
-    /// prompt takes them in place of the text's tokens, so that a session finds
-    /// in its cache what it said. Ids whose text does not end with the content
-    /// are passed over. JSON and templates do not see them.
+    /// The token ids of an assistant's message, as the model generated them. The prompt
+    /// has them in place of the text's tokens, so that a session finds its answer in
+    /// its cache. They are ignored if their text does not end with the content. JSON
+    /// and templates do not contain them.
     #[serde(skip)]
     pub ids: Vec<u32>,
 }
 
-/// What a message says.
+/// The content of a message.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Content {
@@ -55,23 +56,23 @@ pub enum Content {
 /// A call of a tool by the assistant.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ToolCall {
-    /// Names the call, so that the answer can refer to it.
+    /// The id of the call, to which the answer refers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// The kind of tool; so far always `function`.
     #[serde(rename = "type", default = "function_kind")]
     pub kind: String,
-    /// What is called.
+    /// The function and its arguments.
     pub function: FunctionCall,
 }
 
-/// A function and what it is called with.
+/// A function and its arguments.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FunctionCall {
     /// The function's name.
     pub name: String,
-    /// Arguments: an object, or JSON in a string as OpenAI's API sends them. A
-    /// template gets the form given here, unless it only takes the other one.
+    /// Arguments: an object, or JSON in a string as in OpenAI's API. A template gets
+    /// the form given here, unless it accepts only the other one.
     #[serde(default)]
     pub arguments: Value,
 }
@@ -91,12 +92,12 @@ impl Message {
         Message::new("system", content)
     }
 
-    /// What the user says.
+    /// A message of the user.
     pub fn user(content: impl Into<Content>) -> Self {
         Message::new("user", content)
     }
 
-    /// What the model answered.
+    /// An answer of the model.
     pub fn assistant(content: impl Into<Content>) -> Self {
         Message::new("assistant", content)
     }
@@ -118,8 +119,8 @@ impl Content {
         matches!(self, Content::Absent)
     }
 
-    /// The text, parts of text on lines of their own; `None` where there is none,
-    /// or a part is something else.
+    /// The text, with text parts on separate lines; `None` if there is no text, or a
+    /// part is something else.
     pub fn text(&self) -> Option<String> {
         match self {
             Content::Absent | Content::Null => None,

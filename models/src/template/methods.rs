@@ -1,5 +1,5 @@
-//! Python's methods of strings, lists and dicts. What a call would make is
-//! estimated first: replacing each letter of a megabyte by a megabyte asks for a
+//! Python's methods of strings, lists and dicts. The size of a result is estimated
+//! before the call: replacing each letter of a megabyte by a megabyte would give a
 //! terabyte.
 
 use minijinja::value::{Value, ValueKind};

@@ -1,9 +1,9 @@
 //! Chat templates: messages to the tokens of a prompt.
 //!
-//! [`ChatTemplate::encode`] is the way to a model. In what it gives, control
-//! tokens are the template's own: words of the caller that spell one are text.
-//! [`ChatTemplate::render`] gives the text, to show it; whoever tokenizes that
-//! lets the user speak with the system's voice.
+//! [`ChatTemplate::encode`] makes prompts for a model. Control tokens in its result
+//! come only from the template; text of the caller that spells one stays text.
+//! [`ChatTemplate::render`] returns the text, for display only: tokenizing it would let
+//! a user's text become control tokens, and so pose as the system.
 //!
 //! A file carries its template as Jinja source (`tokenizer.chat_template`),
 //! written for the environment that Hugging Face's `transformers` sets up:
@@ -12,27 +12,27 @@
 //! environment is built here on minijinja. A file without a template gets one
 //! that fits its vocabulary ([`ChatTemplate::from_gguf_or_fallback`]).
 //!
-//! The template is part of the file and so is hostile. It runs on a stack of
-//! its own with limits on source, steps, recursion, values and output; the
-//! submodule `guard` says which.
+//! The template is part of the file and so is hostile input. It runs on its own stack,
+//! with limits on source, steps, recursion, values and output; the submodule `guard`
+//! lists them.
 //!
 //! | file | job |
 //! | --- | --- |
-//! | `message` | what goes in: messages and tool calls |
-//! | `variables` | messages, tools and the rest as a template's variables |
-//! | `forms` | finds out in what form a template takes messages, and what it leaves out |
-//! | `marks` | keeps control tokens out of the caller's words |
+//! | `message` | the input: messages and tool calls |
+//! | `variables` | messages, tools and other variables of a template |
+//! | `forms` | detects the form in which a template accepts messages, and what it leaves out |
+//! | `marks` | keeps control tokens out of the caller's text |
 //! | `prompt` | the rendered conversation, and its tokens |
 //! | `engine` | the environment, and one bounded run of a template |
 //! | `source` | rewrites the source, tag by tag |
 //! | `blocks` | the blocks that are open, and the jumps out of them |
 //! | `tokens`, `literal`, `expression` | reads jinja2's expressions, writes minijinja's |
 //! | `guard` | limits, and the checks that keep values within them |
-//! | `python` | `str`, `repr`, order, and what else values are in Python |
-//! | `objects` | ranges, groups, methods that are not called at once |
-//! | `operators`, `methods`, `filters`, `checks`, `globals` | what templates call, with Python's meaning, within the limits |
-//! | `each` | `map`, `select` and their like |
-//! | `arguments`, `format` | what these have in common: arguments; `%` and `format` |
+//! | `python` | `str`, `repr`, order and other properties of values in Python |
+//! | `objects` | ranges, groups, bound methods |
+//! | `operators`, `methods`, `filters`, `checks`, `globals` | operations of templates, with Python's meaning, within the limits |
+//! | `each` | `map`, `select` and similar filters |
+//! | `arguments`, `format` | shared by these: arguments; `%` and `format` |
 //! | `json` | `tojson` as `transformers` defines it |
 //! | `clock` | `strftime_now` |
 //! | `fallback` | templates for files that have none |
@@ -72,9 +72,9 @@ use forms::{Source, Use};
 pub use message::{Content, FunctionCall, Message, ToolCall};
 use prompt::Prompt;
 
-/// The key of the template, and the prefix of the keys of named ones.
+/// The key of the template, and the prefix of the keys of named templates.
 const TEMPLATE_KEY: &str = "tokenizer.chat_template";
-/// The named template that stands for the one without a name.
+/// The named template that replaces a missing unnamed one.
 const DEFAULT: &str = "default";
 /// The named template that is used when the caller offers tools.
 const TOOL_USE: &str = "tool_use";
@@ -101,21 +101,21 @@ pub struct ChatTemplate {
     eos: String,
 }
 
-/// What a template is rendered with.
+/// The input of a template.
 #[derive(Debug, Clone, Default)]
 pub struct RenderInput<'a> {
     /// The conversation, oldest first.
     pub messages: &'a [Message],
     /// Tools that the model may call, each a JSON object in OpenAI's form.
     pub tools: &'a [serde_json::Value],
-    /// End with the header of the answer that the model is to write.
+    /// Whether the prompt ends with the header of the model's answer.
     pub add_generation_prompt: bool,
-    /// Text of the BOS token; `None` takes the file's.
+    /// Text of the BOS token; `None` uses the file's.
     pub bos: Option<&'a str>,
-    /// Text of the EOS token; `None` takes the file's.
+    /// Text of the EOS token; `None` uses the file's.
     pub eos: Option<&'a str>,
-    /// The time for `strftime_now`: seconds since 1970 plus the offset of the
-    /// user's time zone. `None` takes the system's clock and zone.
+    /// The time for `strftime_now`: seconds since 1970 plus the offset of the user's
+    /// time zone. `None` uses the system's clock and zone.
     pub now: Option<i64>,
     /// Other variables that templates of some families read, for example
     /// `enable_thinking`. They can't replace the ones above.
@@ -134,7 +134,7 @@ impl<'a> RenderInput<'a> {
 }
 
 impl ChatTemplate {
-    /// A template from its source, for text that no file holds.
+    /// A template from its source, without a file.
     pub fn new(source: impl Into<String>) -> Self {
         ChatTemplate {
             origin: TemplateOrigin::File,
@@ -145,9 +145,9 @@ impl ChatTemplate {
         }
     }
 
-    /// The file's own template, or `None` where it has none, or one without a
-    /// word. The source is compiled when it is rendered, so that a broken template
-    /// does not keep a model from completing plain text.
+    /// The file's own template; `None` if it has none or a blank one. The source is
+    /// compiled when it is rendered, so that a broken template does not prevent
+    /// completing plain text.
     ///
     /// # Errors
     /// [`crate::Error::BadValue`] where a key does not hold text.
@@ -174,7 +174,8 @@ impl ChatTemplate {
 
     /// The file's own template, or else one that fits its vocabulary.
     ///
-    /// The first family whose control tokens are all in the vocabulary is taken:
+    /// It is the template of the first family in this list whose control tokens are all
+    /// in the vocabulary:
     ///
     /// | control tokens | family |
     /// | --- | --- |
@@ -185,11 +186,10 @@ impl ChatTemplate {
     /// | `<\|user\|>`, `<\|assistant\|>`, `<\|end\|>` | phi3 |
     /// | `[INST]`, `[/INST]` | mistral |
     ///
-    /// With none of them the model is taken for a base model and gets the plain
-    /// format. One user message alone is rendered as it is, so that the model
-    /// continues it. Otherwise a system message is a paragraph of its own, each
-    /// further message a line `User: …` or `Assistant: …`, and the prompt ends
-    /// with `Assistant:`.
+    /// If there is none, the model is assumed to be a base model and gets the plain
+    /// format. A single user message is rendered unchanged, so that the model continues
+    /// it. Otherwise a system message is a separate paragraph, each further message a
+    /// line `User: …` or `Assistant: …`, and the prompt ends with `Assistant:`.
     ///
     /// # Errors
     /// As for [`ChatTemplate::from_gguf`].
@@ -207,8 +207,8 @@ impl ChatTemplate {
         self.default.text.capacity() + tool_use + self.bos.capacity() + self.eos.capacity()
     }
 
-    /// Where the template comes from. One that is not the file's is a guess, which
-    /// an app should tell its user.
+    /// Where the template comes from. If it is not the file's, it is a guess, and an
+    /// app should tell its user.
     pub fn origin(&self) -> TemplateOrigin {
         self.origin
     }
@@ -218,19 +218,19 @@ impl ChatTemplate {
         &self.default.text
     }
 
-    /// The tokens of the prompt, with what the file puts before a text (BOS)
-    /// unless the template writes it. With tools, a file's template named
-    /// `tool_use` is taken where there is one.
+    /// The token ids of the prompt. BOS is added if the file asks for it and the
+    /// template does not write it. With tools, the file's template `tool_use` is used
+    /// if there is one.
     ///
-    /// Control tokens count in the template's own text alone; user-defined tokens,
-    /// such as `<think>` in many files, count everywhere. A role counts as the
-    /// template's own if the template has it between quotes, or if it is `system`,
-    /// `user`, `assistant`, `tool` or `developer`.
+    /// Control tokens are recognized only in the template's own text; user-defined
+    /// tokens, such as `<think>` in many files, are recognized everywhere. A role
+    /// counts as the template's own text if the template has it between quotes, or if
+    /// it is `system`, `user`, `assistant`, `tool` or `developer`.
     ///
     /// # Errors
     /// [`crate::Error::Template`] with the line where the template fails to compile,
-    /// raises an exception, or reaches a limit; [`crate::Error::LeftOut`] where it does
-    /// not write a system message, or what was said since the last user message.
+    /// raises an exception, or reaches a limit; [`crate::Error::LeftOut`] if it leaves
+    /// out a system message, or the last user message or a later one.
     pub fn encode(&self, input: &RenderInput, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
         let template = self.used_for(input);
         let messages = template.fitted()?;
@@ -239,8 +239,8 @@ impl ChatTemplate {
         Ok(prompt.encode(tokenizer))
     }
 
-    /// The text of the prompt, to show it: what the caller's words are and what is
-    /// the template's can't be told any more.
+    /// The text of the prompt, for display. It no longer shows which parts are the
+    /// caller's and which are the template's.
     ///
     /// # Errors
     /// As for [`ChatTemplate::encode`].
@@ -266,7 +266,7 @@ impl ChatTemplate {
     }
 }
 
-/// A template of the file; one without a word is none.
+/// A template of the file; `None` if it is blank.
 fn template<'g>(gguf: &Gguf<'g>, key: &str) -> Result<Option<&'g str>> {
     let source = gguf.opt_str(key)?;
     Ok(source.filter(|source| !source.trim().is_empty()))
@@ -277,8 +277,8 @@ fn named<'g>(gguf: &Gguf<'g>, name: &str) -> Result<Option<&'g str>> {
     template(gguf, &format!("{TEMPLATE_KEY}.{name}"))
 }
 
-/// The text of the token whose id `key` holds; empty where the file names none.
-/// The tokenizer tells what is wrong with an id.
+/// The text of the token whose id `key` holds; empty where the file names none. The
+/// tokenizer reports invalid ids.
 fn token_text(gguf: &Gguf, key: &str) -> Result<String> {
     let id = gguf
         .get(key)

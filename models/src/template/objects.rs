@@ -1,4 +1,4 @@
-//! Python's objects that minijinja does not have.
+//! Objects of Python that minijinja does not have.
 
 use std::fmt;
 use std::sync::Arc;

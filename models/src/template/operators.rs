@@ -1,5 +1,5 @@
-//! Operators whose meaning in Python is not minijinja's. `expression` writes them
-//! as filters.
+//! Operators whose meaning differs between Python and minijinja. `expression` writes
+//! them as filters.
 
 use std::cmp::Ordering;
 

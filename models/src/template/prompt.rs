@@ -1,6 +1,6 @@
-//! A rendered conversation on its way to tokens: the template's own text, whose
-//! control tokens count, the caller's words, whose don't, and what the model said
-//! itself, whose ids are known.
+//! Encodes a rendered conversation: the template's own text, in which control tokens
+//! are recognized; the caller's text, in which they are not; and the model's own
+//! answers, whose ids are known.
 
 use std::ops::Range;
 

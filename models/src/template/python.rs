@@ -117,7 +117,7 @@ pub(super) fn check_hashable(value: &Value) -> Result<(), Error> {
     }
 }
 
-/// How `a` stands to `b`; `None` for NaN. Fails for what Python does not order.
+/// Compares `a` with `b`; `None` for NaN. Fails for types that Python does not order.
 pub(super) fn order(a: &Value, b: &Value) -> Result<Option<Ordering>, Error> {
     if let (Some(a), Some(b)) = (a.as_str(), b.as_str()) {
         return Ok(Some(a.cmp(b)));
@@ -273,7 +273,7 @@ pub(super) fn push_code(out: &mut String, c: char) {
     debug_assert!(written.is_ok());
 }
 
-/// Whether `repr` prints the character as it is: Rust's `Debug` knows the same.
+/// Whether `repr` prints the character unescaped: Rust's `Debug` has the same rule.
 pub(super) fn is_printable(c: char) -> bool {
     if c.is_ascii() {
         return !c.is_ascii_control();
@@ -305,7 +305,7 @@ pub(super) fn exponent(text: &str) -> String {
     format!("{digits}e{sign}{:0>2}", exponent.trim_start_matches('-'))
 }
 
-/// What Python takes for white space in a text.
+/// Whether Python counts the character as white space.
 pub(super) fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }

@@ -1,12 +1,12 @@
-//! Rewrites a template's source before minijinja compiles it. Lines stay where
-//! they are, so that errors name the line of the file's own template.
+//! Rewrites a template's source before minijinja compiles it. Line numbers stay the
+//! same, so that errors name the line of the file's own template.
 //!
 //! - Line breaks of all systems become line feeds, as jinja2 reads them.
-//! - Expressions are written anew (see `expression`): operators get Python's
-//!   meaning, and values pass through a guard where they are made. minijinja pays
-//!   for what an operation produces, not for the values that it walks on the way,
-//!   and a few steps can build a list of lists whose text is petabytes, or a
-//!   namespace that holds itself.
+//! - Expressions are rewritten (see `expression`): operators get Python's meaning, and
+//!   values pass through a guard where they are made. minijinja pays for what an
+//!   operation produces, not for the values that it walks on the way, and a few steps
+//!   can build a list of lists whose text is petabytes, or a namespace that holds
+//!   itself.
 //! - `{% generation %}`, which marks the model's own words for training, becomes
 //!   `{% with %}`: it has a scope.
 //! - `set` and `filter` blocks get a scope, as in jinja2.

@@ -1,6 +1,6 @@
 //! Tokens of a tag.
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Name,
@@ -11,7 +11,7 @@ pub(super) enum Kind {
     End,
 }
 
-/// A token as it is written.
+/// A token in the source.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Token<'a> {
     pub(super) kind: Kind,

@@ -63,7 +63,7 @@ impl Bpe {
         self.merges.heap_bytes()
     }
 
-    /// Whether BOS is added where the file does not say.
+    /// Whether BOS is added by default.
     pub(super) fn adds_bos(&self) -> bool {
         self.pre.add_bos
     }
@@ -105,8 +105,8 @@ impl Bpe {
     }
 }
 
-/// Appends the token of a finished part, or of its characters if it has none;
-/// bytes that the vocabulary does not know are dropped, as it has no way to say them.
+/// Appends the token of a finished part, or of its characters if it has none; bytes
+/// without a token in the vocabulary are dropped.
 fn push_part(vocab: &Vocab, part: &str, ids: &mut Vec<u32>) {
     match vocab.text_id_of(part.as_bytes()) {
         Some(id) => ids.push(id),
@@ -120,8 +120,8 @@ fn push_part(vocab: &Vocab, part: &str, ids: &mut Vec<u32>) {
     }
 }
 
-/// Appends the bytes that a piece stands for; characters that stand for no byte
-/// are taken as they are.
+/// Appends the bytes that a piece stands for; characters that stand for no byte are
+/// appended unchanged.
 pub(super) fn decode_piece(piece: &[u8], bytes: &mut Vec<u8>) {
     let mut buffer = [0; 4];
     for chunk in piece.utf8_chunks() {
@@ -149,7 +149,7 @@ fn pre_tokenizer(name: &str) -> Result<&'static PreTokenizer> {
     })
 }
 
-/// Where the space of a merge lies; the left part has at least one byte.
+/// The place of the space in a merge; the left part has at least one byte.
 fn separator(pair: &[u8]) -> Option<usize> {
     let at = pair.iter().skip(1).position(|&byte| byte == b' ')? + 1;
     (at + 1 < pair.len()).then_some(at)

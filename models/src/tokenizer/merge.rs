@@ -1,8 +1,8 @@
 //! Greedy merging of neighbours, which byte-level BPE and SentencePiece share.
 //!
-//! A word starts as its characters. The pair of neighbours that ranks best is
-//! joined, again and again, until no pair may be joined. A heap of candidates and
-//! a linked list of parts make this O(n log n), whatever the text.
+//! A word starts as its characters. The pair of neighbours with the best rank is joined
+//! repeatedly, until no pair may be joined. A heap of candidates and a linked list of
+//! parts make this O(n log n) for any text.
 
 use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
@@ -11,7 +11,7 @@ use core::cmp::Reverse;
 /// No neighbour.
 const NONE: u32 = u32::MAX;
 
-/// Text is merged in pieces of at most so many bytes, so that places fit 32 bits.
+/// Text is merged in pieces of at most this many bytes, so that places fit 32 bits.
 const MAX_BYTES: usize = 1 << 30;
 
 /// Merges words, reusing its memory from one to the next.

@@ -10,10 +10,10 @@
 //! | --- | --- |
 //! | `vocab`, `strings` | pieces, their kinds and scores; look-up in both directions |
 //! | `special` | special tokens, cut out of the text first |
-//! | `normalizer` | text made uniform, where the model's tokenizer does that |
+//! | `normalizer` | Unicode normalization, if the model's tokenizer has it |
 //! | `pretokenizer` | text to words, by a table of rules |
-//! | `bpe`, `spm`, `wordpiece` | the three algorithms; `merge` is what the first two share |
-//! | `stream` | ids to text, whole characters only |
+//! | `bpe`, `spm`, `wordpiece` | the three algorithms; the first two share `merge` |
+//! | `stream` | ids to text, complete characters only |
 //! | `unicode` | categories, lower case, base letters |
 
 mod bpe;
@@ -47,7 +47,7 @@ use wordpiece::WordPiece;
 pub use stream::StreamDecoder;
 pub use vocab::TokenKind;
 
-/// The algorithms of this build: what stands behind a `false` is not in it.
+/// The algorithms of this build; code behind a `false` is not compiled in.
 const BPE: bool = cfg!(feature = "tokenizer-bpe");
 const SPM: bool = cfg!(feature = "tokenizer-spm");
 const WORDPIECE: bool = cfg!(feature = "tokenizer-wordpiece");
@@ -65,9 +65,9 @@ const UNKNOWN: &str = "tokenizer.ggml.unknown_token_id";
 /// The format spells it so.
 const SEPARATOR: &str = "tokenizer.ggml.seperator_token_id";
 
-/// The vocabulary of a model, and how it cuts text into tokens.
+/// The vocabulary of a model, and its conversion of text to tokens and back.
 ///
-/// It owns all that it needs: the file may be closed once it is made.
+/// It borrows nothing: the file may be closed once the tokenizer is made.
 #[derive(Clone)]
 pub struct Tokenizer {
     vocab: Vocab,
@@ -76,7 +76,7 @@ pub struct Tokenizer {
     bos: Option<u32>,
     eos: Option<u32>,
     eot: Option<u32>,
-    /// What `add_special` puts before and after a text.
+    /// The tokens that `add_special` puts before and after a text.
     before: Option<u32>,
     after: Option<u32>,
     /// Tokens that end an answer.
@@ -91,13 +91,13 @@ enum Algorithm {
     WordPiece(WordPiece),
 }
 
-/// What [`Tokenizer::encode`] does about special tokens.
+/// How [`Tokenizer::encode`] handles special tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EncodeOptions {
-    /// Adds BOS and EOS (or what takes their place) as the file says.
+    /// Adds BOS and EOS (or the tokens in their place) if the file asks for them.
     pub add_special: bool,
-    /// Matches control tokens that are spelled out in the text. Leave it off for
-    /// text that a user typed, lest it speaks with the system's voice.
+    /// Recognizes control tokens that are spelled in the text. Leave it off for text of
+    /// users, which could otherwise pose as a system message.
     pub parse_special: bool,
 }
 
@@ -105,10 +105,10 @@ impl Tokenizer {
     /// Reads the `tokenizer.ggml.*` keys.
     ///
     /// # Errors
-    /// [`Error::MissingKey`] for keys that the algorithm needs; [`Error::BadValue`]
-    /// for an unknown algorithm or pre-tokenizer, ids that are no integers, and
-    /// lists of the wrong type or length; [`Error::Tokenizer`] for a vocabulary
-    /// that is too large or repeats itself.
+    /// [`Error::MissingKey`] for keys that the algorithm needs; [`Error::BadValue`] for
+    /// an unknown algorithm or pre-tokenizer, ids that are not integers, and lists of
+    /// the wrong type or length; [`Error::Tokenizer`] for a vocabulary that is too
+    /// large or has too many equal tokens.
     pub fn from_gguf(gguf: &Gguf) -> Result<Tokenizer> {
         let model = gguf.str(MODEL)?;
         let mut vocab = Vocab::from_gguf(gguf)?;
@@ -192,8 +192,8 @@ impl Tokenizer {
 
     /// The token ids of `text`.
     ///
-    /// User-defined tokens are always cut out first, control tokens if
-    /// `parse_special` says so; longer ones before shorter ones.
+    /// User-defined tokens are always recognized first, control tokens if
+    /// `parse_special` is set; longer ones before shorter ones.
     pub fn encode(&self, text: &str, options: EncodeOptions) -> Vec<u32> {
         let mut ids = Vec::new();
         if options.add_special {
@@ -261,7 +261,7 @@ impl Tokenizer {
         claims.map(|(start, (end, _))| start..end).collect()
     }
 
-    /// The text of these tokens, with U+FFFD for bytes that are no UTF-8.
+    /// The text of these tokens, with U+FFFD for bytes that are not UTF-8.
     pub fn decode(&self, ids: &[u32]) -> String {
         let mut bytes = Vec::new();
         for &id in ids {
@@ -271,9 +271,9 @@ impl Tokenizer {
         String::from_utf8_lossy(&bytes[skipped..]).into_owned()
     }
 
-    /// Appends the bytes of text that a token stands for: part of a character,
-    /// one, or many. Control, unknown and unused tokens, and ids outside of the
-    /// vocabulary, have none; their spelling is [`Tokenizer::token_bytes`].
+    /// Appends the bytes of text that a token stands for: part of a character, one
+    /// character, or several. Control, unknown and unused tokens, and ids outside the
+    /// vocabulary, have none; [`Tokenizer::token_bytes`] gives the spelling of a token.
     pub fn piece(&self, id: u32, bytes: &mut Vec<u8>) {
         let (Some(piece), Some(kind)) = (self.vocab.piece(id), self.vocab.kind(id)) else {
             return;
@@ -289,7 +289,7 @@ impl Tokenizer {
         }
     }
 
-    /// Bytes that it holds on the heap.
+    /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         let algorithm = match &self.algorithm {
             Algorithm::Bpe(bpe) => bpe.heap_bytes(),
@@ -316,22 +316,22 @@ impl Tokenizer {
         self.vocab.kind(id)
     }
 
-    /// The token that the file spells like this; the lowest if there are several.
+    /// The token with this spelling in the file; the lowest id if there are several.
     pub fn id_of(&self, piece: impl AsRef<[u8]>) -> Option<u32> {
         self.vocab.id_of(piece.as_ref())
     }
 
-    /// The token that begins a text.
+    /// The token that begins a text (BOS), if the file has one.
     pub fn bos(&self) -> Option<u32> {
         self.bos
     }
 
-    /// The token that ends a text.
+    /// The token that ends a text (EOS), if the file has one.
     pub fn eos(&self) -> Option<u32> {
         self.eos
     }
 
-    /// The token that ends a turn of a chat.
+    /// The token that ends a turn of a chat (EOT), if the file has one.
     pub fn eot(&self) -> Option<u32> {
         self.eot
     }
@@ -341,13 +341,13 @@ impl Tokenizer {
         self.before
     }
 
-    /// What was wrong with the file where its meaning is plain.
+    /// Faults of the file that were repaired.
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
 
-    /// Whether generation stops at this token: EOS, the end of a turn, and pieces
-    /// that are known to mean as much.
+    /// Whether generation stops at this token: EOS, EOT, and tokens that are known to
+    /// have the same meaning.
     pub fn is_end_of_generation(&self, id: u32) -> bool {
         self.ends.contains(&id)
     }

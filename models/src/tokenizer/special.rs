@@ -1,5 +1,5 @@
-//! Special tokens: which there are, which of them end an answer, and cutting them
-//! out of text before the rest is tokenized.
+//! Special tokens: their lists, which of them end an answer, and how they are cut out
+//! of text before the rest is tokenized.
 
 use alloc::collections::{BTreeMap, BinaryHeap};
 use alloc::vec::Vec;

@@ -15,7 +15,7 @@ pub(super) const SPACE_MARK: char = '\u{2581}';
 /// The scores of a vocabulary, and how it spells spaces and bytes.
 #[derive(Debug, Clone)]
 pub(super) struct Spm {
-    /// The rank in merging of each token: the higher its score, the lower.
+    /// The merge rank of each token: lower for a higher score.
     ranks: Vec<u32>,
     /// The token for each byte, for text that no piece covers.
     bytes: Vec<Option<u32>>,
@@ -82,8 +82,8 @@ impl Spm {
     }
 }
 
-/// Refuses what some SentencePiece models do to text before it is tokenized, and
-/// Llama's and Gemma's do not.
+/// Refuses models with a text normalization that Llama's and Gemma's SentencePiece
+/// models do not have.
 fn refuse_normalizers(gguf: &Gguf) -> Result<()> {
     const CHARSMAP: &str = "tokenizer.ggml.precompiled_charsmap";
     const TRIM: &str = "tokenizer.ggml.remove_extra_whitespaces";
@@ -116,7 +116,7 @@ pub(super) fn decode_piece(piece: &[u8], bytes: &mut Vec<u8>) {
     }
 }
 
-/// A number that is lower the higher the score is. NaN sorts past the infinities.
+/// A rank that is lower for higher scores. NaN sorts beyond the infinities.
 fn descending(score: f32) -> u32 {
     // Adding 0 makes -0 and 0 the same.
     let bits = (score + 0.0).to_bits();

@@ -1,4 +1,4 @@
-//! Tokens to text while they come, in whole characters.
+//! Converts a stream of tokens to text, in complete characters.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -12,12 +12,12 @@ const JOINER: char = '\u{200d}';
 /// longest in use is a family of four with skin tones: 41 bytes.
 const LONGEST_SEQUENCE: usize = 64;
 
-/// Turns a stream of tokens into text that is whole at every step.
+/// Converts a stream of tokens to text that is complete UTF-8 at every step.
 ///
-/// A character whose bytes are spread over tokens (Hangul, emoji) is held back
-/// until it is complete, and so is an emoji that ends in a joiner. All that was
-/// appended is, in the end, what [`Tokenizer::decode`] gives, less a last character
-/// that stayed incomplete.
+/// A character whose bytes are spread over several tokens (Hangul, emoji) is held back
+/// until it is complete, and so is an emoji that ends in a joiner. The whole text
+/// equals the result of [`Tokenizer::decode`], without a last character that stayed
+/// incomplete.
 #[derive(Debug, Clone, Default)]
 pub struct StreamDecoder {
     /// Bytes that were not given out yet.
@@ -31,9 +31,9 @@ impl StreamDecoder {
         StreamDecoder::default()
     }
 
-    /// A decoder of text that goes on after these tokens. A space that begins it is
-    /// the text's own if they end in text, and SentencePiece's if they end in a
-    /// control token, or there are none.
+    /// A decoder of text that follows these tokens. A space at its beginning belongs to
+    /// the text if the tokens end in text; it is SentencePiece's own space, and is
+    /// dropped, if they end in a control token or there are none.
     pub fn after(tokenizer: &Tokenizer, tokens: &[u32]) -> StreamDecoder {
         let mut last = Vec::new();
         if let Some(&id) = tokens.last() {
@@ -45,7 +45,8 @@ impl StreamDecoder {
         }
     }
 
-    /// Takes a token and appends to `text` what is complete now; that may be nothing.
+    /// Takes a token and appends to `text` the characters that are complete now,
+    /// possibly none.
     ///
     /// Control tokens have no text. Bytes that can't be UTF-8 become U+FFFD.
     pub fn push(&mut self, tokenizer: &Tokenizer, id: u32, text: &mut String) {
@@ -62,8 +63,8 @@ impl StreamDecoder {
         self.held.drain(..ready);
     }
 
-    /// Ends the text: appends an emoji that was held back, and drops the bytes of a
-    /// character that stayed incomplete. The decoder is as new then.
+    /// Ends the text: appends an emoji that was held back, and drops the bytes of an
+    /// incomplete character. The decoder is then as new.
     pub fn finish(&mut self, text: &mut String) {
         let complete = self.held.len() - incomplete_character(&self.held);
         text.push_str(&String::from_utf8_lossy(&self.held[..complete]));

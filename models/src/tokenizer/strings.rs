@@ -1,7 +1,7 @@
-//! Many short byte strings in one blob, and the way back from a string to its number.
+//! Many short byte strings in one buffer, with look-up of a string's number.
 //!
-//! A vocabulary of 262,144 pieces must be ready within milliseconds of a cold
-//! start: three allocations, no comparison while building, no keyed hash.
+//! A vocabulary of 262,144 tokens must be ready milliseconds after a cold start: so
+//! there are three allocations, no comparisons while building, and no keyed hash.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -16,8 +16,8 @@ const NUMBER_MASK: u32 = (1 << NUMBER_BITS) - 1;
 /// A free slot; no string has the number that it would hold.
 const FREE: u32 = u32::MAX;
 
-/// A string that finds no slot within so many is refused: the vocabulary repeats
-/// itself, or was made to collide. Honest ones stay far below.
+/// The most slots that are probed for a string. A vocabulary that needs more has too
+/// many equal strings, or was made to collide; real ones stay far below.
 const MAX_PROBES: usize = 1024;
 
 /// Numbered byte strings with look-up by content.

@@ -1,4 +1,4 @@
-//! The vocabulary: pieces, what kind of token each one is, and its score.
+//! The vocabulary: the piece, kind and score of each token.
 
 use alloc::format;
 use alloc::string::String;
@@ -12,18 +12,18 @@ const TOKENS: &str = "tokenizer.ggml.tokens";
 const TOKEN_TYPES: &str = "tokenizer.ggml.token_type";
 const SCORES: &str = "tokenizer.ggml.scores";
 
-/// What a token is for, as `tokenizer.ggml.token_type` says.
+/// The kind of a token, from `tokenizer.ggml.token_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenKind {
     /// A piece of text.
     Normal,
-    /// What stands for text that the vocabulary can't spell.
+    /// Stands for text that the vocabulary can't spell.
     Unknown,
-    /// A token that steers the model and has no text, such as BOS.
+    /// A control token, without text, such as BOS.
     Control,
-    /// A piece that is cut out of the text before anything else is looked at.
+    /// A user-defined token, which is recognized in text before other tokens.
     UserDefined,
-    /// A place kept free.
+    /// Unused.
     Unused,
     /// One byte, spelled `<0xNN>`.
     Byte,

@@ -13,10 +13,10 @@ use super::vocab::Vocab;
 use crate::Result;
 use crate::gguf::Gguf;
 
-/// Longer pieces are not looked for, so that a vocabulary can't make encoding slow.
+/// The longest piece that is looked up, so that a vocabulary can't make encoding slow.
 const LONGEST_PIECE: usize = 256;
 
-/// How text is made uniform before it is cut.
+/// Normalization of text before it is split.
 #[derive(Debug, Clone)]
 pub(super) struct WordPiece {
     lowercase: bool,
@@ -25,7 +25,8 @@ pub(super) struct WordPiece {
 }
 
 impl WordPiece {
-    /// Reads `tokenizer.ggml.normalizer.*`; both default to what BERT's uncased models do.
+    /// Reads `tokenizer.ggml.normalizer.*`; both default to the settings of BERT's
+    /// uncased models.
     pub(super) fn from_gguf(gguf: &Gguf, unknown: Option<u32>) -> Result<WordPiece> {
         let lowercase = gguf
             .opt_bool("tokenizer.ggml.normalizer.lowercase")?
@@ -99,7 +100,7 @@ impl WordPiece {
     }
 }
 
-/// What a character does to the words around it.
+/// How a character splits words.
 enum Role {
     Space,
     Dropped,
@@ -107,9 +108,9 @@ enum Role {
     InWord,
 }
 
-/// Chinese characters stand alone. The ranges are those of BERT's own tokenizer,
-/// but for the gap from U+2B820 to U+2B91F, which came from a slip in a widely
-/// used port and is what models in this format are run with.
+/// Each Chinese character is a word. The ranges are those of BERT's own tokenizer,
+/// except for a gap from U+2B820 to U+2B91F: it is an error in a widely used port, with
+/// which models in this format are run.
 fn is_ideograph(c: char) -> bool {
     matches!(u32::from(c),
         0x4e00..=0x9fff

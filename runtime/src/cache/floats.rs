@@ -1,10 +1,10 @@
-//! States of floats: the last inputs of a convolution, and recurrent states.
+//! States in floats: the last inputs of a convolution, and recurrent states.
 
 use super::push;
 use crate::memory::Arena;
 use crate::memory::Region;
 
-/// Where such a state lies.
+/// The place of such a state.
 ///
 /// A pass reads one copy and writes the other, so that a pass that fails or is cancelled
 /// leaves the state as it was.
@@ -17,7 +17,7 @@ pub struct Floats {
 }
 
 impl Floats {
-    /// Places a state of so many floats in a memory of `total` bytes.
+    /// Appends a state of `floats` floats to a memory of `total` bytes.
     pub fn new(floats: usize, total: &mut usize) -> Floats {
         let bytes = floats.saturating_mul(4);
         Floats {
@@ -26,7 +26,7 @@ impl Floats {
         }
     }
 
-    /// The state before the first token.
+    /// Sets the state before the first token.
     pub fn clear(&self, memory: &Arena, front: usize) {
         // SAFETY: no pass runs.
         unsafe { memory.floats_mut(self.live[front]) }.fill(0.0);

@@ -1,4 +1,4 @@
-//! Keys and values of the positions of a sequence.
+//! Keys and values of a sequence's positions.
 
 use super::push;
 use crate::kernels::attention::{Cell, KvCells, KvSlot, KvType};
@@ -7,22 +7,22 @@ use crate::memory::Arena;
 use crate::memory::Region;
 use core::ops::Range;
 
-/// Where the keys and values of one attention lie: each `[kv_head][place][head_dim]`, in
-/// the cells of a [`KvType`]. Position `p` has the place `p % capacity`, so that only
-/// the last `capacity` positions are there.
+/// The place of one attention's keys and values: each is `[kv_head][place][head_dim]`,
+/// in cells of a [`KvType`]. Position `p` has the place `p % capacity`, so that only
+/// the last `capacity` positions are present.
 #[derive(Debug, Clone, Copy)]
 pub struct Kv {
     kv_heads: usize,
     head_dim: usize,
     kv_type: KvType,
-    /// Positions there is room for.
+    /// The number of positions that fit.
     pub capacity: usize,
     keys: Region,
     values: Region,
 }
 
 impl Kv {
-    /// Places so many positions in a memory of `total` bytes.
+    /// Appends a slot for `capacity` positions to a memory of `total` bytes.
     pub fn new(
         kv_heads: usize,
         head_dim: usize,
@@ -42,10 +42,10 @@ impl Kv {
         }
     }
 
-    /// What the kernels of attention read.
+    /// The view that attention kernels read.
     ///
     /// # Safety
-    /// Nobody may write keys or values meanwhile.
+    /// No thread may write keys or values while the view is used.
     pub unsafe fn view<'m>(&self, memory: &'m Arena) -> KvSlot<'m> {
         // SAFETY: passed on to the caller.
         unsafe {
@@ -98,7 +98,7 @@ impl Kv {
         }
     }
 
-    /// The bytes of some places of a head.
+    /// The bytes of a range of places of one head.
     fn part(&self, region: Region, head: usize, places: Range<usize>) -> Region {
         let place_bytes = self.kv_type.bytes(self.head_dim);
         Region {
@@ -107,8 +107,8 @@ impl Kv {
         }
     }
 
-    /// The parts of the memory that hold some positions that do not wrap: keys head by
-    /// head, then values.
+    /// The parts of the memory that hold a range of positions that does not wrap: keys
+    /// head by head, then values.
     fn run_parts(self, positions: Range<usize>) -> impl Iterator<Item = Region> {
         let start = positions.start % self.capacity.max(1);
         let places = start..start + positions.len();
@@ -120,7 +120,7 @@ impl Kv {
             })
     }
 
-    /// Cuts positions where they wrap, here or in `other`.
+    /// Splits positions where they wrap, here or in `other`.
     fn runs(
         &self,
         other: &Kv,
@@ -136,8 +136,8 @@ impl Kv {
         })
     }
 
-    /// Copies some positions to where `other` has them: the same heads in another
-    /// capacity, or another memory.
+    /// Copies a range of positions to `other`, which has the same heads in another
+    /// capacity or another memory.
     pub fn copy_to(&self, memory: &Arena, other: &Kv, to: &Arena, positions: Range<usize>) {
         for run in self.runs(other, positions) {
             for (from, target) in self
@@ -150,16 +150,16 @@ impl Kv {
         }
     }
 
-    /// The parts of the memory that hold some positions: in each run that does not wrap,
-    /// keys head by head, then values.
+    /// The parts of the memory that hold a range of positions: for each run that does
+    /// not wrap, keys head by head, then values.
     #[cfg(feature = "std")]
     pub fn parts(self, positions: Range<usize>) -> impl Iterator<Item = Region> {
         let runs = self.runs(&self, positions);
         runs.flat_map(move |run| self.run_parts(run))
     }
 
-    /// Gives back to the system the pages of all positions from `used` on, of a slot
-    /// that never wrapped.
+    /// Releases to the system the pages of all positions from `used` on, of a slot that
+    /// never wrapped.
     pub fn discard_from(&self, memory: &Arena, used: usize) {
         for region in [self.keys, self.values] {
             for head in 0..self.kv_heads {

@@ -1,16 +1,17 @@
-//! What the layers of one sequence keep from pass to pass.
+//! The states of one sequence, kept from pass to pass.
 //!
-//! A graph's operations say what [`State`] they have. [`CacheLayout`] gives each a
-//! [`Slot`], of one of four kinds, and a [`Cache`] is the memory of one sequence:
+//! Each operation of a graph says what [`State`] it has. [`CacheLayout`] gives each
+//! state a [`Slot`] of one of four kinds, and a [`Cache`] is the memory of one
+//! sequence:
 //!
 //! - *full*: keys and values of all positions;
-//! - *ring*: keys and values of the last positions, where attention has a window;
+//! - *ring*: keys and values of the last positions, for attention with a window;
 //! - *conv*: the last inputs of a convolution;
 //! - *recurrent*: numbers that every token changes.
 //!
-//! A full slot can go back to any position. The others can't, so they keep a
-//! checkpoint: the state at the end of the last prompt. A conversation often goes back
-//! to it, since a template leaves the reasoning of an earlier answer out.
+//! A full slot can be rewound to any position. The others can't, so they keep a
+//! checkpoint: the state at the end of the last prompt. Conversations often go back to
+//! it, because templates leave out the reasoning of earlier answers.
 
 mod floats;
 mod kv;
@@ -33,20 +34,20 @@ use alloc::vec::Vec;
 use ondol_models::graph::{Graph, State};
 use ondol_models::heap;
 
-/// Positions before a checkpoint that can be gone back to as well: the next prompt
-/// often differs from the last one in its final tokens, those that begin the answer.
+/// How many positions before a checkpoint a ring can still be rewound to. The next
+/// prompt often differs from the last one in its final tokens, which begin the answer.
 const SLACK: usize = 32;
 
-/// Where the state of one operation lies.
+/// The place of one operation's state in a cache.
 #[derive(Debug, Clone, Copy)]
 pub enum Slot {
     /// Keys and values of all positions.
     Full(Kv),
     /// Keys and values of the last positions.
     Ring {
-        /// A query sees so many positions, its own included.
+        /// Positions that a query sees, its own included.
         window: usize,
-        /// What passes read and write.
+        /// The slot that passes read and write.
         live: Kv,
         /// The checkpoint.
         saved: Kv,
@@ -74,9 +75,9 @@ impl Slot {
         }
     }
 
-    /// The first position whose keys must be there for a sequence that goes on at
-    /// `end`. Whole tiles: what a kernel reads and masks must not change either, since
-    /// some round the keys of a tile together.
+    /// The first position whose keys must be present for a sequence that continues at
+    /// `end`. It is the start of a tile: masked keys of that tile must not change
+    /// either, because some kernels round the keys of a tile together.
     fn needed(&self, end: usize) -> usize {
         match self {
             Slot::Ring { window, .. } => {
@@ -88,19 +89,19 @@ impl Slot {
     }
 }
 
-/// Where the states of a sequence lie in its memory.
+/// The layout of a sequence's states in its memory.
 #[derive(Debug, Clone, Default)]
 pub struct CacheLayout {
-    /// In order of the graph's states.
+    /// In the order of the graph's states.
     pub slots: Vec<Slot>,
     /// Size of the memory in bytes.
     pub bytes: usize,
-    /// Tokens that it holds at most.
+    /// The context.
     context: usize,
 }
 
 impl CacheLayout {
-    /// Slots for `context` tokens in passes of at most `chunk`.
+    /// Slots for `context` tokens and passes of at most `chunk` rows.
     pub fn new(graph: &Graph, kv_type: KvType, context: usize, chunk: usize) -> CacheLayout {
         let mut layout = CacheLayout {
             slots: Vec::new(),
@@ -123,8 +124,8 @@ impl CacheLayout {
             } => {
                 let mut kv =
                     |capacity| Kv::new(kv_heads, head_dim, kv_type, capacity, &mut self.bytes);
-                // The first token of a pass sees a window, and the last one is stored
-                // before that.
+                // The first row of a pass reads a whole window, and all rows of the
+                // pass are stored before it is read.
                 let sees = |window: usize| window.saturating_add(chunk + TILE_KEYS - 1);
                 let whole_tiles =
                     |positions: usize| positions.div_ceil(TILE_KEYS).saturating_mul(TILE_KEYS);
@@ -154,23 +155,23 @@ impl CacheLayout {
         2 * self.list_len() * size_of::<usize>()
     }
 
-    /// Items of a cache's lists about its slots; small builds have no rings.
+    /// Length of a cache's lists of slots; small builds have no rings.
     fn list_len(&self) -> usize {
         if SMALL { 0 } else { self.slots.len() }
     }
 }
 
-/// The state of one sequence.
+/// The states of one sequence.
 pub struct Cache {
     memory: Arena,
     /// Tokens whose states are in it.
     end: usize,
-    /// By slot: the first position that a ring still holds.
+    /// For each slot: the first position that a ring still holds.
     first: Vec<usize>,
-    /// Which of the two copies of [`Floats`] is that at `end`.
+    /// Which of the two copies of [`Floats`] is the state at `end`.
     front: usize,
     checkpoint: Option<usize>,
-    /// As `first`, at the checkpoint.
+    /// `first` at the checkpoint.
     saved_first: Vec<usize>,
 }
 
@@ -188,7 +189,7 @@ impl Cache {
         })
     }
 
-    /// Where the slots' regions lie.
+    /// The memory in which the slots' regions are.
     pub fn memory(&self) -> &Arena {
         &self.memory
     }
@@ -203,8 +204,8 @@ impl Cache {
         self.front
     }
 
-    /// A pass of so many rows is about to be run. Where it fails, the sequence is as it
-    /// was, but can go back less far.
+    /// Prepares for a pass of `rows` rows. If the pass fails, the sequence is
+    /// unchanged, but may be rewound less far.
     pub fn begin(&mut self, layout: &CacheLayout, rows: usize) {
         if SMALL {
             return;
@@ -216,19 +217,19 @@ impl Cache {
         }
     }
 
-    /// A pass was run, and `rows` of its rows count.
+    /// Keeps the first `rows` rows of the pass that was run.
     pub fn advance(&mut self, rows: usize) {
         self.end += rows;
         self.front = 1 - self.front;
     }
 
-    /// A further row of the last pass counts.
+    /// Keeps one further row of the last pass.
     pub fn accept(&mut self) {
         self.end += 1;
     }
 
-    /// Whether all slots can go on at `end`, with rings that hold positions from
-    /// `first` on, and other states at `at`.
+    /// Whether all slots can continue at `end`, if rings hold positions from `first`
+    /// on, and other states are those at `at`.
     fn is_there(layout: &CacheLayout, first: &[usize], at: usize, end: usize) -> bool {
         let mut slots = layout.slots.iter().zip(first);
         slots.all(|(slot, &first)| match slot {
@@ -238,8 +239,8 @@ impl Cache {
         })
     }
 
-    /// Goes back to `end` tokens, or to the most below it that the states are there
-    /// for; says how many are left.
+    /// Rewinds to `end` tokens, or to the largest number below it that the states
+    /// allow. Returns how many are left.
     pub fn rewind(&mut self, layout: &CacheLayout, end: usize) -> usize {
         let end = end.min(self.end);
         if SMALL || Self::is_there(layout, &self.first, self.end, end) {
@@ -253,12 +254,12 @@ impl Cache {
                 _ => self.clear(layout),
             }
         }
-        // What it holds beyond will not have been.
+        // Positions beyond `end` are not part of the sequence any more.
         self.checkpoint = self.checkpoint.map(|at| at.min(self.end));
         self.end
     }
 
-    /// Forgets all tokens.
+    /// Drops all tokens.
     fn clear(&mut self, layout: &CacheLayout) {
         self.end = 0;
         self.checkpoint = None;
@@ -268,7 +269,7 @@ impl Cache {
         }
     }
 
-    /// Keeps the state as it is now, in place of the last checkpoint.
+    /// Makes the present state the checkpoint.
     pub fn set_checkpoint(&mut self, layout: &CacheLayout) {
         if SMALL {
             return;
@@ -306,7 +307,7 @@ impl Cache {
         self.end = end;
     }
 
-    /// A cache with the same state. It keeps no checkpoint but that of this state.
+    /// A cache with the same states. Its checkpoint is the present state.
     #[cfg(feature = "std")]
     pub fn fork(&self, layout: &CacheLayout) -> Result<Cache> {
         let mut fork = Cache::new(layout)?;
@@ -327,11 +328,11 @@ impl Cache {
         Ok(fork)
     }
 
-    /// Gives back to the system the pages that hold no position below `used`. No pass
-    /// may run.
+    /// Releases to the system the pages without positions below `used`. No pass may
+    /// run.
     pub fn discard_unused(&self, layout: &CacheLayout, used: usize) {
         for (slot, &first) in layout.slots.iter().zip(&self.first) {
-            // A ring that is full has no unused positions.
+            // A full ring has no unused positions.
             if let Some(kv) = slot.kv().filter(|_| first == 0) {
                 kv.discard_from(&self.memory, used);
             }
@@ -339,8 +340,8 @@ impl Cache {
     }
 }
 
-/// Appends a region of `bytes` to a memory of `total`, saturating: an absurd total is
-/// refused later.
+/// Appends a region of `bytes` to a memory of `total` bytes. The sum saturates: an
+/// absurd total is refused later.
 fn push(total: &mut usize, bytes: usize) -> Region {
     let region = Region {
         offset: *total,

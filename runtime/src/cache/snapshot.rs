@@ -1,8 +1,8 @@
-//! A session in a file: its tokens, and the state that the layers keep of them.
+//! A session in a file: its tokens and their states.
 //!
-//! The file holds, little-endian: a magic and a version; the [`Identity`]; the number of
-//! tokens, and the tokens; for each slot the bytes that a sequence needs to go on; the
-//! last logits; and the SHA-256 of all before it, in hexadecimal.
+//! The file contains, little-endian: a magic and a version; the [`Identity`]; the
+//! number of tokens, and the tokens; for each slot the bytes that the sequence needs to
+//! continue; the last logits; and the SHA-256 of everything before it, in hexadecimal.
 
 use super::{Cache, CacheLayout};
 use crate::files::{Hasher, HashingWriter};
@@ -18,37 +18,37 @@ use std::vec::Vec;
 const MAGIC: [u8; 8] = *b"ONDOLSES";
 const VERSION: u32 = 1;
 
-/// Why a saved session can't be taken up.
+/// Why a session can't be saved or restored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SnapshotError {
     /// The file could not be read or written.
     #[error("the saved session can't be read or written: {0}")]
     Io(#[from] io::Error),
-    /// It is no saved session.
-    #[error("this is no saved session, or one of another version of Ondol")]
+    /// The file is not a saved session, or is one of another version of Ondol.
+    #[error("not a saved session of this version of Ondol")]
     NotASession,
-    /// It is damaged.
+    /// The file is damaged.
     #[error("the saved session is damaged")]
     Damaged,
-    /// It was saved with another model, or another type of cache.
+    /// The session was saved with another model, or another type of KV cache.
     #[error("the session was saved with another model, or another type of KV cache")]
     OtherModel,
-    /// It does not fit in the context.
+    /// The session's tokens do not fit in the context.
     #[error("the saved session has {tokens} tokens, and the context has room for {context}")]
     DoesNotFit {
         /// Tokens that were saved.
         tokens: usize,
-        /// Tokens that there is room for.
+        /// The context in tokens.
         context: usize,
     },
 }
 
-/// What a state belongs to: a digest of the model and of the type of its cache.
+/// A digest of the model and of the type of its KV cache.
 pub type Identity = [u8; 32];
 
-/// The identity of a model's states in a cache of this type: of a packed copy it is that
-/// of the original. Of each weight a row is looked at.
+/// The identity of a model's states in a KV cache of this type. A packed copy has the
+/// identity of its original. The digest has one row of each weight.
 pub fn identity(graph: &Graph, weights: &Weights, kv_type: KvType) -> Identity {
     let mut digest = Sha256::new();
     digest.update(kv_type.name());
@@ -65,14 +65,14 @@ pub fn identity(graph: &Graph, weights: &Weights, kv_type: KvType) -> Identity {
         let mut row = std::vec![0.0; weight.cols];
         let rows = weights.rows(&weight);
         let middle = weight.rows / 2;
-        // A row that can't be had is zero in all copies of the model.
+        // A row that can't be dequantized counts as zero, in all copies of the model.
         let _ = packed::dequantize_row(weight.dtype, weight.layout, rows, middle, &mut row);
         row.iter().for_each(|x| digest.update(x.to_le_bytes()));
     }
     digest.finalize().into()
 }
 
-/// Reads what a [`HashingWriter`] wrote, and hashes it too.
+/// Reads what a [`HashingWriter`] wrote, and hashes it.
 struct HashingReader<R> {
     from: R,
     hasher: Hasher,
@@ -85,14 +85,14 @@ impl<R: Read> HashingReader<R> {
         Ok(())
     }
 
-    /// Words of four bytes, one after the other.
+    /// `count` words of four bytes.
     fn words(&mut self, count: usize) -> Result<impl Iterator<Item = [u8; 4]>, SnapshotError> {
         let mut words = std::vec![[0; 4]; count];
         self.take(words.as_flattened_mut())?;
         Ok(words.into_iter())
     }
 
-    /// Whether the hash follows.
+    /// Checks the hash that follows.
     fn check(mut self) -> Result<(), SnapshotError> {
         let hash = self.hasher.finish();
         let mut expected = std::vec![0; hash.len()];
@@ -104,7 +104,7 @@ impl<R: Read> HashingReader<R> {
     }
 }
 
-/// A file that ends early is damaged.
+/// A file that ends early counts as damaged.
 fn broken(error: io::Error) -> SnapshotError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => SnapshotError::Damaged,
@@ -141,7 +141,8 @@ impl Cache {
         to.write_all(hash.as_bytes())
     }
 
-    /// Takes up a state that was saved, and the logits; without one where that fails.
+    /// Restores a state that was saved, and the logits. If that fails, the cache is
+    /// empty.
     pub fn restore(
         &mut self,
         layout: &CacheLayout,
@@ -161,7 +162,7 @@ impl Cache {
         restored
     }
 
-    /// The parts of the memory that a sequence of `end` tokens needs to go on.
+    /// The parts of the memory that a sequence of `end` tokens needs to continue.
     fn parts<'l>(
         &self,
         layout: &'l CacheLayout,

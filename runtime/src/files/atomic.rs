@@ -1,9 +1,9 @@
-//! A file that is whole under its name, or not there.
+//! Files that are complete under their name, or do not exist.
 //!
-//! Its private name is `.ondol-` and a random number: it is made, never reused, so
-//! no file that is there is emptied, and two processes with one output each write a
-//! whole file. Whoever writes it holds a lock on it. One that can be locked was left
-//! by a process that was killed, and the next one that is made in the folder removes it.
+//! The private name is `.ondol-` and a random number. It is always a new file, so no
+//! existing file is truncated, and two processes with the same output both write
+//! complete files. The writer holds a lock on it. A file that can be locked was left by
+//! a killed process, and is removed when the next one is made in the folder.
 
 use super::{folder_of, sync_folder};
 use std::format;
@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 const PREFIX: &str = ".ondol-";
 const SUFFIX: &str = ".part";
 
-/// A file that is being written under a private name. Unless [`AtomicFile::commit`] is
-/// reached, nothing of it stays.
+/// A file that is being written under a private name. It is removed unless
+/// [`AtomicFile::commit`] is called.
 #[derive(Debug)]
 pub struct AtomicFile {
     part: PathBuf,
@@ -25,10 +25,10 @@ pub struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// A new file in `folder`. What killed processes left there is removed.
+    /// Makes a new file in `folder`, and removes files that killed processes left there.
     ///
     /// # Errors
-    /// A folder that is not there or can't be written.
+    /// If the folder does not exist or can't be written.
     pub fn create_in(folder: &Path) -> io::Result<AtomicFile> {
         remove_leftovers(folder);
         loop {
@@ -39,9 +39,9 @@ impl AtomicFile {
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => continue,
                 file => file?,
             };
-            // A file system without locks has leftovers that nobody removes, no more.
+            // On a file system without locks, files of killed processes stay.
             let _ = file.lock();
-            // Another process may have taken it for a leftover before it was locked.
+            // Another process may have removed it as a leftover before it was locked.
             if part.exists() {
                 let bytes = 0;
                 return Ok(AtomicFile { part, file, bytes });
@@ -49,24 +49,24 @@ impl AtomicFile {
         }
     }
 
-    /// Its private name, by which it can be checked before [`AtomicFile::commit`].
+    /// Its private path, to check it before [`AtomicFile::commit`].
     pub fn part(&self) -> &Path {
         &self.part
     }
 
-    /// Puts the bytes on the disk.
+    /// Syncs the bytes to the disk.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// Errors of the disk.
     pub fn sync(&self) -> io::Result<()> {
         self.file.sync_all()
     }
 
-    /// Puts the bytes on the disk and gives the file its name, in the folder that it
-    /// was made in; what has that name is replaced. Returns how many bytes there are.
+    /// Syncs the bytes to the disk and renames the file to `name` in its folder; an
+    /// existing file is replaced. Returns the number of bytes.
     ///
     /// # Errors
-    /// Those of the disk, and a name that can't be had.
+    /// Errors of the disk, and of renaming.
     pub fn commit(self, path: &Path) -> io::Result<u64> {
         self.sync()?;
         fs::rename(&self.part, path)?;
@@ -94,7 +94,7 @@ impl Write for AtomicFile {
     }
 }
 
-/// Removes what killed processes left in a folder.
+/// Removes files that killed processes left in a folder.
 fn remove_leftovers(folder: &Path) {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     for entry in entries {

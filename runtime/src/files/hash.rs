@@ -10,7 +10,7 @@ use std::string::String;
 pub struct Hasher(Sha256);
 
 impl Hasher {
-    /// The hash of nothing, yet.
+    /// A hash without bytes so far.
     pub fn new() -> Hasher {
         Hasher::default()
     }
@@ -37,7 +37,7 @@ impl Write for Hasher {
     }
 }
 
-/// Hashes what goes through it to another writer.
+/// A writer that hashes its bytes and passes them to another writer.
 #[derive(Debug)]
 pub struct HashingWriter<W> {
     out: W,
@@ -51,7 +51,7 @@ impl<W: Write> HashingWriter<W> {
         HashingWriter { out, hasher }
     }
 
-    /// The SHA-256 of what `out` took.
+    /// The SHA-256 of the bytes that `out` accepted.
     pub fn finish(self) -> String {
         self.hasher.finish()
     }
@@ -73,7 +73,7 @@ impl<W: Write> Write for HashingWriter<W> {
 pub fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
     for byte in bytes {
-        // A string takes all that is written to it.
+        // Writing to a string can't fail.
         let _ = write!(text, "{byte:02x}");
     }
     text

@@ -1,6 +1,6 @@
-//! Regular files: opened without waiting for a pipe's other end, hashed, and written
-//! whole or not at all. For the store, and for programs that keep files of their own
-//! beside it.
+//! Regular files: opened without waiting for the other end of a pipe, hashed, and
+//! written completely or not at all. For the store, and for programs with their own
+//! files beside it.
 
 mod atomic;
 mod hash;
@@ -19,7 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::vec::Vec;
 
-/// The path, or the paths of all parts of the split model that it is the first part of.
+/// The path, or the paths of all parts if it is the first part of a split model.
 pub fn parts(path: &Path) -> Vec<PathBuf> {
     let name = path.file_name().and_then(|name| name.to_str());
     match gguf::shard_names(name.unwrap_or_default()) {
@@ -28,7 +28,7 @@ pub fn parts(path: &Path) -> Vec<PathBuf> {
     }
 }
 
-/// The folder that a path's last name lies in.
+/// The folder of a path.
 pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -36,12 +36,12 @@ pub fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Makes renames and removals in a folder survive a loss of power.
+/// Syncs a folder, so that renames and removals in it survive a power failure.
 ///
 /// # Errors
-/// A folder that can't be opened or synced.
+/// If the folder can't be opened or synced.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    // Windows has no way to open a folder as a file, and needs none.
+    // Windows can't open a folder as a file, and does not need it.
     match cfg!(unix) {
         true => File::open(folder)?.sync_all(),
         false => Ok(()),

@@ -1,4 +1,4 @@
-//! A model's files, mapped to be read and not to be run.
+//! A model's files, mapped for reading their contents, not for running the model.
 
 use super::{parts, regular};
 use crate::weights::Bytes;
@@ -16,9 +16,9 @@ pub struct ModelFiles {
 }
 
 impl ModelFiles {
-    /// Maps a model's file and, if it is the first of a split model, the others beside
-    /// it. No other program may truncate them while the value lives: the system then
-    /// ends the process on the next read.
+    /// Maps a model's file and, if it is the first of a split model, the other parts in
+    /// the same folder. No other program may truncate them while the value exists:
+    /// after a truncation the system ends the process on the next read.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -31,7 +31,7 @@ impl ModelFiles {
         })
     }
 
-    /// A model that is built into the program, under a name in place of a path.
+    /// A model that is built into the program, with a name in place of a path.
     pub fn built_in(name: &str, bytes: &'static [u8]) -> ModelFiles {
         ModelFiles {
             path: name.into(),
@@ -80,7 +80,7 @@ impl ModelFiles {
         self.parts.iter().map(|part| &**part)
     }
 
-    /// How many bytes all files have.
+    /// The bytes of all files together.
     pub fn byte_len(&self) -> u64 {
         self.bytes().map(|bytes| bytes.len() as u64).sum()
     }

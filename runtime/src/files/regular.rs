@@ -1,5 +1,5 @@
-//! Opens regular files only. To open a FIFO is to wait for its other end, and a device
-//! may never end.
+//! Opens regular files only. Opening a FIFO waits for its other end, and reading a
+//! device may never end.
 
 use std::fs::{self, File};
 use std::io::{Error, ErrorKind, Read, Result};
@@ -9,15 +9,16 @@ use std::vec::Vec;
 /// Opens a file to read it.
 ///
 /// # Errors
-/// What the system says; [`ErrorKind::IsADirectory`] and [`ErrorKind::InvalidInput`]
-/// for what is no regular file.
+/// The system's errors; [`ErrorKind::IsADirectory`] and [`ErrorKind::InvalidInput`] for
+/// a file that is not regular.
 pub fn open(path: &Path) -> Result<File> {
     #[cfg(test)]
     super::testing::refuse(path)?;
     open_model(path)
 }
 
-/// As [`open`], for the model that runs: tests refuse the store its own reads alone.
+/// As [`open`], for the model that runs. Separate, so that tests can make only the
+/// store's own reads fail.
 pub(crate) fn open_model(path: &Path) -> Result<File> {
     check(&fs::metadata(path)?)?;
     File::open(path)
@@ -33,10 +34,10 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Opens a file to lock it or to append to it, and makes it if it is not there.
+/// Opens a file to lock it or to append to it, and creates it if it does not exist.
 ///
 /// # Errors
-/// Those of [`open`], and of making a file.
+/// Those of [`open`], and of creating a file.
 pub fn append(path: &Path) -> Result<File> {
     match fs::metadata(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => {}

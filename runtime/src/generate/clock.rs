@@ -1,14 +1,14 @@
-//! When the steps of a generation came.
+//! The times of a generation's steps.
 
 use core::time::Duration;
 
-/// Times of a generation; all zero where there is no clock.
+/// The times of a generation; all zero without a clock.
 pub struct Clock {
     #[cfg(feature = "std")]
     start: std::time::Instant,
-    /// From the start to the end of the prompt.
+    /// From the start to the end of prefill.
     pub prefill: Duration,
-    /// From the start to the first token.
+    /// From the start to the first sampled token.
     pub first: Duration,
     last: Duration,
 }
@@ -31,12 +31,12 @@ impl Clock {
         Duration::ZERO
     }
 
-    /// The prompt was run.
+    /// Records the end of prefill.
     pub fn prefilled(&mut self) {
         self.prefill = self.elapsed();
     }
 
-    /// A token was chosen.
+    /// Records that a token was sampled.
     pub fn token(&mut self) {
         self.last = self.elapsed();
         if self.first.is_zero() {

@@ -1,33 +1,33 @@
-//! What comes between the model's logits and the choice of a token, and what is told of
-//! the choice.
+//! Filters of the logits before sampling, and the log-probabilities of tokens.
 
 use alloc::vec::Vec;
 
-/// Changes the logits of the next token before the sampler looks at them: a constraint,
-/// a bias, a ban.
+/// Changes the logits of the next token before the sampler: for a constraint, a bias or
+/// a ban.
 ///
-/// While a generation has one, all logits are computed: a screened head is not used.
+/// A generation with a filter computes all logits and does not use the screen.
 pub trait LogitFilter: Send {
-    /// Changes `logits`, one for each token of the vocabulary. Negative infinity forbids
-    /// a token.
+    /// Changes `logits`: one number for each token of the vocabulary. Negative infinity
+    /// forbids a token.
     fn filter(&mut self, logits: &mut [f32]);
 
-    /// Takes note of the token that was chosen.
+    /// Is called with each token that was sampled.
     fn accept(&mut self, token: u32);
 }
 
-/// A token, and how likely the model found it.
+/// A token and its probability.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Candidate {
     /// The token's id.
     pub token: u32,
     /// The natural logarithm of its probability among all tokens, before filters and
-    /// sampler.
+    /// the sampler.
     pub logprob: f32,
 }
 
-/// The log-probability of `chosen`, and those of the `count` likeliest tokens, likeliest
-/// first and the lower id first of equals.
+/// The log-probability of `chosen`, and the `count` likeliest tokens with theirs, in
+/// descending order; tokens of equal probability by ascending id. `logits` has one
+/// number for each token of the vocabulary.
 ///
 /// The formula is `logit - max - ln(sum of exp(logit - max))`, with the sum in f64.
 pub fn candidates(logits: &[f32], chosen: u32, count: usize) -> (f32, Vec<Candidate>) {
@@ -54,7 +54,7 @@ pub fn candidates(logits: &[f32], chosen: u32, count: usize) -> (f32, Vec<Candid
 mod tests {
     use super::*;
 
-    /// Against all of them, sorted.
+    /// Compared with a sort of all logits.
     #[test]
     fn the_likeliest_come_first() {
         let logits: Vec<f32> = (0..300).map(|i| (i * 37 % 100) as f32 / 9.0).collect();

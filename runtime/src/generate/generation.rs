@@ -15,74 +15,78 @@ use core::mem;
 use core::time::Duration;
 use ondol_models::tokenizer::StreamDecoder;
 
-/// How to generate.
+/// Options of a generation.
 #[derive(Debug, Clone, Default)]
 pub struct GenerateOptions {
-    /// How a token is chosen.
+    /// How the next token is sampled.
     pub sampler: SamplerOptions,
-    /// Tokens to generate at most; `None` goes on until the model ends or the context is full.
-    /// A character that the last token leaves incomplete is left out of the text.
+    /// The most tokens to generate; `None` generates until the model ends its answer or
+    /// the context is full. A character that the last token leaves incomplete is not
+    /// part of the text.
     pub max_tokens: Option<usize>,
     /// The text ends before the first of these strings.
     pub stop: Vec<String>,
-    /// Tell the log-probabilities of each token and of so many of the likeliest: in
-    /// [`Token::logprob`] and [`Token::top`]. All logits are computed then.
+    /// `Some(n)` reports the log-probability of each token in [`Token::logprob`], and
+    /// the `n` likeliest tokens in [`Token::top`]. All logits are then computed,
+    /// without the screen.
     pub top_logprobs: Option<usize>,
 }
 
-/// A run of generated text: complete characters only.
+/// A part of the generated text: complete characters only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
     /// The text; never empty.
     pub text: String,
-    /// The token that completed it.
+    /// The token that completed this text.
     pub token: u32,
 }
 
-/// What one step of a generation brought.
+/// The result of one step of a generation.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
     /// Tokens of the prompt were run.
     Prompt {
-        /// How many there are by now, those that the session had included.
+        /// Tokens of the prompt that have been run so far, including those that the
+        /// session already had.
         done: usize,
         /// Tokens of the prompt.
         total: usize,
     },
     /// A token was chosen.
     Token(Token),
-    /// Text that was held back until the end.
+    /// Text that was held back because a stop string or an incomplete emoji could have
+    /// followed.
     Rest(String),
 }
 
-/// A token that was chosen.
+/// A token that was sampled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Token {
     /// Its id.
     pub id: u32,
-    /// The text that it completes: whole characters, and often none.
+    /// The text that it completes: complete characters; often empty.
     pub text: String,
-    /// With [`GenerateOptions::top_logprobs`]: its log-probability by the model.
+    /// With [`GenerateOptions::top_logprobs`]: its log-probability.
     pub logprob: Option<f32>,
-    /// Likewise: the likeliest tokens.
+    /// With [`GenerateOptions::top_logprobs`]: the likeliest tokens.
     pub top: Vec<Candidate>,
 }
 
 /// Why a generation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FinishReason {
-    /// The model said so.
+    /// The model generated an end token.
     EndOfGeneration,
-    /// A stop string came.
+    /// The text reached a stop string.
     Stop,
-    /// [`GenerateOptions::max_tokens`] were generated.
+    /// [`GenerateOptions::max_tokens`] tokens were generated.
     MaxTokens,
     /// The context is full.
     ContextFull,
-    /// The token was cancelled.
+    /// The [`CancelToken`] was cancelled.
     Cancelled,
-    /// An error came, as the last item.
+    /// A step returned an error.
     Failed,
 }
 
@@ -100,38 +104,39 @@ impl FinishReason {
     }
 }
 
-/// What a generation took.
+/// Counts and speeds of a generation.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Stats {
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
-    /// Of these, tokens that the cache already held.
+    /// Of these, tokens that were already in the session's cache.
     pub cached_tokens: usize,
     /// Tokens generated, the end token included.
     pub generated_tokens: usize,
-    /// Tokens guessed ahead and run beside one that was certain.
+    /// Drafts that were run.
     pub drafted_tokens: usize,
-    /// Of these, tokens that came, each without a pass of its own.
+    /// Of these, drafts that were accepted; each saved a pass.
     pub accepted_tokens: usize,
-    /// From the call to the first token's choice.
+    /// Time from the first step to the first sampled token.
     pub ttft: Duration,
-    /// Computed prompt tokens per second.
+    /// Prompt tokens that were run, per second of prefill.
     pub prefill_tokens_per_s: f64,
-    /// Tokens per second after the first.
+    /// Generated tokens per second, after the first.
     pub decode_tokens_per_s: f64,
-    /// The most memory the process held at once, in bytes, where the system tells.
+    /// The peak memory of the process in bytes, if the system reports it.
     pub peak_memory_bytes: Option<u64>,
-    /// What the screen of the head did since the session began, if it is used.
+    /// Counts of the screen since the session was made, if it is used.
     pub screen: Option<ScreenStats>,
 }
 
 impl Session {
-    /// Generates text after `prompt`. What the session has of the prompt already is not
-    /// computed again, so a conversation costs only its new tokens. Nothing is run, and
-    /// nothing forgotten, before the first step.
+    /// Generates text after `prompt`, which replaces the session's tokens. Their common
+    /// beginning is not computed again, as far as [`Session::rewind`] can go back to
+    /// it, so a conversation computes only its new tokens. Nothing is run or dropped
+    /// before the first step.
     ///
     /// # Errors
-    /// [`Error::EmptyPrompt`], [`Error::BadToken`], [`Error::ContextFull`], and
+    /// [`Error::EmptyPrompt`], [`Error::BadToken`], [`Error::ContextFull`];
     /// [`Error::Sampler`] for options out of range.
     pub fn generate(
         &mut self,
@@ -142,11 +147,11 @@ impl Session {
         Generation::new(self, prompt, options, cancel).map_err(|(_, error)| error)
     }
 
-    /// As [`Session::generate`], with a generation that holds the session and gives it
-    /// back by [`Generation::into_session`].
+    /// As [`Session::generate`], with a generation that owns the session;
+    /// [`Generation::into_session`] returns it.
     ///
     /// # Errors
-    /// As there, with the session.
+    /// Those of [`Session::generate`], together with the session.
     #[cfg(feature = "std")]
     pub fn into_generation(
         self,
@@ -162,12 +167,12 @@ impl Session {
     }
 }
 
-/// A generation that could not be begun.
+/// The error of a generation that could not be started.
 #[cfg(feature = "std")]
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
 pub struct Refused {
-    /// The session, which is as it was.
+    /// The session, unchanged.
     pub session: Box<Session>,
     /// Why.
     #[source]
@@ -176,19 +181,19 @@ pub struct Refused {
 
 /// Generates text after a prompt, step by step.
 ///
-/// It is an iterator over pieces of text; [`Generation::step`] tells more. It holds
-/// its session, or borrows it. Each step runs one pass at most, from any thread.
-/// Dropping it ends the generation; what was generated stays in the session, so the
-/// next turn of a conversation does not compute it again.
+/// It is an iterator over pieces of text; [`Generation::step`] returns more detail. It
+/// owns its session or borrows it. Each step runs at most one pass and may be called
+/// from any thread. Dropping it ends the generation. The generated tokens stay in the
+/// session, so the next turn of a conversation does not compute them again.
 ///
-/// A cancel has one outcome, wherever it comes: the generation ends with
-/// [`FinishReason::Cancelled`] and the text so far. The session has the tokens whose
-/// passes were finished, and goes on from them.
+/// A cancel in prefill and one in decode end in the same way: with
+/// [`FinishReason::Cancelled`] and the text so far. The session has the tokens of the
+/// passes that were completed and can be used further.
 pub struct Generation<S: BorrowMut<Session> = Session> {
     session: S,
     sampler: Sampler,
     filters: Vec<Box<dyn LogitFilter>>,
-    /// The logits that the filters changed.
+    /// A copy of the logits for the filters to change.
     filtered: Vec<f32>,
     top_logprobs: Option<usize>,
     decoder: StreamDecoder,
@@ -196,28 +201,28 @@ pub struct Generation<S: BorrowMut<Session> = Session> {
     cancel: CancelToken,
     max_tokens: usize,
     prompt: Vec<u32>,
-    /// Tokens of the prompt that are run; `None` before the first step.
+    /// Tokens of the prompt that have been run; `None` before the first step.
     done: Option<usize>,
-    /// Chosen, but not yet run.
+    /// The sampled token that has not been run yet.
     pending: Option<u32>,
-    /// What the next step tells: a batch ran it.
+    /// The result of the next step, if a batch ran it.
     #[cfg(feature = "std")]
     queued: Option<Result<Event>>,
     pub(super) speculation: Speculation,
     accepted: usize,
     tokens: Vec<u32>,
     finish: Option<FinishReason>,
-    /// Whether the text that was held back has been told.
+    /// Whether the text that was held back has been returned.
     flushed: bool,
     cached_tokens: usize,
     clock: Clock,
 }
 
 impl<S: BorrowMut<Session>> Generation<S> {
-    /// Checks prompt and options; nothing is run yet.
+    /// Checks prompt and options; runs nothing.
     ///
     /// # Errors
-    /// As for [`Session::generate`], with the session, which is as it was.
+    /// Those of [`Session::generate`], together with the unchanged session.
     pub(crate) fn new(
         session: S,
         prompt: &[u32],
@@ -257,7 +262,7 @@ impl<S: BorrowMut<Session>> Generation<S> {
         })
     }
 
-    /// Adds a filter of the logits, after those that were added before.
+    /// Adds a filter of the logits. Filters run in the order in which they were added.
     pub fn add_filter(&mut self, filter: Box<dyn LogitFilter>) {
         self.filters.push(filter);
     }
@@ -267,22 +272,22 @@ impl<S: BorrowMut<Session>> Generation<S> {
         self.session.borrow()
     }
 
-    /// The session, which goes on from what was generated.
+    /// The session, with the prompt and the generated tokens.
     pub fn into_session(self) -> S {
         self.session
     }
 
-    /// Why the generation ended; `None` while it goes on.
+    /// Why the generation ended; `None` before its end.
     pub fn finish_reason(&self) -> Option<FinishReason> {
         self.finish
     }
 
-    /// The tokens generated so far, the end token included.
+    /// The tokens that were run, in order; [`Session::VECTOR`] for each vector.
     pub fn tokens(&self) -> &[u32] {
         &self.tokens
     }
 
-    /// What the generation took so far.
+    /// Counts and speeds so far.
     pub fn stats(&self) -> Stats {
         let (ttft, decode) = (self.clock.first, self.clock.decode());
         let done = self.done.unwrap_or_default();
@@ -309,12 +314,13 @@ impl<S: BorrowMut<Session>> Generation<S> {
         }
     }
 
-    /// Goes one step on, which runs at most one pass: a chunk of the prompt, or a token.
-    /// `None` at the end: [`Generation::finish_reason`] says why it came.
+    /// Runs the next step, with at most one pass: a chunk of the prompt, or a decode
+    /// pass. `None` at the end; then [`Generation::finish_reason`] gives the reason.
     ///
     /// # Errors
-    /// Those of [`Session::prefill`] and [`Session::decode`] but for a cancel, which is
-    /// an end. The generation has ended then.
+    /// Those of [`Session::prefill`] and [`Session::decode`], except
+    /// [`Error::Cancelled`]: a cancel is an end without an error. After an error the
+    /// generation has ended.
     pub fn step(&mut self) -> Result<Option<Event>> {
         #[cfg(feature = "std")]
         if let Some(queued) = self.queued.take() {
@@ -334,7 +340,8 @@ impl<S: BorrowMut<Session>> Generation<S> {
         Ok(self.flush().map(Event::Rest))
     }
 
-    /// A step of one that has not ended; `None` where it ends before a token.
+    /// A step of a generation that has not ended; `None` if it ends without a further
+    /// token.
     fn run_step(&mut self) -> Result<Option<Event>> {
         self.session.borrow_mut().wait_while_paused(&self.cancel)?;
         if self.cancel.is_cancelled() {
@@ -361,8 +368,8 @@ impl<S: BorrowMut<Session>> Generation<S> {
         self.choose(None).map(Some)
     }
 
-    /// Runs the next chunk of the prompt. What the session has of it already is not
-    /// computed again.
+    /// Runs the next chunk of the prompt. Tokens that the session already has are not
+    /// run again.
     fn run_prompt(&mut self) -> Result<usize> {
         let session = self.session.borrow_mut();
         let done = match self.done {
@@ -381,7 +388,7 @@ impl<S: BorrowMut<Session>> Generation<S> {
         Ok(done)
     }
 
-    /// Chooses a token by these logits, or by the session's last ones.
+    /// Samples a token from these logits, or from the session's last ones.
     fn choose(&mut self, logits: Option<&[f32]>) -> Result<Event> {
         let session = self.session.borrow();
         let logits = logits.unwrap_or_else(|| session.last_logits());
@@ -424,19 +431,20 @@ impl<S: BorrowMut<Session>> Generation<S> {
         }))
     }
 
-    /// Whether only the likeliest tokens' logits are asked for: how many.
+    /// How many of the likeliest tokens the sampler needs; `None` if it needs all
+    /// logits.
     fn deciding(&self) -> Option<usize> {
         let all = !self.filters.is_empty() || self.top_logprobs.is_some();
         self.sampler.deciding().filter(|_| !all)
     }
 
-    /// Brings the logits after `token` that the sampler asks for: it was run
-    /// already if it was guessed.
+    /// Computes the logits after `token` that the sampler needs. An accepted draft has
+    /// been run already.
     fn run(&mut self, token: u32) -> Result<()> {
         let deciding = self.deciding();
         let session = self.session.borrow_mut();
         if SMALL {
-            // No clock tells what guesses cost.
+            // Without a clock the cost of drafts is unknown.
             return session.decode(token).map(drop);
         }
         self.speculation.came(token);
@@ -445,7 +453,7 @@ impl<S: BorrowMut<Session>> Generation<S> {
             return Ok(());
         }
         let history = session.tokens();
-        // Guesses beyond the end would be in vain.
+        // Drafts beyond the end would not be used.
         let space = session.context() - history.len();
         let left = self.max_tokens - self.tokens.len();
         let most = space.min(left).saturating_sub(1);
@@ -459,7 +467,7 @@ impl<S: BorrowMut<Session>> Generation<S> {
         Ok(())
     }
 
-    /// The complete characters that are held back, at the end; once.
+    /// The complete characters that were held back, once, at the end.
     fn flush(&mut self) -> Option<String> {
         if mem::replace(&mut self.flushed, true) || self.finish == Some(FinishReason::Stop) {
             return None;
@@ -471,8 +479,8 @@ impl<S: BorrowMut<Session>> Generation<S> {
         (!text.is_empty()).then_some(text)
     }
 
-    /// The session and the token that a batch may run for the next step; `None` where
-    /// the step has to do with something else.
+    /// The session and the token that a batch may run for the next step; `None` if the
+    /// next step is not a decode pass.
     #[cfg(feature = "std")]
     pub(crate) fn waiting(&mut self) -> Option<(&mut Session, u32)> {
         let token = self.pending?;
@@ -486,7 +494,7 @@ impl<S: BorrowMut<Session>> Generation<S> {
         goes_on.then_some((session, token))
     }
 
-    /// Chooses a token by the logits of a batch that ran the one that was waiting.
+    /// Samples a token from the logits of a batch that ran the waiting token.
     #[cfg(feature = "std")]
     pub(crate) fn advance(&mut self, logits: &[f32]) {
         self.pending = None;

@@ -1,4 +1,4 @@
-//! Random numbers that are the same on every platform.
+//! Random numbers that are equal on every platform.
 
 /// PCG-XSH-RR 64/32 (O'Neill, 2014).
 #[derive(Debug, Clone)]

@@ -7,33 +7,38 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 use ondol_models::Float;
 
-/// Penalties look at each recent token once for each other: more would be slow.
+/// A limit, because penalties compare each recent token with every other one.
 const MAX_PENALTY_WINDOW: f32 = 4096.0;
 
-/// How a token is chosen.
+/// How the next token is sampled from the logits.
 ///
-/// The steps are applied in this order: penalties, top-k, top-p, min-p,
-/// temperature, draw. A step whose option has its neutral value is left out.
+/// The stages are applied in this order: penalties, top-k, top-p, min-p, temperature,
+/// random draw. A stage whose option has its neutral value does nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplerOptions {
-    /// Logits are divided by it; 0 always takes the likeliest token. At least 0.
+    /// Divides the logits; at least 0. With 0 the likeliest token is always taken
+    /// (greedy).
     pub temperature: f32,
-    /// Keep this many of the likeliest tokens; 0 keeps all.
+    /// Keeps the `top_k` likeliest tokens; 0 keeps all.
     pub top_k: usize,
-    /// Keep the fewest likeliest tokens whose probabilities add up to this; 1 keeps all. In (0, 1].
+    /// Keeps the smallest set of likeliest tokens whose probabilities add up to at
+    /// least this; 1 keeps all. In (0, 1].
     pub top_p: f32,
-    /// Keep tokens at least this times as likely as the likeliest; 0 keeps all. In `[0, 1]`.
+    /// Keeps tokens whose probability is at least this share of the largest; 0 keeps
+    /// all. In `[0, 1]`.
     pub min_p: f32,
     /// Divides the positive and multiplies the negative logits of recent tokens
-    /// (arXiv:1909.05858); 1 does nothing. Over 0.
+    /// (arXiv:1909.05858); above 0. 1 does nothing.
     pub repetition_penalty: f32,
-    /// Taken from a recent token's logit for each time it occurs; 0 does nothing.
+    /// Subtracted from a recent token's logit for each time it occurs; 0 does nothing.
     pub frequency_penalty: f32,
-    /// Taken once from the logit of each recent token; 0 does nothing.
+    /// Subtracted once from the logit of each recent token; 0 does nothing.
     pub presence_penalty: f32,
-    /// How many of the last tokens, the prompt's included, are recent; at most 4096.
+    /// How many of the last tokens count as recent, those of the prompt included; at
+    /// most 4096.
     pub penalty_window: usize,
-    /// Seed of the draws: the same seed gives the same tokens on every platform.
+    /// Seed of the random draws: with equal logits the same seed gives the same tokens
+    /// on every platform.
     pub seed: u64,
 }
 
@@ -55,7 +60,7 @@ impl Default for SamplerOptions {
 }
 
 impl SamplerOptions {
-    /// Always the likeliest token.
+    /// Always takes the likeliest token.
     pub fn greedy() -> SamplerOptions {
         SamplerOptions {
             temperature: 0.0,
@@ -95,7 +100,7 @@ impl SamplerOptions {
         }
     }
 
-    /// Whether penalties only ever lower a logit.
+    /// Whether the penalties can only lower a logit.
     fn lowers(&self) -> bool {
         self.repetition_penalty >= 1.0
             && self.frequency_penalty >= 0.0
@@ -109,10 +114,10 @@ impl SamplerOptions {
     }
 }
 
-/// Why no token can be chosen.
+/// Why no token can be sampled.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SamplerError {
-    /// An option has a value that means nothing.
+    /// An option is out of range.
     #[error("the sampler's {option} can't be {}", Float(*value))]
     OutOfRange {
         /// Name of the option.
@@ -120,7 +125,7 @@ pub enum SamplerError {
         /// Its value.
         value: f32,
     },
-    /// Every logit is NaN or minus infinity: the model's weights are damaged.
+    /// Every logit is NaN or negative infinity: the model's weights may be damaged.
     #[error("the model gives no token a finite score; its weights may be damaged")]
     NothingToSample,
 }
@@ -131,7 +136,7 @@ struct Candidate {
     logit: f32,
 }
 
-/// Brings the likeliest `count` to the front, of at least as many.
+/// Moves the `count` likeliest to the front; there are at least as many.
 fn likeliest_first(candidates: &mut [Candidate], count: usize) {
     if SMALL {
         split_until(candidates, count);
@@ -140,8 +145,8 @@ fn likeliest_first(candidates: &mut [Candidate], count: usize) {
     }
 }
 
-/// The same in a few lines, for firmware: splits by the middle one, then the part in
-/// which the `count`-th lies, until a split falls there.
+/// The same in little code, for firmware: quickselect, which partitions by the middle
+/// element until a partition ends at `count`.
 fn split_until(mut candidates: &mut [Candidate], mut count: usize) {
     while count > 0 && count < candidates.len() {
         let last = candidates.len() - 1;
@@ -164,15 +169,16 @@ fn split_until(mut candidates: &mut [Candidate], mut count: usize) {
     }
 }
 
-/// Likeliest first; the lower id where logits are equal, so that every platform agrees.
+/// Descending by logit; equal logits by ascending id, so that every platform agrees.
 fn likelier(a: &Candidate, b: &Candidate) -> Ordering {
     b.logit.total_cmp(&a.logit).then(a.token.cmp(&b.token))
 }
 
-/// Logits that are looked at together: most runs hold nothing of interest.
+/// Logits that are compared at once: most runs contain no candidate.
 const RUN: usize = 64;
 
-/// The largest logit of a run, NaN left out. In lanes, which become vectors.
+/// The largest logit of a run, ignoring NaN. Written in lanes, so that the compiler
+/// uses vectors.
 fn largest(run: &[f32]) -> f32 {
     let larger = |a: f32, b: f32| if b > a { b } else { a };
     let (chunks, rest) = run.as_chunks::<8>();
@@ -189,7 +195,8 @@ fn largest(run: &[f32]) -> f32 {
         .fold(f32::NEG_INFINITY, larger)
 }
 
-/// The first of the largest logits, without a list of candidates.
+/// The index of the largest logit, the lowest if several are equal; without a list of
+/// candidates.
 fn likeliest(logits: &[f32]) -> Option<u32> {
     let (mut first, mut best) = (0, f32::NEG_INFINITY);
     for (index, run) in logits.chunks(RUN).enumerate() {
@@ -202,7 +209,7 @@ fn likeliest(logits: &[f32]) -> Option<u32> {
     (best > f32::NEG_INFINITY).then_some((first + at) as u32)
 }
 
-/// Chooses tokens. Its buffers are as large as they get from the start.
+/// Samples tokens. Its buffers are allocated in full when it is made.
 #[derive(Debug, Clone)]
 pub struct Sampler {
     options: SamplerOptions,
@@ -212,7 +219,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// A sampler for logits of this many tokens.
+    /// A sampler for `vocabulary` logits.
     ///
     /// # Errors
     /// [`SamplerError::OutOfRange`].
@@ -228,7 +235,7 @@ impl Sampler {
         })
     }
 
-    /// Counts a token of the prompt, or one that was chosen, as recent.
+    /// Adds a token of the prompt, or one that was sampled, to the recent tokens.
     pub fn accept(&mut self, token: u32) {
         if !self.options.penalizes() || self.options.penalty_window == 0 {
             return;
@@ -239,19 +246,20 @@ impl Sampler {
         self.recent.push_back(token);
     }
 
-    /// How many of the likeliest tokens decide the next choice: with the logits of
-    /// all others at negative infinity it is the same. `None` where every logit counts.
+    /// How many of the likeliest tokens decide the next sample: it is the same if all
+    /// other logits are negative infinity. `None` if it depends on every logit.
     pub fn deciding(&self) -> Option<usize> {
         let options = &self.options;
         let kept = match options.temperature == 0.0 {
             true => 1,
             false => options.top_k,
         };
-        // So many tokens may sink out of the first `kept`, and none can rise into them.
+        // At most this many tokens can leave the first `kept`, and none can enter them.
         (kept > 0 && options.lowers()).then_some(kept.saturating_add(self.recent.len()))
     }
 
-    /// The token for these logits. NaN counts as impossible.
+    /// Samples a token from `logits`, one number for each token of the vocabulary. NaN
+    /// counts as negative infinity.
     ///
     /// # Errors
     /// [`SamplerError::NothingToSample`].
@@ -272,7 +280,7 @@ impl Sampler {
             return Err(SamplerError::NothingToSample);
         }
         self.penalize();
-        // Infinity has no probability to draw by: it is the likeliest, whatever the rest.
+        // Infinity has no probability: its token is taken.
         if self.options.temperature == 0.0 || self.best() == f32::INFINITY {
             let best = self.candidates.iter().min_by(|a, b| likelier(a, b));
             return best.map(|c| c.token).ok_or(SamplerError::NothingToSample);
@@ -289,7 +297,7 @@ impl Sampler {
     fn penalize(&mut self) {
         let options = &self.options;
         for (index, &token) in self.recent.iter().enumerate() {
-            // Each token once, at its first occurrence.
+            // Each token is handled once, at its first occurrence.
             if self.recent.iter().take(index).any(|&t| t == token) {
                 continue;
             }
@@ -315,7 +323,7 @@ impl Sampler {
         }
     }
 
-    /// Sums and draws must not depend on how candidates were selected.
+    /// Sums and draws must not depend on the order in which candidates were selected.
     fn sort_by_token(&mut self) {
         self.candidates.sort_unstable_by_key(|c| c.token);
     }
@@ -326,8 +334,9 @@ impl Sampler {
             .fold(f32::NEG_INFINITY, |best, c| best.max(c.logit))
     }
 
-    /// Sorts only as many of the likeliest as are kept: doubling steps, since a
-    /// sharp distribution keeps a handful of a vocabulary of hundreds of thousands.
+    /// Sorts only as many of the likeliest as are kept, doubling the number until it is
+    /// enough: a sharp distribution keeps only a few of hundreds of thousands of
+    /// tokens.
     fn keep_top_p(&mut self) {
         let best = self.best();
         let weight = |c: &Candidate| f64::from(libm::expf(c.logit - best));
@@ -370,7 +379,7 @@ impl Sampler {
                 return candidate.token;
             }
         }
-        // Rounding left a rest: the last candidate's share ends at one.
+        // By rounding the sum can stay below the draw: then it is the last candidate.
         self.candidates[self.candidates.len() - 1].token
     }
 }

@@ -1,52 +1,53 @@
-//! Prompt lookup (Saxena, "Prompt Lookup Decoding", 2023): what follows the
-//! last place where the same tokens stood is a guess at what comes next.
-//! Answers that quote, edit or repeat their prompt are guessed well.
+//! Prompt lookup (Saxena, "Prompt Lookup Decoding", 2023): the tokens that followed the
+//! last earlier occurrence of the same recent tokens are the drafts. This predicts
+//! answers well that quote, edit or repeat their prompt.
 //!
-//! Guesses are decoded in one pass with the token that is certain, which costs
-//! less than a pass each, since weights are read once. Each position is then
-//! sampled from its own logits, which do not depend on the tokens beside it, and
-//! a guess counts only if it is what was sampled: so the answer is the same with
-//! and without, token for token, and time is all that a wrong guess costs.
+//! Drafts are decoded in one pass with the known token, which costs less than a pass
+//! for each, since weights are read once. Each position is then sampled from its own
+//! logits, which do not depend on the other rows of the pass, and a draft is accepted
+//! only if it is the sampled token. So the answer is the same with and without drafts,
+//! token for token, and a wrong draft only costs time.
 //!
-//! How many are decoded is decided by what pays: [`Odds`] knows how often
-//! guesses came true, and [`Price`] what one adds to a pass. The next token is
-//! guessed, and the guess held against what comes, even where it is not worth
-//! decoding: so what does not pay is left out, and comes back when it would.
+//! The number of drafts is the one that gives the most tokens per second: [`Odds`]
+//! measures how often guesses are right, and [`Price`] how much time a draft adds to a
+//! pass. The next token is always guessed, and the guess compared with the sampled
+//! token, even if no draft is decoded. So drafts stop when they do not pay, and start
+//! again when they would.
 
 use crate::kernels::FINE_TOKENS;
 use core::time::Duration;
 
-/// Tokens back that are looked through: a bound on the time of one look.
+/// How many tokens back the search goes: a bound on its time.
 const REACH: usize = 8192;
 
-/// Longer matches count as this long.
+/// Longer matches are counted with this length.
 const LONGEST: usize = 8;
 
-/// How much faster a pass with guesses must seem than one without.
+/// How many times as many tokens per second a pass with drafts must promise.
 const MARGIN: f32 = 1.05;
 
-/// Guesses at the tokens of one generation.
+/// The drafts of one generation.
 pub struct Speculation {
-    /// Guesses that a pass has room for.
+    /// The largest number of drafts in a pass.
     room: usize,
-    /// The token that is certain, and guesses at those after it.
+    /// The known token, and guesses at those after it.
     tokens: [u32; FINE_TOKENS + 1],
-    /// How many of them there are.
+    /// The number of guesses.
     len: usize,
-    /// How many of them were decoded together: all, or all but the last.
+    /// How many tokens were decoded together: all, or all but the last guess.
     decoded: usize,
-    /// The guess at the next token.
+    /// The place of the guess at the next token.
     next: usize,
-    /// Length of the match that the guesses are from.
+    /// Length of the match that gave the guesses.
     matched: usize,
     odds: Odds,
     price: Price,
-    /// Guesses that were decoded.
+    /// Drafts that were decoded.
     pub drafted: usize,
 }
 
 impl Speculation {
-    /// At most `room` guesses a pass, which is below [`FINE_TOKENS`].
+    /// With at most `room` drafts in a pass, fewer than [`FINE_TOKENS`].
     pub fn new(room: usize) -> Speculation {
         Speculation {
             room,
@@ -61,7 +62,7 @@ impl Speculation {
         }
     }
 
-    /// Holds the guess against `token`, which came next.
+    /// Compares the guess with `token`, which was sampled next.
     pub fn came(&mut self, token: u32) {
         if self.next < self.len {
             let hit = self.tokens[self.next] == token;
@@ -70,8 +71,8 @@ impl Speculation {
         }
     }
 
-    /// `token`, which came after `history`, and guesses at those after it that
-    /// are worth decoding with it: at most `most`.
+    /// `token`, which was sampled after `history`, followed by the drafts that are
+    /// worth decoding with it: at most `most`.
     pub fn draft(&mut self, history: &[u32], token: u32, most: usize) -> &[u32] {
         self.tokens[0] = token;
         (self.len, self.decoded, self.next) = (1, 1, 1);
@@ -87,7 +88,8 @@ impl Speculation {
             self.decoded = 1 + guesses;
             self.len = 2 + guesses;
             for i in 1..self.len {
-                // What followed the match may be guesses, which it then repeats.
+                // The match may reach into the guesses themselves, which are then
+                // repeated.
                 self.tokens[i] = match (at + i).checked_sub(history.len()) {
                     None => history[at + i],
                     Some(guess) => self.tokens[guess],
@@ -97,12 +99,12 @@ impl Speculation {
         &self.tokens[..self.decoded]
     }
 
-    /// Takes note of how long the pass with the last draft took.
+    /// Records the time of the pass with the last drafts.
     pub fn took(&mut self, time: Duration) {
         self.price.paid(self.decoded - 1, time.as_secs_f32());
     }
 
-    /// How many guesses make a pass yield the most tokens in its time.
+    /// The number of drafts that gives the most tokens per second.
     fn worth(&self, most: usize) -> usize {
         if self.price.pass.is_none() {
             return 0;
@@ -121,8 +123,8 @@ impl Speculation {
     }
 }
 
-/// The last of the longest matches of `history` and `token` with what came
-/// before: the place of its last token, and its length.
+/// Finds where the end of `history` followed by `token` occurred before: of the longest
+/// matches the last one, as the place of its last token and its length.
 fn look_up(history: &[u32], token: u32) -> Option<(usize, usize)> {
     let first = history.len().saturating_sub(REACH);
     let mut best = None;
@@ -144,8 +146,7 @@ fn look_up(history: &[u32], token: u32) -> Option<(usize, usize)> {
     best
 }
 
-/// How likely the token after a match is the one that followed it the last time,
-/// by the length of the match.
+/// The measured probability that a guess is right, by the length of the match.
 struct Odds([f32; LONGEST]);
 
 impl Default for Odds {
@@ -159,23 +160,23 @@ impl Odds {
         self.0[matched.clamp(1, LONGEST) - 1]
     }
 
-    /// The average of about the last eight, in effect.
+    /// A running average over about the last eight guesses.
     fn seen(&mut self, matched: usize, hit: bool) {
         let odds = &mut self.0[matched.clamp(1, LONGEST) - 1];
         *odds += (f32::from(u8::from(hit)) - *odds) / 8.0;
     }
 }
 
-/// What passes cost.
+/// The measured time of passes.
 struct Price {
-    /// Seconds of a pass without guesses, which comes first; 0 without a clock.
+    /// Seconds of a pass without drafts, which is measured first; 0 without a clock.
     pass: Option<f32>,
-    /// What each guess adds, as a share of that.
+    /// The time that each draft adds, as a share of `pass`.
     guess: f32,
 }
 
 impl Price {
-    /// What a guess costs where nothing is known of it.
+    /// The assumed cost of a draft before any was measured.
     const GUESS: f32 = 0.35;
 }
 
@@ -189,13 +190,14 @@ impl Default for Price {
 }
 
 impl Price {
-    /// Takes note of a pass. What other programs add to a time is mostly kept
-    /// out: it counts for twice what was expected at most.
+    /// Records a pass. To limit the influence of other programs, a time counts as at
+    /// most twice the expected one.
     fn paid(&mut self, guesses: usize, seconds: f32) {
         let pass = self.pass.unwrap_or(seconds);
         if guesses == 0 {
             self.pass = Some(pass + (seconds.min(2.0 * pass) - pass) / 8.0);
-            // What was too dear once is tried again some time.
+            // The cost slowly returns to the assumed one, so that drafts are tried
+            // again.
             self.guess += (Price::GUESS - self.guess) / 512.0;
         } else if pass > 0.0 {
             let guesses = guesses as f32;

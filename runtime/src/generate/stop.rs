@@ -1,13 +1,13 @@
-//! Stop strings over a stream of text.
+//! Stop strings in a stream of text.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// Lets text through up to the first stop string.
+/// Passes text on up to the first stop string.
 ///
-/// Text that may be the start of a stop string is held back until it is decided,
-/// so that no part of a stop string is ever seen. Of several that match, the one
-/// that starts first ends the text.
+/// Text that may be the start of a stop string is held back until this is decided, so
+/// that no part of a stop string is ever passed on. If several match, the one that
+/// starts first ends the text.
 #[derive(Debug, Clone)]
 pub struct StopMatcher {
     stops: Vec<String>,
@@ -16,8 +16,8 @@ pub struct StopMatcher {
 }
 
 impl StopMatcher {
-    /// A matcher of these strings; empty ones are left out, since they would
-    /// stop everything.
+    /// A matcher for these strings. Empty ones are ignored, since they would match
+    /// everywhere.
     pub fn new(stops: &[String]) -> StopMatcher {
         let stops = stops.iter().filter(|s| !s.is_empty()).cloned().collect();
         StopMatcher {
@@ -27,7 +27,7 @@ impl StopMatcher {
         }
     }
 
-    /// Takes more text and appends to `out` what is certain; true once a stop
+    /// Takes more text and appends to `out` what can be passed on; true once a stop
     /// string was found. Text after that is dropped.
     pub fn push(&mut self, text: &str, out: &mut String) -> bool {
         if self.stopped {
@@ -35,7 +35,7 @@ impl StopMatcher {
         }
         self.held.push_str(text);
         let first = self.first();
-        // A longer stop string may have begun before the one that was found.
+        // A longer stop string may start before the one that was found.
         let undecided = self.undecided();
         match first {
             Some(at) if at <= undecided => {
@@ -51,8 +51,7 @@ impl StopMatcher {
         self.stopped
     }
 
-    /// The end of the text: what is held back is no stop string after all,
-    /// unless a whole one is in it.
+    /// Ends the text: appends what was held back, up to a complete stop string in it.
     pub fn finish(&mut self, out: &mut String) {
         let first = self.first();
         out.push_str(&self.held[..first.unwrap_or(self.held.len())]);
@@ -60,8 +59,8 @@ impl StopMatcher {
         self.held.clear();
     }
 
-    /// Where the first stop string starts, if there is one. Looked for at every place:
-    /// the text is short, and `str::find` is a kilobyte of code in firmware.
+    /// Where the first stop string starts, if there is one. Compares at every place:
+    /// the text is short, and `str::find` takes a kilobyte of code in firmware.
     fn first(&self) -> Option<usize> {
         let held = self.held.as_bytes();
         (0..held.len()).find(|&at| {
@@ -70,8 +69,8 @@ impl StopMatcher {
         })
     }
 
-    /// Where the longest end of the held text starts that is the beginning of a
-    /// stop string; the text's length if there is none.
+    /// Where the longest suffix of the held text starts that is a prefix of a stop
+    /// string; the text's length if there is none.
     fn undecided(&self) -> usize {
         let starts = self.held.char_indices().map(|(at, _)| at);
         let begins = |at: &usize| {
@@ -95,7 +94,7 @@ mod tests {
     use alloc::string::ToString;
     use proptest::prelude::*;
 
-    /// The text before the first stop string, looked for in the whole text.
+    /// The text before the first stop string, found in the whole text.
     fn naive(text: &str, stops: &[String]) -> String {
         let first = stops
             .iter()

@@ -11,14 +11,14 @@ use std::vec::Vec;
 /// How hot the device is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum ThermalLevel {
-    /// All workers.
+    /// All threads work.
     #[default]
     Nominal,
-    /// Three quarters of the workers.
+    /// Three quarters of the threads work.
     Fair,
-    /// Half of the workers.
+    /// Half of the threads work.
     Serious,
-    /// One worker: the thread that asks.
+    /// Only the calling thread works.
     Critical,
 }
 
@@ -42,14 +42,14 @@ impl ThermalLevel {
         }
     }
 
-    /// From the raw value of `ProcessInfo.thermalState`, which has the same four levels.
+    /// From the raw value of `ProcessInfo.thermalState`, which has the same four
+    /// states.
     pub fn from_apple(state: isize) -> ThermalLevel {
         let level = state.clamp(0, 3).unsigned_abs();
         ThermalLevel::ALL[level]
     }
 
-    /// How many of a session's `threads` work at this level: a share, rounded
-    /// up, of at least one.
+    /// How many of an engine's `threads` work in this state: at least one, rounded up.
     pub fn workers(self, threads: usize) -> usize {
         let workers = match self {
             ThermalLevel::Nominal => threads,
@@ -61,17 +61,17 @@ impl ThermalLevel {
     }
 }
 
-/// How much the system wants for memory.
+/// The memory pressure that the system reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum MemoryPressure {
-    /// There is enough.
+    /// Memory is sufficient.
     #[default]
     Normal,
-    /// Sessions give back the pages of the cache that they do not use, and the
-    /// weights leave the process (the system may keep them in its file cache).
+    /// Sessions release unused pages of their caches, and the weights are dropped from
+    /// the process (the system may keep them in its file cache).
     Low,
-    /// As at low; the weights leave the file cache too where the system allows
-    /// it, and no session can be made.
+    /// As for `Low`; the weights are also dropped from the file cache where the system
+    /// allows it, and no session can be made.
     Critical,
 }
 
@@ -83,15 +83,15 @@ impl MemoryPressure {
     ];
 }
 
-/// Tells sessions how the device is doing, from any thread, while they run.
+/// Reports thermal state and memory pressure to running sessions, and pauses them, from
+/// any thread.
 ///
-/// Clones are one handle. An app makes one and puts it in the
-/// [`Options`](crate::Options) of all its sessions; a session that was given
-/// none has one of its own, [`Engine::governor`](crate::Engine::governor).
-/// What it is told changes when and by how many threads the work is done, never
-/// the result.
+/// Clones refer to the same governor. An app makes one and puts it in the
+/// [`Options`](crate::Options) of all its engines; otherwise each engine has its own,
+/// [`Engine::governor`](crate::Engine::governor). It changes when the work is done and
+/// by how many threads, never the result.
 ///
-/// No call allocates or waits for a session's step. None is for signal handlers.
+/// No call allocates or waits for a step. None may be called from a signal handler.
 #[derive(Debug, Clone, Default)]
 pub struct Governor(Arc<State>);
 
@@ -100,32 +100,33 @@ struct State {
     thermal: AtomicU8,
     pressure: AtomicU8,
     paused: AtomicBool,
-    /// How often sessions were asked to give memory back.
+    /// The number of requests to release memory.
     releases: AtomicU32,
     models: Mutex<Vec<Weak<Loaded>>>,
 }
 
 impl Governor {
-    /// A governor that was told nothing: not hot, enough memory, not paused.
+    /// A governor in the normal state: nominal temperature, sufficient memory, not
+    /// paused.
     pub fn new() -> Governor {
         Governor::default()
     }
 
-    /// The device is so hot. Sessions use as many workers as the level says from
-    /// their next step on; the others sleep.
+    /// Sets the thermal state. From their next step on, sessions use as many threads as
+    /// the state allows; the others sleep.
     pub fn set_thermal(&self, level: ThermalLevel) {
         self.0.thermal.store(level as u8, Relaxed);
     }
 
-    /// What [`Governor::set_thermal`] said last.
+    /// The state that [`Governor::set_thermal`] set last.
     pub fn thermal(&self) -> ThermalLevel {
         ThermalLevel::ALL[usize::from(self.0.thermal.load(Relaxed))]
     }
 
-    /// The system wants memory. The weights of all models with a session under
-    /// this governor are dropped before this returns, and come back from the
-    /// file as they are used. Running and paused sessions give back unused pages
-    /// at their next step, idle ones when they run next, or at once by
+    /// Sets the memory pressure. For `Low` and `Critical`, the weights of all models
+    /// that have an engine with this governor are dropped before this returns; they are
+    /// read from the file again when used. Running and paused sessions release unused
+    /// pages at their next step, idle ones when they run next, or at once with
     /// [`Session::release_unused`](crate::Session::release_unused).
     pub fn set_memory_pressure(&self, level: MemoryPressure) {
         self.0.pressure.store(level as u8, Relaxed);
@@ -139,32 +140,33 @@ impl Governor {
         }
     }
 
-    /// What [`Governor::set_memory_pressure`] said last.
+    /// The pressure that [`Governor::set_memory_pressure`] set last.
     pub fn memory_pressure(&self) -> MemoryPressure {
         MemoryPressure::ALL[usize::from(self.0.pressure.load(Relaxed))]
     }
 
-    /// Stops all sessions: prefill at its next step, a generation before its next
-    /// token. The call blocks there, the workers sleep, and no CPU is used until
-    /// [`Governor::resume`]. Nothing is lost. A cancel is heard while paused. A
-    /// loop over [`Session::decode`](crate::Session::decode) stops where it calls
+    /// Pauses all sessions: prefill at its next step, a generation before its next
+    /// token. Their calls block there without using the CPU until [`Governor::resume`],
+    /// then continue. A cancel ends the wait. A loop over
+    /// [`Session::decode`](crate::Session::decode) pauses where it calls
     /// [`Session::wait_while_paused`](crate::Session::wait_while_paused).
     pub fn pause(&self) {
         self.0.paused.store(true, Relaxed);
     }
 
-    /// Lets the sessions go on.
+    /// Ends the pause; the sessions continue.
     pub fn resume(&self) {
         self.0.paused.store(false, Relaxed);
         gate::wake();
     }
 
-    /// Whether sessions are stopped.
+    /// Whether sessions are paused.
     pub fn is_paused(&self) -> bool {
         self.0.paused.load(Relaxed)
     }
 
-    /// Takes note of a model that gets a session, unless memory is too short for one.
+    /// Registers the model of a new engine or session, unless memory pressure is
+    /// critical.
     pub(crate) fn admit(&self, model: &Model) -> Result<()> {
         if self.memory_pressure() == MemoryPressure::Critical {
             return Err(Error::MemoryPressure);
@@ -175,21 +177,21 @@ impl Governor {
         Ok(())
     }
 
-    /// How many of a session's threads may work.
+    /// How many of an engine's `threads` may work now.
     pub(crate) fn workers(&self, threads: usize) -> usize {
         self.thermal().workers(threads)
     }
 
-    /// Counts the calls to give memory back.
+    /// The number of requests to release memory so far.
     pub(crate) fn releases(&self) -> u32 {
         self.0.releases.load(Relaxed)
     }
 
-    /// Sleeps until the governor is resumed, or has asked for memory more often
-    /// than `seen`.
+    /// Sleeps until the governor is resumed, or has more than `seen` requests to
+    /// release memory.
     ///
     /// # Errors
-    /// [`Error::Cancelled`] if that comes first.
+    /// [`Error::Cancelled`] if the token is cancelled first.
     pub(crate) fn wait_while_paused(&self, cancel: &CancelToken, seen: u32) -> Result<()> {
         gate::wait_while(|| self.is_paused() && self.releases() == seen && !cancel.is_cancelled());
         if cancel.is_cancelled() {
@@ -246,7 +248,7 @@ mod tests {
         assert!(model.session(&options).is_ok());
     }
 
-    /// The list of models holds each once, and forgets those that are gone.
+    /// The list of models has each model once, and drops those that were freed.
     #[test]
     fn models_are_not_kept_alive() {
         let governor = Governor::new();

@@ -1,4 +1,4 @@
-//! The screened head: when it is used, what it did, and whether it can be trusted.
+//! The screened output head: its options, its counts, and its audits.
 
 mod head;
 mod select;
@@ -7,21 +7,21 @@ pub(crate) use head::head;
 
 use crate::{Error, Result};
 
-/// How the screen of a packed file is used; see `docs/screened-head.md`.
+/// How the screen of a packed copy is used; see `docs/screened-head.md`.
 ///
-/// A row's score on the 4-bit copy of the head deviates from its true score
-/// with about a known standard deviation. A screened head scores exactly the rows
-/// that a deviation of `margin` times that could bring among the likeliest. That
-/// is no proof: larger deviations are not impossible, and so the whole head runs
-/// now and then to see.
+/// A row's score on the 4-bit copy of the output head deviates from its exact score by
+/// about a known standard deviation. All rows that a deviation of `margin` standard
+/// deviations could bring among the likeliest are scored exactly. Larger deviations are
+/// unlikely but possible, so the whole output head also runs from time to time, as an
+/// audit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ScreenOptions {
-    /// Standard deviations, 0 or more. At 6 a true likeliest token is missed
-    /// once in very many tokens, if ever.
+    /// Standard deviations; finite, 0 or more. With the default of 6, no miss was seen
+    /// in any measurement.
     pub margin: f32,
-    /// The first token is checked against the whole head, and then each one that
-    /// comes so many later; 0 checks none. One miss switches the screen off for
-    /// the session.
+    /// Tokens from one audit to the next: the first screened token of a session is
+    /// audited, and then every `audit_every`-th. 0 audits none. One miss switches the
+    /// screen off for the session.
     pub audit_every: usize,
 }
 
@@ -44,22 +44,23 @@ impl ScreenOptions {
     }
 }
 
-/// What the screen of a session did since the session began.
+/// Counts of a session's screen since the session was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ScreenStats {
-    /// Tokens whose likeliest successors were found through the screen.
+    /// Tokens whose next likeliest tokens were found with the screen.
     pub screened: usize,
-    /// Rows of the head that were scored exactly for these, in all.
+    /// Rows of the output head that were scored exactly for these tokens, in total.
     pub rows: u64,
-    /// The most of them for one token.
+    /// The largest number of such rows for one token.
     pub most_rows: usize,
-    /// Tokens for which the whole head ran although the screen was on: too many
-    /// rows could be among the likeliest, or too many were asked for.
+    /// Tokens for which the whole output head ran although the screen was on, because
+    /// too many rows could be among the likeliest, or too many likeliest tokens were
+    /// needed.
     pub whole: usize,
-    /// Screened tokens for which the whole head ran as well, as a check.
+    /// Screened tokens that were audited with the whole output head.
     pub audits: usize,
-    /// Likeliest tokens that an audit found and the screen had not. With the
-    /// first one the screen goes off.
+    /// Likeliest tokens that the screen missed and an audit found. The first miss
+    /// switches the screen off.
     pub missed: usize,
 }
 
@@ -76,12 +77,12 @@ impl Screening {
         Screening { options, stats }
     }
 
-    /// Whether it is used: nothing was missed so far.
+    /// Whether it is in use: no audit has found a miss.
     pub fn is_on(&self) -> bool {
         self.stats.missed == 0
     }
 
-    /// Counts a screened token with so many rows; true if it is to be audited.
+    /// Counts a screened token with `rows` exact rows; true if it is to be audited.
     pub fn count(&mut self, rows: usize) -> bool {
         let due = self.stats.screened.checked_rem(self.options.audit_every) == Some(0);
         self.stats.screened += 1;

@@ -2,42 +2,44 @@ use ondol_models::pack::PackError;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a store has no copy of a model, or could not be listed or changed.
+/// Why a store has no packed copy of a model, or could not be listed or changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The operating system refused a file or a folder. It is no damage of a copy.
+    /// The operating system refused an operation on a file or folder. This does not
+    /// mean that a copy is damaged.
     #[error("cannot {action} {}: {source}", path.display())]
     File {
         /// "read", "write", "create", "lock" or "remove".
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The model itself can't be used.
     #[error(transparent)]
     Model(#[from] crate::Error),
-    /// The model can't be packed, or the copy not be written.
+    /// The model can't be packed, or the copy can't be written.
     #[error("{} can't be packed: {source}", path.display())]
     Pack {
         /// The model's first file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         source: PackError,
     },
-    /// A copy would leave too little free on the disk.
+    /// The disk would have less than [`super::StoreOptions::reserve`] free bytes with
+    /// the copy.
     #[error("{} has {free} bytes free, a packed copy needs {needed}", folder.display())]
     DiskShort {
         /// The store's folder.
         folder: PathBuf,
-        /// Bytes of the copy, and those that are to stay free.
+        /// Bytes of the copy plus the reserve.
         needed: u64,
-        /// Bytes that are free.
+        /// Free bytes of the disk.
         free: u64,
     },
-    /// A copy has more bytes than all copies may take together.
+    /// The copy alone exceeds the limit for all copies.
     #[error("a packed copy takes {needed} bytes, and all together may take {limit}")]
     OverLimit {
         /// Bytes of the copy.
@@ -45,7 +47,7 @@ pub enum StoreError {
         /// [`super::StoreOptions::limit`].
         limit: u64,
     },
-    /// The model was written to while it was packed.
+    /// The model's file changed while it was packed.
     #[error("{} changed while it was packed", path.display())]
     Changed {
         /// The model's first file.

@@ -3,54 +3,59 @@ use crate::CancelToken;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-/// What a store does that takes time, or bytes of the disk.
+/// What a store reports while it works: operations that take time or disk space.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// Another process or thread makes or removes copies; the store waits for it.
+    /// Another process or thread is changing the store's folder; the store waits for
+    /// it.
     Waiting,
-    /// Files are hashed, since they do not look as they did, or all bytes are to be
-    /// checked. So many bytes are read, which [`Event::Advanced`] counts.
+    /// Files are hashed, because they do not match their seal or
+    /// [`super::Check::Whole`] is set. [`Event::Advanced`] counts the bytes that are
+    /// read.
     Verifying {
         /// The first file.
         path: &'a Path,
         /// Bytes of all files.
         bytes: u64,
     },
-    /// A copy does not hold the bytes that were written to it. It is made again.
+    /// A copy is damaged and will be made again.
     Damaged {
         /// The copy.
         copy: &'a Path,
     },
-    /// A copy is about to be written; nothing of it is on the disk yet.
+    /// A copy will be written now; nothing of it is on the disk yet.
     Packing {
         /// The model's first file.
         source: &'a Path,
         /// The copy.
         copy: &'a Path,
-        /// The name that the copy has until it is whole. The store removes it, too, where
-        /// it fails; a program that is killed leaves it to the next one that makes a copy.
+        /// The private name under which the copy is written. The store removes this
+        /// file if writing fails; if the process is killed, the next process that makes
+        /// a copy removes it.
         part: &'a Path,
         /// Bytes of the copy.
         bytes: u64,
-        /// Bytes of the work, which [`Event::Advanced`] counts: all that are read and written.
+        /// Bytes of work, which [`Event::Advanced`] counts: all bytes that are read and
+        /// written.
         work: u64,
     },
-    /// So many more bytes of the work that was told last are done.
+    /// More bytes are done of the work that was reported last.
     Advanced {
         /// Bytes.
         bytes: u64,
     },
-    /// A copy was removed, unused for longest, to keep [`super::StoreOptions::limit`].
+    /// A copy was removed to keep [`super::StoreOptions::limit`]: the one that was
+    /// unused for the longest time.
     Evicted {
         /// The copy.
         copy: &'a Path,
-        /// Bytes that it took.
+        /// Its bytes.
         bytes: u64,
     },
 }
 
-/// Whom a store tells what it does, and who can stop it.
+/// The caller's cancel token and event callback.
 pub(super) struct Watch<'a> {
     pub cancel: &'a CancelToken,
     pub events: &'a mut dyn FnMut(Event<'_>),
@@ -70,7 +75,7 @@ impl Watch<'_> {
         }
     }
 
-    /// Counts bytes of the work.
+    /// Reports bytes of work as done.
     ///
     /// # Errors
     /// [`StoreError::Cancelled`].

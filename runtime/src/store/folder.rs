@@ -1,9 +1,10 @@
-//! The folder of packed copies: `NAME-HASH.gguf`, and beside each a record,
-//! `NAME-HASH.json`, of what it was made of. HASH is of the source's path, so that a
-//! file has one copy however many symlinks lead to it, and a new one when it changes.
+//! The folder of packed copies: `NAME-HASH.gguf`, and for each a record
+//! `NAME-HASH.json` with what it was made of. HASH is of the source's path with
+//! symlinks resolved, so a file has one copy however many symlinks lead to it.
 //!
-//! One lock is held by whoever changes the folder. A record goes before its copy is
-//! replaced and comes after: a copy without a record is no copy, and is made again.
+//! A process that changes the folder holds a lock. A record is removed before its copy
+//! is replaced, and written after it: a copy without a record is not used, and is made
+//! again.
 
 use super::error::{Result, StoreError};
 use super::event::{Event, Watch};
@@ -19,22 +20,22 @@ use std::vec::Vec;
 
 const LOCK: &str = ".lock";
 
-/// How often a lock that another process holds is tried.
+/// How long to wait before a lock that another process holds is tried again.
 const RETRY: Duration = Duration::from_millis(50);
 
 /// Digits of a path's hash in the name of its copy.
 const DIGITS: usize = 12;
 
-/// Where the packed copy of a file is kept, whether it is there or not.
+/// The paths of a file's packed copy, whether it exists or not.
 pub(super) struct Place {
-    /// The files of the source, by their canonical paths where they have one.
+    /// The files of the source, with canonical paths if they have them.
     pub files: Vec<PathBuf>,
     pub copy: PathBuf,
     pub record: PathBuf,
 }
 
 impl Store {
-    /// The place for the copy of the model that `path` is the first file of.
+    /// The place for the copy of the model whose first file is `path`.
     pub(super) fn place(&self, path: &Path) -> Place {
         let first = canonical(path);
         let files = parts(path).iter().map(|part| canonical(part)).collect();
@@ -49,8 +50,8 @@ impl Store {
         }
     }
 
-    /// Waits until nobody else changes the folder, which is made; the lock ends with
-    /// the value.
+    /// Creates the folder and waits for its lock, which is held until the returned
+    /// value is dropped.
     pub(super) fn lock(&self, watch: &mut Watch<'_>) -> Result<File> {
         fs::create_dir_all(&self.folder).map_err(StoreError::file("create", &self.folder))?;
         let path = self.folder.join(LOCK);
@@ -81,7 +82,8 @@ impl Store {
         Ok(copies)
     }
 
-    /// Removes the copy of this file, which may be gone, or the copy with this path.
+    /// Removes the copy of this file, which may no longer exist, or the copy with this
+    /// path.
     pub(super) fn remove_copy(&self, path: &Path) -> Result<Option<u64>> {
         let full = canonical(path);
         if full.parent() == Some(canonical(&self.folder).as_path()) && is_copy(&full) {
@@ -103,7 +105,7 @@ impl Store {
         Ok(pruned)
     }
 
-    /// Removes a file of the folder if it is of no use; returns its bytes then.
+    /// Removes a file of the folder if it has no use, and returns its bytes then.
     fn remove_if_useless(&self, path: &Path, watch: &mut Watch<'_>) -> Result<Option<u64>> {
         let record = path.with_extension("json");
         match path.extension().and_then(|e| e.to_str()) {
@@ -123,7 +125,7 @@ impl Store {
         }
     }
 
-    /// The paths of all that is in the folder.
+    /// The paths of all files in the folder.
     fn entries(&self) -> Result<Vec<PathBuf>> {
         let failed = || StoreError::file("read", &self.folder);
         let entries = match fs::read_dir(&self.folder) {
@@ -136,7 +138,7 @@ impl Store {
 }
 
 impl Place {
-    /// What is known of the copy; `None` if there is none, or its record is damaged.
+    /// The copy's record; `None` if there is no copy, or the record is damaged.
     pub fn known(&self) -> Result<Option<Record>> {
         match is_there(&self.copy)? {
             true => Record::read(&self.record),
@@ -144,7 +146,7 @@ impl Place {
         }
     }
 
-    /// Removes the copy, and those that older versions made of this source.
+    /// Removes the copy, and copies that older versions made of this source.
     pub fn remove(&self) -> Result<Option<u64>> {
         let name = self.copy.file_stem().unwrap_or_default();
         let older = format!("{}-", name.to_string_lossy());
@@ -185,25 +187,25 @@ fn is_copy(path: &Path) -> bool {
     path.extension().is_some_and(|e| e == "gguf")
 }
 
-/// Notes that the copy of this record is used now. A store that can't be written to
-/// is used all the same.
+/// Records that the copy of this record is used now. If the store can't be written to,
+/// the copy is still used.
 pub(super) fn note_use(record: &Path) {
     let file = File::options().write(true).open(record);
     let _ = file.and_then(|file| file.set_modified(SystemTime::now()));
 }
 
-/// When the copy of this record was made or used last, as far as it is known.
+/// When the copy of this record was made or last used, if that is known.
 pub(super) fn last_use(record: &Path) -> Option<SystemTime> {
     fs::metadata(record).and_then(|about| about.modified()).ok()
 }
 
-/// Bytes of a file, none for what is no file.
+/// Bytes of a file, 0 if there is no file.
 pub(super) fn size(path: &Path) -> u64 {
     let about = fs::symlink_metadata(path).ok();
     about.filter(fs::Metadata::is_file).map_or(0, |a| a.len())
 }
 
-/// Removes files of one folder; returns their bytes, `None` if none of them was there.
+/// Removes files of one folder and returns their bytes; `None` if none of them existed.
 pub(super) fn remove(paths: &[PathBuf]) -> Result<Option<u64>> {
     let mut removed = None;
     for path in paths {
@@ -221,8 +223,8 @@ pub(super) fn remove(paths: &[PathBuf]) -> Result<Option<u64>> {
     Ok(removed)
 }
 
-/// The one path of a file, whatever symlinks lead to it; of one that is gone, its
-/// folder's and its name.
+/// The canonical path of a file; if the file does not exist, the canonical path of its
+/// folder with its name.
 fn canonical(path: &Path) -> PathBuf {
     if let Ok(path) = path.canonicalize() {
         return path;

@@ -1,4 +1,5 @@
-//! The bytes that all copies may take: those that were not used for longest go first.
+//! The limit of bytes for all copies: those that were unused for the longest time are
+//! removed first.
 
 use super::Store;
 use super::error::{Result, StoreError};
@@ -8,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::vec::Vec;
 
-/// A copy, and when it was used last.
+/// A copy and the time of its last use.
 pub(super) struct Used {
     pub path: PathBuf,
     pub bytes: u64,
@@ -16,7 +17,7 @@ pub(super) struct Used {
 }
 
 impl Store {
-    /// A copy of so many bytes fits if it is alone.
+    /// Checks that a copy of `needed` bytes fits if all others are removed.
     ///
     /// # Errors
     /// [`StoreError::OverLimit`].
@@ -27,7 +28,7 @@ impl Store {
         }
     }
 
-    /// The copies that have to go so that another one of so many bytes fits.
+    /// The copies that must be removed so that another one of `needed` bytes fits.
     pub(super) fn victims(&self, needed: u64) -> Result<Vec<Used>> {
         let Some(limit) = self.options.limit else {
             return Ok(Vec::new());
@@ -54,7 +55,7 @@ impl Store {
         Ok(())
     }
 
-    /// Holds the limit where it is lower than it was when the copies were made.
+    /// Removes copies if the limit is now lower than when they were made.
     pub(super) fn hold_limit(&self, watch: &mut Watch<'_>) -> Result<()> {
         if self.victims(0)?.is_empty() {
             return Ok(());
@@ -65,7 +66,7 @@ impl Store {
 }
 
 impl Used {
-    /// What has no record was never used.
+    /// A copy without a record counts as never used.
     fn at(path: PathBuf) -> Used {
         Used {
             bytes: size(&path),

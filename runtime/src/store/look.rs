@@ -1,13 +1,14 @@
-//! What can be seen of files without reading all of them.
+//! What files look like, without reading all of them.
 //!
-//! First, what the system says: size, time of change and, on Unix, inode and time of
-//! the last change of any kind (ctime). No program can set the ctime: a file that was
-//! replaced or written to has another one, even if it got the old time of change back.
+//! First, what the system reports: size, modification time and, on Unix, inode and the
+//! time of the last change of any kind (ctime). No program can set the ctime: a file
+//! that was replaced or written has another one, even if its modification time was
+//! restored.
 //!
-//! Some systems have no ctime, and some file systems (FAT, network shares) make it up.
+//! Some systems have no ctime, and some file systems (FAT, network shares) invent one.
 //! So bytes are compared too: of a GGUF file its header and tensor table, and blocks of
-//! 4 KiB of every tensor, the first, the last and one in each 16 MiB. Of any other file
-//! such blocks of the whole. That costs milliseconds.
+//! 4 KiB of every tensor (the first, the last and one in each 16 MiB); of any other
+//! file such blocks of the whole. This takes milliseconds.
 
 use super::error::{Result, StoreError};
 use crate::files::{Hasher, regular};
@@ -25,24 +26,24 @@ use std::vec::Vec;
 /// Bytes of a sample.
 const BLOCK: u64 = 4 << 10;
 
-/// A sample is drawn of each stretch of so many bytes.
+/// One block is sampled in each stretch of this many bytes.
 const STRETCH: u64 = 16 << 20;
 
-/// The clock of most file systems ticks every few milliseconds.
+/// Time stamps of most file systems advance every few milliseconds.
 const TICK: Duration = Duration::from_millis(20);
 
-/// How files look.
+/// What files look like.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Look {
     files: Vec<Stat>,
     /// SHA-256 of the headers and samples of all files.
     samples: String,
-    /// Whether a file was changed so shortly before that a later change may bear
-    /// the same time.
+    /// Whether a file was changed so recently that a later change could have the same
+    /// time stamp.
     fresh: bool,
 }
 
-/// What the system says of a file; times are seconds and nanoseconds.
+/// What the system reports about a file; times are seconds and nanoseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Stat {
     bytes: u64,
@@ -52,8 +53,8 @@ struct Stat {
 }
 
 impl Look {
-    /// Looks at files that are about to be hashed: if one was changed just now, after
-    /// the clock has ticked, so that a later change bears another time.
+    /// Looks at files that will be hashed next. If one was changed just now, waits
+    /// until the clock has advanced, so that a later change has another time stamp.
     pub fn at_rest(files: &[PathBuf]) -> Result<Look> {
         let look = Look::at(files)?;
         if !look.fresh {
@@ -83,12 +84,13 @@ impl Look {
         })
     }
 
-    /// Whether files look so now, and can't have been changed at the same time.
+    /// Whether the files look the same now, and can't have changed within the same time
+    /// stamp.
     pub fn holds(&self, files: &[PathBuf]) -> Result<bool> {
         Ok(!self.fresh && self.is_same(&Look::at(files)?))
     }
 
-    /// Whether the files were not changed in between.
+    /// Whether the files were unchanged between the two looks.
     pub fn is_same(&self, later: &Look) -> bool {
         self.files == later.files && self.samples == later.samples
     }
@@ -112,8 +114,8 @@ impl Stat {
         }
     }
 
-    /// Whether the last change is so young that another one may bear the same time.
-    /// Times without nanoseconds are those of a clock that ticks every two seconds.
+    /// Whether the last change is so recent that another one could have the same time
+    /// stamp. Time stamps without nanoseconds are assumed to advance every two seconds.
     fn is_fresh(&self, now: Duration) -> bool {
         let (seconds, nanos) = self.changed.unwrap_or(self.modified);
         let tick = match nanos {
@@ -146,8 +148,8 @@ fn inode(_about: &Metadata) -> Option<u64> {
     None
 }
 
-/// Hashes what is compared of a file of so many bytes. It is read and not taken from
-/// memory: a disk that fails is an error then, where a map would end the process.
+/// Hashes the compared parts of a file of `bytes` bytes. The file is read, not mapped:
+/// a failing disk is then an error, where a map would end the process.
 fn hash_samples(file: &mut File, bytes: u64, hasher: &mut Hasher) -> io::Result<()> {
     for range in samples(file, bytes)? {
         file.seek(SeekFrom::Start(range.start))?;
@@ -183,8 +185,9 @@ fn samples(file: &File, bytes: u64) -> io::Result<Vec<Range<u64>>> {
     Ok(samples)
 }
 
-/// The blocks of a stretch of bytes that are compared: the first, the last, and one
-/// somewhere in each [`STRETCH`] between them. A short one is compared whole.
+/// The compared blocks of a range of bytes: the first, the last, and one at a
+/// pseudo-random place in each [`STRETCH`] between them. A short range is compared
+/// whole.
 fn blocks(of: Range<u64>) -> Vec<Range<u64>> {
     if of.end - of.start <= 3 * BLOCK {
         return std::vec![of];
@@ -202,7 +205,7 @@ fn blocks(of: Range<u64>) -> Vec<Range<u64>> {
     blocks
 }
 
-/// A number that looks random and is the same at each start (SplitMix64).
+/// A pseudo-random number that is the same at each start (SplitMix64).
 fn drawn(index: u64) -> u64 {
     let mut x = index.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -262,7 +265,7 @@ mod tests {
         }
     }
 
-    /// Clocks tick: what was changed just now may be changed again at the same time.
+    /// A file that was changed just now can be changed again with the same time stamp.
     #[test]
     fn what_was_just_changed_is_fresh() {
         let now = Duration::new(1000, 500);

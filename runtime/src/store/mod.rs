@@ -1,6 +1,6 @@
-//! Packed copies of models: eight rows of a matrix interleaved, so that decoding reads
-//! memory in one stream. A copy is made once, kept in a folder, and computes the same
-//! as its source, bit for bit.
+//! Packed copies of models: eight rows of a matrix interleaved, so that decode reads
+//! memory as one stream. A copy is made once, kept in a folder, and gives the same
+//! results as its source, bit for bit.
 //!
 //! ```no_run
 //! use ondol::store::{Event, Store, StoreOptions};
@@ -23,22 +23,22 @@
 //! # Ok::<(), ondol::Error>(())
 //! ```
 //!
-//! A copy answers in its source's place, so it must be the copy of these very bytes,
-//! and whole. Both have a [`Seal`]. Where one does not hold, source and copy are hashed
-//! again: a copy of other bytes, or one that is damaged, is made anew before it answers.
-//! What is no damage (no rights, no memory, a disk that fails) removes nothing: the
-//! model runs from its own file, and [`Opened::reason`] says why.
+//! A copy is used in place of its source, so it must be complete and made from the same
+//! bytes. Both have a [`Seal`]. If one does not match, source and copy are hashed
+//! again, and a copy that is damaged or of other bytes is made again before it is used.
+//! Other errors (no permission, no memory, a failing disk) remove nothing: the model
+//! runs from its own file, and [`Opened::reason`] says why.
 //!
 //! | file | job |
 //! | --- | --- |
-//! | `folder` | where copies lie, the lock, listing and removing |
-//! | `record` | what is known of a copy |
-//! | `seal`, `look` | whether files have the bytes that were hashed |
-//! | `pack` | a copy is made |
-//! | `limit` | the bytes that all copies may take |
-//! | `event`, `error` | what a store tells |
+//! | `folder` | paths of copies, the lock, listing and removing |
+//! | `record` | the record of a copy |
+//! | `seal`, `look` | whether files still have the bytes that were hashed |
+//! | `pack` | making a copy |
+//! | `limit` | the limit of bytes for all copies |
+//! | `event`, `error` | what a store reports |
 //!
-//! Files are opened, hashed and written by [`crate::files`].
+//! [`crate::files`] opens, hashes and writes files.
 
 mod error;
 mod event;
@@ -69,19 +69,19 @@ use std::vec::Vec;
 /// Bytes that are hashed at a time.
 const PIECE: usize = 1 << 18;
 
-/// [`StoreOptions::reserve`] where nothing else is asked for.
+/// The default of [`StoreOptions::reserve`].
 const RESERVE: u64 = 256 << 20;
 
-/// What a store may do.
+/// Options of a store.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
-    /// Bytes that all copies together may take; `None` sets no limit. Copies that were
-    /// not used for longest are removed to keep it, and one that has more bytes alone
-    /// is not made.
+    /// The most bytes that all copies together may take; `None` sets no limit. The
+    /// copies that were unused for the longest time are removed to keep it. A copy that
+    /// alone exceeds it is not made.
     pub limit: Option<u64>,
-    /// Bytes that stay free on the disk when a copy is made: 256 MiB by default.
+    /// Bytes of the disk that stay free when a copy is made; 256 MiB by default.
     pub reserve: u64,
-    /// How closely files are looked at before a copy is used.
+    /// How files are checked before a copy is used.
     pub check: Check,
 }
 
@@ -95,18 +95,19 @@ impl Default for StoreOptions {
     }
 }
 
-/// How closely a model and its copy are looked at before the copy is used.
+/// How a model and its copy are checked before the copy is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Check {
-    /// They are hashed where their seals do not hold. Takes milliseconds where they do.
+    /// Compares their seals, and hashes the files only if a seal does not match. Takes
+    /// milliseconds if they match.
     #[default]
     Seals,
-    /// They are hashed. Takes a second for each one or two gigabytes.
+    /// Hashes both files. Takes about a second for each one or two gigabytes.
     Whole,
 }
 
-/// A folder of packed copies. It holds nothing open; any number of them, in any number
-/// of processes, may share a folder.
+/// A folder of packed copies. It keeps no file open. Any number of stores, in any
+/// number of processes, may share a folder.
 #[derive(Debug, Clone)]
 pub struct Store {
     folder: PathBuf,
@@ -117,13 +118,13 @@ pub struct Store {
 pub struct Opened {
     /// The model, ready to run.
     pub model: Model,
-    /// The copy that it runs from; `None` where it runs from its own file.
+    /// The copy that it runs from; `None` if it runs from its own file.
     pub copy: Option<PathBuf>,
-    /// Why it runs from its own file though it would gain by a copy.
+    /// Why it runs from its own file although a copy would decode faster; else `None`.
     pub reason: Option<StoreError>,
 }
 
-/// A copy in a store, as it is shown.
+/// A copy in a store, for display.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PackedCopy {
@@ -131,55 +132,56 @@ pub struct PackedCopy {
     pub path: PathBuf,
     /// Bytes of its file.
     pub bytes: u64,
-    /// The first file of the model that it was made of, where that is known.
+    /// The first file of the model that it was made from, if known.
     pub source: Option<PathBuf>,
-    /// When it was made or used last, where that is known.
+    /// When it was made or last used, if known.
     pub used: Option<SystemTime>,
-    /// Whether it is of use.
+    /// Whether it can still be used.
     pub state: State,
 }
 
-/// Whether a copy is of use, as far as can be seen at a glance.
+/// Whether a copy can still be used, judged without hashing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
-    /// Its source is there.
+    /// Its source exists and seems unchanged.
     Current,
-    /// Its source has other bytes, or another version made it.
+    /// Its source has other bytes now, or another version of Ondol made it.
     Stale,
-    /// Its source is gone.
+    /// Its source does not exist any more.
     Orphaned,
-    /// What is known of it, or its source, can't be read; [`Store::prune`] leaves it.
+    /// Its record or its source can't be read; [`Store::prune`] leaves it.
     Unreadable,
 }
 
-/// What [`Store::prune`] did.
+/// The result of [`Store::prune`].
 #[derive(Debug, Default)]
 pub struct Pruned {
     /// Files that were removed, and their bytes.
     pub removed: Vec<(PathBuf, u64)>,
-    /// Files that stay since they could not be judged or removed, and why.
+    /// Files that were kept because they could not be checked or removed, and why.
     pub kept: Vec<(PathBuf, StoreError)>,
 }
 
 impl Store {
-    /// The store in `folder`, which is made when the first copy is.
+    /// The store in `folder`, which is created with the first copy.
     pub fn new(folder: impl Into<PathBuf>, options: StoreOptions) -> Store {
         let folder = folder.into();
         Store { folder, options }
     }
 
-    /// Where the copies lie.
+    /// The folder of the copies.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Opens a model by its packed copy, which is made first if it is not there, not to
-    /// be trusted, or of other bytes. Where there can be none, the model's own file is
-    /// opened, and [`Opened::reason`] says why. A split model is opened by its first part.
+    /// Opens a model from its packed copy. The copy is made first if it does not exist,
+    /// is damaged, or was made from other bytes. If there can be no copy, the model's
+    /// own file is opened, and [`Opened::reason`] says why. For a split model give the
+    /// first part.
     ///
-    /// `events` hears what takes time. Making a copy reads and writes the whole model.
-    /// The conditions of [`Model::open`] hold for both files.
+    /// `events` is called for operations that take time. Making a copy reads and writes
+    /// the whole model. The conditions of [`Model::open`] apply to both files.
     ///
     /// # Errors
     /// Those of [`Model::open`] for the model's own file; [`crate::Error::Cancelled`].
@@ -212,12 +214,12 @@ impl Store {
         })
     }
 
-    /// The path of a model's packed copy, which is made if it is not there or not to be
-    /// trusted; `None` if the model gains nothing by one.
+    /// The path of a model's packed copy, which is made or made again if needed; `None`
+    /// if a copy of this model would not decode faster.
     ///
     /// # Errors
-    /// [`StoreError`] where there can be none. A copy that is there stays, unless it was
-    /// hashed and is of other bytes or damaged.
+    /// [`StoreError`] if there can be no copy. An existing copy stays, unless it was
+    /// hashed and found damaged or of other bytes.
     pub fn prepare(
         &self,
         path: impl AsRef<Path>,
@@ -242,8 +244,7 @@ impl Store {
         self.use_copy(place, watch).map(Some)
     }
 
-    /// The copy of a model's file, if one is there; whether it is to be trusted is not
-    /// looked at.
+    /// The copy of a model's file, if one exists. It is not checked.
     pub fn find(&self, path: impl AsRef<Path>) -> Option<PathBuf> {
         let place = self.place(path.as_ref());
         let is_here = place.copy.exists() && place.record.exists();
@@ -253,13 +254,13 @@ impl Store {
     /// All copies, by name.
     ///
     /// # Errors
-    /// [`StoreError::File`] for a folder that can't be read.
+    /// [`StoreError::File`] if the folder can't be read.
     pub fn list(&self) -> Result<Vec<PackedCopy>> {
         self.copies()
     }
 
-    /// Removes the copy of this model's file, which may be gone, or the copy with this
-    /// path. Returns the bytes that were freed, `None` if there was no copy.
+    /// Removes the copy of this model's file, which may no longer exist, or the copy
+    /// with this path. Returns the bytes that were freed; `None` if there was no copy.
     ///
     /// # Errors
     /// [`StoreError::File`], [`StoreError::Cancelled`].
@@ -276,9 +277,9 @@ impl Store {
         self.remove_copy(path.as_ref())
     }
 
-    /// Removes copies whose source is gone or has other bytes, what older versions and
-    /// killed processes left, and copies beyond the limit. A source that does not look
-    /// as it did is hashed.
+    /// Removes copies whose source is gone or has other bytes, files that older
+    /// versions and killed processes left, and copies beyond the limit. A source that
+    /// does not match its seal is hashed.
     ///
     /// # Errors
     /// [`StoreError::File`] for the folder itself; [`StoreError::Cancelled`].
@@ -298,8 +299,8 @@ impl Store {
         Ok(pruned)
     }
 
-    /// Hashes a copy that is there, as far as need be, and keeps its new seals; returns
-    /// whether it is to be trusted.
+    /// Hashes an existing copy and its source as far as needed, and stores new seals.
+    /// Returns whether the copy can be used.
     fn renew(&self, place: &Place, locked: bool, watch: &mut Watch<'_>) -> Result<bool> {
         let Some(mut record) = place.known()? else {
             return Ok(false);
@@ -316,7 +317,7 @@ impl Store {
         }
     }
 
-    /// Uses a copy that is trusted, unless it has more bytes than all may have by now.
+    /// Uses a copy that was checked, unless it now exceeds the limit.
     fn use_copy(&self, place: Place, watch: &mut Watch<'_>) -> Result<PathBuf> {
         note_use(&place.record);
         let bytes = folder::size(&place.copy);
@@ -330,7 +331,7 @@ impl Store {
 }
 
 impl Place {
-    /// Whether the copy is there, and it and its source look as when they were hashed.
+    /// Whether the copy exists, and both it and its source match their seals.
     fn is_sealed(&self) -> Result<bool> {
         let known = self.known()?;
         known.map_or(Ok(false), |record| record.holds(&self.files, &self.copy))

@@ -1,4 +1,4 @@
-//! Makes packed copies: for files that are shipped, and for the store.
+//! Makes packed copies, to be shipped or for the store.
 
 use super::error::{Result, StoreError};
 use super::event::{Event, Watch};
@@ -14,15 +14,15 @@ use ondol_models::pack::{self, PackError, Source};
 use std::io::{self, BufWriter, IntoInnerError, Write};
 use std::string::String;
 
-/// Writes the packed copy of a model to `out`, which is flushed: for a file that is
-/// shipped. All bytes of the model are hashed, and the copy names their hash.
+/// Writes the packed copy of a model to `out` and flushes it: for a file that is
+/// shipped. All bytes of the model are hashed, and the copy contains their hash.
 ///
-/// The work that [`Event::Advanced`] counts is that of [`pack_work`].
+/// [`Event::Advanced`] counts up to [`pack_work`].
 ///
 /// # Errors
-/// [`StoreError::Model`] for a model that can't be loaded, of which nothing is written;
+/// [`StoreError::Model`] for a model that can't be loaded, before anything is written;
 /// [`StoreError::Pack`]; [`StoreError::Changed`] and [`StoreError::Cancelled`], after
-/// which `out` holds no model.
+/// which `out` has no complete model.
 pub fn pack(
     files: &ModelFiles,
     out: impl Write,
@@ -45,8 +45,8 @@ fn work(files: &ModelFiles, gguf: &Gguf<'_>) -> u64 {
     files.byte_len() + pack::tensor_bytes(gguf)
 }
 
-/// Loads the model itself, which costs little: a copy of one that can't be loaded is
-/// hardly begun.
+/// Loads the model first, which takes little time: a copy of a model that can't be
+/// loaded is useless.
 fn check_loads(files: &ModelFiles) -> Result<()> {
     let loaded = files.paths().first().map(Model::open);
     Ok(loaded.transpose().map(drop)?)
@@ -105,7 +105,7 @@ fn refused(files: &ModelFiles, source: PackError) -> StoreError {
 }
 
 impl Store {
-    /// Makes the copy of a model that gains by one, in a folder that is locked.
+    /// Makes the copy of a model if it would decode faster. The folder is locked.
     pub(super) fn make(
         &self,
         place: &Place,
@@ -136,7 +136,8 @@ impl Store {
         Record::new(&place.files, written.source, copy).write(&place.record)
     }
 
-    /// Removes other copies to keep the limit, unless the disk is too full even then.
+    /// Removes other copies to keep the limit, unless the disk would be too full even
+    /// then.
     fn make_room(&self, bytes: u64, watch: &mut Watch<'_>) -> Result<()> {
         let victims = self.victims(bytes)?;
         let freed: u64 = victims.iter().map(|copy| copy.bytes).sum();
@@ -154,7 +155,7 @@ impl Store {
     }
 }
 
-/// Loads what was written: what can't be loaded is never kept.
+/// Loads what was written: a copy that can't be loaded is not kept.
 fn check_written(files: &ModelFiles, out: &AtomicFile) -> Result<()> {
     Model::open(out.part()).map(drop).map_err(|reason| {
         let source = match reason {

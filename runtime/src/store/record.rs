@@ -1,4 +1,4 @@
-//! What is known of a copy: what it was made of, and how both looked then.
+//! The record of a copy: what it was made from, and the seals of both.
 
 use super::error::{Result, StoreError};
 use super::event::Watch;
@@ -12,23 +12,23 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::vec::Vec;
 
-/// Counts up when other things go into a copy, so that older ones are made again.
+/// The version of copies: a change makes older copies be made again.
 const CONTENTS: u32 = 2;
 
-/// A copy and its source, both sealed.
+/// The seals of a copy and of its source.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Record {
-    /// The version of the layout, and of what goes into a copy.
+    /// The version of the packed layout and of copies.
     version: (u32, u32),
     files: Vec<OsString>,
     source: Seal,
     copy: Seal,
 }
 
-/// What hashing says of a copy.
+/// The result of hashing a copy and its source.
 pub(super) enum Verdict {
     Good,
-    /// The source has other bytes now, or this build packs in another way.
+    /// The source has other bytes now, or this build packs differently.
     OtherSource,
     Damaged,
 }
@@ -43,7 +43,7 @@ impl Record {
         }
     }
 
-    /// The record at `path`; `None` if there is none, or none that can be understood.
+    /// The record at `path`; `None` if there is none, or it is damaged.
     pub fn read(path: &Path) -> Result<Option<Record>> {
         match regular::read(path) {
             Ok(text) => Ok(serde_json::from_slice(&text).ok()),
@@ -62,14 +62,14 @@ impl Record {
         write().map(drop).map_err(StoreError::file("write", path))
     }
 
-    /// Whether both seals hold: the copy is to be trusted.
+    /// Whether both seals match, so that the copy can be used.
     pub fn holds(&self, files: &[PathBuf], copy: &PathBuf) -> Result<bool> {
         Ok(self.is_of(files)
             && self.source.holds(files)?
             && self.copy.holds(std::slice::from_ref(copy))?)
     }
 
-    /// Hashes what must be, and makes the seals new.
+    /// Hashes what must be hashed, and renews the seals.
     pub fn renew(
         &mut self,
         files: &[PathBuf],
@@ -88,13 +88,13 @@ impl Record {
         })
     }
 
-    /// Whether the source is there with the bytes that the copy was made of.
+    /// Whether the source exists with the bytes that the copy was made from.
     pub fn is_of_use(&mut self, watch: &mut Watch<'_>) -> Result<bool> {
         let files = self.files();
         Ok(self.is_of(&files) && are_there(&files)? && self.source.renew(&files, false, watch)?)
     }
 
-    /// The same at a glance, to show.
+    /// The same without hashing, for display.
     pub fn state(&self) -> State {
         let files = self.files();
         let holds = match are_there(&files) {
@@ -121,7 +121,8 @@ impl Record {
     }
 }
 
-/// Whether all files are there. One that can't be looked at is an error: it may be there.
+/// Whether all files exist. A file that can't be examined is an error, since it may
+/// exist.
 fn are_there(files: &[PathBuf]) -> Result<bool> {
     for file in files {
         if !is_there(file)? {
@@ -131,7 +132,7 @@ fn are_there(files: &[PathBuf]) -> Result<bool> {
     Ok(true)
 }
 
-/// Whether something is at this path. What can't be looked at is an error.
+/// Whether something exists at this path. A path that can't be examined is an error.
 pub(super) fn is_there(path: &Path) -> Result<bool> {
     match path.try_exists() {
         Ok(is_there) => Ok(is_there),
@@ -142,7 +143,7 @@ pub(super) fn is_there(path: &Path) -> Result<bool> {
 
 #[cfg(test)]
 impl Record {
-    /// Takes how the copy looks now for how it looked when it was hashed.
+    /// Replaces the copy's look by its present one, without hashing.
     pub fn pretend_nothing_changed(&mut self, copy: &PathBuf) {
         let copy_seal = self.copy.clone().moved_to(std::slice::from_ref(copy));
         self.copy = copy_seal.unwrap();

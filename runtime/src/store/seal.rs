@@ -1,13 +1,13 @@
-//! Whether files still have the bytes that were hashed.
+//! Seals: whether files still have the bytes that were hashed.
 //!
-//! To hash a model at each start would cost as much as its packed copy gains: a
-//! second for two gigabytes. So a *seal* is kept: the SHA-256 of all bytes, and how the
-//! files looked then ([`Look`] says what that is). Where a seal does not hold, nothing is
-//! decided yet: the bytes are hashed again, whole. If they are the same, the file was
-//! only touched, or copied to another disk, and gets a new seal.
+//! Hashing a model at each start would take as long as its packed copy saves: a second
+//! for two gigabytes. So a *seal* is stored: the SHA-256 of all bytes, and what the
+//! files looked like then ([`Look`]). If a seal does not match, all bytes are hashed
+//! again. If the hash is the same, the file was only touched, or copied to another
+//! disk, and gets a new seal.
 //!
-//! What no seal sees is a disk that gives other bytes than were written, between the
-//! samples and with no change of the file. [`super::Check::Whole`] finds that.
+//! A seal does not detect a disk that returns other bytes than were written, between
+//! the samples and without a change of the file. [`super::Check::Whole`] does.
 
 use super::PIECE;
 use super::error::{Result, StoreError};
@@ -21,8 +21,8 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::string::String;
 
-/// The SHA-256 of files, and how they looked when they had it. It tells in milliseconds
-/// whether they have it still, as far as can be seen without reading all of them.
+/// The SHA-256 of files, and what they looked like when it was computed. It tells in
+/// milliseconds whether they seem unchanged, without reading all of them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Seal {
     sha256: String,
@@ -48,12 +48,12 @@ impl Seal {
         Ok(Seal { sha256, look })
     }
 
-    /// The seal of files that looked so before they were hashed.
+    /// A seal from the hash of files and their look before it was computed.
     pub(super) fn new(sha256: String, look: Look) -> Seal {
         Seal { sha256, look }
     }
 
-    /// The same bytes under new names, in files that were just copied or renamed.
+    /// The seal for the same bytes in other files, which were just copied or renamed.
     ///
     /// # Errors
     /// [`StoreError::File`] for one that can't be read.
@@ -67,7 +67,7 @@ impl Seal {
         &self.sha256
     }
 
-    /// Whether the files look as they did. If not, they may have the same bytes yet.
+    /// Whether the files look as they did. If not, they may still have the same bytes.
     ///
     /// # Errors
     /// [`StoreError::File`] for one that can't be read.
@@ -75,13 +75,13 @@ impl Seal {
         self.look.holds(files)
     }
 
-    /// Whether the files look as they did but for their times: a guess, to show.
+    /// Whether the files look as they did except for their times: a guess, for display.
     pub(super) fn seems_to_hold(&self, files: &[PathBuf]) -> Result<bool> {
         Ok(self.look.is_same_but_for_times(&Look::at(files)?))
     }
 
-    /// Whether the files have the bytes that were hashed. All of them are read, unless
-    /// the seal holds and `whole` is not asked for; then the seal is made new.
+    /// Whether the files have the bytes that were hashed. Reads all bytes, unless the
+    /// seal matches and `whole` is false, and renews the seal.
     pub(super) fn renew(
         &mut self,
         files: &[PathBuf],
@@ -133,7 +133,7 @@ mod tests {
     use std::time::Duration;
     use std::vec::Vec;
 
-    /// A file of so many bytes, its time of change far in the past, and its folder.
+    /// A file of `bytes` bytes whose modification time is far in the past, and its folder.
     fn file(test: &str, bytes: usize) -> (Folder, [PathBuf; 1]) {
         let folder = folder(test);
         let path = folder.join("file");

@@ -1,4 +1,4 @@
-//! The parts that only a build without an operating system has.
+//! Functions of builds without an operating system.
 
 use super::StaticHeap;
 use crate::status::{Message, ondol_status};
@@ -14,18 +14,17 @@ static HEAP: StaticHeap = StaticHeap::empty();
 /// An [`ondol_panic_fn`], or null.
 static ON_PANIC: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Is told of a panic: a bug in Ondol, or a heap that is too small for the
-/// model. It must not return, and not call the library: reset, or stop. The
-/// message is English, ended by a zero.
+/// Is called on a panic: a bug in Ondol, or an arena that is too small for the model.
+/// It must not return, and must not call the library: reset or stop the device. The
+/// message is English and ends with a zero.
 pub type ondol_panic_fn = Option<unsafe extern "C" fn(message: *const c_char)>;
 
-/// Firmware builds only. Gives the library the memory that everything it needs
-/// comes from, and somebody to tell of a panic (NULL: it stops in a loop). To be
-/// called once, first of all; the memory is the library's from then on.
+/// Firmware builds only. Gives the library the array from which it takes all its
+/// memory, and a function to call on a panic (NULL: it stops in an endless loop). Call
+/// it once, before any other function; the array then belongs to the library.
 ///
-/// Firmware builds have one thread of control: no function of the library may
-/// run while another does, in an interrupt or on another core, but for
-/// `ondol_cancel_request`.
+/// Firmware builds have one thread of control: no function of the library may run while
+/// another does, in an interrupt or on another core, except `ondol_cancel_request`.
 ///
 /// # Safety
 /// `arena` has `bytes` bytes that nothing else uses.
@@ -49,12 +48,12 @@ pub unsafe extern "C" fn ondol_init(
 /// An [`ondol_step_fn`], or null.
 static ON_STEP: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Is called between two steps of a pass: many times a layer. It must not call the
-/// library, but for `ondol_cancel_request`.
+/// Is called between two steps of a pass, many times per layer. It must not call the
+/// library, except `ondol_cancel_request`.
 pub type ondol_step_fn = Option<unsafe extern "C" fn()>;
 
-/// Firmware builds only. Sets what is called between two steps of every pass, to feed a
-/// watchdog for example; NULL for nothing.
+/// Firmware builds only. Sets a function that is called between two steps of every
+/// pass, for example to feed a watchdog; NULL calls nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn ondol_on_step(on_step: ondol_step_fn) {
     let hook = on_step.map_or(core::ptr::null_mut(), |hook| hook as *mut ());
@@ -79,7 +78,7 @@ pub extern "C" fn ondol_heap_used() -> usize {
     HEAP.used()
 }
 
-/// Firmware builds only. The most bytes of the arena that were in use at once.
+/// Firmware builds only. The largest number of bytes of the arena that were in use at once.
 #[unsafe(no_mangle)]
 pub extern "C" fn ondol_heap_peak() -> usize {
     HEAP.peak()

@@ -1,9 +1,9 @@
 //! Splitting text into words before byte-level BPE: one table of rules for each
 //! `tokenizer.ggml.pre`.
 //!
-//! Models state this step as regular expressions. Only a few shapes occur in
-//! them, so each is a [`Rule`], and a list of rules reads like the expression it
-//! stands for. The tests hold every entry against its literal expression.
+//! Models define this step by regular expressions. Only a few forms occur in them, so
+//! each form is a [`Rule`], and a list of rules reads like the expression. The tests
+//! compare every entry with its original expression.
 //!
 //! To add one, write its rules in `table.rs` and its expression in `tests.rs`.
 

@@ -1,5 +1,5 @@
-//! What a tokenizer must know of Unicode: general categories, lower case, and
-//! base letters without their accents.
+//! The properties of Unicode that tokenizers need: general categories, lower case, and
+//! base letters without accents.
 //!
 //! The tables (`tables.rs`) are made and checked by the tests beside this file
 //! and are kept small, because they go into firmware too.
@@ -12,7 +12,7 @@ use tables::{
     BASES, CATEGORY_RUNS, COMPATIBILITY_BASES, FIRST_COMPATIBILITY, RUN_STARTS, WIDE_BASES,
 };
 
-/// The general categories of Unicode, as far as a tokenizer tells them apart.
+/// The general categories of Unicode, as far as tokenizers distinguish them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Category {
     /// `\p{Lu}`: upper-case letters.
@@ -78,7 +78,8 @@ const ALTERNATING: u16 = 15;
 /// Bits of a run that hold its length.
 const RUN_LENGTH: u16 = 0x0fff;
 
-/// Every so many runs, [`RUN_STARTS`] notes the code point that the next run begins at.
+/// [`RUN_STARTS`] has the code point at which each run begins whose number is a
+/// multiple of this.
 const RUNS_PER_START: usize = 32;
 
 /// The category of a character.
@@ -133,8 +134,8 @@ fn category_in_run(tag: u16, offset: u32) -> Category {
     }
 }
 
-/// The lower-case form of a character where that is one character, else the
-/// first of them; a character without case is returned as it is.
+/// The lower-case form of a character where that is one character, else the first of
+/// them; a character without case is returned unchanged.
 pub(super) fn lower(c: char) -> char {
     c.to_lowercase().next().unwrap_or(c)
 }
