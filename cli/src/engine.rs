@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::model;
 use clap::Args;
-use ondol::{KvType, Level, Model, Options, ScreenOptions, Session};
+use ondol::{KvType, Level, Model, ScreenOptions, Session, SessionOptions};
 use std::str::FromStr;
 
 /// Options of the engine.
@@ -24,13 +24,13 @@ pub struct EngineArgs {
 
 impl EngineArgs {
     /// The runtime's options for a context of `context` tokens.
-    pub fn options(&self, context: Option<usize>) -> Options {
-        Options {
+    pub fn options(&self, context: Option<usize>) -> SessionOptions {
+        SessionOptions {
             threads: self.threads,
             kernels: self.kernels,
             context,
             kv_type: self.kv_type,
-            ..Options::default()
+            ..SessionOptions::default()
         }
     }
 

@@ -13,7 +13,7 @@ use crate::gates::worse;
 use crate::report::{Level, Series, Text};
 use crate::{Kit, Result};
 use ondol::delegate::Activations;
-use ondol::{CancelToken, Level as Kernels, Options, Session};
+use ondol::{CancelToken, Level as Kernels, Session, SessionOptions};
 
 /// The limits for a text.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +56,7 @@ pub fn run(kit: &Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Result<(
     for text in &kit.setup.texts {
         say(&format!("the text `{}`, token by token", text.name));
         let tokens = kit.tokens(text, LEAST)?;
-        let options = |kernels, offload| Options {
+        let options = |kernels, offload| SessionOptions {
             score_rows: SCORE_ROWS,
             kernels,
             offload,

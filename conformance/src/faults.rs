@@ -8,7 +8,7 @@ use crate::end_to_end::difference;
 use crate::report::{Level, Text, Verdict};
 use crate::{Kit, Result, op};
 use ondol::delegate::{Code, Offload, OffloadOptions};
-use ondol::{CancelToken, Error, Options};
+use ondol::{CancelToken, Error, SessionOptions};
 use std::ffi::CStr;
 use std::fs;
 use std::path::PathBuf;
@@ -220,7 +220,7 @@ fn damaged_programs(kit: &Kit, level: &mut Level, tokens: &[u32], expected: &[f3
                 ));
             }
             let run = || -> ondol::Result<f64> {
-                let options = Options {
+                let options = SessionOptions {
                     offload: Some(offload.clone()),
                     ..kit.options(PROMPT)
                 };

@@ -23,7 +23,7 @@ mod segments;
 
 use ondol::delegate::{Delegate, DelegateError, Offload, OffloadOptions};
 use ondol::machine::cpu_name;
-use ondol::{CancelToken, Model, Options, Session};
+use ondol::{CancelToken, Model, Session, SessionOptions};
 use report::{Level, Name, Report, Verdict};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -220,12 +220,12 @@ impl<'s> Kit<'s> {
         )
     }
 
-    fn options(&self, context: usize) -> Options {
-        Options {
+    fn options(&self, context: usize) -> SessionOptions {
+        SessionOptions {
             threads: self.setup.threads,
             context: Some(context),
             prefill_chunk: self.setup.rows,
-            ..Options::default()
+            ..SessionOptions::default()
         }
     }
 
@@ -236,7 +236,7 @@ impl<'s> Kit<'s> {
 
     /// A session with a delegate.
     fn npu(&self, offload: &Offload, context: usize) -> Result<Session> {
-        let options = Options {
+        let options = SessionOptions {
             offload: Some(offload.clone()),
             ..self.options(context)
         };

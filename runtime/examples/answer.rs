@@ -1,16 +1,16 @@
 //! An answer of the built-in model, or of the file that is named:
 //! `cargo run --release -p ondol --example answer -- model.gguf`
 
-use ondol::{CancelToken, GenerateOptions, Message, Model, Options};
+use ondol::{CancelToken, GenerateOptions, Message, Model, SessionOptions};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model = match std::env::args().nth(1) {
         Some(file) => Model::open(file)?,
         None => Model::hello()?,
     };
-    let options = Options {
+    let options = SessionOptions {
         threads: Some(2),
-        ..Options::default()
+        ..SessionOptions::default()
     };
     let mut session = model.session(&options)?;
     let prompt = model.encode_chat(&[Message::user("안녕하세요")])?;

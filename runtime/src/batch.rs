@@ -1,6 +1,6 @@
 //! Decode passes over several sessions.
 
-use crate::cpu::pass::{Input, Pass, Purpose, Segment};
+use crate::cpu::pass::{Input, Pass, Phase, SequenceRows};
 use crate::kernels::FINE_TOKENS;
 use crate::memory::Logits;
 use crate::{Engine, Error, Generation, Result, Session};
@@ -14,6 +14,25 @@ use core::borrow::BorrowMut;
 ///
 /// The logits of each session are those of [`Session::decode`], bit for bit. Each pass
 /// may have other sessions.
+///
+/// ```
+/// use ondol::{CancelToken, Model, SessionOptions};
+///
+/// let options = SessionOptions {
+///     batch: 2,
+///     ..SessionOptions::default()
+/// };
+/// let engine = Model::hello()?.engine(&options)?;
+/// let (mut one, mut other) = (engine.session()?, engine.session()?);
+/// one.prefill(&[1, 2, 3], &CancelToken::new())?;
+/// other.prefill(&[4, 5], &CancelToken::new())?;
+///
+/// let mut batch = engine.batch(2)?;
+/// batch.decode(&mut [(&mut one, 7), (&mut other, 8)])?;
+/// let after_seven = batch.logits(0);
+/// assert_eq!(after_seven.len(), 1024);
+/// # Ok::<(), ondol::Error>(())
+/// ```
 pub struct Batch {
     engine: Engine,
     /// The largest number of rows in a pass.
@@ -24,7 +43,7 @@ pub struct Batch {
 
 impl Engine {
     /// Room for passes that decode up to `rows` sessions together, at most
-    /// [`Options::batch`](crate::Options::batch).
+    /// [`SessionOptions::batch`](crate::SessionOptions::batch).
     ///
     /// # Errors
     /// [`Error::OutOfMemory`]: the batch has a row of logits for each.
@@ -64,12 +83,12 @@ impl Batch {
         // No allocation: unused elements of the arrays repeat the last session.
         let last = sessions.len() - 1;
         let tokens: [[u32; 1]; FINE_TOKENS] = from_fn(|i| [sessions[i.min(last)].1]);
-        let segments: [Segment; FINE_TOKENS] = from_fn(|i| Segment {
+        let segments: [SequenceRows; FINE_TOKENS] = from_fn(|i| SequenceRows {
             cache: sessions[i.min(last)].0.cache(),
             input: Input::Tokens(&tokens[i]),
         });
         let rows = sessions.len();
-        let pass = Pass::new(&segments[..rows], Purpose::Decode);
+        let pass = Pass::new(&segments[..rows], Phase::Decode);
         let Batch {
             engine,
             logits,

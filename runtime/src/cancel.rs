@@ -5,6 +5,16 @@ use core::sync::atomic::{AtomicBool, Ordering};
 ///
 /// Clones share one flag. It is checked between layers in prefill, between tokens in
 /// decode, and while a session is paused or waits for its pass.
+///
+/// ```
+/// use ondol::{CancelToken, Error, Model, SessionOptions};
+///
+/// let mut session = Model::hello()?.session(&SessionOptions::default())?;
+/// let cancel = CancelToken::new();
+/// cancel.clone().cancel(); // usually on another thread
+/// assert!(matches!(session.prefill(&[1, 2], &cancel), Err(Error::Cancelled)));
+/// # Ok::<(), ondol::Error>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct CancelToken(Arc<AtomicBool>);
 

@@ -5,15 +5,15 @@ use crate::cpu::pool::Pool;
 use crate::cpu::turns::Turns;
 use crate::kernels::Kernels;
 use crate::kernels::vector::simd::SMALL;
-use crate::memory::{Arena, Layout, Memory};
+use crate::memory::{Arena, ArenaLayout, Memory};
 use crate::plan::{Plan, PlanOptions};
 use crate::sizing::Sizing;
-use crate::{CancelToken, Error, Governor, Model, Options, Result, ScreenOptions};
+use crate::{CancelToken, Error, Governor, Model, Result, ScreenOptions, SessionOptions};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use ondol_models::quant;
 
-/// Runs the passes of any number of [`Session`]s of one model, with the same options.
+/// Runs the passes of any number of sessions of one model, with the same options.
 ///
 /// It owns the threads and the memory in which a pass runs; a session adds the states
 /// of its own sequence. Sessions may be used from different threads at the same time:
@@ -22,6 +22,16 @@ use ondol_models::quant;
 /// which is faster.
 ///
 /// Clones refer to the same engine. Sessions keep it alive.
+///
+/// ```
+/// use ondol::{CancelToken, Model, SessionOptions};
+///
+/// let engine = Model::hello()?.engine(&SessionOptions::default())?;
+/// let (mut one, mut other) = (engine.session()?, engine.session()?);
+/// one.prefill(&[1, 2, 3], &CancelToken::new())?;
+/// other.prefill(&[4, 5], &CancelToken::new())?;
+/// # Ok::<(), ondol::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Engine(pub(crate) Arc<Inner>);
 
@@ -54,7 +64,7 @@ impl Model {
     /// [`Error::UnsupportedLevel`]; [`Error::UnsupportedKvType`];
     /// [`Error::PartKvBlock`]; [`Error::BadMargin`]; [`Error::MemoryPressure`] while
     /// the options' governor reports critical memory pressure.
-    pub fn engine(&self, options: &Options) -> Result<Engine> {
+    pub fn engine(&self, options: &SessionOptions) -> Result<Engine> {
         let screen = options.screen.filter(|_| !SMALL && self.has_screen());
         screen.iter().try_for_each(ScreenOptions::check)?;
         Engine::new(self.clone(), Sizing::new(self, options)?, options)
@@ -70,7 +80,7 @@ pub(crate) struct Workspace {
 }
 
 impl Engine {
-    fn new(model: Model, sizing: Sizing, options: &Options) -> Result<Engine> {
+    fn new(model: Model, sizing: Sizing, options: &SessionOptions) -> Result<Engine> {
         let Sizing {
             kernels,
             plan,
@@ -133,7 +143,7 @@ impl Engine {
         self.0.threads
     }
 
-    /// Threads that are pinned to big cores, by [`Options::affinity`].
+    /// Threads that are pinned to big cores, by [`SessionOptions::affinity`].
     pub fn pinned_threads(&self) -> usize {
         self.0.pinned
     }
@@ -157,7 +167,7 @@ impl Engine {
         });
     }
 
-    /// The parts of the model that a delegate runs: [`Options::offload`].
+    /// The parts of the model that a delegate runs: [`SessionOptions::offload`].
     #[cfg(feature = "delegate")]
     pub fn offload(&self) -> Option<&crate::delegate::Offload> {
         self.0.offload.as_ref()
@@ -215,7 +225,7 @@ impl Engine {
 
 impl Workspace {
     /// Releases the pages of regions that each pass writes before it reads them.
-    fn discard_scratch(&self, layout: &Layout) {
+    fn discard_scratch(&self, layout: &ArenaLayout) {
         let passing = [layout.values, layout.acts, layout.partials];
         for &region in passing.iter().chain(&layout.scratch) {
             // SAFETY: no step runs, and each pass writes these before it reads them.

@@ -29,14 +29,14 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The engine and its sessions need more memory than
-    /// [`crate::Options::memory_limit`] allows.
+    /// [`crate::SessionOptions::memory_limit`] allows.
     #[error(
         "the session needs {needed} bytes, {allowed} are allowed; a shorter context (`context`, `--ctx`) needs less"
     )]
     DoesNotFit {
         /// Bytes asked for.
         needed: u64,
-        /// Bytes allowed by [`crate::Options::memory_limit`].
+        /// Bytes allowed by [`crate::SessionOptions::memory_limit`].
         allowed: u64,
     },
     /// The system does not provide the memory that was asked for.
@@ -82,7 +82,7 @@ pub enum Error {
     },
     /// More sessions than a batch has room for.
     #[cfg(feature = "std")]
-    #[error("{sessions} sessions in a batch of {rows}; `Options::batch` sets the most")]
+    #[error("{sessions} sessions in a batch of {rows}; `SessionOptions::batch` sets the most")]
     BatchFull {
         /// Sessions that were given.
         sessions: usize,

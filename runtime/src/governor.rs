@@ -13,7 +13,7 @@
 mod hosted;
 
 #[cfg(feature = "std")]
-pub use hosted::{Governor, MemoryPressure, ThermalLevel};
+pub use hosted::{Governor, MemoryPressure, ThermalState};
 
 #[cfg(not(feature = "std"))]
 pub use alone::Governor;

@@ -5,13 +5,13 @@
 //! that need more.
 //!
 //! ```
-//! use ondol::{CancelToken, GenerateOptions, Message, Model, Options};
+//! use ondol::{CancelToken, GenerateOptions, Message, Model, SessionOptions};
 //!
 //! let model = Model::hello()?;
-//! let mut session = model.session(&Options::default())?;
+//! let mut session = model.session(&SessionOptions::default())?;
 //! let prompt = model.encode_chat(&[Message::user("안녕하세요")])?;
-//! for piece in session.generate(&prompt, &GenerateOptions::default(), &CancelToken::new())? {
-//!     print!("{}", piece?.text);
+//! for chunk in session.generate(&prompt, &GenerateOptions::default(), &CancelToken::new())? {
+//!     print!("{}", chunk?.text);
 //! }
 //! # Ok::<(), ondol::Error>(())
 //! ```
@@ -24,6 +24,11 @@
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;
+
+/// The program in the README.
+#[cfg(all(doctest, feature = "std"))]
+#[doc = include_str!("../../README.md")]
+mod readme {}
 
 #[cfg(feature = "std")]
 mod batch;
@@ -40,6 +45,8 @@ pub mod files;
 mod gate;
 pub mod generate;
 mod governor;
+// For the benchmarks of this workspace; not a part of the API.
+#[doc(hidden)]
 pub mod kernels;
 pub mod machine;
 mod memory;
@@ -62,14 +69,14 @@ pub use cpu::pool::Affinity;
 pub use engine::Engine;
 pub use error::{Error, Result};
 #[cfg(feature = "std")]
-pub use generate::Refused;
+pub use generate::GenerationRefused;
 pub use generate::{
-    Candidate, Event, FinishReason, GenerateOptions, Generation, LogitFilter, Piece,
-    SamplerOptions, Stats, Token,
+    Candidate, Event, FinishReason, GenerateOptions, Generation, LogitFilter, SamplerOptions,
+    Stats, TextChunk, Token,
 };
 pub use governor::Governor;
 #[cfg(feature = "std")]
-pub use governor::{MemoryPressure, ThermalLevel};
+pub use governor::{MemoryPressure, ThermalState};
 pub use kernels::Level;
 pub use kernels::attention::KvType;
 pub use memory::Memory;
@@ -77,6 +84,6 @@ pub use model::Model;
 pub use ondol_models as models;
 #[cfg(feature = "std")]
 pub use ondol_models::template::Message;
-pub use options::Options;
+pub use options::SessionOptions;
 pub use screen::{ScreenOptions, ScreenStats};
 pub use session::Session;

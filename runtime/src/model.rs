@@ -6,7 +6,7 @@ use crate::Result;
 #[cfg(feature = "std")]
 use crate::files;
 use crate::kernels::vector::simd::SMALL;
-use crate::weights::{Bytes, Weights};
+use crate::weights::{FileBytes, Weights};
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec;
@@ -26,6 +26,16 @@ static HELLO: &[u8] = include_bytes!("../../models/hello/hello.gguf");
 
 /// A loaded model. Clones are cheap and share the weights, and so do its engines and
 /// sessions.
+///
+/// ```
+/// use ondol::{Message, Model};
+///
+/// let model = Model::hello()?;
+/// let prompt = model.encode_chat(&[Message::user("안녕하세요")])?;
+/// assert!(prompt.len() < 40);
+/// assert_eq!(model.graph().vocabulary, 1024);
+/// # Ok::<(), ondol::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Model(pub(crate) Arc<Loaded>);
 
@@ -42,7 +52,7 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// Bytes on the heap.
+    /// FileBytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         #[cfg(feature = "std")]
         let template = self.template.heap_bytes();
@@ -77,7 +87,7 @@ impl Model {
             // SAFETY: the map is read-only; that no other program truncates or
             // rewrites the file meanwhile is a documented condition of `open`.
             let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
-            shards.push(Bytes::Mapped(map));
+            shards.push(FileBytes::Mapped(map));
         }
         Model::load(shards).map_err(|error| named(error, &paths))
     }
@@ -87,7 +97,7 @@ impl Model {
     /// # Errors
     /// [`Error::Model`].
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Model> {
-        Model::load(vec![Bytes::Owned(bytes)])
+        Model::load(vec![FileBytes::Owned(bytes)])
     }
 
     /// A model from the bytes of a GGUF file that stay in place as long as the program
@@ -96,7 +106,7 @@ impl Model {
     /// # Errors
     /// [`Error::Model`].
     pub fn from_static(bytes: &'static [u8]) -> Result<Model> {
-        Model::load(vec![Bytes::Static(bytes)])
+        Model::load(vec![FileBytes::Static(bytes)])
     }
 
     /// The built-in model `hello`: about a million weights, Korean and English, for
@@ -113,7 +123,7 @@ impl Model {
         HELLO
     }
 
-    fn load(shards: Vec<Bytes>) -> Result<Model> {
+    fn load(shards: Vec<FileBytes>) -> Result<Model> {
         Model::load_as(shards, arch::build)
     }
 
@@ -123,11 +133,11 @@ impl Model {
         bytes: Vec<u8>,
         build: impl Fn(&Gguf) -> ondol_models::Result<Graph>,
     ) -> Result<Model> {
-        Model::load_as(vec![Bytes::Owned(bytes)], build)
+        Model::load_as(vec![FileBytes::Owned(bytes)], build)
     }
 
     fn load_as(
-        shards: Vec<Bytes>,
+        shards: Vec<FileBytes>,
         build: impl Fn(&Gguf) -> ondol_models::Result<Graph>,
     ) -> Result<Model> {
         let views: Vec<&[u8]> = shards.iter().map(|s| &**s).collect();
@@ -197,7 +207,8 @@ impl Model {
         self.0.packed
     }
 
-    /// Whether its file has a screen of the output head: see [`ScreenOptions`].
+    /// Whether its file has a screen of the output head: see
+    /// [`ScreenOptions`](crate::ScreenOptions).
     pub fn has_screen(&self) -> bool {
         self.0.screen.is_some()
     }

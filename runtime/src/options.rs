@@ -14,8 +14,21 @@ const DEFAULT_CHUNK: usize = 256;
 const DEFAULT_DRAFTS: usize = if cfg!(feature = "std") { 7 } else { 0 };
 
 /// How an engine and its sessions run.
+///
+/// ```
+/// use ondol::{KvType, Model, SessionOptions};
+///
+/// let options = SessionOptions {
+///     context: Some(256),
+///     kv_type: KvType::Q8_0,
+///     ..SessionOptions::default()
+/// };
+/// let bytes = Model::hello()?.memory(&options)?.total;
+/// assert!(bytes < 4 << 20);
+/// # Ok::<(), ondol::Error>(())
+/// ```
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct SessionOptions {
     /// Threads, the caller's included; at most 256. `None` uses one for each big core.
     pub threads: Option<usize>,
     /// The kernels; `None` uses those that `ONDOL_KERNELS` names, or else the fastest
@@ -28,7 +41,7 @@ pub struct Options {
     pub kv_type: KvType,
     /// The largest number of tokens in one prefill pass; 256 by default.
     pub prefill_chunk: usize,
-    /// Rows of logits that [`Session::score`] computes at a time. More rows are faster;
+    /// Rows of logits that [`Session::score`](crate::Session::score) computes at a time. More rows are faster;
     /// each takes `vocabulary * 4` bytes.
     pub score_rows: usize,
     /// The largest number of drafts in one decode pass (speculative decoding by prompt
@@ -44,7 +57,7 @@ pub struct Options {
     /// use it: every token then reads the whole output head.
     pub screen: Option<ScreenOptions>,
     /// The most bytes that an engine, its sessions and the model's own heap may take
-    /// together ([`Memory::total`]); more is refused with [`Error::DoesNotFit`]. `None`
+    /// together ([`Memory::total`](crate::Memory::total)); more is refused with [`Error::DoesNotFit`](crate::Error::DoesNotFit). `None`
     /// sets no limit.
     pub memory_limit: Option<u64>,
     /// Where the threads run.
@@ -58,9 +71,9 @@ pub struct Options {
     pub offload: Option<crate::delegate::Offload>,
 }
 
-impl Default for Options {
+impl Default for SessionOptions {
     fn default() -> Self {
-        Options {
+        SessionOptions {
             threads: None,
             kernels: None,
             context: None,

@@ -4,11 +4,11 @@ use crate::cache::Cache;
 #[cfg(feature = "std")]
 use crate::cache::snapshot::{self, SnapshotError};
 use crate::cpu::executor::Executor;
-use crate::cpu::pass::{Input, Pass, Purpose, Segment};
+use crate::cpu::pass::{Input, Pass, Phase, SequenceRows};
 use crate::kernels::vector::simd::SMALL;
 use crate::memory::Logits;
 use crate::screen::{self, ScreenStats, Screening};
-use crate::{CancelToken, Engine, Error, Model, Options, Result};
+use crate::{CancelToken, Engine, Error, Model, Result, SessionOptions};
 use alloc::vec::Vec;
 use ondol_models::heap;
 
@@ -16,6 +16,18 @@ use ondol_models::heap;
 ///
 /// All memory is allocated when the session is made; prefill and decode allocate
 /// nothing. While its [`crate::Governor`] is paused, prefill and generations wait.
+///
+/// ```
+/// use ondol::{CancelToken, Model, SessionOptions};
+///
+/// let model = Model::hello()?;
+/// let mut session = model.session(&SessionOptions::default())?;
+/// let logits = session.prefill(&model.encode_prompt("온돌은"), &CancelToken::new())?;
+/// let likeliest = (0..).zip(logits).max_by(|a, b| a.1.total_cmp(b.1));
+/// let token = likeliest.map_or(0, |(token, _)| token);
+/// session.decode(token)?;
+/// # Ok::<(), ondol::Error>(())
+/// ```
 pub struct Session {
     engine: Engine,
     /// The states of `tokens`.
@@ -37,7 +49,7 @@ impl Model {
     ///
     /// # Errors
     /// As for [`Model::engine`] and [`Engine::session`].
-    pub fn session(&self, options: &Options) -> Result<Session> {
+    pub fn session(&self, options: &SessionOptions) -> Result<Session> {
         self.engine(options)?.session()
     }
 }
@@ -264,7 +276,7 @@ impl Session {
     /// Runs one pass of a prompt; the last one computes logits and sets the checkpoint.
     fn prompt_pass(&mut self, input: Input, is_last: bool, cancel: &CancelToken) -> Result<()> {
         let rows = input.rows();
-        self.pass(input, Purpose::Prefill(cancel), |executor, pass| {
+        self.pass(input, Phase::Prefill(cancel), |executor, pass| {
             executor.body(pass)?;
             match is_last {
                 true => executor.head(pass, rows - 1..rows),
@@ -283,15 +295,15 @@ impl Session {
     pub(crate) fn pass<R>(
         &mut self,
         input: Input,
-        purpose: Purpose,
+        phase: Phase,
         work: impl FnOnce(&mut Executor, Pass) -> Result<R>,
     ) -> Result<R> {
         self.begin(input.rows());
-        let segments = [Segment {
+        let segments = [SequenceRows {
             cache: &self.cache,
             input,
         }];
-        let pass = Pass::new(&segments, purpose);
+        let pass = Pass::new(&segments, phase);
         let (logits, released) = (self.logits.block(), &mut self.released);
         self.engine
             .run(logits, released, pass.cancel(), |executor| {
@@ -323,7 +335,7 @@ impl Session {
     /// For crates of this workspace only: generations make their own drafts.
     ///
     /// Runs the first of `tokens`, and in the same pass the others as drafts; those
-    /// beyond [`crate::Options::drafts`] are not run. Returns the logits after the
+    /// beyond [`crate::SessionOptions::drafts`] are not run. Returns the logits after the
     /// first. [`Session::accept`] accepts drafts; any other call drops them.
     ///
     /// # Errors
@@ -333,7 +345,7 @@ impl Session {
         self.check(tokens)?;
         let rows = tokens.len().min(self.engine.0.sizes.draft_rows);
         let tokens = &tokens[..rows];
-        self.pass(Input::Tokens(tokens), Purpose::Decode, |executor, pass| {
+        self.pass(Input::Tokens(tokens), Phase::Decode, |executor, pass| {
             executor.body(pass)?;
             executor.head(pass, 0..rows)
         })?;
@@ -380,17 +392,13 @@ impl Session {
     pub fn decode_top(&mut self, token: u32, k: usize) -> Result<&[f32]> {
         self.check(&[token])?;
         let mut screening = self.screening.filter(Screening::is_on);
-        self.pass(
-            Input::Tokens(&[token]),
-            Purpose::Decode,
-            |executor, pass| {
-                executor.body(pass)?;
-                match &mut screening {
-                    Some(screening) if !SMALL => screen::head(executor, pass, k, screening),
-                    _ => executor.head(pass, 0..1),
-                }
-            },
-        )?;
+        self.pass(Input::Tokens(&[token]), Phase::Decode, |executor, pass| {
+            executor.body(pass)?;
+            match &mut screening {
+                Some(screening) if !SMALL => screen::head(executor, pass, k, screening),
+                _ => executor.head(pass, 0..1),
+            }
+        })?;
         self.screening = screening.or(self.screening);
         self.ran(&[token]);
         Ok(self.last_logits())
@@ -419,7 +427,7 @@ impl Session {
         let mut scored = 0;
         for chunk in tokens.chunks(self.engine.0.sizes.chunk) {
             let input = Input::Tokens(chunk);
-            self.pass(input, Purpose::Prefill(cancel), |executor, pass| {
+            self.pass(input, Phase::Prefill(cancel), |executor, pass| {
                 executor.body(pass)?;
                 for first in (0..chunk.len()).step_by(logit_rows) {
                     let rows = first..(first + logit_rows).min(chunk.len());

@@ -6,7 +6,7 @@ use crate::kernels::vector::simd::SMALL;
 use crate::kernels::{FINE_TOKENS, Kernels};
 use crate::memory::{Logits, Memory};
 use crate::plan::{Plan, PlanOptions, Span};
-use crate::{Error, Model, Options, Result};
+use crate::{Error, Model, Result, SessionOptions};
 #[cfg(feature = "delegate")]
 use alloc::sync::Arc;
 use ondol_models::graph::State;
@@ -33,13 +33,13 @@ impl Model {
     /// # Errors
     /// [`Error::UnsupportedLevel`], [`Error::UnsupportedKvType`],
     /// [`Error::PartKvBlock`].
-    pub fn memory(&self, options: &Options) -> Result<Memory> {
+    pub fn memory(&self, options: &SessionOptions) -> Result<Memory> {
         Ok(Sizing::new(self, options)?.memory)
     }
 }
 
 impl Sizing {
-    pub fn new(model: &Model, options: &Options) -> Result<Sizing> {
+    pub fn new(model: &Model, options: &SessionOptions) -> Result<Sizing> {
         let kernels = kernels(options)?;
         check_kv_type(model, options.kv_type)?;
         let screen = options.screen.and(model.0.screen.as_ref());
@@ -57,7 +57,7 @@ impl Sizing {
     }
 }
 
-fn memory(model: &Model, plan: &Plan, sizes: &PlanOptions, options: &Options) -> Memory {
+fn memory(model: &Model, plan: &Plan, sizes: &PlanOptions, options: &SessionOptions) -> Memory {
     let arena = plan.layout.memory();
     let kv_cache = plan.cache.bytes;
     let logits = Logits::bytes(sizes.session_rows, plan.logits.width);
@@ -89,7 +89,7 @@ fn memory(model: &Model, plan: &Plan, sizes: &PlanOptions, options: &Options) ->
 
 /// The parts that run on the options' delegate.
 #[cfg(feature = "delegate")]
-fn spans<'o>(model: &Model, options: &'o Options) -> Result<&'o [Span]> {
+fn spans<'o>(model: &Model, options: &'o SessionOptions) -> Result<&'o [Span]> {
     match &options.offload {
         Some(offload) if !Arc::ptr_eq(&offload.0.model.0, &model.0) => Err(Error::OtherModel),
         Some(offload) => Ok(&offload.0.spans),
@@ -99,7 +99,7 @@ fn spans<'o>(model: &Model, options: &'o Options) -> Result<&'o [Span]> {
 
 /// None, without delegates.
 #[cfg(not(feature = "delegate"))]
-fn spans<'o>(_model: &Model, _options: &'o Options) -> Result<&'o [Span]> {
+fn spans<'o>(_model: &Model, _options: &'o SessionOptions) -> Result<&'o [Span]> {
     Ok(&[])
 }
 
@@ -118,7 +118,7 @@ fn check_kv_type(model: &Model, kv_type: KvType) -> Result<()> {
     })
 }
 
-fn sizes(model: &Model, options: &Options) -> PlanOptions {
+fn sizes(model: &Model, options: &SessionOptions) -> PlanOptions {
     let context = options
         .context
         .unwrap_or(model.0.graph.trained_context.min(DEFAULT_CONTEXT))
@@ -149,7 +149,7 @@ fn sizes(model: &Model, options: &Options) -> PlanOptions {
     }
 }
 
-fn kernels(options: &Options) -> Result<Kernels> {
+fn kernels(options: &SessionOptions) -> Result<Kernels> {
     Ok(match options.kernels {
         Some(level) => Kernels::with_level(level)?,
         #[cfg(feature = "std")]
@@ -172,13 +172,13 @@ fn default_threads() -> usize {
 /// Bytes of the buffers between an engine and its delegate, for passes of `chunk`
 /// tokens.
 #[cfg(feature = "delegate")]
-fn staging_bytes(options: &Options, chunk: usize) -> u64 {
+fn staging_bytes(options: &SessionOptions, chunk: usize) -> u64 {
     let offload = options.offload.as_ref();
     offload.map_or(0, |offload| offload.0.session_bytes(chunk))
 }
 
 /// None, without delegates.
 #[cfg(not(feature = "delegate"))]
-fn staging_bytes(_options: &Options, _chunk: usize) -> u64 {
+fn staging_bytes(_options: &SessionOptions, _chunk: usize) -> u64 {
     0
 }

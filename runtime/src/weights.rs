@@ -8,8 +8,8 @@ use ondol_models::gguf::Gguf;
 use ondol_models::graph::Weight;
 use ondol_models::heap;
 
-/// Bytes of one file.
-pub(crate) enum Bytes {
+/// FileBytes of one file.
+pub(crate) enum FileBytes {
     /// Mapped from a file.
     #[cfg(feature = "std")]
     Mapped(memmap2::Mmap),
@@ -19,22 +19,22 @@ pub(crate) enum Bytes {
     Static(&'static [u8]),
 }
 
-impl core::ops::Deref for Bytes {
+impl core::ops::Deref for FileBytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
         match self {
             #[cfg(feature = "std")]
-            Bytes::Mapped(map) => map,
-            Bytes::Owned(bytes) => bytes,
-            Bytes::Static(bytes) => bytes,
+            FileBytes::Mapped(map) => map,
+            FileBytes::Owned(bytes) => bytes,
+            FileBytes::Static(bytes) => bytes,
         }
     }
 }
 
 /// The model's files, and the place of each tensor in them.
 pub(crate) struct Weights {
-    shards: Vec<Bytes>,
+    shards: Vec<FileBytes>,
     tensors: Vec<(u32, Range<usize>)>,
 }
 
@@ -48,7 +48,7 @@ impl Weights {
         gguf.tensors().iter().map(place).collect()
     }
 
-    pub fn new(shards: Vec<Bytes>, tensors: Vec<(u32, Range<usize>)>) -> Weights {
+    pub fn new(shards: Vec<FileBytes>, tensors: Vec<(u32, Range<usize>)>) -> Weights {
         Weights { shards, tensors }
     }
 
@@ -64,7 +64,7 @@ impl Weights {
     #[cfg(feature = "std")]
     pub fn release(&self, from_cache: bool) {
         for shard in &self.shards {
-            if let Bytes::Mapped(map) = shard {
+            if let FileBytes::Mapped(map) = shard {
                 unload(map, from_cache);
             }
         }
@@ -75,19 +75,19 @@ impl Weights {
         self.shards.iter().map(|s| s.len() as u64).sum()
     }
 
-    /// Bytes on the heap: files that were read there, and the places of tensors.
+    /// FileBytes on the heap: files that were read there, and the places of tensors.
     pub fn heap_bytes(&self) -> usize {
         let held = self.shards.iter().map(|shard| match shard {
-            Bytes::Owned(bytes) => bytes.capacity(),
+            FileBytes::Owned(bytes) => bytes.capacity(),
             _ => 0,
         });
         heap::bytes(&self.shards) + heap::bytes(&self.tensors) + held.sum::<usize>()
     }
 
-    /// Bytes of the files that are mapped.
+    /// FileBytes of the files that are mapped.
     pub fn mapped_bytes(&self) -> u64 {
         match self.shards.first() {
-            Some(Bytes::Owned(_)) => 0,
+            Some(FileBytes::Owned(_)) => 0,
             _ => self.file_bytes(),
         }
     }

@@ -1,17 +1,17 @@
 //! What a model and its session hold, against what `Model::memory` announced.
 
-use ondol::{CancelToken, KvType, Memory, Model, Options, Session};
+use ondol::{CancelToken, KvType, Memory, Model, Session, SessionOptions};
 
 /// Tokens of context, all of which are filled: a pass of prefill, and guesses.
 const CONTEXT: usize = 256 + 8;
 
 /// Options of a session that [`fill`] fills.
-pub fn options(kv_type: KvType) -> Options {
-    Options {
+pub fn options(kv_type: KvType) -> SessionOptions {
+    SessionOptions {
         threads: Some(2),
         context: Some(CONTEXT),
         kv_type,
-        ..Options::default()
+        ..SessionOptions::default()
     }
 }
 

@@ -6,7 +6,7 @@
 //! is left with the few of them that fall on the other side of a rounding.
 
 use ondol::models::quant::DType;
-use ondol::{CancelToken, Level, Model, Options};
+use ondol::{CancelToken, Level, Model, SessionOptions};
 use ondol_tests::error;
 use ondol_tests::oracle::{Cache, Oracle};
 use ondol_tests::random_model::{ARCHITECTURES, RandomModel, variants};
@@ -31,12 +31,12 @@ fn tokens() -> Vec<u32> {
 
 /// The logits after each token: the prompt's in chunks, the rest by decode.
 fn logits(model: &Model, level: Option<Level>, prefill_chunk: usize) -> Vec<Vec<f32>> {
-    let options = Options {
+    let options = SessionOptions {
         threads: Some(1),
         kernels: level,
         context: Some(CONTEXT),
         prefill_chunk,
-        ..Options::default()
+        ..SessionOptions::default()
     };
     let mut session = model.session(&options).expect("a session");
     let (tokens, cancel) = (tokens(), CancelToken::new());

@@ -3,7 +3,7 @@
 
 use ondol::models::template::{ChatTemplate, RenderInput};
 use ondol::models::tokenizer::{EncodeOptions, TokenKind};
-use ondol::{CancelToken, GenerateOptions, Message, Model, Options, SamplerOptions};
+use ondol::{CancelToken, GenerateOptions, Message, Model, SamplerOptions, SessionOptions};
 use ondol_models::gguf::{Gguf, Writer};
 
 /// The built-in model with this metadata.
@@ -86,7 +86,7 @@ fn a_further_turn_computes_new_tokens_only() {
                 writer.set("tokenizer.chat_template", template);
             }
         });
-        let mut session = model.session(&Options::default()).unwrap();
+        let mut session = model.session(&SessionOptions::default()).unwrap();
         let mut odd = 0;
         for seed in 0..6 {
             session.clear();

@@ -7,7 +7,7 @@ use ondol::delegate::{Code, Delegate, Offload, OffloadOptions, OffloadStats, Sta
 use ondol::models::quant::DType;
 use ondol::models::template::Message;
 use ondol::{
-    CancelToken, Error, GenerateOptions, Level, Memory, Model, Options, SamplerOptions, Session,
+    CancelToken, Error, GenerateOptions, Level, Model, SamplerOptions, Session, SessionOptions,
 };
 use ondol_tests::error;
 use ondol_tests::random_model::{ARCHITECTURES, RandomModel, variants};
@@ -64,13 +64,13 @@ fn offload(model: &Model, options: &OffloadOptions) -> Offload {
     try_offload(model, &softnpu::open(), options).unwrap()
 }
 
-fn options(offload: Option<&Offload>) -> Options {
-    Options {
+fn options(offload: Option<&Offload>) -> SessionOptions {
+    SessionOptions {
         threads: Some(2),
         context: Some(256),
         prefill_chunk: CHUNK,
         offload: offload.cloned(),
-        ..Options::default()
+        ..SessionOptions::default()
     }
 }
 
@@ -170,7 +170,7 @@ fn shallow() -> impl Iterator<Item = (&'static str, Model)> {
 #[test]
 fn every_architecture_runs_on_the_device() {
     for (name, model) in shallow() {
-        let exact = Options {
+        let exact = SessionOptions {
             kernels: Some(Level::Exact),
             ..options(None)
         };
@@ -300,7 +300,7 @@ fn cuts_of_a_prompt_do_not_change_a_bit() {
     let model = hello();
     let offload = offload(&model, &small_programs());
     let in_chunks = |prefill_chunk| {
-        let options = Options {
+        let options = SessionOptions {
             prefill_chunk,
             ..options(Some(&offload))
         };
@@ -321,7 +321,7 @@ fn threads_do_not_change_a_bit() {
     let model = hello();
     let offload = offload(&model, &all_passes());
     let with_threads = |threads| {
-        let options = Options {
+        let options = SessionOptions {
             threads: Some(threads),
             ..options(Some(&offload))
         };
@@ -355,7 +355,7 @@ fn score_and_prefill_agree() {
     let model = hello();
     let offload = offload(&model, &small_programs());
     for score_rows in [1, 5] {
-        let options = Options {
+        let options = SessionOptions {
             score_rows,
             ..options(Some(&offload))
         };
@@ -434,7 +434,7 @@ fn guesses_do_not_change_the_text() {
     let offload = offload(&model, &all_passes());
     let prompt = model.encode_prompt("Hello! Hello! Hello!");
     let text = |drafts| {
-        let options = Options {
+        let options = SessionOptions {
             drafts,
             ..options(Some(&offload))
         };
@@ -872,15 +872,13 @@ fn memory_on_the_way_to_the_device_counts() {
     assert_eq!(without.delegate, 0);
     assert!(with.delegate > 0);
     // The spans' places are among the steps.
-    let expected = Memory {
-        delegate: with.delegate,
-        steps: with.steps,
-        total: without.total - without.steps + with.steps + with.delegate,
-        ..without
-    };
+    let mut expected = without;
+    expected.delegate = with.delegate;
+    expected.steps = with.steps;
+    expected.total += with.delegate + with.steps - without.steps;
     assert_eq!(with, expected);
 
-    let limited = |memory_limit| Options {
+    let limited = |memory_limit| SessionOptions {
         memory_limit: Some(memory_limit),
         ..options(Some(&offload))
     };

@@ -1,15 +1,15 @@
 //! Rule 4: for a kernel level, logits do not depend on the number of threads.
 
-use ondol::{CancelToken, KvType, Level, Model, Options};
+use ondol::{CancelToken, KvType, Level, Model, SessionOptions};
 
 /// Logits, bit by bit, after a prompt in chunks and a few decoded tokens.
 fn logits(model: &Model, kv_type: KvType, level: Option<Level>, threads: usize) -> Vec<Vec<u32>> {
-    let options = Options {
+    let options = SessionOptions {
         threads: Some(threads),
         kernels: level,
         kv_type,
         prefill_chunk: 24,
-        ..Options::default()
+        ..SessionOptions::default()
     };
     let mut session = model.session(&options).unwrap();
     let prompt: Vec<u32> = (0..90).map(|i| 3 + i * 11 % 300).collect();

@@ -2,17 +2,17 @@
 
 use ondol::{
     Batch, CancelToken, Engine, Error, Event, FinishReason, GenerateOptions, Generation,
-    LogitFilter, Model, Options, SamplerOptions, Session, Token,
+    LogitFilter, Model, SamplerOptions, Session, SessionOptions, Token,
 };
 use std::thread;
 
-fn options() -> Options {
-    Options {
+fn options() -> SessionOptions {
+    SessionOptions {
         threads: Some(2),
         context: Some(512),
         prefill_chunk: 16,
         batch: 8,
-        ..Options::default()
+        ..SessionOptions::default()
     }
 }
 
@@ -346,7 +346,7 @@ fn a_limit_holds_for_all_sessions_of_an_engine() {
     let memory = model.memory(&options()).unwrap();
     assert!(memory.further_session < memory.total);
     let limit = memory.total + 2 * memory.further_session;
-    let options = Options {
+    let options = SessionOptions {
         memory_limit: Some(limit),
         ..options()
     };

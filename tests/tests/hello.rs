@@ -1,6 +1,6 @@
 //! The built-in model answers in both languages, over the whole path.
 
-use ondol::{CancelToken, GenerateOptions, Model, Options, SamplerOptions};
+use ondol::{CancelToken, GenerateOptions, Model, SamplerOptions, SessionOptions};
 use ondol_models::Warning;
 use ondol_models::gguf::{Gguf, MetaValue, Writer};
 use ondol_models::template::Message;
@@ -13,9 +13,9 @@ fn generate(model: &Model, prompt: &[u32], threads: usize) -> (String, Vec<u32>)
         ..GenerateOptions::default()
     };
     let mut session = model
-        .session(&Options {
+        .session(&SessionOptions {
             threads: Some(threads),
-            ..Options::default()
+            ..SessionOptions::default()
         })
         .unwrap();
     let mut generation = session

@@ -2,7 +2,7 @@
 //! and four tokens: an error or an answer, never a panic, and never more memory than was announced.
 
 use ondol::kernels::Kernels;
-use ondol::{CancelToken, Level, Model, Options};
+use ondol::{CancelToken, Level, Model, SessionOptions};
 use ondol_models::quant::DType;
 use ondol_tests::counting::Counting;
 use ondol_tests::hostile::{fields, mutate};
@@ -47,12 +47,12 @@ fn run(bytes: Vec<u8>, level: Level) -> Fate {
     let Ok(model) = model else {
         return Fate::Refused;
     };
-    let options = Options {
+    let options = SessionOptions {
         threads: Some(1),
         context: Some(16),
         memory_limit: Some(MEMORY_LIMIT),
         kernels: Some(level),
-        ..Options::default()
+        ..SessionOptions::default()
     };
     let announced = match model.memory(&options) {
         Ok(memory) => memory.total as usize,

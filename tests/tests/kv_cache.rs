@@ -1,7 +1,7 @@
 //! A KV cache of q8_0 blocks: how many bytes it takes, and that all that holds
 //! for one of half floats holds for it.
 
-use ondol::{CancelToken, Error, KvType, Level, Model, Options, Session};
+use ondol::{CancelToken, Error, KvType, Level, Model, Session, SessionOptions};
 use ondol_tests::random_model::RandomModel;
 
 /// Levels that the machine may have; those that it has not are left out.
@@ -13,14 +13,14 @@ const LEVELS: [Level; 5] = [
     Level::Neon,
 ];
 
-fn options(kv_type: KvType, level: Level) -> Options {
-    Options {
+fn options(kv_type: KvType, level: Level) -> SessionOptions {
+    SessionOptions {
         threads: Some(2),
         kernels: Some(level),
         context: Some(256),
         prefill_chunk: 24,
         kv_type,
-        ..Options::default()
+        ..SessionOptions::default()
     }
 }
 

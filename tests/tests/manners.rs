@@ -2,8 +2,8 @@
 //! by whom the work is done, never the answer.
 
 use ondol::{
-    CancelToken, Error, FinishReason, GenerateOptions, Governor, MemoryPressure, Model, Options,
-    Session, ThermalLevel,
+    CancelToken, Error, FinishReason, GenerateOptions, Governor, MemoryPressure, Model, Session,
+    SessionOptions, ThermalState,
 };
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -16,12 +16,12 @@ fn alone() -> MutexGuard<'static, ()> {
 }
 
 fn session(model: &Model, governor: &Governor, context: usize) -> Session {
-    let options = Options {
+    let options = SessionOptions {
         threads: Some(2),
         context: Some(context),
         prefill_chunk: 64,
         governor: governor.clone(),
-        ..Options::default()
+        ..SessionOptions::default()
     };
     model.session(&options).unwrap()
 }
@@ -52,15 +52,15 @@ fn heat_and_want_of_memory_do_not_change_a_bit() {
     let mut session = session(&model, &governor, 512);
     let cool = logits(&mut session, 300, |_| ());
     for level in [
-        ThermalLevel::Critical,
-        ThermalLevel::Serious,
-        ThermalLevel::Fair,
+        ThermalState::Critical,
+        ThermalState::Serious,
+        ThermalState::Fair,
     ] {
         governor.set_thermal(level);
         assert!(cool == logits(&mut session, 300, |_| ()), "{level:?}");
     }
     let changing = logits(&mut session, 300, |token| {
-        governor.set_thermal([ThermalLevel::Nominal, ThermalLevel::Critical][token as usize % 2]);
+        governor.set_thermal([ThermalState::Nominal, ThermalState::Critical][token as usize % 2]);
         governor.set_memory_pressure(
             [MemoryPressure::Low, MemoryPressure::Critical][token as usize % 2],
         );
@@ -205,9 +205,9 @@ fn memory_is_given_back_and_comes_back() {
 
     // Idle, with an empty cache: the host asks the session itself.
     let cache = model
-        .memory(&Options {
+        .memory(&SessionOptions {
             context: Some(4096),
-            ..Options::default()
+            ..SessionOptions::default()
         })
         .unwrap()
         .kv_cache;

@@ -1,8 +1,8 @@
 //! Rule 1: prefill and decode never touch the allocator, and guesses cost no allocation either.
 
 use ondol::{
-    CancelToken, GenerateOptions, KvType, Level, MemoryPressure, Model, Options, SamplerOptions,
-    ScreenOptions, ThermalLevel,
+    CancelToken, GenerateOptions, KvType, Level, MemoryPressure, Model, SamplerOptions,
+    ScreenOptions, SessionOptions, ThermalState,
 };
 use ondol_models::quant::DType;
 use ondol_tests::counting::Counting;
@@ -28,12 +28,12 @@ fn prefill_and_decode_do_not_allocate() {
         .into_iter()
         .flat_map(|l| KvType::ALL.map(|ty| (l, ty)))
     {
-        let options = Options {
+        let options = SessionOptions {
             threads: Some(2),
             kernels: level,
             kv_type,
             prefill_chunk: 32,
-            ..Options::default()
+            ..SessionOptions::default()
         };
         let mut session = model.session(&options).unwrap();
         let before = ALLOCATOR.calls();
@@ -43,7 +43,7 @@ fn prefill_and_decode_do_not_allocate() {
                 session
                     .engine()
                     .governor()
-                    .set_thermal(ThermalLevel::Critical);
+                    .set_thermal(ThermalState::Critical);
                 session
                     .engine()
                     .governor()
@@ -61,10 +61,10 @@ fn prefill_and_decode_do_not_allocate() {
 
 /// The allocations of a long text: those of its pieces.
 fn generate(model: &Model, drafts: usize) -> usize {
-    let options = Options {
+    let options = SessionOptions {
         threads: Some(2),
         drafts,
-        ..Options::default()
+        ..SessionOptions::default()
     };
     let mut session = model.session(&options).unwrap();
     let prompt = model.encode_prompt("Hello! Hello! Hello!");
@@ -89,14 +89,14 @@ fn a_screened_head_does_not_allocate() {
     };
     let model = Model::from_bytes(packed(&model.to_bytes())).unwrap();
     for level in [None, Some(Level::Scalar), Some(Level::Exact)] {
-        let options = Options {
+        let options = SessionOptions {
             threads: Some(2),
             kernels: level,
             screen: Some(ScreenOptions {
                 audit_every: 3,
                 ..ScreenOptions::default()
             }),
-            ..Options::default()
+            ..SessionOptions::default()
         };
         let mut session = model.session(&options).unwrap();
         let before = ALLOCATOR.calls();

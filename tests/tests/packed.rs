@@ -1,7 +1,7 @@
 //! A packed copy computes what its source does, bit for bit: every
 //! architecture, every block format, prefill and decode.
 
-use ondol::{CancelToken, Level, Model, Options};
+use ondol::{CancelToken, Level, Model, SessionOptions};
 use ondol_models::quant::DType;
 use ondol_tests::packing::packed;
 use ondol_tests::random_model::{ARCHITECTURES, RandomModel};
@@ -9,10 +9,10 @@ use ondol_tests::random_model::{ARCHITECTURES, RandomModel};
 /// Logits, bit by bit, after a long prompt, a short one, and a few decoded tokens.
 fn logits(file: &[u8], level: Option<Level>, threads: usize) -> Vec<Vec<u32>> {
     let model = Model::from_bytes(file.to_vec()).unwrap();
-    let options = Options {
+    let options = SessionOptions {
         threads: Some(threads),
         kernels: level,
-        ..Options::default()
+        ..SessionOptions::default()
     };
     let mut session = model.session(&options).unwrap();
     let vocabulary = model.graph().vocabulary as u32;

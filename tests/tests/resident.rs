@@ -3,7 +3,7 @@
 
 #![cfg(target_os = "linux")]
 
-use ondol::{CancelToken, KvType, Model, Options};
+use ondol::{CancelToken, KvType, Model, SessionOptions};
 use ondol_tests::holding::{compare, fill, options};
 
 /// The file `ONDOL_TEST_MODEL`, by what the system says that is resident and no page of a file.
@@ -27,11 +27,11 @@ fn a_long_context_is_resident_where_it_was_used() {
     let prompt: Vec<u32> = (3..43).collect();
     let held = [64, 4096, 65_536].map(|context| {
         let before = resident();
-        let options = Options {
+        let options = SessionOptions {
             threads: Some(2),
             context: Some(context),
             prefill_chunk: 32,
-            ..Options::default()
+            ..SessionOptions::default()
         };
         let mut session = model.session(&options).unwrap();
         session.prefill(&prompt, &CancelToken::new()).unwrap();

@@ -2,8 +2,8 @@
 //! logits the same bits, and a screen that is wrong is found out.
 
 use ondol::{
-    CancelToken, GenerateOptions, Level, Model, Options, SamplerOptions, ScreenOptions,
-    ScreenStats, Session,
+    CancelToken, GenerateOptions, Level, Model, SamplerOptions, ScreenOptions, ScreenStats,
+    Session, SessionOptions,
 };
 use ondol_models::gguf::Gguf;
 use ondol_models::quant::DType;
@@ -30,14 +30,14 @@ fn session(
 ) -> Session {
     let model = Model::from_bytes(file.to_vec()).unwrap();
     assert!(model.has_screen());
-    let options = Options {
+    let options = SessionOptions {
         threads: Some(threads),
         kernels: level,
         context: Some(128),
         screen,
         // Guesses are checked by the whole head: they would be left out of the counts.
         drafts: 0,
-        ..Options::default()
+        ..SessionOptions::default()
     };
     let session = model.session(&options).unwrap();
     let memory = model.memory(&options).unwrap();
@@ -286,7 +286,7 @@ fn what_gains_nothing_has_no_screen() {
     let file = packed(&few_bits.to_bytes());
     assert!(!Model::from_bytes(file).unwrap().has_screen());
     let model = Model::hello().unwrap();
-    let mut session = model.session(&Options::default()).unwrap();
+    let mut session = model.session(&SessionOptions::default()).unwrap();
     session.decode_top(5, 1).unwrap();
     assert!(session.last_logits().iter().all(|x| x.is_finite()));
     assert_eq!(session.screen_stats(), None);
@@ -296,12 +296,12 @@ fn what_gains_nothing_has_no_screen() {
 fn a_margin_that_is_no_number_is_refused() {
     let model = Model::from_bytes(packed(&model("llama").to_bytes())).unwrap();
     for margin in [f32::NAN, f32::INFINITY, -1.0] {
-        let options = Options {
+        let options = SessionOptions {
             screen: Some(ScreenOptions {
                 margin,
                 ..ScreenOptions::default()
             }),
-            ..Options::default()
+            ..SessionOptions::default()
         };
         let error = model.session(&options).err().unwrap().to_string();
         assert!(error.contains("margin"), "{error}");

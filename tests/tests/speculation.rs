@@ -4,7 +4,7 @@
 
 use ondol::generate::{Sampler, SamplerOptions};
 use ondol::models::quant::DType;
-use ondol::{CancelToken, Level, Model, Options, Session};
+use ondol::{CancelToken, Level, Model, Session, SessionOptions};
 use ondol_tests::packing::packed;
 use ondol_tests::random_model::{ARCHITECTURES, RandomModel, variants};
 
@@ -18,13 +18,13 @@ const STARTS: [usize; 3] = [3, 60, 250];
 /// Tokens of context.
 const CONTEXT: usize = 270;
 
-fn options(level: Level, threads: usize) -> Options {
-    Options {
+fn options(level: Level, threads: usize) -> SessionOptions {
+    SessionOptions {
         threads: Some(threads),
         kernels: Some(level),
         context: Some(CONTEXT),
         drafts: PASS - 1,
-        ..Options::default()
+        ..SessionOptions::default()
     }
 }
 

@@ -1,7 +1,9 @@
 //! Sliding windows: layers that look at the last positions keep no others, and nothing
 //! else changes.
 
-use ondol::{CancelToken, GenerateOptions, KvType, Level, Model, Options, SamplerOptions, Session};
+use ondol::{
+    CancelToken, GenerateOptions, KvType, Level, Model, SamplerOptions, Session, SessionOptions,
+};
 use ondol_tests::random_model::RandomModel;
 
 const WINDOW: u32 = 64;
@@ -16,13 +18,13 @@ fn model() -> Model {
     Model::from_bytes(file).unwrap()
 }
 
-fn options(kv_type: KvType, chunk: usize, context: usize) -> Options {
-    Options {
+fn options(kv_type: KvType, chunk: usize, context: usize) -> SessionOptions {
+    SessionOptions {
         threads: Some(2),
         context: Some(context),
         prefill_chunk: chunk,
         kv_type,
-        ..Options::default()
+        ..SessionOptions::default()
     }
 }
 
@@ -43,7 +45,7 @@ fn a_ring_of_positions_gives_the_same_logits() {
     let model = Model::from_bytes(file).unwrap();
     for kv_type in KvType::ALL {
         for level in Level::ALL {
-            let with = |chunk| Options {
+            let with = |chunk| SessionOptions {
                 kernels: Some(level),
                 ..options(kv_type, chunk, 600)
             };

@@ -286,7 +286,8 @@ pub fn finish_of(reason: Option<FinishReason>) -> ondol_finish {
         Some(FinishReason::MaxTokens) => ondol_finish::MaxTokens,
         Some(FinishReason::ContextFull) => ondol_finish::ContextFull,
         Some(FinishReason::Cancelled) => ondol_finish::Cancelled,
-        Some(FinishReason::Failed) | None => ondol_finish::Failed,
+        // A reason that this binding does not know is a defect of the binding.
+        Some(_) | None => ondol_finish::Failed,
     }
 }
 

@@ -4,7 +4,7 @@ use crate::arguments::reference;
 use crate::call::{Failure, call, quietly};
 use crate::options::ondol_governor;
 use crate::status::{ondol_error, ondol_status};
-use runtime::{Governor, MemoryPressure, ThermalLevel};
+use runtime::{Governor, MemoryPressure, ThermalState};
 
 /// The thermal state of the device.
 #[repr(i32)]
@@ -71,10 +71,10 @@ pub unsafe extern "C" fn ondol_governor_set_thermal(
 ) -> ondol_status {
     let body = || {
         let level = match level {
-            0 => ThermalLevel::Nominal,
-            1 => ThermalLevel::Fair,
-            2 => ThermalLevel::Serious,
-            3 => ThermalLevel::Critical,
+            0 => ThermalState::Nominal,
+            1 => ThermalState::Fair,
+            2 => ThermalState::Serious,
+            3 => ThermalState::Critical,
             _ => return Err(Failure::Argument("level is no value of ondol_thermal")),
         };
         // SAFETY: the header asks it of the caller.
@@ -89,13 +89,13 @@ pub unsafe extern "C" fn ondol_governor_set_thermal(
 /// The state for a status of Android's `AThermal_getCurrentThermalStatus`.
 #[unsafe(no_mangle)]
 pub extern "C" fn ondol_thermal_from_android(status: i32) -> ondol_thermal {
-    thermal(ThermalLevel::from_android(status))
+    thermal(ThermalState::from_android(status))
 }
 
 /// The state for the raw value of Apple's `ProcessInfo.thermalState`.
 #[unsafe(no_mangle)]
 pub extern "C" fn ondol_thermal_from_apple(state: i32) -> ondol_thermal {
-    thermal(ThermalLevel::from_apple(state as isize))
+    thermal(ThermalState::from_apple(state as isize))
 }
 
 /// The state that `ondol_governor_set_thermal` set last; nominal for NULL.
@@ -106,15 +106,15 @@ pub extern "C" fn ondol_thermal_from_apple(state: i32) -> ondol_thermal {
 pub unsafe extern "C" fn ondol_governor_thermal(governor: *const ondol_governor) -> ondol_thermal {
     // SAFETY: the header asks it of the caller.
     let governor = unsafe { governor.as_ref() };
-    thermal(governor.map_or(ThermalLevel::Nominal, |g| g.governor.thermal()))
+    thermal(governor.map_or(ThermalState::Nominal, |g| g.governor.thermal()))
 }
 
-fn thermal(level: ThermalLevel) -> ondol_thermal {
+fn thermal(level: ThermalState) -> ondol_thermal {
     match level {
-        ThermalLevel::Nominal => ondol_thermal::Nominal,
-        ThermalLevel::Fair => ondol_thermal::Fair,
-        ThermalLevel::Serious => ondol_thermal::Serious,
-        ThermalLevel::Critical => ondol_thermal::Critical,
+        ThermalState::Nominal => ondol_thermal::Nominal,
+        ThermalState::Fair => ondol_thermal::Fair,
+        ThermalState::Serious => ondol_thermal::Serious,
+        ThermalState::Critical => ondol_thermal::Critical,
     }
 }
 

@@ -7,7 +7,7 @@ use crate::status::{ondol_error, ondol_status};
 use core::ffi::c_char;
 use core::ptr::null;
 use core::str::FromStr;
-use runtime::Options;
+use runtime::SessionOptions;
 
 #[cfg(feature = "std")]
 use runtime::{Affinity, ScreenOptions};
@@ -92,9 +92,9 @@ pub enum ondol_affinity {
 }
 
 impl ondol_session_options {
-    /// What [`Options::default`] says.
+    /// What [`SessionOptions::default`] says.
     fn defaults() -> ondol_session_options {
-        let rust = Options::default();
+        let rust = SessionOptions::default();
         #[cfg(feature = "std")]
         let (screen, margins) = (rust.screen.is_some(), rust.screen.unwrap_or_default());
         ondol_session_options {
@@ -152,7 +152,7 @@ pub unsafe extern "C" fn ondol_session_defaults(
 ///
 /// # Safety
 /// As for [`sized::read`], and names are strings.
-pub unsafe fn options(from: *const ondol_session_options) -> Result<Options, Failure> {
+pub unsafe fn options(from: *const ondol_session_options) -> Result<SessionOptions, Failure> {
     // SAFETY: passed on to the caller.
     let from = unsafe { sized::read_or(from, ondol_session_options::defaults()) }?;
     if from.prefill_chunk == 0 {
@@ -160,7 +160,7 @@ pub unsafe fn options(from: *const ondol_session_options) -> Result<Options, Fai
         return Err(Failure::Argument(wrong));
     }
     let set = |value: u32| (value != 0).then_some(value as usize);
-    let defaults = Options::default();
+    let defaults = SessionOptions::default();
     // SAFETY: passed on to the caller.
     let (kernels, kv_type) = unsafe {
         (
@@ -168,7 +168,7 @@ pub unsafe fn options(from: *const ondol_session_options) -> Result<Options, Fai
             name(from.kv_type, "kv_type is not UTF-8")?,
         )
     };
-    let options = Options {
+    let options = SessionOptions {
         threads: set(from.threads),
         kernels,
         context: set(from.context),
@@ -190,7 +190,10 @@ pub unsafe fn options(from: *const ondol_session_options) -> Result<Options, Fai
 /// # Safety
 /// The handles are NULL or were made by this library.
 #[cfg(feature = "std")]
-unsafe fn hosted(from: &ondol_session_options, options: Options) -> Result<Options, Failure> {
+unsafe fn hosted(
+    from: &ondol_session_options,
+    options: SessionOptions,
+) -> Result<SessionOptions, Failure> {
     const FREE: u32 = ondol_affinity::Free as u32;
     const BIG_CORES: u32 = ondol_affinity::BigCores as u32;
     // SAFETY: passed on to the caller.
@@ -199,7 +202,7 @@ unsafe fn hosted(from: &ondol_session_options, options: Options) -> Result<Optio
         margin: from.screen_margin,
         audit_every: from.screen_audit_every as usize,
     };
-    Ok(Options {
+    Ok(SessionOptions {
         governor: governor.map_or(options.governor, |g| g.governor.clone()),
         // SAFETY: passed on to the caller.
         offload: unsafe { from.offload.as_ref() }.map(|o| o.offload.clone()),

@@ -8,7 +8,7 @@ use crate::sized::{self, Sized32};
 use crate::status::{Message, ONDOL_MESSAGE_BYTES, ondol_error, ondol_status};
 use core::ffi::{c_char, c_void};
 use core::ptr::null;
-use runtime::store::{Check, Event, PackedCopy, State, Store, StoreOptions};
+use runtime::store::{Check, CopyState, Event, PackedCopy, Store, StoreOptions};
 use std::ffi::CString;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
@@ -304,9 +304,9 @@ fn shown(copy: &PackedCopy, path: &CString, source: Option<&CString>) -> ondol_c
     ondol_copy {
         struct_size: size_of::<ondol_copy>() as u32,
         state: match copy.state {
-            State::Current => ondol_copy_state::Current,
-            State::Stale => ondol_copy_state::Stale,
-            State::Orphaned => ondol_copy_state::Orphaned,
+            CopyState::Current => ondol_copy_state::Current,
+            CopyState::Stale => ondol_copy_state::Stale,
+            CopyState::Orphaned => ondol_copy_state::Orphaned,
             _ => ondol_copy_state::Unreadable,
         },
         path: path.as_ptr(),

@@ -9,7 +9,7 @@ use crate::packed::LimitArgs;
 use crate::{model, output};
 use ondol::kernels::Kernels;
 use ondol::machine::cpu_name;
-use ondol::{CancelToken, Engine, KvType, Level, Model, Options, SamplerOptions, Session};
+use ondol::{CancelToken, Engine, KvType, Level, Model, SamplerOptions, Session, SessionOptions};
 use ondol_conformance::scattered;
 use serde::Serialize;
 use std::time::Instant;
@@ -167,7 +167,7 @@ pub fn run(args: &Args) -> Result<()> {
     let (mut results, mut kernels) = (Vec::new(), String::new());
     let offload = args.delegate.offload(&model, &args.model)?;
     for threads in thread_counts(args) {
-        let options = Options {
+        let options = SessionOptions {
             offload: offload.clone(),
             threads,
             kernels: args.kernels,
@@ -175,7 +175,7 @@ pub fn run(args: &Args) -> Result<()> {
             kv_type: args.kv_type,
             screen: args.screen.0,
             batch: args.sessions.iter().copied().max().unwrap_or(1),
-            ..Options::default()
+            ..SessionOptions::default()
         };
         let mut session = model
             .session(&options)

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::home::Home;
 use crate::output::{self, megabytes};
 use crate::{fetch, model, packed};
-use ondol::store::{PackedCopy, State};
+use ondol::store::{CopyState, PackedCopy};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -102,9 +102,9 @@ fn print_copy(copy: &PackedCopy) -> Result<()> {
 
 fn state(copy: &PackedCopy) -> &'static str {
     match copy.state {
-        State::Current => "current",
-        State::Stale => "stale",
-        State::Orphaned => "orphaned",
+        CopyState::Current => "current",
+        CopyState::Stale => "stale",
+        CopyState::Orphaned => "orphaned",
         _ => "unreadable",
     }
 }

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::likelihood::{argmax, log_sum_exp, no_score};
 use crate::progress::Progress;
 use crate::{model, output, text};
-use ondol::{CancelToken, Options};
+use ondol::{CancelToken, SessionOptions};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> Result<()> {
             needed: 2,
         });
     }
-    let options = Options {
+    let options = SessionOptions {
         score_rows: SCORE_ROWS,
         offload: args.delegate.offload(&model, &args.model)?,
         ..args.engine.options(Some(tokens.len()))

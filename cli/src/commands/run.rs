@@ -9,7 +9,7 @@ use crate::interrupt;
 use crate::packed::PackArgs;
 use crate::{model, numbers, output, text};
 use ondol::models::template::TemplateOrigin;
-use ondol::{GenerateOptions, Message, Model, Options, SamplerOptions};
+use ondol::{GenerateOptions, Message, Model, SamplerOptions, SessionOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// Arguments of `ondol run`.
@@ -146,7 +146,7 @@ pub fn run(args: &Args) -> Result<()> {
         true => model::open(&args.model)?,
         false => model::open_packed(&args.model, &args.pack.limit)?,
     };
-    let mut engine = Options {
+    let mut engine = SessionOptions {
         screen: args.screen.0,
         offload: args.delegate.offload(&model, &args.model)?,
         ..args.engine.options(args.ctx)

@@ -1,6 +1,6 @@
 //! Asks the finished file, through the runtime, what it was not trained on.
 
-use ondol::{CancelToken, Model, Options, Session};
+use ondol::{CancelToken, Model, Session, SessionOptions};
 use ondol_models::template::Message;
 
 use crate::grammar::{Grammar, Quiz};
@@ -33,7 +33,7 @@ const BEGINNINGS: [&str; 3] = [
 /// Prints answers, and the share of `count` held-out questions answered right.
 pub fn run(file: Vec<u8>, grammar: &mut Grammar, count: usize) -> ondol::Result<()> {
     let model = Model::from_bytes(file)?;
-    let mut session = model.session(&Options::default())?;
+    let mut session = model.session(&SessionOptions::default())?;
     for question in SAMPLES {
         println!("  {question} -> {}", ask(&mut session, question)?);
     }

@@ -121,7 +121,7 @@ impl Kv {
     }
 
     /// Splits positions where they wrap, here or in `other`.
-    fn runs(
+    fn contiguous(
         &self,
         other: &Kv,
         positions: Range<usize>,
@@ -139,7 +139,7 @@ impl Kv {
     /// Copies a range of positions to `other`, which has the same heads in another
     /// capacity or another memory.
     pub fn copy_to(&self, memory: &Arena, other: &Kv, to: &Arena, positions: Range<usize>) {
-        for run in self.runs(other, positions) {
+        for run in self.contiguous(other, positions) {
             for (from, target) in self
                 .run_parts(run.clone())
                 .zip(other.run_parts(run.clone()))
@@ -154,8 +154,8 @@ impl Kv {
     /// not wrap, keys head by head, then values.
     #[cfg(feature = "std")]
     pub fn parts(self, positions: Range<usize>) -> impl Iterator<Item = Region> {
-        let runs = self.runs(&self, positions);
-        runs.flat_map(move |run| self.run_parts(run))
+        let contiguous = self.contiguous(&self, positions);
+        contiguous.flat_map(move |run| self.run_parts(run))
     }
 
     /// Releases to the system the pages of all positions from `used` on, of a slot that

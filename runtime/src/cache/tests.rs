@@ -1,7 +1,7 @@
 //! Sequences of toy models that keep every kind of state.
 
-use crate::cpu::pass::{Input, Purpose};
-use crate::{CancelToken, Error, KvType, Level, Model, Options, Session, SnapshotError};
+use crate::cpu::pass::{Input, Phase};
+use crate::{CancelToken, Error, KvType, Level, Model, Session, SessionOptions, SnapshotError};
 use ondol_models::gguf::{Gguf, Writer};
 use ondol_models::graph::{Attention, Builder, Graph, ValueId};
 use ondol_models::quant::{self, DType};
@@ -126,13 +126,13 @@ fn model(parts: &[Part]) -> Model {
     Model::with_graph(bytes, build).unwrap()
 }
 
-fn options() -> Options {
-    Options {
+fn options() -> SessionOptions {
+    SessionOptions {
         threads: Some(2),
         context: Some(512),
         prefill_chunk: 24,
         batch: 4,
-        ..Options::default()
+        ..SessionOptions::default()
     }
 }
 
@@ -190,7 +190,7 @@ fn states_are_what_their_formulas_say() {
         (conv, &of_conv),
     ] {
         let hidden: Vec<f64> = (0..width).map(expected).collect();
-        let exact = Options {
+        let exact = SessionOptions {
             kernels: Some(Level::Exact),
             ..options()
         };
@@ -213,7 +213,7 @@ fn chunks_leave_no_trace() {
     for (name, parts) in GRAPHS {
         let model = model(parts);
         let [a, b] = [6, 17].map(|prefill_chunk| {
-            let options = Options {
+            let options = SessionOptions {
                 prefill_chunk,
                 ..options()
             };
@@ -311,7 +311,7 @@ fn a_saved_session_goes_on_in_another() {
         decode(&mut session, &tokens(60, 6));
         let mut saved = Vec::new();
         session.save(&mut saved).unwrap();
-        let options = Options {
+        let options = SessionOptions {
             context: Some(400),
             prefill_chunk: 60,
             ..options()
@@ -334,7 +334,7 @@ fn a_saved_session_that_is_damaged_or_foreign_is_refused() {
     prefill(&mut session, &tokens(30, 5));
     let mut saved = Vec::new();
     session.save(&mut saved).unwrap();
-    let refused = |bytes: &[u8], options: &Options| {
+    let refused = |bytes: &[u8], options: &SessionOptions| {
         let mut other = model.session(options).unwrap();
         prefill(&mut other, &tokens(4, 1));
         let error = other.restore(bytes).unwrap_err();
@@ -360,12 +360,12 @@ fn a_saved_session_that_is_damaged_or_foreign_is_refused() {
     }
     let error = refused(b"GGUF", &options());
     assert!(matches!(error, SnapshotError::NotASession));
-    let q8_0 = Options {
+    let q8_0 = SessionOptions {
         kv_type: KvType::Q8_0,
         ..options()
     };
     assert!(matches!(refused(&saved, &q8_0), SnapshotError::OtherModel));
-    let short = Options {
+    let short = SessionOptions {
         context: Some(29),
         ..options()
     };
@@ -421,7 +421,7 @@ fn a_pass_that_fails_leaves_no_trace() {
         for count in 0..=steps {
             let chunk = tokens(20, 9);
             let input = Input::Tokens(&chunk);
-            let failed = session.pass(input, Purpose::Prefill(&cancel), |executor, pass| {
+            let failed = session.pass(input, Phase::Prefill(&cancel), |executor, pass| {
                 let plan = executor.shared.plan;
                 for step in &plan.body[..count] {
                     executor.step(step, pass)?;
@@ -441,7 +441,7 @@ fn a_pass_that_fails_leaves_no_trace() {
 #[test]
 fn memory_of_states_is_counted() {
     let cache = |parts: &[Part], context| {
-        let options = Options {
+        let options = SessionOptions {
             context: Some(context),
             ..options()
         };

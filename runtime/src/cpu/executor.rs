@@ -47,11 +47,11 @@ impl Executor<'_> {
         let steps = &self.shared.plan.body;
         let mut next = 0;
         while let Some(step) = steps.get(next) {
-            self.heed_governor(pass)?;
+            self.apply_host_state(pass)?;
             if step.ends_layer() && pass.is_cancelled() {
                 return Err(Error::Cancelled);
             }
-            next = match self.run_elsewhere(next, pass)? {
+            next = match self.offload_step(next, pass)? {
                 Some(after) => after,
                 None => {
                     self.step(step, pass)?;
@@ -64,13 +64,13 @@ impl Executor<'_> {
 
     /// Without delegates the CPU runs all steps.
     #[cfg(not(feature = "delegate"))]
-    fn run_elsewhere(&mut self, _step: usize, _pass: Pass) -> Result<Option<usize>> {
+    fn offload_step(&mut self, _step: usize, _pass: Pass) -> Result<Option<usize>> {
         Ok(None)
     }
 
     /// Between two steps: does what the host asked for. Waits while paused where the
     /// pass can be cancelled.
-    fn heed_governor(&mut self, pass: Pass) -> Result<()> {
+    fn apply_host_state(&mut self, pass: Pass) -> Result<()> {
         #[cfg(not(feature = "std"))]
         self.governor.call_between_steps();
         if SMALL {

@@ -1,15 +1,15 @@
 //! The executor's way to a delegate: values out of the arena, and back into it.
 
 use super::executor::Executor;
-use super::pass::{Pass, Purpose};
+use super::pass::{Pass, Phase};
 use crate::Result;
-use crate::delegate::{Call, Phase, Runner};
+use crate::delegate::{Call, ProgramSet, Runner};
 use crate::plan::SpanSteps;
 
 impl Executor<'_> {
     /// Runs the span that begins at a step of the body on the delegate; the step
     /// that comes after it, or `None` where the CPU is to run the step.
-    pub(super) fn run_elsewhere(&mut self, step: usize, pass: Pass) -> Result<Option<usize>> {
+    pub(super) fn offload_step(&mut self, step: usize, pass: Pass) -> Result<Option<usize>> {
         let Some(runner) = self.offload.take() else {
             return Ok(None);
         };
@@ -23,9 +23,9 @@ impl Executor<'_> {
     }
 
     fn run_span(&mut self, span: usize, pass: Pass, runner: &mut Runner) -> Result<Option<usize>> {
-        let phase = match pass.purpose {
-            Purpose::Prefill(_) => Phase::Prefill,
-            Purpose::Decode => Phase::Decode,
+        let phase = match pass.phase {
+            Phase::Prefill(_) => ProgramSet::Prefill,
+            Phase::Decode => ProgramSet::Decode,
         };
         let Some(call) = runner.begin(span, phase, pass.rows)? else {
             return Ok(None);

@@ -7,7 +7,7 @@ use core::ops::Range;
 
 /// Rows of one sequence that follow each other.
 #[derive(Clone, Copy)]
-pub(crate) struct Segment<'t> {
+pub(crate) struct SequenceRows<'t> {
     /// The sequence's state, which holds the `start` positions before.
     pub cache: &'t Cache,
     /// What the rows begin with.
@@ -41,7 +41,7 @@ impl Input<'_> {
 
 /// What a pass over the layers is for.
 #[derive(Clone, Copy)]
-pub(crate) enum Purpose<'c> {
+pub(crate) enum Phase<'c> {
     /// Many tokens of one sequence, as fast as can be.
     Prefill(&'c CancelToken),
     /// A few tokens, each bit for bit as if it came alone.
@@ -51,11 +51,11 @@ pub(crate) enum Purpose<'c> {
 /// The rows of a pass.
 #[derive(Clone, Copy)]
 pub(crate) struct Pass<'t> {
-    segments: &'t [Segment<'t>],
+    segments: &'t [SequenceRows<'t>],
     /// The first of them.
     first: usize,
     pub rows: usize,
-    pub purpose: Purpose<'t>,
+    pub phase: Phase<'t>,
     /// Whether attention takes the tokens together: cut and summed in another
     /// order than that of one token. The head follows the body in this, so that
     /// logits do not depend on how many are wanted.
@@ -64,14 +64,14 @@ pub(crate) struct Pass<'t> {
 
 impl<'t> Pass<'t> {
     /// A pass over all rows of the segments; prefill has one.
-    pub fn new(segments: &'t [Segment<'t>], purpose: Purpose<'t>) -> Pass<'t> {
+    pub fn new(segments: &'t [SequenceRows<'t>], phase: Phase<'t>) -> Pass<'t> {
         let rows = segments.iter().map(|segment| segment.input.rows()).sum();
         Pass {
             segments,
             first: 0,
             rows,
-            purpose,
-            in_tiles: rows > 1 && matches!(purpose, Purpose::Prefill(_)),
+            phase,
+            in_tiles: rows > 1 && matches!(phase, Phase::Prefill(_)),
         }
     }
 
@@ -85,7 +85,7 @@ impl<'t> Pass<'t> {
     }
 
     /// The segment of a row, and the row's number in it.
-    fn find(&self, row: usize) -> (&'t Segment<'t>, usize) {
+    fn find(&self, row: usize) -> (&'t SequenceRows<'t>, usize) {
         let mut row = self.first + row;
         let mut segment = &self.segments[0];
         for next in &self.segments[1..] {
@@ -149,9 +149,9 @@ impl<'t> Pass<'t> {
 
     /// Who can stop the pass on its way. Decode is short, and is not stopped.
     pub fn cancel(&self) -> Option<&'t CancelToken> {
-        match self.purpose {
-            Purpose::Prefill(cancel) => Some(cancel),
-            Purpose::Decode => None,
+        match self.phase {
+            Phase::Prefill(cancel) => Some(cancel),
+            Phase::Decode => None,
         }
     }
 

@@ -21,6 +21,7 @@ pub type Job<'a> = dyn Fn(usize, usize) + Sync + 'a;
 
 /// Where the workers of a pool run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Affinity {
     /// Wherever the system puts them, which is best for most.
     #[default]

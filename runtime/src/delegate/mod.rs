@@ -2,7 +2,7 @@
 //!
 //! A plug-in is a C library that speaks `runtime/delegates/ondol_npu.h`.
 //! [`Delegate::load`] opens it; [`Offload::new`] asks it which parts of a model it
-//! takes, and compiles them; [`crate::Options::offload`] gives them to a session.
+//! takes, and compiles them; [`crate::SessionOptions::offload`] gives them to a session.
 //! `docs/add-a-delegate.md` is for those who write one.
 //!
 //! A delegate costs speed at worst, never the answer: what it does not take, does
@@ -29,9 +29,11 @@ mod tests;
 pub use device::Delegate;
 pub use error::{Code, DelegateError, Stage};
 pub use info::{Activations, DeviceInfo, Label};
-pub use offload::{Offload, OffloadOptions, OffloadReport, Refused, SpanReport, WeightsReport};
+pub use offload::{
+    Offload, OffloadOptions, OffloadReport, SpanReport, UnclaimedNodes, WeightsReport,
+};
 pub use program::Program;
 pub use quant::{Group, Quant, Quantized, Store};
 pub use runner::OffloadStats;
-pub(crate) use runner::{Call, Phase, Runner};
+pub(crate) use runner::{Call, ProgramSet, Runner};
 pub use session::{Buffer, DeviceSession, Job, Metrics, Outcome, Place};

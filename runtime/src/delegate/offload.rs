@@ -83,7 +83,7 @@ pub struct OffloadReport {
     /// Parts of the model that run on the device, in order.
     pub spans: Vec<SpanReport>,
     /// Nodes that the device or the host refused, and why; each reason once.
-    pub refused: Vec<Refused>,
+    pub refused: Vec<UnclaimedNodes>,
     /// Weights by the form in which they were handed over.
     pub weights: Vec<WeightsReport>,
     /// Share of the multiply-adds of a prefill pass's matmuls, but for the head's,
@@ -114,7 +114,7 @@ pub struct SpanReport {
 
 /// Why some nodes stay on the CPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct UnclaimedNodes {
     /// In the plug-in's words, or ours.
     pub reason: String,
     /// How many.
@@ -478,12 +478,12 @@ impl<'m> Compiler<'m> {
         unsupported(format!("it takes nothing of this model: {first}"))
     }
 
-    fn refused_report(&self) -> Vec<Refused> {
+    fn refused_report(&self) -> Vec<UnclaimedNodes> {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for reason in self.refused.values() {
             *counts.entry(reason).or_default() += 1;
         }
-        let refused = |(reason, nodes): (&str, usize)| Refused {
+        let refused = |(reason, nodes): (&str, usize)| UnclaimedNodes {
             reason: reason.to_string(),
             nodes,
         };

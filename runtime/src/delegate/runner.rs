@@ -56,13 +56,13 @@ pub struct OffloadStats {
 
 /// Which programs of a span are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub(crate) enum ProgramSet {
     Prefill,
     Decode,
 }
 
 /// A session on the device, and the memory between it and the host.
-struct Lane {
+struct DeviceBuffers {
     // Dropped first: after it nothing touches the buffers.
     session: DeviceSession,
     inputs: Buffer,
@@ -72,9 +72,9 @@ struct Lane {
 /// Runs spans for one session.
 pub(crate) struct Runner {
     pub offload: Offload,
-    lane: Option<Lane>,
+    lane: Option<DeviceBuffers>,
     /// A job that did not end in time, with all that it may touch.
-    late: Option<(Lane, Job)>,
+    late: Option<(DeviceBuffers, Job)>,
     late_calls: u32,
     failures_in_a_row: u32,
     /// Rows of a pass that the buffers hold.
@@ -88,17 +88,17 @@ pub(crate) struct Runner {
 #[derive(Clone, Copy)]
 pub(crate) struct Call {
     pub span: usize,
-    phase: Phase,
+    phase: ProgramSet,
     pub rows: usize,
     /// Rows with the padding of the last program.
     padded: usize,
 }
 
 impl Compiled {
-    fn program_rows(&self, phase: Phase) -> usize {
+    fn program_rows(&self, phase: ProgramSet) -> usize {
         match phase {
-            Phase::Prefill => self.rows,
-            Phase::Decode => 1,
+            ProgramSet::Prefill => self.rows,
+            ProgramSet::Decode => 1,
         }
     }
 
@@ -129,10 +129,10 @@ impl Runner {
     /// else all runs on the CPU.
     pub fn new(offload: &Offload, rows: usize) -> Result<Runner> {
         let compiled = &offload.0;
-        let lane = || -> Result<Lane, DelegateError> {
+        let lane = || -> Result<DeviceBuffers, DelegateError> {
             let programs = compiled.prefill.iter().chain(&compiled.decode).cloned();
             let [inputs, outputs] = compiled.staging(rows);
-            Ok(Lane {
+            Ok(DeviceBuffers {
                 inputs: Buffer::new(&compiled.delegate, inputs)?,
                 outputs: Buffer::new(&compiled.delegate, outputs)?,
                 session: DeviceSession::new(programs.collect())?,
@@ -163,12 +163,12 @@ impl Runner {
     ///
     /// # Errors
     /// [`Error::Delegate`] where the device is not used any more and that is one.
-    pub fn begin(&mut self, span: usize, phase: Phase, rows: usize) -> Result<Option<Call>> {
-        let is_compiled = phase == Phase::Prefill || !self.compiled().decode.is_empty();
+    pub fn begin(&mut self, span: usize, phase: ProgramSet, rows: usize) -> Result<Option<Call>> {
+        let is_compiled = phase == ProgramSet::Prefill || !self.compiled().decode.is_empty();
         if !is_compiled || rows > self.capacity {
             return Ok(None);
         }
-        self.look_at_the_late();
+        self.reap_timed_out();
         if self.lane.is_none() {
             self.cpu_may_run()?;
             self.stats.on_cpu += 1;
@@ -296,10 +296,15 @@ impl Runner {
         Ok(outcome.map(|metrics| self.count(&metrics)))
     }
 
-    fn submit(&self, lane: &mut Lane, call: Call, first: usize) -> Result<Job, DelegateError> {
+    fn submit(
+        &self,
+        lane: &mut DeviceBuffers,
+        call: Call,
+        first: usize,
+    ) -> Result<Job, DelegateError> {
         let compiled = self.compiled();
         let [inputs, outputs] = &compiled.interfaces[call.span];
-        let Lane {
+        let DeviceBuffers {
             session,
             inputs: from,
             outputs: to,
@@ -316,8 +321,8 @@ impl Runner {
             })
         });
         let program = match call.phase {
-            Phase::Prefill => call.span,
-            Phase::Decode => compiled.spans.len() + call.span,
+            ProgramSet::Prefill => call.span,
+            ProgramSet::Decode => compiled.spans.len() + call.span,
         };
         let deadline = compiled.options.deadline;
         // SAFETY: the lane, with both buffers, is put away with a job that is not
@@ -326,7 +331,7 @@ impl Runner {
     }
 
     /// Keeps a lane for the next call, or with the job that still uses it.
-    fn put_back(&mut self, lane: Lane, job: Option<Job>) {
+    fn put_back(&mut self, lane: DeviceBuffers, job: Option<Job>) {
         match job {
             None => self.lane = Some(lane),
             Some(job) => self.late = Some((lane, job)),
@@ -334,13 +339,13 @@ impl Runner {
     }
 
     /// Takes the lane of a late job back once that has ended.
-    fn look_at_the_late(&mut self) {
+    fn reap_timed_out(&mut self) {
         let Some((lane, mut job)) = self.late.take() else {
             return;
         };
         match job.wait(Duration::ZERO) {
             Outcome::Running | Outcome::Stuck(_) => self.late = Some((lane, job)),
-            _ if self.stats.given_up => bury(lane, job),
+            _ if self.stats.given_up => drop_in_background(lane, job),
             _ => self.lane = Some(lane),
         }
     }
@@ -417,14 +422,14 @@ impl Runner {
 impl Drop for Runner {
     fn drop(&mut self) {
         if let Some((lane, job)) = self.late.take() {
-            bury(lane, job);
+            drop_in_background(lane, job);
         }
     }
 }
 
 /// Frees a lane whose job may never end, without waiting for it here: the call that
 /// ends a session may take as long as the device likes.
-fn bury(lane: Lane, job: Job) {
+fn drop_in_background(lane: DeviceBuffers, job: Job) {
     // In this order: session, buffers, job. If there is no thread to be had, here.
     let grave = (lane, job);
     let _ = std::thread::Builder::new()

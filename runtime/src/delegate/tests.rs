@@ -5,7 +5,7 @@ mod fake;
 use super::ffi::Opaque;
 use super::segment::{Node, Op, Role, RowFn, Segment};
 use super::*;
-use crate::{CancelToken, Error, Model, Options, Session};
+use crate::{CancelToken, Error, Model, Session, SessionOptions};
 use core::ffi::{c_char, c_void};
 use core::mem::offset_of;
 use core::ptr;
@@ -374,12 +374,12 @@ fn offload(model: &Model, delegate: &Delegate, options: &OffloadOptions) -> Resu
     Offload::new(model, delegate, options, &CancelToken::new(), |_, _| ())
 }
 
-fn options(offload: Option<Offload>) -> Options {
-    Options {
+fn options(offload: Option<Offload>) -> SessionOptions {
+    SessionOptions {
         threads: Some(1),
         context: Some(64),
         offload,
-        ..Options::default()
+        ..SessionOptions::default()
     }
 }
 
@@ -607,7 +607,7 @@ fn the_memory_that_is_announced_is_the_memory_that_is_shared() {
             rows,
             ..OffloadOptions::default()
         };
-        let options = Options {
+        let options = SessionOptions {
             prefill_chunk,
             ..options(Some(offload(&model, &delegate, &some).unwrap()))
         };

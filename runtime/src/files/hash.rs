@@ -69,7 +69,7 @@ impl<W: Write> Write for HashingWriter<W> {
     }
 }
 
-/// Bytes in hexadecimal.
+/// FileBytes in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
     for byte in bytes {

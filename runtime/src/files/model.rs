@@ -1,7 +1,7 @@
 //! A model's files, mapped for reading their contents, not for running the model.
 
 use super::{parts, regular};
-use crate::weights::Bytes;
+use crate::weights::FileBytes;
 use crate::{Error, Result};
 use memmap2::Mmap;
 use ondol_models::gguf::Gguf;
@@ -12,7 +12,7 @@ use std::vec::Vec;
 /// program.
 pub struct ModelFiles {
     path: PathBuf,
-    parts: Vec<Bytes>,
+    parts: Vec<FileBytes>,
 }
 
 impl ModelFiles {
@@ -24,7 +24,7 @@ impl ModelFiles {
     /// [`Error::Io`].
     pub fn open(path: impl AsRef<Path>) -> Result<ModelFiles> {
         let path = path.as_ref();
-        let mapped: Result<Vec<Bytes>> = parts(path).iter().map(|part| map(part)).collect();
+        let mapped: Result<Vec<FileBytes>> = parts(path).iter().map(|part| map(part)).collect();
         mapped.map(|parts| ModelFiles {
             path: path.to_path_buf(),
             parts,
@@ -35,7 +35,7 @@ impl ModelFiles {
     pub fn built_in(name: &str, bytes: &'static [u8]) -> ModelFiles {
         ModelFiles {
             path: name.into(),
-            parts: std::vec![Bytes::Static(bytes)],
+            parts: std::vec![FileBytes::Static(bytes)],
         }
     }
 
@@ -70,7 +70,7 @@ impl ModelFiles {
     /// The paths of the files; none for a built-in model.
     pub fn paths(&self) -> Vec<PathBuf> {
         match self.parts.first() {
-            Some(Bytes::Mapped(_)) => parts(&self.path),
+            Some(FileBytes::Mapped(_)) => parts(&self.path),
             _ => Vec::new(),
         }
     }
@@ -86,7 +86,7 @@ impl ModelFiles {
     }
 }
 
-fn map(path: &Path) -> Result<Bytes> {
+fn map(path: &Path) -> Result<FileBytes> {
     let io = |source| Error::Io {
         path: path.to_path_buf(),
         source,
@@ -95,5 +95,5 @@ fn map(path: &Path) -> Result<Bytes> {
     // SAFETY: the map is only read; that no other program truncates the file meanwhile
     // is a documented condition of `ModelFiles::open`.
     let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-    Ok(Bytes::Mapped(map))
+    Ok(FileBytes::Mapped(map))
 }

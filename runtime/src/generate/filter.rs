@@ -6,6 +6,29 @@ use alloc::vec::Vec;
 /// a ban.
 ///
 /// A generation with a filter computes all logits and does not use the screen.
+///
+/// ```
+/// use ondol::{CancelToken, GenerateOptions, LogitFilter, Message, Model, SessionOptions};
+///
+/// /// Forbids a token.
+/// struct Without(u32);
+///
+/// impl LogitFilter for Without {
+///     fn filter(&mut self, logits: &mut [f32]) {
+///         logits[self.0 as usize] = f32::NEG_INFINITY;
+///     }
+///
+///     fn accept(&mut self, _token: u32) {}
+/// }
+///
+/// let model = Model::hello()?;
+/// let mut session = model.session(&SessionOptions::default())?;
+/// let prompt = model.encode_chat(&[Message::user("Hello!")])?;
+/// let options = GenerateOptions::default();
+/// let mut generation = session.generate(&prompt, &options, &CancelToken::new())?;
+/// generation.add_filter(Box::new(Without(7)));
+/// # Ok::<(), ondol::Error>(())
+/// ```
 pub trait LogitFilter: Send {
     /// Changes `logits`: one number for each token of the vocabulary. Negative infinity
     /// forbids a token.

@@ -16,6 +16,22 @@ use core::time::Duration;
 use ondol_models::tokenizer::StreamDecoder;
 
 /// Options of a generation.
+///
+/// ```
+/// use ondol::{CancelToken, FinishReason, GenerateOptions, Message, Model, SessionOptions};
+///
+/// let model = Model::hello()?;
+/// let mut session = model.session(&SessionOptions::default())?;
+/// let prompt = model.encode_chat(&[Message::user("Hello!")])?;
+/// let options = GenerateOptions {
+///     max_tokens: Some(3),
+///     ..GenerateOptions::default()
+/// };
+/// let mut generation = session.generate(&prompt, &options, &CancelToken::new())?;
+/// generation.by_ref().try_for_each(|chunk| chunk.map(drop))?;
+/// assert_eq!(generation.finish_reason(), Some(FinishReason::MaxTokens));
+/// # Ok::<(), ondol::Error>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct GenerateOptions {
     /// How the next token is sampled.
@@ -34,7 +50,8 @@ pub struct GenerateOptions {
 
 /// A part of the generated text: complete characters only.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Piece {
+#[non_exhaustive]
+pub struct TextChunk {
     /// The text; never empty.
     pub text: String,
     /// The token that completed this text.
@@ -42,6 +59,27 @@ pub struct Piece {
 }
 
 /// The result of one step of a generation.
+///
+/// ```
+/// use ondol::{CancelToken, Event, GenerateOptions, Message, Model, SessionOptions};
+///
+/// let model = Model::hello()?;
+/// let session = model.session(&SessionOptions::default())?;
+/// let prompt = model.encode_chat(&[Message::user("Hello!")])?;
+/// let mut generation = session
+///     .into_generation(&prompt, &GenerateOptions::default(), &CancelToken::new())
+///     .map_err(|refused| refused.error)?;
+/// while let Some(event) = generation.step()? {
+///     match event {
+///         Event::Prompt { done, total } => eprintln!("{done} of {total} tokens of the prompt"),
+///         Event::Token(token) => print!("{}", token.text),
+///         Event::Rest(text) => print!("{text}"),
+///         _ => {}
+///     }
+/// }
+/// let session = generation.into_session();
+/// # Ok::<(), ondol::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
@@ -62,6 +100,7 @@ pub enum Event {
 
 /// A token that was sampled.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Token {
     /// Its id.
     pub id: u32,
@@ -75,6 +114,7 @@ pub struct Token {
 
 /// Why a generation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FinishReason {
     /// The model generated an end token.
     EndOfGeneration,
@@ -106,6 +146,7 @@ impl FinishReason {
 
 /// Counts and speeds of a generation.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Stats {
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
@@ -158,9 +199,9 @@ impl Session {
         prompt: &[u32],
         options: &GenerateOptions,
         cancel: &CancelToken,
-    ) -> Result<Generation, Refused> {
+    ) -> Result<Generation, GenerationRefused> {
         let made = Generation::new(self, prompt, options, cancel);
-        made.map_err(|(session, error)| Refused {
+        made.map_err(|(session, error)| GenerationRefused {
             session: Box::new(session),
             error,
         })
@@ -171,7 +212,7 @@ impl Session {
 #[cfg(feature = "std")]
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
-pub struct Refused {
+pub struct GenerationRefused {
     /// The session, unchanged.
     pub session: Box<Session>,
     /// Why.
@@ -447,7 +488,7 @@ impl<S: BorrowMut<Session>> Generation<S> {
             // Without a clock the cost of drafts is unknown.
             return session.decode(token).map(drop);
         }
-        self.speculation.came(token);
+        self.speculation.observe(token);
         if session.accept(token).is_some() {
             self.accepted += 1;
             return Ok(());
@@ -463,7 +504,7 @@ impl<S: BorrowMut<Session>> Generation<S> {
             (&[token], Some(k)) => session.decode_top(token, k)?,
             _ => session.decode_with_drafts(tokens)?,
         };
-        self.speculation.took(self.clock.elapsed() - begun);
+        self.speculation.record_time(self.clock.elapsed() - begun);
         Ok(())
     }
 
@@ -507,9 +548,9 @@ impl<S: BorrowMut<Session>> Generation<S> {
 }
 
 impl<S: BorrowMut<Session>> Iterator for Generation<S> {
-    type Item = Result<Piece>;
+    type Item = Result<TextChunk>;
 
-    fn next(&mut self) -> Option<Result<Piece>> {
+    fn next(&mut self) -> Option<Result<TextChunk>> {
         loop {
             let text = match self.step() {
                 Ok(Some(Event::Prompt { .. })) => continue,
@@ -520,7 +561,7 @@ impl<S: BorrowMut<Session>> Iterator for Generation<S> {
             };
             if !text.is_empty() {
                 let token = self.tokens.last().copied().unwrap_or_default();
-                return Some(Ok(Piece { text, token }));
+                return Some(Ok(TextChunk { text, token }));
             }
         }
     }

@@ -10,7 +10,7 @@ mod stop;
 
 pub use filter::{Candidate, LogitFilter, candidates};
 #[cfg(feature = "std")]
-pub use generation::Refused;
-pub use generation::{Event, FinishReason, GenerateOptions, Generation, Piece, Stats, Token};
+pub use generation::GenerationRefused;
+pub use generation::{Event, FinishReason, GenerateOptions, Generation, Stats, TextChunk, Token};
 pub use sampler::{Sampler, SamplerError, SamplerOptions};
 pub use stop::StopMatcher;

@@ -8,8 +8,8 @@
 //! only if it is the sampled token. So the answer is the same with and without drafts,
 //! token for token, and a wrong draft only costs time.
 //!
-//! The number of drafts is the one that gives the most tokens per second: [`Odds`]
-//! measures how often guesses are right, and [`Price`] how much time a draft adds to a
+//! The number of drafts is the one that gives the most tokens per second: [`AcceptRate`]
+//! measures how often guesses are right, and [`CostModel`] how much time a draft adds to a
 //! pass. The next token is always guessed, and the guess compared with the sampled
 //! token, even if no draft is decoded. So drafts stop when they do not pay, and start
 //! again when they would.
@@ -40,8 +40,8 @@ pub struct Speculation {
     next: usize,
     /// Length of the match that gave the guesses.
     matched: usize,
-    odds: Odds,
-    price: Price,
+    accept_rate: AcceptRate,
+    cost: CostModel,
     /// Drafts that were decoded.
     pub drafted: usize,
 }
@@ -56,17 +56,17 @@ impl Speculation {
             decoded: 0,
             next: 0,
             matched: 0,
-            odds: Odds::default(),
-            price: Price::default(),
+            accept_rate: AcceptRate::default(),
+            cost: CostModel::default(),
             drafted: 0,
         }
     }
 
     /// Compares the guess with `token`, which was sampled next.
-    pub fn came(&mut self, token: u32) {
+    pub fn observe(&mut self, token: u32) {
         if self.next < self.len {
             let hit = self.tokens[self.next] == token;
-            self.odds.seen(self.matched + self.next - 1, hit);
+            self.accept_rate.seen(self.matched + self.next - 1, hit);
             self.next = if hit { self.next + 1 } else { self.len };
         }
     }
@@ -100,21 +100,21 @@ impl Speculation {
     }
 
     /// Records the time of the pass with the last drafts.
-    pub fn took(&mut self, time: Duration) {
-        self.price.paid(self.decoded - 1, time.as_secs_f32());
+    pub fn record_time(&mut self, time: Duration) {
+        self.cost.paid(self.decoded - 1, time.as_secs_f32());
     }
 
     /// The number of drafts that gives the most tokens per second.
     fn worth(&self, most: usize) -> usize {
-        if self.price.pass.is_none() {
+        if self.cost.pass.is_none() {
             return 0;
         }
         let (mut best, mut count) = (MARGIN, 0);
         let (mut reached, mut expected) = (1.0, 1.0);
         for guesses in 1..=most {
-            reached *= self.odds.of(self.matched + guesses - 1);
+            reached *= self.accept_rate.of(self.matched + guesses - 1);
             expected += reached;
-            let gain = expected / (1.0 + self.price.guess * guesses as f32);
+            let gain = expected / (1.0 + self.cost.guess * guesses as f32);
             if gain > best {
                 (best, count) = (gain, guesses);
             }
@@ -147,49 +147,49 @@ fn look_up(history: &[u32], token: u32) -> Option<(usize, usize)> {
 }
 
 /// The measured probability that a guess is right, by the length of the match.
-struct Odds([f32; LONGEST]);
+struct AcceptRate([f32; LONGEST]);
 
-impl Default for Odds {
-    fn default() -> Odds {
-        Odds([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
+impl Default for AcceptRate {
+    fn default() -> AcceptRate {
+        AcceptRate([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
     }
 }
 
-impl Odds {
+impl AcceptRate {
     fn of(&self, matched: usize) -> f32 {
         self.0[matched.clamp(1, LONGEST) - 1]
     }
 
     /// A running average over about the last eight guesses.
     fn seen(&mut self, matched: usize, hit: bool) {
-        let odds = &mut self.0[matched.clamp(1, LONGEST) - 1];
-        *odds += (f32::from(u8::from(hit)) - *odds) / 8.0;
+        let accept_rate = &mut self.0[matched.clamp(1, LONGEST) - 1];
+        *accept_rate += (f32::from(u8::from(hit)) - *accept_rate) / 8.0;
     }
 }
 
 /// The measured time of passes.
-struct Price {
+struct CostModel {
     /// Seconds of a pass without drafts, which is measured first; 0 without a clock.
     pass: Option<f32>,
     /// The time that each draft adds, as a share of `pass`.
     guess: f32,
 }
 
-impl Price {
+impl CostModel {
     /// The assumed cost of a draft before any was measured.
-    const GUESS: f32 = 0.35;
+    const DRAFT: f32 = 0.35;
 }
 
-impl Default for Price {
-    fn default() -> Price {
-        Price {
+impl Default for CostModel {
+    fn default() -> CostModel {
+        CostModel {
             pass: None,
-            guess: Price::GUESS,
+            guess: CostModel::DRAFT,
         }
     }
 }
 
-impl Price {
+impl CostModel {
     /// Records a pass. To limit the influence of other programs, a time counts as at
     /// most twice the expected one.
     fn paid(&mut self, guesses: usize, seconds: f32) {
@@ -198,7 +198,7 @@ impl Price {
             self.pass = Some(pass + (seconds.min(2.0 * pass) - pass) / 8.0);
             // The cost slowly returns to the assumed one, so that drafts are tried
             // again.
-            self.guess += (Price::GUESS - self.guess) / 512.0;
+            self.guess += (CostModel::DRAFT - self.guess) / 512.0;
         } else if pass > 0.0 {
             let guesses = guesses as f32;
             let expected = pass * (1.0 + self.guess * guesses);

@@ -10,7 +10,7 @@ use std::vec::Vec;
 
 /// How hot the device is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum ThermalLevel {
+pub enum ThermalState {
     /// All threads work.
     #[default]
     Nominal,
@@ -22,40 +22,40 @@ pub enum ThermalLevel {
     Critical,
 }
 
-impl ThermalLevel {
-    const ALL: [ThermalLevel; 4] = [
-        ThermalLevel::Nominal,
-        ThermalLevel::Fair,
-        ThermalLevel::Serious,
-        ThermalLevel::Critical,
+impl ThermalState {
+    const ALL: [ThermalState; 4] = [
+        ThermalState::Nominal,
+        ThermalState::Fair,
+        ThermalState::Serious,
+        ThermalState::Critical,
     ];
 
     /// From `PowerManager.getCurrentThermalStatus` or `AThermal_getCurrentThermalStatus`:
     /// none is nominal, light and moderate are fair, severe is serious, and what
     /// is beyond is critical. An unknown status (below 0) is nominal.
-    pub fn from_android(status: i32) -> ThermalLevel {
+    pub fn from_android(status: i32) -> ThermalState {
         match status {
-            ..=0 => ThermalLevel::Nominal,
-            1 | 2 => ThermalLevel::Fair,
-            3 => ThermalLevel::Serious,
-            4.. => ThermalLevel::Critical,
+            ..=0 => ThermalState::Nominal,
+            1 | 2 => ThermalState::Fair,
+            3 => ThermalState::Serious,
+            4.. => ThermalState::Critical,
         }
     }
 
     /// From the raw value of `ProcessInfo.thermalState`, which has the same four
     /// states.
-    pub fn from_apple(state: isize) -> ThermalLevel {
+    pub fn from_apple(state: isize) -> ThermalState {
         let level = state.clamp(0, 3).unsigned_abs();
-        ThermalLevel::ALL[level]
+        ThermalState::ALL[level]
     }
 
     /// How many of an engine's `threads` work in this state: at least one, rounded up.
     pub fn workers(self, threads: usize) -> usize {
         let workers = match self {
-            ThermalLevel::Nominal => threads,
-            ThermalLevel::Fair => threads - threads / 4,
-            ThermalLevel::Serious => threads.div_ceil(2),
-            ThermalLevel::Critical => 1,
+            ThermalState::Nominal => threads,
+            ThermalState::Fair => threads - threads / 4,
+            ThermalState::Serious => threads.div_ceil(2),
+            ThermalState::Critical => 1,
         };
         workers.max(1)
     }
@@ -87,11 +87,24 @@ impl MemoryPressure {
 /// any thread.
 ///
 /// Clones refer to the same governor. An app makes one and puts it in the
-/// [`Options`](crate::Options) of all its engines; otherwise each engine has its own,
+/// [`SessionOptions`](crate::SessionOptions) of all its engines; otherwise each engine has its own,
 /// [`Engine::governor`](crate::Engine::governor). It changes when the work is done and
 /// by how many threads, never the result.
 ///
 /// No call allocates or waits for a step. None may be called from a signal handler.
+///
+/// ```
+/// use ondol::{Governor, Model, SessionOptions, ThermalState};
+///
+/// let governor = Governor::new();
+/// let options = SessionOptions {
+///     governor: governor.clone(),
+///     ..SessionOptions::default()
+/// };
+/// let session = Model::hello()?.session(&options)?;
+/// governor.set_thermal(ThermalState::Serious); // half of the threads work
+/// # Ok::<(), ondol::Error>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Governor(Arc<State>);
 
@@ -114,13 +127,13 @@ impl Governor {
 
     /// Sets the thermal state. From their next step on, sessions use as many threads as
     /// the state allows; the others sleep.
-    pub fn set_thermal(&self, level: ThermalLevel) {
+    pub fn set_thermal(&self, level: ThermalState) {
         self.0.thermal.store(level as u8, Relaxed);
     }
 
     /// The state that [`Governor::set_thermal`] set last.
-    pub fn thermal(&self) -> ThermalLevel {
-        ThermalLevel::ALL[usize::from(self.0.thermal.load(Relaxed))]
+    pub fn thermal(&self) -> ThermalState {
+        ThermalState::ALL[usize::from(self.0.thermal.load(Relaxed))]
     }
 
     /// Sets the memory pressure. For `Low` and `Critical`, the weights of all models
@@ -211,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_hot_device_has_fewer_workers() {
-        let table = |threads| ThermalLevel::ALL.map(|level| level.workers(threads));
+        let table = |threads| ThermalState::ALL.map(|level| level.workers(threads));
         assert_eq!(table(1), [1, 1, 1, 1]);
         assert_eq!(table(2), [2, 2, 1, 1]);
         assert_eq!(table(4), [4, 3, 2, 1]);
@@ -221,13 +234,13 @@ mod tests {
 
     #[test]
     fn levels_of_the_systems() {
-        use ThermalLevel::{Critical, Fair, Nominal, Serious};
-        let android = [-1, 0, 1, 2, 3, 4, 5, 6].map(ThermalLevel::from_android);
+        use ThermalState::{Critical, Fair, Nominal, Serious};
+        let android = [-1, 0, 1, 2, 3, 4, 5, 6].map(ThermalState::from_android);
         let expected = [
             Nominal, Nominal, Fair, Fair, Serious, Critical, Critical, Critical,
         ];
         assert_eq!(android, expected);
-        let apple = [-1, 0, 1, 2, 3, 9].map(ThermalLevel::from_apple);
+        let apple = [-1, 0, 1, 2, 3, 9].map(ThermalState::from_apple);
         assert_eq!(apple, [Nominal, Nominal, Fair, Serious, Critical, Critical]);
     }
 
@@ -235,9 +248,9 @@ mod tests {
     fn no_session_while_memory_is_critical() {
         let model = Model::hello().unwrap();
         let governor = Governor::new();
-        let options = crate::Options {
+        let options = crate::SessionOptions {
             governor: governor.clone(),
-            ..crate::Options::default()
+            ..crate::SessionOptions::default()
         };
         governor.set_memory_pressure(MemoryPressure::Critical);
         assert!(matches!(

@@ -2,6 +2,7 @@
 
 /// Bytes of memory that a process holds, as far as the system tells.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ProcessMemory {
     /// In physical memory now (`VmRSS`).
     pub resident: Option<u64>,

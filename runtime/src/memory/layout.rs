@@ -35,7 +35,21 @@ impl Buffer {
 }
 
 /// The exact memory of a session, its engine and its model, in bytes.
+///
+/// ```
+/// use ondol::{Error, Model, SessionOptions};
+///
+/// let model = Model::hello()?;
+/// let needed = model.memory(&SessionOptions::default())?.total;
+/// let options = SessionOptions {
+///     memory_limit: Some(needed - 1),
+///     ..SessionOptions::default()
+/// };
+/// assert!(matches!(model.session(&options), Err(Error::DoesNotFit { .. })));
+/// # Ok::<(), ondol::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Memory {
     /// Bytes of the model file that are mapped, not allocated: clean pages that
     /// the system can drop.
@@ -70,7 +84,7 @@ pub struct Memory {
 
 /// The arena's regions.
 #[derive(Debug, Clone, Default)]
-pub struct Layout {
+pub struct ArenaLayout {
     /// Norm weights and biases.
     pub vectors: Region,
     /// Values between steps.
@@ -89,7 +103,7 @@ pub struct Layout {
     pub total: usize,
 }
 
-impl Layout {
+impl ArenaLayout {
     /// Appends a region of `bytes`, saturating: an absurd total is refused later.
     pub fn push(&mut self, bytes: usize) -> Region {
         let region = Region {

@@ -7,7 +7,7 @@ mod logits;
 mod pages;
 
 pub use arena::{Arena, LENT};
-pub use layout::{Buffer, Layout, Memory, Region, round_up};
+pub use layout::{ArenaLayout, Buffer, Memory, Region, round_up};
 pub use logits::Logits;
 #[cfg(feature = "std")]
 pub use pages::unload;

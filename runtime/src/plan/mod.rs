@@ -23,7 +23,7 @@ pub use spans::{Span, SpanSteps};
 use crate::cache::CacheLayout;
 use crate::kernels::Kernels;
 use crate::kernels::attention::{AttentionShape, KvType};
-use crate::memory::{Buffer, Layout, Region};
+use crate::memory::{ArenaLayout, Buffer, Region};
 use alloc::vec::Vec;
 use core::ops::Range;
 use ondol_models::graph::{Graph, Op, RopeStyle, RowFn, Weight};
@@ -242,7 +242,7 @@ pub struct Plan {
     /// The ropes of the graph, for this context.
     pub ropes: Vec<Angles>,
     /// Where everything lies.
-    pub layout: Layout,
+    pub layout: ArenaLayout,
 }
 
 impl Plan {

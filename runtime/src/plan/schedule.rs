@@ -12,7 +12,7 @@
 use super::items::{Item, Items};
 use super::placer::Placer;
 use super::{
-    Angles, AttentionStep, Buffer, ColumnOp, ColumnStep, Layout, MatMul, Part, Piece, Plan,
+    Angles, ArenaLayout, AttentionStep, Buffer, ColumnOp, ColumnStep, MatMul, Part, Piece, Plan,
     PlanOptions, RowOp, ScreenPlan, Span, SpanSteps, Step, StoreKv, Vector, attention_shape,
 };
 use crate::cache::CacheLayout;
@@ -48,7 +48,7 @@ pub struct Scheduler<'g> {
     buffers: Vec<Option<Buffer>>,
     placer: Placer,
     base: usize,
-    layout: Layout,
+    layout: ArenaLayout,
     vectors: Vec<(Weight, Vector)>,
     matmuls: Vec<MatMul>,
     rope_table: Option<Buffer>,
@@ -75,7 +75,7 @@ impl<'g> Scheduler<'g> {
             buffers: vec![None; n],
             placer: Placer::default(),
             base: 0,
-            layout: Layout::default(),
+            layout: ArenaLayout::default(),
             vectors: Vec::new(),
             matmuls: Vec::new(),
             rope_table: None,

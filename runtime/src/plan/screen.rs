@@ -1,7 +1,7 @@
 //! What a screened head needs: the matmul of the copy, and memory for bounds and lists.
 
 use super::schedule::pieces;
-use super::{Buffer, Layout, MatMul, Part, Region, RowOp, Step};
+use super::{ArenaLayout, Buffer, MatMul, Part, Region, RowOp, Step};
 use alloc::vec::Vec;
 use ondol_models::graph::{RowFn, Weight};
 use ondol_models::quant::packed::GROUP;
@@ -46,7 +46,7 @@ impl ScreenPlan {
         screen: &Screen,
         steps: &[Step],
         matmuls: &mut Vec<MatMul>,
-        layout: &mut Layout,
+        layout: &mut ArenaLayout,
     ) -> Option<ScreenPlan> {
         let is_matmul = |step: &Step| matches!(step, Step::MatMul(_));
         let step = steps.iter().rposition(is_matmul)?;

@@ -14,6 +14,24 @@ use crate::{Error, Result};
 /// deviations could bring among the likeliest are scored exactly. Larger deviations are
 /// unlikely but possible, so the whole output head also runs from time to time, as an
 /// audit.
+///
+/// ```
+/// use ondol::{ScreenOptions, SessionOptions};
+///
+/// // Every token reads the whole output head.
+/// let exact = SessionOptions {
+///     screen: None,
+///     ..SessionOptions::default()
+/// };
+/// // More tokens are scored exactly, and the screen is audited twice as often.
+/// let careful = SessionOptions {
+///     screen: Some(ScreenOptions {
+///         margin: 7.0,
+///         audit_every: 128,
+///     }),
+///     ..SessionOptions::default()
+/// };
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ScreenOptions {
     /// Standard deviations; finite, 0 or more. With the default of 6, no miss was seen
@@ -46,6 +64,7 @@ impl ScreenOptions {
 
 /// Counts of a session's screen since the session was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct ScreenStats {
     /// Tokens whose next likeliest tokens were found with the screen.
     pub screened: usize,

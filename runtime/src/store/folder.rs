@@ -9,7 +9,7 @@
 use super::error::{Result, StoreError};
 use super::event::{Event, Watch};
 use super::record::{Record, is_there};
-use super::{PackedCopy, Pruned, State, Store};
+use super::{CopyState, PackedCopy, Pruned, Store};
 use crate::files::{Hasher, folder_of, parts, regular, sync_folder};
 use std::format;
 use std::fs::{self, File, TryLockError};
@@ -170,8 +170,8 @@ impl PackedCopy {
         let record = Record::read(&record_path);
         let (source, state) = match record {
             Ok(Some(record)) => (record.files().into_iter().next(), record.state()),
-            Ok(None) => (None, State::Stale),
-            Err(_) => (None, State::Unreadable),
+            Ok(None) => (None, CopyState::Stale),
+            Err(_) => (None, CopyState::Unreadable),
         };
         PackedCopy {
             bytes: size(&path),

@@ -19,7 +19,7 @@
 //! if let Some(reason) = opened.reason {
 //!     println!("there is no packed copy: {reason}");
 //! }
-//! let session = opened.model.session(&ondol::Options::default())?;
+//! let session = opened.model.session(&ondol::SessionOptions::default())?;
 //! # Ok::<(), ondol::Error>(())
 //! ```
 //!
@@ -137,13 +137,13 @@ pub struct PackedCopy {
     /// When it was made or last used, if known.
     pub used: Option<SystemTime>,
     /// Whether it can still be used.
-    pub state: State,
+    pub state: CopyState,
 }
 
 /// Whether a copy can still be used, judged without hashing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum State {
+pub enum CopyState {
     /// Its source exists and seems unchanged.
     Current,
     /// Its source has other bytes now, or another version of Ondol made it.

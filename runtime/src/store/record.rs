@@ -3,7 +3,7 @@
 use super::error::{Result, StoreError};
 use super::event::Watch;
 use super::seal::Seal;
-use super::{Check, State};
+use super::{Check, CopyState};
 use crate::files::{AtomicFile, folder_of, regular};
 use ondol_models::quant::packed::VERSION;
 use serde::{Deserialize, Serialize};
@@ -95,18 +95,18 @@ impl Record {
     }
 
     /// The same without hashing, for display.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> CopyState {
         let files = self.files();
         let holds = match are_there(&files) {
-            Ok(false) => return State::Orphaned,
+            Ok(false) => return CopyState::Orphaned,
             Ok(true) if self.is_of(&files) => self.source.seems_to_hold(&files),
             Ok(true) => Ok(false),
             Err(reason) => Err(reason),
         };
         match holds {
-            Ok(true) => State::Current,
-            Ok(false) => State::Stale,
-            Err(_) => State::Unreadable,
+            Ok(true) => CopyState::Current,
+            Ok(false) => CopyState::Stale,
+            Err(_) => CopyState::Unreadable,
         }
     }
 

@@ -237,7 +237,7 @@ fn a_panic_is_an_error_and_the_pool_lives_on() {
     for threads in [1, 2, 4] {
         let mut pool = Pool::new(threads, Affinity::Free);
         for bad in [0, 1, 30, 63] {
-            let result = pool.run(64, &|piece, _| assert_ne!(piece, bad, "on purpose"));
+            let result = pool.run(64, &|piece, _| assert_ne!(piece, bad, "on phase"));
             assert_eq!(result, Err(Panicked));
             let done = AtomicU32::new(0);
             let whole = pool.run(64, &|_, _| {

@@ -91,15 +91,15 @@ pub struct Pool {
 pub(super) struct Shared {
     job: UnsafeCell<RawJob>,
     /// For each thread, the caller first: what is left of its share.
-    unclaimed: Box<[Lone<AtomicIsize>]>,
-    unfinished: Lone<AtomicUsize>,
+    unclaimed: Box<[CachePadded<AtomicIsize>]>,
+    unfinished: CachePadded<AtomicUsize>,
     workers: AtomicUsize,
     /// Workers that stay on big cores.
     pinned: AtomicUsize,
     panicked: AtomicBool,
     pub(super) closing: AtomicBool,
     /// For each thread but the caller: it parks, or is about to.
-    parked: Box<[Lone<AtomicBool>]>,
+    parked: Box<[CachePadded<AtomicBool>]>,
     caller_waits: AtomicBool,
     lock: Mutex<()>,
     last_piece_done: Condvar,
@@ -131,7 +131,7 @@ pub(super) const CROWDED: Duration = Duration::from_millis(50);
 /// A value with cache lines of its own (Arm's big cores and Intel's prefetcher
 /// take 128 bytes at a time).
 #[repr(align(128))]
-struct Lone<T>(T);
+struct CachePadded<T>(T);
 
 #[derive(Clone, Copy)]
 struct RawJob {
@@ -169,14 +169,18 @@ impl Pool {
                 pieces: 0,
                 shares: 0,
             }),
-            unclaimed: (0..=others).map(|_| Lone(AtomicIsize::new(0))).collect(),
+            unclaimed: (0..=others)
+                .map(|_| CachePadded(AtomicIsize::new(0)))
+                .collect(),
             // Coming up is the first work of each thread.
-            unfinished: Lone(AtomicUsize::new(others)),
+            unfinished: CachePadded(AtomicUsize::new(others)),
             workers: AtomicUsize::new(others + 1),
             pinned: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
             closing: AtomicBool::new(false),
-            parked: (0..others).map(|_| Lone(AtomicBool::new(false))).collect(),
+            parked: (0..others)
+                .map(|_| CachePadded(AtomicBool::new(false)))
+                .collect(),
             caller_waits: AtomicBool::new(false),
             lock: Mutex::new(()),
             last_piece_done: Condvar::new(),

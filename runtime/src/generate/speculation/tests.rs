@@ -1,6 +1,6 @@
 use super::*;
 use crate::generate::{GenerateOptions, Generation, SamplerOptions};
-use crate::{CancelToken, FinishReason, Message, Model, Options, Session};
+use crate::{CancelToken, FinishReason, Message, Model, Session, SessionOptions};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ fn naive(history: &[u32], token: u32) -> Option<(usize, usize)> {
 
 /// Takes every guess for cheap, whatever passes take.
 fn eager(speculation: &mut Speculation) {
-    speculation.price = Price {
+    speculation.cost = CostModel {
         pass: Some(f32::MAX),
         guess: 0.0,
     };
@@ -71,13 +71,13 @@ fn passes(speculation: &mut Speculation, tokens: usize, seconds: impl Fn(usize) 
     let (mut passes, mut ahead) = (0, 0);
     for i in 0..tokens as u32 {
         let token = (8 + i) % 20;
-        speculation.came(token);
+        speculation.observe(token);
         if ahead > 0 {
             ahead -= 1;
         } else {
             let pass = speculation.draft(&history, token, usize::MAX);
             ahead = pass.len() - 1;
-            speculation.took(Duration::from_secs_f32(seconds(ahead)));
+            speculation.record_time(Duration::from_secs_f32(seconds(ahead)));
             passes += 1;
         }
         history.push(token);
@@ -110,9 +110,9 @@ fn guesses_that_do_not_come_true_are_left_out() {
     for i in 0..2000u32 {
         // Pairs come again, but never with the same token after them.
         let token = if i % 3 == 2 { 10 + i } else { i % 3 };
-        speculation.came(token);
+        speculation.observe(token);
         speculation.draft(&history, token, usize::MAX);
-        speculation.took(Duration::from_secs_f32(0.01));
+        speculation.record_time(Duration::from_secs_f32(0.01));
         history.push(token);
     }
     assert!(speculation.drafted < 800, "{}", speculation.drafted);
@@ -177,11 +177,11 @@ fn sampling(temperature: f32, repetition_penalty: f32, seed: u64) -> SamplerOpti
 fn same(prompt: &str, options: &GenerateOptions, context: usize, pieces: usize) -> usize {
     let model = Model::hello().unwrap();
     let session = |drafts, threads| {
-        let options = Options {
+        let options = SessionOptions {
             drafts,
             threads: Some(threads),
             context: Some(context),
-            ..Options::default()
+            ..SessionOptions::default()
         };
         model.session(&options).unwrap()
     };
@@ -218,7 +218,7 @@ fn the_tokens_are_the_same_with_every_sampler() {
             accepted += same(prompt, &options, 512, usize::MAX);
         }
     }
-    assert!(accepted > 100, "{accepted} guesses came true");
+    assert!(accepted > 100, "{accepted} guesses observe true");
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn every_end_is_the_same_in_the_middle_of_a_pass() {
         };
         accepted += same(REPEATS, &stopped, 512, usize::MAX);
     }
-    assert!(accepted > 100, "{accepted} guesses came true");
+    assert!(accepted > 100, "{accepted} guesses observe true");
     // The end token is among the guesses: the answer stands in the prompt.
     let question = Message::user("고마워요.");
     let turns = [question.clone(), Message::assistant("천만에요!"), question];

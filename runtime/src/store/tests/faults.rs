@@ -2,7 +2,7 @@
 
 use super::{Done, Setup, age, change, names, with_refused};
 use crate::CancelToken;
-use crate::store::{Event, State, Store, StoreError, StoreOptions};
+use crate::store::{CopyState, Event, Store, StoreError, StoreOptions};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -51,7 +51,7 @@ fn prune_leaves_what_it_can_not_judge() {
     for file in [&source, &copy.with_extension("json")] {
         for kind in NO_DAMAGE {
             let state = || setup.store.list().unwrap()[0].state;
-            assert_eq!(with_refused(file, kind, state), State::Unreadable);
+            assert_eq!(with_refused(file, kind, state), CopyState::Unreadable);
             let pruned = with_refused(file, kind, prune);
             assert_eq!(pruned.removed, [], "{file:?} {kind:?}");
             assert_eq!(pruned.kept[0].0, copy);
@@ -73,7 +73,7 @@ fn a_source_behind_a_broken_way_is_not_gone() {
     std::os::unix::fs::symlink(&real, &real).unwrap();
     let pruned = setup.store.prune(&CancelToken::new(), &mut |_| {}).unwrap();
     assert_eq!((pruned.removed.len(), pruned.kept.len()), (0, 1));
-    assert_eq!(setup.store.list().unwrap()[0].state, State::Unreadable);
+    assert_eq!(setup.store.list().unwrap()[0].state, CopyState::Unreadable);
 }
 
 #[test]

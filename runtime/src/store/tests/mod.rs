@@ -5,7 +5,7 @@ mod limit;
 
 pub use crate::files::testing::{Folder, folder, names, with_refused};
 
-use super::{Check, Event, Seal, State, Store, StoreOptions};
+use super::{Check, CopyState, Event, Seal, Store, StoreOptions};
 use crate::{CancelToken, Model};
 use ondol_models::gguf::Gguf;
 use ondol_models::pack::SOURCE_SHA256;
@@ -116,7 +116,7 @@ fn a_copy_is_made_once_and_names_its_source() {
     let listed = setup.store.list().unwrap();
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].bytes, bytes.len() as u64);
-    assert_eq!(listed[0].state, State::Current);
+    assert_eq!(listed[0].state, CopyState::Current);
     let source = setup.model.canonicalize().unwrap();
     assert_eq!(listed[0].source.as_deref(), Some(source.as_path()));
 }
@@ -204,7 +204,7 @@ fn a_copy_without_a_record_is_none() {
             Some(text) => fs::write(&path, text).unwrap(),
             None => fs::remove_file(&path).unwrap(),
         }
-        assert_eq!(setup.store.list().unwrap()[0].state, State::Stale);
+        assert_eq!(setup.store.list().unwrap()[0].state, CopyState::Stale);
         let done = setup.open();
         assert_eq!(done.copy.as_ref(), Ok(&copy), "{record:?}");
         assert!(fs::read(&copy).unwrap() == right, "{record:?}");
