@@ -1,6 +1,7 @@
 //! Every chore of the workspace: `cargo xtask test`, and its parts.
 
 mod aarch64;
+mod api;
 mod apt;
 mod asm;
 mod bench;
@@ -13,6 +14,8 @@ mod mca;
 mod mobile;
 mod models;
 mod openvino;
+#[cfg(test)]
+mod rooms;
 mod sanitize;
 mod steps;
 mod templates;
@@ -29,6 +32,8 @@ cargo xtask <chore>
   full       as wholes what test runs a part of: models, firmware, android, ios,
              arm-records; and sanitize
   lint       cargo fmt --check, clippy and doc without warnings
+  api        the public items of the crate `ondol` against docs/public-api.txt; with
+             --write, writes them there
   unit       the tests of every crate, and the whole-path tests
   no-std     models and runtime without the standard library
   c          the C binding: a C program against both libraries, and under valgrind
@@ -64,6 +69,7 @@ fn main() -> ExitCode {
         "full" => steps::full(),
         "beside" => steps::beside(),
         "lint" => steps::lint(),
+        "api" => api::api(&std::env::args().skip(2).collect::<Vec<_>>()),
         "unit" => steps::unit(),
         "no-std" => steps::no_std(),
         "c" => c::c(),

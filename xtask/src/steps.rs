@@ -80,8 +80,9 @@ pub enum Extent {
 
 /// What CI runs in the shared target folder, one after the other. All of it takes the
 /// same build.
-const HOST: [Step; 9] = [
+const HOST: [Step; 10] = [
     ("lint", lint),
+    ("api", || crate::api::api(&[])),
     ("no-std", no_std),
     ("unit", unit),
     ("c", crate::c::c),

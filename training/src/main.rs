@@ -92,7 +92,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
 
     let file = export::file(writer, &model)?;
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("hello.gguf");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/hello/hello.gguf");
     std::fs::write(&path, &file)?;
     println!("{} bytes in {}", file.len(), path.display());
     Ok(quiz::run(file, &mut Grammar::new(SEED + 2), QUIZZES)?)
