@@ -51,6 +51,7 @@ pub fn variants() -> Vec<(&'static str, RandomModel)> {
             "llama, uneven layers",
             RandomModel {
                 uneven: true,
+                hidden: 128,
                 ..small("llama")
             },
         ),
@@ -96,6 +97,7 @@ pub fn variants() -> Vec<(&'static str, RandomModel)> {
             "gemma2, uneven layers",
             RandomModel {
                 uneven: true,
+                hidden: 128,
                 ..window(small("gemma2"), 8)
             },
         ),
