@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::model;
 use clap::Args;
-use ondol::{KvType, Level, Model, Options, ScreenOptions, Session};
+use ondol::{Isa, KvType, Model, Options, ScreenOptions, Session};
 use std::str::FromStr;
 
 /// How the model is run.
@@ -15,7 +15,7 @@ pub struct EngineArgs {
     /// Kernels: exact (full precision, slow), scalar, or a CPU's (avx2, avx-vnni, avx512; neon,
     /// dotprod, i8mm) [default: the best this CPU has]
     #[arg(long, value_name = "LEVEL")]
-    pub kernels: Option<Level>,
+    pub kernels: Option<Isa>,
     /// What keys and values are kept as: f16, or q8_0 in little more than half the bytes
     #[arg(long, value_name = "TYPE", default_value_t)]
     pub kv_type: KvType,

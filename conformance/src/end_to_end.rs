@@ -12,7 +12,7 @@ use crate::gates::worse;
 use crate::report::{Level, Series, Text};
 use crate::{Kit, Result};
 use ondol::delegate::Activations;
-use ondol::{CancelToken, Level as Kernels, Options, Session};
+use ondol::{CancelToken, Isa as Kernels, Options, Session};
 
 /// What a text must keep to.
 #[derive(Debug, Clone, Copy)]

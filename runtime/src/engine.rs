@@ -147,8 +147,8 @@ impl Engine {
     }
 
     /// The kernel level in use.
-    pub fn level(&self) -> crate::Level {
-        self.0.kernels.level()
+    pub fn isa(&self) -> crate::Isa {
+        self.0.kernels.isa()
     }
 
     /// Gives back to the system the memory that only a pass uses, until the next one.

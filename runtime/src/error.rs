@@ -1,4 +1,4 @@
-use crate::kernels::Level;
+use crate::kernels::Isa;
 use crate::kernels::attention::KvType;
 use alloc::string::String;
 use ondol_models::Float;
@@ -101,10 +101,10 @@ pub enum Error {
     MemoryPressure,
     /// This CPU, or this build, does not have the kernels asked for.
     #[error("the `{0}` kernels can't run on this CPU or in this build")]
-    UnsupportedLevel(Level),
+    UnsupportedIsa(Isa),
     /// A level name that does not exist.
-    #[error("`{0}` is no kernel level; there are {names}", names = Names(Level::ALL))]
-    UnknownLevel(String),
+    #[error("`{0}` is no kernel level; there are {names}", names = Names(Isa::ALL))]
+    UnknownIsa(String),
     /// This build does not have the cache asked for.
     #[error("this build has no {0} KV cache; take another type for it (`kv_type`, `--kv-type`)")]
     UnsupportedKvType(KvType),

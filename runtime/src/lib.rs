@@ -59,7 +59,7 @@ pub use generate::{
 pub use governor::Governor;
 #[cfg(feature = "std")]
 pub use governor::{MemoryPressure, ThermalLevel};
-pub use kernels::Level;
+pub use kernels::Isa;
 pub use kernels::attention::KvType;
 pub use model::{Model, Options};
 pub use ondol_models as models;

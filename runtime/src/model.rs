@@ -5,7 +5,7 @@ use crate::cpu::pool::Affinity;
 use crate::governor::Governor;
 use crate::kernels::attention::KvType;
 use crate::kernels::vector::simd::SMALL;
-use crate::kernels::{FINE_TOKENS, Kernels, Level};
+use crate::kernels::{FINE_TOKENS, Isa, Kernels};
 use crate::plan::{Memory, Plan, PlanOptions, Span};
 use crate::screen::ScreenOptions;
 use crate::session::Session;
@@ -49,7 +49,7 @@ pub struct Options {
     /// Threads, at most 256; `None` takes as many as there are big cores.
     pub threads: Option<usize>,
     /// Kernel level; `None` takes `ONDOL_KERNELS` or else the best the CPU can run.
-    pub kernels: Option<Level>,
+    pub kernels: Option<Isa>,
     /// Tokens of context; `None` takes what the model was trained for, at most 4096.
     pub context: Option<usize>,
     /// What keys and values are kept as: f16, or q8_0 in little more than half the
@@ -329,7 +329,7 @@ impl Model {
     /// the engine takes.
     ///
     /// # Errors
-    /// [`Error::UnsupportedLevel`], [`Error::UnsupportedKvType`],
+    /// [`Error::UnsupportedIsa`], [`Error::UnsupportedKvType`],
     /// [`Error::PartKvBlock`].
     pub fn memory(&self, options: &Options) -> Result<Memory> {
         let kernels = kernels(options)?;
@@ -373,7 +373,7 @@ impl Model {
     /// # Errors
     /// [`Error::DoesNotFit`] where the options' limit is less than [`Model::memory`]
     /// says, [`Error::OutOfMemory`] where the system has less;
-    /// [`Error::UnsupportedLevel`];
+    /// [`Error::UnsupportedIsa`];
     /// [`Error::UnsupportedKvType`]; [`Error::PartKvBlock`]; [`Error::BadMargin`];
     /// [`Error::MemoryPressure`] while the options' governor says so.
     pub fn engine(&self, options: &Options) -> Result<Engine> {
@@ -468,7 +468,7 @@ impl Model {
 
 fn kernels(options: &Options) -> Result<Kernels> {
     Ok(match options.kernels {
-        Some(level) => Kernels::with_level(level)?,
+        Some(level) => Kernels::with_isa(level)?,
         #[cfg(feature = "std")]
         None => Kernels::from_env()?,
         #[cfg(not(feature = "std"))]

@@ -1,7 +1,7 @@
 //! Sliding windows: layers that look at the last positions keep no others, and nothing
 //! else changes.
 
-use ondol::{CancelToken, GenerateOptions, KvType, Level, Model, Options, SamplerOptions, Session};
+use ondol::{CancelToken, GenerateOptions, Isa, KvType, Model, Options, SamplerOptions, Session};
 use ondol_tests::random_model::RandomModel;
 
 const WINDOW: u32 = 64;
@@ -42,7 +42,7 @@ fn a_ring_of_positions_gives_the_same_logits() {
     let file = model.with("attention.sliding_window", WINDOW).to_bytes();
     let model = Model::from_bytes(file).unwrap();
     for kv_type in KvType::ALL {
-        for level in Level::ALL {
+        for level in Isa::ALL {
             let with = |chunk| Options {
                 kernels: Some(level),
                 ..options(kv_type, chunk, 600)

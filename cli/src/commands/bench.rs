@@ -8,7 +8,7 @@ use crate::numbers::count;
 use crate::packed::LimitArgs;
 use crate::{model, output};
 use ondol::kernels::Kernels;
-use ondol::{CancelToken, Engine, KvType, Level, Model, Options, SamplerOptions, Session};
+use ondol::{CancelToken, Engine, Isa, KvType, Model, Options, SamplerOptions, Session};
 use ondol_conformance::machine::cpu_name;
 use ondol_conformance::scattered;
 use serde::Serialize;
@@ -67,7 +67,7 @@ pub struct Args {
     /// Kernels: exact (full precision, slow), scalar, or a CPU's (avx2, avx-vnni, avx512; neon,
     /// dotprod, i8mm) [default: the best this CPU has]
     #[arg(long, value_name = "LEVEL")]
-    kernels: Option<Level>,
+    kernels: Option<Isa>,
     /// What keys and values are kept as: f16, or q8_0 in little more than half the bytes
     #[arg(long, value_name = "TYPE", default_value_t)]
     kv_type: KvType,
@@ -178,7 +178,7 @@ pub fn run(args: &Args) -> Result<()> {
         let mut session = model
             .session(&options)
             .map_err(model::runtime_error(&args.model))?;
-        kernels = session.engine().level().to_string();
+        kernels = session.engine().isa().to_string();
         for &test in &tests {
             note!(
                 "measuring {} with {} threads",
@@ -277,7 +277,7 @@ fn decode_batches(engine: &Engine, tokens: &[u32], sessions: usize) -> ondol::Re
 /// Decodes as `ondol run` does by default. What follows makes sense, since after
 /// tokens at random many more are likely than in any text.
 fn decode_screened(session: &mut Session, first: u32, count: usize) -> ondol::Result<()> {
-    let kernels = Kernels::with_level(session.engine().level())?;
+    let kernels = Kernels::with_isa(session.engine().isa())?;
     let mut token = first;
     for _ in 0..count {
         let logits = session.decode_top(token, SamplerOptions::default().top_k)?;

@@ -9,7 +9,7 @@ use super::arena::Arena;
 use super::columns;
 use super::pass::Pass;
 use super::pool::Pool;
-use crate::kernels::attention::{KvSlot, Queries, SharedSlice};
+use crate::kernels::attention::{DecodePiece, KvSlot, PrefillPiece, Queries, SharedSlice};
 use crate::kernels::vector::simd::SMALL;
 use crate::kernels::{ActKind, Acts, FINE_TOKENS, Kernels, Matrix, OutRows, Store};
 use crate::plan::{Angles, AttentionStep, MatMul, Piece, Plan, Region, RowOp, Step};
@@ -399,7 +399,14 @@ impl Shared<'_> {
                 SharedSlice::from_raw(self.arena.pointer(step.out), pass.rows * step.out.width);
             let scratch = self.arena.floats_mut(self.plan.layout.scratch[worker]);
             let attention = self.kernels.attention();
-            attention.prefill(&step.shape, piece, queries, kv, out, scratch);
+            let piece = PrefillPiece {
+                piece,
+                queries,
+                kv,
+                out,
+                scratch,
+            };
+            attention.prefill(&step.shape, piece);
         }
     }
 
@@ -424,7 +431,15 @@ impl Shared<'_> {
             let scratch = self.arena.floats_mut(self.plan.layout.scratch[worker]);
             let position = pass.position(row);
             let attention = self.kernels.attention();
-            attention.decode(&step.shape, piece, q, position, kv, partials, scratch);
+            let piece = DecodePiece {
+                piece,
+                q,
+                position,
+                kv,
+                partials,
+                scratch,
+            };
+            attention.decode(&step.shape, piece);
         }
     }
 
