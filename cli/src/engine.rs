@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::model;
 use clap::Args;
-use ondol::{KvType, Level, Model, ScreenOptions, Session, SessionOptions};
+use ondol::{Isa, KvType, Model, ScreenOptions, Session, SessionOptions};
 use std::str::FromStr;
 
 /// Options of the engine.
@@ -16,7 +16,7 @@ pub struct EngineArgs {
     /// (avx2, avx-vnni, avx512; neon, dotprod, i8mm) [default: the fastest for this
     /// CPU]
     #[arg(long, value_name = "LEVEL")]
-    pub kernels: Option<Level>,
+    pub kernels: Option<Isa>,
     /// Type of the KV cache: f16, or q8_0, which takes little more than half the memory
     #[arg(long, value_name = "TYPE", default_value_t)]
     pub kv_type: KvType,

@@ -13,7 +13,7 @@ use crate::gates::worse;
 use crate::report::{Level, Series, Text};
 use crate::{Kit, Result};
 use ondol::delegate::Activations;
-use ondol::{CancelToken, Level as Kernels, Session, SessionOptions};
+use ondol::{CancelToken, Isa as Kernels, Session, SessionOptions};
 
 /// The limits for a text.
 #[derive(Debug, Clone, Copy)]

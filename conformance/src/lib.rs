@@ -281,7 +281,7 @@ impl<'s> Kit<'s> {
             host: report::Host {
                 cpu: cpu_name(),
                 threads: session.engine().threads(),
-                kernels: session.engine().level().to_string(),
+                kernels: session.engine().isa().to_string(),
                 system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             },
             device: report::Device {

@@ -61,7 +61,7 @@ impl Model {
     /// # Errors
     /// [`Error::DoesNotFit`] if [`Model::memory`] exceeds the options' limit,
     /// [`Error::OutOfMemory`] if the system does not provide the memory;
-    /// [`Error::UnsupportedLevel`]; [`Error::UnsupportedKvType`];
+    /// [`Error::UnsupportedIsa`]; [`Error::UnsupportedKvType`];
     /// [`Error::PartKvBlock`]; [`Error::BadMargin`]; [`Error::MemoryPressure`] while
     /// the options' governor reports critical memory pressure.
     pub fn engine(&self, options: &SessionOptions) -> Result<Engine> {
@@ -154,8 +154,8 @@ impl Engine {
     }
 
     /// The kernels in use.
-    pub fn level(&self) -> crate::Level {
-        self.0.kernels.level()
+    pub fn isa(&self) -> crate::Isa {
+        self.0.kernels.isa()
     }
 
     /// Releases to the system the memory that only passes use, until the next pass.

@@ -1,4 +1,4 @@
-use crate::kernels::Level;
+use crate::kernels::Isa;
 use crate::kernels::attention::KvType;
 use alloc::string::String;
 use ondol_models::Float;
@@ -105,10 +105,10 @@ pub enum Error {
     MemoryPressure,
     /// This CPU, or this build, does not have the kernels asked for.
     #[error("the `{0}` kernels can't run on this CPU or in this build")]
-    UnsupportedLevel(Level),
+    UnsupportedIsa(Isa),
     /// A name of kernels that does not exist.
-    #[error("there are no kernels named `{0}`; known are {names}", names = Names(Level::ALL))]
-    UnknownLevel(String),
+    #[error("there are no kernels named `{0}`; known are {names}", names = Names(Isa::ALL))]
+    UnknownIsa(String),
     /// This build does not support this type of KV cache.
     #[error("this build has no {0} KV cache; use another type (`kv_type`, `--kv-type`)")]
     UnsupportedKvType(KvType),

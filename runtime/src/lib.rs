@@ -17,7 +17,7 @@
 //! ```
 //!
 //! # Reproducibility
-//! With the same kernels ([`Level`]), results do not depend on the number of threads:
+//! With the same kernels ([`Isa`]), results do not depend on the number of threads:
 //! every output element is computed by one thread, in one order. Kernels for different
 //! ISAs agree with each other up to the order of float additions; the exact kernels
 //! differ from the fast ones by the rounding of activations.
@@ -77,7 +77,7 @@ pub use generate::{
 pub use governor::Governor;
 #[cfg(feature = "std")]
 pub use governor::{MemoryPressure, ThermalState};
-pub use kernels::Level;
+pub use kernels::Isa;
 pub use kernels::attention::KvType;
 pub use memory::Memory;
 pub use model::Model;

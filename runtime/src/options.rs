@@ -2,7 +2,7 @@
 
 use crate::cpu::pool::Affinity;
 use crate::governor::Governor;
-use crate::kernels::Level;
+use crate::kernels::Isa;
 use crate::kernels::attention::KvType;
 use crate::screen::ScreenOptions;
 
@@ -33,7 +33,7 @@ pub struct SessionOptions {
     pub threads: Option<usize>,
     /// The kernels; `None` uses those that `ONDOL_KERNELS` names, or else the fastest
     /// that the CPU can run.
-    pub kernels: Option<Level>,
+    pub kernels: Option<Isa>,
     /// Context in tokens; `None` uses the context that the model was trained for, at
     /// most 4096.
     pub context: Option<usize>,

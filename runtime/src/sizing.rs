@@ -31,7 +31,7 @@ impl Model {
     /// itself, and of each further session. Nothing is allocated.
     ///
     /// # Errors
-    /// [`Error::UnsupportedLevel`], [`Error::UnsupportedKvType`],
+    /// [`Error::UnsupportedIsa`], [`Error::UnsupportedKvType`],
     /// [`Error::PartKvBlock`].
     pub fn memory(&self, options: &SessionOptions) -> Result<Memory> {
         Ok(Sizing::new(self, options)?.memory)
@@ -151,7 +151,7 @@ fn sizes(model: &Model, options: &SessionOptions) -> PlanOptions {
 
 fn kernels(options: &SessionOptions) -> Result<Kernels> {
     Ok(match options.kernels {
-        Some(level) => Kernels::with_level(level)?,
+        Some(level) => Kernels::with_isa(level)?,
         #[cfg(feature = "std")]
         None => Kernels::from_env()?,
         #[cfg(not(feature = "std"))]

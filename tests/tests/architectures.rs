@@ -6,7 +6,7 @@
 //! is left with the few of them that fall on the other side of a rounding.
 
 use ondol::models::quant::DType;
-use ondol::{CancelToken, Level, Model, SessionOptions};
+use ondol::{CancelToken, Isa, Model, SessionOptions};
 use ondol_tests::error;
 use ondol_tests::oracle::{Cache, Oracle};
 use ondol_tests::random_model::{ARCHITECTURES, RandomModel, variants};
@@ -30,7 +30,7 @@ fn tokens() -> Vec<u32> {
 }
 
 /// The logits after each token: the prompt's in chunks, the rest by decode.
-fn logits(model: &Model, level: Option<Level>, prefill_chunk: usize) -> Vec<Vec<f32>> {
+fn logits(model: &Model, level: Option<Isa>, prefill_chunk: usize) -> Vec<Vec<f32>> {
     let options = SessionOptions {
         threads: Some(1),
         kernels: level,
@@ -57,7 +57,7 @@ fn logits(model: &Model, level: Option<Level>, prefill_chunk: usize) -> Vec<Vec<
 }
 
 /// Each run is a level, a chunk of the prompt, and the error that is allowed.
-fn check(name: &str, random: &RandomModel, runs: &[(Option<Level>, usize, f64)]) {
+fn check(name: &str, random: &RandomModel, runs: &[(Option<Isa>, usize, f64)]) {
     let file = random.to_bytes();
     let truth = Oracle::read(&file).logits(&tokens(), CONTEXT, Cache::F16);
     let model = Model::from_bytes(file).expect(name);
@@ -72,7 +72,7 @@ fn check_variants(architecture: &str) {
     for (name, random) in variants() {
         if random.architecture == architecture {
             let bound = if random.layers > 8 { EXACT_DEEP } else { EXACT };
-            let exact = Some(Level::Exact);
+            let exact = Some(Isa::Exact);
             check(name, &random, &[(exact, 64, bound), (exact, 7, bound)]);
         }
     }
@@ -124,7 +124,7 @@ fn quantized() {
         for dtype in [DType::Q4_0, DType::Q4_K] {
             let random = RandomModel::small(architecture).quantized(dtype);
             let runs = [
-                (Some(Level::Exact), 64, EXACT),
+                (Some(Isa::Exact), 64, EXACT),
                 (None, 64, FAST),
                 (None, 7, FAST),
             ];

@@ -7,7 +7,7 @@ use ondol::delegate::{Code, Delegate, Offload, OffloadOptions, OffloadStats, Sta
 use ondol::models::quant::DType;
 use ondol::models::template::Message;
 use ondol::{
-    CancelToken, Error, GenerateOptions, Level, Model, SamplerOptions, Session, SessionOptions,
+    CancelToken, Error, GenerateOptions, Isa, Model, SamplerOptions, Session, SessionOptions,
 };
 use ondol_tests::error;
 use ondol_tests::random_model::{ARCHITECTURES, RandomModel, variants};
@@ -171,7 +171,7 @@ fn shallow() -> impl Iterator<Item = (&'static str, Model)> {
 fn every_architecture_runs_on_the_device() {
     for (name, model) in shallow() {
         let exact = SessionOptions {
-            kernels: Some(Level::Exact),
+            kernels: Some(Isa::Exact),
             ..options(None)
         };
         let truth = scores(&mut model.session(&exact).unwrap(), 40);

@@ -1,9 +1,9 @@
 //! Rule 4: for a kernel level, logits do not depend on the number of threads.
 
-use ondol::{CancelToken, KvType, Level, Model, SessionOptions};
+use ondol::{CancelToken, Isa, KvType, Model, SessionOptions};
 
 /// Logits, bit by bit, after a prompt in chunks and a few decoded tokens.
-fn logits(model: &Model, kv_type: KvType, level: Option<Level>, threads: usize) -> Vec<Vec<u32>> {
+fn logits(model: &Model, kv_type: KvType, level: Option<Isa>, threads: usize) -> Vec<Vec<u32>> {
     let options = SessionOptions {
         threads: Some(threads),
         kernels: level,
@@ -22,7 +22,7 @@ fn logits(model: &Model, kv_type: KvType, level: Option<Level>, threads: usize) 
 #[test]
 fn threads_do_not_change_a_bit() {
     let model = Model::hello().unwrap();
-    for level in [None, Some(Level::Scalar), Some(Level::Exact)] {
+    for level in [None, Some(Isa::Scalar), Some(Isa::Exact)] {
         for kv_type in KvType::ALL {
             let one = logits(&model, kv_type, level, 1);
             for threads in [2, 3, 4] {
@@ -49,8 +49,8 @@ fn levels_agree_on_the_likeliest_token() {
         };
         all.iter().map(first).collect::<Vec<_>>()
     };
-    let exact = top(Some(Level::Exact));
-    for level in [None, Some(Level::Scalar)] {
+    let exact = top(Some(Isa::Exact));
+    for level in [None, Some(Isa::Scalar)] {
         let same = top(level)
             .iter()
             .zip(&exact)

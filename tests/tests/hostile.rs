@@ -2,7 +2,7 @@
 //! and four tokens: an error or an answer, never a panic, and never more memory than was announced.
 
 use ondol::kernels::Kernels;
-use ondol::{CancelToken, Level, Model, SessionOptions};
+use ondol::{CancelToken, Isa, Model, SessionOptions};
 use ondol_models::quant::DType;
 use ondol_tests::counting::Counting;
 use ondol_tests::hostile::{fields, mutate};
@@ -30,7 +30,7 @@ enum Fate {
     Ran,
 }
 
-fn run(bytes: Vec<u8>, level: Level) -> Fate {
+fn run(bytes: Vec<u8>, level: Isa) -> Fate {
     let _alone = ONE_AT_A_TIME
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -100,13 +100,13 @@ fn run_mutants(count: u64) {
 fn run_mutants_of(file: &[u8], count: u64) {
     let (fields, header) = fields(file);
     assert!(
-        run(file.to_vec(), Level::Exact) == Fate::Ran,
+        run(file.to_vec(), Isa::Exact) == Fate::Ran,
         "the file itself must run"
     );
     // Every level that this CPU has, in turn: weights of NaN take other paths in each.
-    let levels: Vec<Level> = Level::ALL
+    let levels: Vec<Isa> = Isa::ALL
         .into_iter()
-        .filter(|&l| Kernels::with_level(l).is_ok())
+        .filter(|&l| Kernels::with_isa(l).is_ok())
         .collect();
     let mut ran = 0;
     for number in 0..count {
@@ -131,7 +131,7 @@ fn truncation_at_every_field_is_refused() {
         let (fields, header) = fields(&file);
         let cuts = fields.iter().step_by(7).map(|field| field.at);
         for cut in cuts.chain([header, file.len() - 1]) {
-            let fate = run(file[..cut].to_vec(), Level::Exact);
+            let fate = run(file[..cut].to_vec(), Isa::Exact);
             assert!(fate == Fate::Refused, "cut at {cut}");
         }
     }

@@ -1,19 +1,13 @@
 //! A KV cache of q8_0 blocks: how many bytes it takes, and that all that holds
 //! for one of half floats holds for it.
 
-use ondol::{CancelToken, Error, KvType, Level, Model, Session, SessionOptions};
+use ondol::{CancelToken, Error, Isa, KvType, Model, Session, SessionOptions};
 use ondol_tests::random_model::RandomModel;
 
 /// Levels that the machine may have; those that it has not are left out.
-const LEVELS: [Level; 5] = [
-    Level::Exact,
-    Level::Scalar,
-    Level::Avx2,
-    Level::Avx512,
-    Level::Neon,
-];
+const LEVELS: [Isa; 5] = [Isa::Exact, Isa::Scalar, Isa::Avx2, Isa::Avx512, Isa::Neon];
 
-fn options(kv_type: KvType, level: Level) -> SessionOptions {
+fn options(kv_type: KvType, level: Isa) -> SessionOptions {
     SessionOptions {
         threads: Some(2),
         kernels: Some(level),
@@ -49,7 +43,7 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
 fn a_number_takes_34_bytes_for_32() {
     let model = Model::hello().unwrap();
     let bytes = |kv_type| {
-        let memory = model.memory(&options(kv_type, Level::Scalar)).unwrap();
+        let memory = model.memory(&options(kv_type, Isa::Scalar)).unwrap();
         (memory.kv_cache, memory.total)
     };
     let (f16, q8_0) = (bytes(KvType::F16), bytes(KvType::Q8_0));
@@ -63,7 +57,7 @@ fn prefill_and_decode_agree() {
     let model = Model::hello().unwrap();
     let tokens = prompt();
     for mut session in sessions() {
-        let level = session.engine().level();
+        let level = session.engine().isa();
         let mut halves = model.session(&options(KvType::F16, level)).unwrap();
         let cancel = CancelToken::new();
         let f16 = halves.prefill(&tokens, &cancel).unwrap();
@@ -92,14 +86,14 @@ fn rollback_and_guesses_change_no_bit() {
         let mut got = vec![bits(session.decode_with_drafts(&[40, 41, 42]).unwrap())];
         got.extend([41, 42].map(|t| bits(session.accept(t).unwrap())));
         got.extend((43..46).map(|t| bits(session.decode(t).unwrap())));
-        assert!(got == truth, "level {}", session.engine().level());
+        assert!(got == truth, "level {}", session.engine().isa());
     }
 }
 
 #[test]
 fn heads_that_are_not_whole_blocks_are_refused() {
     let model = Model::from_bytes(RandomModel::small("llama").to_bytes()).unwrap();
-    let options = options(KvType::Q8_0, Level::Scalar);
+    let options = options(KvType::Q8_0, Isa::Scalar);
     let refused = [
         model.memory(&options).err(),
         model.session(&options).map(drop).err(),

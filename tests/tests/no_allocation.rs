@@ -1,7 +1,7 @@
 //! Rule 1: prefill and decode never touch the allocator, and guesses cost no allocation either.
 
 use ondol::{
-    CancelToken, GenerateOptions, KvType, Level, MemoryPressure, Model, SamplerOptions,
+    CancelToken, GenerateOptions, Isa, KvType, MemoryPressure, Model, SamplerOptions,
     ScreenOptions, SessionOptions, ThermalState,
 };
 use ondol_models::quant::DType;
@@ -23,7 +23,7 @@ fn prefill_and_decode_do_not_allocate() {
     let model = Model::hello().unwrap();
     let prompt: Vec<u32> = (0..100).map(|i| 3 + i * 7 % 200).collect();
     let cancel = CancelToken::new();
-    let levels = [None, Some(Level::Scalar), Some(Level::Exact)];
+    let levels = [None, Some(Isa::Scalar), Some(Isa::Exact)];
     for (level, kv_type) in levels
         .into_iter()
         .flat_map(|l| KvType::ALL.map(|ty| (l, ty)))
@@ -88,7 +88,7 @@ fn a_screened_head_does_not_allocate() {
         ..RandomModel::small("llama")
     };
     let model = Model::from_bytes(packed(&model.to_bytes())).unwrap();
-    for level in [None, Some(Level::Scalar), Some(Level::Exact)] {
+    for level in [None, Some(Isa::Scalar), Some(Isa::Exact)] {
         let options = SessionOptions {
             threads: Some(2),
             kernels: level,

@@ -1,13 +1,13 @@
 //! A packed copy computes what its source does, bit for bit: every
 //! architecture, every block format, prefill and decode.
 
-use ondol::{CancelToken, Level, Model, SessionOptions};
+use ondol::{CancelToken, Isa, Model, SessionOptions};
 use ondol_models::quant::DType;
 use ondol_tests::packing::packed;
 use ondol_tests::random_model::{ARCHITECTURES, RandomModel};
 
 /// Logits, bit by bit, after a long prompt, a short one, and a few decoded tokens.
-fn logits(file: &[u8], level: Option<Level>, threads: usize) -> Vec<Vec<u32>> {
+fn logits(file: &[u8], level: Option<Isa>, threads: usize) -> Vec<Vec<u32>> {
     let model = Model::from_bytes(file.to_vec()).unwrap();
     let options = SessionOptions {
         threads: Some(threads),
@@ -29,7 +29,7 @@ fn logits(file: &[u8], level: Option<Level>, threads: usize) -> Vec<Vec<u32>> {
 fn check(file: &[u8], name: &str) {
     let packed = packed(file);
     assert!(Model::from_bytes(packed.clone()).unwrap().is_packed());
-    for level in [None, Some(Level::Scalar), Some(Level::Exact)] {
+    for level in [None, Some(Isa::Scalar), Some(Isa::Exact)] {
         let plain = logits(file, level, 1);
         assert!(
             plain.iter().flatten().any(|&bits| bits != 0),

@@ -2,8 +2,8 @@
 //! logits the same bits, and a screen that is wrong is found out.
 
 use ondol::{
-    CancelToken, GenerateOptions, Level, Model, SamplerOptions, ScreenOptions, ScreenStats,
-    Session, SessionOptions,
+    CancelToken, GenerateOptions, Isa, Model, SamplerOptions, ScreenOptions, ScreenStats, Session,
+    SessionOptions,
 };
 use ondol_models::gguf::Gguf;
 use ondol_models::quant::DType;
@@ -25,7 +25,7 @@ fn model(architecture: &'static str) -> RandomModel {
 fn session(
     file: &[u8],
     screen: Option<ScreenOptions>,
-    level: Option<Level>,
+    level: Option<Isa>,
     threads: usize,
 ) -> Session {
     let model = Model::from_bytes(file.to_vec()).unwrap();
@@ -143,7 +143,7 @@ fn over_heads_of_plain_floats_too() {
 
 #[test]
 fn at_other_levels_too() {
-    for level in [Level::Scalar, Level::Exact] {
+    for level in [Isa::Scalar, Isa::Exact] {
         compare_generations(&model("llama"), Some(level), &samplers()[..2]);
     }
 }
@@ -151,7 +151,7 @@ fn at_other_levels_too() {
 #[track_caller]
 fn compare_generations(
     model: &RandomModel,
-    level: Option<Level>,
+    level: Option<Isa>,
     samplers: &[(SamplerOptions, bool)],
 ) {
     let file = packed(&model.to_bytes());

@@ -4,7 +4,7 @@
 
 use ondol::generate::{Sampler, SamplerOptions};
 use ondol::models::quant::DType;
-use ondol::{CancelToken, Level, Model, Session, SessionOptions};
+use ondol::{CancelToken, Isa, Model, Session, SessionOptions};
 use ondol_tests::packing::packed;
 use ondol_tests::random_model::{ARCHITECTURES, RandomModel, variants};
 
@@ -18,7 +18,7 @@ const STARTS: [usize; 3] = [3, 60, 250];
 /// Tokens of context.
 const CONTEXT: usize = 270;
 
-fn options(level: Level, threads: usize) -> SessionOptions {
+fn options(level: Isa, threads: usize) -> SessionOptions {
     SessionOptions {
         threads: Some(threads),
         kernels: Some(level),
@@ -56,7 +56,7 @@ fn check(file: Vec<u8>, name: &str, starts: &[usize]) {
     let tokens: Vec<u32> = (0..CONTEXT as u32)
         .map(|i| (3 + i * i * 11) % vocabulary)
         .collect();
-    for level in Level::ALL {
+    for level in Isa::ALL {
         let Ok(mut one) = model.session(&options(level, 1)) else {
             continue;
         };
@@ -126,7 +126,7 @@ fn hello() {
 /// Tokens that a sampler chooses, each decoded with drafts of which `right`
 /// come true, where `truth` is known.
 fn sampled(model: &Model, sampling: &SamplerOptions, truth: &[u32], right: usize) -> Vec<u32> {
-    let mut session = model.session(&options(Level::Scalar, 2)).unwrap();
+    let mut session = model.session(&options(Isa::Scalar, 2)).unwrap();
     let vocabulary = model.graph().vocabulary;
     let mut sampler = Sampler::new(sampling, vocabulary).unwrap();
     session.prefill(&[1, 2, 3], &CancelToken::new()).unwrap();
@@ -169,7 +169,7 @@ fn samplers_choose_the_same_tokens() {
 #[test]
 fn what_is_no_draft_is_not_accepted() {
     let model = Model::hello().unwrap();
-    let mut session = model.session(&options(Level::Scalar, 1)).unwrap();
+    let mut session = model.session(&options(Isa::Scalar, 1)).unwrap();
     assert!(session.accept(5).is_none());
     session.decode_with_drafts(&[4, 5, 6]).unwrap();
     assert!(session.accept(6).is_none());

@@ -2,7 +2,7 @@
 //! else changes.
 
 use ondol::{
-    CancelToken, GenerateOptions, KvType, Level, Model, SamplerOptions, Session, SessionOptions,
+    CancelToken, GenerateOptions, Isa, KvType, Model, SamplerOptions, Session, SessionOptions,
 };
 use ondol_tests::random_model::RandomModel;
 
@@ -44,7 +44,7 @@ fn a_ring_of_positions_gives_the_same_logits() {
     let file = model.with("attention.sliding_window", WINDOW).to_bytes();
     let model = Model::from_bytes(file).unwrap();
     for kv_type in KvType::ALL {
-        for level in Level::ALL {
+        for level in Isa::ALL {
             let with = |chunk| SessionOptions {
                 kernels: Some(level),
                 ..options(kv_type, chunk, 600)

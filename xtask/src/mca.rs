@@ -31,7 +31,7 @@ struct Level {
 const LEVELS: [Level; 3] = [
     Level {
         name: "neon",
-        symbol: "8Widening",
+        symbol: "4Neon",
         cores: &[
             Core {
                 title: "Cortex-A53",
@@ -102,54 +102,51 @@ struct Kernel {
 const KERNELS: [Kernel; 8] = [
     Kernel {
         title: "prefill, Q4_0, Q4_1, Q5_0, Q5_1, MXFP4",
-        parts: |_| &["4gemm", "5Whole", "7I8Block"],
+        parts: |_| &["4gemm", "8OneScale", "7I8Block"],
         planes: |_| 1,
     },
     Kernel {
         title: "prefill, Q4_K, Q5_K",
         parts: |level| match level {
-            "neon" => &["4gemm", "5Whole", "7I8Block"],
-            _ => &["4gemm", "5Bytes", "Kj8_ENt", "7I8Block"],
+            "neon" => &["4gemm", "8OneScale", "7I8Block"],
+            _ => &["4gemm", "7I8Panel", "Kj8_ENt", "7I8Block"],
         },
         planes: |_| 1,
     },
     Kernel {
         title: "prefill, Q6_K",
         parts: |level| match level {
-            "neon" => &["4gemm", "6Halves", "Kj2_ENt", "7I8Block"],
-            _ => &["4gemm", "5Bytes", "Kj8_ENt", "7I8Block"],
+            "neon" => &["4gemm", "9TwoScales", "Kj2_ENt", "7I8Block"],
+            _ => &["4gemm", "7I8Panel", "Kj8_ENt", "7I8Block"],
         },
         planes: |_| 1,
     },
     Kernel {
         title: "prefill, Q8_0, IQ4_NL, IQ4_XS",
         parts: |level| match level {
-            "neon" => &["4gemm", "4Wide", "8I16Block"],
-            _ => &["4gemm", "5Bytes", "Kj1_ENt", "7I8Block"],
+            "neon" => &["4gemm", "8I16Panel", "8I16Block"],
+            _ => &["4gemm", "7I8Panel", "Kj1_ENt", "7I8Block"],
         },
         planes: |_| 1,
     },
     Kernel {
         title: "decode, Q4_0",
-        parts: |_| &["4Gemv", "4Q4_0", "10SplitBlock"],
+        parts: |_| &["4gemv", "4Q4_0"],
         planes: |_| 2,
     },
     Kernel {
         title: "decode, Q4_K",
-        parts: |_| &["4Gemv", "4Q4_K", "10SplitBlock"],
+        parts: |_| &["4gemv", "4Q4_K"],
         planes: |_| 2,
     },
     Kernel {
         title: "decode, Q6_K",
-        parts: |_| &["4Gemv", "4Q6_K", "10SplitBlock"],
+        parts: |_| &["4gemv", "4Q6_K"],
         planes: |_| 2,
     },
     Kernel {
         title: "decode, Q8_0",
-        parts: |level| match level {
-            "neon" => &["4Gemv", "4Q8_0", "8I16Block"],
-            _ => &["4Gemv", "4Q8_0", "10SplitBlock"],
-        },
+        parts: |_| &["4gemv", "4Q8_0"],
         planes: |level| if level == "neon" { 1 } else { 2 },
     },
 ];

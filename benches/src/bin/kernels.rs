@@ -32,7 +32,7 @@ fn main() {
                 .any(|name| DType::from_name(name) == Some(*dtype))
     };
     let kernels = Kernels::from_env().expect("ONDOL_KERNELS names a level of this CPU");
-    println!("level {}, one thread, {COLS} columns", kernels.level());
+    println!("level {}, one thread, {COLS} columns", kernels.isa());
     print_peaks(&Peaks::measure());
     println!(
         "{:8} {:>14} {:>14} {:>14} {:>14} {:>14} {:>14}",

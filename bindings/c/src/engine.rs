@@ -8,7 +8,7 @@ use crate::session::{new_session, ondol_session};
 use crate::sized::{self, Sized32};
 use crate::status::{ondol_error, ondol_status};
 use core::ffi::{CStr, c_char};
-use runtime::{Engine, Level};
+use runtime::{Engine, Isa};
 
 /// The threads and the memory in which passes run, for any number of sessions of one
 /// model. Any number of threads may use an engine and its sessions: passes run one
@@ -129,7 +129,7 @@ pub unsafe extern "C" fn ondol_engine_get_info(
                 threads: engine.threads() as u32,
                 pinned_threads: engine.pinned_threads() as u32,
                 context: engine.context() as u32,
-                kernels: name(engine.level()).as_ptr(),
+                kernels: name(engine.isa()).as_ptr(),
                 memory_bytes: engine.memory().total,
             };
             sized::write(&known, info);
@@ -183,17 +183,17 @@ pub unsafe extern "C" fn ondol_engine_release_unused(
     unsafe { call(error, body) }
 }
 
-/// [`Level::name`], for C.
-fn name(level: Level) -> &'static CStr {
+/// [`Isa::name`], for C.
+fn name(level: Isa) -> &'static CStr {
     match level {
-        Level::Exact => c"exact",
-        Level::Scalar => c"scalar",
-        Level::Avx2 => c"avx2",
-        Level::AvxVnni => c"avx-vnni",
-        Level::Avx512 => c"avx512",
-        Level::Neon => c"neon",
-        Level::DotProd => c"dotprod",
-        Level::I8mm => c"i8mm",
+        Isa::Exact => c"exact",
+        Isa::Scalar => c"scalar",
+        Isa::Avx2 => c"avx2",
+        Isa::AvxVnni => c"avx-vnni",
+        Isa::Avx512 => c"avx512",
+        Isa::Neon => c"neon",
+        Isa::DotProd => c"dotprod",
+        Isa::I8mm => c"i8mm",
     }
 }
 
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn names_are_those_of_rust() {
-        for level in Level::ALL {
+        for level in Isa::ALL {
             assert_eq!(name(level).to_str(), Ok(level.name()));
         }
     }

@@ -141,7 +141,7 @@ fn of_runtime(error: &runtime::Error) -> ondol_status {
         E::BadToken { .. } => ondol_status::BadToken,
         E::EmptyPrompt => ondol_status::EmptyPrompt,
         E::Cancelled => ondol_status::Cancelled,
-        E::UnsupportedLevel(_) | E::UnknownLevel(_) => ondol_status::UnsupportedKernels,
+        E::UnsupportedIsa(_) | E::UnknownIsa(_) => ondol_status::UnsupportedKernels,
         E::Sampler(_) => ondol_status::Sampler,
         E::UnsupportedKvType(_) | E::UnknownKvType(_) | E::PartKvBlock { .. } => {
             ondol_status::UnsupportedKvType

@@ -9,7 +9,7 @@ use crate::packed::LimitArgs;
 use crate::{model, output};
 use ondol::kernels::Kernels;
 use ondol::machine::cpu_name;
-use ondol::{CancelToken, Engine, KvType, Level, Model, SamplerOptions, Session, SessionOptions};
+use ondol::{CancelToken, Engine, Isa, KvType, Model, SamplerOptions, Session, SessionOptions};
 use ondol_conformance::scattered;
 use serde::Serialize;
 use std::time::Instant;
@@ -68,7 +68,7 @@ pub struct Args {
     /// (avx2, avx-vnni, avx512; neon, dotprod, i8mm) [default: the fastest for this
     /// CPU]
     #[arg(long, value_name = "LEVEL")]
-    kernels: Option<Level>,
+    kernels: Option<Isa>,
     /// Type of the KV cache: f16, or q8_0, which takes little more than half the memory
     #[arg(long, value_name = "TYPE", default_value_t)]
     kv_type: KvType,
@@ -180,7 +180,7 @@ pub fn run(args: &Args) -> Result<()> {
         let mut session = model
             .session(&options)
             .map_err(model::runtime_error(&args.model))?;
-        kernels = session.engine().level().to_string();
+        kernels = session.engine().isa().to_string();
         for &test in &tests {
             note!(
                 "measuring {} with {} threads",
@@ -279,7 +279,7 @@ fn decode_batches(engine: &Engine, tokens: &[u32], sessions: usize) -> ondol::Re
 /// Decodes as `ondol run` does by default, continuing with the likeliest token: after
 /// random tokens many more tokens would be likely than in any text.
 fn decode_screened(session: &mut Session, first: u32, count: usize) -> ondol::Result<()> {
-    let kernels = Kernels::with_level(session.engine().level())?;
+    let kernels = Kernels::with_isa(session.engine().isa())?;
     let mut token = first;
     for _ in 0..count {
         let logits = session.decode_top(token, SamplerOptions::default().top_k)?;

@@ -1,7 +1,7 @@
 //! Sequences of toy models that keep every kind of state.
 
 use crate::cpu::pass::{Input, Phase};
-use crate::{CancelToken, Error, KvType, Level, Model, Session, SessionOptions, SnapshotError};
+use crate::{CancelToken, Error, Isa, KvType, Model, Session, SessionOptions, SnapshotError};
 use ondol_models::gguf::{Gguf, Writer};
 use ondol_models::graph::{Attention, Builder, Graph, ValueId};
 use ondol_models::quant::{self, DType};
@@ -191,7 +191,7 @@ fn states_are_what_their_formulas_say() {
     ] {
         let hidden: Vec<f64> = (0..width).map(expected).collect();
         let exact = SessionOptions {
-            kernels: Some(Level::Exact),
+            kernels: Some(Isa::Exact),
             ..options()
         };
         let mut session = model(&[part]).session(&exact).unwrap();

@@ -2,7 +2,7 @@
 
 use super::executor::Shared;
 use super::pass::Pass;
-use crate::kernels::attention::{KvSlot, Queries, SharedSlice};
+use crate::kernels::attention::{DecodePiece, KvSlot, PrefillPiece, Queries, SharedSlice};
 use crate::memory::Region;
 use crate::plan::AttentionStep;
 
@@ -46,7 +46,14 @@ impl Shared<'_> {
                 SharedSlice::from_raw(self.arena.pointer(step.out), pass.rows * step.out.width);
             let scratch = self.arena.floats_mut(self.plan.layout.scratch[worker]);
             let attention = self.kernels.attention();
-            attention.prefill(&step.shape, piece, queries, kv, out, scratch);
+            let piece = PrefillPiece {
+                piece,
+                queries,
+                kv,
+                out,
+                scratch,
+            };
+            attention.prefill(&step.shape, piece);
         }
     }
 
@@ -71,7 +78,15 @@ impl Shared<'_> {
             let scratch = self.arena.floats_mut(self.plan.layout.scratch[worker]);
             let position = pass.position(row);
             let attention = self.kernels.attention();
-            attention.decode(&step.shape, piece, q, position, kv, partials, scratch);
+            let piece = DecodePiece {
+                piece,
+                q,
+                position,
+                kv,
+                partials,
+                scratch,
+            };
+            attention.decode(&step.shape, piece);
         }
     }
 

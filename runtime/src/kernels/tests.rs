@@ -1,7 +1,10 @@
-//! Every format at every level that the CPU has, against products in f64 of
+//! Every format at every isa that the CPU has, against products in f64 of
 //! the dequantized weights and the dequantized prepared activations.
 
-use super::acts::{ActBlock, BLOCK, I8Block, I16Block, SplitBlock, blocks, floats, widened_place};
+use super::generic::acts::{
+    ActBlock, BLOCK, I8Block, I16Block, SplitBlock, blocks, floats, widened_place,
+};
+use super::generic::oracle;
 use super::*;
 use half::{bf16, f16};
 use ondol_models::quant::{Layout, dequantize, packed};
@@ -10,10 +13,10 @@ use proptest::prelude::*;
 /// Tokens at which another path begins or ends.
 const TOKENS: [usize; 12] = [1, 2, 3, 4, 5, 7, 8, 9, 12, 17, 31, 64];
 
-fn levels() -> impl Iterator<Item = Kernels> {
-    Level::ALL
+fn isas() -> impl Iterator<Item = Kernels> {
+    Isa::ALL
         .into_iter()
-        .filter_map(|level| Kernels::with_level(level).ok())
+        .filter_map(|isa| Kernels::with_isa(isa).ok())
 }
 
 /// Deterministic noise.
@@ -43,7 +46,7 @@ impl Noise {
             .collect()
     }
 
-    /// Rows of weights with any levels and ordinary scales.
+    /// Rows of weights with any codes and ordinary scales.
     fn weights(&mut self, dtype: DType, rows: usize, cols: usize) -> Vec<u8> {
         let len = rows * dtype.row_bytes(cols).unwrap();
         let mut data: Vec<u8> = (0..len).map(|_| self.next() as u8).collect();
@@ -225,11 +228,11 @@ impl Case {
     /// Puts the oracle's rounded super-blocks in the place of dequantized weights, and
     /// sees to it that they are near.
     fn round_super_blocks(&self, w: &mut [f32]) {
-        let decode = scalar::decoder(self.dtype).unwrap();
+        let decode = oracle::decoder(self.dtype).unwrap();
         let super_blocks = self.weights.chunks_exact(self.dtype.block_bytes());
         for (w, super_block) in w.chunks_exact_mut(256).zip(super_blocks) {
             for (b, w) in w.chunks_exact_mut(32).enumerate() {
-                let block = scalar::rounded(self.dtype, super_block, b, decode);
+                let block = oracle::rounded(self.dtype, super_block, b, decode);
                 for (w, q) in w.iter_mut().zip(block.q) {
                     let value = f32::from(q) * block.scale;
                     // Half a step, and what steps of 1/256 are off.
@@ -244,15 +247,15 @@ impl Case {
     /// Magnitude of what formats with a minimum add and subtract again.
     fn folded(&self, row: usize, x: &[f64]) -> f64 {
         let bytes = self.dtype.row_bytes(self.cols).unwrap();
-        let Some(decode) = scalar::decoder(self.dtype) else {
+        let Some(decode) = oracle::decoder(self.dtype) else {
             return 0.0;
         };
         let row = &self.weights[row * bytes..(row + 1) * bytes];
         let blocks = x.chunks_exact(32).enumerate();
         let min = |b: usize| match decode(row, b).min {
-            scalar::Min::None => [0.0; 2],
-            scalar::Min::Whole(min) => [min; 2],
-            scalar::Min::Halves(min) => min,
+            oracle::Min::None => [0.0; 2],
+            oracle::Min::Whole(min) => [min; 2],
+            oracle::Min::Halves(min) => min,
         };
         let halves = blocks.flat_map(|(b, x)| {
             let min = min(b);
@@ -270,15 +273,15 @@ impl Case {
             .filter(move |kind| kind.fits(dtype))
     }
 
-    /// The forms that a level multiplies.
+    /// The forms that a isa multiplies.
     fn kinds_of(&self, kernels: &Kernels) -> impl Iterator<Item = ActKind> {
         let kinds = ActKind::ALL.into_iter();
-        kinds.filter(|&kind| kernels.takes(kind, self.dtype))
+        kinds.filter(|&kind| kernels.backend.matmul.takes(kind, self.dtype))
     }
 
-    /// Every level and form is near to the oracle.
+    /// Every isa and form is near to the oracle.
     fn check(&self) {
-        for kernels in levels() {
+        for kernels in isas() {
             for kind in self.kinds_of(&kernels) {
                 let out = self.run(&kernels, kind, 16, Store::Set);
                 for (i, (y, (want, size))) in
@@ -289,7 +292,7 @@ impl Case {
                         error <= 1e-5 * size,
                         "{} {kind:?} {:?} {}x{} element {i}: {y}, want {want}, size {size}",
                         self.dtype,
-                        kernels.level(),
+                        kernels.isa(),
                         self.rows,
                         self.cols,
                     );
@@ -308,7 +311,7 @@ fn values(kind: ActKind, row: &[u8], cols: usize) -> Vec<f64> {
             let blocks = &blocks::<I8Block>(row)[..cols / BLOCK];
             let mut values: Vec<_> = blocks
                 .iter()
-                .flat_map(|b| b.q.map(|q| scaled(q.into(), b.meta.scale)))
+                .flat_map(|b| b.plane.q.map(|q| scaled(q.into(), b.meta.scale)))
                 .collect();
             for outlier in I8Block::outliers(row, cols) {
                 assert_eq!(values[outlier.at as usize], 0.0);
@@ -319,7 +322,7 @@ fn values(kind: ActKind, row: &[u8], cols: usize) -> Vec<f64> {
         ActKind::I16Split => blocks::<SplitBlock>(row)
             .iter()
             .flat_map(|b| {
-                let q = |i: usize| i32::from(b.high[i]) * 256 + i32::from(b.low[i]);
+                let q = |i: usize| i32::from(b.high.q[i]) * 256 + i32::from(b.low.q[i]);
                 (0..32).map(move |i| scaled(q(i), b.meta.scale))
             })
             .collect(),
@@ -359,9 +362,9 @@ fn plain_floats_may_have_any_length() {
 }
 
 #[test]
-fn the_largest_levels_do_not_saturate() {
+fn the_largest_codes_do_not_saturate() {
     for dtype in DType::all().filter(|dtype| dtype.block_len() > 1) {
-        for (levels, x) in [
+        for (codes, x) in [
             (0xff, 3.0),
             (0xff, -3.0),
             (0x00, 3.0),
@@ -371,7 +374,7 @@ fn the_largest_levels_do_not_saturate() {
             for tokens in [1, 5] {
                 let mut case = Case::random(dtype, 11, 256, tokens, 3);
                 for block in case.weights.chunks_exact_mut(dtype.block_bytes()) {
-                    block.fill(levels);
+                    block.fill(codes);
                     let scale = f16::from_f32(0.01).to_le_bytes();
                     if dtype == DType::MXFP4 {
                         block[0] = 120;
@@ -388,17 +391,18 @@ fn the_largest_levels_do_not_saturate() {
 }
 
 #[test]
-fn integer_levels_are_equal_bit_for_bit() {
-    let scalar = Kernels::with_level(Level::Scalar).unwrap();
+fn integer_isas_are_equal_bit_for_bit() {
+    let scalar = Kernels::with_isa(Isa::Scalar).unwrap();
     for dtype in DType::all() {
         for tokens in [1, 2, 6, 9] {
             let case = Case::random(dtype, 21, 512, tokens, 4);
             for kind in case.kinds().filter(|&kind| kind != ActKind::F32) {
                 let want = case.run(&scalar, kind, 16, Store::Set);
-                let levels = levels().filter(|kernels| kernels.level() != Level::Exact);
-                for kernels in levels.filter(|kernels| kernels.takes(kind, case.dtype)) {
+                let isas = isas().filter(|kernels| kernels.isa() != Isa::Exact);
+                for kernels in isas.filter(|kernels| kernels.backend.matmul.takes(kind, case.dtype))
+                {
                     let out = case.run(&kernels, kind, 16, Store::Set);
-                    assert_eq!(out, want, "{dtype} {kind:?} {:?} {tokens}", kernels.level());
+                    assert_eq!(out, want, "{dtype} {kind:?} {:?} {tokens}", kernels.isa());
                 }
             }
         }
@@ -408,7 +412,7 @@ fn integer_levels_are_equal_bit_for_bit() {
 #[test]
 fn elements_depend_on_their_row_and_token_alone() {
     for dtype in DType::all() {
-        for kernels in levels() {
+        for kernels in isas() {
             let all = Case::random(dtype, 37, 768, 5, 5);
             for kind in all.kinds_of(&kernels) {
                 let want = all.run(&kernels, kind, 37, Store::Set);
@@ -442,7 +446,7 @@ fn elements_depend_on_their_row_and_token_alone() {
 #[test]
 fn store_add_adds_to_what_is_there() {
     let case = Case::random(DType::Q4_0, 10, 64, 3, 6);
-    for kernels in levels() {
+    for kernels in isas() {
         let kind = kernels.act_kind(case.dtype, case.tokens);
         let set = case.run(&kernels, kind, 16, Store::Set);
         let sum: Vec<f32> = set.iter().map(|v| 7.0 + v).collect();
@@ -452,7 +456,7 @@ fn store_add_adds_to_what_is_there() {
 
 #[test]
 fn prepared_values_are_near_and_their_sums_agree() {
-    let kernels = Kernels::with_level(Level::Scalar).unwrap();
+    let kernels = Kernels::with_isa(Isa::Scalar).unwrap();
     let case = Case::random(DType::Q4_0, 1, 320, 1, 7);
     for (kind, steps) in [
         (ActKind::I8, 127.0),
@@ -473,33 +477,36 @@ fn prepared_values_are_near_and_their_sums_agree() {
     assert!(I8Block::outliers(prepared.bytes(), 320).count() > 0);
     for block in blocks::<I8Block>(&prepared.bytes()[..10 * size_of::<I8Block>()]) {
         let sum = |q: &[i8]| q.iter().map(|&q| f32::from(q)).sum::<f32>() * block.meta.scale;
-        assert_eq!(block.meta.sum, sum(&block.q));
+        assert_eq!(block.meta.sum, sum(&block.plane.q));
         assert_eq!(
-            block.offset as f32 * block.meta.scale,
-            -128.0 * sum(&block.q)
+            block.plane.offset as f32 * block.meta.scale,
+            -128.0 * sum(&block.plane.q)
         );
         assert_eq!(
             block.meta.half_sums,
-            [sum(&block.q[..16]), sum(&block.q[16..])]
+            [sum(&block.plane.q[..16]), sum(&block.plane.q[16..])]
         );
     }
     let prepared = case.prepare(&kernels, ActKind::I16Split);
     for block in blocks::<SplitBlock>(&prepared.bytes()[..10 * size_of::<SplitBlock>()]) {
         let sum = |q: &[i8]| q.iter().map(|&q| i32::from(q)).sum::<i32>();
-        let sums = [sum(&block.high), sum(&block.low)];
-        assert_eq!(block.offsets, sums.map(|sum| -128 * sum));
+        let sums = [sum(&block.high.q), sum(&block.low.q)];
+        assert_eq!(
+            [block.high.offset, block.low.offset],
+            sums.map(|sum| -128 * sum)
+        );
     }
 }
 
 #[test]
 fn a_far_value_leaves_the_others_their_precision() {
-    for kernels in levels() {
+    for kernels in isas() {
         for far in [50.0, -50.0, f32::MAX] {
             let mut case = Case::random(DType::Q4_0, 1, 64, 1, 10);
             case.x.iter_mut().for_each(|x| *x = x.clamp(-2.0, 2.0));
             case.x[37] = far;
             let got = values(ActKind::I8, case.prepare(&kernels, ActKind::I8).bytes(), 64);
-            assert_eq!(got[37], f64::from(far), "{}", kernels.level());
+            assert_eq!(got[37], f64::from(far), "{}", kernels.isa());
             for (i, (x, got)) in case.x.iter().zip(got).enumerate() {
                 assert!(
                     (f64::from(*x) - got).abs() <= 2.0 / 127.0 * 0.5001,
@@ -512,7 +519,7 @@ fn a_far_value_leaves_the_others_their_precision() {
 
 #[test]
 fn values_that_are_not_finite_show_in_the_product() {
-    for kernels in levels() {
+    for kernels in isas() {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut case = Case::random(DType::Q4_K, 9, 256, 2, 8);
             case.x[256 + 40] = bad;
@@ -533,12 +540,12 @@ fn packed_rows_give_the_same_bits() {
         for (rows, step) in [(21, 16), (32, 5), (40, 16), (7, 16), (8, 3)] {
             for tokens in [1, 6] {
                 let case = Case::random(dtype, rows, 512, tokens, rows as u64);
-                for kernels in levels() {
+                for kernels in isas() {
                     for kind in case.kinds_of(&kernels) {
                         let want = case.run(&kernels, kind, 16, Store::Set);
                         let out = case.run_packed(&kernels, kind, step);
-                        let level = kernels.level();
-                        assert_eq!(bits(&out), bits(&want), "{dtype} {kind:?} {level} {rows}");
+                        let isa = kernels.isa();
+                        assert_eq!(bits(&out), bits(&want), "{dtype} {kind:?} {isa} {rows}");
                     }
                 }
             }
@@ -551,7 +558,7 @@ fn tiny_and_huge_values_are_safe() {
     for scale in [1e-45, 1e-38, 1e-31, 1e38] {
         let mut case = Case::random(DType::Q5_1, 4, 64, 3, 9);
         case.x.iter_mut().for_each(|x| *x *= scale);
-        for kernels in levels() {
+        for kernels in isas() {
             for kind in case.kinds_of(&kernels) {
                 let out = case.run(&kernels, kind, 16, Store::Set);
                 assert!(
@@ -573,11 +580,11 @@ fn a_matrix_has_exactly_its_bytes() {
 }
 
 #[test]
-fn levels_have_names() {
-    for level in Level::ALL {
-        assert_eq!(Level::from_name(level.name()), Some(level));
+fn isas_have_names() {
+    for isa in Isa::ALL {
+        assert_eq!(Isa::from_name(isa.name()), Some(isa));
     }
-    assert_eq!(Level::from_name("neon9"), None);
+    assert_eq!(Isa::from_name("neon9"), None);
 }
 
 proptest! {
@@ -596,15 +603,15 @@ proptest! {
     }
 
     #[test]
-    fn prepared_rows_are_equal_at_all_levels(
+    fn prepared_rows_are_equal_at_all_isas(
         bits in prop::collection::vec(any::<u32>(), 64),
         kind in prop::sample::select(ActKind::ALL.to_vec()),
     ) {
         let x: Vec<f32> = bits.into_iter().map(f32::from_bits).collect();
         let case = Case { dtype: DType::Q4_0, rows: 1, cols: 64, weights: vec![0; 36], tokens: 1, x };
-        let scalar = Kernels::with_level(Level::Scalar).unwrap();
+        let scalar = Kernels::with_isa(Isa::Scalar).unwrap();
         let want = case.prepare(&scalar, kind);
-        for kernels in levels() {
+        for kernels in isas() {
             let got = case.prepare(&kernels, kind);
             prop_assert_eq!(got.bytes(), want.bytes());
         }
@@ -612,7 +619,7 @@ proptest! {
 
     /// Scales of a hostile file are any bits at all.
     #[test]
-    fn any_bytes_are_safe_and_alike_at_all_levels(
+    fn any_bytes_are_safe_and_alike_at_all_isas(
         dtype in prop::sample::select(DType::all().collect::<Vec<_>>()),
         seed in any::<u64>(),
         tokens in prop::sample::select(vec![1usize, 3, 9]),
@@ -620,10 +627,10 @@ proptest! {
         let mut case = Case::random(dtype, 10, 256, tokens, seed);
         let mut noise = Noise(!seed);
         case.weights.iter_mut().for_each(|byte| *byte = noise.next() as u8);
-        let scalar = Kernels::with_level(Level::Scalar).unwrap();
+        let scalar = Kernels::with_isa(Isa::Scalar).unwrap();
         for kind in case.kinds() {
             let want = case.run(&scalar, kind, 16, Store::Set);
-            for kernels in levels().filter(|kernels| kernels.takes(kind, case.dtype)) {
+            for kernels in isas().filter(|kernels| kernels.backend.matmul.takes(kind, case.dtype)) {
                 let out = case.run(&kernels, kind, 16, Store::Set);
                 for (a, b) in out.iter().zip(&want) {
                     let same = a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();

@@ -1,104 +1,68 @@
-//! Products by `sdot`: each lane adds four 8-bit products in 32 bits. Levels of
+//! Products by `sdot`: each lane adds four 8-bit products in 32 bits. Codes of
 //! few bits are unsigned, but small enough to be signed bytes as well.
 // `p` and `t` name groups and tokens of several arrays at once.
 #![allow(clippy::needless_range_loop)]
 
-use super::Neon;
-use super::qpair::{Multiplier, QPair, Sums, both, bytes};
-use crate::kernels::Call;
-use crate::kernels::acts::ActBlock;
-use crate::kernels::array::map;
-use crate::kernels::integer::{
-    Arithmetic, ByteDots, Fill, Gemm, Lanes, Plane, Product, SuperBlocks, prefill_rounded,
-};
-use crate::kernels::vector::simd::Op;
+use super::lanes::{DotProd, I, Neon, Sums, V, both, bytes};
+use super::neon::{Wide, add_element, shared};
+use crate::kernels::generic::acts::ActBlock;
+use crate::kernels::generic::array::map;
+use crate::kernels::generic::matmul::{Arithmetic, I8Panel, Panel, gemm};
+use crate::kernels::generic::matrix::{Call, Matrix};
+use crate::kernels::generic::simd::{Integers, Lanes};
 use core::arch::aarch64::*;
 use core::arch::asm;
+use core::ops::Range;
 
-/// Multiplies by `sdot`.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct DotProd;
-
-/// Whether the build may run on a CPU with `sdot`: without `std` nobody asks the
-/// CPU, and what the target does not promise is left out.
-const IN_BUILD: bool = cfg!(any(feature = "std", target_feature = "dotprod"));
-
-/// The lanes, if this CPU has `sdot`.
-pub(super) fn new(neon: Neon) -> Option<QPair<DotProd>> {
-    #[cfg(feature = "std")]
-    let has = std::arch::is_aarch64_feature_detected!("dotprod");
-    #[cfg(not(feature = "std"))]
-    let has = IN_BUILD;
-    // SAFETY: the CPU has what the products need.
-    has.then(|| unsafe { QPair::new(neon) })
-}
-
-impl Multiplier for DotProd {
-    fn run<O: Op<QPair<DotProd>>>(lanes: QPair<DotProd>, op: O) {
-        #[target_feature(enable = "dotprod")]
-        fn run<O: Op<QPair<DotProd>>>(lanes: QPair<DotProd>, op: O) {
-            op.run(lanes);
-        }
-        if IN_BUILD {
-            // SAFETY: `lanes` proves that the CPU has the features.
-            unsafe { run(lanes, op) }
-        }
-    }
-}
-
-impl Arithmetic for QPair<DotProd> {
-    type Sub = Self::I;
+impl Arithmetic for DotProd {
+    type Floats = Neon;
     type Single = Self;
+    type Signed = I8Panel<Self, 1>;
+    const BYTE_DOTS: bool = true;
     const PANELS: usize = 1;
+    shared!();
 
     /// So many tokens have a sum of integers and one of floats in 24 of 32
     /// registers.
-    fn gemm<F: Fill<Self, W>, W: Product<Self, A>, A: ActBlock>(self, call: Call) {
-        self.run(Gemm::<F, W, A, 1, 6>::new(call));
-    }
-
-    fn prefill<F: SuperBlocks>(self, call: Call) {
-        prefill_rounded::<Self, F>(self, call);
-    }
-
-    #[inline(always)]
-    fn arranged(self, q: [Self::I; 8]) -> [Self::I; 8] {
-        q
-    }
-
-    #[inline(always)]
-    fn arranged_sub(self, sub: Self::I) -> Self::I {
-        sub
-    }
-
-    #[inline(always)]
-    fn sub_floats(self, sub: Self::I) -> Self::V {
-        self.to_floats(sub)
+    fn gemm<W: Panel<Self>, A: ActBlock<Plane = W::Plane>>(
+        self,
+        call: Call,
+        fill: impl Fn(Self, &Matrix, &Range<usize>, &mut [u8], *mut W),
+    ) {
+        self.run(
+            #[inline(always)]
+            move || gemm::<Self, W, A, 1, 6>(self, call, fill),
+        );
     }
 
     #[inline(always)]
     fn sums<const DEPTH: usize, const P: usize, const T: usize>(
         self,
-        q: [&[Self::I; 8]; P],
+        mut total: Sums<P, T>,
+        q: [&[I; 8]; P],
         x: [&[i8; 32]; T],
-    ) -> [[Self::V; T]; P] {
-        let mut total = self.zeros();
-        // SAFETY: `self` proves `sdot`.
-        unsafe { add_both(&mut total, q, all_halves(x)) };
+        fours: Range<usize>,
+    ) -> [[V; T]; P] {
+        let x = all_halves(x);
+        for half in fours.start / 4..fours.end / 4 {
+            // SAFETY: `self` proves `sdot`.
+            unsafe { add_half(&mut total, q, x, half) };
+        }
         self.floats(total)
     }
 
     #[inline(always)]
     fn half_sums<const DEPTH: usize, const P: usize, const T: usize>(
         self,
-        q: [&[Self::I; 8]; P],
-        sub: [&[Self::I; 2]; P],
+        q: [&[I; 8]; P],
+        sub: [&[I; 2]; P],
         x: [&[i8; 32]; T],
-    ) -> [[Self::V; T]; P] {
+    ) -> [[V; T]; P] {
         let x = all_halves(x);
-        let mut total = self.zeros();
+        let zeros = [[self.splat_i32(0); T]; P];
+        let mut total = zeros;
         for half in 0..2 {
-            let mut sums = self.zeros();
+            let mut sums = zeros;
             // SAFETY: `self` proves `sdot`.
             unsafe { add_half(&mut sums, q, x, half) };
             for p in 0..P {
@@ -112,42 +76,13 @@ impl Arithmetic for QPair<DotProd> {
     }
 }
 
-/// A multiplier whose products of 8 bits add up in 32 at once.
-pub(super) trait Dots: Multiplier {}
-
-impl Dots for DotProd {}
-
-impl<M: Dots> ByteDots for QPair<M>
-where
-    QPair<M>: Arithmetic,
-{
-    #[inline(always)]
-    fn arranged_bytes(self, q: [Self::I; 8]) -> [Self::I; 8] {
-        self.arranged(q)
-    }
-
-    #[inline(always)]
-    fn byte_level(self, q: &[Self::I; 8], at: usize) -> Self::V {
-        self.level(q, at)
-    }
-
-    #[inline(always)]
-    fn byte_sums<const P: usize, const T: usize>(
-        self,
-        q: [&[Self::I; 8]; P],
-        x: [Plane; T],
-    ) -> [[Self::V; T]; P] {
-        self.sums::<0, P, T>(q, map(x, |x| x.q))
-    }
-}
-
 /// 32 bytes of activations.
 pub(super) type Halves = [int8x16_t; 2];
 
 /// 32 activations in two vectors.
 #[inline(always)]
 fn halves(x: &[i8; 32]) -> Halves {
-    // SAFETY: only a level calls this, where there is NEON; the array has
+    // SAFETY: who calls this has NEON; the array has
     // the 32 bytes that are read.
     unsafe { [vld1q_s8(x.as_ptr()), vld1q_s8(x.as_ptr().add(16))] }
 }
@@ -162,31 +97,14 @@ pub(super) fn all_halves<const T: usize>(x: [&[i8; 32]; T]) -> [Halves; T] {
     )
 }
 
-/// Vector `j` of each run's levels.
+/// Vector `j` of each run's codes.
 #[inline(always)]
-fn vectors<const P: usize>(q: [&[[int32x4_t; 2]; 8]; P], j: usize) -> [[int8x16_t; 2]; P] {
+fn vectors<const P: usize>(q: [&[I; 8]; P], j: usize) -> [[int8x16_t; 2]; P] {
     map(
         q,
         #[inline(always)]
         |q| bytes(q[j]),
     )
-}
-
-/// Adds the products of all 32 elements.
-///
-/// # Safety
-/// The CPU has `sdot`.
-#[inline(always)]
-unsafe fn add_both<const P: usize, const T: usize>(
-    total: &mut Sums<P, T>,
-    q: [&[[int32x4_t; 2]; 8]; P],
-    x: [Halves; T],
-) {
-    // SAFETY: the caller's CPU has `sdot`.
-    unsafe {
-        add_half(total, q, x, 0);
-        add_half(total, q, x, 1);
-    }
 }
 
 /// Adds the products of elements `16 * half..16 * half + 16`.
@@ -196,7 +114,7 @@ unsafe fn add_both<const P: usize, const T: usize>(
 #[inline(always)]
 unsafe fn add_half<const P: usize, const T: usize>(
     total: &mut Sums<P, T>,
-    q: [&[[int32x4_t; 2]; 8]; P],
+    q: [&[I; 8]; P],
     x: [Halves; T],
     half: usize,
 ) {

@@ -4,120 +4,79 @@
 // `p`, `t` and `h` name groups, tokens and halves of several arrays at once.
 #![allow(clippy::needless_range_loop)]
 
-use super::Neon;
-use super::dotprod::{DotProd, Dots, Halves, all_halves};
-use super::qpair::{Multiplier, QPair, both, bytes};
-use crate::kernels::Call;
-use crate::kernels::acts::ActBlock;
-use crate::kernels::array::from_fn;
-use crate::kernels::integer::{
-    Arithmetic, Fill, Gemm, Lanes, Product, SuperBlocks, prefill_rounded,
-};
-use crate::kernels::vector::simd::Op;
+use super::dotprod::{Halves, all_halves};
+use super::lanes::{DotProd, I, I8mm, Neon, Sums, V, both, bytes};
+use super::neon::{Wide, add_element, shared};
+use crate::kernels::generic::acts::ActBlock;
+use crate::kernels::generic::array::{from_fn, map};
+use crate::kernels::generic::matmul::{Arithmetic, I8Panel, Panel, gemm};
+use crate::kernels::generic::matrix::{Call, Matrix};
+use crate::kernels::generic::simd::{Integers, Lanes};
 use core::arch::aarch64::*;
 use core::arch::asm;
 use core::ops::Range;
 
-/// Multiplies by `smmla`, and by `sdot`.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct I8mm;
-
-/// Whether the build may run on a CPU with both, as for `sdot` alone.
-const IN_BUILD: bool = cfg!(any(
-    feature = "std",
-    all(target_feature = "i8mm", target_feature = "dotprod")
-));
-
-/// The lanes, if this CPU has both.
-pub(super) fn new(neon: Neon) -> Option<QPair<I8mm>> {
-    #[cfg(feature = "std")]
-    let has = std::arch::is_aarch64_feature_detected!("i8mm")
-        && std::arch::is_aarch64_feature_detected!("dotprod");
-    #[cfg(not(feature = "std"))]
-    let has = IN_BUILD;
-    // SAFETY: the CPU has what the products need.
-    has.then(|| unsafe { QPair::new(neon) })
-}
-
-impl Multiplier for I8mm {
-    fn run<O: Op<QPair<I8mm>>>(lanes: QPair<I8mm>, op: O) {
-        #[target_feature(enable = "i8mm,dotprod")]
-        fn run<O: Op<QPair<I8mm>>>(lanes: QPair<I8mm>, op: O) {
-            op.run(lanes);
-        }
-        if IN_BUILD {
-            // SAFETY: `lanes` proves that the CPU has the features.
-            unsafe { run(lanes, op) }
-        }
-    }
-}
-
-impl From<QPair<I8mm>> for QPair<DotProd> {
-    #[inline(always)]
-    fn from(lanes: QPair<I8mm>) -> Self {
-        // SAFETY: `lanes` proves `sdot`.
-        unsafe { lanes.with() }
-    }
-}
-
-/// Levels in pairs of rows: half `h` of vector `2 * i` holds elements `8 * i..
+/// Codes in pairs of rows: half `h` of vector `2 * i` holds elements `8 * i..
 /// 8 * i + 8` of rows `4 * h` and `4 * h + 1`, vector `2 * i + 1` those of the
 /// next two rows.
-type Paired = [[int32x4_t; 2]; 8];
+type Paired = [I; 8];
 
-impl Arithmetic for QPair<I8mm> {
-    type Sub = Self::I;
-    type Single = QPair<DotProd>;
+impl Arithmetic for I8mm {
+    type Floats = Neon;
+    type Single = DotProd;
+    type Signed = I8Panel<Self, 1>;
+    const BYTE_DOTS: bool = true;
     const PANELS: usize = 1;
+    shared!();
 
     /// So many tokens have a sum of integers and one of floats in 24 of 32
     /// registers.
-    fn gemm<F: Fill<Self, W>, W: Product<Self, A>, A: ActBlock>(self, call: Call) {
-        self.run(Gemm::<F, W, A, 1, 6>::new(call));
-    }
-
-    fn prefill<F: SuperBlocks>(self, call: Call) {
-        prefill_rounded::<Self, F>(self, call);
-    }
-
-    #[inline(always)]
-    fn arranged(self, q: [Self::I; 8]) -> Paired {
-        paired(q)
-    }
-
-    #[inline(always)]
-    fn arranged_sub(self, sub: Self::I) -> Self::I {
-        sub
+    fn gemm<W: Panel<Self>, A: ActBlock<Plane = W::Plane>>(
+        self,
+        call: Call,
+        fill: impl Fn(Self, &Matrix, &Range<usize>, &mut [u8], *mut W),
+    ) {
+        self.run(
+            #[inline(always)]
+            move || gemm::<Self, W, A, 1, 6>(self, call, fill),
+        );
     }
 
     #[inline(always)]
-    fn level(self, q: &Paired, at: usize) -> Self::V {
+    fn arranged(self, mut q: [I; 8]) -> Paired {
+        for pair in q.as_chunks_mut::<2>().0 {
+            let [a, b] = *pair;
+            *pair = [both!(vzip1q_s32(a, b)), both!(vzip2q_s32(a, b))];
+        }
+        q
+    }
+
+    #[inline(always)]
+    fn code(self, q: &Paired, at: usize) -> I {
         let pair = &q.as_chunks::<2>().0[at / 8];
         let (a, b) = (pair[0], pair[1]);
         let four = match at / 4 % 2 {
             0 => both!(vuzp1q_s32(a, b)),
             _ => both!(vuzp2q_s32(a, b)),
         };
-        self.to_floats(self.byte(four, at % 4))
-    }
-
-    #[inline(always)]
-    fn sub_floats(self, sub: Self::I) -> Self::V {
-        self.to_floats(sub)
+        self.byte(four, at % 4)
     }
 
     #[inline(always)]
     fn sums<const DEPTH: usize, const P: usize, const T: usize>(
         self,
+        mut total: Sums<P, T>,
         q: [&Paired; P],
         x: [&[i8; 32]; T],
-    ) -> [[Self::V; T]; P] {
-        let mut total = self.zeros();
+        fours: Range<usize>,
+    ) -> [[V; T]; P] {
+        let eights = fours.start / 2..fours.end / 2;
         // SAFETY: `self` proves `smmla`.
-        let squares = unsafe { squares(q, token_pairs(x), T.div_ceil(2), 0..4) };
+        let squares = unsafe { squares(q, token_pairs(x), T.div_ceil(2), eights) };
         for p in 0..P {
             for t in 0..T {
-                total[p][t] = column(squares[p][t / 2], t % 2);
+                let sum = column(squares[p][t / 2], t % 2);
+                total[p][t] = self.add_i32(total[p][t], sum);
             }
         }
         self.floats(total)
@@ -127,10 +86,10 @@ impl Arithmetic for QPair<I8mm> {
     fn half_sums<const DEPTH: usize, const P: usize, const T: usize>(
         self,
         q: [&Paired; P],
-        sub: [&[Self::I; 2]; P],
+        sub: [&[I; 2]; P],
         x: [&[i8; 32]; T],
-    ) -> [[Self::V; T]; P] {
-        let mut total = self.zeros();
+    ) -> [[V; T]; P] {
+        let mut total = [[self.splat_i32(0); T]; P];
         let pairs = token_pairs(x);
         for half in 0..2 {
             let eights = 2 * half..2 * half + 2;
@@ -146,18 +105,6 @@ impl Arithmetic for QPair<I8mm> {
         }
         self.floats(total)
     }
-}
-
-impl Dots for I8mm {}
-
-/// Levels as they are decoded, in pairs of rows.
-#[inline(always)]
-fn paired(mut q: [[int32x4_t; 2]; 8]) -> Paired {
-    for pair in q.as_chunks_mut::<2>().0 {
-        let [a, b] = *pair;
-        *pair = [both!(vzip1q_s32(a, b)), both!(vzip2q_s32(a, b))];
-    }
-    q
 }
 
 /// Eight activations of one column and eight of another, four times over.
@@ -206,7 +153,7 @@ unsafe fn squares<const P: usize, const C: usize>(
     count: usize,
     eights: Range<usize>,
 ) -> [[Square; C]; P] {
-    // SAFETY: only where there is NEON does a level call this.
+    // SAFETY: who calls this has NEON.
     let mut squares = [[[unsafe { vdupq_n_s32(0) }; 4]; C]; P];
     for i in eights {
         for p in 0..P {
@@ -225,7 +172,7 @@ unsafe fn squares<const P: usize, const C: usize>(
 
 /// The first (0) or second (1) column of eight rows.
 #[inline(always)]
-fn column(square: Square, which: usize) -> [int32x4_t; 2] {
+fn column(square: Square, which: usize) -> I {
     let (upper, lower) = ([square[0], square[2]], [square[1], square[3]]);
     match which {
         0 => both!(vuzp1q_s32(upper, lower)),

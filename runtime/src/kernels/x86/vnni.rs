@@ -1,175 +1,188 @@
-//! Dot products on 256-bit vectors, which AVX-VNNI and AVX-512 encode each in
-//! their own way.
+//! Sums by dot products of four 8-bit pairs that add up in 32 bits at once (VNNI), on 256
+//! bits, which AVX-VNNI and AVX-512 encode each in their own way, and on 512.
+// `p` and `t` name runs and tokens of several arrays at once.
+#![allow(clippy::needless_range_loop)]
 
-use super::avx2::Avx2;
-use super::avx512::Avx512;
-use super::dots::{self, Dots};
-use super::ymm::{Multiplier, Ymm};
-use crate::kernels::Call;
-use crate::kernels::acts::ActBlock;
-use crate::kernels::integer::{
-    Arithmetic, Fill, Gemm, Lanes, Madd16, Product, SuperBlocks, prefill_rounded,
-};
-use crate::kernels::vector::simd::Op;
+use super::ymm::{Avx2, Avx512Ymm, AvxVnni, read_i32, wide_by_madd};
+use super::zmm::Avx512;
+use super::{half_floats, pairs::PairProducts};
+use crate::kernels::generic::acts::ActBlock;
+use crate::kernels::generic::matmul::{Arithmetic, I8Panel, Panel, gemm};
+use crate::kernels::generic::matrix::{Call, Matrix};
+use crate::kernels::generic::simd::{Integers, Lanes, ops};
 use core::arch::x86_64::*;
+use core::ops::Range;
 
-/// An encoding of the dot products on 256 bits.
-pub(in crate::kernels) trait Vnni: Multiplier {
-    /// `sum` and the products of levels with activations.
-    ///
-    /// # Safety
-    /// The CPU has the encoding.
-    unsafe fn dpbusd(sum: __m256i, q: __m256i, x: __m256i) -> __m256i;
-
-    /// `sum` and the products of pairs of 16-bit numbers.
-    ///
-    /// # Safety
-    /// The CPU has the encoding.
-    unsafe fn dpwssd(sum: __m256i, a: __m256i, b: __m256i) -> __m256i;
-}
-
-/// As AVX-VNNI encodes them.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Vex;
-
-/// As AVX-512 encodes them.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Evex;
-
-/// The lanes, if this CPU has AVX-VNNI too.
-pub(super) fn new(_: Avx2) -> Option<Ymm<Vex>> {
-    #[cfg(feature = "std")]
-    let has = std::is_x86_feature_detected!("avxvnni");
-    #[cfg(not(feature = "std"))]
-    let has = cfg!(target_feature = "avxvnni");
-    // SAFETY: the CPU has this feature, and the argument proves the others.
-    has.then(|| unsafe { Ymm::new() })
-}
-
-impl From<Avx512> for Ymm<Evex> {
-    #[inline(always)]
-    fn from(_: Avx512) -> Self {
-        // SAFETY: the argument proves more than AVX2, FMA, F16C and this encoding.
-        unsafe { Ymm::new() }
-    }
-}
-
-impl Multiplier for Vex {
-    fn run<O: Op<Ymm<Vex>>>(lanes: Ymm<Vex>, op: O) {
-        #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
-        fn run<O: Op<Ymm<Vex>>>(lanes: Ymm<Vex>, op: O) {
-            op.run(lanes);
+/// Sums of products of a token: by which instructions, which lanes have a single token,
+/// and how many panels meet how many tokens.
+macro_rules! vnni {
+    (
+        $token:ty, $I:ty, single $single:ty,
+        $(#[$registers:meta])* $panels:literal x $tokens:literal,
+        $dpbusd:ident, $($wide:tt)*
+    ) => {
+        impl $token {
+            ops! {
+                fn dpbusd(sum: $I, q: $I, x: $I) -> $I: "`vpdpbusd`" = $dpbusd(sum, q, x);
+            }
         }
-        // SAFETY: `lanes` proves that the CPU has the features.
-        unsafe { run(lanes, op) }
-    }
-}
 
-impl Vnni for Vex {
-    #[inline(always)]
-    unsafe fn dpbusd(sum: __m256i, q: __m256i, x: __m256i) -> __m256i {
-        // SAFETY: the caller's CPU has AVX-VNNI.
-        unsafe { _mm256_dpbusd_avx_epi32(sum, q, x) }
-    }
+        impl Arithmetic for $token {
+            type Floats = Avx2;
+            type Single = $single;
+            type Signed = I8Panel<Self, 1>;
+            /// As floats: a product with a sum of 16 is below 2^24, and exact.
+            type Sub = Self::V;
+            const BYTE_DOTS: bool = true;
+            const BIAS: i8 = -128;
+            const ROUNDS_HALVES: bool = true;
+            const PANELS: usize = $panels;
+            $($wide)*
 
-    #[inline(always)]
-    unsafe fn dpwssd(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
-        // SAFETY: as above.
-        unsafe { _mm256_dpwssd_avx_epi32(sum, a, b) }
-    }
-}
+            $(#[$registers])*
+            fn gemm<W: Panel<Self>, A: ActBlock<Plane = W::Plane>>(
+                self,
+                call: Call,
+                fill: impl Fn(Self, &Matrix, &Range<usize>, &mut [u8], *mut W),
+            ) {
+                self.run(
+                    #[inline(always)]
+                    move || gemm::<Self, W, A, $panels, $tokens>(self, call, fill),
+                );
+            }
 
-impl Multiplier for Evex {
-    fn run<O: Op<Ymm<Evex>>>(lanes: Ymm<Evex>, op: O) {
-        #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
-        fn run<O: Op<Ymm<Evex>>>(lanes: Ymm<Evex>, op: O) {
-            op.run(lanes);
+            fn halves(self, call: Call) {
+                half_floats::matmul(self, call);
+            }
+
+            #[inline(always)]
+            fn arranged_sub(self, sub: $I) -> Self::V {
+                self.to_floats(sub)
+            }
+
+            #[inline(always)]
+            fn sub_floats(self, sub: Self::V) -> Self::V {
+                sub
+            }
+
+            #[inline(always)]
+            fn sums<const DEPTH: usize, const P: usize, const T: usize>(
+                self,
+                mut total: [[$I; T]; P],
+                q: [&[$I; 8]; P],
+                x: [&[i8; 32]; T],
+                fours: Range<usize>,
+            ) -> [[Self::V; T]; P] {
+                // A single sum goes in two halves, since each of its steps waits for the
+                // one before.
+                let halves = if P * T == 1 { 2 } else { 1 };
+                let mut second = [[self.splat_i32(0); T]; P];
+                for j in fours {
+                    let total = if j % halves == 0 { &mut total } else { &mut second };
+                    for t in 0..T {
+                        let four = self.splat_i32(read_i32(x[t], 4 * j));
+                        for p in 0..P {
+                            total[p][t] = self.dpbusd(total[p][t], q[p][j], four);
+                        }
+                    }
+                }
+                if halves == 2 {
+                    total[0][0] = self.add_i32(total[0][0], second[0][0]);
+                }
+                self.floats(total)
+            }
+
+            #[inline(always)]
+            fn half_sums<const DEPTH: usize, const P: usize, const T: usize>(
+                self,
+                q: [&[$I; 8]; P],
+                sub: [&[Self::V; 2]; P],
+                x: [&[i8; 32]; T],
+            ) -> [[Self::V; T]; P] {
+                let zeros = [[self.splat_i32(0); T]; P];
+                let mut sums = self.sums::<DEPTH, P, T>(zeros, q, x, 0..4);
+                let second = self.sums::<DEPTH, P, T>(zeros, q, x, 4..8);
+                for p in 0..P {
+                    for t in 0..T {
+                        let first = self.mul(sums[p][t], sub[p][0]);
+                        sums[p][t] = self.mul_add(second[p][t], sub[p][1], first);
+                    }
+                }
+                sums
+            }
         }
-        // SAFETY: `lanes` proves that the CPU has the features.
-        unsafe { run(lanes, op) }
-    }
+    };
 }
 
-impl Vnni for Evex {
-    #[inline(always)]
-    unsafe fn dpbusd(sum: __m256i, q: __m256i, x: __m256i) -> __m256i {
-        // SAFETY: the caller's CPU has the VNNI of AVX-512.
-        unsafe { _mm256_dpbusd_epi32(sum, q, x) }
-    }
+/// As [`wide_by_madd`], on 512 bits and by `vpdpwssd`.
+macro_rules! wide_by_dpwssd {
+    () => {
+        type Wide = [__m512i; 16];
 
-    #[inline(always)]
-    unsafe fn dpwssd(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
-        // SAFETY: as above.
-        unsafe { _mm256_dpwssd_epi32(sum, a, b) }
-    }
+        ops! {
+            fn widened(q: [__m512i; 8]) -> [__m512i; 16]: "`vpsllw`, `vpsraw`" = {
+                let mut wide = [_mm512_setzero_si512(); 16];
+                for j in 0..8 {
+                    wide[2 * j] = _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(q[j]));
+                    wide[2 * j + 1] = _mm512_srai_epi16::<8>(q[j]);
+                }
+                wide
+            };
+        }
+
+        #[inline(always)]
+        fn wide_sums<const P: usize, const T: usize>(
+            self,
+            q: [&[__m512i; 16]; P],
+            x: [&[i16; 32]; T],
+        ) -> [[__m512; T]; P] {
+            let mut sums = [[self.splat_i32(0); T]; P];
+            for j in 0..16 {
+                for t in 0..T {
+                    let two = self.splat_i32(read_i32(x[t], 2 * j));
+                    for p in 0..P {
+                        // SAFETY: `self` proves AVX-512 VNNI.
+                        sums[p][t] = unsafe { _mm512_dpwssd_epi32(sums[p][t], q[p][j], two) };
+                    }
+                }
+            }
+            self.floats(sums)
+        }
+    };
 }
 
-// As in the vectors of floats: an intrinsic that only computes needs no more
-// than the CPU's features, of which `self` is the proof.
-impl<M: Vnni> Arithmetic for Ymm<M> {
-    /// As floats: [`dots::half_sums`].
-    type Sub = __m256;
-    type Single = Self;
-    const PANELS: usize = 2;
-
+vnni! {
+    AvxVnni, __m256i, single Self,
     /// So many panels and tokens have two sums each in twelve of sixteen registers.
-    fn gemm<F: Fill<Self, W>, W: Product<Self, A>, A: ActBlock>(self, call: Call) {
-        self.run(Gemm::<F, W, A, 2, 3>::new(call));
-    }
+    2 x 3,
+    _mm256_dpbusd_avx_epi32, wide_by_madd!();
+}
+vnni! {
+    Avx512Ymm, __m256i, single Self,
+    /// As AVX-VNNI.
+    2 x 3,
+    _mm256_dpbusd_epi32, wide_by_madd!();
+}
+// A single token goes on 256 bits, where packed rows are read in the order in which they
+// lie: two groups side by side are two streams, for which a core's own prefetching waits.
+vnni! {
+    Avx512, __m512i, single Avx512Ymm,
+    /// So many tokens have two sums each in 24 of 32 registers.
+    1 x 12,
+    _mm512_dpbusd_epi32, wide_by_dpwssd!();
+}
 
-    fn prefill<F: SuperBlocks>(self, call: Call) {
-        prefill_rounded::<Self, F>(self, call);
-    }
-
-    #[inline(always)]
-    fn arranged(self, q: [__m256i; 8]) -> [__m256i; 8] {
-        q
-    }
-
-    #[inline(always)]
-    fn arranged_sub(self, sub: __m256i) -> __m256 {
-        self.to_floats(sub)
-    }
-
-    #[inline(always)]
-    fn sub_floats(self, sub: __m256) -> __m256 {
-        sub
-    }
-
-    #[inline(always)]
-    fn sums<const DEPTH: usize, const P: usize, const T: usize>(
-        self,
-        q: [&[__m256i; 8]; P],
-        x: [&[i8; 32]; T],
-    ) -> [[__m256; T]; P] {
-        dots::sums(self, q, x)
-    }
-
-    #[inline(always)]
-    fn half_sums<const DEPTH: usize, const P: usize, const T: usize>(
-        self,
-        q: [&[__m256i; 8]; P],
-        sub: [&[__m256; 2]; P],
-        x: [&[i8; 32]; T],
-    ) -> [[__m256; T]; P] {
-        dots::half_sums(self, q, sub, x)
+impl PairProducts for AvxVnni {
+    ops! {
+        fn add_pairs(a: __m256i, b: __m256i, sum: __m256i) -> __m256i: "`vpdpwssd`" =
+            _mm256_dpwssd_avx_epi32(sum, a, b);
     }
 }
 
-impl<M: Vnni> Dots for Ymm<M> {
-    #[inline(always)]
-    fn dpbusd(self, sum: __m256i, q: __m256i, x: __m256i) -> __m256i {
-        // SAFETY: `self` proves the encoding.
-        unsafe { M::dpbusd(sum, q, x) }
-    }
-}
-
-impl<M: Vnni> Madd16 for Ymm<M> {
-    type Floats = Avx2;
-
-    #[inline(always)]
-    fn floats_level(self) -> Avx2 {
-        // SAFETY: `self` proves more than AVX2, FMA and F16C.
-        unsafe { Avx2::assumed() }
+/// On 256 bits, as all else of attention.
+impl PairProducts for Avx512 {
+    ops! {
+        fn add_pairs(a: __m256i, b: __m256i, sum: __m256i) -> __m256i: "`vpdpwssd`" =
+            _mm256_dpwssd_epi32(sum, a, b);
     }
 }

@@ -1,0 +1,246 @@
+//! Norms, element-wise functions and conversions, over [`Simd`].
+
+use half::f16;
+use ondol_models::graph::{Activation, RowFn};
+
+use super::math;
+use super::q8::Q8Block;
+use super::simd::{LANES, Simd};
+
+/// `x[i] = f(x[i], y[i])`, where `f` is `#[inline(always)]`. The last lanes go through a
+/// padded copy, so that every element sees the same arithmetic.
+#[inline(always)]
+fn zip_map<S: Simd>(s: S, x: &mut [f32], y: &[f32], f: impl Fn(S::V, S::V) -> S::V) {
+    assert_eq!(x.len(), y.len(), "rows of different lengths");
+    let (xs, x_rest) = x.as_chunks_mut::<LANES>();
+    let (ys, y_rest) = y.as_chunks::<LANES>();
+    for (x, y) in xs.iter_mut().zip(ys) {
+        let v = f(s.load(x), s.load(y));
+        s.store(v, x);
+    }
+    if !x_rest.is_empty() {
+        let mut padded = pad(x_rest);
+        let v = f(s.load(&padded), s.load(&pad(y_rest)));
+        s.store(v, &mut padded);
+        x_rest.copy_from_slice(&padded[..x_rest.len()]);
+    }
+}
+
+/// `x[i] = f(x[i])`: as [`zip_map`] with one row.
+#[inline(always)]
+fn map<S: Simd>(s: S, x: &mut [f32], f: impl Fn(S::V) -> S::V) {
+    let (xs, rest) = x.as_chunks_mut::<LANES>();
+    for x in xs {
+        let v = f(s.load(x));
+        s.store(v, x);
+    }
+    if !rest.is_empty() {
+        let mut padded = pad(rest);
+        let v = f(s.load(&padded));
+        s.store(v, &mut padded);
+        rest.copy_from_slice(&padded[..rest.len()]);
+    }
+}
+
+/// Fewer than eight floats, and zeros.
+#[inline(always)]
+fn pad(x: &[f32]) -> [f32; LANES] {
+    let mut padded = [0.0; LANES];
+    padded[..x.len()].copy_from_slice(x);
+    padded
+}
+
+/// A function of a row, in place; each is an arm here.
+#[inline(always)]
+pub fn apply<S: Simd>(
+    s: S,
+    function: RowFn,
+    x: &mut [f32],
+    y: Option<&[f32]>,
+    weight: Option<&[f32]>,
+) {
+    // A row that is missing has the wrong length.
+    let y = y.unwrap_or_default();
+    match function {
+        RowFn::RmsNorm { group, eps } => rms_norm(s, x, group, weight, eps),
+        RowFn::Add => zip_map(
+            s,
+            x,
+            y,
+            #[inline(always)]
+            |x, y| s.add(x, y),
+        ),
+        RowFn::Scale { factor } => scale(s, x, factor),
+        RowFn::Glu(Activation::Silu) => zip_map(
+            s,
+            x,
+            y,
+            #[inline(always)]
+            |gate, up| s.mul(math::silu(s, gate), up),
+        ),
+        RowFn::Glu(Activation::GeluTanh) => zip_map(
+            s,
+            x,
+            y,
+            #[inline(always)]
+            |gate, up| s.mul(math::gelu_tanh(s, gate), up),
+        ),
+        RowFn::Softcap { cap } => {
+            let inverse = 1.0 / cap;
+            map(
+                s,
+                x,
+                #[inline(always)]
+                |x| math::softcap(s, x, cap, inverse),
+            );
+        }
+    }
+}
+
+/// `x += factor * y`.
+#[inline(always)]
+pub fn add_scaled<S: Simd>(s: S, x: &mut [f32], y: &[f32], factor: f32) {
+    let factor = s.splat(factor);
+    zip_map(
+        s,
+        x,
+        y,
+        #[inline(always)]
+        |x, y| s.mul_add(y, factor, x),
+    );
+}
+
+#[inline(always)]
+pub fn scale<S: Simd>(s: S, x: &mut [f32], factor: f32) {
+    let factor = s.splat(factor);
+    map(
+        s,
+        x,
+        #[inline(always)]
+        |x| s.mul(x, factor),
+    );
+}
+
+/// The root mean square norm of each `group` elements, in place.
+#[inline(always)]
+fn rms_norm<S: Simd>(s: S, x: &mut [f32], group: usize, weight: Option<&[f32]>, eps: f32) {
+    assert_eq!(x.len() % group, 0, "a part of a group");
+    for x in x.chunks_exact_mut(group) {
+        normalize(s, x, weight, eps);
+    }
+}
+
+/// The root mean square norm of all elements, in place.
+#[inline(always)]
+fn normalize<S: Simd>(s: S, x: &mut [f32], weight: Option<&[f32]>, eps: f32) {
+    let [a, b, c, d] = fold(
+        s,
+        x,
+        0.0,
+        #[inline(always)]
+        |x, sum| s.mul_add(x, x, sum),
+    );
+    let mean_square = s.sum(s.add(s.add(a, b), s.add(c, d))) / x.len() as f32;
+    let factor = 1.0 / sqrt(mean_square + eps);
+    let Some(weight) = weight else {
+        return scale(s, x, factor);
+    };
+    let factor = s.splat(factor);
+    zip_map(
+        s,
+        x,
+        weight,
+        #[inline(always)]
+        |x, weight| s.mul(s.mul(x, factor), weight),
+    );
+}
+
+/// Folds a row into four vectors, all `start` at first, by `sum = f(x, sum)`;
+/// the last lanes are filled up with `start`.
+#[inline(always)]
+pub(super) fn fold<S: Simd>(
+    s: S,
+    x: &[f32],
+    start: f32,
+    f: impl Fn(S::V, S::V) -> S::V,
+) -> [S::V; 4] {
+    let mut sums = [s.splat(start); 4];
+    let (groups, rest) = x.as_chunks::<{ 4 * LANES }>();
+    for group in groups {
+        let (group, _) = group.as_chunks::<LANES>();
+        for i in 0..4 {
+            sums[i] = f(s.load(&group[i]), sums[i]);
+        }
+    }
+    let mut padded = [start; 4 * LANES];
+    padded[..rest.len()].copy_from_slice(rest);
+    let (group, _) = padded.as_chunks::<LANES>();
+    for i in 0..4 {
+        sums[i] = f(s.load(&group[i]), sums[i]);
+    }
+    sums
+}
+
+/// The square root, once a row.
+#[inline(always)]
+pub fn sqrt(x: f32) -> f32 {
+    #[cfg(feature = "std")]
+    return x.sqrt();
+    #[cfg(not(feature = "std"))]
+    return libm::sqrtf(x);
+}
+
+#[inline(always)]
+pub fn f32_to_f16<S: Simd>(s: S, x: &[f32], out: &mut [f16]) {
+    assert_eq!(x.len(), out.len(), "rows of different lengths");
+    let (xs, x_rest) = x.as_chunks::<LANES>();
+    let (outs, out_rest) = out.as_chunks_mut::<LANES>();
+    for (x, out) in xs.iter().zip(outs) {
+        s.store_f16(s.load(x), out);
+    }
+    let mut padded = [f16::ZERO; LANES];
+    s.store_f16(s.load(&pad(x_rest)), &mut padded);
+    out_rest.copy_from_slice(&padded[..x_rest.len()]);
+}
+
+#[inline(always)]
+pub fn f16_to_f32<S: Simd>(s: S, x: &[f16], out: &mut [f32]) {
+    assert_eq!(x.len(), out.len(), "rows of different lengths");
+    let (xs, x_rest) = x.as_chunks::<LANES>();
+    let (outs, out_rest) = out.as_chunks_mut::<LANES>();
+    for (x, out) in xs.iter().zip(outs) {
+        s.store(s.load_f16(x), out);
+    }
+    for (x, out) in x_rest.iter().zip(out_rest) {
+        *out = x.to_f32();
+    }
+}
+
+#[inline(always)]
+pub fn f32_to_q8_0<S: Simd>(s: S, x: &[f32], out: &mut [Q8Block]) {
+    assert_eq!(
+        x.len(),
+        out.len() * Q8Block::LEN,
+        "rows of different lengths"
+    );
+    if !Q8Block::IN_BUILD {
+        return;
+    }
+    for (x, out) in x.as_chunks().0.iter().zip(out) {
+        *out = Q8Block::of(s, x);
+    }
+}
+
+#[inline(always)]
+pub fn q8_0_to_f32<S: Simd>(s: S, x: &[Q8Block], out: &mut [f32]) {
+    assert_eq!(
+        x.len() * Q8Block::LEN,
+        out.len(),
+        "rows of different lengths"
+    );
+    for (x, out) in x.iter().zip(out.chunks_exact_mut(Q8Block::LEN)) {
+        for (i, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+            s.store(x.eight(s, i), out);
+        }
+    }
+}
