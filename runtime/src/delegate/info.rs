@@ -1,4 +1,4 @@
-//! What a device says of itself.
+//! Reads the description of a device.
 
 use super::error::{Code, DelegateError, Stage, text};
 use super::ffi::{self, Opaque};
@@ -8,46 +8,47 @@ use std::string::String;
 use std::vec::Vec;
 use std::{format, mem};
 
-/// No device has so many forms of weights, or numbers of rows.
+/// Largest number of weight forms, and of numbers of rows, that a device may list.
 const MAX_LISTED: usize = 64;
 
-/// What a device says of itself.
+/// The description of a device, as its plug-in gives it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeviceInfo {
     /// Name, version and licence (SPDX) of the plug-in.
     pub plugin: [String; 3],
-    /// Who made the device.
+    /// Vendor of the device.
     pub vendor: String,
-    /// Its name.
+    /// Name of the device.
     pub device: String,
-    /// The architecture that programs are compiled for.
+    /// Architecture for which programs are compiled.
     pub arch: String,
     /// Version of the driver.
     pub driver: String,
     /// Version of the firmware.
     pub firmware: String,
-    /// What is behind it.
+    /// Whether it is hardware, an emulator or a stub.
     pub label: Label,
-    /// What a matmul rounds its inputs to.
+    /// The type to which a matmul rounds its inputs.
     pub activations: Activations,
-    /// Forms of weights that it takes and the host can make.
+    /// Forms of weights that the device takes and the host can make.
     pub quants: Vec<Quant>,
-    /// Numbers of rows that programs can have, ascending.
+    /// Numbers of rows that programs can have, in ascending order; at least one.
     pub rows: Vec<usize>,
-    /// Bytes of its memory; 0 where it does not tell.
+    /// Bytes of the device's memory; 0 if unknown.
     pub memory: u64,
-    /// Whether it makes faults on request.
+    /// Whether the plug-in can inject faults ([`super::Delegate::inject`]).
     pub injects_faults: bool,
 }
 
-/// What is behind a delegate. Times of anything but hardware are no performance.
+/// Whether a delegate is hardware. Times are a measure of performance for hardware
+/// only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Label {
     /// A device.
     Hardware,
-    /// A program that does what a device would.
+    /// A program that computes the same as a device.
     Emulator,
-    /// A stand-in that was made to try the contract.
+    /// A plug-in that was made to test the contract.
     ContractStub,
 }
 
@@ -61,14 +62,14 @@ impl core::fmt::Display for Label {
     }
 }
 
-/// What a matmul's inputs are rounded to.
+/// The type to which a matmul rounds its inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activations {
-    /// Nothing.
+    /// No rounding.
     F32,
-    /// 11 bits.
+    /// Floats with 11 significant bits.
     F16,
-    /// 8 bits.
+    /// Floats with 8 significant bits.
     Bf16,
     /// 16-bit integers.
     I16,
@@ -88,12 +89,12 @@ impl core::fmt::Display for Activations {
     }
 }
 
-/// Asks a device.
+/// Reads the description of a device.
 ///
 /// # Safety
-/// `device` is one of `api` that is open.
+/// `device` is an open device of `api`.
 pub(super) unsafe fn read(api: &ffi::Api, device: *mut Opaque) -> Result<DeviceInfo> {
-    // SAFETY: all its fields may be zero.
+    // SAFETY: all fields may be zero.
     let mut raw: ffi::DeviceInfo = unsafe { mem::zeroed() };
     raw.hdr = ffi::Hdr::of::<ffi::DeviceInfo>();
     // SAFETY: the struct lives during the call.
@@ -149,7 +150,10 @@ fn activations(raw: u32) -> Result<Activations> {
     })
 }
 
-/// Ascending, each once, at least one.
+/// Sorts the numbers of rows and removes duplicates.
+///
+/// # Errors
+/// If none is left.
 fn rows(listed: &[u32]) -> Result<Vec<usize>> {
     let mut rows: Vec<usize> = listed.iter().map(|&rows| rows as usize).collect();
     rows.retain(|&rows| rows > 0);
@@ -165,7 +169,7 @@ fn odd(what: impl Into<String>) -> DelegateError {
     DelegateError::found(Stage::Open, Code::Unsupported, what)
 }
 
-/// What a plug-in lists.
+/// A list of a plug-in as a slice.
 ///
 /// # Safety
 /// The list has that many elements and lives long enough.
