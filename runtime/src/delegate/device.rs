@@ -84,7 +84,7 @@ impl Delegate {
         unsafe {
             check(Stage::Load, |error| call!(api, init(host(), error)))?;
             if call!(api, device_count()) == 0 {
-                let message = "the plug-in sees no device";
+                let message = "the plug-in finds no device";
                 return Err(DelegateError::found(
                     Stage::Open,
                     Code::Unsupported,
@@ -180,7 +180,7 @@ impl Delegate {
     /// this fault.
     pub fn inject(&self, fault: &CStr, after: u32) -> Result<()> {
         let Some(inject) = self.0.api.inject else {
-            let message = "the plug-in makes no faults";
+            let message = "the plug-in can't inject faults";
             return Err(DelegateError::found(
                 Stage::Inject,
                 Code::Unsupported,

@@ -161,7 +161,7 @@ impl DelegateError {
     /// Makes an error for a failure that the plug-in reported.
     pub(super) fn told(stage: Stage, status: ffi::Status, error: &ffi::Error) -> DelegateError {
         let message = match text(&error.message) {
-            told if told.is_empty() => std::format!("status {status}, without a word"),
+            told if told.is_empty() => std::format!("status {status}, without a message"),
             told => told,
         };
         DelegateError {
@@ -207,6 +207,6 @@ mod tests {
         error.message[0] = 0;
         let silent = DelegateError::told(Stage::Wait, 77, &error);
         assert_eq!(silent.code, Code::Internal);
-        assert_eq!(silent.message, "status 77, without a word");
+        assert_eq!(silent.message, "status 77, without a message");
     }
 }

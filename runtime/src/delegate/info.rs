@@ -102,7 +102,7 @@ pub(super) unsafe fn read(api: &ffi::Api, device: *mut Opaque) -> Result<DeviceI
         call!(api, device_info(device, &mut raw, error))
     })?;
     if raw.mem_caps & ffi::MEM_HOST == 0 {
-        return Err(odd("a device that can't use the host's memory"));
+        return Err(odd("the device can't use the host's memory"));
     }
     // SAFETY: lists and names live as long as the device and the plug-in.
     let (quants, listed_rows, plugin) = unsafe {
@@ -146,11 +146,15 @@ fn activations(raw: u32) -> Result<Activations> {
         ffi::BF16 => Activations::Bf16,
         ffi::I16 => Activations::I16,
         ffi::I8 => Activations::I8,
-        other => return Err(odd(format!("activations of the type {other}"))),
+        other => {
+            return Err(odd(format!(
+                "the device has activations of the unknown type {other}"
+            )));
+        }
     })
 }
 
-/// Sorts the numbers of rows and removes duplicates.
+/// Sorts the numbers of rows, and removes zeros and duplicates.
 ///
 /// # Errors
 /// If none is left.
@@ -161,7 +165,7 @@ fn rows(listed: &[u32]) -> Result<Vec<usize>> {
     rows.dedup();
     match rows.is_empty() {
         false => Ok(rows),
-        true => Err(odd("a device without a number of rows for its programs")),
+        true => Err(odd("the device lists no number of rows for programs")),
     }
 }
 
@@ -176,8 +180,10 @@ fn odd(what: impl Into<String>) -> DelegateError {
 unsafe fn listed<'l, T>(list: *const T, len: u32) -> Result<&'l [T]> {
     match len as usize {
         0 => Ok(&[]),
-        _ if list.is_null() => Err(odd("a list that is not there")),
-        len if len > MAX_LISTED => Err(odd(format!("a list of {len}"))),
+        _ if list.is_null() => Err(odd("a list of the device is missing")),
+        len if len > MAX_LISTED => Err(odd(format!(
+            "a list of the device has {len} elements; at most {MAX_LISTED} are supported"
+        ))),
         // SAFETY: passed on to the caller.
         len => Ok(unsafe { core::slice::from_raw_parts(list, len) }),
     }

@@ -220,14 +220,14 @@ fn program_rows(delegate: &Delegate, options: &OffloadOptions) -> Result<usize, 
     let all = &delegate.info().rows;
     if options.decode && all[0] != 1 {
         return Err(unsupported(
-            "it has no programs of one row, which decode takes",
+            "the device has no programs of one row, which decode needs",
         ));
     }
     let fitting = all.iter().rev().find(|&&rows| rows <= options.rows);
     fitting.copied().ok_or_else(|| {
         let (least, asked) = (all[0], options.rows);
         unsupported(format!(
-            "its programs have {least} rows and more, {asked} are asked for"
+            "the device's programs have at least {least} rows, but at most {asked} are allowed"
         ))
     })
 }
@@ -376,7 +376,7 @@ impl<'m> Compiler<'m> {
             | Op::Attention { .. }
             | Op::Conv { .. }
             | Op::Scan { .. } => {
-                unreachable!("no part of a span")
+                unreachable!("this operation is not part of a span")
             }
         }
     }
@@ -480,7 +480,7 @@ impl<'m> Compiler<'m> {
         let first = refused
             .first()
             .map_or("no matmul", |refused| &refused.reason);
-        unsupported(format!("it takes nothing of this model: {first}"))
+        unsupported(format!("the device takes no part of this model: {first}"))
     }
 
     fn refused_report(&self) -> Vec<UnclaimedNodes> {

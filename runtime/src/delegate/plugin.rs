@@ -38,7 +38,7 @@ pub(super) unsafe fn table(get_api: ffi::GetApi) -> Result<ffi::Api> {
     // SAFETY: the pointer lives during the call.
     let status = unsafe { get_api(major, minor, &mut found) };
     if status != ffi::OK || found.is_null() {
-        let message = format!("it does not speak version {major}.{minor} of the ABI");
+        let message = format!("the plug-in does not support version {major}.{minor} of the ABI");
         return Err(DelegateError::found(
             Stage::Load,
             Code::Incompatible,
@@ -50,7 +50,7 @@ pub(super) unsafe fn table(get_api: ffi::GetApi) -> Result<ffi::Api> {
         let hdr = (*found).hdr;
         if hdr.abi_major != ffi::ABI_MAJOR {
             let message = format!(
-                "its table is of version {}.{}",
+                "the plug-in's table has version {}.{} of the ABI",
                 hdr.abi_major, hdr.abi_minor
             );
             return Err(DelegateError::found(
@@ -90,7 +90,7 @@ pub(super) unsafe fn table(get_api: ffi::GetApi) -> Result<ffi::Api> {
     match entries.into_iter().find(|(_, there)| !there) {
         None => Ok(api),
         Some((name, _)) => {
-            let message = format!("its table has no `{name}`");
+            let message = format!("the plug-in's table has no `{name}`");
             Err(DelegateError::found(Stage::Load, Code::Invalid, message))
         }
     }
@@ -118,7 +118,7 @@ pub(super) fn not_null(stage: Stage, raw: *mut Opaque) -> Result<*mut Opaque> {
         true => Err(DelegateError::found(
             stage,
             Code::Internal,
-            "success, but no handle",
+            "the plug-in reported success, but returned no handle",
         )),
     }
 }

@@ -47,7 +47,7 @@ impl Program {
         })?;
         let mut blob = Vec::new();
         if blob.try_reserve_exact(size).is_err() {
-            let message = format!("{size} bytes for a program");
+            let message = format!("can't allocate {size} bytes for a program");
             return Err(DelegateError::found(Stage::Save, Code::NoMemory, message));
         }
         blob.resize(size, 0);

@@ -244,7 +244,7 @@ impl Runner {
             }
         }
         if !self.is_finite(call) {
-            let message = format!("numbers that are not finite, in {}", self.name(call));
+            let message = format!("outputs of {} are not finite", self.name(call));
             let error = DelegateError::found(Stage::Output, Code::Corrupt, message);
             return self.failed(error, true).map(|()| false);
         }
@@ -413,7 +413,7 @@ impl Runner {
             return Ok(true);
         }
         let message = format!(
-            "a row of {} differs from the CPU's by {difference:.1e} of its energy; {allowed:.0e} are allowed",
+            "a row of {} differs from the CPU's by {difference:.1e} (squared, relative); the limit is {allowed:.0e}",
             self.name(call)
         );
         let error = DelegateError::found(Stage::Output, Code::Corrupt, message);
@@ -474,7 +474,7 @@ fn wait(
             Outcome::Running => {}
         }
     }
-    let late = late("it was not done by its deadline");
+    let late = late("the job was not done by its deadline");
     if let Err(error) = job.cancel() {
         return (Err(error), Some(job));
     }

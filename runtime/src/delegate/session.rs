@@ -36,7 +36,7 @@ impl Buffer {
         let bytes = floats.max(1).checked_mul(4);
         let layout = bytes.and_then(|bytes| Layout::from_size_align(bytes, ALIGN).ok());
         let refused = || {
-            let message = format!("{floats} floats between host and device");
+            let message = format!("can't allocate {floats} floats for host and device");
             DelegateError::found(Stage::Session, Code::NoMemory, message)
         };
         let layout = layout.ok_or_else(refused)?;

@@ -128,7 +128,7 @@ fn a_plug_in_that_does_not_open_says_why() {
     // Opened by then: it must be closed.
     let refused = refusal(|fake| fake.api.device_info = Some(fails_without_a_word));
     assert_is(&refused, Stage::Open, Code::Internal);
-    assert_eq!(refused.message, "status -1, without a word");
+    assert_eq!(refused.message, "status -1, without a message");
 }
 
 #[test]

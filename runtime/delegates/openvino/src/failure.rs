@@ -82,7 +82,7 @@ pub fn no_panic<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
         let words = panic.downcast_ref::<String>().map(String::as_str);
         let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
-        let message = format!("a panic: {}", words.unwrap_or("without a word"));
+        let message = format!("a panic: {}", words.unwrap_or("without a message"));
         Err(Failure::new(Code::Internal, message))
     })
 }
