@@ -1,8 +1,8 @@
-//! Libraries for Android: static and shared ones for each ABI, and the AAR.
+//! Builds libraries for Android: static and shared ones for each ABI, and the AAR.
 //!
 //! With an NDK (`ANDROID_NDK_HOME`) its compiler links the shared libraries. Without
-//! one clang and lld link them against stand-ins ([`bionic`]): all but running them
-//! can be checked then.
+//! one, clang and lld link them with stubs ([`bionic`]). Then everything can be checked
+//! except running them.
 
 use super::{Toolchain, bionic, copy, folder, make_folder, size, symbols, write};
 use crate::steps::{Extent, Outcome, output, root, run};

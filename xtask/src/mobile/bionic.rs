@@ -1,8 +1,8 @@
-//! Android's system libraries where there is no NDK: stand-ins with the names that
-//! Ondol may use, and no code.
+//! Stubs of Android's system libraries for builds without an NDK. They have the names
+//! that Ondol may use, and no code.
 //!
-//! What is linked against them finds Android's own libraries on a phone. What asks
-//! for a name that is not in `bionic.txt` does not link.
+//! A library that is linked with them uses Android's own libraries on a phone. A
+//! library that needs a name which is not in `bionic.txt` does not link.
 
 use super::{Toolchain, write};
 use crate::steps::{Outcome, run};

@@ -1,4 +1,4 @@
-//! Libraries for iOS, and the XCFramework where Xcode is.
+//! Builds libraries for iOS, and the XCFramework if Xcode is available.
 
 use super::{Toolchain, copy, folder, symbols, write};
 use crate::steps::{Extent, Outcome, root, run};

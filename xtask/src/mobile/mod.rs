@@ -1,8 +1,8 @@
-//! Libraries for phones: how they are built, and what Android and iOS share.
+//! Builds libraries for phones; contains what Android and iOS share.
 //!
-//! Debian's Rust, with the standard library's source beside it (`rust-web-src`),
-//! builds for every target, as it does for firmware. Where there is no apt (on a
-//! Mac), rustup's Rust does, with the targets that were added to it.
+//! Debian's Rust, with the standard library's source (`rust-web-src`), builds for every
+//! target, as for firmware. Without apt (on a Mac), rustup's Rust builds for the
+//! targets that were added to it.
 
 mod android;
 mod bionic;

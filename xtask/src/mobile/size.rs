@@ -1,8 +1,8 @@
-//! How large a library is, and what it is made of.
+//! Measures the size of a library and of its parts.
 //!
-//! Whole bytes are those of the stripped shared library. What they are made of is
-//! read from the names in the static library, which the same compilation made; a
-//! piece of generic code counts for the crate that it was written in.
+//! The total is the size of the stripped shared library. The parts are computed from
+//! the symbols of the static library, which the same compilation made. Instances of
+//! generic code count for the crate in which the generic code was written.
 
 use super::Toolchain;
 use crate::steps::{Outcome, output};

@@ -1,4 +1,4 @@
-//! What a library exports and what it asks of others, held to `ondol.h`.
+//! Compares the symbols that a library exports and imports with `ondol.h`.
 
 use super::Toolchain;
 use crate::steps::{Outcome, output, root};
