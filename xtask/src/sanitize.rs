@@ -24,8 +24,9 @@ const SANITIZERS: [Sanitizer; 2] = [
     },
 ];
 
-/// The runtime's tests of the arena, the pool and the governor. ThreadSanitizer does
-/// not support fences: it finds data races, but no lost wake-ups (`tests/loom` does).
+/// The runtime's tests of the pool, the queue of passes and the governor.
+/// ThreadSanitizer does not support fences: it finds data races, but no lost wake-ups
+/// (`tests/loom` does).
 const TESTS: [&str; 2] = ["cpu::", "governor::"];
 
 /// No optimization: the built-in model is small, so compiling would take longer than
