@@ -393,8 +393,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the numbers, what is restored is within half a step, and rows
-        /// do not disturb each other.
+        /// For any numbers, restored values are within half a step, and rows do not
+        /// affect each other.
         #[test]
         fn rows_come_back(
             rows in prop::collection::vec(prop::collection::vec(-1e4f32..1e4, 128), 1..4),

@@ -4,7 +4,7 @@
 //! Each step is one fork-join of the thread pool. There are four kinds: row operations
 //! (each concerns one row alone), matmuls that share an input, attention, and columns
 //! (convolutions and recurrences). [`schedule`] decides what is fused, [`placer`]
-//! assigns memory, [`spans`] finds the parts that a device can run, and [`screen`]
+//! assigns memory, [`mod@spans`] finds the parts that a device can run, and [`screen`]
 //! plans a screened output head.
 
 #[cfg(feature = "std")]

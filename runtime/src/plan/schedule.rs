@@ -599,7 +599,7 @@ impl MatMul {
     }
 }
 
-/// Cuts the rows of all parts into pieces of about equal bytes, that start at
+/// Divides the rows of all parts into pieces of about equal bytes, which start at
 /// multiples of `multiple`.
 pub(super) fn pieces(parts: &[Part], multiple: usize) -> Vec<Piece> {
     let row_bytes = |part: &Part| {
