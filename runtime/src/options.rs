@@ -41,8 +41,8 @@ pub struct SessionOptions {
     pub kv_type: KvType,
     /// The largest number of tokens in one prefill pass; 256 by default.
     pub prefill_chunk: usize,
-    /// Rows of logits that [`Session::score`](crate::Session::score) computes at a time. More rows are faster;
-    /// each takes `vocabulary * 4` bytes.
+    /// Rows of logits that [`Session::score`](crate::Session::score) computes at a
+    /// time. More rows are faster; each takes `vocabulary * 4` bytes.
     pub score_rows: usize,
     /// The largest number of drafts in one decode pass (speculative decoding by prompt
     /// lookup); 0 switches drafts off. The generated tokens are the same with any
@@ -57,8 +57,9 @@ pub struct SessionOptions {
     /// use it: every token then reads the whole output head.
     pub screen: Option<ScreenOptions>,
     /// The most bytes that an engine, its sessions and the model's own heap may take
-    /// together ([`Memory::total`](crate::Memory::total)); more is refused with [`Error::DoesNotFit`](crate::Error::DoesNotFit). `None`
-    /// sets no limit.
+    /// together ([`Memory::total`](crate::Memory::total)). Making an engine or session
+    /// that needs more fails with [`Error::DoesNotFit`](crate::Error::DoesNotFit).
+    /// `None` sets no limit.
     pub memory_limit: Option<u64>,
     /// The cores on which the threads run.
     pub affinity: Affinity,

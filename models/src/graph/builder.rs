@@ -53,7 +53,8 @@ impl<'g, 'a> Builder<'g, 'a> {
         })
     }
 
-    /// The full name of a key of this architecture: `key("block_count")` is `llama.block_count`.
+    /// The full name of a key of this architecture: `key("block_count")` is
+    /// `llama.block_count`.
     pub fn key(&self, key: &str) -> String {
         format!("{}.{key}", self.architecture)
     }
