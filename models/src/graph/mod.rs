@@ -249,8 +249,9 @@ pub enum Op {
         /// Heads, scale and options.
         attention: Attention,
     },
-    /// A causal convolution of each column: `y[t][c] = sum over i of weight[c][i] *
-    /// input[t - taps + 1 + i][c]`. Rows before the first token are zero.
+    /// A causal convolution of each column:
+    /// `y[t][c] = sum over i of weight[c][i] * input[t - taps + 1 + i][c]`. Rows before
+    /// the first token are zero.
     Conv {
         /// The value to convolve.
         input: ValueId,

@@ -108,8 +108,8 @@ pub struct StoreKv {
     pub v: Buffer,
 }
 
-/// The angles of one rotary embedding: pair `i` at position `p` is rotated by `p *
-/// inverse_frequencies[i]`.
+/// The angles of one rotary embedding: pair `i` at position `p` is rotated by
+/// `p * inverse_frequencies[i]`.
 #[derive(Debug, Clone)]
 pub struct Angles {
     /// One number for each pair.

@@ -1,6 +1,6 @@
 //! Tests of the table from the host's side, on a device of OpenVINO. Without
-//! `ONDOL_OPENVINO_LIB` and `ONDOL_OPENVINO_DEVICE` they do nothing; `cargo xtask
-//! openvino` sets them.
+//! `ONDOL_OPENVINO_LIB` and `ONDOL_OPENVINO_DEVICE` they do nothing;
+//! `cargo xtask openvino` sets them.
 
 use ondol::delegate::segment::{Node, Op, Role, RowFn, Segment};
 use ondol::delegate::{
