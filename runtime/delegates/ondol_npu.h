@@ -1,28 +1,29 @@
-/* ondol_npu.h - the C ABI between Ondol (the host) and an NPU's plug-in, version 1.0.
+/* ondol_npu.h - the C ABI between Ondol (the host) and the plug-in of an NPU, version 1.0.
  *
- * C11 and C++17. A plug-in is a shared library that exports one symbol,
- * `ondol_npu_get_api`; docs/add-a-delegate.md walks through one, and
- * runtime/delegates/sample/softnpu.c is a whole one to start from.
+ * For C11 and C++17. A plug-in is a shared library that exports one symbol,
+ * `ondol_npu_get_api`. docs/add-a-delegate.md explains how to write one;
+ * runtime/delegates/sample is a complete one to start from.
  *
- * How it goes: get_api -> init -> device_open -> device_info -> claim (which nodes
- * of a graph the device takes) -> compile, or program_load of what program_save
- * once wrote -> session_new over programs -> buffer_import -> for each call submit,
- * job_wait, job_free -> everything freed in the reverse order.
+ * Order of calls: get_api -> init -> device_open -> device_info -> claim (which nodes
+ * of a graph the device takes) -> compile, or program_load with the bytes that an
+ * earlier program_save wrote -> session_new with programs -> buffer_import -> for each
+ * call submit, job_wait, job_free -> everything is freed in the reverse order.
  *
  * Rules
- * - Every struct begins with ondol_npu_hdr. Whoever makes a struct fills it in;
- *   whoever reads a field that a later minor version appended asks ONDOL_NPU_HAS
- *   first. Arrays of structs are arrays of pointers, so that a struct may grow.
- * - Major versions do not mix; a minor version only appends fields.
- * - What is passed in lives during the call alone: a plug-in copies what it keeps.
- *   The two exceptions are the memory of an imported buffer, which lives until
- *   buffer_release, and ondol_npu_host, which lives until the process ends.
- * - `error` may be NULL. Otherwise the host made it, and the plug-in fills it in
- *   where a call fails. No function allocates for it.
- * - Nothing unwinds through the boundary: no exception, no longjmp, no panic.
+ * - Every struct begins with ondol_npu_hdr. The side that makes a struct fills the
+ *   header in. The side that reads a field which a later minor version appended
+ *   tests ONDOL_NPU_HAS first. Arrays of structs are arrays of pointers, so that
+ *   structs can grow.
+ * - Both sides must have the same major version. A minor version only appends fields.
+ * - Arguments live only during the call: a plug-in copies what it keeps. There are
+ *   two exceptions: the memory of an imported buffer lives until buffer_release, and
+ *   ondol_npu_host lives until the process ends.
+ * - `error` may be NULL. Otherwise it points to a struct of the host, and the plug-in
+ *   fills it in if the call fails. No function allocates for it.
+ * - No exception, longjmp or panic passes the boundary.
  * - Functions may be called from any thread, and at the same time for different
  *   devices, programs and sessions. One session is used by one thread at a time.
- * - *_free, *_close and *_release take NULL and do nothing.
+ * - *_free, *_close and *_release accept NULL and then do nothing.
  */
 #ifndef ONDOL_NPU_H
 #define ONDOL_NPU_H
@@ -38,7 +39,7 @@ extern "C" {
 #define ONDOL_NPU_ABI_MINOR 0u
 
 typedef struct ondol_npu_hdr {
-    uint32_t struct_size; /* sizeof the whole struct, as its maker knows it */
+    uint32_t struct_size; /* sizeof the struct in the version of its maker */
     uint16_t abi_major;
     uint16_t abi_minor;
 } ondol_npu_hdr;
@@ -52,15 +53,15 @@ typedef int32_t ondol_npu_status;
 enum {
     ONDOL_NPU_OK = 0,
     ONDOL_NPU_E_INVALID = 1,      /* an argument is wrong: a bug of the caller */
-    ONDOL_NPU_E_UNSUPPORTED = 2,  /* right, but not for this device */
+    ONDOL_NPU_E_UNSUPPORTED = 2,  /* valid, but this device can't do it */
     ONDOL_NPU_E_NOMEM = 3,
-    ONDOL_NPU_E_DEVICE_LOST = 4,  /* gone, or must be reset */
+    ONDOL_NPU_E_DEVICE_LOST = 4,  /* removed, or must be reset */
     ONDOL_NPU_E_TIMEOUT = 5,      /* not done in time; the job may still run */
     ONDOL_NPU_E_CANCELLED = 6,
-    ONDOL_NPU_E_INCOMPATIBLE = 7, /* a blob of another device, driver or compiler */
-    ONDOL_NPU_E_CORRUPT = 8,      /* a blob that is damaged */
+    ONDOL_NPU_E_INCOMPATIBLE = 7, /* the blob is from another device, driver or compiler */
+    ONDOL_NPU_E_CORRUPT = 8,      /* the blob is damaged */
     ONDOL_NPU_E_BUSY = 9,
-    ONDOL_NPU_E_THERMAL = 10,     /* too hot: later, or elsewhere */
+    ONDOL_NPU_E_THERMAL = 10,     /* the device is too hot */
     ONDOL_NPU_E_PERMISSION = 11,
     ONDOL_NPU_E_INTERNAL = 12
 };
@@ -73,7 +74,7 @@ enum {
 typedef struct ondol_npu_error {
     ondol_npu_hdr hdr;
     ondol_npu_status code;
-    int32_t vendor_code; /* the driver's own, 0 if it has none */
+    int32_t vendor_code; /* the driver's own code; 0 if it has none */
     uint32_t flags;      /* ONDOL_NPU_ERROR_* */
     char message[236];   /* UTF-8, ends in zero */
 } ondol_npu_error;
@@ -86,7 +87,7 @@ enum {
     ONDOL_NPU_F16 = 2,
     ONDOL_NPU_BF16 = 3,
     ONDOL_NPU_I8 = 4,  /* -127 to 127; -128 does not occur */
-    ONDOL_NPU_I4 = 5,  /* -8 to 7, two's complement; of two in a byte the first is in the low bits */
+    ONDOL_NPU_I4 = 5,  /* -8 to 7, two's complement; two in a byte, the first in the low bits */
     ONDOL_NPU_I16 = 6
 };
 
@@ -97,16 +98,16 @@ enum {
 typedef struct ondol_npu_quant {
     ondol_npu_hdr hdr;
     ondol_npu_dtype store;      /* F32 and F16 (no scales), I8 or I4 */
-    uint32_t group;             /* numbers along a row that share a scale, or ONDOL_NPU_GROUP_ROW;
-                                   0 where there are no scales */
-    ondol_npu_dtype scale_type; /* F16 or F32; 0 where there are no scales */
+    uint32_t group;             /* neighbours in a row that share a scale, or ONDOL_NPU_GROUP_ROW;
+                                   0 if there are no scales */
+    ondol_npu_dtype scale_type; /* F16 or F32; 0 if there are no scales */
 } ondol_npu_quant;
 
 /* ---- memory ------------------------------------------------------------------ */
 
 typedef uint32_t ondol_npu_mem_kind;
 enum {
-    ONDOL_NPU_MEM_HOST = 1, /* `ptr`; every device takes it */
+    ONDOL_NPU_MEM_HOST = 1, /* at `ptr`; every device supports it */
     ONDOL_NPU_MEM_DMABUF = 2,
     ONDOL_NPU_MEM_AHARDWAREBUFFER = 4,
     ONDOL_NPU_MEM_ION = 8,
@@ -125,8 +126,8 @@ typedef struct ondol_npu_mem {
     ondol_npu_hdr hdr;
     ondol_npu_mem_kind kind;
     uint32_t access; /* ONDOL_NPU_HOST_*, ONDOL_NPU_DEVICE_*: inputs are read, outputs written */
-    void *ptr;       /* of HOST; aligned to `align` */
-    int64_t fd;      /* of the kinds that have one, else -1 */
+    void *ptr;       /* for HOST; aligned to `align` */
+    int64_t fd;      /* for kinds that have one, otherwise -1 */
     uint64_t offset; /* of the first byte, from `ptr` or the start of `fd` */
     uint64_t size;   /* bytes from there */
     uint64_t align;  /* a power of two */
@@ -138,42 +139,42 @@ typedef struct ondol_npu_session ondol_npu_session;
 typedef struct ondol_npu_buffer ondol_npu_buffer;
 typedef struct ondol_npu_job ondol_npu_job;
 
-/* ---- a graph: one pass of a part of a model, of a static shape ----------------- */
+/* ---- a graph: one pass of a part of a model, of static shape -------------------- */
 
 typedef uint32_t ondol_npu_role;
 enum {
     ONDOL_NPU_INTERMEDIATE = 0,
     ONDOL_NPU_INPUT = 1,
-    ONDOL_NPU_OUTPUT = 2, /* may be read within the graph too */
+    ONDOL_NPU_OUTPUT = 2, /* nodes of the graph may read it too */
     ONDOL_NPU_WEIGHT = 3
 };
 
-/* A tensor of rows x cols, row after row. Values (all but weights) are F32 and have
- * as many rows as the graph. A vector has one row. */
+/* A row-major tensor of rows x cols. Values (all tensors except weights) are F32 and
+ * have as many rows as the graph. A vector has one row. */
 typedef struct ondol_npu_tensor {
     ondol_npu_hdr hdr;
     uint32_t id; /* its index in the graph */
     ondol_npu_role role;
     uint32_t rows;
     uint32_t cols;
-    const ondol_npu_quant *quant; /* of a weight; NULL is F32 */
-    const void *data;             /* of a weight: its numbers, each row from a whole byte */
+    const ondol_npu_quant *quant; /* for a weight; NULL is F32 */
+    const void *data;             /* for a weight: its numbers; each row begins at a whole byte */
     uint64_t data_size;           /* bytes, exactly */
-    const void *scales;           /* of a weight that has them: rows x groups of a row */
+    const void *scales;           /* for a weight with scales: rows x groups in a row */
     uint64_t scales_size;         /* bytes, exactly */
 } ondol_npu_tensor;
 
 typedef uint32_t ondol_npu_op;
 enum {
-    /* out[m][n] = sum over k of in0[m][k] * in1[n][k] (+ in2[n], where there is an in2) */
+    /* out[m][n] = sum over k of in0[m][k] * in1[n][k] (+ in2[n], if there is an in2) */
     ONDOL_NPU_MATMUL = 1,
-    /* Each run of `group` numbers of a row divided by the root of (its mean square + eps),
-     * times in1, a vector of `group`, where there is an in1 */
+    /* Each group of `group` neighbouring numbers of a row, divided by the square root of
+     * (its mean square + eps), times in1, a vector of `group`, if there is an in1 */
     ONDOL_NPU_RMSNORM = 2,
     ONDOL_NPU_ADD = 3,       /* in0 + in1, both values */
     ONDOL_NPU_SCALE = 4,     /* in0 * factor */
     ONDOL_NPU_SILU_MUL = 5,  /* in0 / (1 + e^-in0) * in1 */
-    ONDOL_NPU_GELU_MUL = 6,  /* gelu(in0) * in1, in its tanh form */
+    ONDOL_NPU_GELU_MUL = 6,  /* gelu(in0) * in1, with the tanh form of gelu */
     ONDOL_NPU_SOFTCAP = 7    /* factor * tanh(in0 / factor) */
 };
 
@@ -183,50 +184,50 @@ typedef struct ondol_npu_node {
     uint32_t n_in;
     uint32_t in[4]; /* ids of tensors */
     uint32_t out;   /* id of a tensor */
-    float eps;      /* of RMSNORM */
-    uint32_t group; /* of RMSNORM: divides its cols */
-    float factor;   /* of SCALE and SOFTCAP */
+    float eps;      /* for RMSNORM */
+    uint32_t group; /* for RMSNORM: divides the columns of in0 */
+    float factor;   /* for SCALE and SOFTCAP */
 } ondol_npu_node;
 
 typedef struct ondol_npu_graph {
     ondol_npu_hdr hdr;
     const char *name; /* for messages: "layer 3" */
-    uint32_t rows;    /* tokens of one call: static */
+    uint32_t rows;    /* rows (tokens) of one call; fixed */
     uint32_t n_tensors;
     uint32_t n_nodes;
     const ondol_npu_tensor *const *tensors;
-    const ondol_npu_node *const *nodes; /* in an order in which they can be run */
+    const ondol_npu_node *const *nodes; /* in order of execution */
 } ondol_npu_graph;
 
-/* ---- what a device says of itself ---------------------------------------------- */
+/* ---- description of a device --------------------------------------------------- */
 
 enum {
-    ONDOL_NPU_DEVICE_EMULATED = 1, /* no hardware behind it: its timings are no performance */
-    ONDOL_NPU_DEVICE_STUB = 2      /* a stand-in that was made to try a contract */
+    ONDOL_NPU_DEVICE_EMULATED = 1, /* an emulator: its times are not a measure of performance */
+    ONDOL_NPU_DEVICE_STUB = 2      /* a stub that was made to test this contract */
 };
 
 typedef struct ondol_npu_device_info {
     ondol_npu_hdr hdr;
-    char vendor[64]; /* UTF-8, all of them, ending in zero */
+    char vendor[64]; /* this and the next four: UTF-8, ending in zero */
     char device[64];
     char arch[32];
     char driver[64];
     char firmware[64];
     uint32_t flags;    /* ONDOL_NPU_DEVICE_* */
-    uint32_t mem_caps; /* ONDOL_NPU_MEM_*, HOST among them */
-    uint64_t mem_total; /* bytes; 0 is unknown */
+    uint32_t mem_caps; /* ONDOL_NPU_MEM_*; must include HOST */
+    uint64_t mem_total; /* bytes; 0 if unknown */
     uint64_t mem_free;
-    ondol_npu_dtype activations; /* what a matmul rounds its inputs to: F32, F16, BF16, I16, I8 */
-    uint32_t n_quants;           /* of weights that the device takes */
+    ondol_npu_dtype activations; /* type of a matmul's rounded inputs: F32, F16, BF16, I16, I8 */
+    uint32_t n_quants;           /* forms of weights that the device takes */
     const ondol_npu_quant *const *quants; /* live as long as the device */
-    uint32_t n_rows;      /* numbers of rows that graphs can have, ascending */
+    uint32_t n_rows;      /* the numbers of rows that graphs can have, ascending */
     const uint32_t *rows; /* live as long as the device */
 } ondol_npu_device_info;
 
 typedef struct ondol_npu_claim {
     ondol_npu_hdr hdr;
     uint32_t claimed; /* 0 or 1 */
-    char reason[120]; /* why not; UTF-8, ends in zero */
+    char reason[120]; /* if not claimed, the reason; UTF-8, ends in zero */
 } ondol_npu_claim;
 
 enum {
@@ -238,7 +239,7 @@ enum {
 
 typedef struct ondol_npu_metrics {
     ondol_npu_hdr hdr;
-    uint32_t measured; /* ONDOL_NPU_MEASURED_*: which of the fields below mean something */
+    uint32_t measured; /* ONDOL_NPU_MEASURED_*: which of the fields below are valid */
     uint32_t throttled;
     uint64_t exec_ns;
     uint64_t energy_uj;
@@ -249,12 +250,12 @@ typedef struct ondol_npu_binding {
     ondol_npu_hdr hdr;
     uint32_t tensor; /* id of an input or output */
     ondol_npu_buffer *buffer;
-    uint64_t offset; /* bytes; rows * cols * 4 bytes from there */
+    uint64_t offset; /* bytes; the tensor's rows * cols * 4 bytes begin there */
 } ondol_npu_binding;
 
 /* ---- the two tables ------------------------------------------------------------- */
 
-/* What the host gives; every function may be called from any thread. */
+/* Functions of the host. They may be called from any thread. */
 typedef struct ondol_npu_host {
     ondol_npu_hdr hdr;
     void *context;                                              /* the first argument of `log` */
@@ -263,11 +264,11 @@ typedef struct ondol_npu_host {
 
 typedef struct ondol_npu_api {
     ondol_npu_hdr hdr;
-    const char *name;    /* of the plug-in; UTF-8, as the next two */
+    const char *name;    /* of the plug-in; UTF-8, like the next two */
     const char *version;
     const char *licence; /* SPDX */
 
-    /* Before any other, and again by another host in the same process. */
+    /* Called first; called again by any other host in the same process. */
     ondol_npu_status (*init)(const ondol_npu_host *host, ondol_npu_error *error);
     uint32_t (*device_count)(void);
     ondol_npu_status (*device_open)(uint32_t index, ondol_npu_device **out, ondol_npu_error *error);
@@ -276,26 +277,26 @@ typedef struct ondol_npu_api {
     ondol_npu_status (*device_info)(ondol_npu_device *device, ondol_npu_device_info *info,
                                     ondol_npu_error *error);
 
-    /* Says of each node whether the device takes it. The graph's weights have no data yet. */
+    /* Says for each node whether the device takes it. The graph's weights have no data yet. */
     ondol_npu_status (*claim)(ondol_npu_device *device, const ondol_npu_graph *graph,
                               ondol_npu_claim *const *claims, ondol_npu_error *error);
     /* May be slow. */
     ondol_npu_status (*compile)(ondol_npu_device *device, const ondol_npu_graph *graph,
                                 ondol_npu_program **out, ondol_npu_error *error);
-    /* Writes a program into `blob`; *size is its capacity before and its length after. With
-     * blob NULL only the length. */
+    /* Writes a program into `blob`. *size is the capacity before the call and the length after
+     * it. If blob is NULL, only writes the length. */
     ondol_npu_status (*program_save)(ondol_npu_program *program, void *blob, size_t *size,
                                      ondol_npu_error *error);
-    /* Never crashes, whatever the bytes: INCOMPATIBLE or CORRUPT. */
+    /* Must not crash on any bytes: returns INCOMPATIBLE or CORRUPT. */
     ondol_npu_status (*program_load)(ondol_npu_device *device, const void *blob, size_t size,
                                      ondol_npu_program **out, ondol_npu_error *error);
     void (*program_free)(ondol_npu_program *program);
 
-    /* Programs that run one after the other; they outlive the session. */
+    /* Makes a session of programs that run one after another. The programs outlive it. */
     ondol_npu_status (*session_new)(ondol_npu_program *const *programs, uint32_t n,
                                     ondol_npu_session **out, ondol_npu_error *error);
-    /* Ends what still runs, whatever it takes: after it nothing touches the buffers that its
-     * jobs were given. The jobs themselves are freed after it, or before if they were over. */
+    /* Ends all running jobs, however long that takes: afterwards nothing uses their buffers. The
+     * host frees jobs after this call, or before it if they have ended. */
     void (*session_free)(ondol_npu_session *session);
 
     ondol_npu_status (*buffer_import)(ondol_npu_device *device, const ondol_npu_mem *memory,
@@ -303,29 +304,30 @@ typedef struct ondol_npu_api {
     void (*buffer_release)(ondol_npu_buffer *buffer);
 
     /* Starts a program. Every input and output of its graph is bound. The device should give
-     * up after `deadline_ns`, counted from this call; 0 is no deadline. */
+     * up when `deadline_ns` have passed since this call; 0 is no deadline. */
     ondol_npu_status (*submit)(ondol_npu_session *session, uint32_t program,
                                const ondol_npu_binding *const *bindings, uint32_t n,
                                uint64_t deadline_ns, ondol_npu_job **out, ondol_npu_error *error);
-    /* Waits for a job to end, for `timeout_ns` at most. *ended is 1 if it has, and then the
-     * status is its outcome; else 0 with OK: the job still uses its buffers, and may be waited
-     * for again. `metrics` may be NULL, and means something for outcome OK alone. */
+    /* Waits for a job to end, for `timeout_ns` at most. If it has ended, *ended is 1 and the
+     * status is its outcome. Otherwise *ended is 0 and the status is OK: the job still uses its
+     * buffers, and may be waited for again. `metrics` may be NULL, and is valid only if the
+     * outcome is OK. */
     ondol_npu_status (*job_wait)(ondol_npu_job *job, uint64_t timeout_ns, uint32_t *ended,
                                  ondol_npu_metrics *metrics, ondol_npu_error *error);
-    /* Asks a job to end soon, with CANCELLED; job_wait tells when it has. */
+    /* Asks a job to end soon, with CANCELLED. job_wait reports when it has ended. */
     ondol_npu_status (*job_cancel)(ondol_npu_job *job, ondol_npu_error *error);
-    /* After job_wait has told an outcome, or after the session is freed. */
+    /* Called after job_wait has returned an outcome, or after the session is freed. */
     void (*job_free)(ondol_npu_job *job);
 
-    /* Optional, may be NULL: for test builds. The call of submit that comes `after` this many
-     * others (0: the next one), or what else the fault says, goes wrong on purpose. Faults are
-     * named in docs/add-a-delegate.md; "none" ends them; UNSUPPORTED for those it has not. */
+    /* Optional (may be NULL), for test builds. Makes the call of submit that comes `after` this
+     * many others (0: the next one), or another call, fail as the fault says. Faults are listed
+     * in docs/add-a-delegate.md; "none" ends all. UNSUPPORTED for an unknown fault. */
     ondol_npu_status (*inject)(ondol_npu_device *device, const char *fault, uint32_t after,
                                ondol_npu_error *error);
 } ondol_npu_api;
 
-/* The exported symbol `ondol_npu_get_api`. The table lives until the process ends. INCOMPATIBLE
- * if the plug-in does not know the host's major version. */
+/* The exported symbol `ondol_npu_get_api`. The table lives until the process ends. Returns
+ * INCOMPATIBLE if the plug-in does not support the host's major version. */
 typedef ondol_npu_status (*ondol_npu_get_api_fn)(uint32_t host_major, uint32_t host_minor,
                                                  const ondol_npu_api **out);
 

@@ -1,14 +1,14 @@
-//! Where paused sessions of the process sleep.
+//! The lock and condition variable on which paused sessions of the process wait.
 //!
-//! There is one gate, a lock and a condition variable, and not one for each governor: a
-//! session that waits must also hear its [`CancelToken`](crate::CancelToken), which knows
-//! no governor, and waiting is rare.
+//! All governors share one gate: a waiting session must also wake when its
+//! [`CancelToken`](crate::CancelToken) is cancelled, and a token knows no governor.
+//! Waiting is rare.
 //!
 //! No wake-up is lost: a waiter increments [`WAITING`] before it checks its condition,
-//! and a notifier stores its change before it reads [`WAITING`]. Both have a sequentially
-//! consistent fence in between, so at least one sees the other (why fences:
-//! `cpu/pool/threads.rs`). The notifier takes the lock before it notifies, and the waiter
-//! holds the lock from its check until it sleeps.
+//! and a notifier stores its change before it reads [`WAITING`]. On both sides a
+//! sequentially consistent fence stands in between, so at least one side sees the
+//! other's write (`cpu/pool/threads.rs` says why fences). The notifier takes the lock
+//! before it notifies, and the waiter holds the lock from its check until it sleeps.
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicUsize, fence};
@@ -18,7 +18,7 @@ static WAITING: AtomicUsize = AtomicUsize::new(0);
 static GATE: Mutex<()> = Mutex::new(());
 static NEWS: Condvar = Condvar::new();
 
-/// Makes every session that sleeps look at its condition again. It sees what was stored
+/// Makes every waiting session check its condition again. It sees what was stored
 /// before this call.
 pub fn wake() {
     fence(SeqCst);
@@ -28,7 +28,7 @@ pub fn wake() {
     }
 }
 
-/// Sleeps while `condition` holds; whoever ends it calls [`wake`].
+/// Waits while `condition` holds. A thread that makes it false must then call [`wake`].
 pub fn wait_while(condition: impl Fn() -> bool) {
     WAITING.fetch_add(1, Relaxed);
     fence(SeqCst);

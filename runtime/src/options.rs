@@ -1,4 +1,4 @@
-//! How an engine and its sessions run.
+//! The options of an engine and its sessions.
 
 use crate::cpu::pool::Affinity;
 use crate::governor::Governor;
@@ -10,10 +10,10 @@ use crate::screen::ScreenOptions;
 /// off, small enough that the activations stay in cache.
 const DEFAULT_CHUNK: usize = 256;
 
-/// Drafts of one decode pass. Without a clock their benefit can't be measured.
+/// Default number of drafts. Without a clock their benefit can't be measured.
 const DEFAULT_DRAFTS: usize = if cfg!(feature = "std") { 7 } else { 0 };
 
-/// How an engine and its sessions run.
+/// The options of an engine and its sessions.
 ///
 /// ```
 /// use ondol::{KvType, Model, SessionOptions};
@@ -29,7 +29,7 @@ const DEFAULT_DRAFTS: usize = if cfg!(feature = "std") { 7 } else { 0 };
 /// ```
 #[derive(Debug, Clone)]
 pub struct SessionOptions {
-    /// Threads, the caller's included; at most 256. `None` uses one for each big core.
+    /// Threads, with the caller's; at most 256. `None` uses one for each big core.
     pub threads: Option<usize>,
     /// The kernels; `None` uses those that `ONDOL_KERNELS` names, or else the fastest
     /// that the CPU can run.
@@ -41,8 +41,8 @@ pub struct SessionOptions {
     pub kv_type: KvType,
     /// The largest number of tokens in one prefill pass; 256 by default.
     pub prefill_chunk: usize,
-    /// Rows of logits that [`Session::score`](crate::Session::score) computes at a time. More rows are faster;
-    /// each takes `vocabulary * 4` bytes.
+    /// Rows of logits that [`Session::score`](crate::Session::score) computes at a
+    /// time. More rows are faster; each takes `vocabulary * 4` bytes.
     pub score_rows: usize,
     /// The largest number of drafts in one decode pass (speculative decoding by prompt
     /// lookup); 0 switches drafts off. The generated tokens are the same with any
@@ -57,10 +57,11 @@ pub struct SessionOptions {
     /// use it: every token then reads the whole output head.
     pub screen: Option<ScreenOptions>,
     /// The most bytes that an engine, its sessions and the model's own heap may take
-    /// together ([`Memory::total`](crate::Memory::total)); more is refused with [`Error::DoesNotFit`](crate::Error::DoesNotFit). `None`
-    /// sets no limit.
+    /// together ([`Memory::total`](crate::Memory::total)). Making an engine or session
+    /// that needs more fails with [`Error::DoesNotFit`](crate::Error::DoesNotFit).
+    /// `None` sets no limit.
     pub memory_limit: Option<u64>,
-    /// Where the threads run.
+    /// The cores on which the threads run.
     pub affinity: Affinity,
     /// Through it the app reports thermal state and memory pressure, and pauses
     /// sessions. Use one for all sessions of an app.

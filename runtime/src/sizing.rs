@@ -1,4 +1,4 @@
-//! What a model with given options takes: its plan and its memory, before anything is
+//! The plan and the exact memory of a model with given options, before anything is
 //! allocated.
 
 use crate::kernels::attention::KvType;
@@ -11,28 +11,31 @@ use crate::{Error, Model, Result, SessionOptions};
 use alloc::sync::Arc;
 use ondol_models::graph::State;
 
-/// The default context in tokens, if the model was trained for as many.
+/// The default context in tokens, if the model was trained for at least as many.
 const DEFAULT_CONTEXT: usize = 4096;
 
-/// The most threads: each needs scratch, and a larger number is probably a mistake.
+/// Largest number of threads: each needs scratch, and a larger number is probably a
+/// mistake.
 const MAX_THREADS: usize = 256;
 
-/// All that is known of an engine before it is made.
+/// Everything that is decided about an engine before it is made.
 pub(crate) struct Sizing {
     pub kernels: Kernels,
     pub plan: Plan,
     pub sizes: PlanOptions,
-    /// Of the engine with one session.
+    /// Memory of the engine with one session.
     pub memory: Memory,
 }
 
 impl Model {
-    /// The exact bytes of an engine with one session and these options, of the model
-    /// itself, and of each further session. Nothing is allocated.
+    /// The exact memory, in bytes, of an engine with one session and these options, of
+    /// the model itself, and of each further session. Neither arena nor cache is
+    /// allocated.
     ///
     /// # Errors
     /// [`Error::UnsupportedIsa`], [`Error::UnsupportedKvType`],
-    /// [`Error::PartKvBlock`].
+    /// [`Error::PartKvBlock`]; with delegates also `Error::OtherModel` if the offload
+    /// was made for another model.
     pub fn memory(&self, options: &SessionOptions) -> Result<Memory> {
         Ok(Sizing::new(self, options)?.memory)
     }
@@ -87,7 +90,7 @@ fn memory(model: &Model, plan: &Plan, sizes: &PlanOptions, options: &SessionOpti
     }
 }
 
-/// The parts that run on the options' delegate.
+/// The spans that run on the delegate.
 #[cfg(feature = "delegate")]
 fn spans<'o>(model: &Model, options: &'o SessionOptions) -> Result<&'o [Span]> {
     match &options.offload {
@@ -97,13 +100,14 @@ fn spans<'o>(model: &Model, options: &'o SessionOptions) -> Result<&'o [Span]> {
     }
 }
 
-/// None, without delegates.
+/// Without delegates there are no spans.
 #[cfg(not(feature = "delegate"))]
 fn spans<'o>(_model: &Model, _options: &'o SessionOptions) -> Result<&'o [Span]> {
     Ok(&[])
 }
 
-/// Whether the model's keys and values can be kept so.
+/// Checks that the build has this KV type and that the model's heads consist of whole
+/// blocks of it.
 fn check_kv_type(model: &Model, kv_type: KvType) -> Result<()> {
     if !kv_type.in_build() {
         return Err(Error::UnsupportedKvType(kv_type));
@@ -124,7 +128,7 @@ fn sizes(model: &Model, options: &SessionOptions) -> PlanOptions {
         .unwrap_or(model.0.graph.trained_context.min(DEFAULT_CONTEXT))
         .max(1);
     let chunk = options.prefill_chunk.clamp(1, context);
-    // With more tokens activations are coarser: not what decoding one gives.
+    // With more rows activations are coarser, and results would differ from one row's.
     let most = FINE_TOKENS.min(chunk);
     let can_step_back = model
         .0
@@ -169,15 +173,15 @@ fn default_threads() -> usize {
     1
 }
 
-/// Bytes of the buffers between an engine and its delegate, for passes of `chunk`
-/// tokens.
+/// Bytes of the buffers that an engine shares with its delegate, for passes of `chunk`
+/// rows.
 #[cfg(feature = "delegate")]
 fn staging_bytes(options: &SessionOptions, chunk: usize) -> u64 {
     let offload = options.offload.as_ref();
     offload.map_or(0, |offload| offload.0.session_bytes(chunk))
 }
 
-/// None, without delegates.
+/// Without delegates there are none.
 #[cfg(not(feature = "delegate"))]
 fn staging_bytes(_options: &SessionOptions, _chunk: usize) -> u64 {
     0

@@ -3,7 +3,7 @@
 #![cfg(all(target_os = "linux", target_pointer_width = "64"))]
 
 use ondol::Model;
-use ondol_conformance::report::{Isa, Name, Report, Verdict};
+use ondol_conformance::report::{Level, Name, Report, Verdict};
 use ondol_conformance::{Error, Sample, Setup, html, samples, verify};
 use ondol_tests::softnpu;
 use std::path::PathBuf;
@@ -62,7 +62,7 @@ fn the_sample_conforms() {
     assert!(report.passed);
     assert_eq!(report.device.label, "contract stub");
     assert_eq!(report.offload.as_ref().unwrap().share, 1.0);
-    let passed = |level: &Isa| {
+    let passed = |level: &Level| {
         let passed = level
             .gates
             .iter()

@@ -1,7 +1,7 @@
-//! The kernels of 64-bit Arm, on cores that qemu plays: correctness, not speed.
+//! Tests the kernels of 64-bit Arm on cores that qemu emulates: correctness, not speed.
 //!
-//! The build is for Linux, by Debian's own Rust (`rustc-web`), which comes with
-//! a standard library for this target.
+//! The build is for Linux, with Debian's Rust (`rustc-web`), which has a standard
+//! library for this target.
 
 use crate::apt;
 use crate::models::{self, RECORDS, Record};
@@ -12,7 +12,7 @@ use std::process::Command;
 
 pub const TARGET: &str = "aarch64-unknown-linux-gnu";
 
-/// What builds and runs for it, from Debian.
+/// Debian packages that build and run for the target.
 const PACKAGES: [&str; 6] = [
     "rustc-web",
     "cargo-web",
@@ -22,8 +22,8 @@ const PACKAGES: [&str; 6] = [
     "qemu-user",
 ];
 
-/// A core that qemu plays, and the level that Ondol must choose on it: where an
-/// instruction is missing, using it would end the program.
+/// An emulated core, and the ISA that Ondol must choose on it. An instruction that the
+/// core does not have ends the program.
 pub struct Core {
     pub name: &'static str,
     pub level: &'static str,
@@ -44,28 +44,28 @@ pub const CORES: [Core; 3] = [
     },
 ];
 
-/// The part of each file of records that every level is held against, for the
-/// time that qemu takes: a prompt that is long enough for the kernels of many
-/// tokens, and a few steps for those of one. [`records`] takes all.
+/// The part of each file of records that every ISA is tested with, because qemu takes
+/// long: one prompt that is long enough for the kernels of many tokens, and a few steps
+/// for the kernels of one. [`records`] tests all.
 const RECORD: usize = 1;
 const STEPS: usize = 4;
 
-/// The tests of what depends on the core: its instructions.
+/// The tests that depend on the core's instructions.
 const KERNELS: &str = "kernels::";
-/// The tests of what is the same on all cores: the order in which threads see each
+/// The tests that do not depend on the core: the order in which threads see each
 /// other's writes.
 const THREADS: [&str; 2] = ["cpu::", "governor::"];
 
-/// The command and the runtime, named together: each alone would have what both are
-/// built of built anew, with other features.
+/// The command and the runtime, built by one cargo call: two calls would build shared
+/// dependencies twice, with different features.
 const OURS: [&str; 4] = ["-p", "ondol", "-p", "ondol-cli"];
 
-/// Seconds after which a run hangs.
+/// Seconds after which a run is assumed to hang.
 const PATIENCE: &str = "1800";
 
-/// The tests of the kernels, of the thread pool and of the governor, the choice of
-/// a level and the agreement with a part of the reference records: with SmolLM2's on
-/// each core, with gemma's on the last.
+/// Runs the tests of the kernels, of the thread pool and of the governor, of the choice
+/// of an ISA, and of the agreement with a part of the reference records: with SmolLM2's
+/// on each core, with gemma's on the last.
 pub fn aarch64() -> Outcome {
     if !install(&[])? {
         return Ok(());
@@ -83,13 +83,13 @@ pub fn aarch64() -> Outcome {
     agree(gemma, &part(gemma)?, last)
 }
 
-/// The runtime's tests of these names on a core.
+/// Runs the runtime's tests with these names on a core.
 fn test(names: &[&str], core: &Core) -> Outcome {
     let test = [&["test"], &OURS[..], &["--lib", "--"]].concat();
     cross(&[&test[..], names].concat(), core.name)
 }
 
-/// The agreement with the reference records as wholes, on each core.
+/// Tests the agreement with all reference records on each core.
 pub fn records() -> Outcome {
     if !install(&[])? {
         return Ok(());
@@ -101,8 +101,8 @@ pub fn records() -> Outcome {
         .try_for_each(|record| agree(record, &record.path(), &CORES))
 }
 
-/// Installs what is missing, and `more`; false (and a word about it) where that
-/// can't be.
+/// Installs the missing packages, and `more`. Returns false, and prints why, if they
+/// can't be installed.
 pub fn install(more: &[&str]) -> Result<bool, String> {
     let there = apt::install("aarch64", &[&PACKAGES, more].concat())?;
     if there {
@@ -116,17 +116,18 @@ pub fn build() -> Outcome {
     cross(&[&["build"], &OURS[..]].concat(), CORES[0].name)
 }
 
-/// A target folder of its own: the two Rusts cannot share one.
+/// A separate target folder: the two Rust toolchains can't share one.
 pub fn target_folder() -> PathBuf {
     root().join("target/aarch64")
 }
 
-/// Debian's cargo for the target, in release; what it runs, it runs on this core.
+/// Debian's cargo for the target, in release mode. Programs that it runs, it runs on
+/// this core.
 pub fn cross(args: &[&str], core: &str) -> Outcome {
     let runner = emulator(core).join(" ");
     let folder = text(&target_folder());
     let (command, rest) = args.split_at(1);
-    // What is not ours is not in a hot loop.
+    // Only the workspace's own code is in hot loops.
     let others = "profile.release.package.\"*\".opt-level=1";
     let how = ["--release", "--config", others, "--target", TARGET];
     run_env(
@@ -134,7 +135,7 @@ pub fn cross(args: &[&str], core: &str) -> Outcome {
         &[command, &how, rest].concat(),
         &[
             ("RUSTC", "/usr/bin/rustc"),
-            // It takes as long as all the rest, and changes no kernel.
+            // It takes as long as all other tests together, and changes no kernel.
             ("CARGO_PROFILE_RELEASE_LTO", "off"),
             ("CARGO_TARGET_DIR", &folder),
             (
@@ -146,13 +147,13 @@ pub fn cross(args: &[&str], core: &str) -> Outcome {
     )
 }
 
-/// The command that runs a program on this core. With `-L` and the libraries of
-/// the cross compiler, qemu would mix two C libraries, and threads hang.
+/// The command that runs a program on this core. With `-L` and the libraries of the
+/// cross compiler, qemu would mix two C libraries, and threads would hang.
 fn emulator(core: &str) -> [&str; 5] {
     ["timeout", PATIENCE, "qemu-aarch64", "-cpu", core]
 }
 
-/// The level that Ondol chooses by itself.
+/// Checks the ISA that Ondol chooses by default.
 fn check_level(core: &Core) -> Outcome {
     let bench = ["bench", "hello", "-p", "8", "-n", "4", "-r", "1", "--json"];
     let printed = output(core, &[], &bench)?.0;
@@ -171,7 +172,7 @@ fn check_level(core: &Core) -> Outcome {
     }
 }
 
-/// Writes the part of a file of records that the test takes; where it lies.
+/// Writes the part of a file of records that the test uses; returns the path.
 fn part(record: &Record) -> Result<PathBuf, String> {
     let file = record.file;
     let all = fs::read_to_string(record.path()).map_err(|e| format!("{file}: {e}"))?;
@@ -183,8 +184,8 @@ fn part(record: &Record) -> Result<PathBuf, String> {
     Ok(path)
 }
 
-/// The records of a file at the level of each of the cores, within the limits of every
-/// fast level.
+/// Checks the records of a file with the ISA of each of the cores, within the limits of
+/// every fast ISA.
 fn agree(record: &Record, path: &Path, cores: &[Core]) -> Outcome {
     let Record {
         model, max_dlnp, ..
@@ -198,7 +199,7 @@ fn agree(record: &Record, path: &Path, cores: &[Core]) -> Outcome {
     })
 }
 
-/// A record with its first steps alone.
+/// A record with only its first steps.
 fn first(record: &str, steps: usize) -> Option<String> {
     let (rest, _) = record.match_indices("{\"id\":").nth(steps)?;
     Some(format!(
@@ -207,12 +208,13 @@ fn first(record: &str, steps: usize) -> Option<String> {
     ))
 }
 
-/// The command that was built.
+/// The path of the command that was built.
 fn ondol() -> PathBuf {
     target_folder().join(TARGET).join("release/ondol")
 }
 
-/// What it prints on this core, and what is said beside that; `options` are qemu's.
+/// Standard output and standard error of the command on this core; `options` are for
+/// qemu.
 pub fn output(core: &Core, options: &[&str], args: &[&str]) -> Result<(String, String), String> {
     let [timeout, rest @ ..] = emulator(core.name);
     let output = Command::new(timeout)

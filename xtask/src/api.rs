@@ -1,15 +1,16 @@
-//! The public page of the crate `ondol` as a text, so that no change of it goes unseen.
+//! Compares the public API of the crate `ondol` with a text, so that every change of it
+//! is visible.
 //!
-//! rustdoc writes the page as JSON, whose format changes with the compiler. Where it is not
-//! the format that the crate `public-api` reads, the chore says so and checks nothing.
+//! rustdoc writes the API as JSON, whose format changes with the compiler. If the crate
+//! `public-api` can't read this format, the chore says so and checks nothing.
 
 use crate::steps::{Outcome, root, run_env};
 use std::fs;
 
-/// The page as it should be.
+/// The file with the expected API.
 const PAGE: &str = "docs/public-api.txt";
 
-/// Compares the page with [`PAGE`], or writes it there.
+/// Compares the API with [`PAGE`], or writes it there.
 pub fn api(args: &[String]) -> Outcome {
     let write = match args {
         [] => false,
@@ -35,7 +36,7 @@ pub fn api(args: &[String]) -> Outcome {
     ))
 }
 
-/// All public items, a line each; `None` where rustdoc's JSON can't be read.
+/// All public items, one on each line; `None` if rustdoc's JSON can't be read.
 fn page() -> Result<Option<String>, String> {
     let target = root().join("target/api");
     let target = target.to_string_lossy();
@@ -48,7 +49,8 @@ fn page() -> Result<Option<String>, String> {
         "std,delegate,all",
     ];
     let json = ["--", "-Z", "unstable-options", "--output-format", "json"];
-    // A folder of its own: the variable that allows unstable options has all built anew.
+    // A separate folder: the variable that allows unstable options makes cargo rebuild
+    // everything.
     let env = [("RUSTC_BOOTSTRAP", "1"), ("CARGO_TARGET_DIR", &*target)];
     run_env("cargo", &[&arguments[..], &json].concat(), &env)?;
     let json = root().join("target/api/doc/ondol.json");
@@ -60,7 +62,7 @@ fn page() -> Result<Option<String>, String> {
     Ok(built.ok().map(|page| page.to_string()))
 }
 
-/// Lines that are gone, and lines that are new.
+/// The removed lines, and the new lines.
 fn changes(expected: &str, found: &str) -> Vec<String> {
     let without = |lines: &str, others: &str, sign: &str| -> Vec<String> {
         let others: Vec<&str> = others.lines().collect();

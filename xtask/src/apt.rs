@@ -1,11 +1,11 @@
-//! What a chore needs of Debian.
+//! Installs the Debian packages that a chore needs.
 
 use crate::steps::{Outcome, run};
 use std::fs::File;
 use std::process::Command;
 
-/// Installs the packages that are missing, `name:architecture` for one of
-/// another architecture; false (and a word about it) where that can't be.
+/// Installs the packages that are missing; `name:architecture` is one of another
+/// architecture. Returns false, and prints why, if they can't be installed.
 pub fn install(chore: &str, packages: &[&str]) -> Result<bool, String> {
     let there = Command::new("dpkg").arg("-s").args(packages).output();
     if there.is_ok_and(|output| output.status.success()) {
@@ -15,7 +15,7 @@ pub fn install(chore: &str, packages: &[&str]) -> Result<bool, String> {
         eprintln!("xtask: SKIPPED {chore}: {packages:?} are missing, and there is no apt-get");
         return Ok(false);
     }
-    // Chores run side by side, and apt refuses where another is at work.
+    // Chores run at the same time, and apt fails while another apt runs.
     let lock = File::create(std::env::temp_dir().join("ondol-xtask-apt.lock"));
     let lock = lock.map_err(|error| format!("the lock of apt ({error})"))?;
     lock.lock()

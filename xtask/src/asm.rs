@@ -1,4 +1,4 @@
-//! The loops of a program's assembly, for 64-bit Arm.
+//! Finds the loops in a program's assembly, for 64-bit Arm.
 
 /// An innermost loop.
 pub struct Loop {
@@ -6,12 +6,12 @@ pub struct Loop {
 }
 
 impl Loop {
-    /// Products of integers that one round makes.
+    /// Integer products in one iteration.
     pub fn products(&self) -> u32 {
         self.instructions.iter().map(|line| products(line)).sum()
     }
 
-    /// Loads and stores of vectors that the registers have no room for.
+    /// Loads and stores of vectors that do not fit in the registers (spills).
     pub fn spills(&self) -> usize {
         let spill = |line: &&String| {
             let operands = line.split_whitespace().nth(1).unwrap_or("");
@@ -20,7 +20,8 @@ impl Loop {
         self.instructions.iter().filter(spill).count()
     }
 
-    /// Whether floats are added up in it: a whole block of weights, not a part.
+    /// Whether it accumulates floats: it then processes a whole block of weights, not a
+    /// part of one.
     pub fn is_whole(&self) -> bool {
         let mut lines = self.instructions.iter();
         lines.any(|line| line.starts_with("fmla"))
@@ -46,7 +47,7 @@ impl Loop {
     }
 }
 
-/// Products of integers that an instruction makes.
+/// The number of integer products that an instruction computes.
 fn products(line: &str) -> u32 {
     let mut words = line.split_whitespace();
     let (mnemonic, target) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
@@ -59,7 +60,7 @@ fn products(line: &str) -> u32 {
     }
 }
 
-/// The innermost loops of all functions whose mangled names are wanted.
+/// The innermost loops of all functions whose mangled names satisfy the condition.
 pub fn loops_of(asm: &str, wanted: impl Fn(&str) -> bool) -> Vec<Loop> {
     let mut loops = Vec::new();
     let mut function: Option<Vec<&str>> = None;
@@ -83,8 +84,8 @@ pub fn loops_of(asm: &str, wanted: impl Fn(&str) -> bool) -> Vec<Loop> {
     loops
 }
 
-/// The innermost loops of a function: from a label to the jump back to it, with
-/// no other such jump between.
+/// The innermost loops of a function: from a label to the jump back to it, without
+/// another backward jump between them.
 fn innermost(lines: &[&str]) -> Vec<Loop> {
     let place = |label: &str| {
         lines
@@ -101,7 +102,7 @@ fn innermost(lines: &[&str]) -> Vec<Loop> {
         let Some(start) = target.and_then(place).filter(|&start| start < end) else {
             continue;
         };
-        // An outer loop begins no later than the inner one that was found last.
+        // An outer loop begins no later than the inner loop that was found last.
         if last_start.is_none_or(|last| start > last) {
             last_start = Some(start);
             let body = lines[start..=end].iter();

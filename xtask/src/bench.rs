@@ -1,8 +1,9 @@
-//! Measurements: the programs of the crate `ondol-benches`.
+//! Runs the measurements: the programs of the crate `ondol-benches`.
 
 use crate::steps::{Outcome, cargo};
 
-/// The kernels, of the formats given; with options, Ondol beside other engines.
+/// Measures the kernels for the given formats; with options, compares Ondol with other
+/// engines.
 pub fn bench(args: &[String]) -> Outcome {
     let program = match args.first() {
         Some(option) if option.starts_with('-') => "peers",

@@ -1,9 +1,9 @@
-//! Two things at once.
+//! Runs two functions at the same time.
 
 use std::thread;
 
-/// Does both, and fails where one does. For builds that are one long link on one
-/// core each: they must not share a target folder, which cargo locks.
+/// Runs both, and fails if one fails. For builds that mostly link, which keeps one core
+/// busy. They must have separate target folders, because cargo locks a target folder.
 pub fn both<A: Send, B>(
     first: impl FnOnce() -> Result<A, String> + Send,
     second: impl FnOnce() -> Result<B, String>,

@@ -1,4 +1,4 @@
-//! The C binding from the outside: a C program against the header and both libraries.
+//! Tests the C binding with C programs, the header and both libraries.
 
 use crate::steps::{Outcome, run, run_env};
 use crate::{apt, delegate, models};
@@ -6,17 +6,17 @@ use std::fs;
 
 const PACKAGES: [&str; 3] = ["gcc", "libc6-dev", "valgrind"];
 
-/// What the static library asks of the system.
+/// System libraries that the static library needs.
 const SYSTEM: [&str; 3] = ["-lpthread", "-ldl", "-lm"];
 
-/// The built-in model as a file.
+/// The built-in model, written to a file.
 pub const HELLO: &str = "models/hello/hello.gguf";
 
-/// What is no model.
+/// A file that is not a model.
 const NO_MODEL: &str = "bindings/c/tests/api.c";
 
-/// Builds the libraries, runs the programs in `bindings/c/tests` with each, and the
-/// example of two conversations.
+/// Builds the libraries, then runs the programs in `bindings/c/tests` with each
+/// library, and the example of two conversations.
 pub fn c() -> Outcome {
     if !apt::install("the C binding", &PACKAGES)? {
         return Ok(());
@@ -29,7 +29,7 @@ pub fn c() -> Outcome {
     run(&link("examples/two.c", "two", &[&archive])?, &[HELLO])
 }
 
-/// Runs one program with both libraries, and under valgrind.
+/// Runs one program with both libraries, and with valgrind.
 fn test(name: &str, libraries: &str, arguments: &[&str]) -> Outcome {
     let (source, archive) = (format!("tests/{name}.c"), format!("{libraries}/libondol.a"));
     let fixed = link(&source, &format!("{name}-static"), &[&archive])?;
@@ -38,8 +38,8 @@ fn test(name: &str, libraries: &str, arguments: &[&str]) -> Outcome {
     run(&fixed, arguments)?;
     run_env(&shared, arguments, &[("LD_LIBRARY_PATH", libraries)])?;
 
-    // Tables that live as long as the program are only "possibly" lost. It does
-    // not know the widest vectors, and needs none.
+    // Tables that live as long as the program are reported as "possibly lost". Valgrind
+    // does not support the widest vectors, and does not need them.
     let check = [
         "--quiet",
         "--error-exitcode=1",
@@ -51,19 +51,19 @@ fn test(name: &str, libraries: &str, arguments: &[&str]) -> Outcome {
     run_env("valgrind", &line, &[("ONDOL_KERNELS", "scalar")])
 }
 
-/// Builds `bindings/c/examples/answer.c`; where it lies.
+/// Builds `bindings/c/examples/answer.c`; returns the path.
 pub fn example() -> Result<String, String> {
     let archive = format!("{}/libondol.a", libraries()?);
     link("examples/answer.c", "answer", &[&archive])
 }
 
-/// Builds the libraries, with all of the workspace; their folder.
+/// Builds the libraries together with the whole workspace; returns their folder.
 fn libraries() -> Result<String, String> {
     models::command()?;
     Ok(models::target().join("debug").display().to_string())
 }
 
-/// Compiles a program of `bindings/c` and links it with a library; where it lies.
+/// Compiles a program of `bindings/c` and links it with a library; returns the path.
 fn link(source: &str, name: &str, library: &[&str]) -> Result<String, String> {
     let folder = models::target().join("c");
     fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;

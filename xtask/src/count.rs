@@ -1,4 +1,4 @@
-//! Instructions per token on 64-bit Arm, counted by a plugin of qemu: a part of
+//! Counts instructions per token on 64-bit Arm with a plugin of qemu, for
 //! `docs/arm.md`.
 
 use crate::aarch64::{self, CORES, Core, target_folder};
@@ -6,10 +6,10 @@ use crate::models;
 use crate::steps::{Outcome, run};
 use std::fmt::Write;
 
-/// Models that are counted: the built-in one, and one of the catalog.
+/// Models to count: the built-in one, and one of the catalog.
 const MODELS: [&str; 2] = ["hello", "smollm2"];
 
-/// Tokens of a prompt, and of an answer.
+/// Tokens of the prompt, and of the answer.
 const PROMPT: u64 = 32;
 const ANSWER: u64 = 4;
 
@@ -26,7 +26,7 @@ up to a quarter lower; they vary by as much from build to build.
 | --- | --- | --- | --- |
 ";
 
-/// Appends the table.
+/// Appends the table to the text.
 pub fn count(page: &mut String) -> Outcome {
     models::fetch()?;
     let plugin = plugin()?;
@@ -43,7 +43,7 @@ pub fn count(page: &mut String) -> Outcome {
     Ok(())
 }
 
-/// Compiles the plugin; where it lies.
+/// Compiles the plugin; returns the path.
 fn plugin() -> Result<String, String> {
     let object = target_folder().join("count.so").display().to_string();
     let strict = ["-std=c11", "-Wall", "-Wextra", "-Werror"];
@@ -52,7 +52,8 @@ fn plugin() -> Result<String, String> {
     Ok(object)
 }
 
-/// Instructions per token: what a second run of a test adds to the first.
+/// Instructions per token: the difference between two runs of a test, one of which does
+/// the work twice.
 fn instructions(
     plugin: &str,
     core: &Core,
@@ -76,7 +77,7 @@ fn instructions(
     Ok(two.saturating_sub(one) / tokens)
 }
 
-/// With three digits or more.
+/// Formats a number with at least three digits.
 fn millions(count: u64) -> String {
     let millions = count as f64 / 1e6;
     match count {

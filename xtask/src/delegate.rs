@@ -1,5 +1,5 @@
-//! NPU plug-ins: the sample's own tests, also with sanitizers, and the conformance
-//! kit on it with a real model.
+//! Tests the sample delegate: its own tests, also with sanitizers, and the conformance
+//! kit with a real model.
 
 use crate::apt;
 use crate::models;
@@ -18,7 +18,7 @@ const STRICT: [&str; 6] = [
     "-Iruntime/delegates",
 ];
 
-/// How the sample is built, and with what its tests run.
+/// The options with which the sample is built, and the command that runs its tests.
 const BUILDS: [(&str, &[&str]); 3] = [
     ("plain", &["-O3"]),
     (
@@ -32,7 +32,7 @@ const BUILDS: [(&str, &[&str]); 3] = [
     ("thread", &["-O1", "-fsanitize=thread"]),
 ];
 
-/// The C tests with each build, then `ondol verify` with the plain one.
+/// Runs the C tests with each build, then `ondol verify` with the plain build.
 pub fn delegate() -> Outcome {
     if !apt::install("the sample delegate", &PACKAGES)? {
         return Ok(());
@@ -60,7 +60,7 @@ pub fn delegate() -> Outcome {
     )
 }
 
-/// Builds the sample; where it lies.
+/// Builds the sample; returns the path.
 pub fn sample() -> Result<String, String> {
     let [(name, flags), ..] = BUILDS;
     library(name, flags)
@@ -71,7 +71,7 @@ fn library(build: &str, flags: &[&str]) -> Result<String, String> {
     compile(build, flags, "libsoftnpu.so", &kind, "")
 }
 
-/// Compiles the sample's sources in a folder of its own; where the result lies.
+/// Compiles the sample's sources in a separate folder; returns the path of the result.
 fn compile(
     build: &str,
     flags: &[&str],

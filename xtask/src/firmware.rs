@@ -1,8 +1,8 @@
-//! The library without an operating system, on boards that qemu plays: the C
-//! example answers as the host does, and its bytes are counted.
+//! Tests the library without an operating system, on boards that qemu emulates: the C
+//! example must answer as the host does, and its bytes are counted.
 //!
 //! The libraries are built by Debian's Rust, with the standard library's source
-//! beside it (`rust-web-src`): so `core` and `alloc` are built for size too.
+//! (`rust-web-src`), so that `core` and `alloc` are also built for size.
 
 use crate::both::both;
 use crate::steps::{Extent, Outcome, root, run, run_env};
@@ -21,11 +21,11 @@ const PACKAGES: [&str; 8] = [
     "qemu-system-misc",
 ];
 
-/// The llama architecture with one family of block formats and one tokenizer:
-/// what `hello` needs, and what the budget is for.
+/// The llama architecture with one family of block formats and one tokenizer: what
+/// `hello` needs. The limits of bytes apply to this build.
 const LEAST: &str = "formats-legacy,tokenizer-bpe";
 const ALL: &str = "all";
-/// Without the block format of `hello`.
+/// A build without the block format of `hello`.
 const TOO_LITTLE: &str = "tokenizer-bpe";
 
 /// Bytes of flash that the code with [`LEAST`] may take on a Cortex-M, without the model.
@@ -35,10 +35,10 @@ const BUDGET: u64 = 150 * 1024;
 const ARENA: u32 = 320 * 1024;
 const STACK: u32 = 64 * 1024;
 
-/// An arena in which the model's vocabulary has no room.
+/// Size of an arena in which the model's vocabulary does not fit.
 const TOO_SMALL: u32 = 16 * 1024;
 
-/// Seconds after which a run hangs.
+/// Seconds after which a run is assumed to hang.
 const PATIENCE: &str = "600";
 
 const SOURCES: &str = "bindings/c/examples/firmware";
@@ -47,7 +47,7 @@ struct Board {
     target: &'static str,
     clang: &'static [&'static str],
     script: &'static str,
-    /// Where the memory of the board starts.
+    /// Address of the board's memory.
     base: &'static str,
     qemu: &'static [&'static str],
 }
@@ -94,8 +94,8 @@ const OTHERS: [Board; 3] = [
     },
 ];
 
-/// The example on the boards, with its bytes; the budget is checked on the Cortex-M.
-/// The last board is like the one before, with wider words.
+/// Runs the example on the boards and counts its bytes. The limits are checked on the
+/// Cortex-M. The last board is like the one before, with wider words.
 pub fn firmware(extent: Extent) -> Outcome {
     if !apt::install("firmware", &PACKAGES)? {
         return Ok(());
@@ -120,10 +120,11 @@ pub fn firmware(extent: Extent) -> Outcome {
     Ok(())
 }
 
-/// A board's target, what is built for it, and its bytes.
+/// The target of a board, its builds, and their bytes.
 type Row = (&'static str, &'static str, Figures);
 
-/// All that the example can meet, on the Cortex-M4; the build of the budget first.
+/// Tests all cases of the example on the Cortex-M4, beginning with the build that has
+/// limits.
 fn cortex_m4(expected: &[String; 2]) -> Result<Vec<Row>, String> {
     let board = &CORTEX_M4;
     library(board, ALL)?;
@@ -136,7 +137,7 @@ fn cortex_m4(expected: &[String; 2]) -> Result<Vec<Row>, String> {
     Ok(vec![(board.target, LEAST, least), (board.target, ALL, all)])
 }
 
-/// The answers of the other boards.
+/// Tests the answers of the other boards.
 fn other_boards(boards: &'static [Board], expected: &[String; 2]) -> Result<Vec<Row>, String> {
     let rows = boards.iter().map(|board| {
         library(board, LEAST)?;
@@ -145,7 +146,7 @@ fn other_boards(boards: &'static [Board], expected: &[String; 2]) -> Result<Vec<
     rows.collect()
 }
 
-/// What the scalar kernels of the host answer, through the same binding.
+/// The answers of the host's scalar kernels, through the same binding.
 fn host_answer(program: &str, question: &str) -> Result<String, String> {
     let output = Command::new(program)
         .args([c::HELLO, question])
@@ -188,7 +189,8 @@ fn library(board: &Board, features: &str) -> Outcome {
     )
 }
 
-/// Compiles and links the example with an arena of so many bytes; where it lies.
+/// Compiles and links the example with an arena of the given number of bytes; returns
+/// the path.
 fn link(board: &Board, arena: u32) -> Result<String, String> {
     let folder = folder(board);
     let file = |name: &str| folder.join(name).display().to_string();
@@ -241,7 +243,7 @@ fn link(board: &Board, arena: u32) -> Result<String, String> {
     Ok(program)
 }
 
-/// Runs a program on its board: whether it ended well, and what it printed.
+/// Runs a program on its board. Returns whether it succeeded, and its output.
 fn emulate(board: &Board, program: &str) -> Result<(Option<i32>, String), String> {
     let bare = [
         "-nic",
@@ -263,13 +265,13 @@ fn emulate(board: &Board, program: &str) -> Result<(Option<i32>, String), String
         .current_dir(root())
         .output()
         .map_err(|e| e.to_string())?;
-    // Semihosting prints on the emulator's error output.
+    // Semihosting prints to the emulator's standard error.
     let printed = [output.stdout, output.stderr].concat();
     let printed = String::from_utf8_lossy(&printed).into_owned();
     Ok((output.status.code(), printed))
 }
 
-/// The example ends with this code (2 is the panic hook's) and a message.
+/// Checks that the example ends with this code (2 is the panic hook's) and a message.
 fn ends(board: &Board, arena: u32, code: i32, message: &str) -> Outcome {
     let (found, printed) = emulate(board, &link(board, arena)?)?;
     if found == Some(code) && printed.contains(message) {
@@ -278,7 +280,7 @@ fn ends(board: &Board, arena: u32, code: i32, message: &str) -> Outcome {
     Err(format!("`{message}`: {found:?}, `{printed}`"))
 }
 
-/// Runs the example, holds it to what is expected, and counts bytes.
+/// Runs the example, compares it with the expected output, and counts bytes.
 fn answers(board: &Board, expected: &[String; 2]) -> Result<Figures, String> {
     let program = link(board, ARENA)?;
     let (code, printed) = emulate(board, &program)?;
@@ -314,7 +316,7 @@ impl Figures {
         let sizes = String::from_utf8(sizes.ok()?.stdout).ok()?;
         Some(Figures {
             code: number(&sizes, ".text")?,
-            // Initial values of variables lie in flash too; there may be none.
+            // Initial values of variables are in flash too; there may be none.
             rodata: number(&sizes, ".rodata")? + number(&sizes, ".data").unwrap_or(0),
             model_heap: number(printed, "ram.model")?,
             session: number(printed, "ram.session")?,
@@ -358,7 +360,7 @@ fn print(figures: &[Row]) {
     }
 }
 
-/// A board's own folder: two boards are built for at once.
+/// A separate folder for each board, because two boards are built at the same time.
 fn folder(board: &Board) -> PathBuf {
     root().join("target/firmware").join(board.target)
 }

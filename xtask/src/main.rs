@@ -1,4 +1,4 @@
-//! Every chore of the workspace: `cargo xtask test`, and its parts.
+//! The chores of the workspace: `cargo xtask test`, and its parts.
 
 mod aarch64;
 mod api;

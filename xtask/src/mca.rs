@@ -1,9 +1,9 @@
-//! How fast the Arm kernels will be, without the hardware: `docs/arm.md`, with the
-//! counts of [`crate::count`].
+//! Estimates the speed of the Arm kernels without hardware, for `docs/arm.md`, together
+//! with the counts of [`crate::count`].
 //!
-//! llvm-mca knows how many instructions of which kind a core starts each cycle.
-//! It is given the inner loops of the release build, as the compiler wrote
-//! them, and says how many cycles they take when all loads hit the first cache.
+//! llvm-mca has a model of how many instructions of each kind a core starts in each
+//! cycle. It gets the inner loops of the release build, as the compiler wrote them, and
+//! computes their cycles if all loads hit the first-level cache.
 
 use crate::aarch64::{self, TARGET, cross, target_folder};
 use crate::asm::{Loop, loops_of};
@@ -14,16 +14,16 @@ use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-/// A core, by the model of it that llvm-mca has.
+/// A core, with the name of its model in llvm-mca.
 struct Core {
     title: &'static str,
     model: &'static str,
 }
 
-/// A level, and cores that run it.
+/// An ISA, and cores that have it.
 struct Level {
     name: &'static str,
-    /// How the name of its multiplier is mangled.
+    /// Part of the mangled name of its multiplier.
     symbol: &'static str,
     cores: &'static [Core],
 }
@@ -89,13 +89,12 @@ const LEVELS: [Level; 3] = [
     },
 ];
 
-/// A kernel: its function holds all these parts in its mangled name, beside the
-/// level's.
+/// A kernel. The mangled name of its function contains all these parts and the ISA's.
 struct Kernel {
     title: &'static str,
     parts: fn(level: &str) -> &'static [&'static str],
-    /// How often a level meets a weight and token: once for each byte of the
-    /// activations that is multiplied alone.
+    /// How often an ISA multiplies a weight with a token's activation: once for each
+    /// byte of the activation that is multiplied separately.
     planes: fn(level: &str) -> u32,
 }
 
@@ -191,7 +190,7 @@ pub fn mca() -> Outcome {
     fs::write(&path, page).map_err(|e| format!("{}: {e}", path.display()))
 }
 
-/// The runtime in release, in the compiler's own words.
+/// The runtime's release build as assembly.
 fn assembly() -> Result<String, String> {
     let flags = ["-C", "codegen-units=1", "-C", "symbol-mangling-version=v0"];
     let rustc = ["rustc", "-p", "ondol", "--lib", "--", "--emit", "asm"];
@@ -203,14 +202,14 @@ fn assembly() -> Result<String, String> {
         let name = name.to_string_lossy();
         name.starts_with("ondol-") && name.ends_with(".s")
     });
-    // Older builds may have left theirs.
+    // Older builds may have left their files.
     let modified = |entry: &fs::DirEntry| entry.metadata().and_then(|data| data.modified()).ok();
     let newest = files.max_by_key(modified);
     let newest = newest.ok_or_else(|| "the compiler wrote no assembly".to_owned())?;
     fs::read_to_string(newest.path()).map_err(|e| e.to_string())
 }
 
-/// A table of a level's loops on its cores.
+/// A table of an ISA's loops on its cores.
 fn table(page: &mut String, level: &Level, asm: &str) -> Outcome {
     let titles: Vec<_> = level.cores.iter().map(|core| core.title).collect();
     let rule = "| --- ".repeat(3 + titles.len());
@@ -240,7 +239,7 @@ fn table(page: &mut String, level: &Level, asm: &str) -> Outcome {
     Ok(())
 }
 
-/// What a core makes of the loop, beside the limit of its multiplications.
+/// The cycles of the loop on a core, beside the limit of its multiplications.
 fn share(products: u32, body: &Loop, core: &Core) -> Result<String, String> {
     let reached = per_cycle(products, &body.instructions, core)?;
     let limit = per_cycle(products, &body.products_alone(), core)?;
@@ -253,9 +252,9 @@ fn share(products: u32, body: &Loop, core: &Core) -> Result<String, String> {
     })
 }
 
-/// Of the innermost loops of functions whose names hold all parts, the one with
-/// the most products to an instruction: the whole tile, or the packed rows. A part
-/// of a tile only where none is whole.
+/// Of the innermost loops of functions whose names contain all parts, the one with the
+/// most products for each instruction: a whole tile, or packed rows. A loop of a part
+/// of a tile is taken only if there is no whole one.
 fn densest(asm: &str, parts: &[&str]) -> Option<Loop> {
     let loops = loops_of(asm, |name| parts.iter().all(|part| name.contains(part)));
     let density = |a: &Loop| f64::from(a.products()) / a.instructions.len() as f64;
@@ -271,8 +270,8 @@ fn densest(asm: &str, parts: &[&str]) -> Option<Loop> {
     best(whole).or_else(|| best(parts))
 }
 
-/// `products` to a cycle, where so many are made by these instructions; none
-/// where llvm-mca does not know the core or one of them.
+/// `products` for each cycle, if these instructions compute that many; none if llvm-mca
+/// does not know the core or an instruction.
 fn per_cycle(products: u32, instructions: &[String], core: &Core) -> Result<Option<f64>, String> {
     const ROUNDS: u32 = 200;
     let mca = Command::new("llvm-mca-19")

@@ -1,11 +1,12 @@
-//! The catalog's real models: an answer from each, and the reference's figures.
+//! Tests the catalog's real models: an answer from each, and the agreement with
+//! references.
 
 use crate::steps::{Extent, Outcome, cargo, output, root, run, run_env};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A full-precision engine's record, and how far a fast level may be from it:
-/// no further than an engine with 8-bit activations is.
+/// A record of a full-precision engine, and the largest difference that a fast ISA may
+/// have from it: that of an engine with 8-bit activations.
 pub struct Record {
     pub model: &'static str,
     pub file: &'static str,
@@ -31,10 +32,10 @@ pub const RECORDS: [Record; 2] = [
     },
 ];
 
-/// Tokens of a text that perplexity is measured over.
+/// Tokens of a text over which perplexity is measured.
 const TOKENS: &str = "1024";
 
-/// A full-precision engine's perplexity over the first [`TOKENS`] of a text, by
+/// A full-precision engine's perplexity over the first [`TOKENS`] of a text, from
 /// `tests/data/texts/perplexity.py`.
 struct Perplexity {
     model: &'static str,
@@ -60,16 +61,17 @@ const PERPLEXITIES: [Perplexity; 3] = [
     },
 ];
 
-/// The kernels of most machines, and how far their perplexity may be from the truth.
+/// The kernels of most machines, and the largest difference of their perplexity from
+/// the reference.
 const FAST: (&str, f64) = ("avx2", 0.005);
 const EXACT: (&str, f64) = ("exact", 0.0005);
 
-/// Records that the exact kernels are held against in part: they take five times as
+/// Records of which the exact kernels are tested with a part: they take five times as
 /// long as fast ones.
 const PART: usize = 2;
 
-/// An answer from each model, its memory against what was announced, its agreement
-/// with the records, and perplexities.
+/// Tests an answer from each model, its memory against the announced size, its
+/// agreement with the records, and perplexities.
 pub fn models(extent: Extent) -> Outcome {
     let ondol = command()?;
     RECORDS
@@ -92,27 +94,27 @@ fn answer(ondol: &str, record: &Record) -> Outcome {
     run(ondol, &[&prompt[..], &short].concat())
 }
 
-/// Builds the command; where it lies. With all of the workspace, since a package alone
-/// would have its dependencies built anew, with other features.
+/// Builds the command; returns the path. It builds the whole workspace, because
+/// building one package alone would rebuild its dependencies with other features.
 pub fn command() -> Result<String, String> {
     cargo(&["build", "--workspace", "--all-targets"])?;
     Ok(text(&target().join("debug/ondol")))
 }
 
-/// The folder of what is built.
+/// The folder with the built programs.
 pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// Fetches the models that the records are of, where they are not here yet.
+/// Fetches the models of the records, if they are not here yet.
 pub fn fetch() -> Outcome {
     let ondol = command()?;
     let pull = |record: &Record| run(&ondol, &["pull", record.model]);
     RECORDS.iter().try_for_each(pull)
 }
 
-/// What models and their packed copies take, one a process: what is freed is not
-/// always given back.
+/// Measures the memory of models and their packed copies, each in a separate process,
+/// because freed memory is not always returned to the system.
 fn memory(ondol: &str) -> Outcome {
     let test = ["test", "--workspace", "--test", "resident"];
     let test = [&test[..], &["--", "--ignored", "--nocapture"]].concat();
@@ -123,7 +125,7 @@ fn memory(ondol: &str) -> Outcome {
         .try_for_each(|file| run_env("cargo", &test, &[("ONDOL_TEST_MODEL", file)]))
 }
 
-/// The exact kernels on some records or all, the fast ones on all.
+/// Tests the exact kernels on some records or all, and the fast ones on all.
 fn agree(ondol: &str, record: &Record, extent: Extent) -> Outcome {
     let exact = match extent {
         Extent::Part => part(record)?,
@@ -140,7 +142,7 @@ fn agree_by(ondol: &str, record: &Record, file: &Path, level: &str, limits: &[&s
     run(ondol, &[&agree[..], limits].concat())
 }
 
-/// Writes the first records of a file to one of its own; where it lies.
+/// Writes the first records of a file to another file; returns the path.
 fn part(record: &Record) -> Result<PathBuf, String> {
     let file = record.file;
     let all = fs::read_to_string(record.path()).map_err(|e| format!("{file}: {e}"))?;
@@ -174,21 +176,22 @@ fn perplexity(
         [&[level], more].concat().join(" "),
         off * 100.0
     );
-    // What is no number is not within it.
+    // A result that is not a number is not within the limit.
     match off.abs() <= tolerance {
         true => Ok(()),
         false => Err(format!("perplexity of {} on {}", check.model, check.text)),
     }
 }
 
-/// The number of a key of a flat JSON object.
+/// The number with a given key in a flat JSON object.
 fn json_number(json: &str, key: &str) -> Option<f64> {
     let rest = json.split(&format!("\"{key}\":")).nth(1)?;
     let end = rest.find([',', '}'])?;
     rest[..end].trim().parse().ok()
 }
 
-/// The texts that a key has in a list of JSON objects; paths with quotes are not met.
+/// The strings with a given key in a list of JSON objects. Paths with quotes do not
+/// occur.
 fn json_texts<'j>(json: &'j str, key: &str) -> impl Iterator<Item = &'j str> {
     let start = format!("\"{key}\":\"");
     let rests: Vec<&str> = json.split(&start).skip(1).collect();

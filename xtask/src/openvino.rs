@@ -1,18 +1,20 @@
-//! The delegate for Intel NPUs: its tests and `ondol verify`, with OpenVINO on the CPU.
+//! Tests the delegate for Intel NPUs: its own tests and `ondol verify`, with OpenVINO
+//! on the CPU.
 
 use crate::models;
 use crate::steps::{Outcome, python, root, run_env};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What is tested here. It is not part of the plug-in, which loads what a machine has.
+/// The version of OpenVINO that is tested. It is not part of the plug-in, which loads
+/// the machine's own.
 const PACKAGE: &str = "openvino==2026.4.0";
 const CRATE: &str = "ondol-delegate-openvino";
 
-/// What a CPU in the NPU's place can show.
+/// Levels that a CPU in the place of the NPU can pass.
 const LEVELS: &str = "abi,op,model,end-to-end,determinism";
 
-/// The plug-in's own tests, then `ondol verify` with it.
+/// Runs the plug-in's own tests, then `ondol verify` with it.
 pub fn openvino() -> Outcome {
     let library = match library() {
         Ok(library) => library.display().to_string(),
@@ -25,8 +27,8 @@ pub fn openvino() -> Outcome {
         ("ONDOL_OPENVINO_LIB", library.as_str()),
         ("ONDOL_OPENVINO_DEVICE", "CPU"),
     ];
-    // Of the workspace, since a package alone would have its dependencies built anew;
-    // no other crate has tests of these names.
+    // Builds the whole workspace, because building one package alone would rebuild its
+    // dependencies. No other crate has tests with these names.
     let own = ["test", "--workspace", "--lib", "--", "device_tests::"];
     run_env("cargo", &own, &env)?;
     let ondol = models::command()?;
@@ -44,7 +46,8 @@ pub fn openvino() -> Outcome {
     run_env(&ondol, &[&verify[..], &smollm2].concat(), &env)
 }
 
-/// OpenVINO's C library out of its wheel, which is fetched once; the error is why not.
+/// OpenVINO's C library, from its wheel, which is fetched once. The error is the reason
+/// why it is not available.
 fn library() -> Result<PathBuf, String> {
     let unpacked = folder().join("unpacked");
     if let Some(library) = find(&unpacked) {

@@ -1,16 +1,17 @@
-//! Whether the files of `runtime/src` depend on each other as `docs/design.md` draws it.
+//! Checks that the files of `runtime/src` depend on each other only as `docs/design.md`
+//! allows.
 
 use crate::steps::root;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The drawing is the code block after this line.
+/// The diagram is the code block after this line.
 const DRAWING: &str = "Inside `runtime/src` a file depends only on";
-/// Its variants name the errors of rooms above it.
+/// The file whose variants name the errors of rows above it.
 const EXCEPTION: &str = "error";
 
-/// For each room its row in the drawing, from the bottom.
+/// The row of each module in the diagram, counted from the bottom.
 fn rows() -> BTreeMap<String, usize> {
     let design = fs::read_to_string(root().join("docs/design.md")).unwrap();
     let (_, after) = design.split_once(DRAWING).expect("the drawing's line");
@@ -24,7 +25,7 @@ fn rows() -> BTreeMap<String, usize> {
     rows
 }
 
-/// Rust files below a folder, but for those of tests.
+/// The Rust files below a folder, without tests.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -39,7 +40,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// For each name that `lib.rs` re-exports the room that it comes from.
+/// The module of each name that `lib.rs` re-exports.
 fn re_exports(lib: &str) -> BTreeMap<String, String> {
     let uses = lib.split("pub use ").skip(1);
     let uses = uses.filter_map(|rest| rest.split(';').next()?.split_once("::"));
@@ -51,8 +52,8 @@ fn re_exports(lib: &str) -> BTreeMap<String, String> {
     rooms
 }
 
-/// What stands after each `crate::` of a source but for its comments and tests: the first
-/// name, or all first names in braces.
+/// What follows each `crate::` in a source, without comments and tests: the first name,
+/// or all first names in braces.
 fn names(source: &str) -> Vec<String> {
     let code = source
         .split("#[cfg(test)]\nmod ")

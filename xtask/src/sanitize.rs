@@ -1,12 +1,11 @@
-//! Tests of what shares memory between threads or lays it out by itself, with tools
-//! that watch every access: AddressSanitizer, ThreadSanitizer and, where the toolchain
-//! has it, Miri.
+//! Runs the tests of shared memory and of memory layout with tools that check every
+//! access: AddressSanitizer, ThreadSanitizer and, if the toolchain has it, Miri.
 
 use crate::steps::{Outcome, output, root, run_env};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// A sanitizer, and what the compiler wants besides to build with it.
+/// A sanitizer, and the other options that the compiler needs for it.
 struct Sanitizer {
     name: &'static str,
     flags: &'static str,
@@ -17,25 +16,27 @@ const SANITIZERS: [Sanitizer; 2] = [
         name: "address",
         flags: "-Zsanitizer=address",
     },
-    // The standard library is not built anew: what it synchronizes is known to the
-    // sanitizer, and what it does between is not watched.
+    // The standard library is not rebuilt. The sanitizer knows its synchronization, but
+    // does not check its other accesses.
     Sanitizer {
         name: "thread",
         flags: "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer",
     },
 ];
 
-/// The runtime's tests of the arena, the pool and the governor. ThreadSanitizer knows no
-/// fences: it sees races of memory, but no lost call (`tests/loom` does).
-const TESTS: [&str; 2] = ["cpu::", "governor::"];
+/// The runtime's tests of the pool, the queue of passes and the governor.
+/// ThreadSanitizer does not support fences: it finds data races, but no lost wake-ups
+/// (`tests/loom` does).
+const TESTS: [&str; 3] = ["cpu::", "memory::", "governor::"];
 
-/// Sooner compiled than run: the built-in model is small.
+/// No optimization: the built-in model is small, so compiling would take longer than
+/// optimization saves.
 const PLAIN: &str = "profile.dev.package.ondol.opt-level=0";
 
-/// What Miri can run in minutes: it interprets.
-const SMALL: [&str; 2] = ["cpu::arena::", "cpu::pool::tests::every_piece"];
+/// The tests that Miri, an interpreter, can run in minutes.
+const SMALL: [&str; 2] = ["memory::arena::", "cpu::pool::tests::every_piece"];
 
-/// Runs what is to be had, and says what ran and what did not.
+/// Runs the tools that are available, and prints which ran and which did not.
 pub fn sanitize() -> Outcome {
     let mut said = Vec::new();
     for sanitizer in &SANITIZERS {
@@ -48,8 +49,8 @@ pub fn sanitize() -> Outcome {
     Ok(())
 }
 
-/// The tests, and an answer of the built-in model on two threads, which runs the whole
-/// path, with one sanitizer.
+/// With one sanitizer, runs the tests, and an answer of the built-in model on two
+/// threads, which covers the whole path.
 fn sanitized(sanitizer: &Sanitizer) -> Result<String, String> {
     let name = sanitizer.name;
     if !output("rustc", &["-vV"])?.contains(&format!("host: {TARGET}")) {
@@ -65,12 +66,12 @@ fn sanitized(sanitizer: &Sanitizer) -> Result<String, String> {
         suppressions.display()
     );
     let env = [
-        // Without it a stable compiler takes no such option.
+        // Without it a stable compiler rejects this option.
         ("RUSTC_BOOTSTRAP", "1"),
         ("RUSTFLAGS", sanitizer.flags),
         ("CARGO_TARGET_DIR", folder.as_str()),
-        // A test asks for more memory than there is, and what a piece of work threw is
-        // forgotten on purpose; valgrind looks for leaks (`cargo xtask c`).
+        // A test asks for more memory than there is, and the payload of a panic is
+        // leaked on purpose. Valgrind looks for leaks (`cargo xtask c`).
         ("ASAN_OPTIONS", "allocator_may_return_null=1:detect_leaks=0"),
         ("TSAN_OPTIONS", suppressions.as_str()),
     ];
@@ -89,7 +90,7 @@ fn miri() -> Result<String, String> {
         let first = reason.lines().next().unwrap_or_default();
         return Ok(format!("SKIPPED Miri: {first}"));
     }
-    // Some tests look at the clock.
+    // Some tests read the clock.
     let env = [("MIRIFLAGS", "-Zmiri-disable-isolation")];
     let runtime = ["miri", "test", "-p", "ondol", "--lib", "--"];
     run_env("cargo", &[&runtime[..], &SMALL].concat(), &env)?;

@@ -1,4 +1,4 @@
-//! The steps of each chore: commands, run from the workspace's root.
+//! The steps of each chore: commands that run in the root folder of the workspace.
 
 use std::fs;
 use std::io;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-/// What failed: the command line, or a check by name.
+/// The failed step: a command line, or the name of a check.
 pub type Outcome = Result<(), String>;
 
 pub fn root() -> PathBuf {
@@ -29,7 +29,7 @@ pub fn run_env(program: &str, args: &[&str], env: &[(&str, &str)]) -> Outcome {
         .args(args)
         .envs(env.iter().copied())
         .current_dir(root())
-        // No step asks anything, and `ondol run` reads what is piped in.
+        // No step asks questions, and `ondol run` reads piped input.
         .stdin(Stdio::null())
         .status();
     match status {
@@ -39,7 +39,7 @@ pub fn run_env(program: &str, args: &[&str], env: &[(&str, &str)]) -> Outcome {
     }
 }
 
-/// What a program prints.
+/// The standard output of a program.
 pub fn output(program: &str, args: &[&str]) -> Result<String, String> {
     let line = format!("{program} {}", args.join(" "));
     let output = Command::new(program)
@@ -54,8 +54,8 @@ pub fn output(program: &str, args: &[&str]) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Runs Python, whose package index chores fetch from; the error is the last thing
-/// that it says.
+/// Runs Python, whose package index chores fetch from. The error is the last line that
+/// it prints.
 pub fn python(args: &[&str]) -> Outcome {
     eprintln!("xtask: python3 {}", args.join(" "));
     output("python3", args).map(drop).map_err(|said| {
@@ -68,18 +68,19 @@ pub fn cargo(args: &[&str]) -> Outcome {
     run("cargo", args)
 }
 
-/// A chore, and what it does.
+/// A chore: its name and its function.
 type Step = (&'static str, fn() -> Outcome);
 
-/// How much of a chore is done: CI takes what can show a fault soonest, people all.
+/// How much of a chore runs: CI runs the parts that find faults soonest, people run
+/// everything.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Extent {
     Part,
     All,
 }
 
-/// What CI runs in the shared target folder, one after the other. All of it takes the
-/// same build.
+/// The chores that CI runs in the shared target folder, one after another. They all use
+/// the same build.
 const HOST: [Step; 10] = [
     ("lint", lint),
     ("api", || crate::api::api(&[])),
@@ -93,16 +94,16 @@ const HOST: [Step; 10] = [
     ("openvino", crate::openvino::openvino),
 ];
 
-/// What CI runs beside [`HOST`]: each has a target folder of its own, and much of it
-/// is linking, which keeps one core busy. What takes the least of the host's build
-/// comes first, for cargo locks that.
+/// The chores that CI runs at the same time as [`HOST`]. Each has a separate target
+/// folder, and most of its time is linking, which keeps one core busy. The first one
+/// uses the host's build least, because cargo locks that.
 const BESIDE: [Step; 3] = [
     ("mobile", crate::mobile::test),
     ("aarch64", crate::aarch64::aarch64),
     ("firmware", || crate::firmware::firmware(Extent::Part)),
 ];
 
-/// What CI leaves out.
+/// The chores that CI leaves out.
 const FULL: [Step; 6] = [
     ("models", || crate::models::models(Extent::All)),
     ("firmware", || crate::firmware::firmware(Extent::All)),
@@ -112,7 +113,8 @@ const FULL: [Step; 6] = [
     ("sanitize", crate::sanitize::sanitize),
 ];
 
-/// Everything that CI runs, in two lanes side by side, and how long each step took.
+/// Runs everything that CI runs, in two sequences at the same time, and prints the time
+/// of each step.
 pub fn test() -> Outcome {
     let log = root().join("target/xtask-beside.log");
     let beside = Beside::start(&log)?;
@@ -124,23 +126,23 @@ pub fn test() -> Outcome {
     beside.finish(&log)
 }
 
-/// The steps of [`BESIDE`], one after the other.
+/// Runs the steps of [`BESIDE`], one after another.
 pub fn beside() -> Outcome {
     run_steps(&BESIDE)
 }
 
-/// The chores of which CI runs a part or nothing, as wholes.
+/// Runs completely the chores of which CI runs a part or nothing.
 pub fn full() -> Outcome {
     run_steps(&FULL)
 }
 
-/// What a contributor runs before a commit: a few minutes where the target folder is
-/// warm.
+/// Runs the checks for a contributor before a commit: a few minutes if the target
+/// folder is up to date.
 pub fn check() -> Outcome {
     run_steps(&[("fmt", fmt), ("clippy", clippy), ("quick", quick)])
 }
 
-/// Runs steps one after the other until one fails; prints what each took.
+/// Runs steps one after another until one fails; prints the time of each.
 fn run_steps(steps: &[Step]) -> Outcome {
     let mut taken = Vec::new();
     let outcome = steps.iter().try_for_each(|(name, step)| {
@@ -160,13 +162,13 @@ fn run_steps(steps: &[Step]) -> Outcome {
     outcome
 }
 
-/// What the programs that this one started and waited for have used of the CPU; zero
-/// where the system does not say it in Linux's way.
+/// CPU time of the programs that this one started and waited for; zero if the system
+/// does not report it in Linux's format.
 fn cpu_seconds() -> f64 {
     const TICKS_PER_SECOND: f64 = 100.0;
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
-    // `cutime` and `cstime`, in the words of proc(5).
+    // `cutime` and `cstime` in proc(5).
     let ticks = fields.split(' ').skip(13).take(2);
     ticks
         .filter_map(|field| field.parse::<f64>().ok())
@@ -174,8 +176,8 @@ fn cpu_seconds() -> f64 {
         / TICKS_PER_SECOND
 }
 
-/// The second lane: this program again, whose output waits in a file so that the two
-/// do not mix.
+/// The second sequence: this program again. Its output goes to a file, so that the two
+/// outputs do not mix.
 struct Beside(Child);
 
 impl Beside {
@@ -191,20 +193,20 @@ impl Beside {
         let mut command = Command::new(program);
         command.arg("beside").stdin(Stdio::null());
         command.stdout(out.try_clone().map_err(failed)?).stderr(out);
-        // A group of its own, so that it can be ended with all that it started.
+        // A process group, so that it can be ended with everything that it started.
         #[cfg(unix)]
         command.process_group(0);
         command.spawn().map(Beside).map_err(failed)
     }
 
-    /// Ends it, where the first lane has failed.
+    /// Ends it after the first sequence has failed.
     fn stop(mut self) {
         let group = format!("-{}", self.0.id());
         let _ = Command::new("kill").args(["--", &group]).status();
         let _ = self.0.wait();
     }
 
-    /// Waits for it, and prints what it said.
+    /// Waits for it, and prints its output.
     fn finish(mut self, log: &Path) -> Outcome {
         let status = self.0.wait();
         let said = fs::read(log).unwrap_or_default();
@@ -216,7 +218,7 @@ impl Beside {
     }
 }
 
-/// Formatting, lints and documentation.
+/// Checks formatting, lints and documentation.
 pub fn lint() -> Outcome {
     fmt()?;
     clippy()?;
@@ -236,17 +238,18 @@ fn clippy() -> Outcome {
     cargo(&[&all[..], &["--", "-D", "warnings"]].concat())
 }
 
-/// All tests but the long ones.
+/// Runs all tests except the long ones.
 pub fn unit() -> Outcome {
     cargo(&["test", "--workspace"])
 }
 
-/// The tests inside the crates, which link few programs.
+/// Runs the tests inside the crates, which link few programs.
 fn quick() -> Outcome {
     cargo(&["test", "--workspace", "--lib", "--bins"])
 }
 
-/// The two storeys without the standard library, with everything and with least.
+/// Builds the two core crates without the standard library, with all features and with
+/// the fewest.
 pub fn no_std() -> Outcome {
     let both = ["clippy", "-p", "ondol-models", "-p", "ondol"];
     let strict = ["--", "-D", "warnings"];
@@ -255,8 +258,9 @@ pub fn no_std() -> Outcome {
     cargo(&[&both[..], &without, &strict].concat())
 }
 
-/// Damaged copies of `hello` through load and four tokens. Of the workspace, since
-/// a package alone would have its dependencies built anew, with other features.
+/// Loads damaged copies of `hello` and generates four tokens. Builds the whole
+/// workspace, because building one package alone would rebuild its dependencies with
+/// other features.
 pub fn hostile() -> Outcome {
     cargo(&[
         "test",
@@ -269,7 +273,7 @@ pub fn hostile() -> Outcome {
     ])
 }
 
-/// The fuzz targets, a minute each.
+/// Runs each fuzz target for a minute.
 pub fn fuzz() -> Outcome {
     let run = |target| {
         cargo(&[

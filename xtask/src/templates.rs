@@ -1,14 +1,15 @@
-//! Chat templates against jinja2, set up as `transformers` sets it up.
+//! Compares chat templates with jinja2, configured as in `transformers`.
 
 use crate::steps::{Outcome, cargo, python, root, run_env};
 use std::path::{Path, PathBuf};
 
-/// The engine that our answers are held against.
+/// The engine with which our results are compared.
 const REFERENCE: &str = "jinja2==3.1.6";
-/// Its source package carries the templates of many families. None is kept here.
+/// The package whose source contains the templates of many model families. No template
+/// is kept here.
 const PUBLISHED: &str = "llama-cpp-python==0.3.36";
 
-/// Takes the templates (the second argument is their folder) out of the archive.
+/// Extracts the templates from the archive into the folder of the second argument.
 const UNPACK: &str = "
 import pathlib, sys, tarfile
 into = pathlib.Path(sys.argv[2])
@@ -20,7 +21,8 @@ with tarfile.open(sys.argv[1]) as archive:
             (into / pathlib.PurePosixPath(member.name).name).write_bytes(content)
 ";
 
-/// Templates of our own and published ones, rendered by both; the texts must agree.
+/// Renders our own templates and published ones with both engines; the texts must be
+/// equal.
 pub fn templates() -> Outcome {
     let (packages, published) = match fetched() {
         Ok(fetched) => fetched,
@@ -29,7 +31,8 @@ pub fn templates() -> Outcome {
             return Ok(());
         }
     };
-    // Of the workspace, since a package alone would have its dependencies built anew.
+    // Builds the whole workspace, because building one package alone would rebuild its
+    // dependencies.
     cargo(&["build", "--workspace", "--example", "render"])?;
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
@@ -39,8 +42,8 @@ pub fn templates() -> Outcome {
     run_env("python3", &args, &[("PYTHONPATH", &text(&packages))])
 }
 
-/// The folder of jinja2, and that of the published templates. Both are fetched once;
-/// the error is why not.
+/// The folder of jinja2, and the folder of the published templates. Both are fetched
+/// once. The error is the reason why they are not available.
 fn fetched() -> Result<(PathBuf, PathBuf), String> {
     let folder = root().join("target/templates");
     let packages = folder.join(REFERENCE);
@@ -65,7 +68,7 @@ fn fetched() -> Result<(PathBuf, PathBuf), String> {
         ];
         python(&[&download[..], &[&text(&archives), PUBLISHED]].concat())?;
         let archive = archive(&archives).ok_or("pip left no archive")?;
-        // Under its own name only once it is whole.
+        // The file gets its own name only when it is complete.
         let part = folder.join("part");
         let unpack = folder.join("unpack.py");
         std::fs::write(&unpack, UNPACK).map_err(|error| error.to_string())?;

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::outfile::Outfile;
 use crate::{model, output, text};
-use ondol_conformance::report::{Gate, Isa, Name, Report, Verdict};
+use ondol_conformance::report::{Gate, Level, Name, Report, Verdict};
 use ondol_conformance::{Sample, Setup, html, samples, verify};
 use std::fs;
 use std::io::Write;
@@ -187,7 +187,7 @@ fn print(report: &Report) -> Result<()> {
     output::line(verdict)
 }
 
-fn print_level(level: &Isa) -> Result<()> {
+fn print_level(level: &Level) -> Result<()> {
     let name = LEVELS.iter().find(|(_, name)| *name == level.name);
     output::line(format!(
         "\n{} ({:.1} s)",

@@ -1,4 +1,4 @@
-//! The builder an architecture writes its forward pass with.
+//! The builder with which an architecture makes its graph.
 
 use super::{
     Activation, Attention, Graph, Node, Op, Rope, RopeStyle, RowFn, ValueId, Weight, leftover,
@@ -12,22 +12,23 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::Cell;
 
-/// More layers, heads or a wider model than any real one is a damaged file.
+/// Limit of layers, heads and widths. No real model exceeds it, so a larger number
+/// means a damaged file.
 const MAX_HYPERPARAMETER: u32 = 1 << 20;
-/// Layers cost memory in the graph itself, so they have a cap of their own.
+/// Limit of layers. It is lower, because each layer takes memory in the graph itself.
 const MAX_LAYERS: usize = 1024;
 
 /// Reads metadata and tensors of one file, and adds nodes to its graph.
 ///
-/// Tensor names are given without the `.weight` or `.bias` suffix; inside a
-/// layer also without the `blk.N.` prefix. What the file has and nobody asked
-/// for is looked at in the end: [`Builder::finish`].
+/// Tensor names are given without the `.weight` or `.bias` suffix; inside a layer also
+/// without the `blk.N.` prefix. [`Builder::finish`] checks that nothing in the file was
+/// left unread.
 pub struct Builder<'g, 'a> {
     pub(super) gguf: &'g Gguf<'a>,
     pub(super) architecture: String,
-    /// For each tensor whether an operation uses it.
+    /// For each tensor: whether an operation uses it.
     pub(super) used: Vec<Cell<bool>>,
-    /// For each key whether it was asked for.
+    /// For each key: whether it was read.
     asked: Vec<Cell<bool>>,
     layer: Option<u32>,
     slots: u32,
@@ -36,7 +37,8 @@ pub struct Builder<'g, 'a> {
 }
 
 impl<'g, 'a> Builder<'g, 'a> {
-    /// A builder for the file's architecture, whose name prefixes its keys.
+    /// Makes a builder for the file's architecture, whose name is the prefix of its
+    /// keys.
     pub fn new(gguf: &'g Gguf<'a>) -> Result<Self> {
         let architecture = gguf.str("general.architecture")?.to_string();
         Ok(Builder {
@@ -51,12 +53,13 @@ impl<'g, 'a> Builder<'g, 'a> {
         })
     }
 
-    /// The full name of a key of this architecture: `key("block_count")` is `llama.block_count`.
+    /// The full name of a key of this architecture: `key("block_count")` is
+    /// `llama.block_count`.
     pub fn key(&self, key: &str) -> String {
         format!("{}.{key}", self.architecture)
     }
 
-    /// The full name of a key that is read now.
+    /// The full name of a key; marks the key as read.
     fn ask(&self, key: &str) -> String {
         let key = self.key(key);
         let keys = self.gguf.metadata().iter().zip(&self.asked);
@@ -66,7 +69,7 @@ impl<'g, 'a> Builder<'g, 'a> {
         key
     }
 
-    /// The value of a key that nobody asked for.
+    /// The value of a key that was not read.
     pub(super) fn unread(&self, key: &str) -> Option<&'g Value<'a>> {
         let key = self.key(key);
         let mut keys = self.gguf.metadata().iter().zip(&self.asked);
@@ -74,23 +77,23 @@ impl<'g, 'a> Builder<'g, 'a> {
         (!asked.get()).then_some(value)
     }
 
-    /// A text that files may leave out.
+    /// An optional text.
     pub fn opt_str(&self, key: &str) -> Result<Option<&'a str>> {
         self.gguf.opt_str(&self.ask(key))
     }
 
-    /// The array under this key; `None` where the file has something else there.
+    /// An optional array; also `None` if the value is not an array.
     pub fn opt_array(&self, key: &str) -> Option<Array<'a>> {
         self.gguf.get(&self.ask(key))?.as_array()
     }
 
-    /// A positive hyperparameter. Missing, zero or absurd values are errors.
+    /// A required positive integer. Missing, zero or excessive values are errors.
     pub fn size(&self, key: &str) -> Result<usize> {
         self.opt_size(key)?
             .ok_or_else(|| Error::MissingKey { key: self.key(key) })
     }
 
-    /// A positive hyperparameter that files may leave out.
+    /// An optional positive integer.
     pub fn opt_size(&self, key: &str) -> Result<Option<usize>> {
         match self.opt_count(key)? {
             Some(0) => Err(Error::BadValue {
@@ -101,9 +104,9 @@ impl<'g, 'a> Builder<'g, 'a> {
         }
     }
 
-    /// A hyperparameter that may be zero, and that files may leave out. Where the file
-    /// has an array with a value per layer, it is that of the current layer; outside
-    /// layers all values must be equal.
+    /// An optional integer that may be zero. If the file has an array with a value for
+    /// each layer, returns the value of the current layer; outside layers all values
+    /// must be equal.
     pub fn opt_count(&self, key: &str) -> Result<Option<usize>> {
         let key = self.ask(key);
         let value = match self.gguf.get(&key) {
@@ -119,18 +122,18 @@ impl<'g, 'a> Builder<'g, 'a> {
         }
     }
 
-    /// A number that files may leave out.
+    /// An optional number.
     pub fn opt_f32(&self, key: &str) -> Result<Option<f32>> {
         self.gguf.opt_f32(&self.ask(key))
     }
 
-    /// A positive, finite hyperparameter.
+    /// A required positive, finite number.
     pub fn positive(&self, key: &str) -> Result<f32> {
         self.opt_above_zero(key)?
             .ok_or_else(|| Error::MissingKey { key: self.key(key) })
     }
 
-    /// A positive, finite hyperparameter that files may leave out.
+    /// An optional positive, finite number.
     pub fn opt_above_zero(&self, key: &str) -> Result<Option<f32>> {
         match self.opt_f32(key)? {
             Some(value) if !(value.is_finite() && value > 0.0) => {
@@ -141,7 +144,8 @@ impl<'g, 'a> Builder<'g, 'a> {
         }
     }
 
-    /// The same where writers also put zero for "none".
+    /// An optional positive, finite number, for keys in which writers also put zero for
+    /// "none".
     pub fn opt_positive(&self, key: &str) -> Result<Option<f32>> {
         match self.opt_f32(key)? {
             Some(0.0) => Ok(None),
@@ -156,9 +160,9 @@ impl<'g, 'a> Builder<'g, 'a> {
         }
     }
 
-    /// The number of layers, capped. Layers that only predict further tokens
-    /// (`nextn_predict_layers`, the last ones) are not counted: where the file has
-    /// them, they have `nextn` tensors.
+    /// The number of layers, checked against its limit. The last layers are not counted
+    /// if they only predict further tokens (`nextn_predict_layers`); if the file has
+    /// tensors of such a layer, `nextn` tensors must be among them.
     pub fn layers(&self) -> Result<u32> {
         let blocks = self.size("block_count")?;
         if blocks > MAX_LAYERS {
@@ -186,7 +190,7 @@ impl<'g, 'a> Builder<'g, 'a> {
         }
     }
 
-    /// Whether the file has tensors of this layer, and no `nextn` one among them.
+    /// Whether the file has tensors of this layer, and no `nextn` tensor among them.
     fn is_plain(&self, layer: usize) -> bool {
         let prefix = format!("blk.{layer}.");
         let names = self.gguf.tensors().iter().map(|tensor| tensor.name);
@@ -196,7 +200,7 @@ impl<'g, 'a> Builder<'g, 'a> {
         })
     }
 
-    /// Nodes added from here on belong to this layer, or to none.
+    /// Sets the layer of the nodes that are added next; `None` is no layer.
     pub fn enter(&mut self, layer: Option<u32>) {
         self.layer = layer;
     }
@@ -208,7 +212,7 @@ impl<'g, 'a> Builder<'g, 'a> {
         }
     }
 
-    /// The tensor of this full name, which the caller uses.
+    /// The tensor with this full name, and its index; marks it as used.
     pub fn tensor(&self, name: &str) -> Option<(u32, &'g TensorInfo<'a>)> {
         let info = self.gguf.tensor(name)?;
         let index = self
@@ -235,7 +239,7 @@ impl<'g, 'a> Builder<'g, 'a> {
         self.shaped(self.full_name(name, "weight"), 1, len)
     }
 
-    /// The tensor `name.bias`, where the file has it.
+    /// The tensor `name.bias` as a vector of `len` elements, if the file has it.
     pub fn opt_bias(&self, name: &str, len: usize) -> Result<Option<Weight>> {
         let name = self.full_name(name, "bias");
         self.gguf
@@ -244,8 +248,8 @@ impl<'g, 'a> Builder<'g, 'a> {
             .transpose()
     }
 
-    /// The matrices of the tensor `name.weight` of three dimensions: `count` of exactly
-    /// `rows x cols`, one after another (a layer's experts).
+    /// The matrices in the tensor `name.weight` of three dimensions: `count` matrices
+    /// of exactly `rows x cols`, one after another (a layer's experts).
     pub fn matrices(
         &self,
         name: &str,
@@ -294,28 +298,28 @@ impl<'g, 'a> Builder<'g, 'a> {
         self.nodes[value.0 as usize].width
     }
 
-    /// Token embeddings from `token_embd`, of `width`, times `scale`.
+    /// Token embeddings from the tensor `token_embd`, of `width` floats, times `scale`.
     pub fn embed(&mut self, width: usize, scale: f32) -> Result<ValueId> {
         let table = self.embedding_table(width)?;
         Ok(self.push(Op::Embed { table, scale }, width))
     }
 
-    /// The embedding table: its rows are the vocabulary.
+    /// The embedding table: one row for each token of the vocabulary.
     fn embedding_table(&self, width: usize) -> Result<Weight> {
         let name = "token_embd.weight";
         let (_, info) = self.required(name)?;
         self.shaped(name.into(), info.rows(), width)
     }
 
-    /// `input * name.weight^T`, plus `name.bias` where the file has one.
+    /// `input * name.weight^T`, plus `name.bias` if the file has it.
     pub fn linear(&mut self, input: ValueId, name: &str, rows: usize) -> Result<ValueId> {
         let weight = self.matrix(name, rows, self.width(input))?;
         let bias = self.opt_bias(name, rows)?;
         Ok(self.matmul(input, weight, bias))
     }
 
-    /// The parts of `input * name.weight^T` where several matrices of these
-    /// `rows` were fused, one after another, in one tensor.
+    /// The parts of `input * name.weight^T` if several matrices of these `rows` were
+    /// fused in one tensor, one after another.
     pub fn fused<const N: usize>(
         &mut self,
         input: ValueId,
@@ -366,7 +370,7 @@ impl<'g, 'a> Builder<'g, 'a> {
         Ok(self.row(RowFn::RmsNorm { group, eps }, input, None, weight))
     }
 
-    /// A function of each row of `a`, and of `b` where it has two values.
+    /// A function of each row of `a`, and of `b` if it has two values.
     fn row(
         &mut self,
         function: RowFn,
@@ -386,7 +390,7 @@ impl<'g, 'a> Builder<'g, 'a> {
         self.push(op, width)
     }
 
-    /// Registers a rotary embedding; the number is for [`Builder::rope`].
+    /// Registers a rotary embedding and returns its number for [`Builder::rope`].
     pub fn add_rope(&mut self, rope: Rope) -> usize {
         self.ropes.push(rope);
         self.ropes.len() - 1
@@ -405,7 +409,7 @@ impl<'g, 'a> Builder<'g, 'a> {
         )
     }
 
-    /// Attention; `attention.slot` is filled in here.
+    /// Attention. The slot is assigned here; `attention.slot` is ignored.
     pub fn attention(
         &mut self,
         q: ValueId,
@@ -459,7 +463,7 @@ impl<'g, 'a> Builder<'g, 'a> {
         self.row(RowFn::Add, a, Some(b), None)
     }
 
-    /// `input * factor`; nothing is added for a factor of one.
+    /// `input * factor`; no node is added for a factor of 1.
     pub fn scale(&mut self, input: ValueId, factor: f32) -> ValueId {
         if factor == 1.0 {
             return input;
@@ -472,7 +476,8 @@ impl<'g, 'a> Builder<'g, 'a> {
         self.row(RowFn::Glu(activation), gate, Some(up), None)
     }
 
-    /// `down(activation(gate(x)) * up(x))`, the usual feed-forward block of `hidden` width.
+    /// The usual feed-forward block: `down(activation(gate(x)) * up(x))` with `hidden`
+    /// as the width of gate and up.
     pub fn feed_forward(
         &mut self,
         x: ValueId,
@@ -486,7 +491,8 @@ impl<'g, 'a> Builder<'g, 'a> {
         self.linear(h, "ffn_down", width)
     }
 
-    /// The head: `output`, or the embedding table where the file ties them.
+    /// The output head: the tensor `output`, or the embedding table if the file has
+    /// none.
     pub fn head(&mut self, x: ValueId) -> Result<ValueId> {
         let table = self.embedding_table(self.width(x))?;
         if !self.has("output") {
@@ -495,7 +501,7 @@ impl<'g, 'a> Builder<'g, 'a> {
         self.linear(x, "output", table.rows)
     }
 
-    /// `cap * tanh(input / cap)` where there is a cap.
+    /// `cap * tanh(input / cap)`, or `input` if there is no cap.
     pub fn softcap(&mut self, input: ValueId, cap: Option<f32>) -> ValueId {
         match cap {
             Some(cap) => self.row(RowFn::Softcap { cap }, input, None, None),
@@ -506,8 +512,9 @@ impl<'g, 'a> Builder<'g, 'a> {
     /// The finished graph.
     ///
     /// # Errors
-    /// [`Error::UnusedTensors`] and [`Error::BadValue`] for what the file has and
-    /// the graph was built without, unless it is known to change nothing.
+    /// [`Error::UnusedTensors`] and [`Error::BadValue`] if the file has a tensor or key
+    /// that the graph was built without, unless it is known to change nothing;
+    /// [`Error::MissingKey`] if there is no context length.
     pub fn finish(self, logits: ValueId) -> Result<Graph> {
         let trained_context = self.size("context_length")?;
         leftover::refuse(&self)?;
@@ -556,8 +563,8 @@ fn weight(tensor: u32, info: &TensorInfo) -> Weight {
     }
 }
 
-/// A matrix cut into parts of these rows, one after another; `None` where a packed one
-/// would be cut within a group.
+/// Divides a matrix into parts with the given numbers of rows, one after another.
+/// `None` if the matrix is packed and a part is not made of whole groups.
 fn parts(whole: &Weight, rows: &[usize]) -> Option<Vec<Weight>> {
     if whole.layout == Layout::Packed && rows.iter().any(|rows| rows % GROUP != 0) {
         return None;
@@ -580,8 +587,8 @@ fn no_whole_groups(name: String, rows: &[usize]) -> Error {
     Error::BadShape { name, reason }
 }
 
-/// A layer's value in an array with a value per layer; outside layers, the one that all
-/// have.
+/// The value of a layer in an array with a value for each layer; outside layers, the
+/// value that all layers have.
 fn value_of_layer(key: &str, per_layer: Array, layer: Option<u32>) -> Result<u32> {
     let bad = |reason: String| Error::BadValue {
         key: key.into(),

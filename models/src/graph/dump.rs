@@ -1,4 +1,4 @@
-//! The graph as text, one node a line.
+//! Prints a graph as text, one node on each line.
 
 use super::{Graph, Op, RowFn};
 use core::fmt;

@@ -1,6 +1,6 @@
-//! What a file has that its graph was built without. A variant of an
-//! architecture shows by a tensor or a key that nobody asked for; without it the
-//! numbers would be wrong and nobody would know.
+//! Refuses files with tensors or keys that the graph does not use. A variant of an
+//! architecture can be recognized by such a tensor or key; without this check the model
+//! would compute wrong numbers silently.
 
 use super::Builder;
 use crate::gguf::Value;
@@ -8,11 +8,11 @@ use crate::{Error, Result, WHOLE, screen};
 use alloc::format;
 use alloc::string::String;
 
-/// How many tensors an error names.
+/// Number of tensors that an error names.
 const NAMED: usize = 3;
 
-/// Refuses a file with a tensor that no operation uses, or with a key that
-/// changes what the model computes and that its architecture did not read.
+/// Refuses a file with a tensor that no operation uses, or with a key that changes the
+/// computation and that the architecture did not read.
 pub(super) fn refuse(b: &Builder) -> Result<()> {
     refuse_tensors(b)?;
     if !WHOLE {
@@ -55,29 +55,29 @@ fn refuse_tensors(b: &Builder) -> Result<()> {
     }
 }
 
-/// The layers that only predict further tokens: the last ones.
+/// The last layers, which only predict further tokens.
 fn further_layers(b: &Builder) -> Result<core::ops::Range<usize>> {
     Ok(b.layers()? as usize..b.size("block_count")?)
 }
 
-/// Tensors that change nothing.
+/// Whether a tensor can be left out without changing the result.
 fn is_unneeded(name: &str, further: core::ops::Range<usize>) -> bool {
     let layer = name.strip_prefix("blk.").and_then(|rest| {
         let (number, rest) = rest.split_once('.')?;
         Some((number.parse().ok()?, rest))
     });
     match layer {
-        // The angles of a rotary embedding, which follow from its base.
+        // The angles of a rotary embedding, which can be computed from its base.
         Some((_, rest)) if rest.starts_with("attn_rot_embd.") => true,
-        // They are not run.
+        // These layers are not run.
         Some((layer, _)) => further.contains(&layer),
-        // The runtime takes them, if it does.
+        // The screen of a packed copy, which the runtime may use.
         None => [screen::WEIGHT, screen::ERROR].contains(&name),
     }
 }
 
-/// Keys, below the architecture's name, that change what a decoder computes, and
-/// when they change nothing.
+/// Keys, without the architecture's name, that change the computation, and the values
+/// for which they do not.
 const CHANGES: &[(&str, Rule)] = &[
     ("attention.causal", Rule::True),
     ("attention.clamp_kqv", Rule::Zero),
@@ -112,18 +112,19 @@ const CHANGES: &[(&str, Rule)] = &[
     ("use_parallel_residual", Rule::Zero),
 ];
 
-/// When a key changes nothing though nobody read it.
+/// The values for which an unread key changes nothing.
 #[derive(Clone, Copy)]
 enum Rule {
-    /// Its number is 0, it is false, or all its elements are.
+    /// The number 0, false, or an array of these.
     Zero,
-    /// It is a factor of 1; writers put 0 for "none".
+    /// A factor of 1, or 0, which some writers use for "none".
     One,
-    /// It is true, or all its elements are.
+    /// True, or an array of it.
     True,
-    /// No layer has a window, or the value is that of the key without `_swa`.
+    /// Any value if no layer has a window; otherwise the value of the key without
+    /// `_swa`.
     AsWithoutWindow,
-    /// It is a window that no token leaves.
+    /// A window of at least the context, or 0.
     PastContext,
 }
 
@@ -150,7 +151,7 @@ impl Rule {
     }
 }
 
-/// Whether the number, or each of an array's, is as wanted; false for texts.
+/// Whether the number, or each number of an array, satisfies `wanted`; false for texts.
 fn all(value: &Value, wanted: impl Fn(f32) -> bool) -> bool {
     match value {
         Value::Array(array) => array
@@ -160,7 +161,7 @@ fn all(value: &Value, wanted: impl Fn(f32) -> bool) -> bool {
     }
 }
 
-/// The number, with 1 for true.
+/// A number, with 1 for true and 0 for false.
 fn number(value: &Value) -> Option<f32> {
     let whole = || value.as_i64().map(|number| number as f32);
     let truth = || value.as_bool().map(|truth| f32::from(u8::from(truth)));

@@ -1,10 +1,10 @@
-//! The graph IR: what one forward pass computes, at the level at which
-//! accelerators think.
+//! The graph: the operations of one forward pass, at the level of detail that
+//! accelerators also use.
 //!
-//! A [`Graph`] is a list of [`Node`]s in order of execution. Every value is a
-//! matrix of `tokens x width`; `tokens` is the one symbolic dimension, `width`
-//! is known. Weights are named by their place in the file ([`Weight`]) and hold
-//! no bytes, so a graph costs a few kilobytes whatever the model's size.
+//! A [`Graph`] is a list of [`Node`]s in order of execution. Every value is a matrix of
+//! `tokens x width`. `tokens` is the only symbolic dimension; `width` is known. A
+//! [`Weight`] refers to a tensor of the file and holds no bytes, so a graph takes a few
+//! kilobytes whatever the model's size.
 
 mod builder;
 mod dump;
@@ -17,23 +17,23 @@ use crate::quant::{DType, Layout};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// A value: the output of the node of the same number, `tokens x width` floats.
+/// A value: the output of the node with this index, `tokens x width` floats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueId(pub u32);
 
-/// Rows of a tensor of the file.
+/// A weight: some rows of a tensor of the file.
 ///
-/// A matrix of `rows x cols`, row-major: `cols` is the file's first dimension.
-/// `first_row` is not zero where several matrices were fused in one tensor
-/// (phi3's q, k, v). A vector has one row.
+/// A row-major matrix of `rows x cols`; `cols` is the tensor's first dimension in the
+/// file. `first_row` is not zero if several matrices were fused in one tensor (phi3's
+/// q, k, v). A vector has one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Weight {
     /// Index in [`crate::gguf::Gguf::tensors`].
     pub tensor: u32,
-    /// Storage of its elements.
+    /// Format of its elements.
     pub dtype: DType,
-    /// How its rows lie. Packed, `first_row` is a multiple of eight, and so is
-    /// the end unless it is the tensor's.
+    /// Order of its rows. If the tensor is packed, `first_row` is a multiple of eight,
+    /// and so is the end, unless it is the end of the tensor.
     pub layout: Layout,
     /// First row of the tensor that belongs to this matrix.
     pub first_row: usize,
@@ -43,10 +43,10 @@ pub struct Weight {
     pub cols: usize,
 }
 
-/// Which elements of a head rotate together.
+/// Which two elements of a head rotate together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RopeStyle {
-    /// Elements `2i` and `2i+1` (llama GGUF files store q and k permuted for it).
+    /// Elements `2i` and `2i+1` (llama GGUF files store q and k permuted accordingly).
     Interleaved,
     /// Elements `i` and `i + dims/2` (GPT-NeoX).
     HalfSplit,
@@ -54,27 +54,28 @@ pub enum RopeStyle {
 
 /// Rotary position embedding (RoFormer, arXiv:2104.09864) with the scalings in use.
 ///
-/// The angle of pair `i` at position `p` is `p * inverse_frequencies[i]`; cosine
-/// and sine are multiplied by `magnitude` (1 except in LongRoPE and YaRN). An executor
+/// The angle of pair `i` at position `p` is `p * inverse_frequencies[i]`. Cosine and
+/// sine are multiplied by `magnitude` (1 except in LongRoPE and YaRN). An executor
 /// takes the frequencies from [`Rope::frequencies`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rope {
-    /// Pairing of the elements.
+    /// Which two elements of a head rotate together.
     pub style: RopeStyle,
-    /// One per pair, scaling and frequency factors already applied; `dims/2` long.
+    /// One number for each pair, `dims/2` in all, with scaling and frequency factors
+    /// applied.
     pub inverse_frequencies: Vec<f32>,
-    /// Factor on cosine and sine.
+    /// Factor on every cosine and sine.
     pub magnitude: f32,
-    /// What replaces the frequencies in long contexts, if anything does.
+    /// Frequencies that replace these in long contexts, if there are any.
     pub long: Option<LongRope>,
 }
 
 /// The second set of frequencies of LongRoPE (arXiv:2402.13753).
 #[derive(Debug, Clone, PartialEq)]
 pub struct LongRope {
-    /// It holds in contexts of more tokens than this.
+    /// These frequencies apply in contexts of more tokens than this.
     pub above: usize,
-    /// As [`Rope::inverse_frequencies`].
+    /// As for [`Rope::inverse_frequencies`].
     pub inverse_frequencies: Vec<f32>,
 }
 
@@ -85,8 +86,8 @@ impl Rope {
             + long.map_or(0, |long| heap::bytes(&long.inverse_frequencies))
     }
 
-    /// The inverse frequencies in a context of at most `context` tokens. They
-    /// must not change while a cache lives, so this is its capacity.
+    /// The inverse frequencies for a context of at most `context` tokens. They must not
+    /// change while a cache lives, so `context` is the capacity of the cache.
     pub fn frequencies(&self, context: usize) -> &[f32] {
         match &self.long {
             Some(long) if context > long.above => &long.inverse_frequencies,
@@ -95,37 +96,38 @@ impl Rope {
     }
 }
 
-/// The gate of a gated linear unit.
+/// The activation function of a gated linear unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     /// `x * sigmoid(x)`.
     Silu,
-    /// GELU in its tanh form (gemma).
+    /// The tanh approximation of GELU (gemma).
     GeluTanh,
 }
 
-/// What an operation keeps of one sequence from pass to pass.
+/// The state that an operation keeps of a sequence from pass to pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// Keys and values of earlier positions.
     KeysValues {
-        /// Key and value heads.
+        /// Number of key/value heads.
         kv_heads: usize,
-        /// Numbers of a head's key, and of its value.
+        /// Numbers in the key, and in the value, of a head.
         head_dim: usize,
-        /// A query sees so many of the last positions, its own included.
+        /// A query sees this many of the last positions, its own included; `None` is
+        /// all.
         window: Option<usize>,
     },
-    /// The last rows of an input.
+    /// The last rows of the input.
     Conv {
-        /// How many.
+        /// Number of rows.
         rows: usize,
-        /// Floats of a row.
+        /// Floats in each row.
         width: usize,
     },
-    /// Numbers that every token changes.
+    /// Numbers that change with every token.
     Recurrent {
-        /// How many floats.
+        /// Number of floats.
         floats: usize,
     },
 }
@@ -133,32 +135,32 @@ pub enum State {
 /// Attention with grouped key/value heads over the keys and values of a slot.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Attention {
-    /// Number of its [`State`] among those of the graph, in order of the nodes.
+    /// Index of its [`State`] among the states of the graph, in order of the nodes.
     pub slot: u32,
-    /// Query heads.
+    /// Number of query heads.
     pub heads: usize,
-    /// Key and value heads; divides `heads`.
+    /// Number of key/value heads; divides `heads`.
     pub kv_heads: usize,
-    /// Width of a head, of queries, keys and values alike.
+    /// Width of a head of queries, keys and values.
     pub head_dim: usize,
-    /// Factor on q.k.
+    /// Factor on the product of query and key.
     pub scale: f32,
-    /// Scores become `cap * tanh(score / cap)` (gemma2).
+    /// If given, a score becomes `cap * tanh(score / cap)` (gemma2).
     pub softcap: Option<f32>,
-    /// A key is seen while `query position - key position < window`.
+    /// If given, a key is seen only while `query position - key position < window`.
     pub window: Option<usize>,
 }
 
-/// What is computed of each row alone, from one value or two of the same width.
+/// A function of each row alone, with one or two values of the same width as inputs.
 ///
-/// Stated here once: the plan's steps, the segments of delegates and the conformance
-/// kit hold this type and add where the operands lie.
+/// The only definition of these functions: the plan's steps, the segments of delegates
+/// and the conformance kit hold this type and add the places of the operands.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RowFn {
-    /// Root-mean-square norm of each run of `group` elements of `a`, times a weight of
-    /// `group` elements, if there is one.
+    /// Root-mean-square norm of each group of `group` neighbouring elements of `a`,
+    /// times a weight of `group` elements, if there is one.
     RmsNorm {
-        /// The whole width, or a head's width for the norms on q and k.
+        /// The whole width, or a head's width for norms of q and k.
         group: usize,
         /// Added to the mean square.
         eps: f32,
@@ -170,7 +172,7 @@ pub enum RowFn {
         /// The factor.
         factor: f32,
     },
-    /// `activation(a) * b`: a gated linear unit, where `a` is the gate.
+    /// `activation(a) * b`: a gated linear unit with `a` as the gate.
     Glu(Activation),
     /// `cap * tanh(a / cap)`.
     Softcap {
@@ -180,7 +182,7 @@ pub enum RowFn {
 }
 
 impl RowFn {
-    /// Values that it reads: 1 or 2.
+    /// The number of values that it reads: 1 or 2.
     pub fn values(self) -> usize {
         match self {
             RowFn::Add | RowFn::Glu(_) => 2,
@@ -188,7 +190,7 @@ impl RowFn {
         }
     }
 
-    /// Elements of the weight that it may have beside the values.
+    /// The number of elements of its weight; `None` if it can't have a weight.
     pub fn weight_len(self) -> Option<usize> {
         match self {
             RowFn::RmsNorm { group, .. } => Some(group),
@@ -197,37 +199,37 @@ impl RowFn {
     }
 }
 
-/// One operation; inputs are values of earlier nodes.
+/// One operation. Its inputs are values of earlier nodes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
-    /// Rows of `table` by token id, times `scale`.
+    /// The rows of `table` for the token ids, times `scale`.
     Embed {
         /// `vocabulary x width`.
         table: Weight,
-        /// Factor on every element (gemma: the root of the width).
+        /// Factor on every element (gemma: the square root of the width).
         scale: f32,
     },
     /// `input * weight^T (+ bias)`.
     MatMul {
         /// `tokens x weight.cols`.
         input: ValueId,
-        /// `width x input width`.
+        /// `output width x input width`.
         weight: Weight,
-        /// A vector of `width`.
+        /// A vector of the output width.
         bias: Option<Weight>,
     },
     /// A function of each row alone.
     Row {
         /// The function.
         function: RowFn,
-        /// Its first value; the output has the same width.
+        /// The first value. The output has the same width.
         a: ValueId,
-        /// Its second value, of functions of two.
+        /// The second value, if the function has two.
         b: Option<ValueId>,
         /// A vector of [`RowFn::weight_len`] elements.
         weight: Option<Weight>,
     },
-    /// Rotates each head of `head_dim` by its token's position.
+    /// Rotates each head of `head_dim` elements according to the row's position.
     Rope {
         /// `tokens x (heads * head_dim)`.
         input: ValueId,
@@ -236,7 +238,7 @@ pub enum Op {
         /// Index in [`Graph::ropes`].
         rope: usize,
     },
-    /// Appends k and v to the cache slot, then attends from q.
+    /// Stores k and v in the cache slot, then computes attention for q.
     Attention {
         /// `tokens x (heads * head_dim)`.
         q: ValueId,
@@ -244,34 +246,34 @@ pub enum Op {
         k: ValueId,
         /// `tokens x (kv_heads * head_dim)`.
         v: ValueId,
-        /// Shape and options.
+        /// Heads, scale and options.
         attention: Attention,
     },
-    /// A causal convolution of each column: `y[t][c] = sum over i of
-    /// weight[c][i] * input[t - taps + 1 + i][c]`, where rows before the first token
-    /// are zero.
+    /// A causal convolution of each column:
+    /// `y[t][c] = sum over i of weight[c][i] * input[t - taps + 1 + i][c]`. Rows before
+    /// the first token are zero.
     Conv {
-        /// What is convolved.
+        /// The value to convolve.
         input: ValueId,
-        /// `width x taps`, of `f32`.
+        /// `width x taps`, in `f32`.
         weight: Weight,
-        /// As [`Attention::slot`].
+        /// As for [`Attention::slot`].
         slot: u32,
     },
-    /// A linear recurrence of each column: `y[t] = decay[t] * y[t - 1] + input[t]`,
-    /// where `y` is zero before the first token.
+    /// A linear recurrence of each column: `y[t] = decay[t] * y[t - 1] + input[t]`.
+    /// Before the first token `y` is zero.
     Scan {
-        /// Factors on the row before.
+        /// Factors on the previous row.
         decay: ValueId,
-        /// What is added, of the same width.
+        /// The term to add, of the same width.
         input: ValueId,
-        /// As [`Attention::slot`].
+        /// As for [`Attention::slot`].
         slot: u32,
     },
 }
 
 impl Op {
-    /// The values this operation reads.
+    /// The values that this operation reads.
     pub fn inputs(&self) -> impl Iterator<Item = ValueId> {
         let list: [Option<ValueId>; 3] = match *self {
             Op::Embed { .. } => [None; 3],
@@ -285,8 +287,8 @@ impl Op {
         list.into_iter().flatten()
     }
 
-    /// The vectors and small matrices that it reads as `f32`: all weights but those of
-    /// matmuls and embeddings.
+    /// The weight that it reads as `f32`: any weight except the matrices of matmuls and
+    /// embeddings.
     pub fn vector(&self) -> Option<Weight> {
         match *self {
             Op::MatMul { bias, .. } => bias,
@@ -300,17 +302,17 @@ impl Op {
 /// An operation and its place in the model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
-    /// What is computed.
+    /// The operation.
     pub op: Op,
     /// Width of the output.
     pub width: usize,
-    /// The layer it belongs to; `None` for embedding, final norm and head.
+    /// The layer to which it belongs; `None` for embedding, final norm and output head.
     pub layer: Option<u32>,
 }
 
 impl Node {
-    /// What the operation keeps from pass to pass; `None` where it needs nothing but
-    /// the pass's own rows.
+    /// The state that the operation keeps from pass to pass; `None` if it reads only
+    /// the rows of its own pass.
     pub fn state(&self) -> Option<State> {
         match &self.op {
             Op::Attention { attention: a, .. } => Some(State::KeysValues {
@@ -335,7 +337,7 @@ pub struct Graph {
     pub architecture: String,
     /// Nodes in order of execution; value `i` is the output of node `i`.
     pub nodes: Vec<Node>,
-    /// Rotary embeddings, shared by the nodes that name them.
+    /// Rotary embeddings; [`Op::Rope`] refers to them by index.
     pub ropes: Vec<Rope>,
     /// The value that holds `tokens x vocabulary` logits.
     pub logits: ValueId,
@@ -346,19 +348,20 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Bytes that it holds on the heap.
+    /// Bytes that the graph takes on the heap.
     pub fn heap_bytes(&self) -> usize {
         let ropes = self.ropes.iter().map(Rope::heap_bytes).sum::<usize>();
         self.architecture.capacity() + heap::bytes(&self.nodes) + heap::bytes(&self.ropes) + ropes
     }
 
-    /// The node that makes a value.
+    /// The node that computes a value.
     pub fn node(&self, value: ValueId) -> &Node {
         &self.nodes[value.0 as usize]
     }
 
-    /// The matrix whose products with the last hidden state are the logits, as
-    /// they are or through a softcap. `None` where they come about in another way.
+    /// The matrix of the output head: its products with the last hidden vector are the
+    /// logits, or become them through a softcap. `None` if the logits are computed in
+    /// another way.
     pub fn head(&self) -> Option<Weight> {
         let products = match self.node(self.logits).op {
             Op::Row {
@@ -376,7 +379,7 @@ impl Graph {
         }
     }
 
-    /// Floats of a token's embedding.
+    /// Width of the embedding in floats; 0 if the graph has no embedding.
     pub fn embedding_width(&self) -> usize {
         let embed = self
             .nodes
@@ -385,7 +388,7 @@ impl Graph {
         embed.map_or(0, |node| node.width)
     }
 
-    /// What the graph keeps of a sequence, in order of the slots.
+    /// The states of the graph, in order of the slots.
     pub fn states(&self) -> impl Iterator<Item = State> {
         self.nodes.iter().filter_map(Node::state)
     }

@@ -1,4 +1,5 @@
-//! Attention steps: a tile of tokens in prefill, a chunk of keys in decode.
+//! Attention steps. A piece is a tile of tokens in prefill, and a chunk of keys in
+//! decode.
 
 use super::executor::Shared;
 use super::pass::Pass;
@@ -7,10 +8,10 @@ use crate::memory::Region;
 use crate::plan::AttentionStep;
 
 impl Shared<'_> {
-    /// The keys and values of an attention step, of a row's sequence.
+    /// The keys and values of an attention step, for the sequence of a row.
     ///
     /// # Safety
-    /// Nobody may write them meanwhile.
+    /// No other thread writes them during `'p`.
     unsafe fn kv<'p>(
         &self,
         step: &AttentionStep,
@@ -22,7 +23,7 @@ impl Shared<'_> {
         Some(unsafe { kv.view(pass.place(row).0.memory()) })
     }
 
-    /// Many tokens of one sequence are cut by tiles of tokens.
+    /// Computes one piece of prefill's attention: a tile of the tokens of one sequence.
     pub(super) fn prefill_attention(
         &self,
         step: &AttentionStep,
@@ -57,7 +58,8 @@ impl Shared<'_> {
         }
     }
 
-    /// A token of its own is cut by chunks of keys, whose partial results are joined afterwards.
+    /// Computes one piece of decode's attention: a chunk of the keys of one row.
+    /// [`Shared::combine_attention`] joins the partial results.
     pub(super) fn decode_attention(
         &self,
         step: &AttentionStep,
@@ -90,7 +92,7 @@ impl Shared<'_> {
         }
     }
 
-    /// Joins the partial results of a pass's row.
+    /// Joins the partial results of a row.
     pub(super) fn combine_attention(&self, step: &AttentionStep, pass: Pass, row: usize) {
         // SAFETY: the partials were written in an earlier step, and this thread
         // alone works on `row`.
@@ -104,7 +106,7 @@ impl Shared<'_> {
         attention.combine(&step.shape, pass.position(row), partials, out);
     }
 
-    /// Where a row's partial results of attention lie.
+    /// The place of a row's partial results.
     fn partials(&self, row: usize) -> Region {
         let all = self.plan.layout.partials;
         let bytes = all.bytes / self.plan.decode_rows;

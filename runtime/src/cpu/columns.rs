@@ -1,6 +1,6 @@
-//! Operations whose rows depend on each other: convolutions and recurrences. Each column
-//! is independent, so columns are shared out, and the rows of a sequence are run in
-//! order.
+//! Convolutions and recurrences: operations whose rows depend on each other. Columns
+//! are independent, so threads share the columns, and the rows of a sequence are
+//! computed in order.
 
 use super::executor::Shared;
 use super::pass::Pass;
@@ -9,16 +9,16 @@ use crate::memory::{Buffer, Region};
 use crate::plan::{ColumnOp, ColumnStep};
 use core::ops::Range;
 
-/// Columns that one thread computes at a time: some cache lines.
+/// Columns that one thread computes at a time: several cache lines of a row.
 const COLUMNS: usize = 64;
 
-/// Pieces of a step over so many columns.
+/// The number of pieces of a step over `width` columns.
 pub fn pieces(width: usize) -> usize {
     width.div_ceil(COLUMNS)
 }
 
 impl Shared<'_> {
-    /// One piece of a step: the rows of each sequence, over some columns.
+    /// Computes one piece of a step: some columns, for the rows of every sequence.
     pub(super) fn columns(&self, step: &ColumnStep, pass: Pass, piece: usize) {
         let start = piece * COLUMNS;
         let columns = start..step.out.width.min(start + COLUMNS);
@@ -35,7 +35,7 @@ impl Shared<'_> {
         }
     }
 
-    /// `weight` has the taps of each column.
+    /// `weight` holds the taps of each of these columns: `[column][tap]`.
     fn conv(
         &self,
         step: &ColumnStep,
@@ -51,10 +51,10 @@ impl Shared<'_> {
         let kept = taps - 1;
         let width = step.out.width;
         let (old, new) = (state.live[cache.front()], state.live[1 - cache.front()]);
-        // SAFETY: this thread alone works on these columns, of the output and of the new
-        // state; the old one and the input are only read.
+        // SAFETY: this thread alone uses these columns of the output and of the new
+        // state. The old state and the input are only read.
         unsafe {
-            // Row `t` of the last inputs and those of the pass.
+            // Row `t` of the kept inputs followed by the inputs of the pass.
             let input = |t: usize| match t.checked_sub(kept) {
                 None => self.state_columns(cache, old, t * width, columns),
                 Some(row) => self.columns_of(step.input, rows.start + row, columns),
@@ -106,22 +106,26 @@ impl Shared<'_> {
         }
     }
 
+    /// Some columns of a row of a buffer.
+    ///
     /// # Safety
-    /// Nobody writes these columns meanwhile.
+    /// No other thread writes these columns while they are borrowed.
     unsafe fn columns_of(&self, buffer: Buffer, row: usize, columns: &Range<usize>) -> &[f32] {
         // SAFETY: passed on to the caller.
         unsafe { &self.arena.row(buffer, row)[columns.clone()] }
     }
 
+    /// Some columns of a row of a buffer, to write.
+    ///
     /// # Safety
-    /// Nobody else uses these columns meanwhile.
+    /// No other thread uses these columns while they are borrowed.
     #[allow(clippy::mut_from_ref)]
     unsafe fn columns_mut(&self, buffer: Buffer, row: usize, columns: &Range<usize>) -> &mut [f32] {
-        // SAFETY: passed on to the caller; no more than the columns is borrowed.
+        // SAFETY: passed on to the caller; only the columns are borrowed.
         unsafe { self.arena.floats_mut(part(buffer.rows(row, 1), 0, columns)) }
     }
 
-    /// Columns of a row of a state, which begins at float `first`.
+    /// Some columns of a row of a state. The row begins at float `first` of the region.
     ///
     /// # Safety
     /// As for [`Shared::columns_of`].
@@ -136,6 +140,8 @@ impl Shared<'_> {
         unsafe { cache.memory().floats(part(state, first, columns)) }
     }
 
+    /// Some columns of a row of a state, to write.
+    ///
     /// # Safety
     /// As for [`Shared::columns_mut`].
     #[allow(clippy::mut_from_ref)]
@@ -151,7 +157,7 @@ impl Shared<'_> {
     }
 }
 
-/// Some columns of a row that begins at float `first` of a region.
+/// The region of some columns of a row that begins at float `first` of `region`.
 fn part(region: Region, first: usize, columns: &Range<usize>) -> Region {
     Region {
         offset: region.offset + (first + columns.start) * 4,

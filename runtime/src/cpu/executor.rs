@@ -1,9 +1,9 @@
 //! Runs the steps of a plan over the arena.
 //!
-//! Each step is one fork-join. Within a step, threads write disjoint rows or
-//! disjoint columns; between steps the pool's join orders all writes before the
-//! next step's reads. That, and the planner's placement, is what every SAFETY
-//! line here leans on.
+//! Each step is one fork-join, or two: an attention in decode also joins its partial
+//! results. Within a fork-join, threads write disjoint rows or disjoint columns. The
+//! pool's join orders all writes before the reads of the next one. The SAFETY comments
+//! of this folder rely on that and on the places that the planner assigned.
 
 use super::columns;
 use super::pass::Pass;
@@ -16,9 +16,9 @@ use crate::weights::Weights;
 use crate::{Error, Governor, Result};
 use core::ops::Range;
 
-/// Parts that a piece of a matmul is cut into where many tokens share it: then
-/// even a part is more work than a whole piece is for one token, and parts are
-/// shared out more evenly.
+/// Cuts of each piece of a matmul in a pass with more than [`FINE_TOKENS`] rows. A cut
+/// is then still more work than a whole piece is for one row, and threads share cuts
+/// more evenly.
 const PREFILL_CUTS: usize = 4;
 
 /// Runs passes over an engine's memory.
@@ -26,14 +26,14 @@ pub(crate) struct Executor<'s> {
     pub shared: Shared<'s>,
     pub pool: &'s mut Pool,
     pub governor: &'s Governor,
-    /// How many of the governor's calls to give memory back were answered.
+    /// How many of the governor's requests to release memory were carried out.
     pub released: &'s mut u32,
-    /// Runs parts of the body elsewhere.
+    /// Runs spans of the body on a device.
     #[cfg(feature = "delegate")]
     pub offload: Option<&'s mut crate::delegate::Runner>,
 }
 
-/// What every thread reads; borrowed from an engine for one pass.
+/// What all threads read. Borrowed from an engine for one pass.
 pub(crate) struct Shared<'s> {
     pub plan: &'s Plan,
     pub kernels: &'s Kernels,
@@ -42,7 +42,10 @@ pub(crate) struct Shared<'s> {
 }
 
 impl Executor<'_> {
-    /// Runs the layers for the rows of `pass`, up to the last state.
+    /// Runs the body for all rows of `pass`.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`], [`Error::Panicked`], and errors of a strict offload.
     pub fn body(&mut self, pass: Pass) -> Result<()> {
         let steps = &self.shared.plan.body;
         let mut next = 0;
@@ -68,8 +71,9 @@ impl Executor<'_> {
         Ok(None)
     }
 
-    /// Between two steps: does what the host asked for. Waits while paused where the
-    /// pass can be cancelled.
+    /// Applies the governor's state between two steps: releases memory if asked to,
+    /// waits while the session is paused (if the pass can be cancelled), and sets the
+    /// number of workers.
     fn apply_host_state(&mut self, pass: Pass) -> Result<()> {
         #[cfg(not(feature = "std"))]
         self.governor.call_between_steps();
@@ -90,13 +94,13 @@ impl Executor<'_> {
             }
         }
         let workers = self.governor.workers(self.pool.threads());
-        // A worker without a core of its own holds up all others at each join.
+        // A worker that shares its core delays all others at each join.
         let crowded = usize::from(self.pool.is_crowded());
         self.pool.set_workers(workers - crowded.min(workers - 1));
         Ok(())
     }
 
-    /// Computes logits for the given rows of `body`, the pass that just ran.
+    /// Runs the head for `rows` of `body`, the pass that just ran.
     pub fn head(&mut self, body: Pass, rows: Range<usize>) -> Result<()> {
         let pass = body.of(&rows);
         self.head_inputs(rows);
@@ -104,18 +108,19 @@ impl Executor<'_> {
         plan.head.iter().try_for_each(|step| self.step(step, pass))
     }
 
-    /// A row of the logits that the head computed.
+    /// A row of the logits that the head computed: `vocabulary` floats.
     pub fn logits(&self, row: usize) -> &[f32] {
         // SAFETY: no step runs while the executor is borrowed for the result.
         unsafe { self.shared.arena.row(self.shared.plan.logits, row) }
     }
 
-    /// Copies the given rows of the body's values to where the head starts.
+    /// Copies the given rows of the body's values to the buffers that the head reads.
     pub(crate) fn head_inputs(&mut self, rows: Range<usize>) {
         let Shared { plan, arena, .. } = self.shared;
         for &(from, to) in &plan.head_inputs {
             for (row, source) in rows.clone().enumerate() {
-                // SAFETY: the two buffers lie in different regions, and no step runs.
+                // SAFETY: the two buffers lie in different regions of the arena, and no
+                // step runs.
                 unsafe {
                     arena
                         .row_mut(to, row)
@@ -148,7 +153,7 @@ impl Executor<'_> {
                     shared.prefill_attention(step, pass, piece, worker);
                 },
             ),
-            // Small builds have no architecture with such states.
+            // SMALL builds have no architecture with such states.
             Step::Columns(_) if SMALL => Ok(()),
             Step::Columns(step) => {
                 let pieces = columns::pieces(step.out.width);
@@ -171,7 +176,8 @@ impl Executor<'_> {
         }
     }
 
-    /// Shares out `pieces` over the pool; `work` gets the piece's and the worker's number.
+    /// Calls `work` for each of `pieces` pieces on the pool, with the number of the
+    /// piece and that of the worker.
     pub(crate) fn fork(
         &mut self,
         pieces: usize,

@@ -1,4 +1,4 @@
-//! Matmul steps: some rows of a weight, times all rows of a pass.
+//! Matmul steps. A piece is some rows of a weight, times all rows of a pass.
 
 use super::executor::Shared;
 
@@ -8,7 +8,8 @@ use crate::plan::{MatMul, Piece};
 use ondol_models::graph::RowFn;
 
 impl Shared<'_> {
-    /// The forms of the input that a matmul step needs for `rows` rows, each with its place.
+    /// The forms of the input that a matmul step needs for `rows` rows, and the place
+    /// of each.
     pub(super) fn acts<'m>(
         &'m self,
         matmul: &'m MatMul,
@@ -26,7 +27,7 @@ impl Shared<'_> {
         })
     }
 
-    /// Some rows of one weight, times all tokens.
+    /// Computes one piece: some rows of one weight, times all rows of a pass.
     pub(crate) fn matmul_piece(
         &self,
         matmul: &MatMul,

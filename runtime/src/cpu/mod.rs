@@ -1,4 +1,4 @@
-//! The CPU executor: arena, thread pool, and the steps of a plan run over them.
+//! The CPU executor: the thread pool, and the code that runs a plan's steps on it.
 
 mod attention;
 mod columns;

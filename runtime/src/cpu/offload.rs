@@ -1,4 +1,4 @@
-//! The executor's way to a delegate: values out of the arena, and back into it.
+//! Runs spans on a delegate: copies values out of the arena and results back into it.
 
 use super::executor::Executor;
 use super::pass::{Pass, Phase};
@@ -7,8 +7,12 @@ use crate::delegate::{Call, ProgramSet, Runner};
 use crate::plan::SpanSteps;
 
 impl Executor<'_> {
-    /// Runs the span that begins at a step of the body on the delegate; the step
-    /// that comes after it, or `None` where the CPU is to run the step.
+    /// If a span begins at body step `step`, runs it on the delegate. Returns the index
+    /// of the step after the span, or `None` if the CPU must run this step.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`](crate::Error::Cancelled), and
+    /// [`Error::Delegate`](crate::Error::Delegate) if the offload is strict.
     pub(super) fn offload_step(&mut self, step: usize, pass: Pass) -> Result<Option<usize>> {
         let Some(runner) = self.offload.take() else {
             return Ok(None);
@@ -60,8 +64,10 @@ impl Executor<'_> {
         }
     }
 
-    /// Now and then computes one row of a span on the CPU, in the place of the
-    /// first, and holds the device's against it; whether the device's may be used.
+    /// Checks the device in some calls: computes one of the call's rows on the CPU, as
+    /// row 0 of the buffers, and compares it with the device's. Returns whether the
+    /// device's outputs may be used. The span's inputs in the arena are as before when
+    /// this returns.
     fn audit_span(
         &mut self,
         call: Call,
@@ -82,13 +88,13 @@ impl Executor<'_> {
             self.step(step, pass.of(&(row..row + 1)))?;
         }
         let difference = self.difference(call, steps, row, runner);
-        // The steps wrote over inputs that the CPU may need yet, or later steps.
+        // The steps overwrote inputs that the CPU, or a later step, may still need.
         self.restore_inputs(call, steps, runner);
         runner.audit(call, difference)
     }
 
-    /// The squared distance of the device's outputs in `row` from the CPU's, which
-    /// lie in the first, over the squared length of these.
+    /// The squared distance between the device's outputs in `row` and the CPU's (in row
+    /// 0), divided by the squared length of the CPU's.
     fn difference(&self, call: Call, steps: &SpanSteps, row: usize, runner: &Runner) -> f64 {
         let (mut distance, mut length) = (0.0, 0.0);
         for (output, &buffer) in steps.outputs.iter().enumerate() {

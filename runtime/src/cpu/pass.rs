@@ -1,30 +1,30 @@
-//! The rows of a pass: of which sequence they are, and where in it.
+//! The rows of a pass: the sequence, the position and the input of each.
 
 use crate::CancelToken;
 use crate::cache::{Cache, CacheLayout};
 use crate::kernels::vector::simd::SMALL;
 use core::ops::Range;
 
-/// Rows of one sequence that follow each other.
+/// Consecutive rows of one sequence.
 #[derive(Clone, Copy)]
 pub(crate) struct SequenceRows<'t> {
-    /// The sequence's state, which holds the `start` positions before.
+    /// The sequence's states, which hold the positions before these rows.
     pub cache: &'t Cache,
-    /// What the rows begin with.
+    /// The input of the rows.
     pub input: Input<'t>,
 }
 
-/// What some rows begin with.
+/// The input of some rows.
 #[derive(Clone, Copy)]
 pub(crate) enum Input<'t> {
-    /// Tokens, whose rows of the embedding table are taken.
+    /// Tokens. The embedding table gives their vectors.
     Tokens(&'t [u32]),
-    /// What an embedding would give: `[row][width]`.
+    /// Vectors that replace embeddings: `[row][width]`.
     #[cfg(feature = "std")]
     Vectors {
-        /// The numbers.
+        /// `rows x width` numbers.
         rows: &'t [f32],
-        /// Numbers of a row.
+        /// Numbers in each row.
         width: usize,
     },
 }
@@ -39,12 +39,13 @@ impl Input<'_> {
     }
 }
 
-/// What a pass over the layers is for.
+/// Whether a pass is prefill or decode.
 #[derive(Clone, Copy)]
 pub(crate) enum Phase<'c> {
-    /// Many tokens of one sequence, as fast as can be.
+    /// Many tokens of one sequence, with the fastest kernels. The token can cancel the
+    /// pass.
     Prefill(&'c CancelToken),
-    /// A few tokens, each bit for bit as if it came alone.
+    /// A few tokens. Each gets the bits that it would get alone.
     Decode,
 }
 
@@ -52,18 +53,18 @@ pub(crate) enum Phase<'c> {
 #[derive(Clone, Copy)]
 pub(crate) struct Pass<'t> {
     segments: &'t [SequenceRows<'t>],
-    /// The first of them.
+    /// Index of the first row, counted over all segments.
     first: usize,
     pub rows: usize,
     pub phase: Phase<'t>,
-    /// Whether attention takes the tokens together: cut and summed in another
-    /// order than that of one token. The head follows the body in this, so that
-    /// logits do not depend on how many are wanted.
+    /// Whether attention uses the tiled prefill kernel. Its order of summation differs
+    /// from decode's. The head uses the same kernel as the body, so that logits do not
+    /// depend on how many rows of them are wanted.
     pub in_tiles: bool,
 }
 
 impl<'t> Pass<'t> {
-    /// A pass over all rows of the segments; prefill has one.
+    /// A pass over all rows of the segments. Prefill has one segment.
     pub fn new(segments: &'t [SequenceRows<'t>], phase: Phase<'t>) -> Pass<'t> {
         let rows = segments.iter().map(|segment| segment.input.rows()).sum();
         Pass {
@@ -75,7 +76,8 @@ impl<'t> Pass<'t> {
         }
     }
 
-    /// A pass over some of the rows alone, which lie in the first rows then.
+    /// A pass over some of these rows. Their values must lie in the first rows of the
+    /// buffers.
     pub fn of(&self, rows: &Range<usize>) -> Self {
         Pass {
             first: self.first + rows.start,
@@ -84,12 +86,12 @@ impl<'t> Pass<'t> {
         }
     }
 
-    /// The segment of a row, and the row's number in it.
+    /// The segment of a row, and the row's index in it.
     fn find(&self, row: usize) -> (&'t SequenceRows<'t>, usize) {
         let mut row = self.first + row;
         let mut segment = &self.segments[0];
         for next in &self.segments[1..] {
-            // Small builds have one.
+            // SMALL builds have one segment.
             if SMALL || row < segment.input.rows() {
                 break;
             }
@@ -99,7 +101,7 @@ impl<'t> Pass<'t> {
         (segment, row)
     }
 
-    /// A row's sequence, and its position there.
+    /// A row's cache, and its position in the sequence.
     pub fn place(&self, row: usize) -> (&'t Cache, usize) {
         let (segment, row) = self.find(row);
         (segment.cache, segment.cache.end() + row)
@@ -110,7 +112,7 @@ impl<'t> Pass<'t> {
         self.place(row).1
     }
 
-    /// The token that a row begins with.
+    /// The token of a row, if its input is a token.
     pub fn token(&self, row: usize) -> Option<u32> {
         let (segment, row) = self.find(row);
         match segment.input {
@@ -120,7 +122,7 @@ impl<'t> Pass<'t> {
         }
     }
 
-    /// The vector that a row begins with.
+    /// The vector of a row, if its input is a vector.
     #[cfg(feature = "std")]
     pub fn vector(&self, row: usize) -> Option<&'t [f32]> {
         let (segment, row) = self.find(row);
@@ -130,7 +132,7 @@ impl<'t> Pass<'t> {
         }
     }
 
-    /// The sequences of the pass, each with its rows.
+    /// The cache of each sequence of the pass, with the sequence's rows.
     pub fn sequences(&self) -> impl Iterator<Item = (&'t Cache, Range<usize>)> {
         let mut end = 0;
         self.segments.iter().map(move |segment| {
@@ -140,14 +142,15 @@ impl<'t> Pass<'t> {
         })
     }
 
-    /// Gives back the pages of the sequences' states beyond this pass.
+    /// Returns to the system the cache pages that lie beyond the positions of this
+    /// pass.
     pub fn discard_unused(&self, layout: &CacheLayout) {
         for (cache, rows) in self.sequences() {
             cache.discard_unused(layout, cache.end() + rows.len());
         }
     }
 
-    /// Who can stop the pass on its way. Decode is short, and is not stopped.
+    /// The token that can cancel the pass. Decode is short and can't be cancelled.
     pub fn cancel(&self) -> Option<&'t CancelToken> {
         match self.phase {
             Phase::Prefill(cancel) => Some(cancel),

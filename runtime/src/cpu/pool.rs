@@ -1,34 +1,35 @@
 //! The thread pool: one step is one fork-join over numbered pieces of work.
 //!
-//! The caller of [`Pool::run`] is one of the workers. Each has a share of
-//! neighbouring pieces, which are taken one by one: first by the share's owner,
-//! then by whoever is through with his own. So a core that is busy elsewhere costs
-//! little: the caller finishes alone what nobody else takes, and waits only for
-//! pieces that somebody has taken. Those who wait spin for some microseconds,
-//! then park.
+//! The caller of [`Pool::run`] is one of the workers. Each worker has a share of
+//! neighbouring pieces. Pieces are claimed one by one, first by the worker that has the
+//! share, then by any worker that has finished its own. A core that is busy with
+//! another program therefore costs little: the caller computes pieces that no other
+//! worker claims, and waits only for pieces that are claimed. Waiting threads spin for
+//! some microseconds, then park.
 //!
-//! Without `std` there are no threads, and the caller does all pieces in order.
+//! Without `std` there are no threads, and the caller computes all pieces in order.
 
-/// A piece of the work panicked. The other pieces may have been left out; the
-/// pool is as good as before.
+/// The function panicked in a piece. Other pieces may not have been computed. The pool
+/// can be used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a worker thread panicked")]
 pub struct Panicked;
 
-/// A piece of work: the function gets the piece's number and the worker's. A
-/// worker does one piece at a time, so that its number can name its scratch.
+/// The function that computes a piece. Its arguments are the number of the piece and
+/// the number of the worker. A worker computes one piece at a time, so the worker's
+/// number can select its scratch.
 pub type Job<'a> = dyn Fn(usize, usize) + Sync + 'a;
 
-/// Where the workers of a pool run.
+/// The cores on which a pool's workers may run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Affinity {
-    /// Wherever the system puts them, which is best for most.
+    /// The system chooses. This is best in most cases.
     #[default]
     Free,
-    /// On the big cores that the process may use, on Linux and Android, unless
-    /// the system refuses. The caller's own thread is a worker too, but it is not
-    /// the pool's to move. Without `std` there are no others.
+    /// On Linux and Android, the big cores that the process may use, unless the system
+    /// refuses. The caller's own thread is a worker too, but the pool does not move it.
+    /// Has no effect without `std`.
     BigCores,
 }
 
@@ -46,7 +47,7 @@ mod alone {
     pub struct Pool(());
 
     impl Pool {
-        /// A pool of one worker, whatever is asked for.
+        /// Makes a pool of one worker; both arguments are ignored.
         #[must_use]
         pub fn new(_threads: usize, _affinity: Affinity) -> Self {
             Self(())
@@ -58,25 +59,25 @@ mod alone {
             1
         }
 
-        /// No worker is kept on certain cores.
+        /// The number of workers that are kept on big cores: none.
         #[must_use]
         pub fn pinned(&self) -> usize {
             0
         }
 
-        /// There is one worker at least and at most.
+        /// Does nothing: the pool always has one worker.
         pub fn set_workers(&mut self, _workers: usize) {}
 
-        /// Nobody waits for anybody.
+        /// Whether another program seems to use a worker's core: never.
         #[must_use]
         pub fn is_crowded(&mut self) -> bool {
             false
         }
 
-        /// Does `job(piece, 0)` for every piece below `pieces`, in order.
+        /// Calls `job(piece, 0)` for every piece below `pieces`, in order.
         ///
         /// # Errors
-        /// None; with threads there are.
+        /// None. The pool of a system with threads has errors.
         pub fn run(&mut self, pieces: usize, job: &Job<'_>) -> Result<(), Panicked> {
             (0..pieces).for_each(|piece| job(piece, 0));
             Ok(())

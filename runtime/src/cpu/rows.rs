@@ -1,4 +1,4 @@
-//! Row operations: what a step does to one token's row.
+//! Runs row operations: each computes one row of a pass.
 
 use super::executor::Shared;
 use super::pass::Pass;
@@ -11,8 +11,8 @@ use ondol_models::quant::packed;
 impl Shared<'_> {
     pub(crate) fn row_op(&self, op: &RowOp, pass: Pass, row: usize) {
         let (arena, vector) = (self.arena, self.kernels.vector());
-        // SAFETY: this thread alone works on `row`, and the planner keeps apart
-        // the buffers that one operation reads and writes.
+        // SAFETY: this thread alone works on `row`, and the planner keeps the buffers
+        // that one operation reads and writes apart.
         unsafe {
             match *op {
                 RowOp::RopeTable { out } => {
@@ -82,7 +82,7 @@ impl Shared<'_> {
         }
     }
 
-    /// `out = input`, unless the two are one.
+    /// Copies a row of `input` to `out`, unless the two are the same buffer.
     ///
     /// # Safety
     /// This thread alone works on `row`.
@@ -96,10 +96,11 @@ impl Shared<'_> {
         }
     }
 
-    /// One row of the embedding table. The token was checked against the vocabulary.
+    /// Writes one row of the embedding table, times `scale`, to `out`. The caller has
+    /// checked the token against the vocabulary.
     fn embed(&self, table: &Weight, token: u32, scale: f32, out: &mut [f32]) {
         let rows = self.weights.rows(table);
-        // Lengths agree: the builder checked the table's shape.
+        // The lengths agree, because the builder checked the table's shape.
         if packed::dequantize_row(table.dtype, table.layout, rows, token as usize, out).is_err() {
             out.fill(f32::NAN);
         }
@@ -110,8 +111,8 @@ impl Shared<'_> {
     }
 }
 
-/// Cosines, then sines of a position's angles. In f64: an f32 product is off by
-/// a thousandth of a turn at a position of ten thousand.
+/// Writes the cosines, then the sines, of a position's angles. Computed in f64: an f32
+/// product is off by a thousandth of a turn at position 10,000.
 fn fill_angles(rope: &Angles, position: usize, out: &mut [f32]) {
     let (cos, sin) = out.split_at_mut(rope.inverse_frequencies.len());
     for ((cos, sin), &frequency) in cos.iter_mut().zip(sin).zip(&rope.inverse_frequencies) {

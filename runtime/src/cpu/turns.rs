@@ -1,7 +1,8 @@
-//! Who may use an engine's memory: one pass at a time, in the order of asking.
+//! A queue for an engine's memory: one pass at a time, in the order in which threads
+//! asked.
 //!
 //! A plain lock is not fair: a thread with a long prompt would take it again and again
-//! before a waiting one wakes.
+//! before a waiting thread wakes.
 
 #[cfg(not(feature = "std"))]
 pub use alone::Turns;
@@ -15,20 +16,21 @@ mod threads {
     use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
     use std::time::Duration;
 
-    /// How often one who waits looks whether he was cancelled.
+    /// How often a waiting thread checks whether it was cancelled.
     const LOOK: Duration = Duration::from_millis(50);
 
-    /// More waiting threads than this make the queue grow.
+    /// Room in the queue; it grows if more threads wait.
     const QUEUE: usize = 64;
 
-    /// A value that threads use in turn.
+    /// A value that one thread at a time uses, in the order of asking.
     pub struct Turns<T> {
         queue: Mutex<Queue>,
         left: Condvar,
         value: Mutex<T>,
     }
 
-    /// Tickets of those who use the value (the first) or wait for it.
+    /// The tickets of the thread that uses the value (the first) and of those that
+    /// wait.
     struct Queue {
         tickets: VecDeque<u64>,
         next: u64,
@@ -44,10 +46,11 @@ mod threads {
             }
         }
 
-        /// Uses the value when all who asked before are through.
+        /// Calls `work` with the value when all threads that asked earlier have
+        /// finished.
         ///
         /// # Errors
-        /// [`Error::Cancelled`] if that comes first, and those of `work`.
+        /// [`Error::Cancelled`] if the wait was cancelled, and the errors of `work`.
         pub fn take<R>(
             &self,
             cancel: Option<&CancelToken>,
@@ -78,7 +81,7 @@ mod threads {
         }
     }
 
-    /// The first place of the queue, which is left when this is dropped.
+    /// The first place in the queue. Dropping it leaves the queue.
     struct Place<'t, T>(&'t Turns<T>);
 
     impl<T> Drop for Place<'_, T> {
@@ -144,13 +147,13 @@ mod alone {
     use core::cell::UnsafeCell;
     use core::sync::atomic::{AtomicBool, Ordering};
 
-    /// A value that is used by one at a time.
+    /// A value that one thread at a time uses.
     pub struct Turns<T> {
         in_use: AtomicBool,
         value: UnsafeCell<T>,
     }
 
-    // SAFETY: `in_use` keeps all but one away from the value.
+    // SAFETY: `in_use` gives the value to one thread at a time.
     unsafe impl<T: Send> Sync for Turns<T> {}
 
     impl<T> Turns<T> {
@@ -161,10 +164,10 @@ mod alone {
             }
         }
 
-        /// Uses the value when nobody else does.
+        /// Calls `work` with the value when no other thread uses it.
         ///
         /// # Errors
-        /// Those of `work`.
+        /// The errors of `work`.
         pub fn take<R>(
             &self,
             _cancel: Option<&CancelToken>,

@@ -1,10 +1,10 @@
-//! Compiled programs on disk, in a wrapper of the host's own.
+//! Stores compiled programs on disk, with a checksum of the host's own.
 //!
-//! A vendor's loader was seen to take a program with a flipped bit and to compute
-//! wrong numbers with it. So what a plug-in saves is kept with what it was compiled
-//! from and by, and with its SHA-256, and is not shown to the plug-in unless both
-//! are right. A file is written beside its place and renamed, so that a killed app
-//! leaves the old one or none.
+//! A vendor's loader was seen to accept a program with a flipped bit and to compute
+//! wrong numbers with it. So the host stores each program with its SHA-256 and with a
+//! key, the hash of everything on which the program depends. It gives a program to the
+//! plug-in only if both are right. A file is written under another name and renamed, so
+//! that a killed app leaves the old file or none.
 //!
 //! Layout: the magic, the key (32 bytes), the SHA-256 of the program (32 bytes), the
 //! program.
@@ -21,7 +21,7 @@ use std::vec::Vec;
 const MAGIC: &[u8; 8] = b"ONDOLNP1";
 const HASH: usize = 32;
 
-/// A SHA-256.
+/// A SHA-256 hash.
 pub type Hash = [u8; HASH];
 
 /// A folder of compiled programs.
@@ -37,7 +37,7 @@ impl Blobs {
         }
     }
 
-    /// The program of this key; `None` if there is none that is whole.
+    /// The program with this key; `None` if there is none, or if its file is damaged.
     pub fn read(&self, key: &Hash) -> Option<Vec<u8>> {
         let mut bytes = fs::read(self.path(key)).ok()?;
         let program = bytes.get(MAGIC.len() + 2 * HASH..)?;
@@ -47,7 +47,7 @@ impl Blobs {
         is_whole.then(|| bytes.split_off(MAGIC.len() + 2 * HASH))
     }
 
-    /// Keeps a program under its key.
+    /// Stores a program under its key.
     pub fn write(&self, key: &Hash, program: &[u8]) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
         let path = self.path(key);
@@ -70,7 +70,7 @@ impl Blobs {
     }
 }
 
-/// An end of a name that no other thread or process writes to.
+/// A file extension that no other thread or process uses.
 fn part() -> String {
     static WRITES: AtomicU32 = AtomicU32::new(0);
     let (process, write) = (std::process::id(), WRITES.fetch_add(1, Relaxed));

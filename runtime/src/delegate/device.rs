@@ -1,4 +1,4 @@
-//! A device: opened from a plug-in, asked what it takes, made to compile.
+//! Opens a device of a plug-in, claims segments and compiles them.
 
 use super::error::{Code, DelegateError, Stage, text};
 use super::ffi::{self, Opaque};
@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::vec::Vec;
 use std::{format, mem};
 
-/// A device that was opened. Cheap to clone; closed with the last clone and all
-/// that was made of it.
+/// An open device. Cheap to clone. It is closed when the last clone, and everything
+/// that was made from it, is dropped.
 #[derive(Clone)]
 pub struct Delegate(pub(super) Arc<Device>);
 
@@ -25,9 +25,9 @@ pub(super) struct Device {
     info: DeviceInfo,
 }
 
-// SAFETY: the contract lets any thread call for a device.
+// SAFETY: the contract lets any thread use a device,
 unsafe impl Send for Device {}
-// SAFETY: and several at the same time.
+// SAFETY: and several threads at the same time.
 unsafe impl Sync for Device {}
 
 impl core::fmt::Debug for Delegate {
@@ -38,7 +38,8 @@ impl core::fmt::Debug for Delegate {
 
 impl Drop for Device {
     fn drop(&mut self) {
-        // SAFETY: opened once, and nothing that was made of it is left.
+        // SAFETY: the device was opened once, and nothing that was made from it is
+        // left.
         unsafe { call!(self.api, device_close(self.raw)) }
     }
 }
@@ -48,10 +49,10 @@ impl Delegate {
     /// the process ends.
     ///
     /// # Safety
-    /// The library is code that is trusted to keep the contract of `ondol_npu.h`.
+    /// The caller trusts the library to keep the contract of `ondol_npu.h`.
     ///
     /// # Errors
-    /// Of the stages [`Stage::Load`] and [`Stage::Open`].
+    /// Those of [`Stage::Load`] and [`Stage::Open`].
     pub unsafe fn load(path: &Path) -> Result<Delegate> {
         let refused = |e: libloading::Error| {
             let message = format!("{}: {e}", path.display());
@@ -62,7 +63,7 @@ impl Delegate {
         // SAFETY: the symbol has this type, by the contract.
         let get_api = unsafe { library.get::<ffi::GetApi>(ffi::GET_API) };
         let get_api = *get_api.map_err(refused)?;
-        // Drivers start threads and keep state: none of them is made to be unloaded.
+        // Drivers start threads and keep state, and are not made to be unloaded.
         mem::forget(library);
         // SAFETY: passed on to the caller.
         unsafe { Delegate::open(get_api) }
@@ -71,7 +72,7 @@ impl Delegate {
     /// Opens the first device of a plug-in that is linked into the program.
     ///
     /// # Safety
-    /// It is `ondol_npu_get_api` of a plug-in that keeps the contract.
+    /// `get_api` is the `ondol_npu_get_api` of a plug-in that keeps the contract.
     ///
     /// # Errors
     /// As for [`Delegate::load`].
@@ -79,11 +80,11 @@ impl Delegate {
         // SAFETY: passed on to the caller.
         let api = unsafe { table(get_api)? };
         let mut raw = ptr::null_mut();
-        // SAFETY: the host's table and all pointers are as the contract wants them.
+        // SAFETY: the host's table and all pointers are valid by the contract.
         unsafe {
             check(Stage::Load, |error| call!(api, init(host(), error)))?;
             if call!(api, device_count()) == 0 {
-                let message = "the plug-in sees no device";
+                let message = "the plug-in finds no device";
                 return Err(DelegateError::found(
                     Stage::Open,
                     Code::Unsupported,
@@ -95,20 +96,21 @@ impl Delegate {
             })?;
         }
         let raw = not_null(Stage::Open, raw)?;
-        // SAFETY: the device is open; where it can't be used it is closed again.
+        // SAFETY: the device is open. If it can't be used, it is closed again.
         let info = unsafe { info::read(&api, raw).inspect_err(|_| call!(api, device_close(raw)))? };
         Ok(Delegate(Arc::new(Device { api, raw, info })))
     }
 
-    /// What the device says of itself.
+    /// The description of the device.
     pub fn info(&self) -> &DeviceInfo {
         &self.0.info
     }
 
-    /// Which nodes of a segment the device takes: for each nothing, or why not.
+    /// Asks which nodes of a segment the device takes. Returns for each node `None` if
+    /// the device takes it, or else the reason why not.
     ///
     /// # Errors
-    /// Of the stage [`Stage::Claim`].
+    /// Those of [`Stage::Claim`].
     pub fn claim(&self, segment: &Segment) -> Result<Vec<Option<String>>> {
         let refused = ffi::Claim {
             hdr: ffi::Hdr::of::<ffi::Claim>(),
@@ -134,7 +136,7 @@ impl Delegate {
     /// Compiles a segment.
     ///
     /// # Errors
-    /// Of the stage [`Stage::Compile`].
+    /// Those of [`Stage::Compile`].
     pub fn compile(&self, segment: &Segment) -> Result<Program> {
         self.program(Stage::Compile, |out, error| {
             // SAFETY: the graph lives during the call.
@@ -144,11 +146,11 @@ impl Delegate {
         })
     }
 
-    /// Loads what [`Program::save`] gave.
+    /// Loads the bytes that [`Program::save`] returned.
     ///
     /// # Errors
-    /// Of the stage [`Stage::LoadProgram`]: [`Code::Corrupt`] and
-    /// [`Code::Incompatible`] for what is not, or no more, a program of this device.
+    /// Those of [`Stage::LoadProgram`]: [`Code::Corrupt`] for damaged bytes, and
+    /// [`Code::Incompatible`] for a program of another device or version.
     pub fn load_program(&self, blob: &[u8]) -> Result<Program> {
         // SAFETY: the bytes live during the call.
         self.program(Stage::LoadProgram, |out, error| unsafe {
@@ -169,14 +171,16 @@ impl Delegate {
         Ok(Program(Arc::new(ProgramHandle { device, raw })))
     }
 
-    /// Asks for a fault: the call that comes after so many submits, or what else
-    /// it says, goes wrong. `docs/add-a-delegate.md` names them; "none" ends all.
+    /// Injects a fault into the submit that comes `after` this many others, or into
+    /// another call, as the fault says. `docs/add-a-delegate.md` lists the faults;
+    /// "none" ends all.
     ///
     /// # Errors
-    /// Of the stage [`Stage::Inject`]: [`Code::Unsupported`] for what it has not.
+    /// Those of [`Stage::Inject`]: [`Code::Unsupported`] if the plug-in does not have
+    /// this fault.
     pub fn inject(&self, fault: &CStr, after: u32) -> Result<()> {
         let Some(inject) = self.0.api.inject else {
-            let message = "the plug-in makes no faults";
+            let message = "the plug-in can't inject faults";
             return Err(DelegateError::found(
                 Stage::Inject,
                 Code::Unsupported,

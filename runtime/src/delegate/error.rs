@@ -1,33 +1,33 @@
-//! What can go wrong with a delegate.
+//! Errors of delegates.
 
 use super::ffi;
 use core::ffi::c_char;
 use std::string::String;
 
-/// What a delegate was asked to do.
+/// The request that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// Loading the plug-in.
     Load,
-    /// Opening the device, or asking what it is.
+    /// Opening the device, or reading its description.
     Open,
-    /// Asking which operations it takes.
+    /// Asking which operations of a segment the device takes.
     Claim,
     /// Compiling a program.
     Compile,
     /// Saving a program.
     Save,
-    /// Loading a program that was compiled before.
+    /// Loading a saved program.
     LoadProgram,
-    /// Making a session or handing over memory.
+    /// Making a session, or allocating and importing memory.
     Session,
     /// Starting a job.
     Submit,
     /// Waiting for a job.
     Wait,
-    /// Looking at what it computed.
+    /// Checking the outputs of a job.
     Output,
-    /// Asking for a fault.
+    /// Injecting a fault.
     Inject,
 }
 
@@ -49,33 +49,33 @@ impl core::fmt::Display for Stage {
     }
 }
 
-/// What kind of failure it is: the codes of `ondol_npu.h`.
+/// The kind of a failure: the codes of `ondol_npu.h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i32)]
 pub enum Code {
     /// An argument is wrong: a bug of the caller.
     Invalid = 1,
-    /// Right, but not for this device.
+    /// The request is valid, but this device can't do it.
     Unsupported = 2,
     /// The device has too little memory.
     NoMemory = 3,
     /// The device is gone, or must be reset.
     DeviceLost = 4,
-    /// Not done in time.
+    /// The job was not done in time.
     Timeout = 5,
-    /// Ended because it was asked to.
+    /// The job ended because it was cancelled.
     Cancelled = 6,
-    /// Of another device, driver, compiler or version.
+    /// The program belongs to another device, driver, compiler or version.
     Incompatible = 7,
-    /// Damaged.
+    /// The program or the output is damaged.
     Corrupt = 8,
-    /// Others use the device.
+    /// Other programs use the device.
     Busy = 9,
-    /// Too hot.
+    /// The device is too hot.
     Thermal = 10,
     /// The system does not allow it.
     Permission = 11,
-    /// A bug of the plug-in, or a code that does not exist.
+    /// A bug of the plug-in, or an unknown code.
     Internal = 12,
 }
 
@@ -120,21 +120,21 @@ impl core::fmt::Display for Code {
     }
 }
 
-/// Why a delegate did not do what it was asked for.
+/// Why a request to a delegate failed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{stage}: {code}: {message}{}", vendor(*.vendor_code))]
 pub struct DelegateError {
-    /// What it was asked for.
+    /// The request.
     pub stage: Stage,
-    /// What kind of failure it is.
+    /// The kind of the failure.
     pub code: Code,
-    /// The driver's own code; 0 if it told none.
+    /// The driver's own code; 0 if there is none.
     pub vendor_code: i32,
     /// Whether the same call may succeed later.
     pub retryable: bool,
     /// Whether the device must be reset before it can be used again.
     pub needs_reset: bool,
-    /// In the plug-in's words, or ours.
+    /// Message of the plug-in, or of the host if the host found the failure.
     pub message: String,
 }
 
@@ -146,7 +146,7 @@ fn vendor(code: i32) -> String {
 }
 
 impl DelegateError {
-    /// A failure that the host found.
+    /// Makes an error for a failure that the host found.
     pub(super) fn found(stage: Stage, code: Code, message: impl Into<String>) -> DelegateError {
         DelegateError {
             stage,
@@ -158,10 +158,10 @@ impl DelegateError {
         }
     }
 
-    /// A failure that the plug-in told.
+    /// Makes an error for a failure that the plug-in reported.
     pub(super) fn told(stage: Stage, status: ffi::Status, error: &ffi::Error) -> DelegateError {
         let message = match text(&error.message) {
-            told if told.is_empty() => std::format!("status {status}, without a word"),
+            told if told.is_empty() => std::format!("status {status}, without a message"),
             told => told,
         };
         DelegateError {
@@ -175,7 +175,7 @@ impl DelegateError {
     }
 }
 
-/// Characters up to the first zero or the end, whatever they are.
+/// The characters up to the first zero or the end. Invalid UTF-8 is replaced.
 pub(super) fn text(chars: &[c_char]) -> String {
     let bytes = chars.iter().take_while(|&&c| c != 0);
     let bytes: Vec<u8> = bytes.map(|&c| c.to_ne_bytes()[0]).collect();
@@ -207,6 +207,6 @@ mod tests {
         error.message[0] = 0;
         let silent = DelegateError::told(Stage::Wait, 77, &error);
         assert_eq!(silent.code, Code::Internal);
-        assert_eq!(silent.message, "status 77, without a word");
+        assert_eq!(silent.message, "status 77, without a message");
     }
 }

@@ -1,6 +1,7 @@
-//! `runtime/delegates/ondol_npu.h` in Rust, name by name; its comments stand there.
+//! The declarations of `runtime/delegates/ondol_npu.h` in Rust, with the same names.
+//! The header has the documentation.
 //!
-//! The sizes below are asserted in C too, by `runtime/delegates/sample/tests/layout.c`.
+//! `runtime/delegates/sample/tests/layout.c` asserts the sizes below in C.
 
 #![allow(missing_docs)] // The header has them.
 
@@ -61,7 +62,7 @@ pub struct Hdr {
 }
 
 impl Hdr {
-    /// The header of a struct of this build.
+    /// Makes the header of a struct, with this build's size and version.
     pub const fn of<T>() -> Hdr {
         Hdr {
             struct_size: size_of::<T>() as u32,
@@ -102,7 +103,7 @@ pub struct Mem {
     pub align: u64,
 }
 
-/// What a plug-in keeps behind its pointers.
+/// The type of all handles of a plug-in.
 #[repr(C)]
 pub struct Opaque {
     _private: [u8; 0],
@@ -199,8 +200,8 @@ pub struct Host {
     pub log: unsafe extern "C" fn(*mut c_void, c_int, *const c_char),
 }
 
-/// The plug-in's table. Every entry is an `Option`, since a null pointer may stand
-/// in what comes from outside.
+/// The plug-in's table. Every function is an `Option`, because a plug-in may leave a
+/// null pointer.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Api {
@@ -261,7 +262,7 @@ pub struct Api {
 
 pub type GetApi = unsafe extern "C" fn(u32, u32, *mut *const Api) -> Status;
 
-/// What both sides take the layouts to be, where pointers have 64 bits.
+/// The sizes on which both sides rely, with pointers of 64 bits.
 #[cfg(target_pointer_width = "64")]
 const _: () = {
     use core::mem::offset_of;

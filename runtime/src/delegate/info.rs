@@ -1,4 +1,4 @@
-//! What a device says of itself.
+//! Reads the description of a device.
 
 use super::error::{Code, DelegateError, Stage, text};
 use super::ffi::{self, Opaque};
@@ -8,46 +8,47 @@ use std::string::String;
 use std::vec::Vec;
 use std::{format, mem};
 
-/// No device has so many forms of weights, or numbers of rows.
+/// Largest number of weight forms, and of numbers of rows, that a device may list.
 const MAX_LISTED: usize = 64;
 
-/// What a device says of itself.
+/// The description of a device, as its plug-in gives it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeviceInfo {
     /// Name, version and licence (SPDX) of the plug-in.
     pub plugin: [String; 3],
-    /// Who made the device.
+    /// Vendor of the device.
     pub vendor: String,
-    /// Its name.
+    /// Name of the device.
     pub device: String,
-    /// The architecture that programs are compiled for.
+    /// Architecture for which programs are compiled.
     pub arch: String,
     /// Version of the driver.
     pub driver: String,
     /// Version of the firmware.
     pub firmware: String,
-    /// What is behind it.
+    /// Whether it is hardware, an emulator or a stub.
     pub label: Label,
-    /// What a matmul rounds its inputs to.
+    /// The type to which a matmul rounds its inputs.
     pub activations: Activations,
-    /// Forms of weights that it takes and the host can make.
+    /// Forms of weights that the device takes and the host can make.
     pub quants: Vec<Quant>,
-    /// Numbers of rows that programs can have, ascending.
+    /// Numbers of rows that programs can have, in ascending order; at least one.
     pub rows: Vec<usize>,
-    /// Bytes of its memory; 0 where it does not tell.
+    /// Bytes of the device's memory; 0 if unknown.
     pub memory: u64,
-    /// Whether it makes faults on request.
+    /// Whether the plug-in can inject faults ([`super::Delegate::inject`]).
     pub injects_faults: bool,
 }
 
-/// What is behind a delegate. Times of anything but hardware are no performance.
+/// Whether a delegate is hardware. Times are a measure of performance for hardware
+/// only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Label {
     /// A device.
     Hardware,
-    /// A program that does what a device would.
+    /// A program that computes the same as a device.
     Emulator,
-    /// A stand-in that was made to try the contract.
+    /// A plug-in that was made to test the contract.
     ContractStub,
 }
 
@@ -61,14 +62,14 @@ impl core::fmt::Display for Label {
     }
 }
 
-/// What a matmul's inputs are rounded to.
+/// The type to which a matmul rounds its inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activations {
-    /// Nothing.
+    /// No rounding.
     F32,
-    /// 11 bits.
+    /// Floats with 11 significant bits.
     F16,
-    /// 8 bits.
+    /// Floats with 8 significant bits.
     Bf16,
     /// 16-bit integers.
     I16,
@@ -88,12 +89,12 @@ impl core::fmt::Display for Activations {
     }
 }
 
-/// Asks a device.
+/// Reads the description of a device.
 ///
 /// # Safety
-/// `device` is one of `api` that is open.
+/// `device` is an open device of `api`.
 pub(super) unsafe fn read(api: &ffi::Api, device: *mut Opaque) -> Result<DeviceInfo> {
-    // SAFETY: all its fields may be zero.
+    // SAFETY: all fields may be zero.
     let mut raw: ffi::DeviceInfo = unsafe { mem::zeroed() };
     raw.hdr = ffi::Hdr::of::<ffi::DeviceInfo>();
     // SAFETY: the struct lives during the call.
@@ -101,7 +102,7 @@ pub(super) unsafe fn read(api: &ffi::Api, device: *mut Opaque) -> Result<DeviceI
         call!(api, device_info(device, &mut raw, error))
     })?;
     if raw.mem_caps & ffi::MEM_HOST == 0 {
-        return Err(odd("a device that can't use the host's memory"));
+        return Err(odd("the device can't use the host's memory"));
     }
     // SAFETY: lists and names live as long as the device and the plug-in.
     let (quants, listed_rows, plugin) = unsafe {
@@ -145,11 +146,18 @@ fn activations(raw: u32) -> Result<Activations> {
         ffi::BF16 => Activations::Bf16,
         ffi::I16 => Activations::I16,
         ffi::I8 => Activations::I8,
-        other => return Err(odd(format!("activations of the type {other}"))),
+        other => {
+            return Err(odd(format!(
+                "the device has activations of the unknown type {other}"
+            )));
+        }
     })
 }
 
-/// Ascending, each once, at least one.
+/// Sorts the numbers of rows, and removes zeros and duplicates.
+///
+/// # Errors
+/// If none is left.
 fn rows(listed: &[u32]) -> Result<Vec<usize>> {
     let mut rows: Vec<usize> = listed.iter().map(|&rows| rows as usize).collect();
     rows.retain(|&rows| rows > 0);
@@ -157,7 +165,7 @@ fn rows(listed: &[u32]) -> Result<Vec<usize>> {
     rows.dedup();
     match rows.is_empty() {
         false => Ok(rows),
-        true => Err(odd("a device without a number of rows for its programs")),
+        true => Err(odd("the device lists no number of rows for programs")),
     }
 }
 
@@ -165,15 +173,17 @@ fn odd(what: impl Into<String>) -> DelegateError {
     DelegateError::found(Stage::Open, Code::Unsupported, what)
 }
 
-/// What a plug-in lists.
+/// A list of a plug-in as a slice.
 ///
 /// # Safety
 /// The list has that many elements and lives long enough.
 unsafe fn listed<'l, T>(list: *const T, len: u32) -> Result<&'l [T]> {
     match len as usize {
         0 => Ok(&[]),
-        _ if list.is_null() => Err(odd("a list that is not there")),
-        len if len > MAX_LISTED => Err(odd(format!("a list of {len}"))),
+        _ if list.is_null() => Err(odd("a list of the device is missing")),
+        len if len > MAX_LISTED => Err(odd(format!(
+            "a list of the device has {len} elements; at most {MAX_LISTED} are supported"
+        ))),
         // SAFETY: passed on to the caller.
         len => Ok(unsafe { core::slice::from_raw_parts(list, len) }),
     }

@@ -1,14 +1,15 @@
-//! NPUs: plug-ins that run parts of a model on a device of their own.
+//! Delegates: plug-ins that run parts of a model on a device such as an NPU.
 //!
-//! A plug-in is a C library that speaks `runtime/delegates/ondol_npu.h`.
-//! [`Delegate::load`] opens it; [`Offload::new`] asks it which parts of a model it
-//! takes, and compiles them; [`crate::SessionOptions::offload`] gives them to a session.
-//! `docs/add-a-delegate.md` is for those who write one.
+//! A plug-in is a C library with the ABI of `runtime/delegates/ondol_npu.h`.
+//! [`Delegate::load`] opens it. [`Offload::new`] asks it which parts of a model it
+//! takes and compiles them. [`crate::SessionOptions::offload`] gives them to an engine.
+//! `docs/add-a-delegate.md` explains how to write a plug-in.
 //!
-//! A delegate costs speed at worst, never the answer: what it does not take, does
-//! not do in time, or does with numbers that are not finite or not near the CPU's,
-//! the CPU does. [`OffloadStats`] counts it, and [`OffloadOptions::strict`] makes it
-//! an error.
+//! A delegate can cost time, but never changes the answer beyond its tolerance: the CPU
+//! computes every span that the device refuses, does not finish in time, or returns
+//! with numbers that are not finite or, in the audited calls, too far from the CPU's.
+//! [`OffloadStats`] counts these spans. With [`OffloadOptions::strict`] they are
+//! errors.
 
 mod blob;
 mod device;

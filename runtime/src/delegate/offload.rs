@@ -1,4 +1,4 @@
-//! A model's spans, claimed and compiled by a delegate.
+//! Finds the spans of a model that a delegate claims, and compiles them.
 
 use super::blob::{Blobs, Hash};
 use super::device::Delegate;
@@ -20,22 +20,23 @@ use std::time::Instant;
 use std::vec::Vec;
 use std::{format, vec};
 
-/// Rows of a weight by which its form is chosen.
+/// The form of a weight is chosen with this many of its rows.
 const SAMPLED_ROWS: usize = 32;
 
-/// What is offloaded, and how.
+/// Which parts are offloaded, and how.
 #[derive(Debug, Clone)]
 pub struct OffloadOptions {
-    /// Tokens of one call of prefill, at most; as many as the device has a program
-    /// for and the session's chunk holds.
+    /// Largest number of rows of a prefill program. The largest number up to this that
+    /// the device offers is used. Passes are padded to a multiple of it.
     pub rows: usize,
-    /// Whether decode runs on the device too, one token a call.
+    /// Whether decode also runs on the device, one row in each call.
     pub decode: bool,
-    /// Whether a failure of the device is an error; else the CPU does what it did not.
+    /// Whether a failure of the device is an error. Otherwise the CPU computes the
+    /// span.
     pub strict: bool,
-    /// How long a call may take; more than nothing.
+    /// Time limit of one call of the device; must not be zero.
     pub deadline: Duration,
-    /// Where compiled programs are kept for the next time.
+    /// Folder in which compiled programs are stored for later runs. `None` stores none.
     pub cache: Option<PathBuf>,
 }
 
@@ -51,7 +52,8 @@ impl Default for OffloadOptions {
     }
 }
 
-/// What a delegate does of a model: made once, used by any number of sessions.
+/// The spans of a model that a delegate runs, with their programs. Made once, and
+/// shared by any number of engines.
 #[derive(Clone)]
 pub struct Offload(pub(crate) Arc<Compiled>);
 
@@ -60,13 +62,14 @@ pub(crate) struct Compiled {
     pub delegate: Delegate,
     pub options: OffloadOptions,
     pub spans: Vec<Span>,
-    /// Rows of a program for prefill.
+    /// Rows of a prefill program.
     pub rows: usize,
-    /// One a span.
+    /// One program for each span.
     pub prefill: Vec<Program>,
-    /// One a span, of one row; none where decode stays on the CPU.
+    /// One program of one row for each span; empty if decode stays on the CPU.
     pub decode: Vec<Program>,
-    /// By span: indices and widths of its inputs and outputs in its segment.
+    /// For each span: index in its segment and width (floats) of each input, then of
+    /// each output.
     pub interfaces: Vec<[Vec<(usize, usize)>; 2]>,
     pub report: OffloadReport,
 }
@@ -77,68 +80,68 @@ impl core::fmt::Debug for Offload {
     }
 }
 
-/// What runs where, and what that adds to the error.
+/// Which parts run on the device, and the loss of their weights' forms.
 #[derive(Debug, Clone, Default)]
 pub struct OffloadReport {
-    /// Parts of the model that run on the device, in order.
+    /// Spans that run on the device, in order of execution.
     pub spans: Vec<SpanReport>,
-    /// Nodes that the device or the host refused, and why; each reason once.
+    /// Operations that the device or the host refused, grouped by reason.
     pub refused: Vec<UnclaimedNodes>,
-    /// Weights by the form in which they were handed over.
+    /// Weights that were handed over, grouped by form.
     pub weights: Vec<WeightsReport>,
-    /// Share of the multiply-adds of a prefill pass's matmuls, but for the head's,
-    /// that run on the device.
+    /// Fraction (0 to 1) of the multiply-adds of the body's matmuls that run on the
+    /// device in prefill.
     pub share: f64,
-    /// Tokens of a prefill call.
+    /// Rows of a prefill program.
     pub rows: usize,
-    /// Time that choosing, claiming and compiling took.
+    /// Time taken to choose, claim and compile.
     pub time: Duration,
-    /// Programs that were compiled before and came from the cache.
+    /// Number of programs that were loaded from the cache folder.
     pub from_cache: usize,
-    /// Programs in all.
+    /// Number of programs.
     pub programs: usize,
 }
 
 /// A span on the device.
 #[derive(Debug, Clone)]
 pub struct SpanReport {
-    /// Layers that it has a part in.
+    /// The layers to which its operations belong: `layer 3` or `layers 3 to 4`.
     pub name: String,
-    /// Operations.
+    /// Number of operations.
     pub nodes: usize,
-    /// Matmuls among them.
+    /// Number of matmuls among them.
     pub matmuls: usize,
-    /// Multiply-adds for one token.
+    /// Multiply-adds of its matmuls for one row.
     pub multiply_adds: u64,
 }
 
-/// Why some nodes stay on the CPU.
+/// Operations that stay on the CPU for one reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnclaimedNodes {
-    /// In the plug-in's words, or ours.
+    /// Reason, in the words of the plug-in or the host.
     pub reason: String,
-    /// How many.
+    /// Number of operations.
     pub nodes: usize,
 }
 
-/// Weights of one form.
+/// The weights that were handed over in one form.
 #[derive(Debug, Clone)]
 pub struct WeightsReport {
     /// The form.
     pub form: Quant,
-    /// How many weights.
+    /// Number of weight matrices.
     pub count: usize,
-    /// The largest share of a weight's energy that the form loses, beside what the
-    /// file's own format lost.
+    /// The largest relative squared error that the form adds to one of these weights:
+    /// squared error over squared length, compared with the file's numbers.
     pub worst_loss: f64,
 }
 
 impl Offload {
-    /// Chooses what of `model` runs on the delegate, and compiles it. `progress`
-    /// hears how many programs are ready, and of how many.
+    /// Chooses the spans of `model` that run on the delegate, and compiles them. Calls
+    /// `progress` with the number of finished programs and the number of all.
     ///
     /// # Errors
-    /// [`Error::Delegate`] where nothing of the model can run there, or a program
+    /// [`Error::Delegate`] if no part of the model can run on the device, or a program
     /// can't be compiled; [`Error::Cancelled`].
     pub fn new(
         model: &Model,
@@ -191,7 +194,7 @@ impl Offload {
         })))
     }
 
-    /// What runs where.
+    /// Which parts run on the device.
     pub fn report(&self) -> &OffloadReport {
         &self.0.report
     }
@@ -201,8 +204,8 @@ impl Offload {
         &self.0.delegate
     }
 
-    /// The spans as segments of so many rows, with their weights: what conformance
-    /// tests compile and run one by one.
+    /// The spans as segments of `rows` rows with their weights. The conformance kit
+    /// compiles and runs them one by one.
     pub fn segments(&self, rows: usize) -> impl Iterator<Item = Segment> {
         let compiler = Compiler::new(&self.0.model, &self.0.delegate, rows);
         self.0
@@ -212,19 +215,19 @@ impl Offload {
     }
 }
 
-/// The rows of a program for prefill.
+/// The number of rows of a prefill program.
 fn program_rows(delegate: &Delegate, options: &OffloadOptions) -> Result<usize, DelegateError> {
     let all = &delegate.info().rows;
     if options.decode && all[0] != 1 {
         return Err(unsupported(
-            "it has no programs of one row, which decode takes",
+            "the device has no programs of one row, which decode needs",
         ));
     }
     let fitting = all.iter().rev().find(|&&rows| rows <= options.rows);
     fitting.copied().ok_or_else(|| {
         let (least, asked) = (all[0], options.rows);
         unsupported(format!(
-            "its programs have {least} rows and more, {asked} are asked for"
+            "the device's programs have at least {least} rows, but at most {asked} are allowed"
         ))
     })
 }
@@ -233,14 +236,14 @@ fn unsupported(message: impl Into<String>) -> DelegateError {
     DelegateError::found(Stage::Claim, Code::Unsupported, message)
 }
 
-/// Turns nodes of a graph into segments.
+/// Converts spans of a graph to segments.
 struct Compiler<'m> {
     model: &'m Model,
     delegate: &'m Delegate,
     rows: usize,
-    /// The form of each matrix, with its loss; none where no form fits.
+    /// The form of each matrix, with its loss; `None` if no form fits.
     forms: HashMap<Weight, Option<(Quant, f64)>>,
-    /// Nodes that stay on the CPU, with the reason.
+    /// Operations that stay on the CPU, with the reason.
     refused: BTreeMap<usize, String>,
 }
 
@@ -257,7 +260,7 @@ impl<'m> Compiler<'m> {
         compiler
     }
 
-    /// The form of every matrix that a span may hold.
+    /// Chooses the form of every matrix that a span may hold.
     fn choose_forms(&mut self) {
         let graph = &self.model.0.graph;
         for span in spans(graph, |_| true) {
@@ -284,15 +287,16 @@ impl<'m> Compiler<'m> {
     fn row(&self, weight: &Weight, row: usize) -> Vec<f32> {
         let mut floats = vec![0.0; weight.cols];
         let bytes = self.model.0.weights.rows(weight);
-        // The loader checked the shape; a row that can't be had would be no number.
+        // The loader checked the shape. A row that can't be read becomes NaN, which no
+        // form keeps.
         if packed::dequantize_row(weight.dtype, weight.layout, bytes, row, &mut floats).is_err() {
             floats.fill(f32::NAN);
         }
         floats
     }
 
-    /// The spans that the device takes whole. What it refuses cuts a span, and the
-    /// rest is asked for again.
+    /// Finds the spans of which the device takes every operation. A refused operation
+    /// splits its span, and the parts are claimed again.
     fn claim(&mut self) -> Result<Vec<Span>, DelegateError> {
         loop {
             let spans = spans(&self.model.0.graph, |node| {
@@ -311,8 +315,8 @@ impl<'m> Compiler<'m> {
         }
     }
 
-    /// A span as a segment: its inputs in order, then for each node its weights and
-    /// what it makes.
+    /// A span as a segment. Its tensors are the span's inputs, then for each operation
+    /// its weights and its output.
     fn segment(&self, span: &Span, rows: usize, with_data: bool) -> Segment {
         let graph = &self.model.0.graph;
         let mut segment = Segment {
@@ -345,7 +349,8 @@ impl<'m> Compiler<'m> {
         segment
     }
 
-    /// A node's operation; its weights become tensors and further inputs.
+    /// Converts an operation. Its weights become tensors of the segment and further
+    /// inputs.
     fn lower(
         &self,
         op: &Op,
@@ -371,7 +376,7 @@ impl<'m> Compiler<'m> {
             | Op::Attention { .. }
             | Op::Conv { .. }
             | Op::Scan { .. } => {
-                unreachable!("no part of a span")
+                unreachable!("this operation is not part of a span")
             }
         }
     }
@@ -397,7 +402,7 @@ impl<'m> Compiler<'m> {
         segment.push(Role::Weight(None, stored), 1, weight.cols)
     }
 
-    /// The layers that a span has a part in.
+    /// Names the layers to which the span's operations belong.
     fn name(&self, span: &Span) -> String {
         let graph = &self.model.0.graph;
         let mut layers = span
@@ -419,7 +424,7 @@ impl<'m> Compiler<'m> {
         [inputs, outputs].map(|list| list.into_iter().map(with_width).collect())
     }
 
-    /// The program of a span, and whether it came from the cache.
+    /// Loads or compiles the program of a span. Also returns whether it was loaded.
     fn program(
         &self,
         span: &Span,
@@ -428,20 +433,20 @@ impl<'m> Compiler<'m> {
     ) -> Result<(Program, bool), DelegateError> {
         let key = blobs.map(|_| self.key(span, rows));
         let kept = blobs.zip(key).and_then(|(blobs, key)| blobs.read(&key));
-        // What the plug-in does not take any more is compiled anew.
+        // If the plug-in refuses the stored program, it is compiled again.
         if let Some(Ok(program)) = kept.map(|blob| self.delegate.load_program(&blob)) {
             return Ok((program, true));
         }
         let program = self.delegate.compile(&self.segment(span, rows, true))?;
         if let Some((blobs, key)) = blobs.zip(key) {
-            // A program that can't be kept is compiled again the next time.
+            // If the program can't be stored, it is compiled again in the next run.
             let _ = program.save().map(|blob| blobs.write(&key, &blob));
         }
         Ok((program, false))
     }
 
-    /// All that a program depends on: the device and its software, the span, and
-    /// the bytes of its weights.
+    /// Hash of everything on which a program depends: the device and its software, the
+    /// span, and the bytes of its weights.
     fn key(&self, span: &Span, rows: usize) -> Hash {
         let graph = &self.model.0.graph;
         let info = self.delegate.info();
@@ -475,7 +480,7 @@ impl<'m> Compiler<'m> {
         let first = refused
             .first()
             .map_or("no matmul", |refused| &refused.reason);
-        unsupported(format!("it takes nothing of this model: {first}"))
+        unsupported(format!("the device takes no part of this model: {first}"))
     }
 
     fn refused_report(&self) -> Vec<UnclaimedNodes> {
@@ -519,7 +524,7 @@ impl<'m> Compiler<'m> {
         }
     }
 
-    /// The weights of these spans, which are handed over.
+    /// Groups the weights of the given spans by form.
     fn weights_report(&self, on_device: &[Span]) -> Vec<WeightsReport> {
         let nodes = on_device.iter().flat_map(|span| &span.nodes);
         let matrices = nodes.filter_map(|&node| match self.model.0.graph.nodes[node].op {

@@ -1,20 +1,20 @@
-//! What a node of a segment computes, and how the C ABI states it.
+//! The operation of a segment's node, and its form in the C ABI.
 
 use super::ffi;
 use core::ops::RangeInclusive;
 pub use ondol_models::graph::{Activation, RowFn};
 
-/// What a node computes of its inputs; `ondol_npu.h` has the formulas.
+/// The operation of a node. `ondol_npu.h` has the formulas.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Op {
-    /// Of a value, a weight, and perhaps a bias.
+    /// Inputs: a value, a weight, and optionally a bias.
     MatMul,
-    /// Of the function's values, and perhaps its weight.
+    /// Inputs: the function's values, and optionally its weight.
     Row(RowFn),
 }
 
 impl Op {
-    /// How many inputs it takes: its values, then weights.
+    /// The possible numbers of inputs. Values come first, then weights.
     pub fn inputs(self) -> RangeInclusive<usize> {
         match self {
             Op::MatMul => 2..=3,
@@ -25,8 +25,8 @@ impl Op {
         }
     }
 
-    /// The op of a node as the host states it; `None` where this build knows none of
-    /// its number.
+    /// The operation of a node in the C ABI; `None` if this build does not know its
+    /// number.
     pub fn read(raw: &ffi::Node) -> Option<Op> {
         let (eps, group, factor) = (raw.eps, raw.group as usize, raw.factor);
         Some(match raw.op {
@@ -41,7 +41,7 @@ impl Op {
         })
     }
 
-    /// States the op in a node.
+    /// Writes the operation into a node of the C ABI.
     pub(super) fn write(self, raw: &mut ffi::Node) {
         raw.op = match self {
             Op::MatMul => ffi::MATMUL,
@@ -68,7 +68,7 @@ impl Op {
 mod tests {
     use super::*;
 
-    /// Every op with its number in the contract, which never changes.
+    /// Every operation with its number in the contract. The numbers never change.
     const OPS: [(Op, u32, &str); 7] = [
         (Op::MatMul, 1, "MATMUL"),
         (

@@ -1,9 +1,10 @@
-//! The boundary to a plug-in: its table, the host's, and how an entry is called.
+//! The boundary to a plug-in: its table of functions, the host's table, and how
+//! functions are called.
 //!
-//! What SAFETY lines of this folder lean on is the contract of `ondol_npu.h`: what
-//! is passed in lives during the call, handles are freed once and after all that
-//! they were made for (each Rust handle holds what it needs alive), and functions
-//! may be called from any thread.
+//! The SAFETY comments of this folder rely on the contract of `ondol_npu.h`: arguments
+//! live during the call, handles are freed once and after everything that was made from
+//! them (each Rust handle keeps the handles that it needs alive), and functions may be
+//! called from any thread.
 
 use super::error::{Code, DelegateError, Stage};
 use super::ffi::{self, Opaque};
@@ -15,7 +16,7 @@ use std::{format, mem};
 
 pub(super) type Result<T> = core::result::Result<T, DelegateError>;
 
-/// Calls an entry of the table, which was looked at when the plug-in was loaded.
+/// Calls a function of the table. [`table`] has checked that it is there.
 macro_rules! call {
     ($api:expr, $entry:ident ( $($argument:expr),* )) => {
         match $api.$entry {
@@ -26,7 +27,8 @@ macro_rules! call {
 }
 pub(super) use call;
 
-/// The plug-in's table, as far as it reaches, with every entry that must be there.
+/// Copies the plug-in's table, up to its size, and checks that it has every required
+/// function.
 ///
 /// # Safety
 /// `get_api` keeps the contract.
@@ -36,7 +38,7 @@ pub(super) unsafe fn table(get_api: ffi::GetApi) -> Result<ffi::Api> {
     // SAFETY: the pointer lives during the call.
     let status = unsafe { get_api(major, minor, &mut found) };
     if status != ffi::OK || found.is_null() {
-        let message = format!("it does not speak version {major}.{minor} of the ABI");
+        let message = format!("the plug-in does not support version {major}.{minor} of the ABI");
         return Err(DelegateError::found(
             Stage::Load,
             Code::Incompatible,
@@ -48,7 +50,7 @@ pub(super) unsafe fn table(get_api: ffi::GetApi) -> Result<ffi::Api> {
         let hdr = (*found).hdr;
         if hdr.abi_major != ffi::ABI_MAJOR {
             let message = format!(
-                "its table is of version {}.{}",
+                "the plug-in's table has version {}.{} of the ABI",
                 hdr.abi_major, hdr.abi_minor
             );
             return Err(DelegateError::found(
@@ -57,7 +59,8 @@ pub(super) unsafe fn table(get_api: ffi::GetApi) -> Result<ffi::Api> {
                 message,
             ));
         }
-        // What it does not have stays null, and of an entry that is cut it has nothing.
+        // Functions beyond the end of the plug-in's table are null, also one that is
+        // cut.
         let mut api: ffi::Api = mem::zeroed();
         let bytes = size_of::<ffi::Api>().min(hdr.struct_size as usize);
         let bytes = bytes - bytes % size_of::<usize>();
@@ -87,13 +90,14 @@ pub(super) unsafe fn table(get_api: ffi::GetApi) -> Result<ffi::Api> {
     match entries.into_iter().find(|(_, there)| !there) {
         None => Ok(api),
         Some((name, _)) => {
-            let message = format!("its table has no `{name}`");
+            let message = format!("the plug-in's table has no `{name}`");
             Err(DelegateError::found(Stage::Load, Code::Invalid, message))
         }
     }
 }
 
-/// Calls with an error to fill in, and reads it where the call failed.
+/// Calls a function with an error to fill in, and returns that error if the call
+/// failed.
 pub(super) fn check(stage: Stage, call: impl FnOnce(*mut ffi::Error) -> ffi::Status) -> Result<()> {
     let mut error = ffi::Error {
         hdr: ffi::Hdr::of::<ffi::Error>(),
@@ -114,13 +118,15 @@ pub(super) fn not_null(stage: Stage, raw: *mut Opaque) -> Result<*mut Opaque> {
         true => Err(DelegateError::found(
             stage,
             Code::Internal,
-            "success, but no handle",
+            "the plug-in reported success, but returned no handle",
         )),
     }
 }
 
+/// Copies a C string; null gives an empty one.
+///
 /// # Safety
-/// Null, or a string that ends in zero.
+/// `name` is null, or points to a string that ends in zero.
 pub(super) unsafe fn string(name: *const c_char) -> String {
     if name.is_null() {
         return String::new();
@@ -131,7 +137,7 @@ pub(super) unsafe fn string(name: *const c_char) -> String {
         .into_owned()
 }
 
-/// What the host gives to plug-ins.
+/// The table that the host gives to plug-ins.
 static HOST: HostTable = HostTable(ffi::Host {
     hdr: ffi::Hdr::of::<ffi::Host>(),
     context: ptr::null_mut(),
@@ -140,15 +146,16 @@ static HOST: HostTable = HostTable(ffi::Host {
 
 struct HostTable(ffi::Host);
 
-// SAFETY: nothing in it is ever written.
+// SAFETY: it is never written.
 unsafe impl Sync for HostTable {}
 
-/// Errors and warnings go where a program's own do; the rest is nobody's business.
+/// Writes errors and warnings to standard error, and ignores other messages.
 unsafe extern "C" fn log(_context: *mut c_void, level: c_int, message: *const c_char) {
     if level <= 1 {
         // SAFETY: a string that ends in zero, by the contract.
         let message = unsafe { string(message) };
-        // Standard error may be closed or full: no reason to panic in a plug-in's call.
+        // Standard error may be closed or full, which is no reason to panic in a
+        // plug-in's call.
         let _ = writeln!(std::io::stderr(), "delegate: {message}");
     }
 }

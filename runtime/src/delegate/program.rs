@@ -18,14 +18,14 @@ pub(super) struct ProgramHandle {
     pub raw: *mut Opaque,
 }
 
-// SAFETY: the contract lets any thread use a program.
+// SAFETY: the contract lets any thread use a program,
 unsafe impl Send for ProgramHandle {}
-// SAFETY: and several at the same time.
+// SAFETY: and several threads at the same time.
 unsafe impl Sync for ProgramHandle {}
 
 impl Drop for ProgramHandle {
     fn drop(&mut self) {
-        // SAFETY: made once, and no session holds it any more.
+        // SAFETY: the handle was made once, and no session holds it.
         unsafe { call!(self.device.0.api, program_free(self.raw)) }
     }
 }
@@ -34,11 +34,11 @@ impl Program {
     /// The program as bytes, for [`Delegate::load_program`].
     ///
     /// # Errors
-    /// Of the stage [`Stage::Save`].
+    /// Those of [`Stage::Save`].
     pub fn save(&self) -> Result<Vec<u8>> {
         let api = &self.0.device.0.api;
         let mut size = 0;
-        // SAFETY: without a blob only the length is written.
+        // SAFETY: without a blob, the plug-in writes only the length.
         check(Stage::Save, |error| unsafe {
             call!(
                 api,
@@ -47,11 +47,11 @@ impl Program {
         })?;
         let mut blob = Vec::new();
         if blob.try_reserve_exact(size).is_err() {
-            let message = format!("{size} bytes for a program");
+            let message = format!("can't allocate {size} bytes for a program");
             return Err(DelegateError::found(Stage::Save, Code::NoMemory, message));
         }
         blob.resize(size, 0);
-        // SAFETY: the blob has that many bytes.
+        // SAFETY: the blob has `size` bytes.
         check(Stage::Save, |error| unsafe {
             call!(
                 api,

@@ -1,5 +1,5 @@
-//! Weights in the forms that devices take: symmetric integers with a scale for a
-//! group of neighbours or for a whole row, or floats.
+//! The forms of weights that devices take: symmetric integers with a scale for each
+//! group of neighbouring numbers or for each row, or floats.
 
 use super::ffi;
 use half::f16;
@@ -7,50 +7,50 @@ use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
-/// What the numbers of a weight are stored as.
+/// The type of a stored number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Store {
     /// 32-bit floats.
     F32,
     /// 16-bit floats.
     F16,
-    /// -127 to 127.
+    /// 8-bit integers from -127 to 127.
     I8,
-    /// -8 to 7, two to a byte.
+    /// 4-bit integers from -8 to 7, two in a byte.
     I4,
 }
 
-/// Which numbers share a scale.
+/// The numbers that share a scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Group {
-    /// So many neighbours along a row.
+    /// This many neighbours in a row.
     Of(usize),
-    /// All of a row.
+    /// All numbers of a row.
     Row,
 }
 
 /// A form of weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Quant {
-    /// What the numbers are.
+    /// Type of the numbers.
     pub store: Store,
-    /// Which of them share a scale; of integers alone.
+    /// The numbers that share a scale. Meaningless for floats.
     pub group: Group,
-    /// Whether scales are 32-bit floats; else they have 16 bits.
+    /// Whether scales are f32; otherwise they are f16.
     pub wide_scales: bool,
 }
 
-/// A weight in some form.
+/// The data of a weight in some form.
 #[derive(Debug, Clone, Default)]
 pub struct Quantized {
-    /// The numbers, each row from a whole byte.
+    /// The numbers. Each row begins at a whole byte.
     pub data: Vec<u8>,
     /// The scales, row after row.
     pub scales: Vec<u8>,
 }
 
-/// Above this share of a weight's energy the error of a form is not accepted
-/// where another form has a smaller one: about what 8 bits in groups of 32 add.
+/// A form whose loss is above this is not chosen if another form loses less. About the
+/// loss of 8-bit integers in groups of 32.
 const ACCEPTED: f64 = 5e-5;
 
 impl core::fmt::Display for Quant {
@@ -79,7 +79,7 @@ impl Store {
 }
 
 impl Quant {
-    /// A short name: `i8-32`, `i4-row`.
+    /// A short name, such as `i8-32` or `i4-row`.
     pub fn id(&self) -> String {
         match (self.store, self.group) {
             (Store::F32 | Store::F16, _) => self.store.name().to_string(),
@@ -88,7 +88,7 @@ impl Quant {
         }
     }
 
-    /// The form that a plug-in describes, if it is one that the host can make.
+    /// Converts the form that a plug-in describes; `None` if the host can't make it.
     pub(super) fn from_raw(raw: &ffi::Quant) -> Option<Quant> {
         let store = match raw.store {
             ffi::F32 => Store::F32,
@@ -133,7 +133,7 @@ impl Quant {
         }
     }
 
-    /// Bits of a number.
+    /// Bits of one number, without its share of a scale.
     pub fn bits(&self) -> usize {
         match self.store {
             Store::F32 => 32,
@@ -143,7 +143,7 @@ impl Quant {
         }
     }
 
-    /// Numbers of a row of `cols` that share a scale.
+    /// How many numbers of a row of `cols` share a scale.
     fn group_len(&self, cols: usize) -> usize {
         match self.group {
             Group::Of(n) => n,
@@ -151,7 +151,7 @@ impl Quant {
         }
     }
 
-    /// Whether rows of so many numbers are made of whole groups, and groups of
+    /// Whether a row of `cols` numbers consists of whole groups, and each group of
     /// whole bytes.
     pub fn fits(&self, cols: usize) -> bool {
         let group = self.group_len(cols);
@@ -159,7 +159,7 @@ impl Quant {
         cols > 0 && cols.is_multiple_of(group) && whole_bytes
     }
 
-    /// Appends `row` in this form. Its length [`Quant::fits`].
+    /// Appends `row` in this form. Its length must satisfy [`Quant::fits`].
     pub fn quantize_row(&self, row: &[f32], out: &mut Quantized) {
         match self.store {
             Store::F32 => out.data.extend(row.iter().flat_map(|x| x.to_le_bytes())),
@@ -174,8 +174,8 @@ impl Quant {
         }
     }
 
-    /// Appends a group of integers and their scale: of the scales that may be
-    /// best, the one with the smallest error.
+    /// Appends the integers and the scale of a group. Of several candidate scales it
+    /// takes the one with the smallest error.
     fn quantize_group(&self, x: &[f32], out: &mut Quantized) {
         let error = |scale: f32| -> f64 {
             let wrong = x.iter().map(|&x| self.restored(x, scale) - f64::from(x));
@@ -200,8 +200,9 @@ impl Quant {
         }
     }
 
-    /// Scales that may be best for a group, rounded as they are stored. A block of
-    /// Q8_0 and one of Q4_0 find their own among them, and stay as they are.
+    /// Candidate scales for a group, rounded as they are stored. For a block of Q8_0 or
+    /// Q4_0 the block's own scale is among them, so such blocks are converted without
+    /// loss.
     fn scales(&self, x: &[f32]) -> [f32; 2] {
         let extreme = x
             .iter()
@@ -216,7 +217,7 @@ impl Quant {
         })
     }
 
-    /// The integer that stands for `x`.
+    /// The integer that represents `x`.
     fn number(&self, x: f32, scale: f32) -> i8 {
         let (low, high) = match self.store {
             Store::I4 => (-8.0, 7.0),
@@ -225,7 +226,7 @@ impl Quant {
         if scale == 0.0 {
             return 0;
         }
-        // In range; of what is not a number it makes 0.
+        // The value is in range; NaN becomes 0.
         (x / scale).round_ties_even().clamp(low, high) as i8
     }
 
@@ -233,7 +234,7 @@ impl Quant {
         f64::from(self.number(x, scale)) * f64::from(scale)
     }
 
-    /// The numbers that a row of `cols` in this form stands for; `row` is its place.
+    /// The floats that row `row` of `cols` numbers in this form represents.
     pub fn dequantize_row(&self, stored: &Quantized, row: usize, cols: usize) -> Vec<f32> {
         let bytes = |width: usize| &stored.data[row * cols * width..(row + 1) * cols * width];
         match self.store {
@@ -276,7 +277,7 @@ impl Quant {
         let integer = match self.store {
             Store::I4 => {
                 let byte = stored.data[(row * cols + col) / 2];
-                // The sign of the upper four bits goes with the shift.
+                // The shift right extends the sign of the upper four bits.
                 let high = if col.is_multiple_of(2) {
                     byte << 4
                 } else {
@@ -289,8 +290,8 @@ impl Quant {
         f32::from(integer)
     }
 
-    /// The share of the rows' energy that this form loses: the sum of squared
-    /// errors over the sum of squares, over rows of `cols`.
+    /// The relative squared error of this form: sum of squared errors over sum of
+    /// squares, over the given rows.
     pub fn loss<'r>(&self, rows: impl Iterator<Item = &'r [f32]>) -> f64 {
         let (mut lost, mut all) = (0.0, 0.0);
         for row in rows {
@@ -306,9 +307,10 @@ impl Quant {
     }
 }
 
-/// The form in which a weight is handed over, and its [`Quant::loss`]: the smallest
-/// of those on offer that loses next to nothing, or else the one that loses least.
-/// `rows` are some of the weight's.
+/// Chooses the form in which a weight is handed over, and returns it with its
+/// [`Quant::loss`]. It is the smallest of the offered forms whose loss is accepted, or
+/// else the one with the smallest loss; `None` if no form fits rows of `cols`. `rows`
+/// are samples of the weight's rows.
 pub fn choose(offered: &[Quant], rows: &[Vec<f32>], cols: usize) -> Option<(Quant, f64)> {
     let fitting = offered.iter().filter(|quant| quant.fits(cols));
     let loss = |quant: &Quant| quant.loss(rows.iter().map(Vec::as_slice));
@@ -391,8 +393,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the numbers, what is restored is within half a step, and rows
-        /// do not disturb each other.
+        /// For any numbers, restored values are within half a step, and rows do not
+        /// affect each other.
         #[test]
         fn rows_come_back(
             rows in prop::collection::vec(prop::collection::vec(-1e4f32..1e4, 128), 1..4),

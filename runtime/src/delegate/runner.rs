@@ -1,7 +1,7 @@
-//! Runs spans on the device for one session, and says what the CPU must do.
+//! Runs spans on the device for one engine, and reports which of them the CPU must run.
 //!
-//! The session's arena is not touched before all of a span has come back, whole
-//! and finite. So whatever the device does, the CPU's steps find what they need.
+//! The engine's arena is not written before a span's results are complete and finite.
+//! So whatever the device does, the CPU can still compute the span.
 
 use super::error::{Code, DelegateError, Stage};
 use super::offload::{Compiled, Offload};
@@ -13,84 +13,86 @@ use std::format;
 use std::time::Instant;
 use std::vec::Vec;
 
-/// How often a wait looks whether it was cancelled.
+/// How often a wait checks whether it was cancelled.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// How long a job that was cancelled may take to end.
+/// How long to wait for a cancelled job to end.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// Failures one after the other that end the use of the device.
+/// Consecutive failures after which the device is no longer used.
 const MAX_FAILURES: u32 = 16;
 
-/// Calls that run past their deadline before the device is given up.
+/// Timeouts after which the device is no longer used.
 const MAX_LATE: u32 = 3;
 
-/// Of so many calls of a span one is audited, the first among them.
+/// One call of a span in this many is audited, beginning with the first.
 const AUDITED: u64 = 16;
 
-/// What a session's delegate did so far.
+/// Counts and measurements of an engine's delegate since the engine was made.
 #[derive(Debug, Clone, Default)]
 pub struct OffloadStats {
     /// Spans that ran on the device.
     pub on_device: u64,
-    /// Spans that ran on the CPU since the device failed or is not used any more.
+    /// Spans that ran on the CPU because the device failed or is no longer used.
     pub on_cpu: u64,
     /// Failures of the device.
     pub failures: u64,
-    /// Rows that were computed again on the CPU to check the device.
+    /// Rows that the CPU also computed to check the device.
     pub audits: u64,
-    /// The largest difference that an audit found: the squared distance over the
-    /// squared length.
+    /// The largest difference that an audit found: squared distance over squared
+    /// length.
     pub worst_audit: f64,
-    /// Wall time of spans on the device, with copies.
+    /// Wall time of the calls whose outputs were complete and finite.
     pub time: Duration,
-    /// Energy that the device measured, in microjoules; `None` where it did not.
+    /// Energy that the device measured, in microjoules; `None` if it measures none.
     pub energy_uj: Option<u64>,
-    /// The highest temperature that it told, in thousandths of a degree Celsius.
+    /// The highest temperature that the device reported, in thousandths of a degree
+    /// Celsius.
     pub temperature_mc: Option<i32>,
-    /// Why the device failed the last time.
+    /// The device's last failure.
     pub last_failure: Option<DelegateError>,
-    /// Whether it is not used any more.
+    /// Whether the device is no longer used.
     pub given_up: bool,
 }
 
-/// Which programs of a span are used.
+/// The prefill programs or the decode programs of an offload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProgramSet {
     Prefill,
     Decode,
 }
 
-/// A session on the device, and the memory between it and the host.
+/// A session on the device, with the memory that host and device share.
 struct DeviceBuffers {
-    // Dropped first: after it nothing touches the buffers.
+    // First, so that it is dropped first: after it nothing uses the buffers.
     session: DeviceSession,
     inputs: Buffer,
     outputs: Buffer,
 }
 
-/// Runs spans for one session.
+/// Runs spans for one engine.
 pub(crate) struct Runner {
     pub offload: Offload,
     lane: Option<DeviceBuffers>,
-    /// A job that did not end in time, with all that it may touch.
+    /// A job that did not end in time, with the session and the buffers that it may
+    /// still use.
     late: Option<(DeviceBuffers, Job)>,
     late_calls: u32,
     failures_in_a_row: u32,
-    /// Rows of a pass that the buffers hold.
+    /// Largest number of rows of a pass for which the buffers have room.
     capacity: usize,
-    /// By span, the calls so far.
+    /// Number of calls so far, by span.
     calls: Vec<u64>,
     pub stats: OffloadStats,
 }
 
-/// A call at hand: where its values lie in the buffers.
+/// One call of a span: the rows of a pass and their places in the buffers.
 #[derive(Clone, Copy)]
 pub(crate) struct Call {
     pub span: usize,
     phase: ProgramSet,
     pub rows: usize,
-    /// Rows with the padding of the last program.
+    /// Rows, padded to a multiple of the program's.
     padded: usize,
 }
 
@@ -102,7 +104,8 @@ impl Compiled {
         }
     }
 
-    /// Floats of the buffers for `rows` rows, at most: inputs and outputs.
+    /// Floats of the input buffer and of the output buffer for passes of up to `rows`
+    /// rows.
     fn staging(&self, rows: usize) -> [usize; 2] {
         let padded = rows.next_multiple_of(self.rows);
         [0, 1].map(|side| {
@@ -114,7 +117,7 @@ impl Compiled {
         })
     }
 
-    /// Bytes that a session takes for passes of so many rows.
+    /// Bytes of both buffers for passes of up to `rows` rows.
     pub fn session_bytes(&self, rows: usize) -> u64 {
         self.staging(rows)
             .iter()
@@ -124,9 +127,11 @@ impl Compiled {
 }
 
 impl Runner {
+    /// Makes a session on the device. If the device refuses it, the CPU runs
+    /// everything.
+    ///
     /// # Errors
-    /// [`Error::Delegate`] where the device refuses a session, and `strict` is on;
-    /// else all runs on the CPU.
+    /// [`Error::Delegate`] if the device refuses the session and `strict` is on.
     pub fn new(offload: &Offload, rows: usize) -> Result<Runner> {
         let compiled = &offload.0;
         let lane = || -> Result<DeviceBuffers, DelegateError> {
@@ -159,10 +164,11 @@ impl Runner {
         &self.offload.0
     }
 
-    /// A call of a span with so many rows; `None` where the CPU is to run it.
+    /// Prepares a call of a span for `rows` rows. Returns `None` if the CPU must run
+    /// it.
     ///
     /// # Errors
-    /// [`Error::Delegate`] where the device is not used any more and that is one.
+    /// [`Error::Delegate`] if the device is not available and `strict` is on.
     pub fn begin(&mut self, span: usize, phase: ProgramSet, rows: usize) -> Result<Option<Call>> {
         let is_compiled = phase == ProgramSet::Prefill || !self.compiled().decode.is_empty();
         if !is_compiled || rows > self.capacity {
@@ -183,7 +189,8 @@ impl Runner {
         }))
     }
 
-    /// Whether the CPU may do what the device is not there for.
+    /// Allows the CPU to run a span, or returns the device's last failure if `strict`
+    /// is on.
     fn cpu_may_run(&self) -> Result<()> {
         if !self.compiled().options.strict {
             return Ok(());
@@ -202,30 +209,31 @@ impl Runner {
         &mut lane.unwrap_or_default()[floats]
     }
 
-    /// A row of an input, as it was written.
+    /// A row of an input, as the host wrote it.
     pub fn written_row(&self, call: Call, input: usize, row: usize) -> &[f32] {
         let lane = self.lane.as_ref().map(|lane| lane.inputs.floats());
         &lane.unwrap_or_default()[self.floats_of(call, 0, input, row)]
     }
 
-    /// A row of an output, after [`Runner::run`].
+    /// A row of an output, after [`Runner::run`] returned true.
     pub fn output_row(&self, call: Call, output: usize, row: usize) -> &[f32] {
         let lane = self.lane.as_ref().map(|lane| lane.outputs.floats());
         &lane.unwrap_or_default()[self.floats_of(call, 1, output, row)]
     }
 
-    /// Where a row lies in the buffer of its side: 0 for inputs, 1 for outputs.
+    /// The floats of a row in the buffer of its side: 0 for inputs, 1 for outputs.
     fn floats_of(&self, call: Call, side: usize, index: usize, row: usize) -> Range<usize> {
         let values = &self.compiled().interfaces[call.span][side];
         let (start, width) = place(values, index, call.padded);
         start + row * width..start + (row + 1) * width
     }
 
-    /// Runs a call whose inputs were written; whether all came back. If not, the
-    /// CPU is to run the span.
+    /// Runs a call whose inputs were written. Returns whether all outputs are complete
+    /// and finite. If not, the CPU must run the span.
     ///
     /// # Errors
-    /// [`Error::Cancelled`]; [`Error::Delegate`] where a failure is one.
+    /// [`Error::Cancelled`]; [`Error::Delegate`] if the device failed and `strict` is
+    /// on.
     pub fn run(&mut self, call: Call, cancel: Option<&CancelToken>) -> Result<bool> {
         let began = Instant::now();
         self.pad(call);
@@ -236,7 +244,7 @@ impl Runner {
             }
         }
         if !self.is_finite(call) {
-            let message = format!("numbers that are not finite, in {}", self.name(call));
+            let message = format!("outputs of {} are not finite", self.name(call));
             let error = DelegateError::found(Stage::Output, Code::Corrupt, message);
             return self.failed(error, true).map(|()| false);
         }
@@ -249,7 +257,7 @@ impl Runner {
         &self.compiled().report.spans[call.span].name
     }
 
-    /// Zeros in the rows that no token has.
+    /// Fills the rows beyond the pass with zeros.
     fn pad(&mut self, call: Call) {
         for input in 0..self.compiled().interfaces[call.span][0].len() {
             for row in call.rows..call.padded {
@@ -262,13 +270,14 @@ impl Runner {
         let outputs = 0..self.compiled().interfaces[call.span][1].len();
         let mut rows = outputs.flat_map(|output| (0..call.rows).map(move |row| (output, row)));
         rows.all(|(output, row)| {
-            // A sum is finite only if all are, short of an overflow that is a fault too.
+            // The sum is finite only if all terms are. An overflow of the sum is a
+            // fault too.
             let row = self.output_row(call, output, row);
             row.iter().map(|x| x.abs()).sum::<f32>().is_finite()
         })
     }
 
-    /// One job: the rows from `first` on. The inner error is the device's.
+    /// Runs one job: the rows from `first` on. The inner error is the device's.
     fn submit_and_wait(
         &mut self,
         call: Call,
@@ -325,12 +334,13 @@ impl Runner {
             ProgramSet::Decode => compiled.spans.len() + call.span,
         };
         let deadline = compiled.options.deadline;
-        // SAFETY: the lane, with both buffers, is put away with a job that is not
-        // over, and nobody looks into it there.
+        // SAFETY: the buffers are kept with any job that is not over, and nothing reads
+        // or writes them there.
         unsafe { session.submit(program, places, deadline) }
     }
 
-    /// Keeps a lane for the next call, or with the job that still uses it.
+    /// Keeps the buffers for the next call, or together with a job that still uses
+    /// them.
     fn put_back(&mut self, lane: DeviceBuffers, job: Option<Job>) {
         match job {
             None => self.lane = Some(lane),
@@ -338,7 +348,7 @@ impl Runner {
         }
     }
 
-    /// Takes the lane of a late job back once that has ended.
+    /// Takes the buffers of a late job back if it has ended.
     fn reap_timed_out(&mut self) {
         let Some((lane, mut job)) = self.late.take() else {
             return;
@@ -358,7 +368,7 @@ impl Runner {
         stats.temperature_mc = stats.temperature_mc.max(metrics.temperature_mc);
     }
 
-    /// Takes note of a failure; `for_good` gives the device up at once.
+    /// Records a failure. `for_good` stops the use of the device at once.
     fn failed(&mut self, error: DelegateError, for_good: bool) -> Result<()> {
         self.failures_in_a_row += 1;
         self.stats.failures += 1;
@@ -380,16 +390,16 @@ impl Runner {
         }
     }
 
-    /// Whether this call of a span is to be audited, and by which row.
+    /// Decides whether this call of a span is audited; returns the row to check if so.
     pub fn audited_row(&mut self, call: Call) -> Option<usize> {
         let calls = &mut self.calls[call.span];
         *calls += 1;
-        // Rows that follow no pattern of the device's.
+        // Pseudo-random, so that no pattern in the device's errors evades the audit.
         let row = (*calls).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33;
         ((*calls - 1).is_multiple_of(AUDITED)).then_some(row as usize % call.rows)
     }
 
-    /// Judges an audit by its difference: whether the outputs may be used.
+    /// Judges an audit by its difference. Returns whether the outputs may be used.
     ///
     /// # Errors
     /// As for [`Runner::run`].
@@ -403,14 +413,14 @@ impl Runner {
             return Ok(true);
         }
         let message = format!(
-            "a row of {} differs from the CPU's by {difference:.1e} of its energy; {allowed:.0e} are allowed",
+            "a row of {} differs from the CPU's by {difference:.1e} (squared, relative); the limit is {allowed:.0e}",
             self.name(call)
         );
         let error = DelegateError::found(Stage::Output, Code::Corrupt, message);
         self.failed(error, true).map(|()| false)
     }
 
-    /// Takes note of who ran a span in the end.
+    /// Counts a span that ran on the device or on the CPU.
     pub fn ran(&mut self, on_device: bool) {
         match on_device {
             true => self.stats.on_device += 1,
@@ -427,17 +437,18 @@ impl Drop for Runner {
     }
 }
 
-/// Frees a lane whose job may never end, without waiting for it here: the call that
-/// ends a session may take as long as the device likes.
+/// Frees the buffers of a job that may never end, on another thread: the call that ends
+/// a device's session may take arbitrarily long.
 fn drop_in_background(lane: DeviceBuffers, job: Job) {
-    // In this order: session, buffers, job. If there is no thread to be had, here.
+    // The drop order is session, buffers, job. If no thread can be started, they are
+    // dropped here.
     let grave = (lane, job);
     let _ = std::thread::Builder::new()
         .name("ondol-late".into())
         .spawn(move || drop(grave));
 }
 
-/// Where value `index` of a side begins in its buffer, and its width.
+/// The first float of value `index` in the buffer of its side, and the value's width.
 fn place(values: &[(usize, usize)], index: usize, padded: usize) -> (usize, usize) {
     let before = values[..index]
         .iter()
@@ -446,8 +457,8 @@ fn place(values: &[(usize, usize)], index: usize, padded: usize) -> (usize, usiz
     (before, values[index].1)
 }
 
-/// Waits until the job is over, or past its deadline or a cancel; the job comes
-/// back if it still runs.
+/// Waits until the job is over, its deadline is past, or it is cancelled. Returns the
+/// job if it still runs.
 fn wait(
     mut job: Job,
     began: Instant,
@@ -463,7 +474,7 @@ fn wait(
             Outcome::Running => {}
         }
     }
-    let late = late("it was not done by its deadline");
+    let late = late("the job was not done by its deadline");
     if let Err(error) = job.cancel() {
         return (Err(error), Some(job));
     }
@@ -477,8 +488,8 @@ fn late(message: &str) -> DelegateError {
     DelegateError::found(Stage::Wait, Code::Timeout, message)
 }
 
-/// How far a row of a span may be from the CPU's: several matmuls one after the
-/// other, each with the rounding of its inputs, and the CPU's own.
+/// The largest difference that an audit accepts. A span has several matmuls in a row;
+/// each rounds its inputs, and the CPU rounds too.
 fn allowed_difference(compiled: &Compiled) -> f64 {
     use super::info::Activations;
     match compiled.delegate.info().activations {

@@ -1,4 +1,4 @@
-//! A part of a model as a delegate gets it: a graph of a static shape, with its
+//! A segment: a span of a model as a delegate gets it, a graph of static shape with its
 //! weights.
 
 use super::ffi;
@@ -10,63 +10,63 @@ use std::ffi::CString;
 use std::string::String;
 use std::vec::Vec;
 
-/// What a tensor of a segment is.
+/// The role of a tensor in a segment.
 #[derive(Debug, Clone)]
 pub enum Role {
-    /// Made and read within the segment.
+    /// Computed and read within the segment.
     Intermediate,
-    /// Given by the host for each call.
+    /// Written by the host before each call.
     Input,
-    /// Given back to the host.
+    /// Computed by the device and read by the host.
     Output,
-    /// The same for all calls. Without a form it is of 32-bit floats; without
-    /// data it can be claimed, but not compiled.
+    /// The same for all calls. Without a form, the weight is 32-bit floats. A segment
+    /// whose weights have no data can be claimed, but not compiled.
     Weight(Option<Quant>, Quantized),
 }
 
-/// A tensor of `rows x cols`; values have as many rows as the segment.
+/// A tensor of `rows x cols`. Values have as many rows as the segment.
 #[derive(Debug, Clone)]
 pub struct Tensor {
-    /// What it is.
+    /// Input, output, weight or intermediate.
     pub role: Role,
     /// 1 for a vector.
     pub rows: usize,
-    /// Numbers of a row.
+    /// Numbers in each row.
     pub cols: usize,
 }
 
-/// An operation; tensors are named by their index.
+/// An operation. Tensors are referred to by their index in [`Segment::tensors`].
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// What is computed.
+    /// The operation.
     pub op: Op,
-    /// At most four.
+    /// At most four tensors: values first, then weights.
     pub inputs: Vec<usize>,
-    /// The value that it makes.
+    /// The tensor that it computes.
     pub out: usize,
 }
 
-/// A part of a model for a fixed number of rows.
+/// A graph for a fixed number of rows.
 #[derive(Debug, Clone)]
 pub struct Segment {
-    /// For messages.
+    /// Name for messages: `layer 3`.
     pub name: String,
-    /// Tokens of one call.
+    /// Rows (tokens) of one call.
     pub rows: usize,
     /// All values and weights.
     pub tensors: Vec<Tensor>,
-    /// In an order in which they can be run.
+    /// Operations in order of execution.
     pub nodes: Vec<Node>,
 }
 
 impl Segment {
-    /// Appends a tensor; its index.
+    /// Appends a tensor and returns its index.
     pub fn push(&mut self, role: Role, rows: usize, cols: usize) -> usize {
         self.tensors.push(Tensor { role, rows, cols });
         self.tensors.len() - 1
     }
 
-    /// The indices of the inputs and those of the outputs, ascending.
+    /// The indices of the inputs and of the outputs, both in ascending order.
     pub fn interface(&self) -> (Vec<usize>, Vec<usize>) {
         let of = |is: fn(&Role) -> bool| {
             let tensors = self.tensors.iter().enumerate();
@@ -81,7 +81,7 @@ impl Segment {
         )
     }
 
-    /// Shows `call` the segment as the plug-in sees it, for the length of the call.
+    /// Calls `call` with the segment as C structs, which live during the call.
     pub(super) fn with_raw<R>(&self, call: impl FnOnce(&ffi::Graph) -> R) -> R {
         let name = CString::new(self.name.replace('\0', " ")).unwrap_or_default();
         let quants: Vec<ffi::Quant> = self.tensors.iter().map(raw_quant).collect();

@@ -1,4 +1,4 @@
-//! Running programs: memory between host and device, sessions, jobs.
+//! Runs programs: memory that host and device share, sessions on a device, and jobs.
 
 use super::device::Delegate;
 use super::error::{Code, DelegateError, Stage};
@@ -11,10 +11,10 @@ use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::format;
 use std::vec::Vec;
 
-/// The alignment of memory that is handed to a device: a page.
+/// The alignment of memory that is given to a device: a page.
 const ALIGN: usize = 4096;
 
-/// Memory that a device may use, and the device's name for it.
+/// Memory that is imported into a device.
 pub struct Buffer {
     device: Delegate,
     raw: *mut Opaque,
@@ -24,19 +24,19 @@ pub struct Buffer {
 
 // SAFETY: it owns its memory, and the contract lets any thread use the handle.
 unsafe impl Send for Buffer {}
-// SAFETY: shared, its floats can be read, no more.
+// SAFETY: a shared reference gives read access only.
 unsafe impl Sync for Buffer {}
 
 impl Buffer {
-    /// `floats` zeros that the device can read and write.
+    /// Allocates `floats` floats, all zero, that the device can read and write.
     ///
     /// # Errors
-    /// Of the stage [`Stage::Session`].
+    /// Those of [`Stage::Session`].
     pub fn new(device: &Delegate, floats: usize) -> Result<Buffer> {
         let bytes = floats.max(1).checked_mul(4);
         let layout = bytes.and_then(|bytes| Layout::from_size_align(bytes, ALIGN).ok());
         let refused = || {
-            let message = format!("{floats} floats between host and device");
+            let message = format!("can't allocate {floats} floats for host and device");
             DelegateError::found(Stage::Session, Code::NoMemory, message)
         };
         let layout = layout.ok_or_else(refused)?;
@@ -72,9 +72,10 @@ impl Buffer {
         Ok(buffer)
     }
 
-    /// The floats. While a job uses them they may change: read them when it is over.
+    /// The floats. A running job may change them: read them after it has ended.
     pub fn floats(&self) -> &[f32] {
-        // SAFETY: that many floats lie there, and jobs are waited for before they are looked at.
+        // SAFETY: the block has this length. Callers read outputs only after the job
+        // has ended.
         unsafe { core::slice::from_raw_parts(self.start.cast(), self.layout.size() / 4) }
     }
 
@@ -87,7 +88,8 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        // SAFETY: null, or imported once; after its release the memory is ours alone.
+        // SAFETY: the handle is null or was imported once. After its release no one
+        // else uses the memory.
         unsafe {
             call!(self.device.0.api, buffer_release(self.raw));
             dealloc(self.start, self.layout);
@@ -95,51 +97,51 @@ impl Drop for Buffer {
     }
 }
 
-/// Where a tensor of a program lies: from float `offset` of a buffer on.
+/// The memory of a program's tensor: from float `offset` of a buffer on.
 pub struct Place<'b> {
     /// Index of the input or output in the segment.
     pub tensor: usize,
-    /// Its memory.
+    /// The buffer.
     pub buffer: &'b Buffer,
-    /// In floats.
+    /// Offset in floats.
     pub offset: usize,
 }
 
-/// What a device measured of a job; what it did not is `None`.
+/// What a device measured for one job; `None` for what it does not measure.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Metrics {
-    /// Time on the device.
+    /// Execution time on the device.
     pub time: Option<Duration>,
-    /// Microjoules.
+    /// Energy in microjoules.
     pub energy_uj: Option<u64>,
-    /// Thousandths of a degree Celsius.
+    /// Temperature in thousandths of a degree Celsius.
     pub temperature_mc: Option<i32>,
-    /// Whether it ran slower for heat.
+    /// Whether the device ran slower because of heat.
     pub throttled: Option<bool>,
 }
 
-/// Programs that run one after the other.
+/// A session on a device: programs that run one after another.
 pub struct DeviceSession {
     programs: Vec<Program>,
     raw: *mut Opaque,
-    /// Of the call at hand; kept so that a submit allocates nothing.
+    /// The bindings of the current call, kept so that a submit allocates nothing.
     bindings: Vec<ffi::Binding>,
     binding_list: Vec<*const ffi::Binding>,
 }
 
-/// Values of a program that a session has room for without allocating.
+/// Number of bindings for which a session has room without allocating.
 const VALUES: usize = 16;
 
-// SAFETY: the contract lets any thread use a session, one at a time.
+// SAFETY: the contract lets any thread use a session, one thread at a time.
 unsafe impl Send for DeviceSession {}
-// SAFETY: shared, nothing can be done with it.
+// SAFETY: a shared reference has no methods that use the handle.
 unsafe impl Sync for DeviceSession {}
 
 impl DeviceSession {
-    /// A session of these programs, which are of one device and at least one.
+    /// Makes a session of at least one program, all of the same device.
     ///
     /// # Errors
-    /// Of the stage [`Stage::Session`].
+    /// Those of [`Stage::Session`].
     pub fn new(programs: Vec<Program>) -> Result<DeviceSession> {
         let Some(first) = programs.first() else {
             let message = "a session needs a program";
@@ -167,14 +169,14 @@ impl DeviceSession {
         &self.programs[0].0.device.0.api
     }
 
-    /// Starts a program; the device is to give up after `deadline`.
+    /// Starts a program. The device should give up after `deadline`.
     ///
     /// # Safety
-    /// The buffers live, and nobody looks at them, until [`Job::wait`] tells an
-    /// outcome or the session is gone.
+    /// The buffers live, and nothing else uses them, until [`Job::wait`] returns an
+    /// outcome or the session is dropped.
     ///
     /// # Errors
-    /// Of the stage [`Stage::Submit`].
+    /// Those of [`Stage::Submit`].
     pub unsafe fn submit<'b>(
         &mut self,
         program: usize,
@@ -185,7 +187,8 @@ impl DeviceSession {
         let (list, len) = (self.binding_list.as_ptr(), self.binding_list.len() as u32);
         let (program, deadline) = (program as u32, nanoseconds(deadline));
         let mut raw = ptr::null_mut();
-        // SAFETY: the bindings live during the call, the buffers by the caller.
+        // SAFETY: the bindings live during the call; the caller keeps the buffers
+        // alive.
         check(Stage::Submit, |error| unsafe {
             call!(
                 self.api(),
@@ -213,12 +216,12 @@ impl DeviceSession {
 
 impl Drop for DeviceSession {
     fn drop(&mut self) {
-        // SAFETY: made once.
+        // SAFETY: the session was made once.
         unsafe { call!(self.api(), session_free(self.raw)) }
     }
 }
 
-/// A program that was started. It must be over, or its session gone, when it is dropped.
+/// A started program. Drop it only after it has ended, or after its session is dropped.
 pub struct Job {
     device: Delegate,
     raw: *mut Opaque,
@@ -226,23 +229,23 @@ pub struct Job {
 
 // SAFETY: the contract lets any thread wait for a job.
 unsafe impl Send for Job {}
-// SAFETY: shared, nothing can be done with it.
+// SAFETY: a shared reference has no methods that use the handle.
 unsafe impl Sync for Job {}
 
-/// Whether a job is over, and how it ended.
+/// The state of a job.
 pub enum Outcome {
-    /// It did all that it was to do.
+    /// It has ended and all outputs are written.
     Done(Metrics),
-    /// It ended without.
+    /// It has ended with an error.
     Failed(DelegateError),
     /// It still runs.
     Running,
-    /// It can't be told: the wait itself failed.
+    /// Unknown, because the wait itself failed.
     Stuck(DelegateError),
 }
 
 impl Job {
-    /// Waits for the outcome, no longer than `timeout`.
+    /// Waits for the job to end, for at most `timeout`.
     pub fn wait(&mut self, timeout: Duration) -> Outcome {
         let mut metrics = ffi::Metrics {
             hdr: ffi::Hdr::of::<ffi::Metrics>(),
@@ -269,10 +272,10 @@ impl Job {
         }
     }
 
-    /// Asks it to end soon. [`Job::wait`] tells when it has.
+    /// Asks the job to end soon. [`Job::wait`] reports when it has ended.
     ///
     /// # Errors
-    /// Of the stage [`Stage::Wait`].
+    /// Those of [`Stage::Wait`].
     pub fn cancel(&mut self) -> Result<()> {
         // SAFETY: the job is not freed.
         check(Stage::Wait, |error| unsafe {
@@ -283,7 +286,7 @@ impl Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
-        // SAFETY: started once.
+        // SAFETY: the job was started once.
         unsafe { call!(self.device.0.api, job_free(self.raw)) }
     }
 }

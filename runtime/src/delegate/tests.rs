@@ -1,4 +1,4 @@
-//! Plug-ins that break the contract, or only just keep it.
+//! Plug-ins that break the contract, or barely keep it.
 
 mod fake;
 
@@ -30,12 +30,12 @@ fn other_versions_are_refused() {
     assert_is(&refused, Stage::Load, Code::Incompatible);
     let refused = refusal(|fake| fake.api.hdr.abi_major = 2);
     assert_is(&refused, Stage::Load, Code::Incompatible);
-    // A success, but no table.
+    // Success without a table.
     FAKE.set(None);
     // SAFETY: as above.
     let refused = unsafe { Delegate::open(get_api) }.unwrap_err();
     assert_is(&refused, Stage::Load, Code::Incompatible);
-    // Later minor versions only append.
+    // Later minor versions only append fields.
     let (_, later) = opened(|fake| fake.api.hdr.abi_minor = 7);
     assert!(later.is_ok());
 }
@@ -63,7 +63,8 @@ fn every_entry_but_the_last_is_required() {
     assert_is(&error, Stage::Inject, Code::Unsupported);
 }
 
-/// What lies behind the end of a table is not read, and half an entry is none.
+/// Nothing is read beyond the end of a table, and a function that is cut counts as
+/// missing.
 #[test]
 fn a_table_ends_where_it_says() {
     let job_free = offset_of!(ffi::Api, job_free);
@@ -125,10 +126,10 @@ fn a_plug_in_that_does_not_open_says_why() {
     assert_is(&refused, Stage::Open, Code::Unsupported);
     let refused = refusal(|fake| fake.api.device_open = Some(opens_nothing));
     assert_is(&refused, Stage::Open, Code::Internal);
-    // Opened by then: it must be closed.
+    // The device is open at this point, so it must be closed.
     let refused = refusal(|fake| fake.api.device_info = Some(fails_without_a_word));
     assert_is(&refused, Stage::Open, Code::Internal);
-    assert_eq!(refused.message, "status -1, without a word");
+    assert_eq!(refused.message, "status -1, without a message");
 }
 
 #[test]
@@ -184,7 +185,7 @@ fn what_makes_no_sense_in_lists_is_left_out() {
     assert_eq!(info.rows, [1, 16, 64, u32::MAX as usize]);
     assert_eq!(info.quants.len(), 1);
     assert_eq!(info.quants[0].store, Store::F16);
-    // Neither ends in zero.
+    // Neither string ends in zero.
     assert_eq!(info.vendor, "v".repeat(64));
     assert_eq!(info.driver.chars().count(), 64);
     assert_eq!(info.plugin, [""; 3]);
@@ -192,7 +193,7 @@ fn what_makes_no_sense_in_lists_is_left_out() {
 
 // ---- programs ----
 
-/// `out = a + b`, of four columns.
+/// `out = a + b` with four columns.
 fn addition() -> Segment {
     let mut segment = Segment {
         name: "a\0b".into(),
@@ -313,7 +314,7 @@ unsafe extern "C" fn saves_too_much(
     ffi::OK
 }
 
-/// Says three bytes, and then that it wrote a thousand.
+/// Announces three bytes, then reports that it wrote a thousand.
 unsafe extern "C" fn grows(
     _: *mut Opaque,
     blob: *mut c_void,
@@ -362,7 +363,7 @@ fn handles_are_freed_once_and_in_order() {
 
 // ---- whole passes ----
 
-/// With delegates a session is what it is without.
+/// A session with a delegate gives the same results as one without.
 #[test]
 fn sessions_can_be_sent_and_shared() {
     fn assert_both<T: Send + Sync>() {}
@@ -383,7 +384,7 @@ fn options(offload: Option<Offload>) -> SessionOptions {
     }
 }
 
-/// Bits of the logits after a prompt.
+/// The bits of the logits after a prompt.
 fn prefill(session: &mut Session) -> Result<Vec<u32>, Error> {
     let tokens: Vec<u32> = (10..30).collect();
     session.clear();
@@ -433,7 +434,7 @@ fn a_device_that_takes_nothing_is_an_error_with_the_reason() {
     assert!(refused(sixteen, &decode).contains("one row"));
 }
 
-/// The fake computes nothing: what it gives back is finite, and wrong.
+/// The fake plug-in computes nothing: its outputs are finite, but wrong.
 #[test]
 fn wrong_numbers_are_found_and_the_device_is_given_up() {
     let model = Model::hello().unwrap();
@@ -454,7 +455,7 @@ fn wrong_numbers_are_found_and_the_device_is_given_up() {
     assert_eq!((stats.on_device, stats.on_cpu), (0, spans));
     assert_eq!(stats.worst_audit, 1.0);
     assert_is(&stats.last_failure.unwrap(), Stage::Output, Code::Corrupt);
-    // Memory and queue of a device that is not used are given back at once.
+    // Memory and session of a device that is no longer used are freed at once.
     assert!(!fake.of_kind(Kind::Session)[0].is_in_use());
     drop(session);
     fake.assert_all_freed();
@@ -511,7 +512,7 @@ fn where_the_cpu_may_not_take_over_it_never_does() {
     }
 }
 
-/// A session on the changed plug-in, after a prefill that was the CPU's in the end.
+/// A session on the changed plug-in, after a prefill that the CPU computed in the end.
 #[track_caller]
 fn overruled(change: impl FnOnce(&mut Fake)) -> (&'static Fake, Session) {
     let model = Model::hello().unwrap();
@@ -535,7 +536,7 @@ fn last_failure(session: &Session) -> DelegateError {
     stats.last_failure.unwrap()
 }
 
-/// A job that does not end keeps its buffers, and nobody waits for it.
+/// A job that does not end keeps its buffers, and no thread waits for it.
 #[test]
 fn a_late_job_is_buried_with_its_session() {
     let (fake, session) = overruled(|fake| {
@@ -553,7 +554,7 @@ fn a_late_job_is_buried_with_its_session() {
     fake.assert_all_freed();
 }
 
-/// What is known of the job then is that it may still run.
+/// If waiting or cancelling fails, the job may still be running.
 #[test]
 fn a_job_that_can_not_be_asked_keeps_its_buffers() {
     let changes: [fn(&mut Fake); 2] = [

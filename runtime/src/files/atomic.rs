@@ -76,7 +76,7 @@ impl AtomicFile {
 }
 
 impl Drop for AtomicFile {
-    /// Fails where it was renamed, as it should.
+    /// Removes the file. This fails, as intended, if the file was renamed.
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.part);
     }

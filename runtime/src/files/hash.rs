@@ -10,7 +10,7 @@ use std::string::String;
 pub struct Hasher(Sha256);
 
 impl Hasher {
-    /// A hash without bytes so far.
+    /// A hash of no bytes yet.
     pub fn new() -> Hasher {
         Hasher::default()
     }
@@ -69,7 +69,7 @@ impl<W: Write> Write for HashingWriter<W> {
     }
 }
 
-/// FileBytes in hexadecimal.
+/// Bytes as hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
     for byte in bytes {

@@ -1,6 +1,6 @@
 //! Regular files: opened without waiting for the other end of a pipe, hashed, and
-//! written completely or not at all. For the store, and for programs with their own
-//! files beside it.
+//! written completely or not at all. Used by the store, and by programs that keep their
+//! own files beside it.
 
 mod atomic;
 mod hash;
@@ -28,7 +28,7 @@ pub fn parts(path: &Path) -> Vec<PathBuf> {
     }
 }
 
-/// The folder of a path.
+/// The folder of a path; `.` if the path has none.
 pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,

@@ -1,5 +1,5 @@
-//! What tests of files share: folders that go with their test, and files that the system
-//! refuses to open.
+//! Helpers of tests: folders that are removed after their test, and files that the
+//! system refuses to open.
 
 use std::cell::RefCell;
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::string::String;
 use std::vec::Vec;
 
-/// An empty folder for one test, which goes with it.
+/// An empty folder for one test. It is removed when this is dropped.
 pub struct Folder(PathBuf);
 
 impl std::ops::Deref for Folder {
@@ -33,7 +33,7 @@ pub fn folder(test: &str) -> Folder {
     Folder(folder)
 }
 
-/// The names of all that is in a folder.
+/// The sorted names of all entries of a folder.
 pub fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -43,11 +43,11 @@ pub fn names(folder: &Path) -> Vec<String> {
 }
 
 std::thread_local! {
-    /// A file that can't be opened, and why.
+    /// A file that can't be opened, with the error.
     static REFUSED: RefCell<Option<(PathBuf, ErrorKind)>> = const { RefCell::new(None) };
 }
 
-/// What is asked before a file is opened, in builds of tests.
+/// In test builds, called before a file is opened.
 pub fn refuse(path: &Path) -> io::Result<()> {
     REFUSED.with_borrow(|refused| match refused {
         Some((file, kind)) if file == path => Err((*kind).into()),
@@ -55,7 +55,7 @@ pub fn refuse(path: &Path) -> io::Result<()> {
     })
 }
 
-/// Opens no such file while `work` is done.
+/// Calls `work`, during which this file can't be opened.
 pub fn with_refused<T>(path: &Path, kind: ErrorKind, work: impl FnOnce() -> T) -> T {
     REFUSED.set(Some((path.to_path_buf(), kind)));
     let done = work();

@@ -1,4 +1,4 @@
-//! What the system says of the machine and of a process.
+//! What the system reports about the machine and about a process.
 
 mod process;
 #[cfg(feature = "std")]
@@ -6,7 +6,7 @@ pub(crate) mod topology;
 
 pub use process::{ProcessMemory, process_memory};
 
-/// The CPU's own name where the system tells it, else the architecture.
+/// The CPU's name if the system reports it, otherwise the architecture.
 #[cfg(feature = "std")]
 pub fn cpu_name() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

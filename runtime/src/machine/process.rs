@@ -1,19 +1,19 @@
-//! Memory of a process, from the kernels of Linux and Android.
+//! Memory of a process, as Linux and Android report it.
 
-/// Bytes of memory that a process holds, as far as the system tells.
+/// Memory of a process in bytes; `None` for a number that the system does not report.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProcessMemory {
-    /// In physical memory now (`VmRSS`).
+    /// In physical memory at present (`VmRSS`).
     pub resident: Option<u64>,
-    /// Of these, pages that belong to no file (`RssAnon`).
+    /// The part of it in pages that belong to no file (`RssAnon`).
     pub anonymous: Option<u64>,
-    /// The most that was in physical memory at once (`VmHWM`).
+    /// The largest amount that was in physical memory at once (`VmHWM`).
     pub peak: Option<u64>,
 }
 
-/// What the process of this number holds; `None` is this process. Nothing is known
-/// where there is no such process, and on other systems than Linux and Android.
+/// The memory of the process with this id; `None` is this process. All fields are
+/// `None` if there is no such process, and on systems other than Linux and Android.
 pub fn process_memory(pid: Option<u32>) -> ProcessMemory {
     #[cfg(all(feature = "std", any(target_os = "linux", target_os = "android")))]
     {

@@ -1,40 +1,42 @@
-//! Which cores are big.
+//! Finds the big cores of the CPU.
 //!
-//! A phone's little cores do a third of a big core's work, and share its memory
-//! and its heat; with a piece of work on each, the big cores wait for the last
-//! one. So a session has as many threads as the process may use big cores.
+//! A phone's little cores do about a third of a big core's work, and share its memory
+//! and its heat. If every core had a piece of work, the big cores would wait for the
+//! little ones. So by default an engine has one thread for each big core that the
+//! process may use.
 //!
-//! Linux and Android tell the capacity of each core in sysfs, Apple's systems
-//! the number of cores of the highest performance level; elsewhere all cores
-//! count.
+//! Linux and Android report the capacity of each core in sysfs. Apple's systems report
+//! the number of cores of the highest performance level. Elsewhere all cores count as
+//! big.
 
-// Reading the files of Linux is compiled, and tested, wherever there is `std`.
+// The code that reads the files of Linux is compiled and tested wherever there is
+// `std`.
 #![cfg_attr(not(any(target_os = "linux", target_os = "android")), allow(dead_code))]
 
 use std::string::String;
 use std::vec::Vec;
 
-/// As many cores as the system's sets of cores hold.
+/// The number of cores that the system's core sets can hold.
 const MAX_CORES: usize = 1024;
 
-/// How much a core can do, in some unit that is the same for all cores.
+/// The strength of a core, in a unit that is the same for all cores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Core {
     id: usize,
     strength: u64,
 }
 
-/// What the strengths of cores tell apart.
+/// The unit of the strength of cores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Measure {
-    /// `cpu_capacity`: work at the highest frequency, 1024 for the best core.
-    /// Little cores have 250 to 450 (Cortex-A55 beside A76 to X1), middle ones
-    /// 600 to 900: a half parts them.
+    /// `cpu_capacity`: work at the highest frequency, 1024 for the best core. Little
+    /// cores have 250 to 450 (Cortex-A55 beside A76 to X1), middle ones 600 to 900. A
+    /// big core has at least half of the best.
     Capacity,
-    /// `cpuinfo_max_freq`, which says nothing of the work per cycle, so the
-    /// bound is closer: little cores run at up to 0.78 of the best frequency
-    /// (Snapdragon 855: 0.63, 695: 0.77, Intel's hybrids: 0.78), middle ones at
-    /// 0.80 and more (Snapdragon 855: 0.85).
+    /// `cpuinfo_max_freq`. It does not include the work per cycle, so the limit is
+    /// higher: little cores run at up to 0.78 of the best frequency (Snapdragon 855:
+    /// 0.63, 695: 0.77, Intel's hybrids: 0.78), middle ones at 0.80 and more
+    /// (Snapdragon 855: 0.85).
     Frequency,
 }
 
@@ -54,26 +56,27 @@ impl Measure {
     }
 }
 
-/// The number of threads that a session has by default: the big cores among
-/// those that the process may use, and no more than its share of time allows.
+/// The default number of threads: the big cores that the process may use, but no more
+/// than its share of CPU time allows.
 pub fn default_threads() -> usize {
     let share = std::thread::available_parallelism().map_or(1, usize::from);
     system::big_count().map_or(share, |big| big.clamp(1, share))
 }
 
-/// Keeps the calling thread on the big cores that the process may use. It may
-/// move among them: the system knows better which of them is free.
+/// Restricts the calling thread to the big cores that the process may use. The system
+/// may move it among them, because it knows which of them is free.
 ///
-/// False where the system has no such call, does not tell, or refuses.
+/// Returns false if the system has no such call, does not report its cores, or refuses.
 pub fn pin_to_big_cores() -> bool {
     system::pin_to_big_cores()
 }
 
-/// The big ones among the cores that are online and `allowed`, by the text of
-/// the files below `/sys/devices/system/cpu`; none if there are no such files.
+/// The big cores among those that are online and `allowed`, according to the files
+/// below `/sys/devices/system/cpu`, which `file` reads. Empty if there are no such
+/// files.
 ///
-/// Among cores of the same strength, or if any core's strength is not told, all
-/// are big. So they are if only little cores are allowed, as Android does to
+/// All are big if they have the same strength, or if the strength of one is not
+/// reported. So they also are if only little cores are allowed, which Android does to
 /// apps in the background.
 fn big_cores(file: impl Fn(&str) -> Option<String>, allowed: impl Fn(usize) -> bool) -> Vec<usize> {
     let list = |name| file(name).and_then(|text| parse_list(&text));
@@ -98,7 +101,7 @@ fn big_cores(file: impl Fn(&str) -> Option<String>, allowed: impl Fn(usize) -> b
     ids
 }
 
-/// A list of cores as the kernel writes it: `0-3,6`.
+/// Parses a list of cores in the kernel's format: `0-3,6`.
 fn parse_list(text: &str) -> Option<Vec<usize>> {
     let mut ids = Vec::new();
     for range in text.trim().split(',') {
@@ -127,8 +130,8 @@ mod system {
         if cores.is_empty() {
             return false;
         }
-        // SAFETY: a set of cores is plain bits, and has room for all that
-        // `big_cores` names; 0 is the calling thread.
+        // SAFETY: a set of cores is plain bits, and has room for all cores that
+        // `big_cores` returns; 0 is the calling thread.
         unsafe {
             let mut set: libc::cpu_set_t = zeroed();
             cores.iter().for_each(|&id| libc::CPU_SET(id, &mut set));
@@ -145,10 +148,10 @@ mod system {
         })
     }
 
-    /// The cores that the calling thread may use.
+    /// The cores on which the calling thread may run.
     fn allowed() -> Option<libc::cpu_set_t> {
-        // SAFETY: a set of cores is plain bits, and the call writes no more than
-        // the size that it is told.
+        // SAFETY: a set of cores is plain bits, and the call writes at most the size
+        // that it is given.
         unsafe {
             let mut set: libc::cpu_set_t = zeroed();
             let got = libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set);
@@ -156,13 +159,13 @@ mod system {
         }
     }
 
-    /// On 32-bit Android a set has room for 32 cores only.
+    /// On 32-bit Android a set has room for only 32 cores.
     fn has_room(id: usize) -> bool {
         id < MAX_CORES.min(size_of::<libc::cpu_set_t>() * 8)
     }
 
     fn contains(set: &libc::cpu_set_t, id: usize) -> bool {
-        // SAFETY: the id is one that the set has room for.
+        // SAFETY: the set has room for this id.
         has_room(id) && unsafe { libc::CPU_ISSET(id, set) }
     }
 
@@ -170,7 +173,7 @@ mod system {
     mod tests {
         use super::*;
 
-        /// What is pinned stays on big cores, and nobody else is moved.
+        /// Pinned workers stay on big cores, and other threads are not moved.
         #[test]
         fn a_thread_pins_itself_alone() {
             let ids = |set: libc::cpu_set_t| -> Vec<usize> {
@@ -191,12 +194,13 @@ mod system {
 
 #[cfg(target_vendor = "apple")]
 mod system {
-    /// The cores of the highest performance level. Compiled, but not run by us.
+    /// The number of cores of the highest performance level. Compiled, but not run in
+    /// our tests.
     pub fn big_count() -> Option<usize> {
         let mut count: libc::c_int = 0;
         let mut size = size_of::<libc::c_int>();
-        // SAFETY: the name ends in zero, and the call writes no more than `size`
-        // bytes to the number.
+        // SAFETY: the name ends in zero, and the call writes at most `size` bytes to
+        // the number.
         let failed = unsafe {
             libc::sysctlbyname(
                 c"hw.perflevel0.physicalcpu".as_ptr(),
@@ -211,7 +215,7 @@ mod system {
             .filter(|&n| failed == 0 && n > 0)
     }
 
-    /// The system places threads by itself and has no call for it.
+    /// The system places threads by itself and has no such call.
     pub fn pin_to_big_cores() -> bool {
         false
     }

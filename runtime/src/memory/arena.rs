@@ -1,4 +1,5 @@
-//! Blocks of memory that are allocated once: an engine's, and those of its sequences.
+//! Blocks of memory that are allocated once: the arena of an engine, and the caches and
+//! logits.
 
 use super::pages;
 use super::{Buffer, Region};
@@ -7,42 +8,46 @@ use crate::{Error, Result};
 use alloc::alloc::{Layout, alloc_zeroed, dealloc};
 use core::ptr::NonNull;
 
-/// Cache lines, and the widest vector loads.
+/// A cache line, and the widest vector load.
 const ALIGN: usize = 64;
 
-/// The alignment that the allocator is asked for. Allocators of systems give large
-/// zeroed blocks as fresh pages, which take no memory until they are touched; asked
-/// for more than their own alignment they write the zeros themselves. So the start is
-/// aligned here. A firmware's allocator has no pages, and less memory to spare.
+/// The alignment that is asked of the allocator. Systems' allocators serve large zeroed
+/// blocks from fresh pages, which take no memory until they are touched; but if they
+/// are asked for more than their own alignment, they write the zeros themselves. So the
+/// arena aligns its start itself. A firmware's allocator has no pages and less memory,
+/// so it is asked for the alignment.
 const ASKED: usize = if cfg!(feature = "std") { 8 } else { ALIGN };
 
-/// Offsets from here on are in the block that was lent to an arena: logits, which
-/// belong to whoever runs a pass.
+/// Offsets from here on lie in the block that was lent to an arena: the logits, which
+/// belong to the caller of a pass.
 pub const LENT: usize = 1 << (usize::BITS - 2);
 
-/// Zeroed, aligned bytes that the steps of a plan share.
+/// A block of zeroed, aligned bytes, which the steps of a plan share.
 ///
-/// Threads write disjoint parts of it at the same time, so the views below are
-/// unsafe: the planner is what keeps them apart.
+/// Threads write disjoint parts of it at the same time. The planner keeps these parts
+/// apart, not the compiler, so the views below are unsafe.
 pub struct Arena {
     /// A multiple of [`ALIGN`].
     start: NonNull<u8>,
     bytes: usize,
-    /// Start and size of the block at [`LENT`].
+    /// Start and size of the lent block.
     lent: (NonNull<u8>, usize),
-    /// What was allocated, and how.
+    /// The allocation.
     block: NonNull<u8>,
     layout: Layout,
 }
 
-// SAFETY: an arena is plain memory that it owns; the views' contract keeps
-// threads from racing on it.
+// SAFETY: an arena is memory that it owns. The contract of the views prevents data
+// races.
 unsafe impl Send for Arena {}
-// SAFETY: as above; `&Arena` alone gives no access but through the unsafe views.
+// SAFETY: as above; `&Arena` gives access only through the unsafe views.
 unsafe impl Sync for Arena {}
 
 impl Arena {
-    /// Allocates `bytes`, or says that they can't be had.
+    /// Allocates `bytes` zeroed bytes.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
     pub fn new(bytes: usize) -> Result<Arena> {
         let refused = Error::OutOfMemory {
             needed: bytes as u64,
@@ -66,15 +71,16 @@ impl Arena {
         })
     }
 
-    /// Offsets from [`LENT`] on are in `block` from now on.
+    /// Lends a block to the arena: offsets from [`LENT`] on lie in it from now on.
     ///
     /// # Safety
-    /// `block` outlives the views of such offsets, and nobody else uses it meanwhile.
+    /// `block` outlives the views at such offsets, and nothing else uses it while they
+    /// live.
     pub unsafe fn lend(&mut self, block: &Arena) {
         self.lent = (block.start, block.bytes);
     }
 
-    /// Where a byte of the arena lies.
+    /// The address of an offset, which must have `bytes` bytes in its block.
     fn at(&self, offset: usize, bytes: usize) -> *mut u8 {
         let (start, offset, size) = match offset.checked_sub(LENT) {
             Some(offset) => (self.lent.0, offset, self.lent.1),
@@ -85,26 +91,27 @@ impl Arena {
         unsafe { start.as_ptr().add(offset) }
     }
 
-    /// Gives the whole pages of a region back to the system. They come back, with
-    /// the bytes that they had or zeros, when they are used.
+    /// Returns the whole pages of a region to the system. When they are used again,
+    /// they hold zeros or their old bytes.
     ///
     /// # Safety
-    /// Nobody else may use the region meanwhile.
+    /// Nothing else uses the region during the call.
     pub unsafe fn discard(&self, region: Region) {
         let Some(start) = NonNull::new(self.at(region.offset, region.bytes)) else {
             return;
         };
-        // SAFETY: the region lies in the arena, and whoever uses a discarded
-        // region writes it before it is read.
+        // SAFETY: the region lies in the arena, and a discarded region is written
+        // before it is read.
         unsafe { pages::discard(start, region.bytes) }
     }
 
-    /// The first float of a buffer, for kernels that write columns of it from several threads.
+    /// The address of a buffer's first float, for kernels that write its columns from
+    /// several threads.
     pub fn pointer(&self, buffer: Buffer) -> *mut f32 {
         self.at(buffer.offset, 0).cast()
     }
 
-    /// The first float of a region, likewise.
+    /// The address of a region's first float, for such kernels.
     pub fn pointer_at(&self, region: Region) -> *mut f32 {
         self.at(region.offset, region.bytes).cast()
     }
@@ -112,19 +119,20 @@ impl Arena {
     /// The bytes of a region, to read.
     ///
     /// # Safety
-    /// Nobody may write an overlapping range while the slice lives.
+    /// Nothing writes an overlapping range while the slice lives.
     pub unsafe fn bytes(&self, region: Region) -> &[u8] {
-        // SAFETY: the region lies in the arena; nobody writes it, by the caller.
+        // SAFETY: the region lies in the arena; the caller ensures that nothing writes
+        // it.
         unsafe { core::slice::from_raw_parts(self.at(region.offset, region.bytes), region.bytes) }
     }
 
     /// The bytes of a region, to write.
     ///
     /// # Safety
-    /// Nobody else may use an overlapping range while the slice lives.
+    /// Nothing else uses an overlapping range while the slice lives.
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn bytes_mut(&self, region: Region) -> &mut [u8] {
-        // SAFETY: the region lies in the arena; the caller keeps it exclusive.
+        // SAFETY: the region lies in the arena; the caller ensures exclusive use.
         unsafe {
             core::slice::from_raw_parts_mut(self.at(region.offset, region.bytes), region.bytes)
         }
@@ -135,7 +143,8 @@ impl Arena {
     /// # Safety
     /// As for [`Arena::bytes`].
     pub unsafe fn floats(&self, region: Region) -> &[f32] {
-        // SAFETY: every region starts at a multiple of 4, and any bits are a float.
+        // SAFETY: every region starts at a multiple of 4, and any bits are a valid
+        // float.
         unsafe {
             core::slice::from_raw_parts(
                 self.at(region.offset, region.bytes).cast(),
@@ -150,7 +159,8 @@ impl Arena {
     /// As for [`Arena::bytes_mut`].
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn floats_mut(&self, region: Region) -> &mut [f32] {
-        // SAFETY: every region starts at a multiple of 4, and any bits are a float.
+        // SAFETY: every region starts at a multiple of 4, and any bits are a valid
+        // float.
         unsafe {
             core::slice::from_raw_parts_mut(
                 self.at(region.offset, region.bytes).cast(),
@@ -165,7 +175,8 @@ impl Arena {
     /// As for [`Arena::bytes_mut`].
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn words_mut(&self, region: Region) -> &mut [u32] {
-        // SAFETY: every region starts at a multiple of 4, and any bits are a word.
+        // SAFETY: every region starts at a multiple of 4, and any bits are a valid
+        // word.
         unsafe {
             core::slice::from_raw_parts_mut(
                 self.at(region.offset, region.bytes).cast(),
@@ -174,12 +185,13 @@ impl Arena {
         }
     }
 
-    /// The cells of a region of the cache, to read.
+    /// The cells of a region of a KV cache, to read.
     ///
     /// # Safety
     /// As for [`Arena::bytes`].
     pub unsafe fn cells<C: Cell>(&self, region: Region) -> &[C] {
-        // SAFETY: every region starts at a multiple of 2, and any bits are a cell.
+        // SAFETY: every region starts at a multiple of 2, and any bits are a valid
+        // cell.
         unsafe {
             core::slice::from_raw_parts(
                 self.at(region.offset, region.bytes).cast(),
@@ -188,13 +200,14 @@ impl Arena {
         }
     }
 
-    /// The cells of a region of the cache, to write.
+    /// The cells of a region of a KV cache, to write.
     ///
     /// # Safety
     /// As for [`Arena::bytes_mut`].
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn cells_mut<C: Cell>(&self, region: Region) -> &mut [C] {
-        // SAFETY: every region starts at a multiple of 2, and any bits are a cell.
+        // SAFETY: every region starts at a multiple of 2, and any bits are a valid
+        // cell.
         unsafe {
             core::slice::from_raw_parts_mut(
                 self.at(region.offset, region.bytes).cast(),
@@ -208,7 +221,8 @@ impl Arena {
     /// # Safety
     /// As for [`Arena::bytes`].
     pub unsafe fn row(&self, buffer: Buffer, row: usize) -> &[f32] {
-        // SAFETY: the planner gave the buffer that many rows; the rest by the caller.
+        // SAFETY: the planner gave the buffer this row; the rest is the caller's
+        // promise.
         unsafe { self.floats(buffer.rows(row, 1)) }
     }
 
@@ -218,7 +232,8 @@ impl Arena {
     /// As for [`Arena::bytes_mut`].
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn row_mut(&self, buffer: Buffer, row: usize) -> &mut [f32] {
-        // SAFETY: the planner gave the buffer that many rows; the rest by the caller.
+        // SAFETY: the planner gave the buffer this row; the rest is the caller's
+        // promise.
         unsafe { self.floats_mut(buffer.rows(row, 1)) }
     }
 }

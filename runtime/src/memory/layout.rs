@@ -1,30 +1,30 @@
-//! Where everything lies: places in one arena, laid out before anything is allocated.
+//! The places of all values in one arena, assigned before anything is allocated.
 
 use alloc::vec::Vec;
 
 /// Every region starts at a multiple of a cache line.
 pub const ALIGN: usize = 64;
 
-/// Bytes of the arena.
+/// A range of bytes in an arena.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Region {
-    /// From the start of the arena.
+    /// Distance from the start of the arena in bytes.
     pub offset: usize,
     /// Length in bytes.
     pub bytes: usize,
 }
 
-/// A value's rows: row `t` starts at `offset + t * width * 4`.
+/// The place of a value: row `t` starts at byte `offset + t * width * 4`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Buffer {
-    /// From the start of the arena, in bytes.
+    /// Distance from the start of the arena in bytes.
     pub offset: usize,
-    /// Floats of a row.
+    /// Floats in each row.
     pub width: usize,
 }
 
 impl Buffer {
-    /// `count` rows from `first` on.
+    /// The region of `count` rows from row `first` on.
     pub fn rows(self, first: usize, count: usize) -> Region {
         let row = self.width * 4;
         Region {
@@ -51,60 +51,59 @@ impl Buffer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Memory {
-    /// Bytes of the model file that are mapped, not allocated: clean pages that
-    /// the system can drop.
+    /// Bytes of the model file that are mapped, not allocated: clean pages, which the
+    /// system can drop.
     pub weights_mapped: u64,
-    /// What the layers keep of a sequence: keys and values, and other states, with their
-    /// checkpoints.
+    /// The cache of one session: keys and values, other states, and checkpoints.
     pub kv_cache: u64,
-    /// Values between steps, and prepared activations.
+    /// Values that pass from step to step, and prepared activations.
     pub activations: u64,
     /// Rows of logits.
     pub logits: u64,
-    /// Bounds and lists of a screened head.
+    /// Bounds and lists of a screened output head.
     pub screen: u64,
-    /// Unpacked weights and attention partials of the threads.
+    /// Scratch of the threads (unpacked weights), and partial results of attention.
     pub scratch: u64,
     /// Norm weights and biases as f32.
     pub vectors: u64,
     /// The list of steps, and the ids of the tokens in the context.
     pub steps: u64,
-    /// Values on their way to a delegate's device and back.
+    /// Buffers that the engine shares with a delegate's device.
     pub delegate: u64,
-    /// What the model itself holds: its vocabulary, graph and chat template, and
-    /// its file if that is not mapped. All sessions of a model share it.
+    /// The model itself: its vocabulary, graph and chat template, and its file if that
+    /// is not mapped. All sessions of a model share it.
     pub model: u64,
-    /// Everything but `weights_mapped`. Not in it: the threads' stacks, of which
-    /// some kilobytes each are used, and the program.
+    /// Everything except `weights_mapped`. Not included: the stacks of the threads, of
+    /// which each uses some kilobytes, and the program.
     pub total: u64,
-    /// What a further session of the same engine takes: its own cache, logits and
-    /// token ids.
+    /// Each further session of the same engine: its cache, logits and token ids.
     pub further_session: u64,
 }
 
-/// The arena's regions.
+/// The regions of an arena.
 #[derive(Debug, Clone, Default)]
 pub struct ArenaLayout {
     /// Norm weights and biases.
     pub vectors: Region,
-    /// Values between steps.
+    /// Values of the body that pass from step to step, and the rope table.
     pub values: Region,
     /// Prepared activations of the current matmul step.
     pub acts: Region,
-    /// The head's values but for the logits.
+    /// Values of the head, except the logits.
     pub head: Region,
-    /// Bounds and lists of a screened head.
+    /// Bounds and lists of a screened output head.
     pub screen: Region,
-    /// Attention partials of every token that is decoded in one pass, shared by all threads.
+    /// Partial results of attention for every row of a decode pass, shared by all
+    /// threads.
     pub partials: Region,
-    /// Per thread.
+    /// Scratch, one region for each thread.
     pub scratch: Vec<Region>,
     /// Size of the arena in bytes.
     pub total: usize,
 }
 
 impl ArenaLayout {
-    /// Appends a region of `bytes`, saturating: an absurd total is refused later.
+    /// Appends a region of `bytes`. Saturates: an excessive total is refused later.
     pub fn push(&mut self, bytes: usize) -> Region {
         let region = Region {
             offset: self.total,
@@ -114,7 +113,7 @@ impl ArenaLayout {
         region
     }
 
-    /// What [`crate::Model::memory`] reports of the arena.
+    /// The arena's part of the sizes that [`crate::Model::memory`] reports.
     pub fn memory(&self) -> Memory {
         let padded = |r: &Region| round_up(r.bytes) as u64;
         let values = [&self.values, &self.acts, &self.head];
@@ -128,7 +127,7 @@ impl ArenaLayout {
     }
 }
 
-/// The next multiple of [`ALIGN`], saturating.
+/// The next multiple of [`ALIGN`]; saturates.
 pub fn round_up(bytes: usize) -> usize {
     bytes.saturating_add(ALIGN - 1) & !(ALIGN - 1)
 }

@@ -1,5 +1,5 @@
-//! Rows of logits. They belong to whoever runs a pass, which lends them to the engine's
-//! arena, so that nobody's logits are overwritten by another's pass.
+//! Rows of logits. They belong to the session or batch that runs a pass, which lends
+//! them to the engine's arena. So no pass overwrites the logits of another.
 
 use super::{Arena, Region};
 use crate::Result;
@@ -11,12 +11,16 @@ pub struct Logits {
 }
 
 impl Logits {
-    /// Bytes of so many rows; saturates, so that the allocator can refuse it.
+    /// Bytes of `rows` rows. Saturates, so that the allocator refuses an excessive
+    /// number.
     pub fn bytes(rows: usize, vocabulary: usize) -> usize {
         vocabulary.saturating_mul(4).saturating_mul(rows)
     }
 
-    /// So many rows of zeros.
+    /// Allocates `rows` rows of `vocabulary` zeros.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`].
     pub fn new(rows: usize, vocabulary: usize) -> Result<Logits> {
         Ok(Logits {
             block: Arena::new(Logits::bytes(rows, vocabulary))?,
@@ -24,21 +28,21 @@ impl Logits {
         })
     }
 
-    /// What a pass writes to.
+    /// The block to lend to an arena; a pass writes its logits there.
     pub fn block(&mut self) -> &Arena {
         &self.block
     }
 
-    /// One row.
+    /// One row: `vocabulary` floats.
     pub fn row(&self, row: usize) -> &[f32] {
-        // SAFETY: a pass that writes has these rows for itself.
+        // SAFETY: a pass that writes these rows borrows them exclusively.
         unsafe { self.block.floats(self.region(row)) }
     }
 
     /// One row, to write.
     #[cfg(feature = "std")]
     pub fn row_mut(&mut self, row: usize) -> &mut [f32] {
-        // SAFETY: nobody else has these rows.
+        // SAFETY: `self` is borrowed exclusively.
         unsafe { self.block.floats_mut(self.region(row)) }
     }
 

@@ -1,5 +1,5 @@
-//! Memory that is laid out before it is allocated: places, the blocks that they lie in,
-//! and pages that go back to the system.
+//! Memory that is laid out before it is allocated: regions, the blocks in which they
+//! lie, and the return of unused pages to the system.
 
 mod arena;
 mod layout;

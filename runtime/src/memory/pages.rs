@@ -1,19 +1,19 @@
-//! Giving pages of memory back to the system.
+//! Returns pages of memory to the system.
 //!
-//! The system may refuse any of these calls; memory is then as it was, and
-//! nobody needs to know.
+//! The system may refuse any of these calls. The memory is then unchanged, which is no
+//! error.
 
 use core::ptr::NonNull;
 
-/// Gives back the whole pages in `bytes` bytes from `start`, which then read as
-/// zeros or as before.
+/// Returns the whole pages among `bytes` bytes from `start`. They then read as zeros or
+/// as before.
 ///
-/// # Safety
+/// Nothing else uses the bytes, and their owner accepts any contents afterwards.
 /// The bytes are the caller's own, and any bytes will do for them afterwards.
 pub unsafe fn discard(start: NonNull<u8>, bytes: usize) {
     #[cfg(all(feature = "std", unix))]
     {
-        // On Apple's systems only this advice tells that the contents may go.
+        // On Apple's systems only this advice allows the system to drop the contents.
         #[cfg(target_vendor = "apple")]
         let advice = libc::MADV_FREE;
         #[cfg(not(target_vendor = "apple"))]
@@ -25,15 +25,16 @@ pub unsafe fn discard(start: NonNull<u8>, bytes: usize) {
     let _ = (start, bytes);
 }
 
-/// Takes a mapped file's pages out of the process; with `from_cache`, where the
-/// system has a call for it, out of its file cache too. They come back when used.
+/// Removes the pages of a mapped file from the process. With `from_cache` also from the
+/// system's file cache, if the system has a call for that. They are loaded again when
+/// used.
 #[cfg(feature = "std")]
 pub fn unload(map: &memmap2::Mmap, from_cache: bool) {
     #[cfg(unix)]
     {
         let start = NonNull::from(&**map).cast();
-        // SAFETY: the pages of a read-only map of a file are never dirty, so
-        // they read the same whenever they come back.
+        // SAFETY: the pages of a read-only map of a file are never dirty, so they have
+        // the same contents when they are loaded again.
         unsafe {
             #[cfg(any(target_os = "linux", target_os = "android"))]
             if from_cache {
@@ -46,10 +47,10 @@ pub fn unload(map: &memmap2::Mmap, from_cache: bool) {
 }
 
 /// # Safety
-/// The advice must not change bytes that somebody relies on.
+/// The advice must not change bytes that other code relies on.
 #[cfg(all(feature = "std", unix))]
 unsafe fn advise(start: NonNull<u8>, bytes: usize, advice: libc::c_int) {
-    // SAFETY: a question about the system.
+    // SAFETY: `sysconf` only returns a number.
     let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(0);
     let skipped = start.as_ptr().align_offset(page.max(1));
     let whole = bytes.saturating_sub(skipped) / page.max(1) * page;

@@ -1,5 +1,5 @@
-//! Whether a plan keeps to its arena: looked at once, before anything runs, so that no
-//! view of the arena needs to be checked where it is made.
+//! Checks once, before a plan runs, that every buffer lies within its block of memory.
+//! Views of the arena rely on this check and do not repeat it.
 
 use super::{ColumnOp, Plan, Region, RowOp, Step};
 use crate::memory::Buffer;
@@ -8,7 +8,7 @@ use crate::plan::PlanOptions;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// The buffers that an operation reads and writes.
+/// The buffers that a row operation reads or writes.
 pub fn buffers_of_row(op: &RowOp) -> Vec<Buffer> {
     match *op {
         RowOp::RopeTable { out } | RowOp::Embed { out, .. } => vec![out],
@@ -22,8 +22,11 @@ pub fn buffers_of_row(op: &RowOp) -> Vec<Buffer> {
 }
 
 impl Plan {
-    /// Panics where a buffer of a step does not lie in the arena, or in the block of
-    /// logits that is lent to it: a defect of the planner.
+    /// Checks that every buffer of the plan lies in the arena or in the block of logits
+    /// that is lent to it.
+    ///
+    /// # Panics
+    /// If one does not: a defect of the planner.
     pub fn check(&self, sizes: &PlanOptions) {
         for (steps, rows) in [(&self.body, sizes.chunk), (&self.head, sizes.logit_rows)] {
             for buffer in steps.iter().flat_map(|step| self.buffers_of(step)) {
@@ -57,7 +60,8 @@ impl Plan {
         }
     }
 
-    /// `rows` of logits may be in the lent block.
+    /// `rows` is the number of rows of the lent block of logits; 0 if the region may
+    /// not lie in it.
     fn check_region(&self, region: Region, rows: usize) {
         let (offset, bytes) = match region.offset.checked_sub(LENT) {
             Some(offset) => (offset, rows * self.logits.width * 4),

@@ -1,14 +1,14 @@
-//! What runs together: the nodes of a graph, grouped into items.
+//! Groups the nodes of a graph into items: operations that run together.
 
 use alloc::vec;
 use alloc::vec::Vec;
 use ondol_models::graph::{Graph, Op, RowFn, ValueId};
 
-/// What one step, or part of one, computes.
+/// A step, or one operation of a step of row operations.
 pub enum Item {
     Row(usize),
     MatMul(Vec<usize>),
-    /// Keys and values of this attention into the cache.
+    /// Writes the keys and values of this attention node into the cache.
     StoreKv(usize),
     Attention(usize),
     /// A convolution or a recurrence.
@@ -16,7 +16,7 @@ pub enum Item {
 }
 
 impl Item {
-    /// The nodes that it computes; an absorbed addition goes with its matmul.
+    /// The nodes that the item computes, without absorbed additions.
     pub fn nodes(&self) -> &[usize] {
         match self {
             Item::Row(node) | Item::StoreKv(node) | Item::Attention(node) | Item::Columns(node) => {
@@ -26,7 +26,7 @@ impl Item {
         }
     }
 
-    /// Whether it is part of a step of row operations.
+    /// Whether the item belongs in a step of row operations.
     pub fn is_row_by_row(&self) -> bool {
         matches!(self, Item::Row(_) | Item::StoreKv(_))
     }
@@ -35,12 +35,13 @@ impl Item {
 /// Groups the nodes of a graph.
 pub struct Items<'g> {
     graph: &'g Graph,
-    /// First node of the head: all that keeps a state is before it, but for the last
-    /// attention itself, whose keys and values the body stores.
+    /// First node of the head. All nodes with a state are before it, except when the
+    /// last of them is an attention: it is then this node, and the body stores its keys
+    /// and values.
     pub tail: usize,
-    /// By matmul node: the addition it absorbs, and the value it adds to.
+    /// By matmul node: the addition that it absorbed, and the value that is added.
     pub absorbed: Vec<Option<(usize, ValueId)>>,
-    /// By node: an addition that a matmul absorbed.
+    /// By node: whether it is an addition that a matmul absorbed.
     gone: Vec<bool>,
 }
 
@@ -62,7 +63,7 @@ impl<'g> Items<'g> {
         items
     }
 
-    /// The items up to the last state, and those after them.
+    /// The items of the body and those of the head.
     pub fn body_and_head(&self) -> (Vec<Item>, Vec<Item>) {
         let mut body = self.of(0..self.tail);
         let mut head = self.of(self.tail..self.graph.nodes.len());
@@ -72,7 +73,9 @@ impl<'g> Items<'g> {
         (body, head)
     }
 
-    /// Finds additions that a matmul can do in its store.
+    /// Finds the additions that a matmul can do when it stores its output: the
+    /// addition's other operand is computed before the matmul and nothing else reads it
+    /// from then on, so the matmul can add to it in place.
     fn absorb_additions(&mut self) {
         let mut reads = vec![0usize; self.graph.nodes.len()];
         for node in &self.graph.nodes {
@@ -108,7 +111,7 @@ impl<'g> Items<'g> {
         }
     }
 
-    /// Whether anything but the node `except` reads `value` at or after node `from`.
+    /// Whether a node other than `except` reads `value` at or after node `from`.
     fn read_after(&self, value: ValueId, from: usize, except: usize) -> bool {
         let nodes = self.graph.nodes.iter().enumerate().skip(from);
         nodes

@@ -1,11 +1,11 @@
-//! Graph to steps.
+//! The plan: a graph scheduled as steps, with the place of every buffer.
 //!
-//! A [`Plan`] is the graph in the order in which the CPU runs it, with every
-//! buffer at a known place. There are three kinds of steps, each one fork-join:
-//! row operations (all that concerns one token alone), matmuls that share an
-//! input, and attention. See [`schedule`] for what is fused and [`memory`] for
-//! where values lie;
-//! [`screen`] is for models that have a screen of their head.
+//! A [`Plan`] has the operations of a graph in the order in which the CPU runs them.
+//! Each step is one fork-join of the thread pool. There are four kinds: row operations
+//! (each concerns one row alone), matmuls that share an input, attention, and columns
+//! (convolutions and recurrences). [`schedule`] decides what is fused, [`placer`]
+//! assigns memory, [`mod@spans`] finds the parts that a device can run, and [`screen`]
+//! plans a screened output head.
 
 #[cfg(feature = "std")]
 mod check;
@@ -30,46 +30,48 @@ use ondol_models::graph::{Graph, Op, RopeStyle, RowFn, Weight};
 use ondol_models::heap;
 use ondol_models::screen::Screen;
 
-/// What an engine's sizes are decided by.
+/// The sizes and the KV type from which a plan is made.
 #[derive(Debug, Clone, Copy)]
 pub struct PlanOptions {
-    /// Tokens of a sequence.
+    /// Positions that a session has room for.
     pub context: usize,
-    /// Tokens of one prefill pass, at most.
+    /// Largest number of tokens in one prefill pass.
     pub chunk: usize,
-    /// Rows of logits that can be computed at a time.
+    /// Rows of logits that one run of the head can compute.
     pub logit_rows: usize,
-    /// Rows of logits that a session has.
+    /// Rows of logits that a session owns.
     pub session_rows: usize,
-    /// Tokens of one sequence that can be decoded in one pass.
+    /// Largest number of rows that one sequence can have in one decode pass: a token
+    /// and its drafts.
     pub draft_rows: usize,
-    /// Tokens that can be decoded in one pass; at most `chunk`.
+    /// Largest number of rows in one decode pass, over all sequences; at most `chunk`.
     pub decode_rows: usize,
     /// Threads that run the steps.
     pub threads: usize,
-    /// What keys and values are kept as.
+    /// Format of the KV cache.
     pub kv_type: KvType,
 }
 
-/// A vector of the file (norm weight, bias), kept as f32 in the arena.
+/// A vector of the file (norm weight, bias), converted to f32 in the arena.
 #[derive(Debug, Clone, Copy)]
 pub struct Vector {
-    /// Where the floats lie.
+    /// Place of the floats.
     pub region: Region,
 }
 
-/// An operation on one token's row.
+/// An operation on one row.
 #[derive(Debug, Clone)]
 pub enum RowOp {
-    /// Cosines, then sines of every rope for the token's position.
+    /// Writes the cosines, then the sines, of every rope for the row's position.
     RopeTable { out: Buffer },
-    /// The row of `table` of the token's id, times `scale`.
+    /// Writes the row of `table` that belongs to the token, times `scale`. If the pass
+    /// has vectors in the place of tokens, copies the row's vector unscaled.
     Embed {
         table: Weight,
         scale: f32,
         out: Buffer,
     },
-    /// A function of the row. In place where `out` is `a`.
+    /// Applies a function to the row. Works in place if `out` equals `a`.
     Function {
         function: RowFn,
         a: Buffer,
@@ -77,8 +79,8 @@ pub enum RowOp {
         weight: Option<Vector>,
         out: Buffer,
     },
-    /// Rotates the heads with the part of the rope table from `table_at` on. In place
-    /// where `out` is `input`.
+    /// Rotates the heads with the `dims` numbers of the rope table that begin at
+    /// `table_at`. Works in place if `out` equals `input`.
     Rope {
         input: Buffer,
         out: Buffer,
@@ -88,13 +90,14 @@ pub enum RowOp {
         table_at: usize,
         dims: usize,
     },
-    /// Keys and values into the cache.
+    /// Writes the row's keys and values into the cache.
     StoreKv(StoreKv),
-    /// The row in the forms that the next step asks for: an index in [`Plan::matmuls`].
+    /// Converts the row to the forms of activations that a matmul step needs. `matmul`
+    /// is an index in [`Plan::matmuls`].
     Prepare { input: Buffer, matmul: usize },
 }
 
-/// Puts a token's keys and values into a slot of its sequence's cache.
+/// Writes a row's keys and values into a slot of its sequence's cache.
 #[derive(Debug, Clone)]
 pub struct StoreKv {
     /// Slot of the cache.
@@ -105,40 +108,42 @@ pub struct StoreKv {
     pub v: Buffer,
 }
 
-/// The angles of a rotary embedding: those of pair `i` at position `p` are
+/// The angles of one rotary embedding: pair `i` at position `p` is rotated by
 /// `p * inverse_frequencies[i]`.
 #[derive(Debug, Clone)]
 pub struct Angles {
-    /// One per pair.
+    /// One number for each pair.
     pub inverse_frequencies: Vec<f32>,
-    /// Factor on cosine and sine.
+    /// Factor on every cosine and sine.
     pub magnitude: f32,
 }
 
-/// One weight of a matmul step.
+/// One weight matrix of a matmul step.
 #[derive(Debug, Clone)]
 pub struct Part {
-    /// `width x input width`.
+    /// Shape: output width x input width.
     pub weight: Weight,
-    /// Added to each row of the output.
+    /// Added to each row of the output; one number for each output.
     pub bias: Option<Vector>,
-    /// Where the output goes.
+    /// Place of the output.
     pub out: Buffer,
-    /// Whether the output is added to what is there (a residual).
+    /// Whether the product is added to the present contents of `out` (a residual)
+    /// instead of replacing them.
     pub accumulate: bool,
 }
 
-/// Rows of one part that one thread computes at a time.
+/// The outputs of one part that one thread computes at a time.
 #[derive(Debug, Clone)]
 pub struct Piece {
     /// Index in [`MatMul::parts`].
     pub part: usize,
-    /// Output rows; starts at a multiple of 16.
+    /// Rows of the weight, which are outputs; the first is a multiple of 16.
     pub rows: Range<usize>,
 }
 
 impl Piece {
-    /// Part `cut` of so many, which are about as large; the last may be empty.
+    /// Returns cut number `cut` of `cuts` cuts of about equal size. The last cuts may
+    /// be empty.
     pub fn cut(&self, cut: usize, cuts: usize) -> Piece {
         let rows = self.rows.len().div_ceil(cuts);
         let rows = rows.next_multiple_of(schedule::ROWS_MULTIPLE);
@@ -150,12 +155,12 @@ impl Piece {
     }
 }
 
-/// Matmuls that share their input.
+/// Matmuls that share their input: one step.
 #[derive(Debug, Clone)]
 pub struct MatMul {
     /// The weights.
     pub parts: Vec<Part>,
-    /// The work in small pieces, taken by whoever is free.
+    /// The work, divided into pieces that the threads share.
     pub pieces: Vec<Piece>,
 }
 
@@ -164,52 +169,52 @@ pub struct MatMul {
 pub struct AttentionStep {
     /// Cache slot.
     pub slot: usize,
-    /// Heads, scale, window.
+    /// Attention heads, scale, window.
     pub shape: AttentionShape,
     /// Queries.
     pub q: Buffer,
-    /// Where the result goes.
+    /// Place of the result.
     pub out: Buffer,
 }
 
-/// One fork-join.
+/// One fork-join of the thread pool.
 #[derive(Debug, Clone)]
 pub enum Step {
-    /// Row operations, token by token.
+    /// Row operations, all of them for one row at a time.
     Rows(Vec<RowOp>),
-    /// Index in [`Plan::matmuls`].
+    /// Matmuls that share an input: an index in [`Plan::matmuls`].
     MatMul(usize),
-    /// Attention.
+    /// Attention of all rows over one cache slot.
     Attention(AttentionStep),
-    /// A convolution or a recurrence, all rows of some columns at a time.
+    /// A convolution or a recurrence: all rows of some columns at a time.
     Columns(ColumnStep),
 }
 
 impl Step {
-    /// Whether it is the one of its layer that looks at other rows: a pass can be
-    /// cancelled before it.
+    /// Whether the step is one that reads other rows of its sequence (attention or
+    /// columns). A layer has one such step, and a pass can be cancelled before it.
     pub fn ends_layer(&self) -> bool {
         matches!(self, Step::Attention(_) | Step::Columns(_))
     }
 }
 
-/// What [`Step::Columns`] computes.
+/// The operation of a [`Step::Columns`], with its operands.
 #[derive(Debug, Clone)]
 pub struct ColumnStep {
     /// Slot of the cache.
     pub slot: usize,
-    /// What is computed of each column.
+    /// The operation on each column.
     pub op: ColumnOp,
-    /// What is convolved, or added.
+    /// The input of the convolution, or the term that a recurrence adds.
     pub input: Buffer,
-    /// Where the result goes; of the same width.
+    /// Place of the result, as wide as `input`.
     pub out: Buffer,
 }
 
-/// An operation on one column, whose rows depend on each other.
+/// An operation on one column. Each row depends on rows before it.
 #[derive(Debug, Clone, Copy)]
 pub enum ColumnOp {
-    /// [`Op::Conv`], with the weights `[column][tap]`.
+    /// [`Op::Conv`]. The weights are ordered `[column][tap]`.
     Conv { weight: Vector, taps: usize },
     /// [`Op::Scan`].
     Scan { decay: Buffer },
@@ -218,36 +223,38 @@ pub enum ColumnOp {
 /// Steps and memory of a model for given options.
 #[derive(Debug)]
 pub struct Plan {
-    /// From token ids to the last layer's keys and values, for all tokens of a chunk.
+    /// Steps for every row of a pass: up to the last operation that keeps a state.
     pub body: Vec<Step>,
-    /// Parts of the body that can run elsewhere, in the order of the [`Span`]s that
-    /// were asked for.
+    /// Parts of the body that a device can run, in the order of the [`Span`]s given to
+    /// [`Plan::new`].
     pub spans: Vec<SpanSteps>,
-    /// Values of the body that the head starts from, and where it wants their rows.
+    /// Values of the body that the head reads: the buffer in the body, and the buffer
+    /// to which the wanted rows are copied.
     pub head_inputs: Vec<(Buffer, Buffer)>,
-    /// From the last layer's attention to logits, for the rows that are wanted.
+    /// Steps after the body, for rows whose logits are wanted.
     pub head: Vec<Step>,
-    /// The logits, in the block that is lent to the arena.
+    /// The logits, in the block that the caller of a pass lends to the arena.
     pub logits: Buffer,
     /// [`PlanOptions::decode_rows`], at least one.
     pub decode_rows: usize,
-    /// What a sequence keeps.
+    /// Layout of a sequence's cache.
     pub cache: CacheLayout,
-    /// How the likeliest tokens are found without the whole head.
+    /// How decode finds the likeliest tokens without the exact logits of all tokens.
     pub screen: Option<ScreenPlan>,
     /// Every matmul step, in order of execution.
     pub matmuls: Vec<MatMul>,
     /// Every vector of the file that is kept as f32, with its place.
     pub vectors: Vec<(Weight, Vector)>,
-    /// The ropes of the graph, for this context.
+    /// The ropes of the graph, with the frequencies for this context.
     pub ropes: Vec<Angles>,
-    /// Where everything lies.
+    /// The regions of the arena.
     pub layout: ArenaLayout,
 }
 
 impl Plan {
-    /// Schedules `graph` and lays out its memory, with the screen of its head if
-    /// it is to be used. No step reaches across the ends of one of the `spans`.
+    /// Schedules `graph` and lays out its memory. `screen` is the screen of its output
+    /// head, if it is to be used. No step contains operations from both inside and
+    /// outside one of the `spans`.
     pub fn new(
         graph: &Graph,
         screen: Option<&Screen>,
@@ -258,7 +265,7 @@ impl Plan {
         schedule::Scheduler::new(graph, kernels, options, spans).run(screen)
     }
 
-    /// Bytes on the heap: the steps in which a pass runs.
+    /// Bytes that the plan itself takes on the heap.
     pub fn heap_bytes(&self) -> usize {
         let mut bytes = heap::bytes(&self.head_inputs)
             + heap::bytes(&self.matmuls)
@@ -288,7 +295,7 @@ impl Plan {
     }
 }
 
-/// The attention shape of the kernels for a graph's attention.
+/// The cache slot and the kernels' shape of an attention; `None` for other operations.
 fn attention_shape(op: &Op) -> Option<(usize, AttentionShape)> {
     let Op::Attention { attention: a, .. } = op else {
         return None;

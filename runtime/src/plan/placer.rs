@@ -1,17 +1,18 @@
-//! Places for values, by when they are alive.
+//! Assigns offsets to buffers according to their lifetimes.
 
 use crate::memory::round_up;
 use alloc::vec::Vec;
 
 /// Places buffers so that those alive at the same time do not overlap.
 ///
-/// First fit by offset. Lifetimes are in items of the schedule: a buffer is in
-/// use from the first item of the step that writes it to the last item that reads
-/// it, both included. Not from the item alone: in a step of row operations other
-/// rows are at other items, and may still read what is dead for this one.
+/// First fit by offset. Lifetimes are measured in items of the schedule: a buffer lives
+/// from the first item of the step that writes it to the last item that reads it, both
+/// included. It does not start at the writing item, because rows of a fused step
+/// progress independently: another row may still read a buffer that this row no longer
+/// needs.
 #[derive(Default)]
 pub struct Placer {
-    /// By offset.
+    /// Sorted by offset.
     live: Vec<Live>,
     end: usize,
 }
@@ -23,8 +24,8 @@ struct Live {
 }
 
 impl Placer {
-    /// A place for `bytes` from item `first` to item `last_use`. What is placed
-    /// later does not begin earlier.
+    /// Returns the offset of a buffer of `bytes` that lives from item `first` to item
+    /// `last_use`. `first` must not decrease from call to call.
     pub fn place(&mut self, bytes: usize, first: usize, last_use: usize) -> usize {
         self.live.retain(|l| l.last_use >= first);
         let bytes = round_up(bytes.max(1));
@@ -46,14 +47,15 @@ impl Placer {
         offset
     }
 
-    /// Keeps the buffer at `offset` until `last_use`, for a value made in place.
+    /// Extends the life of the buffer at `offset` to `last_use`, because a later value
+    /// is stored there in place.
     pub fn extend(&mut self, offset: usize, last_use: usize) {
         for live in self.live.iter_mut().filter(|l| l.offset == offset) {
             live.last_use = live.last_use.max(last_use);
         }
     }
 
-    /// Bytes needed for all that was placed.
+    /// Bytes that all placed buffers need.
     pub fn bytes(&self) -> usize {
         self.end
     }

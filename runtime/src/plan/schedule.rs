@@ -1,13 +1,15 @@
-//! The scheduler: what runs together, and in which order.
+//! The scheduler: which operations run together, and in which order.
 //!
 //! - Matmuls with the same input are one step (q, k, v; gate and up).
-//! - An addition whose one side is a matmul that nothing else reads becomes that
-//!   matmul's store: it adds to the residual in place.
-//! - All other operations concern one row alone; those that follow each other
-//!   are one step, and each row passes through them while it is in cache.
-//! - Rotation, scaling and capping work in place where the input dies.
-//! - What comes after the last state (the last attention itself, the rest of that
-//!   layer, final norm, head) runs only for rows whose logits are wanted.
+//! - If nothing else reads a matmul's output than an addition, and the other operand is
+//!   not needed afterwards, the matmul adds to that operand in place.
+//! - Consecutive operations that concern one row alone are one step, so that each row
+//!   passes through all of them while it is in the CPU's cache.
+//! - An attention, a convolution or a recurrence is a step of its own.
+//! - Rotations and functions of rows work in place if nothing reads their input
+//!   afterwards.
+//! - Operations after the last state run only for rows whose logits are wanted. If an
+//!   attention has the last state, only its keys and values are stored for all rows.
 
 use super::items::{Item, Items};
 use super::placer::Placer;
@@ -25,14 +27,15 @@ use alloc::vec::Vec;
 use ondol_models::graph::{Graph, Node, Op, Rope, RowFn, ValueId, Weight};
 use ondol_models::screen::Screen;
 
-/// A used-by-the-head value lives past every item of the body.
+/// Last use of a value that the head reads: it outlives every item of the body.
 const FOREVER: usize = usize::MAX;
-/// Bytes of weights in one piece of a matmul: small enough to share out, large
-/// enough that taking one costs nothing.
+/// Bytes of weights in one piece of a matmul: few enough that threads share the work
+/// evenly, many enough that the cost of taking a piece is negligible.
 const PIECE_BYTES: core::ops::RangeInclusive<usize> = 64 << 10..=1 << 20;
-/// A step is cut into about this many pieces, within [`PIECE_BYTES`].
+/// A step is divided into about this many pieces, within [`PIECE_BYTES`].
 const PIECES: usize = 32;
-/// Kernels work on panels of rows; pieces start at multiples of this.
+/// Kernels process several rows of weights together; a piece starts at a multiple of
+/// this.
 pub(super) const ROWS_MULTIPLE: usize = 16;
 
 pub struct Scheduler<'g> {
@@ -43,7 +46,7 @@ pub struct Scheduler<'g> {
     spans: &'g [Span],
     /// By value: the last item that reads it.
     last_use: Vec<usize>,
-    /// The first item of the step at hand.
+    /// The first item of the step that is being built.
     step_start: usize,
     buffers: Vec<Option<Buffer>>,
     placer: Placer,
@@ -147,7 +150,7 @@ impl<'g> Scheduler<'g> {
         }
     }
 
-    /// Vectors come first in the arena: their places are needed by every step.
+    /// Vectors come first in the arena, because every step needs their places.
     fn place_vectors(&mut self) {
         let start = self.layout.total;
         for node in &self.graph.nodes {
@@ -186,7 +189,7 @@ impl<'g> Scheduler<'g> {
         self.last_use[self.graph.logits.0 as usize] = FOREVER;
     }
 
-    /// The buffer of a value that an earlier item made.
+    /// The buffer of a value that an earlier item computed.
     fn buffer(&self, value: ValueId) -> Buffer {
         self.buffers[value.0 as usize].unwrap_or(Buffer {
             offset: self.base,
@@ -222,14 +225,15 @@ impl<'g> Scheduler<'g> {
         buffer
     }
 
-    /// Whether a node's output is the logits, or becomes them in place.
+    /// Whether a node's output is the logits, or the input from which a softcap makes
+    /// them in place.
     fn becomes_logits(&self, node: usize) -> bool {
         let logits = self.graph.logits.0 as usize;
         let reads = |value: ValueId| {
             let inputs = self.graph.nodes.iter().flat_map(|node| node.op.inputs());
             inputs.filter(|&input| input == value).count()
         };
-        // Small builds copy what they could cap in place.
+        // SMALL builds cap into a second buffer.
         node == logits
             || !SMALL
                 && match self.graph.nodes[logits].op {
@@ -242,7 +246,8 @@ impl<'g> Scheduler<'g> {
                 }
     }
 
-    /// A buffer for the output of `node`: that of `input`, unless `input` is still needed.
+    /// Returns the buffer for the output of `node`: that of `input`, unless `input` is
+    /// still needed.
     fn in_place(&mut self, node: usize, input: ValueId, now: usize) -> Buffer {
         let source = self.buffer(input);
         let elsewhere = self.becomes_logits(node) && source.offset != LENT;
@@ -254,7 +259,7 @@ impl<'g> Scheduler<'g> {
         source
     }
 
-    /// Keeps a buffer until `last_use`.
+    /// Extends the life of a buffer to `last_use`.
     fn extend(&mut self, buffer: Buffer, last_use: usize) {
         if buffer.offset < LENT {
             self.placer.extend(buffer.offset - self.base, last_use);
@@ -306,7 +311,7 @@ impl<'g> Scheduler<'g> {
         (inputs, self.steps(items, Vec::new()))
     }
 
-    /// A place for the wanted rows of a buffer of the body.
+    /// Places a buffer in the head for the wanted rows of a buffer of the body.
     fn head_input(&mut self, from: Buffer) -> Buffer {
         let row = from.width.saturating_mul(4);
         let bytes = row.saturating_mul(self.options.logit_rows);
@@ -355,7 +360,7 @@ impl<'g> Scheduler<'g> {
         steps
     }
 
-    /// The span that an item belongs to. Steps do not reach across a span's ends.
+    /// The span that an item belongs to. No step crosses the start or end of a span.
     fn span_of(&self, item: &Item) -> Option<usize> {
         let is_in = |span: &Span, node: &usize| span.nodes.binary_search(node).is_ok();
         let holds = |span: &Span| item.nodes().iter().any(|node| is_in(span, node));
@@ -394,7 +399,7 @@ impl<'g> Scheduler<'g> {
                 weight,
             } => {
                 let source = self.buffer(a);
-                // `x + x` reads what it would write.
+                // `x + x` in place would overwrite its second operand.
                 let out = match b == Some(a) {
                     true => self.new_buffer(node, now),
                     false => self.in_place(node, a, now),
@@ -431,7 +436,7 @@ impl<'g> Scheduler<'g> {
                     dims,
                 });
             }
-            // Steps of their own.
+            // These are not row operations.
             Op::MatMul { .. } | Op::Attention { .. } | Op::Conv { .. } | Op::Scan { .. } => {}
         }
     }
@@ -532,7 +537,8 @@ impl<'g> Scheduler<'g> {
         }))
     }
 
-    /// The largest a matmul step's prepared activations can get.
+    /// Bytes of the largest prepared activations of any matmul step, for any number of
+    /// rows.
     fn acts_bytes(&self) -> usize {
         let chunk = self.options.chunk;
         let bytes = |step: &MatMul, m: usize| {
@@ -541,7 +547,7 @@ impl<'g> Scheduler<'g> {
                 .map(|kind| kind.bytes(cols).saturating_mul(m))
                 .sum::<usize>()
         };
-        // The forms change with the number of tokens where it is small.
+        // For few rows, the forms depend on the number of rows.
         let counts = (1..=FINE_TOKENS.min(chunk)).chain([chunk]);
         let largest = |step: &MatMul| counts.clone().map(|m| bytes(step, m)).max();
         self.matmuls.iter().filter_map(largest).max().unwrap_or(0)
@@ -556,7 +562,8 @@ impl<'g> Scheduler<'g> {
         matmul.max(self.largest_attention(|shape| shape.scratch_len()))
     }
 
-    /// Bytes for the largest number of floats that an attention step asks for.
+    /// Bytes of the largest number of floats that any attention needs, as told by
+    /// `floats`.
     fn largest_attention(&self, floats: impl Fn(&AttentionShape) -> usize) -> usize {
         let shapes = self
             .graph
@@ -570,7 +577,7 @@ impl<'g> Scheduler<'g> {
     }
 }
 
-/// Ends a step of row operations, if one was begun.
+/// Ends the current step of row operations, if it has any.
 fn flush(ops: &mut Vec<RowOp>, steps: &mut Vec<Step>) {
     if !ops.is_empty() {
         steps.push(Step::Rows(core::mem::take(ops)));
@@ -578,7 +585,7 @@ fn flush(ops: &mut Vec<RowOp>, steps: &mut Vec<Step>) {
 }
 
 impl MatMul {
-    /// The forms of activations that the parts ask for when `m` rows are computed.
+    /// The different forms of activations that the parts need for `m` rows.
     pub fn act_kinds<'m>(
         &'m self,
         m: usize,
@@ -592,7 +599,7 @@ impl MatMul {
     }
 }
 
-/// Cuts the rows of all parts into pieces of about equal bytes, that start at
+/// Divides the rows of all parts into pieces of about equal bytes, which start at
 /// multiples of `multiple`.
 pub(super) fn pieces(parts: &[Part], multiple: usize) -> Vec<Piece> {
     let row_bytes = |part: &Part| {

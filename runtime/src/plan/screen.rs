@@ -1,4 +1,5 @@
-//! What a screened head needs: the matmul of the copy, and memory for bounds and lists.
+//! The plan of a screened output head: the matmul of the screen, and memory for bounds
+//! and lists.
 
 use super::schedule::pieces;
 use super::{ArenaLayout, Buffer, MatMul, Part, Region, RowOp, Step};
@@ -7,41 +8,45 @@ use ondol_models::graph::{RowFn, Weight};
 use ondol_models::quant::packed::GROUP;
 use ondol_models::screen::Screen;
 
-/// Rows whose largest bound is kept, as a first sieve: whole groups.
+/// Rows that share one maximum of their bounds, for a first selection. A multiple of
+/// [`GROUP`].
 pub const CHUNK: usize = 64;
 
-/// Where more than one group in so many may hold one of the likeliest, scoring
-/// them one by one gains little over reading the whole head.
+/// At most one group in this many is scored exactly. With more groups, exact scores
+/// cost nearly as much as the whole output head.
 const GROUPS_PER_SCORED: usize = 4;
 
-/// How the likeliest tokens are found through a copy of the head.
+/// How the likeliest tokens are found with a 4-bit copy of the output head.
 #[derive(Debug)]
 pub struct ScreenPlan {
-    /// Where in [`super::Plan::head`] the head's own matmul is.
+    /// Index in [`super::Plan::head`] of the output head's own matmul.
     pub step: usize,
-    /// The head's own matmul: an index in [`super::Plan::matmuls`].
+    /// The output head's own matmul: an index in [`super::Plan::matmuls`].
     pub head: usize,
-    /// The copy's matmul, likewise. Its output is [`ScreenPlan::bounds`].
+    /// The screen's matmul: an index in [`super::Plan::matmuls`]. It writes
+    /// [`ScreenPlan::bounds`].
     pub copy: usize,
-    /// What both multiply.
+    /// The input of both matmuls.
     pub input: Buffer,
-    /// The logits are capped at this.
+    /// The softcap of the logits, if the model has one.
     pub cap: Option<f32>,
-    /// The error of each row of the copy, in the file.
+    /// The error of each row of the screen, stored in the file.
     pub error: Weight,
-    /// For each row the most that its score is taken to be.
+    /// For each row, the screen's score plus a margin. The exact score is assumed not
+    /// to exceed it.
     pub bounds: Buffer,
     /// The largest bound of each [`CHUNK`] rows.
     pub maxima: Region,
-    /// Floats among which the n-th largest is looked for.
+    /// Scratch floats in which the n-th largest value is selected.
     pub sorted: Region,
-    /// Numbers of the groups of rows that are scored exactly, as u32.
+    /// Numbers of the groups whose rows are scored exactly, as u32.
     pub groups: Region,
 }
 
 impl ScreenPlan {
-    /// The plan of a screen for a head with these steps, laid out after what is
-    /// there; `None` where the steps are not those of one matmul, or its cap.
+    /// Plans a screen for a head with the given steps, and appends its memory to
+    /// `layout`. Returns `None` if the head does not end with one matmul, followed by
+    /// at most a softcap.
     pub fn new(
         screen: &Screen,
         steps: &[Step],

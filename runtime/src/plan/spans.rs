@@ -1,6 +1,6 @@
-//! Parts of a pass that can run elsewhere: on a delegate's device.
+//! Spans: parts of a plan's body that a delegate's device can run.
 
-// Only delegates look for spans.
+// Without delegates this code is unused.
 #![cfg_attr(not(feature = "delegate"), allow(dead_code))]
 
 use super::items::{Item, Items};
@@ -10,31 +10,33 @@ use core::mem;
 use core::ops::Range;
 use ondol_models::graph::{Graph, Op, ValueId};
 
-/// Nodes that follow each other and keep nothing from pass to pass: what lies
-/// between two attentions, but for rotation and the cache.
+/// Consecutive operations that keep no state: usually all between two attentions,
+/// except rotations and the writes to the cache.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Span {
-    /// Indices of the nodes, ascending.
+    /// Indices of the nodes, in ascending order.
     pub nodes: Vec<usize>,
-    /// Values that are made before and read here, ascending.
+    /// Values that the span reads and earlier nodes compute, in ascending order.
     pub inputs: Vec<ValueId>,
-    /// Values that are made here and read after, ascending.
+    /// Values that the span computes and later nodes read, in ascending order.
     pub outputs: Vec<ValueId>,
 }
 
-/// The steps by which the CPU runs a [`Span`], and where its values lie.
+/// The steps by which the CPU runs a [`Span`], and the places of its values.
 #[derive(Debug, Clone)]
 pub struct SpanSteps {
     /// Indices in [`super::Plan::body`].
     pub steps: Range<usize>,
-    /// In order of [`Span::inputs`], before the first step.
+    /// Buffers of [`Span::inputs`], in the same order, as they are before the first
+    /// step.
     pub inputs: Vec<Buffer>,
-    /// In order of [`Span::outputs`], after the last step.
+    /// Buffers of [`Span::outputs`], in the same order, as they are after the last
+    /// step.
     pub outputs: Vec<Buffer>,
 }
 
-/// The longest spans of a graph's body whose nodes all satisfy `takes`, and that
-/// hold a matmul.
+/// The longest spans of a graph's body that hold a matmul and whose nodes all satisfy
+/// `takes`.
 pub fn spans(graph: &Graph, takes: impl Fn(usize) -> bool) -> Vec<Span> {
     let items = Items::new(graph);
     let (body, head) = items.body_and_head();
@@ -56,7 +58,7 @@ pub fn spans(graph: &Graph, takes: impl Fn(usize) -> bool) -> Vec<Span> {
     spans.into_iter().map(whole).collect()
 }
 
-/// The nodes of an item, the additions that it absorbed among them.
+/// The nodes of an item and the additions that it absorbed.
 fn nodes(items: &Items, item: &Item) -> Vec<usize> {
     let own = item.nodes().iter().copied();
     let absorbed = own.clone().filter_map(|node| items.absorbed[node]);
@@ -71,7 +73,8 @@ fn is_stateless(graph: &Graph, item: &Item) -> bool {
     }
 }
 
-/// Finds what a span reads from outside, and what outside reads from it.
+/// Makes a span of `nodes`: finds the values that it reads from outside, and its values
+/// that are read outside.
 fn with_values(graph: &Graph, mut nodes: Vec<usize>, items: &Items, all: &[&Item]) -> Span {
     nodes.sort_unstable();
     let is_here = |node: usize| nodes.binary_search(&node).is_ok();

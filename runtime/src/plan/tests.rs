@@ -1,5 +1,5 @@
-//! What a plan promises to those who run it, on a small model with all that
-//! makes buffers come and go within one step.
+//! Properties of a plan on which the executor relies. The small model has everything
+//! that makes buffers begin and end within one step.
 
 use super::*;
 use ondol_models::graph::{Activation, Attention, Node, Rope, ValueId};
@@ -10,7 +10,7 @@ const HEAD_DIM: usize = 256;
 const HEADS: usize = 4;
 const HIDDEN: usize = 2048;
 
-/// A graph under construction.
+/// A graph that is being built.
 struct Sketch {
     nodes: Vec<Node>,
     weights: u32,
@@ -157,8 +157,8 @@ fn graph(layers: u32) -> Graph {
     }
 }
 
-/// Rows are done in any order and at the same time, so no row may lie on another
-/// row's values: two buffers of one step are the same or apart.
+/// Rows run in any order and at the same time, so no row may overlap another row's
+/// values: two buffers of one step are equal or disjoint.
 #[test]
 fn rows_of_one_step_do_not_disturb_each_other() {
     let kernels = Kernels::detect();
@@ -212,8 +212,8 @@ fn cuts_of_a_piece_are_its_rows() {
     }
 }
 
-/// What lies between two attentions is one span: it begins with what attention
-/// made and the residual, and ends with queries, keys and values before rotation.
+/// All operations between two attentions are one span. It begins with the attention's
+/// output and the residual, and ends with queries, keys and values before rotation.
 #[test]
 fn spans_lie_between_attentions() {
     let graph = graph(3);
@@ -228,7 +228,7 @@ fn spans_lie_between_attentions() {
         .collect();
     assert_eq!(matmuls, [3, 7, 7]);
     let values = |span: &Span| (span.inputs.len(), span.outputs.len());
-    // The embedding is the first residual; each later span gives the next one too.
+    // The embedding is the first residual; each later span also passes one to the next.
     let shapes: Vec<_> = spans.iter().map(values).collect();
     assert_eq!(shapes, [(1, 3), (2, 4), (2, 4)]);
     for span in &spans {
@@ -237,15 +237,15 @@ fn spans_lie_between_attentions() {
             0
         );
     }
-    // A node that is refused cuts its span; what is left without a matmul is none.
+    // A refused node splits its span. A part without a matmul is not a span.
     let refused = spans[1].nodes[1];
     let cut = super::spans(&graph, |node| node != refused);
     assert!(cut.iter().all(|span| !span.nodes.contains(&refused)));
     assert_eq!(cut.len(), spans.len() + 1);
 }
 
-/// Spans cut the steps, and change nothing else: their steps follow each other,
-/// and hold all that the span computes.
+/// Spans split steps and change nothing else: the steps of a span are consecutive, and
+/// compute all of the span.
 #[test]
 fn steps_keep_to_their_spans() {
     let (graph, kernels) = (graph(3), Kernels::detect());
@@ -291,7 +291,7 @@ fn steps_keep_to_their_spans() {
     }
 }
 
-/// A buffer outside its arena is found before anything runs.
+/// A buffer outside its arena is found before a pass runs.
 #[test]
 fn a_plan_that_leaves_its_arena_is_found() {
     let options = PlanOptions {

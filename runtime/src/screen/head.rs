@@ -1,5 +1,5 @@
-//! The head through its screen: every row on the 4-bit copy, then exactly those
-//! that may be among the likeliest. See `docs/screened-head.md`.
+//! Runs the output head through its screen: scores every row on the 4-bit copy, then
+//! scores exactly those that may be among the likeliest. See `docs/screened-head.md`.
 
 use super::Screening;
 use super::select::{Selected, bound, missed, nth_largest, rows_of, select};
@@ -10,20 +10,20 @@ use crate::memory::{Buffer, Region};
 use crate::plan::{CHUNK, Piece, RowOp, ScreenPlan};
 use ondol_models::graph::RowFn;
 
-/// Rows that are scored exactly at first, for each token that is wanted: the
-/// score that the others have to reach comes from them. Fewer, down to one, where
-/// there are less than so many times as many chunks to find them by.
+/// Rows that are scored exactly at first, for each wanted token. The score that other
+/// rows must reach is taken from them. If there are fewer than [`CHUNKS_PER_SEED`]
+/// times as many chunks, fewer rows are scored, but at least one for each wanted token.
 const SEEDS: usize = 4;
 const CHUNKS_PER_SEED: usize = 8;
 
-/// Groups of rows in a piece of exact scoring.
+/// Groups of rows in one piece of exact scoring.
 const GROUPS_PER_PIECE: usize = 8;
 
-/// Past so many times the cap, single floats are all that is left between
-/// capped scores, and their order says little of that of the scores.
+/// If a score is beyond this many times the cap, capped scores differ only by single
+/// rounding steps, and their order no longer tells the order of the scores.
 const FLAT: f32 = 4.0;
 
-/// The head of a pass of one row, through the screen where that will do.
+/// Runs the head for a pass of one row, through the screen if possible.
 pub(crate) fn head(
     executor: &mut Executor,
     pass: Pass,
@@ -45,11 +45,13 @@ pub(crate) fn head(
 }
 
 impl Executor<'_> {
-    /// Logits of the first row of `body`, the pass that just ran: those of the `k` likeliest, of some others, and negative infinity else.
+    /// Computes logits for the first row of `body`, the pass that just ran: exact ones
+    /// for the `k` likeliest tokens and some others, and negative infinity for the
+    /// rest.
     ///
-    /// `None`, and no logits, where the whole head has to run: there is no
-    /// screen, `k` is too large, too many rows may be among the likeliest, too few
-    /// have a number for a score, or a cap makes them all alike.
+    /// Returns `None`, and computes no logits, if the whole output head must run: there
+    /// is no screen, `k` is too large, too many rows may be among the likeliest, too
+    /// few have a score that is a number, or a cap makes the scores too equal.
     pub fn screened_head(&mut self, body: Pass, k: usize, margin: f32) -> Result<Option<Selected>> {
         let Shared { plan, arena, .. } = self.shared;
         let Some(screen) = &plan.screen else {
@@ -61,8 +63,8 @@ impl Executor<'_> {
             self.step(step, pass)?;
         }
         self.score_copy(screen, pass, margin)?;
-        // SAFETY: the regions are the screen's own; steps only read bounds and
-        // maxima from here on, and do not know the other two.
+        // SAFETY: the regions belong to the screen. From here on steps only read the
+        // bounds and the maxima, and do not use the other two.
         let (bounds, maxima, sorted, list) = unsafe {
             (
                 arena.row(screen.bounds, 0),
@@ -86,12 +88,13 @@ impl Executor<'_> {
             return Ok(None);
         }
         self.score_groups(screen, &list[..seeds.groups])?;
-        // So many rows have this score: no row below it is among the k likeliest.
+        // At least `k` rows have this score, so no row below it is among the `k`
+        // likeliest.
         let reached = self.kth(screen, &list[..seeds.groups], k);
         if screen.cap.is_some_and(|cap| reached.abs() > FLAT * cap) {
             return Ok(None);
         }
-        // The seeds come along, so that the list has all that was scored.
+        // Includes the seeds, so that the list has all groups that were scored.
         let Some(selected) = select(bounds, maxima, reached.min(seed), list) else {
             return Ok(None);
         };
@@ -109,14 +112,14 @@ impl Executor<'_> {
         Ok(Some(selected))
     }
 
-    /// Runs the whole head after [`Executor::screened_head`] selected rows, and
-    /// counts those of the `k` likeliest that it did not score.
+    /// Runs the whole output head after [`Executor::screened_head`] selected rows.
+    /// Returns how many of the `k` likeliest rows it had not scored.
     pub fn audit(&mut self, body: Pass, selected: Selected, k: usize) -> Result<usize> {
         let Shared { plan, arena, .. } = self.shared;
         let Some(screen) = &plan.screen else {
             return Ok(0);
         };
-        // SAFETY: the list is the screen's own, and no step knows it.
+        // SAFETY: the list belongs to the screen, and no step uses it.
         let list = unsafe { &arena.words_mut(screen.groups)[..selected.groups] };
         let kth = self.kth(screen, list, k);
         self.head(body, 0..1)?;
@@ -125,7 +128,8 @@ impl Executor<'_> {
         Ok(missed(logits, list, kth).min(k))
     }
 
-    /// Bounds of all rows and their maxima; all logits become negative infinity.
+    /// Computes the bounds of all rows and their maxima, and sets all logits to
+    /// negative infinity.
     fn score_copy(&mut self, screen: &ScreenPlan, pass: Pass, margin: f32) -> Result<()> {
         let Shared { plan, arena, .. } = self.shared;
         // SAFETY: no step runs.
@@ -143,7 +147,7 @@ impl Executor<'_> {
         Ok(())
     }
 
-    /// Logits of the groups in the list, not capped yet, where there are none yet.
+    /// Computes the logits, before any cap, of listed groups that have none yet.
     fn score_groups(&mut self, screen: &ScreenPlan, list: &[u32]) -> Result<()> {
         let matmul = &self.shared.plan.matmuls[screen.head];
         let pieces = list.len().div_ceil(GROUPS_PER_PIECE);
@@ -162,7 +166,7 @@ impl Executor<'_> {
     /// The k-th largest logit of the groups in the list.
     fn kth(&self, screen: &ScreenPlan, list: &[u32], k: usize) -> f32 {
         let arena = self.shared.arena;
-        // SAFETY: no step runs, and nobody else holds this region here.
+        // SAFETY: no step runs, and nothing else uses this region here.
         let sorted = unsafe { arena.floats_mut(screen.sorted) };
         let mut count = 0;
         for &group in list {
@@ -174,7 +178,7 @@ impl Executor<'_> {
         nth_largest(&mut sorted[..count], k)
     }
 
-    /// Prepares the only row's activations for a matmul.
+    /// Prepares the row's activations for a matmul.
     fn prepare(&self, pass: Pass, input: Buffer, matmul: usize) {
         let op = RowOp::Prepare { input, matmul };
         self.shared.row_op(&op, pass, 0);
@@ -182,7 +186,7 @@ impl Executor<'_> {
 }
 
 impl Shared<'_> {
-    /// Bounds of a piece's rows, in place of their scores on the copy.
+    /// Replaces the scores of a piece's rows on the screen by their bounds.
     fn bound_piece(&self, screen: &ScreenPlan, piece: &Piece, reach: f32) {
         let rows = &piece.rows;
         let columns = |buffer: Buffer| Region {
@@ -195,7 +199,7 @@ impl Shared<'_> {
             bytes: chunks.len() * 4,
         };
         let errors = &self.weights.rows(&screen.error)[rows.start * 4..rows.end * 4];
-        // SAFETY: pieces are disjoint rows, and whole chunks.
+        // SAFETY: pieces are disjoint rows and consist of whole chunks.
         unsafe {
             let scores = self.arena.floats_mut(columns(screen.bounds));
             bound(scores, errors, reach);
@@ -208,7 +212,7 @@ impl Shared<'_> {
         }
     }
 
-    /// Where the logits of a group's rows lie.
+    /// The region of the logits of a group's rows.
     fn logits_of(&self, group: u32) -> Region {
         let rows = rows_of(group, self.plan.logits.width);
         Region {

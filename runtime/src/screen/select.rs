@@ -1,20 +1,22 @@
-//! Which rows of a screened head are scored exactly: those whose bound reaches
-//! a score that enough rows are known to have.
+//! Selects the rows of a screened output head that are scored exactly: those whose
+//! bound reaches a score that enough rows are known to have.
 
 use crate::plan::CHUNK;
 use core::ops::Range;
 use ondol_models::quant::packed::GROUP;
 
-/// What was selected.
+/// The groups and rows that were selected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Selected {
-    /// Groups of eight rows: so many numbers of the list.
+    /// Number of groups of eight rows: the used length of the list.
     pub groups: usize,
-    /// Rows whose bound is high enough; the others of their groups come along.
+    /// Number of rows whose bound is high enough. The other rows of their groups are
+    /// scored too.
     pub rows: usize,
 }
 
-/// Makes bounds of scores: `score + reach * error`, where errors are F32 data.
+/// Turns scores into bounds: `score + reach * error`. `errors` are little-endian f32,
+/// one for each score.
 pub fn bound(scores: &mut [f32], errors: &[u8], reach: f32) {
     let errors = errors.as_chunks().0;
     for (score, &error) in scores.iter_mut().zip(errors) {
@@ -22,8 +24,9 @@ pub fn bound(scores: &mut [f32], errors: &[u8], reach: f32) {
     }
 }
 
-/// Lists, in ascending order, the groups that have a row whose bound is `least`
-/// or more; `maxima` are the largest bounds of each [`CHUNK`], NaN left out. `None` where the list is too short for all of them.
+/// Lists, in ascending order, the groups with a row whose bound is `least` or more.
+/// `maxima` are the largest bounds of each [`CHUNK`] rows, without NaN. Returns `None`
+/// if the list is too short.
 pub fn select(bounds: &[f32], maxima: &[f32], least: f32, list: &mut [u32]) -> Option<Selected> {
     let mut found = Selected { groups: 0, rows: 0 };
     for (chunk, (bounds, &largest)) in bounds.chunks(CHUNK).zip(maxima).enumerate() {
@@ -42,8 +45,8 @@ pub fn select(bounds: &[f32], maxima: &[f32], least: f32, list: &mut [u32]) -> O
     Some(found)
 }
 
-/// The `n`-th largest of the values, which change places; NaN counts as negative
-/// infinity, and so does what is not there.
+/// The `n`-th largest of the values, which are reordered. NaN counts as negative
+/// infinity. If there are fewer values, or `n` is 0, returns negative infinity.
 pub fn nth_largest(values: &mut [f32], n: usize) -> f32 {
     if n == 0 || n > values.len() {
         return f32::NEG_INFINITY;
@@ -56,13 +59,14 @@ pub fn nth_largest(values: &mut [f32], n: usize) -> f32 {
         .1
 }
 
-/// The rows of a group, of so many in all.
+/// The rows of a group, in a matrix of `rows` rows.
 pub fn rows_of(group: u32, rows: usize) -> Range<usize> {
     let first = group as usize * GROUP;
     first..(first + GROUP).min(rows)
 }
 
-/// How many rows whose group is not in the list, which ascends, score `least` or more.
+/// Counts the rows that score `least` or more and whose group is not in the list. The
+/// list must be in ascending order.
 pub fn missed(scores: &[f32], list: &[u32], least: f32) -> usize {
     let mut list = list.iter().copied().peekable();
     let groups = (0..).zip(scores.chunks(GROUP));

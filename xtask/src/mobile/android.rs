@@ -1,27 +1,27 @@
-//! Libraries for Android: static and shared ones for each ABI, and the AAR.
+//! Builds libraries for Android: static and shared ones for each ABI, and the AAR.
 //!
 //! With an NDK (`ANDROID_NDK_HOME`) its compiler links the shared libraries. Without
-//! one clang and lld link them against stand-ins ([`bionic`]): all but running them
-//! can be checked then.
+//! one, clang and lld link them with stubs ([`bionic`]). Then everything can be checked
+//! except running them.
 
 use super::{Toolchain, bionic, copy, folder, make_folder, size, symbols, write};
 use crate::steps::{Extent, Outcome, output, root, run};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A phone's binary interface.
+/// An ABI of Android.
 struct Abi {
-    /// Android's name of it, as `cargo ndk` and Gradle use it.
+    /// Its name in Android, as `cargo ndk` and Gradle use it.
     name: &'static str,
-    /// Rust's.
+    /// Its target in Rust.
     target: &'static str,
-    /// Clang's, with the least version of Android.
+    /// Its target in clang, with the lowest version of Android.
     clang: &'static str,
-    /// Bytes that the stripped shared library may take: docs/size.md.
+    /// Largest size of the stripped shared library in bytes: docs/size.md.
     budget: u64,
 }
 
-/// The first one is nearly every phone.
+/// The first one is that of nearly every phone.
 const ABIS: [Abi; 3] = [
     Abi {
         name: "arm64-v8a",
@@ -43,10 +43,10 @@ const ABIS: [Abi; 3] = [
     },
 ];
 
-/// Newer phones have memory pages of 16 KB, and the store asks for it.
+/// Newer phones have memory pages of 16 KB, and the store requires support for them.
 const PAGE: u64 = 0x4000;
 
-/// What Android's build tools ask of every library.
+/// Link options that Android's build tools use for every library.
 const MANIFEST: &str = "\
 <manifest xmlns:android=\"http://schemas.android.com/apk/res/android\" package=\"ondol.c\">
     <uses-sdk android:minSdkVersion=\"24\" />
@@ -58,7 +58,7 @@ pub fn ndk() -> Option<PathBuf> {
     std::env::var_os("ANDROID_NDK_HOME").map(PathBuf::from)
 }
 
-/// The libraries of all ABIs, checked; the AAR.
+/// Builds and checks the libraries of all ABIs, and packs the AAR.
 pub fn android() -> Outcome {
     let Some(toolchain) = Toolchain::find()? else {
         return Ok(());
@@ -71,8 +71,8 @@ pub fn android() -> Outcome {
     Ok(())
 }
 
-/// Builds and checks the libraries of all ABIs or the first, and lays them out in
-/// `target/mobile/android` as `cargo ndk` does.
+/// Builds and checks the libraries of all ABIs, or of the first, and puts them in
+/// `target/mobile/android` with the folders of `cargo ndk`.
 pub fn build(toolchain: &Toolchain, extent: Extent) -> Outcome {
     let home = home();
     copy(
@@ -113,7 +113,7 @@ fn shared(abi: &Abi) -> PathBuf {
     home().join("jniLibs").join(abi.name).join("libondol.so")
 }
 
-/// Options for the last link.
+/// The options for the final link.
 fn linker(toolchain: &Toolchain, abi: &Abi) -> Result<Vec<String>, String> {
     let mut options = match ndk() {
         Some(ndk) => vec![format!("linker={}", ndk_clang(&ndk, abi)?.display())],
@@ -137,8 +137,8 @@ fn linker(toolchain: &Toolchain, abi: &Abi) -> Result<Vec<String>, String> {
     Ok(pairs.collect())
 }
 
-/// The NDK's compiler of an ABI; it lies in the folder of the one kind of host that
-/// the NDK is for.
+/// The NDK's compiler for an ABI, in the folder of the only host system that the NDK
+/// supports.
 fn ndk_clang(ndk: &Path, abi: &Abi) -> Result<PathBuf, String> {
     let hosts = ndk.join("toolchains/llvm/prebuilt");
     let first = fs::read_dir(&hosts)
@@ -148,7 +148,8 @@ fn ndk_clang(ndk: &Path, abi: &Abi) -> Result<PathBuf, String> {
     Ok(host.path().join("bin").join(format!("{}-clang", abi.clang)))
 }
 
-/// A library needs Android's own libraries alone, and of those the listed functions.
+/// Checks that a library needs only Android's own libraries, and of those only the
+/// listed functions.
 fn check_needs(toolchain: &Toolchain, library: &Path) -> Outcome {
     let known = bionic::libraries();
     let path = library.display().to_string();
@@ -175,14 +176,14 @@ fn check_needs(toolchain: &Toolchain, library: &Path) -> Outcome {
     ))
 }
 
-/// The names in brackets of what readelf calls NEEDED.
+/// The names in brackets in readelf's rows with NEEDED.
 fn needed(dynamic: &str) -> Vec<&str> {
     let lines = dynamic.lines().filter(|line| line.contains("(NEEDED)"));
     let names = lines.filter_map(|line| line.split_once('[')?.1.split_once(']'));
     names.map(|(name, _)| name).collect()
 }
 
-/// Every part that is mapped can be mapped in pages of 16 KB.
+/// Checks that every mapped part can be mapped in pages of 16 KB.
 fn check_pages(toolchain: &Toolchain, library: &Path) -> Outcome {
     let path = library.display().to_string();
     let headers = output(
@@ -201,7 +202,7 @@ fn check_pages(toolchain: &Toolchain, library: &Path) -> Outcome {
     Ok(())
 }
 
-/// The last column of what readelf calls LOAD.
+/// The last column of readelf's rows with LOAD.
 fn alignments(headers: &str) -> Vec<u64> {
     let lines = headers.lines().map(str::trim);
     let loads = lines.filter(|line| line.starts_with("LOAD"));
@@ -210,8 +211,8 @@ fn alignments(headers: &str) -> Vec<u64> {
         .collect()
 }
 
-/// Packs the shared libraries and the header (as a prefab module, which CMake finds
-/// as `ondol::ondol`) into `ondol.aar`.
+/// Packs the shared libraries and the header into `ondol.aar`, as a prefab module,
+/// which CMake finds as `ondol::ondol`.
 fn aar() -> Outcome {
     let parts = home().join("aar");
     let module = parts.join("prefab/modules/ondol");

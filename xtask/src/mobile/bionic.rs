@@ -1,18 +1,18 @@
-//! Android's system libraries where there is no NDK: stand-ins with the names that
-//! Ondol may use, and no code.
+//! Stubs of Android's system libraries for builds without an NDK. They have the names
+//! that Ondol may use, and no code.
 //!
-//! What is linked against them finds Android's own libraries on a phone. What asks
-//! for a name that is not in `bionic.txt` does not link.
+//! A library that is linked with them uses Android's own libraries on a phone. A
+//! library that needs a name which is not in `bionic.txt` does not link.
 
 use super::{Toolchain, write};
 use crate::steps::{Outcome, run};
 use std::path::Path;
 
-/// The functions that Ondol may use, by library.
+/// The file with the functions that Ondol may use, by library.
 const FUNCTIONS: &str = include_str!("bionic.txt");
 
-/// Rust's library asks for an unwinder, to print where a panic came from. The NDK
-/// brings one; this one knows of no frames.
+/// Rust's library needs an unwinder to print where a panic happened. The NDK has one;
+/// this stub finds no frames.
 const UNWINDER: &str = "\
 __attribute__((visibility(\"hidden\"))) int _Unwind_Backtrace(void *f, void *a) {
     (void)f;
@@ -45,7 +45,7 @@ __attribute__((visibility(\"hidden\"))) void __aeabi_unwind_cpp_pr1(void) {}
 #endif
 ";
 
-/// The libraries of Android that Ondol may need, with the functions of each.
+/// The libraries of Android that Ondol may need, each with its functions.
 pub fn libraries() -> Vec<(&'static str, Vec<&'static str>)> {
     let mut libraries: Vec<(&str, Vec<&str>)> = Vec::new();
     let lines = FUNCTIONS.lines().map(str::trim);
@@ -59,7 +59,7 @@ pub fn libraries() -> Vec<(&'static str, Vec<&'static str>)> {
     libraries
 }
 
-/// Writes the stand-ins of one architecture into a folder.
+/// Writes the stubs of one architecture into a folder.
 pub fn stand_ins(toolchain: &Toolchain, clang_target: &str, folder: &Path) -> Outcome {
     let file = |name: &str| folder.join(name).display().to_string();
     let compile = |source: &str, object: &str| {

@@ -1,4 +1,4 @@
-//! Libraries for iOS, and the XCFramework where Xcode is.
+//! Builds libraries for iOS, and the XCFramework if Xcode is available.
 
 use super::{Toolchain, copy, folder, symbols, write};
 use crate::steps::{Extent, Outcome, root, run};
@@ -6,13 +6,14 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Devices, and the simulator on Macs with Apple's own chips.
+/// Targets: devices, and the simulator on Macs with Apple's CPUs.
 const TARGETS: [&str; 2] = ["aarch64-apple-ios", "aarch64-apple-ios-sim"];
 
-/// How Swift imports the header.
+/// The module map with which Swift imports the header.
 const MODULE: &str = "module OndolC {\n    header \"ondol.h\"\n    export *\n}\n";
 
-/// The static libraries of devices and simulator, checked; the XCFramework.
+/// Builds and checks the static libraries of devices and simulator, and the
+/// XCFramework.
 pub fn ios() -> Outcome {
     let Some(toolchain) = Toolchain::find()? else {
         return Ok(());
@@ -25,7 +26,7 @@ pub fn ios() -> Outcome {
     Ok(())
 }
 
-/// Builds and checks the libraries of all targets or the first, and lays them out in
+/// Builds and checks the libraries of all targets, or of the first, in
 /// `target/mobile/ios`.
 pub fn build(toolchain: &Toolchain, extent: Extent) -> Outcome {
     let home = folder().join("ios");
@@ -45,7 +46,7 @@ pub fn build(toolchain: &Toolchain, extent: Extent) -> Outcome {
     write(&headers.join("module.modulemap"), MODULE)
 }
 
-/// Whether Xcode's command is here.
+/// Whether Xcode's command is installed.
 pub fn xcode() -> bool {
     let version = Command::new("xcodebuild").arg("-version").output();
     version.is_ok_and(|output| output.status.success())
@@ -56,7 +57,7 @@ fn xcframework() -> Outcome {
     let path = |path: &Path| path.display().to_string();
     let framework = home.join("Ondol.xcframework");
     if framework.exists() {
-        // xcodebuild does not write over one.
+        // xcodebuild does not overwrite an existing one.
         fs::remove_dir_all(&framework).map_err(|e| format!("{} ({e})", framework.display()))?;
     }
     let headers = path(&home.join("include"));

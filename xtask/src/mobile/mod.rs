@@ -1,8 +1,8 @@
-//! Libraries for phones: how they are built, and what Android and iOS share.
+//! Builds libraries for phones; contains what Android and iOS share.
 //!
-//! Debian's Rust, with the standard library's source beside it (`rust-web-src`),
-//! builds for every target, as it does for firmware. Where there is no apt (on a
-//! Mac), rustup's Rust does, with the targets that were added to it.
+//! Debian's Rust, with the standard library's source (`rust-web-src`), builds for every
+//! target, as for firmware. Without apt (on a Mac), rustup's Rust builds for the
+//! targets that were added to it.
 
 mod android;
 mod bionic;
@@ -28,8 +28,9 @@ const PACKAGES: [&str; 6] = [
     "llvm-19",
 ];
 
-/// What CI builds: the library of each system's phones of today, both at once. The
-/// other ones differ from them, and from firmware, by the compiler's work alone.
+/// The part that CI builds: for each system the library of most present phones, both at
+/// the same time. The others differ from these, and from firmware, only in the
+/// compiler's work.
 pub fn test() -> Outcome {
     let Some(toolchain) = Toolchain::find()? else {
         return Ok(());
@@ -39,16 +40,16 @@ pub fn test() -> Outcome {
     Ok(())
 }
 
-/// The compiler and the tools beside it.
+/// The compiler and its tools.
 enum Toolchain {
-    /// Debian's, which builds the standard library from source.
+    /// Debian's Rust, which builds the standard library from source.
     Debian,
-    /// rustup's, and LLVM's tools by their plain names.
+    /// rustup's Rust, and LLVM's tools without a version in their names.
     Rustup,
 }
 
 impl Toolchain {
-    /// Installs what is missing where there is apt; None (and a word about it) where
+    /// Installs missing packages if there is apt. Returns `None`, and prints why, if
     /// nothing can be built.
     fn find() -> Result<Option<Toolchain>, String> {
         if apt::install("phones by Debian's Rust", &PACKAGES)? {
@@ -62,7 +63,7 @@ impl Toolchain {
         Ok(Some(Toolchain::Rustup))
     }
 
-    /// The name of a tool of LLVM.
+    /// The name of one of LLVM's tools.
     fn tool(&self, name: &str) -> String {
         match self {
             Toolchain::Debian => format!("{name}-19"),
@@ -70,9 +71,9 @@ impl Toolchain {
         }
     }
 
-    /// Builds the library for a target of a system, with options for its last link;
-    /// the folder in which it lies. Each system has a folder of its own, so that both
-    /// can be built at once.
+    /// Builds the library for a target of a system, with options for the final link.
+    /// Returns its folder. Each system has a separate folder, so that both can be built
+    /// at the same time.
     fn library(
         &self,
         system: &str,
@@ -84,7 +85,7 @@ impl Toolchain {
         let folder = built.display().to_string();
         let package = ["rustc", "--profile", "mobile", "-p", "ondol-c"];
         let what = ["--target", target, "--crate-type", kinds];
-        // Without its printer of backtraces, which has no names to print here.
+        // Without the code that prints backtraces, which has no names to print here.
         let std = ["-Zbuild-std=std,panic_abort", "-Zbuild-std-features="];
         let link: Vec<&str> = link.iter().map(String::as_str).collect();
         let target_folder = ("CARGO_TARGET_DIR", folder.as_str());
@@ -108,12 +109,12 @@ impl Toolchain {
     }
 }
 
-/// Where all of it lies.
+/// The folder of all results.
 fn folder() -> PathBuf {
     root().join("target/mobile")
 }
 
-/// Copies a file, and makes the folders on its way.
+/// Copies a file and makes the missing folders of its new path.
 fn copy(from: &Path, to: &Path) -> Outcome {
     make_folder(to.parent().unwrap_or(to))?;
     let copied = fs::copy(from, to);

@@ -1,8 +1,8 @@
-//! How large a library is, and what it is made of.
+//! Measures the size of a library and of its parts.
 //!
-//! Whole bytes are those of the stripped shared library. What they are made of is
-//! read from the names in the static library, which the same compilation made; a
-//! piece of generic code counts for the crate that it was written in.
+//! The total is the size of the stripped shared library. The parts are computed from
+//! the symbols of the static library, which the same compilation made. Instances of
+//! generic code count for the crate in which the generic code was written.
 
 use super::Toolchain;
 use crate::steps::{Outcome, output};
@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// How many functions and crates are listed.
+/// Numbers of functions and of crates to list.
 const LONGEST: usize = 20;
 
-/// Fails above the budget.
+/// Fails if the library is larger than its limit.
 pub fn check(library: &Path, budget: u64) -> Outcome {
     let bytes = bytes(library)?;
     let path = library.display();
@@ -31,8 +31,8 @@ fn bytes(file: &Path) -> Result<u64, String> {
     Ok(meta.len())
 }
 
-/// Prints the sections of the shared library, and code by crate and by function, as
-/// docs/size.md has them.
+/// Prints the sections of the shared library, and the code by crate and by function, in
+/// the format of docs/size.md.
 pub fn report(toolchain: &Toolchain, archive: &Path, shared: &Path) -> Outcome {
     let path = shared.display().to_string();
     let sections = output(&toolchain.tool("llvm-size"), &["-A", &path])?;
@@ -64,7 +64,7 @@ pub fn report(toolchain: &Toolchain, archive: &Path, shared: &Path) -> Outcome {
     Ok(())
 }
 
-/// A row of nm that is code: address, bytes, kind and name.
+/// A row of nm that describes code: address, bytes, kind and name.
 fn function(row: &str) -> Option<(String, u64)> {
     let mut words = row.splitn(4, ' ');
     let (_, bytes, kind, name) = (words.next()?, words.next()?, words.next()?, words.next()?);
@@ -73,7 +73,7 @@ fn function(row: &str) -> Option<(String, u64)> {
     code.then(|| (name.to_string(), bytes))
 }
 
-/// The first name of a path in a demangled name: `ondol` in `<&ondol::Model as ...>`.
+/// The first name of the path in a demangled name: `ondol` in `<&ondol::Model as ...>`.
 fn first_crate(name: &str) -> &str {
     let word = |c: char| c.is_alphanumeric() || c == '_';
     let paths = name.split("::").next().unwrap_or(name);

@@ -1,4 +1,4 @@
-//! What a library exports and what it asks of others, held to `ondol.h`.
+//! Compares the symbols that a library exports and imports with `ondol.h`.
 
 use super::Toolchain;
 use crate::steps::{Outcome, output, root};
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Functions that the header declares for builds without an operating system alone.
+/// Functions that the header declares only for builds without an operating system.
 const FIRMWARE: [&str; 4] = [
     "ondol_heap_peak",
     "ondol_heap_used",
@@ -16,7 +16,7 @@ const FIRMWARE: [&str; 4] = [
 
 type Names = BTreeSet<String>;
 
-/// The functions that `ondol.h` promises on a phone.
+/// The functions that `ondol.h` declares for phones.
 pub fn declared() -> Result<Names, String> {
     let path = root().join("bindings/c/ondol.h");
     let header = fs::read_to_string(&path).map_err(|e| format!("{} ({e})", path.display()))?;
@@ -29,7 +29,7 @@ pub fn declared() -> Result<Names, String> {
     Ok(names)
 }
 
-/// The names before the first parenthesis of the lines that declare something.
+/// The names before the first parenthesis in lines that declare something.
 fn functions(header: &str) -> Names {
     let starts = header
         .lines()
@@ -42,17 +42,17 @@ fn functions(header: &str) -> Names {
         .collect()
 }
 
-/// A shared library exports what the header declares, and nothing else.
+/// Checks that a shared library exports exactly what the header declares.
 pub fn check_shared(toolchain: &Toolchain, library: &Path) -> Outcome {
     let list = nm(toolchain, &["--dynamic", "--defined-only"], library)?;
     same(&names(&list), &declared()?, library)
 }
 
-/// A static library has what the header declares, and no other name of that kind.
-/// Its other names are those of Rust's own library.
+/// Checks that a static library has what the header declares, and no other name that
+/// begins in the same way. Its remaining names belong to Rust's own library.
 pub fn check_static(toolchain: &Toolchain, library: &Path) -> Outcome {
     let list = nm(toolchain, &["--extern-only", "--defined-only"], library)?;
-    // Mach-O writes an underscore before every name of C.
+    // Mach-O puts an underscore before every name of C.
     let ours = names(&list)
         .iter()
         .map(|name| name.strip_prefix('_').unwrap_or(name).to_string())
@@ -61,21 +61,21 @@ pub fn check_static(toolchain: &Toolchain, library: &Path) -> Outcome {
     same(&ours, &declared()?, library)
 }
 
-/// What a shared library asks of others. Weak names are left out: Rust's library
-/// looks for newer functions in that way, and does without.
+/// The symbols that a shared library imports. Weak names are left out: Rust's library
+/// uses them to look for newer functions, and works without them.
 pub fn undefined(toolchain: &Toolchain, library: &Path) -> Result<Names, String> {
     let list = nm(toolchain, &["--dynamic", "--undefined-only"], library)?;
     Ok(strong(&list))
 }
 
-/// The names of rows that say `U`.
+/// The names of rows with the type `U`.
 fn strong(list: &str) -> Names {
     let rows = list.lines().filter_map(|row| row.trim().strip_prefix("U "));
     rows.map(str::to_string).collect()
 }
 
-/// Apple's objects carry bitcode beside their code, of a newer LLVM than the tool
-/// may be: it is not looked at.
+/// Apple's objects contain bitcode beside their code. It may be from a newer LLVM than
+/// the tool, so it is skipped.
 fn nm(toolchain: &Toolchain, which: &[&str], library: &Path) -> Result<String, String> {
     let library = library.display().to_string();
     output(
@@ -84,7 +84,7 @@ fn nm(toolchain: &Toolchain, which: &[&str], library: &Path) -> Result<String, S
     )
 }
 
-/// The last words of lines with more than one: the first is an address or a kind.
+/// The last words of lines with several words: the first is an address or a kind.
 fn names(list: &str) -> Names {
     let rows = list
         .lines()

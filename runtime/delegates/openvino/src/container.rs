@@ -1,32 +1,33 @@
-//! Programs as bytes: a header that says what they are of, and a checksum, around
-//! what OpenVINO exported.
+//! Saved programs: a header that identifies the program, a checksum, and the bytes that
+//! OpenVINO exported.
 //!
-//! All numbers are little-endian. `FORMAT` goes up whenever something here changes.
+//! All numbers are little-endian. `FORMAT` must be incremented when the layout changes.
 
 use crate::failure::{Failure, Result};
 use ondol::delegate::Code;
 
 const MAGIC: [u8; 4] = *b"OVPN";
 const FORMAT: u32 = 1;
-/// Magic, format and checksum; the checksum is of all that follows.
+/// Bytes of magic, format and checksum. The checksum covers everything after them.
 const HEADER: usize = 16;
 
-/// What a program is of and what it holds.
+/// The contents of a saved program.
 #[derive(Debug, PartialEq)]
 pub struct Contents<'b> {
-    /// The device, its compiler and their versions.
+    /// The device, its compiler and their versions
+    /// ([`crate::device::Device::identity`]).
     pub identity: String,
     /// Rows of the graph.
     pub rows: u32,
-    /// Inputs in the order of the IR: id and columns.
+    /// Inputs in the order of the IR: id and number of columns.
     pub inputs: Vec<(u32, u32)>,
-    /// Outputs likewise.
+    /// Outputs in the order of the IR: id and number of columns.
     pub outputs: Vec<(u32, u32)>,
-    /// OpenVINO's bytes.
+    /// The bytes that OpenVINO exported.
     pub exported: &'b [u8],
 }
 
-/// Packs a program.
+/// Serializes a program.
 pub fn write(contents: &Contents) -> Vec<u8> {
     let mut body = Vec::with_capacity(HEADER + contents.exported.len() + 256);
     body.resize(HEADER, 0);
@@ -52,10 +53,10 @@ fn put_bytes(to: &mut Vec<u8>, bytes: &[u8]) {
     to.extend(bytes);
 }
 
-/// Unpacks a program of the device that `identity` names.
+/// Parses a program of the device that `identity` names.
 ///
 /// # Errors
-/// CORRUPT for what is damaged, INCOMPATIBLE for what is another's.
+/// CORRUPT for damaged bytes, INCOMPATIBLE for another device, compiler or format.
 pub fn read<'b>(blob: &'b [u8], identity: &str) -> Result<Contents<'b>> {
     let mut rest = blob;
     if take(&mut rest, MAGIC.len())? != MAGIC {
@@ -130,8 +131,8 @@ fn incompatible(message: String) -> Failure {
     Failure::new(Code::Incompatible, message)
 }
 
-/// 64-bit FNV-1a, eight bytes at a time: each step can be undone, so that no change
-/// of one word goes unseen.
+/// 64-bit FNV-1a over words of eight bytes. Each step is invertible, so a change of one
+/// word always changes the checksum.
 fn checksum(bytes: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325 ^ bytes.len() as u64;
     for chunk in bytes.chunks(8) {

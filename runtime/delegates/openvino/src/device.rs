@@ -1,4 +1,4 @@
-//! The library, the device that is used, and what it says of itself.
+//! Loads OpenVINO, chooses the device, and describes it to the host.
 
 use crate::failure::{Failure, Result, unsupported, write_text};
 use crate::graph::Form;
@@ -9,13 +9,14 @@ use std::env;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-/// Names the C library where it is not where OpenVINO's own tools put it.
+/// Environment variable with the path of the C library, if it is not where OpenVINO's
+/// own installers put it.
 const LIBRARY: &str = "ONDOL_OPENVINO_LIB";
-/// Names another device than the NPU.
+/// Environment variable with the name of a device other than the NPU.
 const DEVICE: &str = "ONDOL_OPENVINO_DEVICE";
 const NPU: &str = "NPU";
 
-/// Numbers of rows that graphs can have.
+/// The numbers of rows that graphs can have.
 pub static ROWS: [u32; 3] = [1, 64, 256];
 
 const fn form(store: u32, group: u32, scale_type: u32) -> ffi::Quant {
@@ -33,30 +34,31 @@ static I4_BY_32: ffi::Quant = form(ffi::I4, 32, ffi::F16);
 static I4_BY_ROW: ffi::Quant = form(ffi::I4, ffi::GROUP_ROW, ffi::F16);
 static I8_BY_ROW: ffi::Quant = form(ffi::I8, ffi::GROUP_ROW, ffi::F32);
 
-/// What Intel documents for its NPUs. Half floats are for the many weights to which
-/// one scale a row would do harm.
+/// The forms that Intel documents for its NPUs. Half floats are for the many weights
+/// for which one scale per row would be too coarse.
 static NPU_FORMS: [&ffi::Quant; 4] = [&I4_BY_128, &I4_BY_ROW, &I8_BY_ROW, &F16];
-/// What the other devices were seen to compute rightly. They take 8 bits in groups of
-/// 32 too, but then the host has no use for half floats, and SmolLM2 loses 4 % of its
-/// likeliest tokens.
+/// The forms that the other devices compute correctly. They also take 8 bits in groups
+/// of 32, but then the host would not use half floats, and SmolLM2 would lose 4 % of
+/// its likeliest tokens.
 static OTHER_FORMS: [&ffi::Quant; 5] = [&I4_BY_128, &I4_BY_32, &I4_BY_ROW, &I8_BY_ROW, &F16];
 
 /// OpenVINO, loaded. It starts threads and is never unloaded.
 pub struct Runtime {
-    /// What compiles.
+    /// Compiles models.
     pub core: Core,
     /// OpenVINO's version.
     pub version: String,
-    /// The device that is used, if there is one.
+    /// The chosen device, if there is one.
     pub device: Option<String>,
 }
 
 static RUNTIME: Mutex<Option<&'static Runtime>> = Mutex::new(None);
 
-/// Loads the library and chooses a device; the second time it is the same.
+/// Loads the library and chooses a device. Later calls return the same.
 ///
 /// # Errors
-/// UNSUPPORTED where there is no library, or not the device that was asked for.
+/// UNSUPPORTED if there is no library, or if it does not have the device that was asked
+/// for.
 pub fn init() -> Result<&'static Runtime> {
     let mut runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
     match *runtime {
@@ -65,7 +67,7 @@ pub fn init() -> Result<&'static Runtime> {
     }
 }
 
-/// What [`init`] has made; `None` before it.
+/// The result of [`init`]; `None` before it.
 pub fn runtime() -> Option<&'static Runtime> {
     *RUNTIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -91,9 +93,9 @@ impl Runtime {
     }
 }
 
-/// The device that is asked for, or the NPU, if there is one.
+/// The device that was asked for, or else the NPU; `None` if there is no NPU.
 fn choose(all: &[String], wanted: Option<&str>) -> Result<Option<String>> {
-    // Of several of a kind the names end in a point and a number.
+    // If there are several devices of a kind, their names end in a point and a number.
     let is = |name: &String, wanted: &str| name == wanted || name.split('.').next() == Some(wanted);
     let found = all.iter().find(|name| is(name, wanted.unwrap_or(NPU)));
     match (found, wanted) {
@@ -105,8 +107,8 @@ fn choose(all: &[String], wanted: Option<&str>) -> Result<Option<String>> {
     }
 }
 
-/// By default the CPU may round inputs to 16 bits, or to 8 where weights are
-/// integers; here it computes what `device_info` says.
+/// Makes a device compute with the activations that `device_info` states: by default
+/// the CPU may round inputs to 16 bits, or to 8 bits if weights are integers.
 fn exact(core: &Core, device: &str) -> Result<()> {
     if is_npu(device) {
         return Ok(());
@@ -120,19 +122,19 @@ fn is_npu(device: &str) -> bool {
     device.split('.').next() == Some(NPU)
 }
 
-/// A device that was opened.
+/// An open device.
 pub struct Device {
-    /// What it belongs to.
+    /// The library to which it belongs.
     pub runtime: &'static Runtime,
-    /// As OpenVINO names it.
+    /// OpenVINO's name of the device.
     pub name: &'static str,
 }
 
 impl Device {
-    /// Opens the only device there is.
+    /// Opens the only device.
     ///
     /// # Errors
-    /// INVALID before [`init`], or where there is none of this index.
+    /// INVALID before [`init`], or if there is no device with this index.
     pub fn open(index: u32) -> Result<Device> {
         let none = || Failure::new(Code::Invalid, format!("there is no device {index}"));
         let runtime = runtime().ok_or_else(none)?;
@@ -142,7 +144,7 @@ impl Device {
         }
     }
 
-    /// Forms that matrices may have.
+    /// The forms of weights that the device takes.
     pub fn quants(&self) -> &'static [&'static ffi::Quant] {
         match is_npu(self.name) {
             true => &NPU_FORMS,
@@ -150,13 +152,13 @@ impl Device {
         }
     }
 
-    /// The same as a graph has them.
+    /// The same forms, as [`crate::graph::Graph`] states them.
     pub fn forms(&self) -> Vec<Form> {
         let quants = self.quants().iter();
         quants.map(|&quant| Form::of(Some(quant))).collect()
     }
 
-    /// What programs depend on.
+    /// Everything on which a compiled program depends: device, architecture and driver.
     pub fn identity(&self) -> String {
         format!("{} {} {}", self.name, self.arch(), self.driver())
     }
@@ -166,7 +168,7 @@ impl Device {
             .unwrap_or_else(|| self.name.to_owned())
     }
 
-    /// The NPU's compiler comes with its driver.
+    /// The version of the driver, which includes the NPU's compiler.
     fn driver(&self) -> String {
         let version = &self.runtime.version;
         match self.property("NPU_DRIVER_VERSION") {
@@ -179,7 +181,7 @@ impl Device {
         self.runtime.core.property(self.name, key)
     }
 
-    /// Fills in what the host asks for.
+    /// Fills in the description of the device.
     pub fn describe(&self, info: &mut ffi::DeviceInfo) {
         let full = self.property("FULL_DEVICE_NAME");
         let texts: [(&mut [c_char], &str); 5] = [
@@ -193,7 +195,7 @@ impl Device {
             .into_iter()
             .for_each(|(to, text)| write_text(to, text));
         let npu = is_npu(self.name);
-        // Whatever a CPU takes for it is no measure of an NPU.
+        // Times of a CPU are not a measure of an NPU's performance.
         info.flags = if npu { 0 } else { ffi::DEVICE_EMULATED };
         info.mem_caps = ffi::MEM_HOST;
         let memory = self.property("NPU_DEVICE_TOTAL_MEM_SIZE");
@@ -201,7 +203,7 @@ impl Device {
         info.mem_free = 0;
         info.activations = if npu { ffi::F16 } else { ffi::F32 };
         info.n_quants = self.quants().len() as u32;
-        // References are pointers that are not null.
+        // A list of references has the layout of a list of pointers that are not null.
         info.quants = self.quants().as_ptr().cast();
         info.n_rows = ROWS.len() as u32;
         info.rows = ROWS.as_ptr();

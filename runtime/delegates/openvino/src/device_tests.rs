@@ -1,4 +1,4 @@
-//! The table from the host's side, on a device of OpenVINO. Without
+//! Tests of the table from the host's side, on a device of OpenVINO. Without
 //! `ONDOL_OPENVINO_LIB` and `ONDOL_OPENVINO_DEVICE` they do nothing;
 //! `cargo xtask openvino` sets them.
 
@@ -54,7 +54,7 @@ fn node(segment: &mut Segment, op: Op, inputs: &[usize], role: Role, cols: usize
     out
 }
 
-/// A session with one program, and its job over one input and one output.
+/// A session with one program, and the buffers of its one input and one output.
 struct Running {
     session: DeviceSession,
     input: Buffer,
@@ -93,7 +93,7 @@ fn failure(outcome: Outcome) -> Option<DelegateError> {
     }
 }
 
-/// Matmuls one after the other, which take far more than a hundredth of a second.
+/// Several matmuls in a row, which take much longer than a hundredth of a second.
 fn slow() -> Segment {
     const SIDE: usize = 2048;
     let mut segment = empty(256);
@@ -129,7 +129,7 @@ fn a_job_ends_at_its_deadline_or_when_cancelled() {
     job.cancel().unwrap();
     assert_eq!(failure(job.wait(LONG)).unwrap().code, Code::Cancelled);
 
-    // Two in the queue; both end with their session.
+    // Two jobs are in the queue; both end with their session.
     let mut jobs = [running.start(output, LONG), running.start(output, LONG)];
     drop(running);
     for job in &mut jobs {

@@ -1,4 +1,4 @@
-//! What goes wrong, in the words and codes of `ondol_npu.h`.
+//! Failures, with the codes of `ondol_npu.h`.
 
 use core::ffi::c_char;
 use ondol::delegate::{Code, ffi};
@@ -8,11 +8,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    /// What kind of failure it is.
+    /// The kind of the failure.
     pub code: Code,
-    /// OpenVINO's own code; 0 if it told none.
+    /// OpenVINO's own code; 0 if there is none.
     pub vendor_code: i32,
-    /// In words.
+    /// Message for people.
     pub message: String,
 }
 
@@ -20,7 +20,7 @@ pub struct Failure {
 pub type Result<T> = core::result::Result<T, Failure>;
 
 impl Failure {
-    /// A failure that the plug-in found.
+    /// Makes a failure that the plug-in found.
     pub fn new(code: Code, message: impl Into<String>) -> Failure {
         Failure {
             code,
@@ -37,10 +37,11 @@ impl Failure {
         }
     }
 
-    /// Fills in the host's struct, if there is one, and gives the code to return.
+    /// Fills in the host's error struct, if there is one. Returns the status for the
+    /// host.
     ///
     /// # Safety
-    /// `error` is null, or a struct as large as its header says.
+    /// `error` is null, or points to a struct as large as its header says.
     pub unsafe fn tell(&self, error: *mut ffi::Error) -> ffi::Status {
         // SAFETY: passed on to the caller.
         if unsafe { complete::<ffi::Error>(error) } {
@@ -55,17 +56,18 @@ impl Failure {
     }
 }
 
-/// A bug of the caller.
+/// A failure because of a wrong argument: a bug of the caller.
 pub fn invalid(message: impl Into<String>) -> Failure {
     Failure::new(Code::Invalid, message)
 }
 
-/// Right, but not for this device.
+/// A failure because the request is valid, but this device can't do it.
 pub fn unsupported(message: impl Into<String>) -> Failure {
     Failure::new(Code::Unsupported, message)
 }
 
-/// Runs an entry of the table: a failure is told, a panic is one too.
+/// Runs a function of the table. Reports a failure to the host; a panic is a failure
+/// too.
 ///
 /// # Safety
 /// As for [`Failure::tell`].
@@ -77,27 +79,27 @@ pub unsafe fn entry(error: *mut ffi::Error, call: impl FnOnce() -> Result<()>) -
     }
 }
 
-/// Makes a failure of a panic: none may unwind into the host.
+/// Turns a panic into a failure, because no panic may unwind into the host.
 pub fn no_panic<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
         let words = panic.downcast_ref::<String>().map(String::as_str);
         let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
-        let message = format!("a panic: {}", words.unwrap_or("without a word"));
+        let message = format!("a panic: {}", words.unwrap_or("without a message"));
         Err(Failure::new(Code::Internal, message))
     })
 }
 
-/// Whether a struct of the host is there, and as large as this build knows it.
+/// Whether a struct of the host exists and is as large as this build knows it.
 ///
 /// # Safety
-/// `T` begins with a [`ffi::Hdr`]; `raw` is null or such a struct.
+/// `T` begins with a [`ffi::Hdr`]; `raw` is null or points to such a struct.
 pub unsafe fn complete<T>(raw: *const T) -> bool {
     // SAFETY: every struct begins with its header.
     let header = unsafe { raw.cast::<ffi::Hdr>().as_ref() };
     header.is_some_and(|header| header.struct_size as usize >= size_of::<T>())
 }
 
-/// Writes as much of a text as fits, of whole characters, and a zero.
+/// Writes as many whole characters of a text as fit, and a zero.
 pub fn write_text(to: &mut [c_char], text: &str) {
     let mut end = text.len().min(to.len().saturating_sub(1));
     while !text.is_char_boundary(end) {

@@ -1,59 +1,59 @@
-//! The host's graph, read and checked, and which of its nodes the device takes.
+//! Reads and checks the host's graph, and decides which of its nodes the device takes.
 
 use crate::failure::{Result, complete, invalid, unsupported};
 use core::ffi::{CStr, c_void};
 use ondol::delegate::ffi;
 use ondol::delegate::segment::{Op, RowFn};
 
-/// No span of a model has so many.
+/// Largest number of tensors or nodes; more than any span of a model has.
 const MAX_LISTED: usize = 4096;
-/// Rows or columns of anything.
+/// Largest number of rows or columns of a tensor.
 const MAX_SIDE: usize = 1 << 20;
-/// Floats of one value.
+/// Largest number of floats in a value.
 const MAX_VALUE: usize = 1 << 28;
 
-/// A part of a model for a fixed number of rows.
+/// A span of a model for a fixed number of rows.
 pub struct Graph<'g> {
-    /// For messages.
+    /// Name for messages.
     pub name: String,
-    /// Tokens of one call.
+    /// Rows (tokens) of one call.
     pub rows: usize,
     /// All values and weights.
     pub tensors: Vec<Tensor<'g>>,
-    /// In an order in which they can be run.
+    /// Operations in order of execution.
     pub nodes: Vec<Node>,
 }
 
 /// A tensor of `rows x cols`.
 pub struct Tensor<'g> {
-    /// What it is.
+    /// Input, output, weight or intermediate.
     pub role: Role,
     /// 1 for a vector.
     pub rows: usize,
     /// Numbers of a row.
     pub cols: usize,
-    /// Of a weight: how it is stored.
+    /// For a weight: its form.
     pub form: Form,
-    /// Of a weight: its numbers; empty where the host asks before it has them.
+    /// For a weight: its numbers; empty when the host claims, before it has them.
     pub data: &'g [u8],
-    /// Of a weight: its scales.
+    /// For a weight: its scales.
     pub scales: &'g [u8],
 }
 
-/// What a tensor is.
+/// The role of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Made and read within the graph.
+    /// Computed and read within the graph.
     Intermediate,
-    /// Given for each call.
+    /// Written by the host before each call.
     Input,
-    /// Given back.
+    /// Computed by the device and read by the host.
     Output,
     /// The same for all calls.
     Weight,
 }
 
-/// How a weight is stored.
+/// The form in which a weight is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// 32-bit floats.
@@ -62,25 +62,25 @@ pub enum Form {
     F16,
     /// Integers with scales.
     Integers {
-        /// Of a number: 4 or 8.
+        /// Bits of a number: 4 or 8.
         bits: usize,
-        /// Numbers of a row that share a scale; `None` is all of them.
+        /// Numbers in a row that share a scale; `None` is all of them.
         group: Option<usize>,
-        /// Whether scales are 32-bit floats; else they have 16 bits.
+        /// Whether scales are f32; otherwise they are f16.
         wide_scales: bool,
     },
-    /// What this plug-in does not know.
+    /// A form that this plug-in does not know.
     Other,
 }
 
-/// An operation; tensors are named by their index.
+/// An operation. Tensors are referred to by their index.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// What is computed; the number of what this plug-in does not know.
+    /// The operation, or the number of one that this plug-in does not know.
     pub op: core::result::Result<Op, u32>,
-    /// At most four.
+    /// At most four tensors.
     pub inputs: Vec<usize>,
-    /// The value that it makes.
+    /// The tensor that it computes.
     pub out: usize,
 }
 
@@ -90,16 +90,16 @@ impl<'g> Graph<'g> {
     /// Reads the host's graph.
     ///
     /// # Safety
-    /// `raw` is null, or keeps the contract and lives for `'g`.
+    /// `raw` is null, or points to a graph that keeps the contract and lives for `'g`.
     ///
     /// # Errors
-    /// INVALID where the graph is broken.
+    /// INVALID if the graph is not well formed.
     pub unsafe fn read(raw: *const ffi::Graph) -> Result<Graph<'g>> {
         // SAFETY: passed on to the caller.
         if !unsafe { complete(raw) } {
             return Err(invalid("no graph, or a struct that is too small"));
         }
-        // SAFETY: it is there and whole.
+        // SAFETY: the struct exists and is complete.
         let raw = unsafe { &*raw };
         let name = match raw.name.is_null() {
             true => String::new(),
@@ -132,8 +132,10 @@ impl<'g> Graph<'g> {
     }
 }
 
+/// A list of the host as a slice.
+///
 /// # Safety
-/// Null, or a list of so many elements.
+/// `list` is null, or has `len` elements.
 unsafe fn listed<'g, T>(list: *const T, len: u32) -> Result<&'g [T]> {
     match len as usize {
         0 => Err(invalid("the graph is empty")),
@@ -144,8 +146,10 @@ unsafe fn listed<'g, T>(list: *const T, len: u32) -> Result<&'g [T]> {
     }
 }
 
+/// Reads a tensor.
+///
 /// # Safety
-/// Null, or a tensor that keeps the contract and lives for `'g`.
+/// `raw` is null, or points to a tensor that keeps the contract and lives for `'g`.
 unsafe fn read_tensor<'g>(raw: *const ffi::Tensor, id: usize) -> Result<Tensor<'g>> {
     let wrong = || {
         invalid(format!(
@@ -156,7 +160,7 @@ unsafe fn read_tensor<'g>(raw: *const ffi::Tensor, id: usize) -> Result<Tensor<'
     if !unsafe { complete(raw) } {
         return Err(wrong());
     }
-    // SAFETY: it is there and whole; so is what it points to, by the contract.
+    // SAFETY: the struct is complete; so is what it points to, by the contract.
     let (raw, quant) = unsafe { (&*raw, (*raw).quant) };
     // SAFETY: as above.
     if raw.id as usize != id || !quant.is_null() && !unsafe { complete(quant) } {
@@ -172,17 +176,19 @@ unsafe fn read_tensor<'g>(raw: *const ffi::Tensor, id: usize) -> Result<Tensor<'
         },
         rows: raw.rows as usize,
         cols: raw.cols as usize,
-        // SAFETY: null, or whole.
+        // SAFETY: null, or complete.
         form: Form::of(unsafe { quant.as_ref() }),
-        // SAFETY: so many bytes lie there, by the contract.
+        // SAFETY: the data has this many bytes, by the contract.
         data: unsafe { bytes(raw.data, raw.data_size) },
         // SAFETY: as above.
         scales: unsafe { bytes(raw.scales, raw.scales_size) },
     })
 }
 
+/// Some bytes of the host as a slice; empty if `start` is null.
+///
 /// # Safety
-/// Null, or so many bytes that live for `'g`.
+/// `start` is null, or `size` bytes lie there that live for `'g`.
 unsafe fn bytes<'g>(start: *const c_void, size: u64) -> &'g [u8] {
     match usize::try_from(size) {
         // SAFETY: passed on to the caller.
@@ -191,8 +197,10 @@ unsafe fn bytes<'g>(start: *const c_void, size: u64) -> &'g [u8] {
     }
 }
 
+/// Reads a node.
+///
 /// # Safety
-/// Null, or a node that keeps the contract.
+/// `raw` is null, or points to a node that keeps the contract.
 unsafe fn read_node(raw: *const ffi::Node, id: usize) -> Result<Node> {
     // SAFETY: passed on to the caller.
     if !unsafe { complete(raw) } {
@@ -200,7 +208,7 @@ unsafe fn read_node(raw: *const ffi::Node, id: usize) -> Result<Node> {
             "node {id} is missing or too small a struct"
         )));
     }
-    // SAFETY: it is there and whole.
+    // SAFETY: the struct exists and is complete.
     let raw = unsafe { &*raw };
     let inputs = raw.inputs.get(..raw.n_in as usize);
     let inputs = inputs.ok_or_else(|| invalid(format!("node {id}: {} inputs", raw.n_in)))?;
@@ -213,7 +221,7 @@ unsafe fn read_node(raw: *const ffi::Node, id: usize) -> Result<Node> {
 
 // ---- whether a graph makes sense --------------------------------------------------
 
-/// What is wrong, if anything is.
+/// The result of a check: the error says what is wrong.
 type Verdict = core::result::Result<(), String>;
 
 fn unless(holds: bool, wrong: &str) -> Verdict {
@@ -255,9 +263,9 @@ impl Graph<'_> {
         )
     }
 
-    /// `defined` has a flag for each tensor: whether it has a value where the node runs.
+    /// `defined` says for each tensor whether it has a value when the node runs.
     fn check_wiring(&self, node: &Node, defined: &[bool]) -> Verdict {
-        // An op that is unknown here may make sense to the host.
+        // An operation that is unknown here may be valid for the host.
         let takes = |op: Op| op.inputs().contains(&node.inputs.len());
         unless(
             node.op.is_err() || node.op.is_ok_and(takes),
@@ -320,8 +328,8 @@ impl Graph<'_> {
 // ---- what the device takes --------------------------------------------------------
 
 impl Graph<'_> {
-    /// Whether the device takes a node; the error is why not. `forms` are those that
-    /// matrices may have.
+    /// Whether the device takes a node; the error is the reason why not. `forms` are
+    /// those that matrices may have.
     pub fn supports(&self, node: &Node, forms: &[Form]) -> Verdict {
         let out = &self.tensors[node.out];
         if out.cols > MAX_SIDE || out.rows.saturating_mul(out.cols) > MAX_VALUE {
@@ -369,10 +377,10 @@ impl Graph<'_> {
         }
     }
 
-    /// Whether all weights have their data, of the right size.
+    /// Checks that all weights have data and scales of the right size.
     ///
     /// # Errors
-    /// INVALID where one has not.
+    /// INVALID if one has not.
     pub fn check_data(&self) -> Result<()> {
         let mut weights = self.tensors.iter().enumerate();
         match weights.find(|(_, tensor)| tensor.role == Role::Weight && !tensor.is_complete()) {
@@ -409,7 +417,7 @@ impl Tensor<'_> {
 }
 
 impl Form {
-    /// What the host describes; nothing is 32-bit floats.
+    /// The form that the host describes; without a description it is 32-bit floats.
     pub fn of(quant: Option<&ffi::Quant>) -> Form {
         let Some(quant) = quant else {
             return Form::F32;
@@ -436,8 +444,8 @@ impl Form {
         }
     }
 
-    /// Groups in a row of so many numbers; `None` where rows are not made of whole
-    /// groups, or groups not of whole bytes.
+    /// The number of groups in a row of `cols` numbers; `None` if the row does not
+    /// consist of whole groups, or a group not of whole bytes.
     pub fn groups_of(self, cols: usize) -> Option<usize> {
         let Form::Integers { bits, group, .. } = self else {
             return None;

@@ -1,25 +1,26 @@
-//! A graph as OpenVINO's IR: a text in XML, and the weights that it points into.
+//! Writes a graph as OpenVINO's IR: an XML text, and the weights to which it refers.
 //!
-//! Weights stay integers: a constant, a Convert, a Multiply by the scales and, for
-//! groups, a Reshape are what OpenVINO's devices know as a compressed matrix.
+//! Weights stay integers. A constant, a Convert, a Multiply by the scales and, for
+//! groups, a Reshape are the pattern that OpenVINO's devices recognize as a compressed
+//! matrix.
 
 use crate::graph::{Form, Graph, Node, Role, Tensor};
 use half::f16;
 use ondol::delegate::segment::{Activation, Op, RowFn};
 use std::fmt::Write;
 
-/// Where constants begin: OpenVINO uses them in place where they are aligned so.
+/// Alignment of constants: OpenVINO uses aligned ones in place.
 const ALIGN: usize = 64;
 
-/// A model for OpenVINO.
+/// A model in OpenVINO's format.
 pub struct Ir {
-    /// The IR.
+    /// The IR as XML.
     pub xml: String,
-    /// What its constants are made of.
+    /// The bytes of its constants.
     pub weights: Vec<u8>,
 }
 
-/// An output of a layer.
+/// An output of a layer: a value in the IR.
 #[derive(Clone, Copy)]
 struct Port {
     layer: usize,
@@ -27,10 +28,11 @@ struct Port {
     kind: &'static str,
 }
 
-/// What a value looks like in between.
+/// Dimensions of a value.
 type Shape = Vec<usize>;
 
-/// Writes the IR of a graph whose nodes are all supported, with all data.
+/// Writes the IR of a graph. All its nodes must be supported, and all weights have
+/// data.
 pub fn build(graph: &Graph) -> Ir {
     let mut builder = Builder::default();
     builder.parameters(graph);
@@ -48,11 +50,11 @@ struct Builder {
     edges: String,
     n_layers: usize,
     weights: Vec<u8>,
-    /// Of each tensor: what makes it, once it is made.
+    /// For each tensor: the value that holds it, once it is computed.
     values: Vec<Option<Value>>,
 }
 
-/// What a layer makes.
+/// The output of a layer, with its shape.
 #[derive(Clone)]
 struct Value {
     port: Port,
@@ -86,7 +88,7 @@ impl Builder {
         }
     }
 
-    /// The value of a tensor, which the graph's order has made before.
+    /// The value of a tensor. The graph's order guarantees that it was computed before.
     fn value(&self, id: usize) -> Value {
         match &self.values[id] {
             Some(value) => value.clone(),
@@ -147,7 +149,7 @@ impl Builder {
         }
     }
 
-    /// A matrix, as floats of `rows x cols`.
+    /// A matrix as floats of `rows x cols`.
     fn matrix(&mut self, matrix: &Tensor) -> Value {
         let (rows, cols) = (matrix.rows, matrix.cols);
         if matrix.form == Form::F16 {
@@ -209,7 +211,8 @@ impl Builder {
 
     // ---- layers ----
 
-    /// Of two operands that numpy's rules broadcast to the larger.
+    /// An elementwise layer of two operands, of which numpy's rules broadcast one to
+    /// the other.
     fn binary(&mut self, kind: &str, a: &Value, b: &Value) -> Value {
         let sides = a.shape.iter().zip(&b.shape);
         let shape = sides.map(|(&a, &b)| a.max(b)).collect();
@@ -232,7 +235,7 @@ impl Builder {
         self.layer("Reshape", "opset1", data, &[x, &sides], F32, shape)
     }
 
-    /// Over the last dimension, which becomes 1.
+    /// The mean over the last dimension, which becomes 1.
     fn mean(&mut self, x: &Value) -> Value {
         let last = x.shape.len() - 1;
         let axis = self.integers(&[last]);
@@ -268,7 +271,7 @@ impl Builder {
         self.layer("Const", "opset1", &data, &[], kind, shape)
     }
 
-    /// A layer that makes one value.
+    /// Appends a layer with one output.
     fn layer(
         &mut self,
         kind: &str,
@@ -290,7 +293,7 @@ impl Builder {
         Value { port, shape }
     }
 
-    /// Begins a layer: its attributes and inputs, and the edges to them.
+    /// Opens a layer: writes its attributes, its inputs, and the edges to them.
     fn open(&mut self, kind: &str, opset: &str, data: &str, inputs: &[&Value]) -> usize {
         let layer = self.n_layers;
         self.n_layers += 1;
@@ -347,7 +350,7 @@ impl Builder {
     }
 }
 
-/// Writing into a string does not fail.
+/// Appends to a string, which can't fail.
 fn put(to: &mut String, words: core::fmt::Arguments) {
     let _ = to.write_fmt(words);
 }

@@ -1,12 +1,13 @@
-//! A delegate of Ondol for Intel NPUs, by OpenVINO: the table of `ondol_npu.h`.
+//! A delegate of Ondol for Intel NPUs, which uses OpenVINO. This file has the table of
+//! `ondol_npu.h`.
 //!
-//! Handles are boxes: of an `Arc` where several may hold what is behind them.
-//! Every entry reads its arguments, calls one function of the plug-in, and makes a
-//! status of what it says; no panic leaves it.
+//! Handles are boxes; objects that several handles use are in an `Arc`. Each function
+//! of the table reads its arguments, calls one function of the plug-in, and turns its
+//! result into a status. No panic leaves it.
 //!
-//! What SAFETY lines here lean on is the contract of `ondol_npu.h`: what is passed in
-//! is null or what the header says, and lives during the call; handles come from this
-//! plug-in and are freed once.
+//! The SAFETY comments here rely on the contract of `ondol_npu.h`: arguments are null
+//! or what the header says, and live during the call; handles come from this plug-in
+//! and are freed once.
 
 mod container;
 mod device;
@@ -37,7 +38,7 @@ const LICENCE: &CStr = c"Apache-2.0 OR MIT";
 
 struct Table(ffi::Api);
 
-// SAFETY: nothing in it is ever written.
+// SAFETY: it is never written.
 unsafe impl Sync for Table {}
 
 static API: Table = Table(ffi::Api {
@@ -66,10 +67,10 @@ static API: Table = Table(ffi::Api {
     inject: None,
 });
 
-/// The symbol that the host looks for.
+/// The exported symbol.
 ///
 /// # Safety
-/// `out` is null or a place for a pointer.
+/// `out` is null, or a valid place for a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ondol_npu_get_api(
     host_major: u32,
@@ -93,19 +94,19 @@ pub unsafe extern "C" fn ondol_npu_get_api(
 
 // ---- handles ------------------------------------------------------------------------
 
-/// Hands an object over to the host.
+/// Makes an object and gives its handle to the host.
 unsafe fn give<T>(out: *mut *mut Opaque, make: impl FnOnce() -> Result<T>) -> Result<()> {
     if out.is_null() {
         return Err(invalid("nowhere to put what is asked for"));
     }
     let handle = Box::into_raw(Box::new(make()?));
-    // SAFETY: it is a place for a pointer, by the contract.
+    // SAFETY: `out` is a valid place for a pointer, by the contract.
     unsafe { put(out, handle.cast()) }
 }
 
-/// Writes to where the host wants it.
+/// Writes a value to a place of the host; fails if the place is null.
 unsafe fn put<T>(out: *mut T, value: T) -> Result<()> {
-    // SAFETY: null or a place for one, by the contract.
+    // SAFETY: null, or a valid place for a value, by the contract.
     match unsafe { out.as_mut() } {
         Some(out) => {
             *out = value;
@@ -115,14 +116,14 @@ unsafe fn put<T>(out: *mut T, value: T) -> Result<()> {
     }
 }
 
-/// The object behind a handle.
+/// The object of a handle; fails if the handle is null.
 unsafe fn of<'h, T>(handle: *mut Opaque) -> Result<&'h T> {
     // SAFETY: null or a handle of this kind, by the contract.
     let object = unsafe { handle.cast::<T>().as_ref() };
     object.ok_or_else(|| invalid("a handle is missing"))
 }
 
-/// A struct of the host.
+/// A struct of the host; fails if it is null or too small.
 unsafe fn given<'h, T>(raw: *const T) -> Result<&'h T> {
     // SAFETY: null or such a struct, by the contract.
     match unsafe { complete(raw) } {
@@ -132,22 +133,22 @@ unsafe fn given<'h, T>(raw: *const T) -> Result<&'h T> {
     }
 }
 
-/// A list of the host.
+/// A list of the host; fails if it is null and not empty.
 unsafe fn list<'h, T>(raw: *const T, len: u32) -> Result<&'h [T]> {
     match len {
         0 => Ok(&[]),
         _ if raw.is_null() => Err(invalid("a list is missing")),
-        // SAFETY: it has so many elements, by the contract.
+        // SAFETY: it has `len` elements, by the contract.
         len => Ok(unsafe { core::slice::from_raw_parts(raw, len as usize) }),
     }
 }
 
-/// Takes an object back and drops it.
+/// Drops the object of a handle; null does nothing.
 unsafe fn free<T>(handle: *mut Opaque) {
     if !handle.is_null() {
-        // SAFETY: it was given by `give`, and is freed once.
+        // SAFETY: the handle was made by `give`, and is freed once.
         let object = unsafe { Box::from_raw(handle.cast::<T>()) };
-        // There is nobody to tell of a panic.
+        // A panic can't be reported here.
         let _ = no_panic(|| {
             drop(object);
             Ok(())
@@ -171,7 +172,7 @@ unsafe extern "C" fn init(host: *const ffi::Host, error: *mut ffi::Error) -> ffi
     unsafe { entry(error, call) }
 }
 
-/// `device_count` has no words for it.
+/// Logs why there is no device, because `device_count` can't return a reason.
 fn log_no_device(host: &ffi::Host, version: &str) {
     let words = format!(
         "OpenVINO {version} sees no NPU; ONDOL_OPENVINO_DEVICE=CPU tries the CPU in its place"
@@ -278,7 +279,7 @@ unsafe extern "C" fn program_save(
             if capacity < bytes.len() {
                 return Err(invalid(format!("the program takes {} bytes", bytes.len())));
             }
-            // SAFETY: the host has room for as many.
+            // SAFETY: the host has room for this many bytes.
             unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), blob.cast(), bytes.len()) };
             Ok(true)
         })
@@ -422,7 +423,7 @@ unsafe extern "C" fn job_wait(
     unsafe { entry(error, call) }
 }
 
-/// OpenVINO's C API tells nothing of energy or heat: time is all that is measured.
+/// Reports the time. OpenVINO's C API does not report energy or heat.
 fn measure(metrics: &mut ffi::Metrics, time: Duration) {
     metrics.measured = ffi::MEASURED_TIME;
     metrics.throttled = 0;

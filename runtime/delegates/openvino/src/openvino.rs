@@ -1,9 +1,9 @@
-//! OpenVINO's C API, made safe: what the plug-in uses of it, and no more.
+//! A safe interface to the part of OpenVINO's C API that the plug-in uses.
 //!
-//! SAFETY lines here lean on what OpenVINO says of its objects: each is used by
-//! reference counts of its own inside, so a model may be freed once it is compiled,
-//! and a compiled model while it has requests; a core and compiled models may be used
-//! by several threads at once, a request by one.
+//! The SAFETY comments here rely on OpenVINO's documentation of its objects. They count
+//! references, so a model may be freed once it is compiled, and a compiled model while
+//! it has requests. Several threads may use a core and compiled models at the same
+//! time; a request is used by one thread at a time.
 
 use crate::failure::{Failure, Result};
 use core::ffi::{CStr, c_char};
@@ -14,7 +14,7 @@ use openvino_sys as ov;
 use std::ffi::CString;
 use std::path::Path;
 
-/// Loads the library: of `path`, or where OpenVINO is usually installed.
+/// Loads the library from `path`, or from where OpenVINO is usually installed.
 pub fn load(path: Option<&Path>) -> Result<()> {
     let loaded = match path {
         Some(path) => ov::library::load_from(path),
@@ -40,7 +40,7 @@ pub fn version() -> Result<String> {
     Ok(version)
 }
 
-/// An error of OpenVINO, with its own words.
+/// Turns a status of OpenVINO into a failure with OpenVINO's message.
 fn check(what: &str, status: ov::ov_status_e) -> Result<()> {
     let code = match status {
         ov::ov_status_e::OK => return Ok(()),
@@ -61,7 +61,7 @@ fn check(what: &str, status: ov::ov_status_e) -> Result<()> {
     })
 }
 
-/// What OpenVINO said last, of any thread. It makes a copy for each who asks.
+/// OpenVINO's last error message, from any thread. OpenVINO returns a copy.
 fn last_words() -> String {
     // SAFETY: a string for the caller to free, or null.
     unsafe {
@@ -72,14 +72,17 @@ fn last_words() -> String {
     }
 }
 
-/// OpenVINO puts the places in its sources first, and the reason last.
+/// The last line of a message: OpenVINO puts source locations first, and the reason
+/// last.
 fn last_line(words: &str) -> &str {
     let lines = words.lines().map(str::trim);
     lines.rev().find(|line| !line.is_empty()).unwrap_or("")
 }
 
+/// Copies a C string; null gives an empty one.
+///
 /// # Safety
-/// Null, or a string that ends in zero.
+/// `raw` is null, or points to a string that ends in zero.
 unsafe fn text(raw: *const c_char) -> String {
     if raw.is_null() {
         return String::new();
@@ -94,18 +97,18 @@ fn c_string(text: &str) -> CString {
     CString::new(text.replace('\0', " ")).unwrap_or_default()
 }
 
-/// Declares an object that OpenVINO frees.
+/// Declares a type for an object that OpenVINO frees.
 macro_rules! object {
     ($(#[$doc:meta])* $name:ident, $raw:ident, $free:ident) => {
         $(#[$doc])*
         pub struct $name(*mut ov::$raw);
 
-        // SAFETY: no object of OpenVINO belongs to a thread.
+        // SAFETY: OpenVINO's objects are not bound to a thread.
         unsafe impl Send for $name {}
 
         impl Drop for $name {
             fn drop(&mut self) {
-                // SAFETY: made once, freed once.
+                // SAFETY: the object was made once and is freed once.
                 unsafe { ov::$free(self.0) }
             }
         }
@@ -113,26 +116,26 @@ macro_rules! object {
 }
 
 object!(
-    /// Knows the devices and compiles for them.
+    /// Lists the devices and compiles for them.
     Core, ov_core_t, ov_core_free
 );
 object!(
-    /// A model as read.
+    /// A model that was read but not compiled.
     Model, ov_model_t, ov_model_free
 );
 object!(
-    /// One run of a compiled model at a time.
+    /// Runs a compiled model, one run at a time.
     Request, ov_infer_request_t, ov_infer_request_free
 );
 object!(
-    /// Numbers in OpenVINO's memory or the host's.
+    /// Numbers in memory of OpenVINO or of the host.
     Tensor, ov_tensor_t, ov_tensor_free
 );
 
-/// A model for a device.
+/// A model that is compiled for a device.
 pub struct Compiled {
     raw: *mut ov::ov_compiled_model_t,
-    /// Freed after the model.
+    /// The imported bytes, if any; freed after the model.
     _memory: Option<Tensor>,
 }
 
@@ -141,7 +144,7 @@ unsafe impl Send for Compiled {}
 
 impl Drop for Compiled {
     fn drop(&mut self) {
-        // SAFETY: made once, freed once.
+        // SAFETY: the object was made once and is freed once.
         unsafe { ov::ov_compiled_model_free(self.raw) }
     }
 }
@@ -152,7 +155,7 @@ unsafe impl Sync for Core {}
 unsafe impl Sync for Compiled {}
 
 impl Core {
-    /// A core that looks for devices beside the library.
+    /// Makes a core, which looks for devices beside the library.
     pub fn new() -> Result<Core> {
         let mut raw = ptr::null_mut();
         // SAFETY: the pointer lives during the call; so below.
@@ -170,7 +173,7 @@ impl Core {
         check("the devices", unsafe {
             ov::ov_core_get_available_devices(self.0, &mut raw)
         })?;
-        // SAFETY: so many strings lie there.
+        // SAFETY: the list has `raw.size` strings.
         let names = (0..raw.size).map(|i| unsafe { text(*raw.devices.add(i)) });
         let names = names.collect();
         // SAFETY: filled in above.
@@ -178,7 +181,7 @@ impl Core {
         Ok(names)
     }
 
-    /// A property of a device; `None` where it has no such.
+    /// A property of a device; `None` if the device does not have it.
     pub fn property(&self, device: &str, key: &str) -> Option<String> {
         let (device, key) = (c_string(device), c_string(key));
         let mut raw = ptr::null_mut();
@@ -195,7 +198,7 @@ impl Core {
         Some(value)
     }
 
-    /// Sets a property for all models that are compiled for a device from now on.
+    /// Sets a property for all models that are later compiled for a device.
     pub fn set_property(&self, device: &str, key: &str, value: &str) -> Result<()> {
         let [device, c_key, value] = [device, key, value].map(c_string);
         // SAFETY: the strings live during the call.
@@ -204,7 +207,7 @@ impl Core {
         })
     }
 
-    /// Reads an IR. The model keeps what it needs of the weights alive.
+    /// Reads an IR. The model keeps the weights that it needs alive.
     pub fn read(&self, xml: &str, weights: &Tensor) -> Result<Model> {
         let mut raw = ptr::null_mut();
         // SAFETY: the bytes live during the call.
@@ -226,13 +229,13 @@ impl Core {
         Ok(Compiled { raw, _memory: None })
     }
 
-    /// What [`Compiled::export`] wrote, as a compiled model again. It may use the
-    /// bytes in place, so it keeps them.
+    /// Makes a compiled model from the bytes that [`Compiled::export`] wrote. OpenVINO
+    /// may use the bytes in place, so the result keeps them.
     pub fn import(&self, exported: Tensor, device: &str) -> Result<Compiled> {
         let device = c_string(device);
         let bytes = exported.bytes()?;
         let mut raw = ptr::null_mut();
-        // SAFETY: the bytes live as long as what is made of them.
+        // SAFETY: the bytes live as long as the compiled model.
         check("importing", unsafe {
             let content = bytes.as_ptr().cast();
             ov::ov_core_import_model(self.0, content, bytes.len(), device.as_ptr(), &mut raw)
@@ -245,7 +248,7 @@ impl Core {
 }
 
 impl Compiled {
-    /// Writes it into a file, which is all that the C API can write into.
+    /// Writes the compiled model to a file: the C API has no other way.
     pub fn export(&self, path: &Path) -> Result<()> {
         let path = c_string(&path.to_string_lossy());
         // SAFETY: the path lives during the call.
@@ -254,7 +257,7 @@ impl Compiled {
         })
     }
 
-    /// A request of it.
+    /// Makes a request of the compiled model.
     pub fn request(&self) -> Result<Request> {
         let mut raw = ptr::null_mut();
         // SAFETY: the pointer lives during the call.
@@ -266,7 +269,7 @@ impl Compiled {
 }
 
 impl Request {
-    /// Binds memory to an input, counted in the order of the IR.
+    /// Binds memory to an input; `index` counts inputs in the order of the IR.
     pub fn bind_input(&mut self, index: usize, tensor: &Tensor) -> Result<()> {
         // SAFETY: both objects live; the request counts the tensor's references.
         check("binding an input", unsafe {
@@ -274,7 +277,7 @@ impl Request {
         })
     }
 
-    /// Binds memory to an output.
+    /// Binds memory to an output; `index` counts outputs in the order of the IR.
     pub fn bind_output(&mut self, index: usize, tensor: &Tensor) -> Result<()> {
         // SAFETY: as above.
         check("binding an output", unsafe {
@@ -282,7 +285,7 @@ impl Request {
         })
     }
 
-    /// Starts it. The memory that is bound is in use until it is over.
+    /// Starts the request. The bound memory is in use until it has ended.
     pub fn start(&mut self) -> Result<()> {
         // SAFETY: the request lives.
         check("starting", unsafe {
@@ -290,7 +293,7 @@ impl Request {
         })
     }
 
-    /// Waits at most so long; whether it is over.
+    /// Waits for at most `timeout`. Returns whether the request has ended.
     pub fn wait(&mut self, timeout: Duration) -> Result<bool> {
         let milliseconds = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
         // SAFETY: the request lives.
@@ -300,7 +303,7 @@ impl Request {
         }
     }
 
-    /// Asks it to end soon.
+    /// Asks the request to end soon.
     pub fn cancel(&mut self) -> Result<()> {
         // SAFETY: the request lives.
         check("cancelling", unsafe { ov::ov_infer_request_cancel(self.0) })
@@ -308,7 +311,7 @@ impl Request {
 }
 
 impl Tensor {
-    /// A copy of bytes in memory of OpenVINO, which lives as long as it is needed.
+    /// Copies bytes into memory of OpenVINO.
     pub fn of_bytes(bytes: &[u8]) -> Result<Tensor> {
         let mut dims = [bytes.len().max(1) as i64];
         let mut raw = ptr::null_mut();
@@ -317,7 +320,7 @@ impl Tensor {
             ov::ov_tensor_create(ov::ov_element_type_e::U8, shape(&mut dims), &mut raw)
         })?;
         let tensor = Tensor(raw);
-        // SAFETY: it has room for as many bytes, and nobody else has it yet.
+        // SAFETY: the tensor has room for the bytes, and nothing else uses it yet.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), tensor.data()?, bytes.len()) };
         Ok(tensor)
     }
@@ -335,14 +338,14 @@ impl Tensor {
         check("memory", unsafe {
             ov::ov_tensor_get_byte_size(self.0, &mut size)
         })?;
-        // SAFETY: and so many bytes of it, which nobody writes to any more.
+        // SAFETY: and it has `size` bytes, which are not written any more.
         Ok(unsafe { core::slice::from_raw_parts(self.data()?, size) })
     }
 
-    /// Floats that lie in the host's memory.
+    /// A tensor of floats in the host's memory: `rows x cols`.
     ///
     /// # Safety
-    /// They lie there for as long as a request uses the tensor.
+    /// The floats stay there as long as a request uses the tensor.
     pub unsafe fn of_host(floats: *mut f32, rows: usize, cols: usize) -> Result<Tensor> {
         let mut dims = [rows as i64, cols as i64];
         let mut raw = ptr::null_mut();

@@ -1,4 +1,4 @@
-//! Programs: compiled from a graph, or exported and imported again.
+//! Programs: compiled from a graph, or saved and loaded again.
 
 use crate::container::{self, Contents};
 use crate::device::{Device, ROWS};
@@ -13,35 +13,36 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 use std::{env, fs, io, process};
 
-/// A graph that its device can run. Nobody writes to it once it is made.
+/// A compiled graph. It is not changed after it is made.
 pub struct Program {
-    /// What it was made for.
+    /// The device for which it was compiled.
     pub device: Arc<Device>,
-    /// OpenVINO's.
+    /// OpenVINO's compiled model.
     pub compiled: Compiled,
     /// Rows of the graph.
     pub rows: usize,
     /// Inputs in the order of the IR.
     pub inputs: Vec<Value>,
-    /// Outputs likewise.
+    /// Outputs in the order of the IR.
     pub outputs: Vec<Value>,
-    /// As bytes, from when their length was asked for to when they are fetched.
+    /// The saved bytes, from the call that asks for their length to the call that
+    /// fetches them.
     saved: Mutex<Option<Vec<u8>>>,
 }
 
 /// An input or an output.
 #[derive(Debug, Clone, Copy)]
 pub struct Value {
-    /// Its id in the graph.
+    /// Its tensor's id in the graph.
     pub id: u32,
-    /// Its columns.
+    /// Its number of columns.
     pub cols: usize,
 }
 
-/// Says of each node whether the device takes it; the error is why not.
+/// Says for each node whether the device takes it; the error is the reason why not.
 ///
 /// # Errors
-/// INVALID where a graph has a number of rows that is not in the device's list.
+/// INVALID if the graph's number of rows is not in the device's list.
 pub fn claim(device: &Device, graph: &Graph) -> Result<Vec<core::result::Result<(), String>>> {
     if !ROWS.iter().any(|&rows| rows as usize == graph.rows) {
         return Err(invalid(format!(
@@ -58,8 +59,8 @@ impl Program {
     /// Compiles a graph.
     ///
     /// # Errors
-    /// UNSUPPORTED where the device does not take a node, INVALID where a weight has
-    /// not its data; what OpenVINO says.
+    /// UNSUPPORTED if the device does not take a node; INVALID if a weight has no data;
+    /// OpenVINO's errors.
     pub fn compile(device: &Arc<Device>, graph: &Graph) -> Result<Program> {
         for (id, claimed) in claim(device, graph)?.into_iter().enumerate() {
             claimed.map_err(|reason| unsupported(format!("node {id}: {reason}")))?;
@@ -80,7 +81,7 @@ impl Program {
         })
     }
 
-    /// Imports what [`Program::save`] gave.
+    /// Loads the bytes that [`Program::save`] wrote.
     ///
     /// # Errors
     /// CORRUPT or INCOMPATIBLE.
@@ -89,7 +90,8 @@ impl Program {
         let exported = Tensor::of_bytes(contents.exported)?;
         let compiled = device.runtime.core.import(exported, device.name);
         let compiled = compiled.map_err(|failure| Failure {
-            // Its checksum is right, so its compiler is another.
+            // The checksum is right, so the program is from another version of the
+            // compiler.
             code: Code::Incompatible,
             ..failure
         })?;
@@ -103,10 +105,11 @@ impl Program {
         })
     }
 
-    /// Shows the program as bytes to `write`, which tells whether it took them.
+    /// Calls `write` with the saved program; it returns whether it has copied the
+    /// bytes.
     ///
     /// # Errors
-    /// Where it can't be exported.
+    /// If OpenVINO can't export the program; errors of `write`.
     pub fn save(&self, write: impl FnOnce(&[u8]) -> Result<bool>) -> Result<()> {
         let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
         let blob = match saved.take() {
@@ -148,14 +151,14 @@ fn values(graph: &Graph, role: Role) -> Vec<Value> {
         .collect()
 }
 
-/// The bytes of a compiled model, by way of a file that nobody else can see.
+/// The bytes of a compiled model, exported through a file in a private folder.
 fn export(compiled: &Compiled) -> Result<Vec<u8>> {
     let folder = private_folder().map_err(|e| no_file(&env::temp_dir(), &e))?;
     let file = folder.join("program");
     let bytes = compiled
         .export(&file)
         .and_then(|()| fs::read(&file).map_err(|e| no_file(&file, &e)));
-    // What is left in the system's temporary folder is the system's to remove.
+    // If this fails, the system clears its temporary folder later.
     let _ = fs::remove_dir_all(&folder);
     bytes
 }
@@ -164,11 +167,11 @@ fn no_file(path: &Path, error: &io::Error) -> Failure {
     Failure::new(Code::Internal, format!("{}: {error}", path.display()))
 }
 
-/// A new folder in the system's temporary one: it fails where the name is taken.
+/// Makes a new folder in the system's temporary folder; fails if the name is taken.
 fn private_folder() -> io::Result<PathBuf> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    // Numbers of processes come again, and what one left behind may still be there.
+    // Process ids are reused, and the folder of an earlier process may still exist.
     let now = UNIX_EPOCH.elapsed().map_or(0, |time| time.as_nanos());
     let name = format!("ondol-openvino-{}-{now}-{count}", process::id());
     let folder = env::temp_dir().join(name);

@@ -1,7 +1,7 @@
-//! Sessions: a thread each, which runs the session's jobs one after the other.
+//! Sessions. Each has a thread, which runs the session's jobs one after another.
 //!
-//! The thread alone touches OpenVINO's requests. It looks at short intervals whether
-//! its job is to end before it is done, so that cancelling and deadlines are only flags.
+//! Only this thread uses OpenVINO's requests. It checks at short intervals whether its
+//! job must end early, so cancelling and deadlines only set and read flags.
 
 use crate::device::Device;
 use crate::failure::{Failure, Result, invalid, no_panic};
@@ -15,10 +15,10 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-/// How long a job may go on that is to end.
+/// How often a running job checks whether it must end early.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// Memory of the host that jobs may use.
+/// Memory of the host that is imported for jobs.
 pub struct Buffer {
     device: Arc<Device>,
     start: *mut u8,
@@ -30,7 +30,8 @@ impl Buffer {
     /// Imports memory of the host.
     ///
     /// # Errors
-    /// UNSUPPORTED for other kinds, INVALID for what is no memory.
+    /// UNSUPPORTED for other kinds of memory; INVALID if the memory is empty, not
+    /// aligned or beyond the address space.
     pub fn import(device: &Arc<Device>, memory: &ffi::Mem) -> Result<Buffer> {
         if memory.kind != ffi::MEM_HOST {
             let message = format!("memory of kind {}", memory.kind);
@@ -56,7 +57,7 @@ impl Buffer {
         })
     }
 
-    /// The floats from `offset` on, if as many bytes as `size` lie there.
+    /// The address of the floats at `offset` (bytes), if `size` bytes lie there.
     fn floats(&self, offset: u64, size: u64) -> core::result::Result<*mut f32, &'static str> {
         if offset > self.size || size > self.size - offset {
             return Err("it goes beyond its buffer");
@@ -69,7 +70,7 @@ impl Buffer {
     }
 }
 
-/// Programs that run one after the other.
+/// Programs that run one after another.
 pub struct Session {
     programs: Vec<Arc<Program>>,
     queue: Option<Sender<Arc<Job>>>,
@@ -77,10 +78,10 @@ pub struct Session {
     worker: Option<JoinHandle<()>>,
 }
 
-/// A program that was started.
+/// A started program.
 pub struct Job {
     program: usize,
-    /// The host's memory for inputs and outputs, in the order of the program's.
+    /// The host's memory of inputs and outputs, in the order of the program's.
     inputs: Vec<*mut f32>,
     outputs: Vec<*mut f32>,
     deadline: Option<Instant>,
@@ -91,34 +92,34 @@ pub struct Job {
 
 // SAFETY: the contract lets the device use the memory until the job has ended.
 unsafe impl Send for Job {}
-// SAFETY: what changes is behind a lock or atomic.
+// SAFETY: fields that change are atomic or behind a lock.
 unsafe impl Sync for Job {}
 
-/// How a job ended.
+/// The end of a job.
 #[derive(Clone)]
 pub struct End {
-    /// Its outcome.
+    /// Its result.
     pub outcome: Result<()>,
-    /// From its start on the device.
+    /// Time since its start on the device.
     pub time: Duration,
 }
 
-/// A value's memory, as the host names it.
+/// The memory of an input or output, as the host states it.
 pub struct Binding<'b> {
     /// Id of the tensor.
     pub tensor: u32,
-    /// Where it lies.
+    /// The buffer in which it lies.
     pub buffer: &'b Buffer,
-    /// In bytes.
+    /// Offset in the buffer in bytes.
     pub offset: u64,
 }
 
 impl Session {
-    /// A session of programs of one device.
+    /// Makes a session of programs of one device.
     ///
     /// # Errors
-    /// INVALID where there are none, or of several devices; where a thread or
-    /// OpenVINO's requests can't be had.
+    /// INVALID if there are no programs, or if they are of several devices; failures to
+    /// start a thread or to make OpenVINO's requests.
     pub fn new(programs: Vec<Arc<Program>>) -> Result<Session> {
         let device = programs.first().map(|program| &program.device);
         let same = |device| programs.iter().all(|p| Arc::ptr_eq(&p.device, device));
@@ -144,10 +145,10 @@ impl Session {
         })
     }
 
-    /// Starts a program; its job gives up at `deadline`.
+    /// Starts a program. Its job ends with an error at `deadline`.
     ///
     /// # Errors
-    /// INVALID where bindings are missing or wrong.
+    /// INVALID if bindings are missing or wrong.
     pub fn submit(
         &self,
         program: u32,
@@ -187,7 +188,7 @@ impl Session {
     }
 }
 
-/// Where a value lies, if it is bound once and rightly.
+/// The address of a value, if it is bound exactly once and correctly.
 fn bind(program: &Program, value: &Value, access: u32, bindings: &[Binding]) -> Result<*mut f32> {
     let wrong = |what: &str| invalid(format!("tensor {}: {what}", value.id));
     let mut bound = bindings.iter().filter(|binding| binding.tensor == value.id);
@@ -208,18 +209,18 @@ fn bind(program: &Program, value: &Value, access: u32, bindings: &[Binding]) -> 
 }
 
 impl Drop for Session {
-    /// Ends what still runs.
+    /// Ends a running job and waits for the thread.
     fn drop(&mut self) {
         self.closing.store(true, Ordering::Relaxed);
         self.queue = None;
         if let Some(worker) = self.worker.take() {
-            // It does not panic; if it did, it is over.
+            // The thread does not panic; if it did, it has ended.
             let _ = worker.join();
         }
     }
 }
 
-/// What a session's thread has.
+/// The state of a session's thread.
 struct Worker {
     requests: Vec<Request>,
     programs: Vec<Arc<Program>>,
@@ -251,7 +252,7 @@ impl Worker {
         Ok(())
     }
 
-    /// The error is why a job is to end now.
+    /// Returns an error, the reason, if the job must end now.
     fn may_run(&self, job: &Job) -> Result<()> {
         if job.cancelled.load(Ordering::Relaxed) || self.closing.load(Ordering::Relaxed) {
             return Err(Failure::new(Code::Cancelled, "the job was cancelled"));
@@ -269,7 +270,7 @@ impl Worker {
         let program = &self.programs[job.program];
         let request = &mut self.requests[job.program];
         let tensor = |floats: *mut f32, value: &Value| {
-            // SAFETY: the host's memory is there until the job has ended.
+            // SAFETY: the host's memory lives until the job has ended.
             unsafe { Tensor::of_host(floats, program.rows, value.cols) }
         };
         for (i, (&floats, value)) in job.inputs.iter().zip(&program.inputs).enumerate() {
@@ -281,8 +282,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Cancels what runs and waits until it has ended, however it did. A device that
-    /// can't cancel goes on to its end.
+    /// Cancels the request and waits until it has ended. A device that can't cancel
+    /// computes it to the end.
     fn stop(&mut self, program: usize) {
         let request = &mut self.requests[program];
         let _ = request.cancel();
@@ -296,7 +297,7 @@ impl Job {
         self.ended.notify_all();
     }
 
-    /// Waits for the job to end, for `timeout` at most; `None` if it has not.
+    /// Waits for the job to end, for at most `timeout`; `None` if it has not ended.
     pub fn wait(&self, timeout: Duration) -> Option<End> {
         let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self

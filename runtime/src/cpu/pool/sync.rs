@@ -1,5 +1,5 @@
-//! What threads are synchronized by: the standard library. `tests/loom` puts a file of
-//! its own in this one's place.
+//! The synchronization primitives of the pool: those of the standard library.
+//! `tests/loom` replaces this file by one that uses loom's.
 
 pub use std::sync::{Arc, Condvar, Mutex, atomic};
 pub use std::thread;
@@ -7,7 +7,7 @@ pub use std::thread;
 /// Whether a wait spins before it sleeps.
 pub const SPINS: bool = true;
 
-/// The standard cell with the interface of loom's, which tells who looks at once.
+/// The standard cell with the interface of loom's, which detects concurrent access.
 pub struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
 
 impl<T> UnsafeCell<T> {

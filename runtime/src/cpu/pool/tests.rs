@@ -9,8 +9,8 @@ use std::vec::Vec;
 use super::threads::{CROWDED, Patience};
 use super::*;
 
-/// Every piece is done exactly once, and `run` returns after the last, for
-/// teams smaller and larger than the number of pieces.
+/// Every piece is computed exactly once, and `run` returns after the last, for pools
+/// with fewer and with more threads than pieces.
 #[test]
 fn every_piece_is_done_once() {
     for threads in [0, 1, 2, 4] {
@@ -28,8 +28,8 @@ fn every_piece_is_done_once() {
     }
 }
 
-/// Many short runs one after the other, with data that is not atomic: what the
-/// caller wrote before is seen by pieces, and what pieces wrote is seen after.
+/// Many short runs with data that is not atomic: pieces see what the caller wrote
+/// before the run, and the caller sees afterwards what pieces wrote.
 #[test]
 fn writes_are_seen_across_many_runs() {
     struct Cells(Vec<UnsafeCell<u64>>);
@@ -59,7 +59,7 @@ fn writes_are_seen_across_many_runs() {
     }
 }
 
-/// A worker does one piece at a time, so its scratch is its own.
+/// A worker computes one piece at a time, so no other thread uses its scratch.
 #[test]
 fn a_worker_does_one_piece_at_a_time() {
     let mut pool = Pool::new(4, Affinity::Free);
@@ -74,7 +74,7 @@ fn a_worker_does_one_piece_at_a_time() {
     }
 }
 
-/// Other threads do take part: two pieces that wait for each other end.
+/// Other threads take part: two pieces that wait for each other both end.
 #[test]
 fn pieces_run_at_the_same_time() {
     let mut pool = Pool::new(2, Affinity::Free);
@@ -90,7 +90,7 @@ fn pieces_run_at_the_same_time() {
     }
 }
 
-/// Workers that keep step do the pieces of their own shares, in order.
+/// Workers that are not delayed compute the pieces of their own shares, in order.
 #[test]
 fn a_workers_pieces_are_neighbours() {
     let mut pool = Pool::new(2, Affinity::Free);
@@ -108,7 +108,7 @@ fn a_workers_pieces_are_neighbours() {
     assert_eq!(order, [Vec::from_iter(0..4), Vec::from_iter(4..8)]);
 }
 
-/// Threads that have parked are woken, and a caller that has parked too.
+/// Parked threads are woken, and so is a parked caller.
 #[test]
 fn sleepers_are_woken() {
     let mut pool = Pool::new(3, Affinity::Free);
@@ -121,7 +121,7 @@ fn sleepers_are_woken() {
                 thread::yield_now();
             }
             if worker != 0 {
-                // The caller gives up spinning meanwhile.
+                // The caller stops spinning during this time.
                 thread::sleep(Duration::from_millis(2));
             }
         })
@@ -129,11 +129,12 @@ fn sleepers_are_woken() {
     }
 }
 
-/// A caller that goes to sleep just as the last piece ends is woken, and workers
-/// that park just as a run is opened: the caller does not spin before it sleeps, and
-/// the pieces last from less to longer than going to sleep does. Telling the watch
-/// after each run puts the threads off by a little each time: only so a call was lost
-/// where the fences were missing, within seconds, on x86 too. Under qemu it found one.
+/// A caller that goes to sleep just as the last piece ends is woken, and so are workers
+/// that park just as a run is opened. For this the caller does not spin before it
+/// sleeps, and the pieces take from less to more time than going to sleep. Reporting to
+/// the watchdog after each run shifts the threads a little each time: only in this way
+/// a wake-up was lost when the fences were missing, within seconds, also on x86. Under
+/// qemu the test found a lost wake-up.
 #[test]
 fn nobody_sleeps_through_his_call() {
     const RUNS: u32 = 300_000;
@@ -172,8 +173,8 @@ fn nobody_sleeps_through_his_call() {
     watch.join().unwrap();
 }
 
-/// Waits for the other piece: at once where it has a core, and else without keeping
-/// it from this one.
+/// Waits for the other piece: without delay if it has a core, otherwise without taking
+/// this core from it.
 fn meet(met: &AtomicU32) {
     for _ in 0..1000 {
         if met.load(Relaxed) == 2 {
@@ -186,7 +187,7 @@ fn meet(met: &AtomicU32) {
     }
 }
 
-/// Joins that wait for a worker in the middle of a piece tell of a crowd, for a while.
+/// After waits for a worker in the middle of a piece, `is_crowded` is true for a while.
 #[test]
 fn late_pieces_tell_of_a_crowd() {
     let mut pool = Pool::new(2, Affinity::Free);
@@ -198,7 +199,7 @@ fn late_pieces_tell_of_a_crowd() {
             while met.load(SeqCst) < 2 {
                 thread::yield_now();
             }
-            // Longer than both took to meet, even where cores are few.
+            // Longer than both took to meet, even with few cores.
             thread::sleep(Duration::from_millis(30 * worker as u64));
         })
         .unwrap();
@@ -209,8 +210,8 @@ fn late_pieces_tell_of_a_crowd() {
     assert!(!pool.is_crowded());
 }
 
-/// The caller waits for pieces that were taken, but never for a worker that has
-/// taken none: here no worker ever comes.
+/// The caller waits for pieces that were claimed, but not for a worker that has claimed
+/// none. In this test the worker never claims one.
 #[test]
 fn the_caller_finishes_alone_when_nobody_comes() {
     let mut pool = Pool::new(2, Affinity::Free);
@@ -230,8 +231,8 @@ fn the_caller_finishes_alone_when_nobody_comes() {
     assert_eq!(done.into_inner(), 100);
 }
 
-/// A panic in any piece, on any worker, is an error after the join, and the
-/// next run is whole.
+/// A panic in any piece, on any worker, is an error after the join, and the next run is
+/// complete.
 #[test]
 fn a_panic_is_an_error_and_the_pool_lives_on() {
     for threads in [1, 2, 4] {
@@ -277,8 +278,8 @@ fn a_pool_can_move_to_another_thread() {
     pool.join().unwrap().run(4, &|_, _| ()).unwrap();
 }
 
-/// Those who may not work take nothing, but for the one piece that each may have
-/// been about to claim; when they may again, they do.
+/// Workers that may not work claim nothing, except for one piece that each may have
+/// been about to claim. When they may work again, they do.
 #[test]
 fn fewer_workers_take_pieces() {
     let mut pool = Pool::new(4, Affinity::Free);
@@ -286,7 +287,8 @@ fn fewer_workers_take_pieces() {
         pool.set_workers(workers);
         let taken = [(); 4].map(|()| AtomicU32::new(0));
         for _ in 0..300 {
-            // Each of the first pieces waits a little, so that all can come.
+            // Each of the first pieces waits a little, so that all workers can take
+            // part.
             pool.run(8, &|_, worker| {
                 taken[worker].fetch_add(1, Relaxed);
                 thread::sleep(Duration::from_micros(20));
@@ -300,7 +302,8 @@ fn fewer_workers_take_pieces() {
     }
 }
 
-/// Runs with numbers of workers that change all the time end, and miss no piece.
+/// Runs end and compute every piece although the number of workers changes all the
+/// time.
 #[test]
 fn the_number_of_workers_may_change_at_every_run() {
     let mut pool = Pool::new(4, Affinity::Free);

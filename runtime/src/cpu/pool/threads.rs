@@ -1,59 +1,58 @@
 //! The pool of a system with threads.
 //!
-//! # Why it is right
+//! # Why it is correct
 //!
-//! All that threads share is in [`Shared`]. A run goes through these places:
+//! All that threads share is in [`Shared`]. A run uses these fields:
 //!
-//! - `job`: the function, as a pointer without its lifetime, and the numbers of
-//!   pieces and of shares. Written by the caller alone, before the run is opened.
-//! - `unclaimed`: for each share of the pieces, how many of them nobody has taken.
-//!   The caller opens a run by storing these numbers, one after another; who
-//!   subtracts one from a positive number has claimed a piece of that share. A
-//!   number may fall a little below zero, by those who came too late.
-//! - `unfinished`: pieces that are not done. The caller's `run` returns when it is
-//!   zero.
-//! - `workers`: how many may work; those numbered from it on sleep. Written by the
-//!   caller alone, while no run is open.
+//! - `job`: the function, as a pointer without its lifetime, and the numbers of pieces
+//!   and of shares. Only the caller writes it, before it opens the run.
+//! - `unclaimed`: for each share, how many of its pieces are not claimed. The caller
+//!   opens a run by storing these numbers, one after another. A thread that subtracts
+//!   one from a positive number has claimed a piece of that share. A number may fall a
+//!   little below zero, because of threads that subtract when no piece is left.
+//! - `unfinished`: the number of pieces that are not finished. The caller's `run`
+//!   returns when it is zero.
+//! - `workers`: how many workers may claim pieces; workers with this number or a higher
+//!   one sleep. Only the caller writes it, while no run is open.
 //!
-//! *The function is alive, and `job` is at rest, whenever a worker looks.* A
-//! worker reads `job` only between claiming a piece and subtracting it from
-//! `unfinished`. In that time `unfinished` is positive, so `run` has not returned
-//! (it waits even if the caller's own piece panicked), so what the function
-//! borrows is alive and no other run was opened. A worker that wakes late finds
-//! nothing to claim, or claims a piece of a later run, which is as good, even
-//! while its other shares are being opened.
+//! *While a worker reads `job`, nobody writes it and the function is alive.* A worker
+//! reads `job` only between its claim of a piece and its subtraction of that piece from
+//! `unfinished`. In that time `unfinished` is positive, so `run` has not returned (it
+//! waits even if the caller's own piece panicked). Therefore everything that the
+//! function borrows is alive, and no other run was opened. A worker that wakes late
+//! finds nothing to claim, or claims a piece of a later run. That is correct too, even
+//! while the caller is still opening the later run's other shares.
 //!
-//! *A worker sees the job and all that the caller wrote before.* The store that
-//! opens a share is a release, and the claims of others after it are
-//! read-modify-writes, which carry on its release sequence; so the acquire of any
-//! claim that got a positive number synchronizes with that store.
+//! *A worker sees the job and everything that the caller wrote before it.* The store
+//! that opens a share is a release. The claims that follow are read-modify-writes and
+//! continue its release sequence. So the acquire of any claim that got a positive
+//! number synchronizes with that store.
 //!
-//! *The caller sees all that the workers wrote.* Each subtraction from
-//! `unfinished` is a release, and each later one carries on its release sequence;
-//! the caller's acquire load of zero reads the last of them, and so synchronizes
-//! with all.
+//! *The caller sees everything that the workers wrote.* Each subtraction from
+//! `unfinished` is a release, and each later one continues its release sequence. The
+//! caller's acquire load of zero reads the last of them, and so synchronizes with all.
 //!
-//! *Nobody sleeps through his call.* A worker says `parked`, then looks at all of
-//! `unclaimed` once more, then parks; the caller opens all shares, then looks who
-//! is parked. Between what each says and its look stands a sequentially consistent
-//! fence, so it cannot be that both miss:
-//! either the worker sees each share as it was opened, or the caller sees the
-//! worker and unparks it (and an unpark that comes before the park makes it return
-//! at once). A worker
-//! looks at `workers` along with `unclaimed`, and the caller writes it before it
-//! opens the run, so the same holds for one that may work again. The caller's own
-//! wait for the last piece is the same with `caller_waits` and
-//! `unfinished`; there the last worker takes the lock before it notifies, which
-//! the caller holds from before its look until it waits.
+//! *No wake-up is lost.* A worker sets `parked`, then reads all of `unclaimed` once
+//! more, then parks. The caller opens all shares, then reads `parked` of each worker.
+//! On both sides a sequentially consistent fence stands between the write and the
+//! reads, so at least one side sees the other's write: either the worker sees each
+//! share as it was opened, or the caller sees that the worker is parked and unparks it.
+//! (An unpark that comes before the park makes the park return at once.) A worker reads
+//! `workers` together with `unclaimed`, and the caller writes `workers` before it opens
+//! the run, so the same holds for a worker that may work again. The caller's own wait
+//! for the last piece works in the same way, with `caller_waits` and `unfinished`: the
+//! thread that finishes the last piece takes the lock before it notifies, and the
+//! caller holds the lock from before its check until it waits.
 //!
-//! Fences, for stores and loads that are themselves sequentially consistent would
-//! do by the letter, but not under qemu: it lets an Arm `ldar` pass the `stlr`
-//! before it, and a caller then slept for ever. `tests/loom` tries all orders of
-//! the steps of small runs by a model of the language's memory.
+//! The code uses fences, although sequentially consistent stores and loads would be
+//! sufficient by the memory model. Under qemu they are not: it lets an Arm `ldar` pass
+//! the `stlr` before it, and then a caller slept for ever. `tests/loom` checks all
+//! orders of the steps of small runs in a simulation of the memory model.
 //!
-//! *Who may not work does no harm.* Nothing above asks which of the workers claims
-//! a piece. One that looked just before `workers` fell may still claim a piece,
-//! and no second one: it looks again before each.
+//! *A worker that may not work does no harm.* Nothing above depends on which worker
+//! claims a piece. A worker that read `workers` just before it was lowered may still
+//! claim one piece, but no second one, because it reads `workers` again before each
+//! claim.
 
 use std::any::Any;
 use std::boxed::Box;
@@ -71,45 +70,45 @@ use super::sync::{Arc, Condvar, Mutex, SPINS, UnsafeCell};
 use super::{Affinity, Job, Panicked};
 use crate::machine::topology;
 
-/// A fixed team of threads that do numbered pieces of work together.
+/// A fixed number of threads that compute numbered pieces of work together.
 ///
-/// A run borrows the pool mutably, so that the compiler refuses a run inside a run.
+/// A run borrows the pool mutably, so that the compiler rejects a run inside a run.
 #[derive(Debug)]
 pub struct Pool {
     pub(super) shared: Arc<Shared>,
     pub(super) handles: Vec<JoinHandle<()>>,
-    /// How many may work, the caller among them.
+    /// How many workers may claim pieces, with the caller.
     workers: usize,
     pub(super) patience: Patience,
-    /// When a join last waited long for a worker in the middle of a piece.
+    /// When a caller last waited long for a worker in the middle of a piece.
     late: Option<Instant>,
-    /// When that last was the second time in a short while.
+    /// When such a wait last was the second one in a short time.
     crowded: Option<Instant>,
 }
 
-/// What the threads share; the module's head says how.
+/// The fields that the threads share. The head of this file says how they are used.
 pub(super) struct Shared {
     job: UnsafeCell<RawJob>,
-    /// For each thread, the caller first: what is left of its share.
+    /// For each thread, the caller first: how many pieces of its share are not claimed.
     unclaimed: Box<[CachePadded<AtomicIsize>]>,
     unfinished: CachePadded<AtomicUsize>,
     workers: AtomicUsize,
-    /// Workers that stay on big cores.
+    /// Number of workers that are kept on big cores.
     pinned: AtomicUsize,
     panicked: AtomicBool,
     pub(super) closing: AtomicBool,
-    /// For each thread but the caller: it parks, or is about to.
+    /// For each thread except the caller: whether it is parked or about to park.
     parked: Box<[CachePadded<AtomicBool>]>,
     caller_waits: AtomicBool,
     lock: Mutex<()>,
     last_piece_done: Condvar,
 }
 
-// SAFETY: `job` is the only field that is not `Sync`, and access to it is ruled
-// as the module's head says.
+// SAFETY: `job` is the only field that is not `Sync`; the head of this file says why
+// access to it is sound.
 unsafe impl Sync for Shared {}
-// SAFETY: the pointer in `job` is to a `Sync` function and is followed only while
-// that is borrowed by a run.
+// SAFETY: the pointer in `job` is to a `Sync` function, and threads follow it only
+// while a run borrows that function.
 unsafe impl Send for Shared {}
 
 impl std::fmt::Debug for Shared {
@@ -118,18 +117,18 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-/// A wait for a piece that lasts longer is no matter of uneven pieces.
+/// If a wait for a piece is longer than this, uneven pieces are not the reason.
 const LATE: Duration = Duration::from_micros(500);
 
-/// A single late piece is chance; two in this time are not.
+/// One late piece may be chance; two within this time are not.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// How long a core is taken to be another program's then; less than [`AGAIN`], so
-/// that one late piece after it is enough.
+/// How long a core is then assumed to be in use by another program. It is less than
+/// [`AGAIN`], so that one more late piece renews it.
 pub(super) const CROWDED: Duration = Duration::from_millis(50);
 
-/// A value with cache lines of its own (Arm's big cores and Intel's prefetcher
-/// take 128 bytes at a time).
+/// A value alone in its cache lines. (Arm's big cores and Intel's prefetcher work on
+/// 128 bytes at a time.)
 #[repr(align(128))]
 struct CachePadded<T>(T);
 
@@ -137,14 +136,14 @@ struct CachePadded<T>(T);
 struct RawJob {
     function: *const Job<'static>,
     pieces: usize,
-    /// Shares that the pieces are cut into.
+    /// Number of shares that the pieces are divided into.
     shares: usize,
 }
 
 impl RawJob {
-    /// The pieces of a share: neighbours, so that who does them in order goes
-    /// through memory in order, and a line that is asked for ahead of its use is
-    /// asked for by the core that uses it.
+    /// The pieces of a share. They are neighbours, so that a worker that computes them
+    /// in order reads memory in order, and data that it prefetches is data that it uses
+    /// itself.
     fn share(&self, share: usize) -> Range<usize> {
         let (each, more) = (self.pieces / self.shares, self.pieces % self.shares);
         let start = share * each + share.min(more);
@@ -153,12 +152,12 @@ impl RawJob {
 }
 
 impl Pool {
-    /// A pool of `threads` workers, one of which is the caller of
-    /// [`Pool::run`]. If the system refuses a thread, the pool has as many as
-    /// it gave: results do not depend on it.
+    /// Makes a pool of `threads` workers, one of which is the caller of [`Pool::run`].
+    /// If the system refuses to start a thread, the pool has fewer workers. Results do
+    /// not depend on their number.
     ///
-    /// Returns when all threads are up, so that what the system allocates for
-    /// them is allocated.
+    /// Returns when all threads have started, so that the memory that the system
+    /// allocates for them is allocated.
     #[must_use]
     pub fn new(threads: usize, affinity: Affinity) -> Self {
         let others = threads.saturating_sub(1);
@@ -172,7 +171,7 @@ impl Pool {
             unclaimed: (0..=others)
                 .map(|_| CachePadded(AtomicIsize::new(0)))
                 .collect(),
-            // Coming up is the first work of each thread.
+            // A thread's start counts as a piece.
             unfinished: CachePadded(AtomicUsize::new(others)),
             workers: AtomicUsize::new(others + 1),
             pinned: AtomicUsize::new(0),
@@ -209,20 +208,21 @@ impl Pool {
         pool
     }
 
-    /// The number of workers, the caller among them.
+    /// The number of workers, with the caller.
     #[must_use]
     pub fn threads(&self) -> usize {
         self.handles.len() + 1
     }
 
-    /// The number of workers that are kept on big cores; never the caller.
+    /// The number of workers that are kept on big cores, without the caller.
     #[must_use]
     pub fn pinned(&self) -> usize {
         self.shared.pinned.load(Relaxed)
     }
 
-    /// Lets only the first `workers` take pieces in the runs to come (at least
-    /// the caller, at most all); the others sleep.
+    /// Lets only the first `workers` workers claim pieces in later runs; the others
+    /// sleep. `workers` is raised to 1 (the caller) or lowered to [`Pool::threads`] if
+    /// needed.
     pub fn set_workers(&mut self, workers: usize) {
         let workers = workers.clamp(1, self.threads());
         if workers != self.workers {
@@ -231,28 +231,30 @@ impl Pool {
         }
     }
 
-    /// Whether another program seems to have one of the workers' cores: twice in
-    /// a short while, and not long ago, a worker was put off in the middle of a
-    /// piece, for longer than all the work before it took.
+    /// Whether another program seems to use one of the workers' cores. This is so for a
+    /// short time after the caller twice waited long for a worker in the middle of a
+    /// piece: longer than half a millisecond, and longer than the run had taken before
+    /// the wait.
     #[must_use]
     pub fn is_crowded(&mut self) -> bool {
         self.crowded = self.crowded.filter(|since| since.elapsed() < CROWDED);
         self.crowded.is_some()
     }
 
-    /// Does `job(piece, worker)` once for every `piece` below `pieces`, in any
-    /// order and on any worker (`worker` is below [`Pool::threads`]; the caller
-    /// is 0), and returns when all are done. As far as all keep up, a worker's
-    /// pieces are neighbours, in ascending order. Nothing is allocated.
+    /// Calls `job(piece, worker)` once for every `piece` below `pieces`, in any order
+    /// and on any worker, and returns when all calls have returned. `worker` is below
+    /// [`Pool::threads`]; the caller is 0. If no worker is delayed, a worker's pieces
+    /// are neighbours in ascending order. Nothing is allocated.
     ///
     /// # Errors
-    /// [`Panicked`] if a piece did; pieces not begun by then are left out.
+    /// [`Panicked`] if the function panicked in a piece; pieces that had not begun are
+    /// skipped.
     ///
     /// # Panics
-    /// If there are more than `isize::MAX` pieces.
+    /// If there are more than `isize::MAX` pieces and more than one worker.
     pub fn run(&mut self, pieces: usize, job: &Job<'_>) -> Result<(), Panicked> {
         if pieces <= 1 || self.workers == 1 {
-            // A fork would cost more than it gives.
+            // A fork would cost more time than it saves.
             return catch_unwind(AssertUnwindSafe(|| (0..pieces).for_each(|p| job(p, 0))))
                 .map_err(forget_payload);
         }
@@ -267,7 +269,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Publishes a run and wakes who sleeps.
+    /// Opens a run and unparks the workers that sleep.
     fn open(&mut self, pieces: usize, job: &Job<'_>) {
         assert!(
             pieces <= isize::MAX.unsigned_abs(),
@@ -277,7 +279,7 @@ impl Pool {
         let shares = pieces.min(self.workers);
         let function: *const Job<'_> = job;
         let job = RawJob {
-            // SAFETY: only the lifetime changes, and nobody follows the pointer
+            // SAFETY: only the lifetime changes, and no thread follows the pointer
             // after `run` has returned.
             function: unsafe {
                 std::mem::transmute::<*const Job<'_>, *const Job<'static>>(function)
@@ -285,7 +287,7 @@ impl Pool {
             pieces,
             shares,
         };
-        // SAFETY: no run is open, so nobody else looks at the job.
+        // SAFETY: no run is open, so no other thread reads the job.
         shared.job.with_mut(|place| unsafe { *place = job });
         shared.unfinished.0.store(pieces, Relaxed);
         for (share, unclaimed) in (0..shares).zip(&shared.unclaimed) {
@@ -294,7 +296,7 @@ impl Pool {
         }
         fence(SeqCst);
 
-        // The first share is the caller's own.
+        // The first share belongs to the caller.
         let sleepers = self.handles.iter().zip(&shared.parked);
         for (handle, parked) in sleepers.take(shares - 1) {
             if parked.0.load(Relaxed) {
@@ -336,14 +338,14 @@ impl Drop for Pool {
         self.shared.closing.store(true, Relaxed);
         for handle in self.handles.drain(..) {
             handle.thread().unpark();
-            // A worker catches the panics of its pieces, and has no others.
+            // A worker catches the panics of its pieces. It has no other panics.
             let _ = handle.join();
         }
     }
 }
 
 impl Shared {
-    /// The life of a thread.
+    /// The main function of a thread.
     fn work(&self, worker: usize, affinity: Affinity, mut patience: Patience) {
         if affinity == Affinity::BigCores && topology::pin_to_big_cores() {
             self.pinned.fetch_add(1, Relaxed);
@@ -359,14 +361,14 @@ impl Shared {
         worker < self.workers.load(Relaxed)
     }
 
-    /// Whether there is something to claim for `worker`, or the pool closes.
+    /// Whether there is a piece that `worker` may claim, or the pool closes.
     fn is_called(&self, worker: usize) -> bool {
         let mut shares = self.unclaimed.iter();
         let is_open = shares.any(|unclaimed| unclaimed.0.load(Relaxed) > 0);
         is_open && self.may_work(worker) || self.closing.load(Relaxed)
     }
 
-    /// Waits for a run; false when the pool closes.
+    /// Waits for a run; returns false when the pool closes.
     fn wait_for_work(&self, worker: usize, patience: &mut Patience) -> bool {
         if !patience.spin_until(|| self.is_called(worker)) {
             let began = Instant::now();
@@ -382,8 +384,8 @@ impl Shared {
         !self.closing.load(Relaxed)
     }
 
-    /// Does pieces until there are none to claim, of its own share first; returns
-    /// how many.
+    /// Computes pieces until there are none to claim, those of its own share first.
+    /// Returns how many it claimed.
     fn claim_all(&self, worker: usize) -> usize {
         let (others, own_first) = self.unclaimed.split_at(worker);
         let shares = (worker..).zip(own_first).chain((0..).zip(others));
@@ -392,7 +394,8 @@ impl Shared {
             .sum()
     }
 
-    /// Does pieces of a share until there are none to claim; returns how many.
+    /// Computes pieces of a share until there are none to claim. Returns how many it
+    /// claimed.
     fn claim_share(&self, share: usize, unclaimed: &AtomicIsize, worker: usize) -> usize {
         let mut done = 0;
         while unclaimed.load(Relaxed) > 0 && self.may_work(worker) {
@@ -406,7 +409,8 @@ impl Shared {
         done
     }
 
-    /// Does a piece that was claimed when `left` were left of its share.
+    /// Computes the piece that was claimed when `left` pieces of its share were
+    /// unclaimed.
     fn do_piece(&self, share: usize, left: usize, worker: usize) {
         if self.panicked.load(Relaxed) {
             return;
@@ -439,8 +443,8 @@ impl Shared {
     }
 }
 
-/// The panic hook has told the message. Dropping what was thrown could throw
-/// again, so it is not dropped.
+/// The panic hook has printed the message. The payload is not dropped, because its
+/// destructor could panic again.
 fn forget_payload(payload: Box<dyn Any + Send>) -> Panicked {
     std::mem::forget(payload);
     Panicked
@@ -448,9 +452,9 @@ fn forget_payload(payload: Box<dyn Any + Send>) -> Panicked {
 
 /// How long to spin before parking.
 ///
-/// Spinning pays if the wait ends meanwhile. So a wait that was much longer than
-/// any spin halves the next spin, and one that a longer spin would have met
-/// doubles it: on an idle or a crowded machine threads soon park at once.
+/// Spinning is useful only if the wait ends during it. A wait that was longer than the
+/// longest spin halves the next spin; a shorter one, which a longer spin would have
+/// covered, doubles it. So threads soon park at once on an idle or a crowded machine.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     pub(super) spin: Duration,
@@ -464,7 +468,7 @@ impl Patience {
     fn new(threads: usize) -> Self {
         let cores = available_parallelism().map_or(1, usize::from);
         let longest = if threads > cores {
-            // Who spins takes the core of who works.
+            // A spinning thread takes the core of a working one.
             Self::SHORTEST
         } else {
             Self::LONGEST
@@ -475,12 +479,13 @@ impl Patience {
         }
     }
 
-    /// Spins until the condition holds, or patience ends (then it is false).
+    /// Spins until the condition holds (returns true) or the spin time is over (returns
+    /// false).
     pub(super) fn spin_until(&self, condition: impl Fn() -> bool) -> bool {
         if !SPINS {
             return condition();
         }
-        // Most joins end in this first, clockless round.
+        // Most waits end in this first loop, which does not read the clock.
         for _ in 0..64 {
             if condition() {
                 return true;
@@ -499,7 +504,7 @@ impl Patience {
         false
     }
 
-    /// Learns from a park that lasted so long.
+    /// Adapts the spin time to a park that lasted for `time`.
     pub(super) fn slept(&mut self, time: Duration) {
         self.spin = if time < self.longest {
             (self.spin * 2).min(self.longest)

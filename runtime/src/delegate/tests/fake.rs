@@ -1,5 +1,5 @@
-//! A plug-in in Rust that does nothing but count: tests change its table and its
-//! words, and it notes how the host treats its handles.
+//! A plug-in in Rust that computes nothing. Tests change its table and its
+//! descriptions, and it records how the host treats its handles.
 
 use super::super::ffi::Opaque;
 use super::super::*;
@@ -17,7 +17,7 @@ use std::time::Instant;
 use std::vec;
 use std::vec::Vec;
 
-/// What a plug-in says of itself, and all handles that it ever gave.
+/// The description of a plug-in, and all handles that it has ever made.
 pub struct Fake {
     pub api: ffi::Api,
     pub info: ffi::DeviceInfo,
@@ -28,16 +28,15 @@ pub struct Fake {
 // SAFETY: the pointers in it are to things that live for ever and are not written.
 unsafe impl Sync for Fake {}
 
-/// What stands behind a plug-in's pointer. Never really freed, so that a second
-/// time is seen.
+/// The object of a handle. It is never really freed, so that a second free is noticed.
 pub struct Handle {
     pub fake: &'static Fake,
     pub kind: Kind,
-    /// Of a buffer.
+    /// For a buffer: its size in bytes.
     pub bytes: u64,
-    /// What must outlive it; of a job its session comes first.
+    /// The handles that must outlive it. For a job the first is its session.
     pub made_of: Vec<&'static Handle>,
-    /// Of a job: whether its outcome was told.
+    /// For a job: whether the host has received its outcome.
     pub is_over: AtomicBool,
     pub is_freed: AtomicBool,
 }
@@ -99,7 +98,8 @@ impl Fake {
         ffi::OK
     }
 
-    /// Everything was freed, once and in order; another thread may be about it yet.
+    /// Checks that everything was freed, once and in order. Another thread may still be
+    /// freeing.
     #[track_caller]
     pub fn assert_all_freed(&self) {
         let began = Instant::now();
@@ -115,7 +115,7 @@ impl Fake {
     }
 }
 
-/// A handle of `kind` that belongs to `of`.
+/// Makes a handle of `kind`, made from the handles `made_of`.
 pub fn handle(kind: Kind, fake: &'static Fake, made_of: Vec<&'static Handle>) -> Handle {
     Handle {
         fake,
@@ -127,15 +127,17 @@ pub fn handle(kind: Kind, fake: &'static Fake, made_of: Vec<&'static Handle>) ->
     }
 }
 
+/// The object of a handle.
+///
 /// # Safety
-/// A handle of a fake.
+/// `raw` is a handle of a fake plug-in.
 unsafe fn behind(raw: *mut Opaque) -> &'static Handle {
     // SAFETY: it lives for ever.
     unsafe { &*raw.cast() }
 }
 
 thread_local! {
-    /// Whose table `get_api` gives on this thread.
+    /// The plug-in whose table `get_api` returns on this thread.
     pub static FAKE: Cell<Option<&'static Fake>> = const { Cell::new(None) };
 }
 
@@ -264,7 +266,7 @@ pub unsafe extern "C" fn import(
     device.fake.make(buffer, out)
 }
 
-/// Starts a job that leaves the zeros of new buffers where they are.
+/// Starts a job that leaves the outputs unchanged: new buffers hold zeros.
 pub unsafe extern "C" fn submit(
     session: *mut Opaque,
     _: u32,
@@ -312,7 +314,7 @@ pub unsafe extern "C" fn wait_in_vain(
     ffi::OK
 }
 
-/// Ends a job that was cancelled, and no other.
+/// Ends only jobs that were cancelled.
 pub unsafe extern "C" fn wait_for_cancel(
     job: *mut Opaque,
     timeout: u64,
@@ -354,7 +356,7 @@ pub unsafe extern "C" fn fail_to_wait(
     Code::Internal as ffi::Status
 }
 
-/// As long as the deadlines of several calls.
+/// A time longer than the deadlines of several calls.
 pub const SLOW: Duration = Duration::from_millis(500);
 
 pub unsafe extern "C" fn free_slowly(raw: *mut Opaque) {
@@ -365,7 +367,7 @@ pub unsafe extern "C" fn free_slowly(raw: *mut Opaque) {
 
 pub static ROWS: [u32; 2] = [1, 16];
 
-/// A plug-in that keeps the contract, but for what it computes.
+/// A plug-in that keeps the contract, except that it computes nothing.
 pub fn fake() -> Fake {
     // SAFETY: null pointers, entries and numbers may be zero.
     let (mut api, mut device): (ffi::Api, ffi::DeviceInfo) = unsafe { (zeroed(), zeroed()) };
@@ -420,7 +422,7 @@ pub fn quants(list: &[ffi::Quant]) -> (*const *const ffi::Quant, u32) {
     (pointers.leak().as_ptr(), list.len() as u32)
 }
 
-/// The plug-in with a change, and what comes of opening it.
+/// The changed plug-in, and the result of opening it.
 pub fn opened(change: impl FnOnce(&mut Fake)) -> (&'static Fake, Result<Delegate, DelegateError>) {
     let mut fake = fake();
     change(&mut fake);
@@ -435,7 +437,7 @@ pub fn device(change: impl FnOnce(&mut Fake)) -> (&'static Fake, Delegate) {
     (fake, delegate.unwrap())
 }
 
-/// Why a changed plug-in is not opened; nothing of it may stay open.
+/// The error of opening a changed plug-in. Nothing of it may stay open.
 #[track_caller]
 pub fn refusal(change: impl FnOnce(&mut Fake)) -> DelegateError {
     let (fake, delegate) = opened(change);

@@ -2,14 +2,14 @@
 //!
 //! All kernels are written once over three traits. [`Lanes`] has the floats of any
 //! number of lanes; [`Simd`] adds what rows of floats need, on eight lanes;
-//! [`Integers`] adds what block formats are decoded with, a row of weights in each
+//! `Integers` adds what block formats are decoded with, a row of weights in each
 //! lane.
 //!
 //! A value of an ISA (`Scalar`, `Avx2`, ...) is a token: it can be made only where the
 //! CPU has the features, so it is the proof that lets the methods be safe. All methods
 //! are `#[inline(always)]`, so that they melt into a caller that has the features;
 //! [`Lanes::run`] makes such callers. An ISA declares its operations in a table
-//! ([`ops`]), beside the names that its vendor has for the instructions.
+//! (`ops`), beside the names that its vendor has for the instructions.
 
 use half::f16;
 

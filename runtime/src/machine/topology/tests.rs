@@ -1,4 +1,4 @@
-//! Trees written by hand after what is publicly known of the devices.
+//! File trees written by hand, based on public information about the devices.
 
 use super::*;
 use std::collections::HashMap;
@@ -67,7 +67,7 @@ fn phones_by_capacity() {
     assert_eq!(two_and_six.big(), [6, 7]);
 }
 
-/// Where the capacity is not told, the frequency is.
+/// If the capacity is not reported, the frequency is used.
 #[test]
 fn phones_by_frequency() {
     let kilohertz = [
@@ -78,7 +78,7 @@ fn phones_by_frequency() {
     // A board of four equal cores.
     let board = Tree::new("0-3").with(Measure::Frequency, &[1_800_000; 4]);
     assert_eq!(board.big(), [0, 1, 2, 3]);
-    // A desktop whose best two cores run a little faster.
+    // A desktop CPU whose best two cores run a little faster.
     let desktop = Tree::new("0-3").with(
         Measure::Frequency,
         &[5_100_000, 5_100_000, 4_900_000, 4_900_000],
@@ -86,7 +86,7 @@ fn phones_by_frequency() {
     assert_eq!(desktop.big(), [0, 1, 2, 3]);
 }
 
-/// A virtual x86 machine tells nothing but which cores there are.
+/// A virtual x86 machine reports only which cores there are.
 #[test]
 fn equal_cores() {
     assert_eq!(Tree::new("0-1").big(), [0, 1]);
@@ -95,19 +95,19 @@ fn equal_cores() {
     assert_eq!(possible.big(), [0, 1, 2]);
 }
 
-/// The mask comes first: big is who is big among those that may be used.
+/// The mask applies first: big cores are chosen among the allowed ones.
 #[test]
 fn allowed_cores() {
     let tree = four_and_four();
     assert_eq!(tree.big_among(|id| id < 6), [4, 5]);
     assert_eq!(tree.big_among(|id| id < 4), [0, 1, 2, 3]);
     assert!(tree.big_among(|_| false).is_empty());
-    // Two of the big cores are off.
+    // Two of the big cores are offline.
     let saving = four_and_four().set("online", "0-4,6");
     assert_eq!(saving.big(), [4, 6]);
 }
 
-/// What is missing or makes no sense makes no core little.
+/// If information is missing or invalid, all cores count as big.
 #[test]
 fn missing_and_hostile_files() {
     assert!(Tree(HashMap::new()).big().is_empty());

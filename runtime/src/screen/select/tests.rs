@@ -8,7 +8,7 @@ fn maxima(bounds: &[f32]) -> Vec<f32> {
     bounds.chunks(CHUNK).map(largest).collect()
 }
 
-/// Scores with a few odd ones among them.
+/// Scores with a few unusual values among them.
 fn score() -> impl Strategy<Value = f32> {
     prop_oneof![
         20 => -8.0f32..8.0,
@@ -38,7 +38,7 @@ proptest! {
         let naive: Vec<(u32, usize)> = (0..).zip(bounds.chunks(GROUP).map(reaches)).filter(|g| g.1 > 0).collect();
         let mut list = alloc::vec![0; room];
         let found = select(&bounds, &maxima(&bounds), least, &mut list);
-        // A level that is no number is reached by none; no maximum is below it either.
+        // No bound reaches a least score of NaN, and no maximum is below it.
         if naive.len() > room {
             prop_assert_eq!(found, None);
         } else {
@@ -70,8 +70,8 @@ proptest! {
         prop_assert_eq!(missed(&scores, &list, least), naive);
     }
 
-    /// The rule as a whole: where no score exceeds its bound, every one of the k
-    /// likeliest rows is selected, whatever rows the level was taken from.
+    /// The whole method: if no score exceeds its bound, each of the k likeliest rows is
+    /// selected, from whichever rows the least score was taken.
     #[test]
     fn no_row_of_the_first_k_is_left_out_if_the_bounds_hold(
         rows in prop::collection::vec((-8.0f32..8.0, 0.0f32..1.0), 64..900),
