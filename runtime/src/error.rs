@@ -1,5 +1,5 @@
+use crate::cache::KvType;
 use crate::kernels::Isa;
-use crate::kernels::attention::KvType;
 use alloc::string::String;
 use ondol_models::Float;
 

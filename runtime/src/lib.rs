@@ -62,6 +62,7 @@ mod weights;
 
 #[cfg(feature = "std")]
 pub use batch::Batch;
+pub use cache::KvType;
 #[cfg(feature = "std")]
 pub use cache::SnapshotError;
 pub use cancel::CancelToken;
@@ -78,7 +79,6 @@ pub use governor::Governor;
 #[cfg(feature = "std")]
 pub use governor::{MemoryPressure, ThermalState};
 pub use kernels::Isa;
-pub use kernels::attention::KvType;
 pub use memory::Memory;
 pub use model::Model;
 pub use ondol_models as models;

@@ -1,9 +1,9 @@
 //! The options of an engine and its sessions.
 
+use crate::cache::KvType;
 use crate::cpu::pool::Affinity;
 use crate::governor::Governor;
 use crate::kernels::Isa;
-use crate::kernels::attention::KvType;
 use crate::screen::ScreenOptions;
 
 /// The default chunk, in tokens: large enough that unpacking each panel of weights pays

@@ -1,7 +1,7 @@
 //! The plan and the exact memory of a model with given options, before anything is
 //! allocated.
 
-use crate::kernels::attention::KvType;
+use crate::cache::KvType;
 use crate::kernels::vector::simd::SMALL;
 use crate::kernels::{FINE_TOKENS, Kernels};
 use crate::memory::{Logits, Memory};

@@ -1,7 +1,8 @@
 //! Keys and values of a sequence's positions.
 
+use super::KvType;
 use super::push;
-use crate::kernels::attention::{Cell, KvCells, KvSlot, KvType};
+use crate::kernels::attention::{Cell, KvCells, KvSlot};
 use crate::kernels::vector::VectorOps;
 use crate::memory::Arena;
 use crate::memory::Region;

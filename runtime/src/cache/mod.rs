@@ -15,6 +15,7 @@
 
 mod floats;
 mod kv;
+mod kv_type;
 #[cfg(feature = "std")]
 pub mod snapshot;
 #[cfg(test)]
@@ -22,11 +23,12 @@ mod tests;
 
 pub use floats::Floats;
 pub use kv::Kv;
+pub use kv_type::KvType;
 #[cfg(feature = "std")]
 pub use snapshot::SnapshotError;
 
 use crate::Result;
-use crate::kernels::attention::{KvType, TILE_KEYS};
+use crate::kernels::attention::TILE_KEYS;
 use crate::kernels::vector::simd::SMALL;
 use crate::memory::Arena;
 use crate::memory::Region;

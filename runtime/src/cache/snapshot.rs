@@ -4,9 +4,9 @@
 //! number of tokens, and the tokens; for each slot the bytes that the sequence needs to
 //! continue; the last logits; and the SHA-256 of everything before it, in hexadecimal.
 
+use super::KvType;
 use super::{Cache, CacheLayout};
 use crate::files::{Hasher, HashingWriter};
-use crate::kernels::attention::KvType;
 use crate::memory::Region;
 use crate::weights::Weights;
 use ondol_models::graph::{Graph, Op};

@@ -21,8 +21,9 @@ pub use spans::spans;
 pub use spans::{Span, SpanSteps};
 
 use crate::cache::CacheLayout;
+use crate::cache::KvType;
 use crate::kernels::Kernels;
-use crate::kernels::attention::{AttentionShape, KvType};
+use crate::kernels::attention::AttentionShape;
 use crate::memory::{ArenaLayout, Buffer, Region};
 use alloc::vec::Vec;
 use core::ops::Range;

@@ -4,80 +4,8 @@ use half::f16;
 
 use crate::kernels::generic::simd::{LANES, Simd};
 use crate::kernels::generic::vector::{Q8Block, rows};
-use crate::{Error, Result};
 
-/// How a session keeps keys and values.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum KvType {
-    /// Half floats: 2 bytes a number.
-    #[default]
-    F16,
-    /// 8 bits, with a scale for each 32 numbers of a head: 34 bytes for 32. For
-    /// models whose heads are made of whole blocks.
-    Q8_0,
-}
-
-impl KvType {
-    /// Every type.
-    pub const ALL: [KvType; 2] = [KvType::F16, KvType::Q8_0];
-
-    /// The name that options take: `f16`, `q8_0`.
-    pub fn name(self) -> &'static str {
-        match self {
-            KvType::F16 => "f16",
-            KvType::Q8_0 => "q8_0",
-        }
-    }
-
-    /// The type of this name.
-    pub fn from_name(name: &str) -> Option<KvType> {
-        KvType::ALL.into_iter().find(|ty| ty.name() == name)
-    }
-
-    /// Whether this build has the type. Known when the program is built: what
-    /// stands behind a `false` is not in it.
-    #[inline(always)]
-    pub const fn in_build(self) -> bool {
-        match self {
-            KvType::F16 => true,
-            KvType::Q8_0 => Q8Block::IN_BUILD,
-        }
-    }
-
-    /// Numbers of a cell; a head is made of whole cells.
-    pub fn cell_len(self) -> usize {
-        match self {
-            KvType::F16 => f16::LEN,
-            KvType::Q8_0 => Q8Block::LEN,
-        }
-    }
-
-    /// Bytes of so many numbers, which are whole cells; saturates, so that the
-    /// plan can refuse them.
-    pub fn bytes(self, numbers: usize) -> usize {
-        let cell = match self {
-            KvType::F16 => size_of::<f16>(),
-            KvType::Q8_0 => size_of::<Q8Block>(),
-        };
-        (numbers / self.cell_len()).saturating_mul(cell)
-    }
-}
-
-impl core::str::FromStr for KvType {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<KvType> {
-        KvType::from_name(name).ok_or_else(|| Error::UnknownKvType(name.into()))
-    }
-}
-
-impl core::fmt::Display for KvType {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// What a [`KvType`] is made of.
+/// What keys and values are made of in a cache.
 ///
 /// # Safety
 /// Any bytes are a value, there is no padding, and any even address will do.

@@ -2,7 +2,7 @@
 //! (Dao et al., "FlashAttention", 2022): scores never touch memory as a whole.
 //!
 //! Queries, scores and sums are `f32`; keys and values are cells of a
-//! [`KvType`] in the cache. The arithmetic is that of `f32`, but where a CPU
+//! [`Cell`] in the cache. The arithmetic is that of `f32`, but where a CPU
 //! multiplies 16-bit integers faster, they carry the products of `prefill`. Two
 //! paths, for two shapes of work:
 //! `prefill` sweeps tiles of keys over tiles of tokens; `decode` splits one
@@ -20,7 +20,7 @@ mod tests;
 
 use half::f16;
 
-pub use cell::{Cell, KvType};
+pub use cell::Cell;
 pub use prefill::KEYS as TILE_KEYS;
 pub use shared::SharedSlice;
 
@@ -223,7 +223,7 @@ impl<P: Products> Attention for P {
                 // SAFETY: the caller keeps the contract of the method.
                 move || unsafe { decode::attend(s, shape, kv, piece) },
             ),
-            KvSlot::Q8_0(kv) if KvType::Q8_0.in_build() => self.run(
+            KvSlot::Q8_0(kv) if Q8Block::IN_BUILD => self.run(
                 #[inline(always)]
                 // SAFETY: the caller keeps the contract of the method.
                 move || unsafe { decode::attend(s, shape, kv, piece) },

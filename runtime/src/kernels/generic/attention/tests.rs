@@ -4,9 +4,10 @@ use half::f16;
 use proptest::prelude::*;
 
 use super::{
-    Attention, AttentionShape, Cell, DecodePiece, KvCells, KvSlot, KvType, PrefillPiece, Queries,
+    Attention, AttentionShape, Cell, DecodePiece, KvCells, KvSlot, PrefillPiece, Queries,
     SharedSlice, TILE_KEYS,
 };
+use crate::cache::KvType;
 use crate::kernels::vector::{Q8Block, Scalar, VectorOps};
 use crate::kernels::{Isa, Kernels};
 

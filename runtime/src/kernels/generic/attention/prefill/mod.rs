@@ -14,9 +14,9 @@ mod transpose;
 use core::ops::Range;
 
 use super::softmax::{NO_MAX, Softcap};
-use super::{AttentionShape, KvSlot, KvType, PrefillPiece, Queries};
+use super::{AttentionShape, KvSlot, PrefillPiece, Queries};
 use crate::kernels::generic::simd::{LANES, Lanes, SMALL, Simd};
-use crate::kernels::generic::vector::math;
+use crate::kernels::generic::vector::{Q8Block, math};
 use products::{Products, Tile, TileArea, V, multiply_add};
 use transpose::{gather_queries, scatter_results};
 
@@ -182,9 +182,7 @@ pub unsafe fn attend<P: Products>(p: P, shape: &AttentionShape, piece: PrefillPi
         let area = TileArea::new(area, head_dim);
         let tile = match kv {
             KvSlot::F16(kv) => p.load_tile(shape, kv, head, positions, area),
-            KvSlot::Q8_0(kv) if KvType::Q8_0.in_build() => {
-                p.load_tile(shape, kv, head, positions, area)
-            }
+            KvSlot::Q8_0(kv) if Q8Block::IN_BUILD => p.load_tile(shape, kv, head, positions, area),
             KvSlot::Q8_0(_) => return,
         };
         for i in 0..panels {
