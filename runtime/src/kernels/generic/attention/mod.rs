@@ -217,14 +217,15 @@ impl<P: Products> Attention for P {
 
     unsafe fn decode(&self, shape: &AttentionShape, piece: DecodePiece<'_>) {
         let s = self.simd();
-        // SAFETY: the caller keeps the contract of the method.
         match piece.kv {
             KvSlot::F16(kv) => self.run(
                 #[inline(always)]
+                // SAFETY: the caller keeps the contract of the method.
                 move || unsafe { decode::attend(s, shape, kv, piece) },
             ),
             KvSlot::Q8_0(kv) if KvType::Q8_0.in_build() => self.run(
                 #[inline(always)]
+                // SAFETY: the caller keeps the contract of the method.
                 move || unsafe { decode::attend(s, shape, kv, piece) },
             ),
             KvSlot::Q8_0(_) => {}
