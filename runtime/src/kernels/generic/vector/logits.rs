@@ -7,6 +7,9 @@ use super::simd::{LANES, Simd};
 /// Floats summed or searched as one stretch.
 const STRETCH: usize = 4096;
 
+/// Floats searched one by one.
+const FEW: usize = 64;
+
 #[inline(always)]
 pub fn max<S: Simd>(s: S, x: &[f32]) -> f32 {
     // In this order a NaN leaves the maximum as it was.
@@ -50,10 +53,14 @@ pub fn argmax<S: Simd>(s: S, x: &[f32]) -> usize {
             best_start = i * STRETCH;
         }
     }
-    let mut at = best_start;
-    while at < x.len() && x[at] != best {
-        at += 1;
+    let from = x.get(best_start..).unwrap_or_default();
+    for (i, few) in from.chunks(FEW).enumerate() {
+        // Of NaN alone the largest is that of nothing, and none is equal to it.
+        if max(s, few) == best
+            && let Some(at) = few.iter().position(|&x| x == best)
+        {
+            return best_start + i * FEW + at;
+        }
     }
-    // Nothing is equal where there are NaN alone.
-    if at < x.len() { at } else { 0 }
+    0
 }
