@@ -1391,9 +1391,7 @@ ondol_status ondol_session_release_unused(const ondol_session *session, ondol_er
 //
 // # Safety
 // `path` is a string; the other pointers are NULL or point to what their types say.
-ondol_status ondol_session_save(const ondol_session *session,
-                                const char *path,
-                                ondol_error *error);
+ondol_status ondol_session_save(const ondol_session *session, const char *path, ondol_error *error);
 
 // Replaces the session's tokens and states by those that `ondol_session_save` wrote.
 // The engine may have another context, as long as the tokens fit. With

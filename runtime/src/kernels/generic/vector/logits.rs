@@ -1,8 +1,10 @@
 //! Reductions over a row of logits (up to some 260,000 floats).
+//!
+//! Programs at a desk call them often. Small builds take the shortest code instead.
 
 use super::math;
 use super::rows::fold;
-use super::simd::{LANES, Simd};
+use super::simd::{LANES, SMALL, Simd};
 
 /// Floats summed or searched as one stretch.
 const STRETCH: usize = 4096;
@@ -12,6 +14,9 @@ const FEW: usize = 64;
 
 #[inline(always)]
 pub fn max<S: Simd>(s: S, x: &[f32]) -> f32 {
+    if SMALL {
+        return x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    }
     // In this order a NaN leaves the maximum as it was.
     let [a, b, c, d] = fold(
         s,
@@ -44,6 +49,10 @@ pub fn sum_exp<S: Simd>(s: S, x: &[f32], max: f32) -> f64 {
 
 #[inline(always)]
 pub fn argmax<S: Simd>(s: S, x: &[f32]) -> usize {
+    if SMALL {
+        let largest = max(s, x);
+        return x.iter().position(|&x| x == largest).unwrap_or(0);
+    }
     let mut best = f32::NEG_INFINITY;
     let mut best_start = 0;
     for (i, stretch) in x.chunks(STRETCH).enumerate() {
