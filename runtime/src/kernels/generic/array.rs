@@ -19,7 +19,6 @@ pub(in crate::kernels) fn from_fn<T, const N: usize>(mut f: impl FnMut(usize) ->
 }
 
 /// `[f(array[0]), f(array[1]), ...]`.
-#[cfg(any(test, target_arch = "x86_64", target_arch = "aarch64"))]
 #[inline(always)]
 pub(in crate::kernels) fn map<T: Copy, U, const N: usize>(
     array: [T; N],

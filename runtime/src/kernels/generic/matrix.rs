@@ -199,7 +199,6 @@ impl OutRows {
     }
 
     /// Stores the values of as many consecutive rows as there are lanes.
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     #[inline(always)]
     pub(in crate::kernels) fn put_whole<const N: usize>(
         &self,

@@ -2,7 +2,7 @@
 //! [`simd`], and an ISA's folder brings only its instructions.
 #![cfg_attr(
     not(any(target_arch = "x86_64", target_arch = "aarch64")),
-    allow(dead_code, unused_macros)
+    allow(dead_code, unused_imports, unused_macros)
 )]
 
 pub(super) mod acts;
