@@ -108,15 +108,15 @@ const KERNELS: [Kernel; 8] = [
         title: "prefill, Q4_K, Q5_K",
         parts: |level| match level {
             "neon" => &["4gemm", "8OneScale", "7I8Block"],
-            _ => &["4gemm", "7I8Panel", "Kj8_ENt", "7I8Block"],
+            _ => &["4gemm", "7I8Panel", "Kj8_EK", "7I8Block"],
         },
         planes: |_| 1,
     },
     Kernel {
         title: "prefill, Q6_K",
         parts: |level| match level {
-            "neon" => &["4gemm", "9TwoScales", "Kj2_ENt", "7I8Block"],
-            _ => &["4gemm", "7I8Panel", "Kj8_ENt", "7I8Block"],
+            "neon" => &["4gemm", "9TwoScales", "Kj2_EK", "7I8Block"],
+            _ => &["4gemm", "7I8Panel", "Kj8_EK", "7I8Block"],
         },
         planes: |_| 1,
     },
@@ -124,7 +124,7 @@ const KERNELS: [Kernel; 8] = [
         title: "prefill, Q8_0, IQ4_NL, IQ4_XS",
         parts: |level| match level {
             "neon" => &["4gemm", "8I16Panel", "8I16Block"],
-            _ => &["4gemm", "7I8Panel", "Kj1_ENt", "7I8Block"],
+            _ => &["4gemm", "7I8Panel", "Kj1_EK", "7I8Block"],
         },
         planes: |_| 1,
     },

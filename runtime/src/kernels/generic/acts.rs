@@ -78,8 +78,8 @@ pub(in crate::kernels) type I16Plane = [i16; BLOCK];
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 pub(in crate::kernels) struct I8Block {
-    pub plane: I8Plane,
     pub meta: Meta,
+    pub plane: I8Plane,
 }
 
 /// A value that the blocks of an [`ActKind::I8`] row leave out, since it would take
@@ -100,9 +100,9 @@ const FAR: u8 = 6;
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 pub(in crate::kernels) struct SplitBlock {
+    pub meta: Meta,
     pub high: I8Plane,
     pub low: I8Plane,
-    pub meta: Meta,
 }
 
 /// A block of [`ActKind::I16`] or [`ActKind::I14`].
@@ -332,6 +332,7 @@ unsafe impl ActBlock for I8Block {
         &self.plane
     }
 
+    #[inline]
     fn dot(&self, w: &WeightBlock) -> f32 {
         self.plane.dot(w) as f32
     }
@@ -354,6 +355,7 @@ impl I8Plane {
         I8Plane { q, offset }
     }
 
+    #[inline]
     fn dot(&self, w: &WeightBlock) -> i32 {
         dot(w, |i| self.q[i].into())
     }
@@ -387,6 +389,7 @@ unsafe impl ActBlock for SplitBlock {
         [&self.high, &self.low][which]
     }
 
+    #[inline]
     fn dot(&self, w: &WeightBlock) -> f32 {
         fma(self.high.dot(w) as f32, 256.0, self.low.dot(w) as f32)
     }
@@ -427,6 +430,7 @@ unsafe impl ActBlock for I16Block {
         &self.q
     }
 
+    #[inline]
     fn dot(&self, w: &WeightBlock) -> f32 {
         dot(w, |i| self.q[widened_place(i)].into()) as f32
     }

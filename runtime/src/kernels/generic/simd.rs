@@ -11,6 +11,7 @@
 //! [`Lanes::run`] makes such callers. An ISA declares its operations in a table
 //! (`ops`), beside the names that its vendor has for the instructions.
 
+use super::array::{from_fn, map};
 use half::f16;
 
 /// Lanes of a vector of [`Simd`].
@@ -211,7 +212,6 @@ macro_rules! ops {
         }
     )*};
 }
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(in crate::kernels) use ops;
 
 /// [`Lanes::run`] with these attributes, which switch the features of the token on.
@@ -229,7 +229,6 @@ macro_rules! run_with {
         }
     };
 }
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(in crate::kernels) use run_with;
 
 /// 1.5 x 2^23: in `MAGIC + x`, for `|x| < 2^22`, the last bit stands for 1. Adding
@@ -248,7 +247,7 @@ pub struct Scalar;
 /// Applies `f` to each lane; see [`SMALL`].
 #[cfg_attr(feature = "std", inline(always))]
 fn lanes(f: impl Fn(usize) -> f32) -> [f32; LANES] {
-    core::array::from_fn(f)
+    from_fn(f)
 }
 
 impl Lanes for Scalar {
@@ -282,7 +281,7 @@ impl Lanes for Scalar {
     }
     #[inline(always)]
     fn abs(self, v: Self::V) -> Self::V {
-        v.map(f32::abs)
+        lanes(|i| v[i].abs())
     }
 }
 
@@ -309,7 +308,7 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn store_f16(self, v: Self::V, out: &mut [f16; LANES]) {
-        *out = v.map(f16::from_f32);
+        *out = map(v, f16::from_f32);
     }
     #[inline(always)]
     fn store_low_8(self, v: [Self::V; 4], out: &mut [i8; 4 * LANES]) {
@@ -342,7 +341,7 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn exp2_whole(self, n: Self::V) -> Self::V {
-        n.map(|n| f32::from_bits((n + EXPONENT_MAGIC).to_bits() << 23))
+        lanes(|i| f32::from_bits((n[i] + EXPONENT_MAGIC).to_bits() << 23))
     }
     #[inline(always)]
     fn sum(self, v: Self::V) -> f32 {
@@ -352,7 +351,11 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn sum4(self, v: [Self::V; 4]) -> [f32; 4] {
-        v.map(|v| self.sum(v))
+        map(
+            v,
+            #[inline(always)]
+            |v| self.sum(v),
+        )
     }
     #[inline(always)]
     fn max_lane(self, v: Self::V) -> f32 {

@@ -214,6 +214,7 @@ fn accumulate<B: ActBlock>(acc: f32, w: &WeightBlock, x: &B) -> f32 {
 
 /// The sum of `sub[i / 16] * q[i] * x(i)`. It fits: |q| < 2^7, |sub| <= 2^7
 /// with |x| <= 2^7, and |sub| = 1 with |x| < 2^15 or both below 2^13.
+#[inline]
 pub(super) fn dot(w: &WeightBlock, x: impl Fn(usize) -> i32) -> i32 {
     let half = |h: usize| -> i32 {
         let range = 16 * h..16 * (h + 1);
