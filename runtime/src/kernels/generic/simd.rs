@@ -11,7 +11,7 @@
 //! [`Lanes::run`] makes such callers. An ISA declares its operations in a table
 //! (`ops`), beside the names that its vendor has for the instructions.
 
-use super::array::{from_fn, map};
+use super::array::from_fn;
 use half::f16;
 
 /// Lanes of a vector of [`Simd`].
@@ -281,7 +281,7 @@ impl Lanes for Scalar {
     }
     #[inline(always)]
     fn abs(self, v: Self::V) -> Self::V {
-        lanes(|i| v[i].abs())
+        v.map(f32::abs)
     }
 }
 
@@ -308,7 +308,7 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn store_f16(self, v: Self::V, out: &mut [f16; LANES]) {
-        *out = map(v, f16::from_f32);
+        *out = v.map(f16::from_f32);
     }
     #[inline(always)]
     fn store_low_8(self, v: [Self::V; 4], out: &mut [i8; 4 * LANES]) {
@@ -351,11 +351,7 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn sum4(self, v: [Self::V; 4]) -> [f32; 4] {
-        map(
-            v,
-            #[inline(always)]
-            |v| self.sum(v),
-        )
+        v.map(|v| self.sum(v))
     }
     #[inline(always)]
     fn max_lane(self, v: Self::V) -> f32 {
