@@ -27,7 +27,7 @@ const ABIS: [Abi; 3] = [
         name: "arm64-v8a",
         target: "aarch64-linux-android",
         clang: "aarch64-linux-android24",
-        budget: 3_100_000,
+        budget: 3_000_000,
     },
     Abi {
         name: "armeabi-v7a",
