@@ -2,7 +2,6 @@
 
 use super::executor::Shared;
 use super::pass::Pass;
-
 use crate::memory::{Buffer, Region};
 use crate::plan::{Angles, RowOp};
 use ondol_models::graph::{RowFn, Weight};
