@@ -152,7 +152,7 @@ static void sessions_are_forked_and_saved(const ondol_engine *engine, const char
 {
     ondol_session *session = NULL, *fork = NULL, *restored = NULL;
     ondol_cancel *cancel = ondol_cancel_new();
-    char path[] = "/tmp/ondol-c-XXXXXX";
+    char path[] = P_tmpdir "/ondol-c-XXXXXX";
     int file = mkstemp(path);
     CHECK(file >= 0 && close(file) == 0);
     IS(ondol_engine_session(engine, &session, &error), OK);
@@ -343,7 +343,7 @@ static void see(void *user, const ondol_copy *copy)
 
 static void a_store_keeps_packed_copies(const char *hello)
 {
-    char folder[] = "/tmp/ondol-c-store-XXXXXX", reason[ONDOL_MESSAGE_BYTES] = {0};
+    char folder[] = P_tmpdir "/ondol-c-store-XXXXXX", reason[ONDOL_MESSAGE_BYTES] = {0};
     ondol_store_options options = {.struct_size = sizeof options};
     ondol_store *store = NULL;
     ondol_model *model = NULL;

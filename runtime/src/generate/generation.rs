@@ -1,12 +1,13 @@
 //! The loop from logits to text.
 
 use super::clock::Clock;
-use super::filter::{Candidate, LogitFilter, candidates};
+use super::event::{Event, FinishReason, Stats, TextChunk, Token};
+use super::filter::{LogitFilter, candidates};
 use super::speculation::Speculation;
-use super::{Sampler, SamplerOptions, StopMatcher};
+use super::{GenerateOptions, Sampler, StopMatcher};
 use crate::kernels::vector::simd::SMALL;
 use crate::machine::process_memory;
-use crate::{CancelToken, Error, Result, ScreenStats, Session};
+use crate::{CancelToken, Error, Result, Session};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -14,161 +15,6 @@ use core::borrow::BorrowMut;
 use core::mem;
 use core::time::Duration;
 use ondol_models::tokenizer::StreamDecoder;
-
-/// Options of a generation.
-///
-/// ```
-/// use ondol::{CancelToken, FinishReason, GenerateOptions, Message, Model, SessionOptions};
-///
-/// let model = Model::hello()?;
-/// let mut session = model.session(&SessionOptions::default())?;
-/// let prompt = model.encode_chat(&[Message::user("Hello!")])?;
-/// let options = GenerateOptions {
-///     max_tokens: Some(3),
-///     ..GenerateOptions::default()
-/// };
-/// let mut generation = session.generate(&prompt, &options, &CancelToken::new())?;
-/// generation.by_ref().try_for_each(|chunk| chunk.map(drop))?;
-/// assert_eq!(generation.finish_reason(), Some(FinishReason::MaxTokens));
-/// # Ok::<(), ondol::Error>(())
-/// ```
-#[derive(Debug, Clone, Default)]
-pub struct GenerateOptions {
-    /// How the next token is sampled.
-    pub sampler: SamplerOptions,
-    /// The most tokens to generate; `None` generates until the model ends its answer or
-    /// the context is full. A character that the last token leaves incomplete is not
-    /// part of the text.
-    pub max_tokens: Option<usize>,
-    /// The text ends before the first of these strings.
-    pub stop: Vec<String>,
-    /// `Some(n)` reports the log-probability of each token in [`Token::logprob`], and
-    /// the `n` likeliest tokens in [`Token::top`]. All logits are then computed,
-    /// without the screen.
-    pub top_logprobs: Option<usize>,
-}
-
-/// A part of the generated text: complete characters only.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TextChunk {
-    /// The text; never empty.
-    pub text: String,
-    /// The token that completed this text.
-    pub token: u32,
-}
-
-/// The result of one step of a generation.
-///
-/// ```
-/// use ondol::{CancelToken, Event, GenerateOptions, Message, Model, SessionOptions};
-///
-/// let model = Model::hello()?;
-/// let session = model.session(&SessionOptions::default())?;
-/// let prompt = model.encode_chat(&[Message::user("Hello!")])?;
-/// let mut generation = session
-///     .into_generation(&prompt, &GenerateOptions::default(), &CancelToken::new())
-///     .map_err(|refused| refused.error)?;
-/// while let Some(event) = generation.step()? {
-///     match event {
-///         Event::Prompt { done, total } => eprintln!("{done} of {total} tokens of the prompt"),
-///         Event::Token(token) => print!("{}", token.text),
-///         Event::Rest(text) => print!("{text}"),
-///         _ => {}
-///     }
-/// }
-/// let session = generation.into_session();
-/// # Ok::<(), ondol::Error>(())
-/// ```
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum Event {
-    /// Tokens of the prompt were run.
-    Prompt {
-        /// Tokens of the prompt that have been run so far, including those that the
-        /// session already had.
-        done: usize,
-        /// Tokens of the prompt.
-        total: usize,
-    },
-    /// A token was chosen.
-    Token(Token),
-    /// Text that was held back because a stop string or an incomplete emoji could have
-    /// followed.
-    Rest(String),
-}
-
-/// A token that was sampled.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Token {
-    /// Its id.
-    pub id: u32,
-    /// The text that it completes: complete characters; often empty.
-    pub text: String,
-    /// With [`GenerateOptions::top_logprobs`]: its log-probability.
-    pub logprob: Option<f32>,
-    /// With [`GenerateOptions::top_logprobs`]: the likeliest tokens.
-    pub top: Vec<Candidate>,
-}
-
-/// Why a generation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum FinishReason {
-    /// The model generated an end token.
-    EndOfGeneration,
-    /// The text reached a stop string.
-    Stop,
-    /// [`GenerateOptions::max_tokens`] tokens were generated.
-    MaxTokens,
-    /// The context is full.
-    ContextFull,
-    /// The [`CancelToken`] was cancelled.
-    Cancelled,
-    /// A step returned an error.
-    Failed,
-}
-
-impl FinishReason {
-    /// The name in JSON output.
-    pub fn name(self) -> &'static str {
-        match self {
-            FinishReason::EndOfGeneration => "end",
-            FinishReason::Stop => "stop",
-            FinishReason::MaxTokens => "max_tokens",
-            FinishReason::ContextFull => "context_full",
-            FinishReason::Cancelled => "cancelled",
-            FinishReason::Failed => "failed",
-        }
-    }
-}
-
-/// Counts and speeds of a generation.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Tokens of the prompt.
-    pub prompt_tokens: usize,
-    /// Of these, tokens that were already in the session's cache.
-    pub cached_tokens: usize,
-    /// Tokens generated, the end token included.
-    pub generated_tokens: usize,
-    /// Drafts that were run.
-    pub drafted_tokens: usize,
-    /// Of these, drafts that were accepted; each saved a pass.
-    pub accepted_tokens: usize,
-    /// Time from the first step to the first sampled token.
-    pub ttft: Duration,
-    /// Prompt tokens that were run, per second of prefill.
-    pub prefill_tokens_per_s: f64,
-    /// Generated tokens per second, after the first.
-    pub decode_tokens_per_s: f64,
-    /// The peak memory of the process in bytes, if the system reports it.
-    pub peak_memory_bytes: Option<u64>,
-    /// Counts of the screen since the session was made, if it is used.
-    pub screen: Option<ScreenStats>,
-}
 
 impl Session {
     /// Generates text after `prompt`, which replaces the session's tokens. Their common

@@ -1,16 +1,20 @@
 //! From logits to text: sampler chain, stop strings, and the loop.
 
 mod clock;
+mod event;
 mod filter;
 mod generation;
+mod options;
 mod rng;
 mod sampler;
 mod speculation;
 mod stop;
 
+pub use event::{Event, FinishReason, Stats, TextChunk, Token};
 pub use filter::{Candidate, LogitFilter, candidates};
+pub use generation::Generation;
 #[cfg(feature = "std")]
 pub use generation::GenerationRefused;
-pub use generation::{Event, FinishReason, GenerateOptions, Generation, Stats, TextChunk, Token};
+pub use options::GenerateOptions;
 pub use sampler::{Sampler, SamplerError, SamplerOptions};
 pub use stop::StopMatcher;
