@@ -5,10 +5,8 @@
 
 use super::lanes::{DotProd, I, Neon, Sums, V, both, bytes};
 use super::neon::{Wide, add_element, shared};
-use crate::kernels::generic::acts::ActBlock;
 use crate::kernels::generic::array::map;
-use crate::kernels::generic::matmul::{Arithmetic, I8Panel, Panel, gemm};
-use crate::kernels::generic::matrix::{Call, Matrix};
+use crate::kernels::generic::matmul::{Arithmetic, I8Panel, tile};
 use crate::kernels::generic::simd::{Integers, Lanes};
 use core::arch::aarch64::*;
 use core::arch::asm;
@@ -19,20 +17,12 @@ impl Arithmetic for DotProd {
     type Single = Self;
     type Signed = I8Panel<Self, 1>;
     const BYTE_DOTS: bool = true;
-    const PANELS: usize = 1;
     shared!();
 
-    /// So many tokens have a sum of integers and one of floats in 24 of 32
-    /// registers.
-    fn gemm<W: Panel<Self>, A: ActBlock<Plane = W::Plane>>(
-        self,
-        call: Call,
-        fill: impl Fn(Self, &Matrix, &Range<usize>, &mut [u8], *mut W),
-    ) {
-        self.run(
-            #[inline(always)]
-            move || gemm::<Self, W, A, 1, 6>(self, call, fill),
-        );
+    tile! {
+        /// So many tokens have a sum of integers and one of floats in 24 of 32
+        /// registers.
+        1, 6
     }
 
     #[inline(always)]

@@ -4,10 +4,8 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::lanes::{I, Neon, Sums, V, both, bytes};
-use crate::kernels::generic::acts::ActBlock;
 use crate::kernels::generic::array::map;
-use crate::kernels::generic::matmul::{Arithmetic, I16Panel, Panel, gemm};
-use crate::kernels::generic::matrix::{Call, Matrix};
+use crate::kernels::generic::matmul::{Arithmetic, I16Panel, tile};
 use crate::kernels::generic::simd::{Integers, Lanes};
 use core::arch::aarch64::*;
 use core::ops::Range;
@@ -90,20 +88,12 @@ impl Arithmetic for Neon {
     type Single = Self;
     type Signed = I16Panel<Self>;
     const BYTE_DOTS: bool = false;
-    const PANELS: usize = 2;
     shared!();
 
-    /// So many panels and tokens have four sums in 16 bits each in half of the
-    /// registers, and one of floats in a quarter.
-    fn gemm<W: Panel<Self>, A: ActBlock<Plane = W::Plane>>(
-        self,
-        call: Call,
-        fill: impl Fn(Self, &Matrix, &Range<usize>, &mut [u8], *mut W),
-    ) {
-        self.run(
-            #[inline(always)]
-            move || gemm::<Self, W, A, 2, 2>(self, call, fill),
-        );
+    tile! {
+        /// So many panels and tokens have four sums in 16 bits each in half of the
+        /// registers, and one of floats in a quarter.
+        2, 2
     }
 
     #[inline(always)]

@@ -4,10 +4,9 @@
 
 use super::ymm::{Avx2, read_i32, wide_by_madd};
 use super::{half_floats, pairs::PairProducts};
-use crate::kernels::generic::acts::ActBlock;
 use crate::kernels::generic::array::map;
-use crate::kernels::generic::matmul::{Arithmetic, I16Panel, Panel, gemm};
-use crate::kernels::generic::matrix::{Call, Matrix};
+use crate::kernels::generic::matmul::{Arithmetic, I16Panel, tile};
+use crate::kernels::generic::matrix::Call;
 use crate::kernels::generic::simd::{Integers, Lanes, ops};
 use core::arch::x86_64::*;
 use core::ops::Range;
@@ -22,19 +21,11 @@ impl Arithmetic for Avx2 {
     type Sub = I;
     const BYTE_DOTS: bool = false;
     const ROUNDS_HALVES: bool = true;
-    const PANELS: usize = 2;
     wide_by_madd!();
 
-    /// So many panels and tokens have two sums each in twelve of sixteen registers.
-    fn gemm<W: Panel<Self>, A: ActBlock<Plane = W::Plane>>(
-        self,
-        call: Call,
-        fill: impl Fn(Self, &Matrix, &Range<usize>, &mut [u8], *mut W),
-    ) {
-        self.run(
-            #[inline(always)]
-            move || gemm::<Self, W, A, 2, 3>(self, call, fill),
-        );
+    tile! {
+        /// So many panels and tokens have two sums each in twelve of sixteen registers.
+        2, 3
     }
 
     fn halves(self, call: Call) {

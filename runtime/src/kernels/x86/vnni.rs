@@ -6,9 +6,8 @@
 use super::ymm::{Avx2, Avx512Ymm, AvxVnni, read_i32, wide_by_madd};
 use super::zmm::Avx512;
 use super::{half_floats, pairs::PairProducts};
-use crate::kernels::generic::acts::ActBlock;
-use crate::kernels::generic::matmul::{Arithmetic, I8Panel, Panel, gemm};
-use crate::kernels::generic::matrix::{Call, Matrix};
+use crate::kernels::generic::matmul::{Arithmetic, I8Panel, tile};
+use crate::kernels::generic::matrix::Call;
 use crate::kernels::generic::simd::{Integers, Lanes, ops};
 use core::arch::x86_64::*;
 use core::ops::Range;
@@ -36,20 +35,9 @@ macro_rules! vnni {
             const BYTE_DOTS: bool = true;
             const BIAS: i8 = -128;
             const ROUNDS_HALVES: bool = true;
-            const PANELS: usize = $panels;
             $($wide)*
 
-            $(#[$registers])*
-            fn gemm<W: Panel<Self>, A: ActBlock<Plane = W::Plane>>(
-                self,
-                call: Call,
-                fill: impl Fn(Self, &Matrix, &Range<usize>, &mut [u8], *mut W),
-            ) {
-                self.run(
-                    #[inline(always)]
-                    move || gemm::<Self, W, A, $panels, $tokens>(self, call, fill),
-                );
-            }
+            tile! { $(#[$registers])* $panels, $tokens }
 
             fn halves(self, call: Call) {
                 half_floats::matmul(self, call);

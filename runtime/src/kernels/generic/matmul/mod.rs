@@ -146,6 +146,40 @@ pub(in crate::kernels) trait Arithmetic: Integers {
     ) -> [[Self::V; T]; P];
 }
 
+/// States [`Arithmetic::PANELS`] and [`Arithmetic::gemm`] of an ISA: the runs of rows and
+/// the tokens whose sums its registers hold.
+macro_rules! tile {
+    ($(#[$registers:meta])* $panels:literal, $tokens:literal) => {
+        const PANELS: usize = $panels;
+
+        $(#[$registers])*
+        fn gemm<W, A>(
+            self,
+            call: $crate::kernels::generic::matrix::Call,
+            fill: impl Fn(
+                Self,
+                &$crate::kernels::generic::matrix::Matrix,
+                &core::ops::Range<usize>,
+                &mut [u8],
+                *mut W,
+            ),
+        ) where
+            W: $crate::kernels::generic::matmul::Panel<Self>,
+            A: $crate::kernels::generic::acts::ActBlock<Plane = W::Plane>,
+        {
+            self.run(
+                #[inline(always)]
+                move || {
+                    $crate::kernels::generic::matmul::gemm::<Self, W, A, $panels, $tokens>(
+                        self, call, fill,
+                    )
+                },
+            );
+        }
+    };
+}
+pub(in crate::kernels) use tile;
+
 /// Matmul at one ISA, with activations of any form.
 pub(in crate::kernels) trait Matmul: Send + Sync {
     /// [`acts::prepare`].
