@@ -64,9 +64,9 @@ pub struct Token {
     pub id: u32,
     /// The text that it completes: complete characters; often empty.
     pub text: String,
-    /// With [`GenerateOptions::top_logprobs`]: its log-probability.
+    /// With [`GenerateOptions::top_logprobs`](crate::GenerateOptions::top_logprobs): its log-probability.
     pub logprob: Option<f32>,
-    /// With [`GenerateOptions::top_logprobs`]: the likeliest tokens.
+    /// With [`GenerateOptions::top_logprobs`](crate::GenerateOptions::top_logprobs): the likeliest tokens.
     pub top: Vec<Candidate>,
 }
 
@@ -78,11 +78,11 @@ pub enum FinishReason {
     EndOfGeneration,
     /// The text reached a stop string.
     Stop,
-    /// [`GenerateOptions::max_tokens`] tokens were generated.
+    /// [`GenerateOptions::max_tokens`](crate::GenerateOptions::max_tokens) tokens were generated.
     MaxTokens,
     /// The context is full.
     ContextFull,
-    /// The [`CancelToken`] was cancelled.
+    /// The [`CancelToken`](crate::CancelToken) was cancelled.
     Cancelled,
     /// A step returned an error.
     Failed,

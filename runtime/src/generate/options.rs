@@ -31,8 +31,8 @@ pub struct GenerateOptions {
     pub max_tokens: Option<usize>,
     /// The text ends before the first of these strings.
     pub stop: Vec<String>,
-    /// `Some(n)` reports the log-probability of each token in [`Token::logprob`], and
-    /// the `n` likeliest tokens in [`Token::top`]. All logits are then computed,
+    /// `Some(n)` reports the log-probability of each token in [`Token::logprob`](crate::Token::logprob), and
+    /// the `n` likeliest tokens in [`Token::top`](crate::Token::top). All logits are then computed,
     /// without the screen.
     pub top_logprobs: Option<usize>,
 }
