@@ -47,7 +47,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    memory::handle_abort();
+    memory::install_handlers();
     outfile::take_size_limit_as_error();
     let cli = match parse() {
         Ok(cli) => cli,

@@ -17,6 +17,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 /// ones end the process.
 const LARGE: usize = 64 << 10;
 
+/// The message where the bytes that were asked for are not known.
+const OUT_OF_MEMORY: &[u8] = b"error: out of memory\n";
+
 /// Bytes of the last large allocation that was refused.
 static REFUSED: AtomicUsize = AtomicUsize::new(0);
 
@@ -79,9 +82,19 @@ fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
     }
 }
 
-/// Installs the handler of the abort signal. Call it once, at start.
-pub fn handle_abort() {
+/// Installs the handlers of the abort signal and of panics. Call it once, at start.
+///
+/// A new thread of the standard library panics if the system has no memory for its
+/// signal stack; that is out of memory as well, and no fault of the program.
+pub fn install_handlers() {
     system::handle_abort();
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if system::memory_is_short() {
+            system::end(&[OUT_OF_MEMORY]);
+        }
+        report(panic);
+    }));
 }
 
 /// A file that is removed if the process ends here: one at a time.
@@ -103,7 +116,7 @@ impl Drop for UnlinkOnExit {
 
 #[cfg(unix)]
 mod system {
-    use super::{REFUSED, end as end_refused};
+    use super::{OUT_OF_MEMORY, REFUSED, end as end_refused};
     use libc::{c_char, c_int};
     use std::ffi::CString;
     use std::os::unix::ffi::OsStrExt;
@@ -146,14 +159,19 @@ mod system {
 
     /// Whether the system has no memory left. The C library also aborts if it finds
     /// none for thread-local data.
-    fn memory_is_short() -> bool {
+    pub fn memory_is_short() -> bool {
         let (read_write, private) = (
             libc::PROT_READ | libc::PROT_WRITE,
             libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
         );
         // SAFETY: asks for new memory, which nothing else uses.
         let memory = unsafe { libc::mmap(null_mut(), PROBE, read_write, private, -1, 0) };
-        memory == libc::MAP_FAILED
+        if memory == libc::MAP_FAILED {
+            return true;
+        }
+        // SAFETY: the mapping that was just made, and nothing else.
+        unsafe { libc::munmap(memory, PROBE) };
+        false
     }
 
     fn unlink() {
@@ -176,7 +194,7 @@ mod system {
             end_refused(refused);
         }
         if memory_is_short() {
-            end(&[b"error: out of memory\n"]);
+            end(&[OUT_OF_MEMORY]);
         }
         // Any other abort takes its course: `abort` raises the signal once more.
         unlink();
@@ -196,6 +214,10 @@ mod system {
             let _ = std::io::stderr().write_all(part);
         }
         std::process::exit(1)
+    }
+
+    pub fn memory_is_short() -> bool {
+        false
     }
 
     pub fn handle_abort() {}
