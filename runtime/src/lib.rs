@@ -39,6 +39,7 @@ mod cpu;
 pub mod delegate;
 mod engine;
 mod error;
+mod error_code;
 #[cfg(feature = "std")]
 pub mod files;
 #[cfg(feature = "std")]
@@ -69,6 +70,7 @@ pub use cancel::CancelToken;
 pub use cpu::pool::Affinity;
 pub use engine::Engine;
 pub use error::{Error, Result};
+pub use error_code::ErrorCode;
 #[cfg(feature = "std")]
 pub use generate::GenerationRefused;
 pub use generate::{

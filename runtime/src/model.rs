@@ -92,6 +92,29 @@ impl Model {
         Model::load(shards).map_err(|error| named(error, &paths))
     }
 
+    /// Maps a part of an open file that holds a whole GGUF file: an asset in an app's
+    /// package, or what a document picker hands over as a descriptor. `length` is in
+    /// bytes; `None` is the rest of the file. The file may be closed afterwards. A split
+    /// model can't be opened in this way.
+    ///
+    /// The condition of [`Model::open`] applies.
+    ///
+    /// # Errors
+    /// [`Error::Model`]; [`Error::Io`], with the path `(open file)`, for a range that
+    /// the file does not have or a file that can't be mapped.
+    #[cfg(feature = "std")]
+    pub fn from_file(file: &std::fs::File, offset: u64, length: Option<u64>) -> Result<Model> {
+        let io = |source| Error::Io {
+            path: "(open file)".into(),
+            source,
+        };
+        let length = files::regular::part(file, offset, length).map_err(io)?;
+        let mut part = memmap2::MmapOptions::new();
+        // SAFETY: as in `open`.
+        let map = unsafe { part.offset(offset).len(length).map(file) }.map_err(io)?;
+        Model::load(vec![FileBytes::Mapped(map)])
+    }
+
     /// A model from the bytes of a GGUF file on the heap.
     ///
     /// # Errors

@@ -4,9 +4,7 @@ use crate::call::Failure;
 use crate::sized::{self, Sized32};
 use core::ffi::c_char;
 use core::fmt::{self, Write};
-use runtime::models::Error as ModelError;
-#[cfg(feature = "std")]
-use runtime::store::StoreError;
+use runtime::ErrorCode;
 
 /// The result of a call: 0 is success, and every kind of error has its own number.
 #[repr(i32)]
@@ -26,6 +24,9 @@ pub enum ondol_status {
     Panicked = 4,
     /// Another error; the message says which.
     Other = 5,
+    /// The object was closed. No function of this header returns it; the libraries for
+    /// other languages do.
+    Closed = 6,
 
     /// The operating system refused the file.
     Io = 10,
@@ -122,85 +123,47 @@ impl ondol_status {
             #[cfg(feature = "std")]
             Failure::Panicked => ondol_status::Panicked,
             #[cfg(feature = "std")]
-            Failure::Store(error) => of_store(error),
-            Failure::Runtime(error) => of_runtime(error),
+            Failure::Store(error) => of_code(error.code()),
+            Failure::Runtime(error) => of_code(error.code()),
         }
     }
 }
 
-fn of_runtime(error: &runtime::Error) -> ondol_status {
-    use runtime::Error as E;
-    match error {
-        E::Model(error) => of_model(error),
-        #[cfg(feature = "std")]
-        E::Part { source, .. } => of_model(source),
-        #[cfg(feature = "std")]
-        E::Io { .. } => ondol_status::Io,
-        E::DoesNotFit { .. } | E::OutOfMemory { .. } => ondol_status::DoesNotFit,
-        E::ContextFull { .. } => ondol_status::ContextFull,
-        E::BadToken { .. } => ondol_status::BadToken,
-        E::EmptyPrompt => ondol_status::EmptyPrompt,
-        E::Cancelled => ondol_status::Cancelled,
-        E::UnsupportedIsa(_) | E::UnknownIsa(_) => ondol_status::UnsupportedKernels,
-        E::Sampler(_) => ondol_status::Sampler,
-        E::UnsupportedKvType(_) | E::UnknownKvType(_) | E::PartKvBlock { .. } => {
-            ondol_status::UnsupportedKvType
-        }
-        E::Panicked => ondol_status::Panicked,
-        #[cfg(feature = "std")]
-        error => of_hosted(error),
-        #[cfg(not(feature = "std"))]
-        _ => ondol_status::Other,
-    }
-}
-
-/// The errors that firmware does not have.
-#[cfg(feature = "std")]
-fn of_hosted(error: &runtime::Error) -> ondol_status {
-    use runtime::Error as E;
-    match error {
-        E::Snapshot(_) => ondol_status::Snapshot,
-        E::MemoryPressure => ondol_status::MemoryPressure,
-        E::BatchFull { .. } => ondol_status::BatchFull,
-        E::OtherEngine | E::OtherModel => ondol_status::OtherOwner,
-        E::Delegate(_) => ondol_status::Delegate,
-        E::BadVectors { .. } | E::BadMargin(_) => ondol_status::InvalidArgument,
-        _ => ondol_status::Other,
-    }
-}
-
-#[cfg(feature = "std")]
-fn of_store(error: &StoreError) -> ondol_status {
-    match error {
-        StoreError::File { .. } => ondol_status::Io,
-        StoreError::Model(error) => of_runtime(error),
-        StoreError::Cancelled => ondol_status::Cancelled,
-        StoreError::DiskShort { .. } | StoreError::OverLimit { .. } => ondol_status::DoesNotFit,
-        _ => ondol_status::Store,
-    }
-}
-
-fn of_model(error: &ModelError) -> ondol_status {
-    match error {
-        ModelError::NotGguf { .. } => ondol_status::NotGguf,
-        ModelError::Truncated { .. } => ondol_status::Truncated,
-        ModelError::UnsupportedVersion { .. } => ondol_status::UnsupportedVersion,
-        ModelError::UnsupportedDType { .. } => ondol_status::UnsupportedType,
-        ModelError::UnsupportedPacking { .. } => ondol_status::UnsupportedPacking,
-        ModelError::UnknownArchitecture { .. } | ModelError::UnusedTensors { .. } => {
-            ondol_status::UnknownArchitecture
-        }
-        ModelError::MissingKey { .. } => ondol_status::MissingKey,
-        ModelError::BadValue { .. } => ondol_status::BadValue,
-        ModelError::MissingTensor { .. } => ondol_status::MissingTensor,
-        ModelError::BadShape { .. } => ondol_status::BadShape,
-        ModelError::Malformed { .. } | ModelError::Parts { .. } => ondol_status::Malformed,
-        ModelError::Shard { source, .. } => of_model(source),
-        ModelError::Tokenizer { .. } => ondol_status::Tokenizer,
-        ModelError::Template { .. } => ondol_status::Template,
-        #[cfg(feature = "std")]
-        ModelError::LeftOut { .. } => ondol_status::Template,
-        ModelError::OutOfMemory { .. } => ondol_status::DoesNotFit,
+fn of_code(code: ErrorCode) -> ondol_status {
+    match code {
+        ErrorCode::InvalidArgument => ondol_status::InvalidArgument,
+        ErrorCode::BufferTooSmall => ondol_status::BufferTooSmall,
+        ErrorCode::Busy => ondol_status::Busy,
+        ErrorCode::Panicked => ondol_status::Panicked,
+        ErrorCode::Closed => ondol_status::Closed,
+        ErrorCode::Io => ondol_status::Io,
+        ErrorCode::NotGguf => ondol_status::NotGguf,
+        ErrorCode::Truncated => ondol_status::Truncated,
+        ErrorCode::UnsupportedVersion => ondol_status::UnsupportedVersion,
+        ErrorCode::UnsupportedType => ondol_status::UnsupportedType,
+        ErrorCode::UnsupportedPacking => ondol_status::UnsupportedPacking,
+        ErrorCode::UnknownArchitecture => ondol_status::UnknownArchitecture,
+        ErrorCode::MissingKey => ondol_status::MissingKey,
+        ErrorCode::BadValue => ondol_status::BadValue,
+        ErrorCode::MissingTensor => ondol_status::MissingTensor,
+        ErrorCode::BadShape => ondol_status::BadShape,
+        ErrorCode::Malformed => ondol_status::Malformed,
+        ErrorCode::Tokenizer => ondol_status::Tokenizer,
+        ErrorCode::Template => ondol_status::Template,
+        ErrorCode::DoesNotFit => ondol_status::DoesNotFit,
+        ErrorCode::ContextFull => ondol_status::ContextFull,
+        ErrorCode::BadToken => ondol_status::BadToken,
+        ErrorCode::EmptyPrompt => ondol_status::EmptyPrompt,
+        ErrorCode::Cancelled => ondol_status::Cancelled,
+        ErrorCode::UnsupportedKernels => ondol_status::UnsupportedKernels,
+        ErrorCode::Sampler => ondol_status::Sampler,
+        ErrorCode::UnsupportedKvType => ondol_status::UnsupportedKvType,
+        ErrorCode::Snapshot => ondol_status::Snapshot,
+        ErrorCode::MemoryPressure => ondol_status::MemoryPressure,
+        ErrorCode::BatchFull => ondol_status::BatchFull,
+        ErrorCode::OtherOwner => ondol_status::OtherOwner,
+        ErrorCode::Delegate => ondol_status::Delegate,
+        ErrorCode::Store => ondol_status::Store,
         _ => ondol_status::Other,
     }
 }
@@ -214,19 +177,9 @@ pub unsafe fn report(failure: &Failure, to: *mut ondol_error) {
         return;
     }
     let (needed, allowed) = match failure {
-        Failure::Runtime(runtime::Error::DoesNotFit { needed, allowed }) => (*needed, *allowed),
-        Failure::Runtime(runtime::Error::OutOfMemory { needed }) => (*needed, 0),
-        Failure::Runtime(runtime::Error::ContextFull { needed, context }) => {
-            (*needed as u64, *context as u64)
-        }
+        Failure::Runtime(error) => error.amounts().unwrap_or_default(),
         #[cfg(feature = "std")]
-        Failure::Runtime(runtime::Error::BatchFull { sessions, rows }) => {
-            (*sessions as u64, *rows as u64)
-        }
-        #[cfg(feature = "std")]
-        Failure::Store(StoreError::DiskShort { needed, free, .. }) => (*needed, *free),
-        #[cfg(feature = "std")]
-        Failure::Store(StoreError::OverLimit { needed, limit }) => (*needed, *limit),
+        Failure::Store(error) => error.amounts().unwrap_or_default(),
         Failure::BufferTooSmall { needed, capacity } => (*needed as u64, *capacity as u64),
         _ => (0, 0),
     };

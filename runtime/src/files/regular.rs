@@ -24,6 +24,25 @@ pub(crate) fn open_model(path: &Path) -> Result<File> {
     File::open(path)
 }
 
+/// The length in bytes of the part of a file that starts at `offset`; `None` is all
+/// that follows.
+///
+/// # Errors
+/// [`ErrorKind::UnexpectedEof`] for a part that the file does not have, and those of
+/// [`open`] for a file that is not regular.
+pub(crate) fn part(file: &File, offset: u64, length: Option<u64>) -> Result<usize> {
+    let kind = file.metadata()?;
+    check(&kind)?;
+    let rest = kind.len().checked_sub(offset);
+    let length = rest.and_then(|rest| match length {
+        None => Some(rest),
+        Some(length) => (length <= rest).then_some(length),
+    });
+    let outside = || Error::new(ErrorKind::UnexpectedEof, "the file ends before this part");
+    let length = length.ok_or_else(outside)?;
+    usize::try_from(length).map_err(|_| outside())
+}
+
 /// All bytes of a file.
 ///
 /// # Errors
@@ -53,6 +72,26 @@ fn check(kind: &fs::Metadata) -> Result<()> {
         _ => {
             let reason = "it is a pipe or a device, not a file";
             Err(Error::new(ErrorKind::InvalidInput, reason))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::testing::folder;
+
+    #[test]
+    fn a_part_lies_inside_the_file() {
+        let path = folder("part").join("ten");
+        fs::write(&path, [0; 10]).unwrap();
+        let file = File::open(&path).unwrap();
+        assert_eq!(part(&file, 0, None).unwrap(), 10);
+        assert_eq!(part(&file, 3, None).unwrap(), 7);
+        assert_eq!(part(&file, 3, Some(7)).unwrap(), 7);
+        for (offset, length) in [(3, Some(8)), (11, None), (u64::MAX, Some(1))] {
+            let error = part(&file, offset, length).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
         }
     }
 }

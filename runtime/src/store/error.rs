@@ -1,3 +1,4 @@
+use crate::ErrorCode;
 use ondol_models::pack::PackError;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -62,6 +63,27 @@ pub enum StoreError {
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 impl StoreError {
+    /// The kind of the error.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            StoreError::File { .. } => ErrorCode::Io,
+            StoreError::Model(error) => error.code(),
+            StoreError::Cancelled => ErrorCode::Cancelled,
+            StoreError::DiskShort { .. } | StoreError::OverLimit { .. } => ErrorCode::DoesNotFit,
+            StoreError::Pack { .. } | StoreError::Changed { .. } => ErrorCode::Store,
+        }
+    }
+
+    /// As [`crate::Error::amounts`]: bytes of the disk, or of all copies.
+    pub fn amounts(&self) -> Option<(u64, u64)> {
+        match self {
+            StoreError::Model(error) => error.amounts(),
+            StoreError::DiskShort { needed, free, .. } => Some((*needed, *free)),
+            StoreError::OverLimit { needed, limit } => Some((*needed, *limit)),
+            _ => None,
+        }
+    }
+
     /// A closure for `map_err` on file operations.
     pub(super) fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
         move |source| StoreError::File {

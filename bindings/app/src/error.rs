@@ -1,0 +1,95 @@
+//! Errors as plain data, for languages that can't hold Rust's.
+
+use ondol::ErrorCode;
+use ondol::store::StoreError;
+
+/// Why a call failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct AppError {
+    /// The kind of error, the same number in every language.
+    pub code: ErrorCode,
+    /// What was wrong, where, and what to do; English.
+    pub message: String,
+    /// Bytes or tokens that were needed, for the kinds that say so
+    /// ([`ondol::Error::amounts`]).
+    pub needed: u64,
+    /// Bytes or tokens that are allowed, likewise.
+    pub allowed: u64,
+}
+
+/// A result with [`AppError`].
+pub type Result<T, E = AppError> = std::result::Result<T, E>;
+
+impl AppError {
+    /// An error without amounts.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> AppError {
+        AppError {
+            code,
+            message: message.into(),
+            needed: 0,
+            allowed: 0,
+        }
+    }
+
+    /// An argument that can't be used.
+    pub fn argument(message: impl Into<String>) -> AppError {
+        AppError::new(ErrorCode::InvalidArgument, message)
+    }
+
+    pub(crate) fn busy() -> AppError {
+        let message = "the conversation is answering; wait for the answer, or cancel it";
+        AppError::new(ErrorCode::Busy, message)
+    }
+
+    pub(crate) fn closed(what: &str) -> AppError {
+        AppError::new(ErrorCode::Closed, format!("the {what} is closed"))
+    }
+
+    /// A panic that was caught.
+    pub fn panicked() -> AppError {
+        let message =
+            "a panic; this is a bug in Ondol. Close the conversation, and load the model anew";
+        AppError::new(ErrorCode::Panicked, message)
+    }
+}
+
+impl From<ondol::Error> for AppError {
+    fn from(error: ondol::Error) -> AppError {
+        let (needed, allowed) = error.amounts().unwrap_or_default();
+        AppError {
+            code: error.code(),
+            message: error.to_string(),
+            needed,
+            allowed,
+        }
+    }
+}
+
+impl From<StoreError> for AppError {
+    fn from(error: StoreError) -> AppError {
+        let (needed, allowed) = error.amounts().unwrap_or_default();
+        AppError {
+            code: error.code(),
+            message: error.to_string(),
+            needed,
+            allowed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_numbers() {
+        let error = AppError::from(ondol::Error::DoesNotFit {
+            needed: 9,
+            allowed: 4,
+        });
+        assert_eq!(error.code, ErrorCode::DoesNotFit);
+        assert_eq!((error.needed, error.allowed), (9, 4));
+        assert!(error.to_string().contains("9 bytes"), "{error}");
+    }
+}
