@@ -16,6 +16,9 @@ pub struct Answer {
     text: String,
     finish: Option<FinishReason>,
     stats: AnswerStats,
+    /// Bytes of text at which the tests have it panic.
+    #[cfg(test)]
+    pub(crate) panics_at: usize,
 }
 
 /// What [`Answer::next`] reports.
@@ -80,6 +83,8 @@ impl Answer {
             text: String::new(),
             finish: None,
             stats: AnswerStats::default(),
+            #[cfg(test)]
+            panics_at: usize::MAX,
         }
     }
 
@@ -96,7 +101,11 @@ impl Answer {
             let Some(generation) = &mut self.generation else {
                 return Ok(None);
             };
-            let step = catch_unwind(AssertUnwindSafe(|| generation.step()));
+            let step = catch_unwind(AssertUnwindSafe(|| {
+                #[cfg(test)]
+                assert!(self.text.len() < self.panics_at, "on purpose");
+                generation.step()
+            }));
             let (text, token) = match step {
                 Err(_) => return Err(self.broke()),
                 Ok(Err(ondol::Error::Panicked)) => return Err(self.broke()),

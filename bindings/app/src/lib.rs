@@ -28,6 +28,8 @@ mod error;
 mod model;
 mod options;
 mod saved;
+#[cfg(test)]
+mod tests;
 
 pub use answer::{Answer, AnswerEvent, AnswerStats};
 pub use conversation::{ChatMessage, Conversation};
