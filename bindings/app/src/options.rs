@@ -2,10 +2,11 @@
 
 use crate::conversation::ChatMessage;
 use crate::error::{AppError, Result};
+use ondol::files::regular;
 use ondol::{Affinity, GenerateOptions, Governor, KvType, SamplerOptions, SessionOptions};
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where a model's bytes are.
 #[derive(Debug)]
@@ -24,6 +25,25 @@ pub enum Source {
     },
     /// The built-in model, for tests and first steps.
     Hello,
+}
+
+impl Source {
+    /// A part of the file with this path.
+    ///
+    /// # Errors
+    /// [`ondol::ErrorCode::Io`].
+    pub fn part(path: impl AsRef<Path>, offset: u64, length: Option<u64>) -> Result<Source> {
+        let path = path.as_ref();
+        let file = regular::open(path).map_err(|source| ondol::Error::Io {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        Ok(Source::File {
+            file,
+            offset,
+            length,
+        })
+    }
 }
 
 /// How a model is loaded and run. All its conversations share this.

@@ -1,0 +1,5 @@
+//! Writes the glue for Swift, Python and Kotlin.
+
+fn main() {
+    uniffi::uniffi_bindgen_main();
+}
