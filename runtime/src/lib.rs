@@ -59,6 +59,8 @@ mod session;
 mod sizing;
 #[cfg(feature = "std")]
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod weights;
 
 #[cfg(feature = "std")]
