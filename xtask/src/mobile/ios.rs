@@ -35,7 +35,7 @@ pub fn build(toolchain: &Toolchain, extent: Extent) -> Outcome {
         Extent::All => &TARGETS,
     };
     for target in targets {
-        let built = toolchain.library("ios", target, "staticlib", &[])?;
+        let built = toolchain.library("ios", "ondol-c", target, "staticlib", &[])?;
         let library = home.join(target).join("libondol.a");
         copy(&built.join("libondol.a"), &library)?;
         symbols::check_static(toolchain, &library)?;

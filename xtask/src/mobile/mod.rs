@@ -4,6 +4,7 @@
 //! target, as for firmware. Without apt (on a Mac), rustup's Rust builds for the
 //! targets that were added to it.
 
+mod aar;
 mod android;
 mod bionic;
 mod ios;
@@ -29,8 +30,8 @@ const PACKAGES: [&str; 6] = [
 ];
 
 /// The part that CI builds: for each system the library of most present phones, both at
-/// the same time. The others differ from these, and from firmware, only in the
-/// compiler's work.
+/// the same time; for Android that of the AAR, for iOS that of the C API. The others
+/// differ from these, and from firmware, only in the compiler's work.
 pub fn test() -> Outcome {
     let Some(toolchain) = Toolchain::find()? else {
         return Ok(());
@@ -71,19 +72,20 @@ impl Toolchain {
         }
     }
 
-    /// Builds the library for a target of a system, with options for the final link.
-    /// Returns its folder. Each system has a separate folder, so that both can be built
-    /// at the same time.
+    /// Builds the library of a package for a target of a system, with options for the
+    /// final link. Returns its folder. Each system has a separate folder, so that both
+    /// can be built at the same time.
     fn library(
         &self,
         system: &str,
+        package: &str,
         target: &str,
         kinds: &str,
         link: &[String],
     ) -> Result<PathBuf, String> {
         let built = folder().join("build").join(system);
         let folder = built.display().to_string();
-        let package = ["rustc", "--profile", "mobile", "-p", "ondol-c"];
+        let package = ["rustc", "--profile", "mobile", "-p", package];
         let what = ["--target", target, "--crate-type", kinds];
         // Without the code that prints backtraces, which has no names to print here.
         let std = ["-Zbuild-std=std,panic_abort", "-Zbuild-std-features="];
