@@ -52,10 +52,18 @@ public class Conversation internal constructor(
         text: String,
         listener: AnswerListener,
         options: AnswerOptions = answers,
-    ): AnswerTask = AnswerTask(begin(text, options), listener).also(Workers.executor::execute)
+    ): AnswerTask {
+        val answer = begin(text, options)
+        try {
+            return AnswerTask(answer, listener).also(Workers.executor::execute)
+        } catch (noThread: OutOfMemoryError) {
+            answer.close()
+            throw noThread
+        }
+    }
 
     /**
-     * Answers a message on the thread that takes the tokens.
+     * Answers a message token by token, as they are taken.
      *
      * @throws OndolException.Busy another answer is being generated.
      * @throws OndolException.ContextFull the message does not fit in the context.

@@ -1,21 +1,18 @@
 package dev.ondol
 
 import dev.ondol.internal.Answer
-import dev.ondol.internal.Errors
 import dev.ondol.internal.Workers
 
 /**
- * The tokens of an answer, which are computed when they are asked for, on the thread
- * that asks (the prompt on a thread of the library). One thread at a time takes them;
- * close it if they are not all taken.
+ * The tokens of an answer, which are computed when they are asked for, on a thread of
+ * the library. One thread at a time takes them; close it if they are not all taken.
  *
- * An interrupt of the thread ends the answer: [hasNext] throws
+ * An interrupt of the thread that waits ends the answer: [hasNext] throws
  * [OndolException.Cancelled], and the thread stays interrupted.
  */
 public class TokenStream internal constructor(private val answer: Answer) :
     Iterator<Token>, Iterable<Token>, AutoCloseable {
     private var next: Token? = null
-    private var started = false
 
     /** Why it ended, and its counts and speeds; null before the end. */
     @Volatile
@@ -42,9 +39,8 @@ public class TokenStream internal constructor(private val answer: Answer) :
 
     private fun advance() {
         try {
-            if (Thread.currentThread().isInterrupted) throw Errors.cancelled()
-            if (started) take() else Workers.interruptibly(answer::cancel, ::take)
-            started = true
+            // On another thread, since no interrupt ends native code.
+            Workers.interruptibly(answer::cancel, ::take)
         } catch (failed: Throwable) {
             close()
             throw failed

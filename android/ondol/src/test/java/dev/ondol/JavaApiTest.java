@@ -91,14 +91,20 @@ class JavaApiTest {
     @Test
     void aCancelledAnswerEndsAndTheNextIsRight() throws InterruptedException {
         try (Conversation conversation = model.conversation()) {
-            Collector collector = new Collector();
-            AnswerOptions endless = options.copy().maxTokens(3000);
-            AnswerTask task = conversation.send("Hello!", collector, endless);
+            Collector collector = new Collector() {
+                @Override
+                public void onToken(Token token) {
+                    // The rest of a short answer would come too soon.
+                    Governor.setPaused(true);
+                    super.onToken(token);
+                }
+            };
+            AnswerTask task = conversation.send("안녕하세요", collector, options);
             collector.first.await();
-            long start = System.nanoTime();
+            assertFalse(task.isDone());
             task.cancel();
             assertEquals(FinishReason.CANCELLED, task.await().getReason());
-            assertTrue(System.nanoTime() - start < 100_000_000);
+            Governor.setPaused(false);
             List<ChatMessage> history = conversation.history();
             assertEquals(collector.text.toString(), history.get(1).getContent());
             assertEquals(askAnew(history, "And now?"), ask(conversation, "And now?"));
@@ -128,37 +134,40 @@ class JavaApiTest {
 
     @Test
     void anInterruptEndsAStreamInThePrompt() throws InterruptedException {
-        try (Conversation conversation = model.conversation()) {
+        try (Model roomy = Ondol.loadBlocking(ModelSource.hello(), new LoadOptions().context(16384));
+                Conversation conversation = roomy.conversation()) {
             StringBuilder prompt = new StringBuilder();
-            for (int i = 0; i < model.getInfo().getContext() / 20; i++) {
+            for (int i = 0; i < 1200; i++) {
                 prompt.append("안녕하세요 hello ");
             }
             interruptEnds(conversation, prompt.toString(), 0);
-            assertEquals(0, conversation.history().size());
         }
     }
 
     @Test
     void anInterruptEndsAStreamInTheAnswer() throws InterruptedException {
         try (Conversation conversation = model.conversation()) {
-            interruptEnds(conversation, "Hello!", 3);
-            assertEquals(2, conversation.history().size());
+            interruptEnds(conversation, "안녕하세요", 3);
+        } finally {
+            Governor.setPaused(false);
         }
     }
 
-    /** Interrupts a thread after it has taken some tokens. */
+    /** Interrupts a thread after it has taken some tokens, and waits for the next. */
     private void interruptEnds(Conversation conversation, String prompt, int tokens)
             throws InterruptedException {
-        CountDownLatch taken = new CountDownLatch(tokens);
+        CountDownLatch taken = new CountDownLatch(1);
         AtomicReference<Throwable> thrown = new AtomicReference<>();
         AtomicReference<Boolean> interrupted = new AtomicReference<>();
-        AnswerOptions endless = options.copy().maxTokens(3000);
         Thread thread = new Thread(() -> {
-            try (TokenStream stream = conversation.stream(prompt, endless)) {
-                while (stream.hasNext()) {
+            try (TokenStream stream = conversation.stream(prompt, options)) {
+                for (int i = 0; i < tokens; i++) {
                     stream.next();
-                    taken.countDown();
                 }
+                // The next token of a short prompt would come too soon.
+                Governor.setPaused(tokens > 0);
+                taken.countDown();
+                stream.hasNext();
             } catch (OndolException ended) {
                 thrown.set(ended);
                 interrupted.set(Thread.currentThread().isInterrupted());
@@ -166,17 +175,17 @@ class JavaApiTest {
         });
         thread.start();
         taken.await();
-        while (!conversation.isAnswering()) {
-            Thread.yield();
-        }
-        long start = System.nanoTime();
+        Thread.sleep(20);
         thread.interrupt();
-        thread.join();
-        assertTrue(System.nanoTime() - start < 100_000_000);
+        thread.join(10_000);
+        assertFalse(thread.isAlive());
+        Governor.setPaused(false);
         assertTrue(thrown.get() instanceof OndolException.Cancelled, "" + thrown.get());
         assertEquals(true, interrupted.get());
         assertFalse(conversation.isAnswering());
         List<ChatMessage> history = conversation.history();
+        // Without any text there is no trace of the message either.
+        assertEquals(tokens > 0 ? 2 : 0, history.size());
         assertEquals(askAnew(history, "And now?"), ask(conversation, "And now?"));
     }
 
@@ -189,7 +198,7 @@ class JavaApiTest {
             stream.close();
             assertThrows(OndolException.Closed.class, stream::hasNext);
             assertEquals(text, conversation.history().get(1).getContent());
-            assertEquals(30, endOf(conversation).getStats().getGeneratedTokens());
+            assertTrue(endOf(conversation).getStats().getGeneratedTokens() > 3);
         }
     }
 

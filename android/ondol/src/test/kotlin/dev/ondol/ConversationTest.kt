@@ -8,6 +8,7 @@ import kotlinx.coroutines.async
 import kotlinx.coroutines.awaitAll
 import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.delay
+import kotlinx.coroutines.flow.collect
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.flow.take
 import kotlinx.coroutines.flow.toList
@@ -31,14 +32,24 @@ class ConversationTest {
     private suspend fun Conversation.collected(text: String, tokens: Int = 30): String =
         send(text, greedy(tokens)).toList().joinToString("")
 
-    /** Ends within the time that a cancel may take; then the next answer is right. */
-    private fun endsSoon(conversation: Conversation, cancel: () -> Unit) {
-        val taken = milliseconds(cancel)
-        assertTrue(taken < 100, "$taken ms")
+    private suspend fun Conversation.statsOf(text: String): AnswerStats =
+        (events(text, greedy(30)).toList().last() as AnswerEvent.End).stats
+
+    /** After an end, a new answer is what it is for the same history computed anew. */
+    private fun goesOn(conversation: Conversation) {
         assertFalse(conversation.isAnswering)
         val history = conversation.history()
         val anew = model.conversation(ConversationOptions().messages(history))
         assertEquals(anew.use { it.ask("And now?") }, conversation.ask("And now?"))
+    }
+
+    /**
+     * Cancels in time. This machine may be busy with something else, so the fastest of a
+     * few rounds counts.
+     */
+    private fun endsSoon(round: () -> Long) {
+        val taken = (1..5).map { round() }
+        assertTrue(taken.min() < 100, "$taken ms")
     }
 
     @Test
@@ -86,79 +97,115 @@ class ConversationTest {
     @Test
     fun `events are the prompt, the text, and one end with speeds`() = runBlocking {
         model.conversation().use { conversation ->
-            val events = conversation.events("Hello!", greedy(10)).toList()
+            val events = conversation.events("Hello!", greedy(5)).toList()
             val prompt = events.takeWhile { it is AnswerEvent.Prompt }.last() as AnswerEvent.Prompt
             assertEquals(prompt.total, prompt.done)
             val end = events.last() as AnswerEvent.End
             assertEquals(1, events.count { it is AnswerEvent.End })
             assertEquals(prompt.total, end.stats.promptTokens)
-            assertEquals(10, end.stats.generatedTokens)
+            assertEquals(5, end.stats.generatedTokens)
             assertEquals(FinishReason.MAX_TOKENS, end.reason)
             assertTrue(end.stats.decodeTokensPerSecond > 0)
         }
     }
 
     @Test
-    fun `tokens come while they are computed, and no faster than they are collected`() = runBlocking {
+    fun `tokens come while they are computed, and wait for the collector`() = runBlocking {
         model.conversation().use { conversation ->
-            val collected = AtomicInteger()
-            conversation.send("Hello!", greedy(20)).collect {
-                collected.incrementAndGet()
-                if (collected.get() == 5) {
-                    // The answer waits, though there is time to compute the rest.
-                    delay(100)
+            var collected = 0
+            conversation.send("안녕하세요", greedy(100)).collect {
+                collected += 1
+                if (collected == 2) {
+                    // There is time to compute all of it.
+                    delay(200)
                     assertTrue(conversation.isAnswering)
                 }
             }
-            assertEquals(20, collected.get(), "one text for each token of this answer")
+            assertTrue(collected > 3, "$collected")
         }
     }
 
     @Test
     fun `a second turn computes its new tokens only`() = runBlocking {
         model.conversation().use { conversation ->
-            conversation.collected("Hello!")
-            val end = conversation.events("안녕하세요", greedy(5)).toList().last() as AnswerEvent.End
-            assertTrue(end.stats.cachedTokens > 20, "${end.stats.cachedTokens}")
+            val first = conversation.statsOf("Hello!")
+            val second = conversation.statsOf("안녕하세요")
+            val had = first.promptTokens + first.generatedTokens
+            assertTrue(second.cachedTokens + 1 >= had, "${second.cachedTokens} of $had")
         }
     }
 
     @Test
-    fun `a cancel in the prompt leaves no trace`() = runBlocking {
-        model.conversation().use { conversation ->
-            val started = CompletableDeferred<Unit>()
-            val job = launch(Dispatchers.Default) {
-                conversation.events(longPrompt(model), greedy(5)).collect { started.complete(Unit) }
+    fun `a cancel in the prompt leaves no trace`() = roomy().use { roomy ->
+        roomy.conversation().use { conversation ->
+            endsSoon {
+                runBlocking {
+                    val started = CompletableDeferred<Unit>()
+                    val job = launch(Dispatchers.Default) {
+                        conversation.events(LONG_PROMPT).collect {
+                            assertTrue(it is AnswerEvent.Prompt)
+                            started.complete(Unit)
+                        }
+                    }
+                    started.await()
+                    milliseconds { runBlocking { job.cancelAndJoin() } }
+                }
             }
-            started.await()
-            endsSoon(conversation) { runBlocking { job.cancelAndJoin() } }
-            assertEquals(2, conversation.history().size)
+            assertEquals(listOf<ChatMessage>(), conversation.history())
+            assertEquals(model.ask("And now?"), conversation.ask("And now?"))
         }
     }
 
     @Test
-    fun `a cancel in the answer keeps what was collected`() = runBlocking {
+    fun `a cancel in the answer keeps what was collected`() = endsSoon {
         model.conversation().use { conversation ->
             val text = StringBuffer()
             val some = CompletableDeferred<Unit>()
-            val job = launch(Dispatchers.Default) {
-                conversation.send("Tell me a story", greedy(3000)).collect {
-                    text.append(it)
-                    some.complete(Unit)
+            val taken = runBlocking {
+                val job = launch(Dispatchers.Default) {
+                    conversation.send("안녕하세요", greedy(100)).collect {
+                        text.append(it)
+                        Governor.isPaused = true
+                        some.complete(Unit)
+                    }
                 }
+                some.await()
+                paused { milliseconds { runBlocking { job.cancelAndJoin() } } }
             }
-            some.await()
-            endsSoon(conversation) { runBlocking { job.cancelAndJoin() } }
             val answer = conversation.history()[1].content
             assertTrue(answer.startsWith(text.toString()), "$answer\n$text")
+            goesOn(conversation)
+            taken
+        }
+    }
+
+    @Test
+    fun `a cancel while tokens are computed ends the answer`() = endsSoon {
+        model.conversation().use { conversation ->
+            val taken = runBlocking {
+                val job = launch(Dispatchers.Default) {
+                    // Nearly every token is as likely as the end.
+                    conversation.send("Hello!") {
+                        temperature = 50f
+                        topK = 0
+                        topP = 1f
+                        minP = 0f
+                    }.collect()
+                }
+                delay(20)
+                milliseconds { runBlocking { job.cancelAndJoin() } }
+            }
+            conversation.truncate(0)
+            goesOn(conversation)
+            taken
         }
     }
 
     @Test
     fun `a collector that has enough ends the answer`() = runBlocking {
         model.conversation().use { conversation ->
-            conversation.send("Hello!", greedy(3000)).take(3).toList()
-            endsSoon(conversation) {}
+            conversation.send("안녕하세요", greedy(100)).take(3).toList()
+            goesOn(conversation)
         }
     }
 
@@ -167,10 +214,10 @@ class ConversationTest {
         model.conversation().use { conversation ->
             val mistake = IllegalStateException("the app's")
             val thrown = assertThrows<IllegalStateException> {
-                runBlocking { conversation.send("Hello!", greedy(3000)).collect { throw mistake } }
+                runBlocking { conversation.send("Hello!", greedy(100)).collect { throw mistake } }
             }
             assertEquals(mistake.message, thrown.message)
-            endsSoon(conversation) {}
+            goesOn(conversation)
         }
     }
 
@@ -178,12 +225,12 @@ class ConversationTest {
     fun `cancel() of the conversation ends a flow normally`() = runBlocking {
         model.conversation().use { conversation ->
             val events = ArrayList<AnswerEvent>()
-            conversation.events("Hello!", greedy(3000)).collect {
+            conversation.events("안녕하세요", greedy(100)).collect {
                 events.add(it)
                 if (it is AnswerEvent.Text) conversation.cancel()
             }
             assertEquals(FinishReason.CANCELLED, (events.last() as AnswerEvent.End).reason)
-            endsSoon(conversation) {}
+            goesOn(conversation)
         }
     }
 
@@ -202,11 +249,13 @@ class ConversationTest {
     @Test
     fun `one answer at a time`() = runBlocking {
         model.conversation().use { conversation ->
-            conversation.send("Hello!", greedy(50)).collect {
-                assertThrows<OndolException.Busy> { conversation.stream("More") }
-                assertThrows<OndolException.Busy> { conversation.forkBlocking() }
-                assertThrows<OndolException.Busy> { conversation.truncate(0) }
-            }
+            val first = conversation.stream("Hello!")
+            assertThrows<OndolException.Busy> { conversation.stream("More") }
+            assertThrows<OndolException.Busy> { conversation.send("More").toList() }
+            assertThrows<OndolException.Busy> { conversation.fork() }
+            assertThrows<OndolException.Busy> { conversation.truncate(0) }
+            first.close()
+            assertTrue(conversation.collected("More").isNotEmpty())
         }
     }
 
@@ -215,7 +264,7 @@ class ConversationTest {
         val conversation = model.conversation()
         val reason = CompletableDeferred<FinishReason>()
         launch(Dispatchers.Default) {
-            conversation.events("Hello!", greedy(3000)).collect {
+            conversation.events("안녕하세요", greedy(100)).collect {
                 if (it is AnswerEvent.Text) conversation.close()
                 if (it is AnswerEvent.End) reason.complete(it.reason)
             }
@@ -281,12 +330,12 @@ class ConversationTest {
     fun `a saved conversation goes on without computing it again`() = runBlocking {
         val path = java.io.File(temporaryFolder(), "chat").path
         model.conversation().use { conversation ->
-            conversation.collected("Hello!")
+            val first = conversation.statsOf("Hello!")
             conversation.save(path)
             val expected = conversation.collected("안녕하세요")
             model.restore(path).use { restored ->
-                val end = restored.events("안녕하세요", greedy(30)).toList().last() as AnswerEvent.End
-                assertTrue(end.stats.cachedTokens > 20)
+                val stats = restored.statsOf("안녕하세요")
+                assertTrue(stats.cachedTokens + 1 >= first.promptTokens + first.generatedTokens)
                 assertEquals(expected, restored.history().last().content)
             }
         }
@@ -297,8 +346,7 @@ class ConversationTest {
         model.prewarm()
         model.conversation { system("Answer in Korean.") }.use { conversation ->
             conversation.prewarm()
-            val end = conversation.events("Hello!", greedy(5)).toList().last() as AnswerEvent.End
-            assertTrue(end.stats.cachedTokens > 0)
+            assertTrue(conversation.statsOf("Hello!").cachedTokens > 0)
         }
     }
 
@@ -348,14 +396,11 @@ class ConversationTest {
     @Test
     fun `a paused governor makes answers wait, and a cancel ends the wait`() = runBlocking {
         model.conversation().use { conversation ->
-            Governor.isPaused = true
-            try {
+            paused {
                 val job = launch(Dispatchers.Default) { conversation.collected("Hello!") }
-                delay(50)
+                delay(100)
                 assertTrue(conversation.isAnswering)
-                assertTrue(milliseconds { runBlocking { job.cancelAndJoin() } } < 100)
-            } finally {
-                Governor.isPaused = false
+                job.cancelAndJoin()
             }
             assertEquals(model.ask("Hello!"), conversation.collected("Hello!"))
         }

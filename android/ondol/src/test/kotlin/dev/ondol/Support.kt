@@ -24,10 +24,20 @@ internal fun Conversation.ask(text: String, tokens: Int = 30): String =
 internal fun Model.ask(text: String, tokens: Int = 30): String =
     conversation().use { it.ask(text, tokens) }
 
-/** A prompt that takes much longer than a test may wait. */
-internal fun longPrompt(model: Model): String {
-    val words = "안녕하세요 hello "
-    return words.repeat((model.info.context - 200) / model.countTokens(words))
+/** A model whose context has room for [LONG_PROMPT]. */
+internal fun roomy(): Model = hello(LoadOptions().context(16384))
+
+/** A prompt of more than 10,000 tokens, which takes longer than a test may wait. */
+internal val LONG_PROMPT: String = "안녕하세요 hello ".repeat(1200)
+
+/** Calls with answers that wait in native code, before their next token. */
+internal inline fun <T> paused(work: () -> T): T {
+    Governor.isPaused = true
+    try {
+        return work()
+    } finally {
+        Governor.isPaused = false
+    }
 }
 
 internal fun temporaryFolder(): File =

@@ -32,6 +32,10 @@ internal object Workers {
      * the thread stays interrupted.
      */
     fun <T> interruptibly(cancel: () -> Unit, call: () -> T): T {
+        if (Thread.currentThread().isInterrupted) {
+            cancel()
+            throw Errors.cancelled()
+        }
         val task = FutureTask(call)
         executor.execute(task)
         var interrupted = false
