@@ -17,6 +17,7 @@ mod models;
 mod openvino;
 #[cfg(test)]
 mod rooms;
+mod sample;
 mod sanitize;
 mod steps;
 mod templates;
@@ -40,10 +41,12 @@ cargo xtask <chore>
   c          the C binding: a C program against both libraries, and under valgrind
   firmware   the library on boards that qemu plays (test: all but RV64GC); bytes of flash
              and RAM
-  android    libraries for Android (test: arm64 alone); an AAR where an NDK is
+  android    the AAR of the Kotlin library and its checks, and libraries of the C API
+             (test: the AAR with arm64 alone)
   kotlin     the Kotlin and Java library on this computer's JVM, and compiled against two
              levels of Android; --long runs the tests for leaks in full, --bench only
              prints what a call and a token cost (not part of test)
+  sample     the sample app for Android under Robolectric (not part of test)
   ios        libraries for iOS (test: devices alone); an XCFramework where Xcode is
   hostile    20,000 damaged copies of the model `hello`
   templates  chat templates, ours and published ones, against jinja2; fetches both by pip
@@ -79,8 +82,9 @@ fn main() -> ExitCode {
         "c" => c::c(),
         "firmware" => firmware::firmware(Extent::All),
         "android" => mobile::android(),
-        "ios" => mobile::ios(),
         "kotlin" => kotlin::kotlin(&std::env::args().skip(2).collect::<Vec<_>>()),
+        "sample" => sample::sample(),
+        "ios" => mobile::ios(),
         "hostile" => steps::hostile(),
         "templates" => templates::templates(),
         "models" => models::models(Extent::All),

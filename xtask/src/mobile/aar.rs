@@ -1,7 +1,7 @@
 //! Assembles the AARs: that of the Kotlin library by Maven, from `android/`, and that of
 //! the C API.
 
-use super::android::{Abi, ndk, shared_c, shared_jni};
+use super::android::{Abi, home, home_c, ndk, shared_c, shared_jni};
 use super::{Toolchain, copy, folder, make_folder, write};
 use crate::apt;
 use crate::steps::{Outcome, root, run};
@@ -24,7 +24,7 @@ pub fn kotlin(toolchain: &Toolchain, abis: &[Abi]) -> Outcome {
     if matches!(toolchain, Toolchain::Debian) && !apt::install("the AAR", &PACKAGES)? {
         return Ok(());
     }
-    let parts = empty(&folder().join("android/aar"))?;
+    let parts = empty(&home().join("aar"))?;
     for abi in abis {
         let library = parts.join("jni").join(abi.name).join("libondol_jni.so");
         copy(&shared_jni(abi), &library)?;
@@ -33,7 +33,7 @@ pub fn kotlin(toolchain: &Toolchain, abis: &[Abi]) -> Outcome {
         Some(_) => "ondol",
         None => "ondol-unlinked",
     };
-    let archive = folder().join(format!("android/{name}.aar"));
+    let archive = home().join(format!("{name}.aar"));
     let names: Vec<&str> = abis.iter().map(|abi| abi.name).collect();
     let properties = [
         format!("-Dondol.output={}", folder().join("maven").display()),
@@ -42,7 +42,7 @@ pub fn kotlin(toolchain: &Toolchain, abis: &[Abi]) -> Outcome {
         format!("-Dondol.aar={}", archive.display()),
         format!("-Dondol.abis={}", names.join(",")),
         // The tests of the library itself need one for this machine.
-        "-Dtest=dev.ondol.aar.*,dev.ondol.sample.*".to_string(),
+        "-Dtest=dev/ondol/aar/*,dev/ondol/sample/*".to_string(),
         "-Dsurefire.failIfNoSpecifiedTests=false".to_string(),
     ];
     let maven = ["-B", "-q", "-f", "android/pom.xml", "-P", "android"];
@@ -59,7 +59,7 @@ pub fn kotlin(toolchain: &Toolchain, abis: &[Abi]) -> Outcome {
 /// Packs the shared libraries and the header of the C API into `ondol-c.aar`, as a prefab
 /// module, which CMake finds as `ondol::ondol`.
 pub fn c(abis: &[Abi]) -> Outcome {
-    let parts = empty(&folder().join("android/aar-c"))?;
+    let parts = empty(&home_c().join("aar"))?;
     let module = parts.join("prefab/modules/ondol");
     write(&parts.join("AndroidManifest.xml"), C_MANIFEST)?;
     let version = env!("CARGO_PKG_VERSION");
@@ -83,7 +83,7 @@ pub fn c(abis: &[Abi]) -> Outcome {
         );
         write(&libs.join("abi.json"), &about)?;
     }
-    let archive = folder().join("android/ondol-c.aar").display().to_string();
+    let archive = home_c().join("ondol-c.aar").display().to_string();
     let part = |name: &str| parts.join(name).display().to_string();
     let entries = [part("AndroidManifest.xml"), part("jni"), part("prefab")];
     let entries: Vec<&str> = entries.iter().map(String::as_str).collect();

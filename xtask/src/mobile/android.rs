@@ -87,7 +87,7 @@ pub fn build(toolchain: &Toolchain, extent: Extent) -> Outcome {
         return Ok(());
     }
     let header = root().join("bindings/c/ondol.h");
-    copy(&header, &home().join("include/ondol.h"))?;
+    copy(&header, &home_c().join("include/ondol.h"))?;
     abis.iter().try_for_each(|abi| c(toolchain, abi))?;
     if ndk().is_some() {
         return aar::c(abis);
@@ -114,7 +114,7 @@ fn c(toolchain: &Toolchain, abi: &Abi) -> Outcome {
     let kinds = "staticlib,cdylib";
     let link = linker(toolchain, abi, "libondol.so")?;
     let built = toolchain.library("android", "ondol-c", abi.target, kinds, &link)?;
-    let archive = home().join("lib").join(abi.name).join("libondol.a");
+    let archive = home_c().join("lib").join(abi.name).join("libondol.a");
     let shared = shared_c(abi);
     copy(&built.join("libondol.a"), &archive)?;
     copy(&built.join("libondol.so"), &shared)?;
@@ -138,18 +138,25 @@ fn check(toolchain: &Toolchain, abi: &Abi, library: &Path) -> Outcome {
     Ok(())
 }
 
-fn home() -> PathBuf {
+/// The folder of all results for Android.
+pub fn home() -> PathBuf {
     folder().join("android")
 }
 
-/// The library of native methods.
+/// The library of native methods, where `android/ondol/build.gradle.kts` looks for it.
 pub fn shared_jni(abi: &Abi) -> PathBuf {
-    home().join("jni").join(abi.name).join("libondol_jni.so")
+    let folder = home().join("jniLibs").join(abi.name);
+    folder.join("libondol_jni.so")
+}
+
+/// The folder of the C API.
+pub fn home_c() -> PathBuf {
+    home().join("c")
 }
 
 /// The shared library of the C API, in the folders of `cargo ndk`.
 pub fn shared_c(abi: &Abi) -> PathBuf {
-    home().join("jniLibs").join(abi.name).join("libondol.so")
+    home_c().join("jniLibs").join(abi.name).join("libondol.so")
 }
 
 /// The options for the final link of a library with this name.
