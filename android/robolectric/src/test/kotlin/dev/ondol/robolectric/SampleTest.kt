@@ -91,12 +91,12 @@ class SampleTest {
     @Test
     fun `an answer is cancelled`() {
         loadModel()
-        ask("Hello! ".repeat(200))
+        ask("Hello! ".repeat(150))
         waitFor("the prompt") { button(CANCEL).isEnabled }
         button(CANCEL).performClick()
         waitFor("the end") { button(SEND).isEnabled }
         assertFalse(button(CANCEL).isEnabled)
-        assertFalse(texts(), "Failed" in texts())
+        assertFalse(texts(), "Failed" in texts() || "tokens/s" in texts())
     }
 
     @Test
