@@ -15,23 +15,28 @@ let library: Target = .systemLibrary(name: "COndolFFI")
 let library: Target = .binaryTarget(name: "COndolFFI", path: "Ondol.xcframework")
 #endif
 
-/// A module that has Apple's name and those declarations of Apple's that this package
-/// uses, so that code for it can be compiled on Linux.
-func standIn(_ name: String, settings: [SwiftSetting] = []) -> Target {
-    .target(name: name, path: "StandIns/\(name)", swiftSettings: settings)
-}
+let ffi: Target = .target(name: "OndolFFI", dependencies: ["COndolFFI"])
 
-let standIns: [Target] = [
-    standIn("UIKit"),
-    standIn("SwiftUI"),
-    // The version in which Apple's module got protocols for other models.
-    standIn("FoundationModels", settings: [.unsafeFlags(["-user-module-version", "2"])]),
-    .target(
-        name: "OndolSample",
-        dependencies: ["Ondol", "SwiftUI", "UIKit"],
-        path: "Sample"
-    ),
-]
+let ondol: Target = .target(
+    name: "Ondol",
+    dependencies: ["OndolFFI"],
+    resources: [.copy("PrivacyInfo.xcprivacy")]
+)
+
+let foundationModels: Target = .target(
+    name: "OndolFoundationModels",
+    dependencies: ["Ondol"]
+)
+
+let tests: Target = .testTarget(
+    name: "OndolTests",
+    dependencies: ["Ondol", "OndolFFI"]
+)
+
+let foundationModelsTests: Target = .testTarget(
+    name: "OndolFoundationModelsTests",
+    dependencies: ["OndolFoundationModels"]
+)
 
 let package = Package(
     name: "Ondol",
@@ -40,26 +45,28 @@ let package = Package(
         .library(name: "Ondol", targets: ["Ondol"]),
         .library(name: "OndolFoundationModels", targets: ["OndolFoundationModels"]),
     ],
-    targets: [
-        library,
-        .target(name: "OndolFFI", dependencies: ["COndolFFI"]),
-        .target(
-            name: "Ondol",
-            dependencies: ["OndolFFI"] + (testing ? ["UIKit"] : []),
-            resources: [.copy("PrivacyInfo.xcprivacy")]
-        ),
-        .target(
-            name: "OndolFoundationModels",
-            dependencies: ["Ondol"] + (testing ? ["FoundationModels"] : [])
-        ),
-        .testTarget(
-            name: "OndolTests",
-            dependencies: ["Ondol", "OndolFFI"],
-            swiftSettings: testing ? [.define("ONDOL_TESTING")] : []
-        ),
-        .testTarget(
-            name: "OndolFoundationModelsTests",
-            dependencies: ["OndolFoundationModels"]
-        ),
-    ] + (testing ? standIns : [])
+    targets: [library, ffi, ondol, foundationModels, tests, foundationModelsTests]
 )
+
+/// A module that has Apple's name and those declarations of Apple's that this package
+/// uses, so that code for it can be compiled on Linux.
+func standIn(_ name: String) -> Target {
+    .target(name: name, path: "StandIns/\(name)")
+}
+
+if testing {
+    let uiKit = standIn("UIKit")
+    let swiftUI = standIn("SwiftUI")
+    let models = standIn("FoundationModels")
+    // The version in which Apple's module got protocols for other models.
+    models.swiftSettings = [.unsafeFlags(["-user-module-version", "2"])]
+    let sample: Target = .executableTarget(
+        name: "OndolSample", dependencies: ["Ondol", "SwiftUI", "UIKit"], path: "Sample")
+    package.targets.append(contentsOf: [uiKit, swiftUI, models, sample])
+
+    ondol.dependencies.append("UIKit")
+    foundationModels.dependencies.append("FoundationModels")
+    // What the snippets of the page import.
+    tests.dependencies.append(contentsOf: ["OndolFoundationModels", "SwiftUI"])
+    tests.swiftSettings = [.define("ONDOL_TESTING")]
+}

@@ -533,11 +533,6 @@ RustBuffer uniffi_ondol_ffi_fn_method_model_info(uint64_t ptr, RustCallStatus *_
 RustBuffer uniffi_ondol_ffi_fn_method_model_memory(uint64_t ptr, RustBuffer context, RustCallStatus *_Nonnull out_status
 );
 #endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_FN_METHOD_MODEL_PANIC
-#define UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_FN_METHOD_MODEL_PANIC
-void uniffi_ondol_ffi_fn_method_model_panic(uint64_t ptr, RustCallStatus *_Nonnull out_status
-);
-#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_FN_METHOD_MODEL_PREWARM
 #define UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_FN_METHOD_MODEL_PREWARM
 void uniffi_ondol_ffi_fn_method_model_prewarm(uint64_t ptr, RustBuffer cancel, RustCallStatus *_Nonnull out_status
@@ -1030,12 +1025,6 @@ uint16_t uniffi_ondol_ffi_checksum_method_model_info(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_CHECKSUM_METHOD_MODEL_MEMORY
 #define UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_CHECKSUM_METHOD_MODEL_MEMORY
 uint16_t uniffi_ondol_ffi_checksum_method_model_memory(void
-    
-);
-#endif
-#ifndef UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_CHECKSUM_METHOD_MODEL_PANIC
-#define UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_CHECKSUM_METHOD_MODEL_PANIC
-uint16_t uniffi_ondol_ffi_checksum_method_model_panic(void
     
 );
 #endif

@@ -1948,17 +1948,17 @@ public protocol ModelProtocol: AnyObject, Sendable {
     /**
      * Tokens of a text.
      */
-    func countTokens(text: String)  -> UInt64
+    func countTokens(text: String) throws  -> UInt64
     
     /**
      * The text of token ids. Bytes that are not UTF-8 become U+FFFD.
      */
-    func decode(ids: [UInt32])  -> String
+    func decode(ids: [UInt32]) throws  -> String
     
     /**
      * The ids of a text's tokens; control tokens that it spells are text.
      */
-    func encode(text: String)  -> [UInt32]
+    func encode(text: String) throws  -> [UInt32]
     
     /**
      * Properties of the model.
@@ -1970,11 +1970,6 @@ public protocol ModelProtocol: AnyObject, Sendable {
      * tokens; `None` is the context that it was loaded with. Nothing is allocated.
      */
     func memory(context: UInt32?) throws  -> Memory
-    
-    /**
-     * Panics.
-     */
-    func panic() 
     
     /**
      * Makes the engine and reads all weights once, so that the first answer starts at
@@ -2097,8 +2092,8 @@ open func countChatTokens(messages: [ChatMessage])throws  -> UInt64  {
     /**
      * Tokens of a text.
      */
-open func countTokens(text: String) -> UInt64  {
-    return try!  FfiConverterUInt64.lift(try! rustCall() {
+open func countTokens(text: String)throws  -> UInt64  {
+    return try  FfiConverterUInt64.lift(try rustCallWithError(FfiConverterTypeOndolError_lift) {
         uniffiCallStatus in
     uniffi_ondol_ffi_fn_method_model_count_tokens(
             self.uniffiCloneHandle(),
@@ -2110,8 +2105,8 @@ open func countTokens(text: String) -> UInt64  {
     /**
      * The text of token ids. Bytes that are not UTF-8 become U+FFFD.
      */
-open func decode(ids: [UInt32]) -> String  {
-    return try!  FfiConverterString.lift(try! rustCall() {
+open func decode(ids: [UInt32])throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypeOndolError_lift) {
         uniffiCallStatus in
     uniffi_ondol_ffi_fn_method_model_decode(
             self.uniffiCloneHandle(),
@@ -2123,8 +2118,8 @@ open func decode(ids: [UInt32]) -> String  {
     /**
      * The ids of a text's tokens; control tokens that it spells are text.
      */
-open func encode(text: String) -> [UInt32]  {
-    return try!  FfiConverterSequenceUInt32.lift(try! rustCall() {
+open func encode(text: String)throws  -> [UInt32]  {
+    return try  FfiConverterSequenceUInt32.lift(try rustCallWithError(FfiConverterTypeOndolError_lift) {
         uniffiCallStatus in
     uniffi_ondol_ffi_fn_method_model_encode(
             self.uniffiCloneHandle(),
@@ -2157,17 +2152,6 @@ open func memory(context: UInt32? = nil)throws  -> Memory  {
         FfiConverterOptionUInt32.lower(context),uniffiCallStatus
     )
 })
-}
-    
-    /**
-     * Panics.
-     */
-open func panic()  {try! rustCall() {
-        uniffiCallStatus in
-    uniffi_ondol_ffi_fn_method_model_panic(
-            self.uniffiCloneHandle(),uniffiCallStatus
-    )
-}
 }
     
     /**
@@ -5112,22 +5096,19 @@ private let initializationResult: InitializationResult = {
     if (uniffi_ondol_ffi_checksum_method_model_count_chat_tokens() != 20439) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_model_count_tokens() != 31292) {
+    if (uniffi_ondol_ffi_checksum_method_model_count_tokens() != 14700) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_model_decode() != 42320) {
+    if (uniffi_ondol_ffi_checksum_method_model_decode() != 39101) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_model_encode() != 54011) {
+    if (uniffi_ondol_ffi_checksum_method_model_encode() != 17446) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_ondol_ffi_checksum_method_model_info() != 37379) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_ondol_ffi_checksum_method_model_memory() != 59191) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_ondol_ffi_checksum_method_model_panic() != 37467) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_ondol_ffi_checksum_method_model_prewarm() != 46604) {
