@@ -1,6 +1,6 @@
 import Foundation
-import Observation
 import Ondol
+import SwiftUI
 
 #if canImport(FoundationNetworking)
     import FoundationNetworking
@@ -8,12 +8,11 @@ import Ondol
 
 /// What the screen shows, and what its buttons do.
 @MainActor
-@Observable
-final class Chat {
-    private(set) var messages: [ChatMessage] = []
-    private(set) var status = "Pick a GGUF file, download one, or try the built-in model."
-    private(set) var isAnswering = false
-    private(set) var isLoading = false
+final class Chat: ObservableObject {
+    @Published private(set) var messages: [ChatMessage] = []
+    @Published private(set) var status = "Pick a GGUF file, download one, or try the built-in model."
+    @Published private(set) var isAnswering = false
+    @Published private(set) var isLoading = false
 
     private var model: Model?
     private var conversation: Conversation?

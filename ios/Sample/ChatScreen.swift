@@ -6,7 +6,7 @@ import SwiftUI
 #endif
 
 struct ChatScreen: View {
-    @State private var chat = Chat()
+    @StateObject private var chat = Chat()
     @State private var text = ""
     @State private var address = ""
     @State private var picks = false

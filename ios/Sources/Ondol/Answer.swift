@@ -50,6 +50,9 @@ public struct AnswerStats: Sendable, Hashable, Codable {
     public var decodeTokensPerSecond = 0.0
     /// The peak memory of the process in bytes; 0 if the system does not report it.
     public var peakMemoryBytes = 0
+
+    /// Of an answer that did not begin.
+    public init() {}
 }
 
 extension AnswerStats {

@@ -10,13 +10,13 @@ public protocol View {
 }
 
 extension Never: View {
-    public var body: Never { fatalError("a stand-in") }
+    public var body: Never { return fatalError("a stand-in") }
 }
 
 public protocol Primitive: View where Body == Never {}
 
 extension Primitive {
-    public var body: Never { fatalError("a stand-in") }
+    public var body: Never { return fatalError("a stand-in") }
 }
 
 public struct Some: Primitive {
@@ -97,6 +97,23 @@ public struct State<Value> {
 }
 
 public struct Binding<Value> {}
+
+public protocol ObservableObject: AnyObject {}
+
+@propertyWrapper
+public struct Published<Value> {
+    public var wrappedValue: Value
+    public init(wrappedValue: Value) {
+        self.wrappedValue = wrappedValue
+    }
+}
+
+@propertyWrapper
+@MainActor @preconcurrency
+public struct StateObject<Object: ObservableObject> {
+    public var wrappedValue: Object { fatalError("a stand-in") }
+    public init(wrappedValue: @autoclosure @escaping () -> Object) {}
+}
 
 @MainActor @preconcurrency
 public protocol Scene {}

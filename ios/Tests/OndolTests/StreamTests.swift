@@ -213,7 +213,7 @@ extension Data {
         let letters = Array(repeating: UInt8(ascii: "x"), count: old.count - halves.count)
         let first = bytes[0] == 0xF0
         let new = first ? letters + halves : halves + letters
-        let length = withUnsafeBytes(of: UInt64(old.count).littleEndian, Array.init)
+        let length = Swift.withUnsafeBytes(of: UInt64(old.count).littleEndian, Array.init)
         try patch(length + old, new, skip: 8)
     }
 }
