@@ -2,6 +2,9 @@ import Foundation
 import Ondol
 import XCTest
 
+/// Every kind of error that an app can provoke with the built-in model, a damaged copy of
+/// it, or wrong options. `GlueTests` has all kinds; the rest needs another model (22, 37),
+/// calls that this package does not have (32, 33, 40, 41), or a disk that fails (43).
 final class ErrorTests: XCTestCase {
     func testDamagedFilesAreToldApart() async throws {
         let good = try helloFile()
@@ -16,11 +19,10 @@ final class ErrorTests: XCTestCase {
             }),
             (16, "architecture", { try $0.patch("llama\u{c}", "lIama\u{c}") }),
             (17, "key", { try $0.patch("llama.block_count", "llama.block_cXunt") }),
-            (18, "value", { try $0.patch(Array("llama.block_count".utf8), [8], skip: 17) }),
+            (18, "value", { try $0.patch("gpt2", "gptX") }),
             (19, "tensor", { try $0.patch("output_norm.weight", "output_nXrm.weight") }),
             (20, "shape", { try $0.patch(Array("output_norm.weight".utf8), [96], skip: 22) }),
-            (21, "dimensions", { try $0.patch(Array("output_norm.weight".utf8), [9], skip: 18) }),
-            (22, "vocabulary", { try $0.patch("gpt2", "gptX") }),
+            (21, "offset", { try $0.patch(Array("output_norm.weight".utf8), [1], skip: 34) }),
             (23, "template", { try $0.patch("{% endfor %}", "{% endfXr %}") }),
         ]
         let home = try folder()
@@ -97,11 +99,11 @@ final class ErrorTests: XCTestCase {
     }
 
     func testAFolderForCopiesThatIsNone() async throws {
-        let home = try folder()
-        let url = try helloFile().written(to: home)
-        let options = LoadOptions(packedFolder: url)
-        let why = await code { try await Model.load(url, options: options) }
-        XCTAssertTrue(why == 43 || why == 10, "\(String(describing: why))")
+        let url = try helloFile().written(to: folder())
+        let model = try await Model.load(url, options: LoadOptions(packedFolder: url))
+        XCTAssertNil(model.info.packedCopy)
+        XCTAssertNotNil(model.info.noPackedCopy)
+        _ = try await answer(model.conversation(), "Hello!")
     }
 
     func testADamagedSavedConversation() async throws {

@@ -20,7 +20,7 @@ final class StreamTests: XCTestCase {
     func testTextArrivesBeforeTheAnswerEnds() async throws {
         let conversation = try await hello(slow).conversation()
         var first: Bool?
-        for try await _ in conversation.send("Hello!", options: long) where first == nil {
+        for try await _ in conversation.send("Hello!", options: lengthy) where first == nil {
             first = conversation.isAnswering
         }
         XCTAssertEqual(first, true)

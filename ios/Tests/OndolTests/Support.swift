@@ -5,9 +5,15 @@ import XCTest
 /// The likeliest tokens, so that the same question has the same answer.
 let greedy = AnswerOptions(temperature: 0, maxTokens: 24)
 
-/// As many tokens as the context has room for, all of them unlikely ones, so that the
-/// model does not end the answer soon.
-let long = AnswerOptions(temperature: 1.5, topK: 0, topP: 1, minP: 0, seed: 7)
+/// Any token after any other, so that the model does not end the answer soon.
+let long = AnswerOptions(temperature: 1000, topK: 0, topP: 1, minP: 0, seed: 7)
+
+/// The same for as many tokens as a slow model has time for.
+let lengthy = AnswerOptions(
+    temperature: 1000, topK: 0, topP: 1, minP: 0, seed: 7, maxTokens: 40)
+
+/// A short answer.
+let brief = AnswerOptions(temperature: 0, maxTokens: 4)
 
 /// A model that is slow enough to be caught in the middle of a prompt: it takes one token
 /// at a time, by plain loops.
