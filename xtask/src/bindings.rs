@@ -2,8 +2,8 @@
 //! Swift's is: a package needs it at once, and the others are generated where they are
 //! tested.
 
-use crate::steps::{Outcome, cargo, root, run};
 use crate::models;
+use crate::steps::{Outcome, cargo, root, run};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -40,9 +40,18 @@ pub fn bindings(args: &[String]) -> Outcome {
 /// dependencies built with other features.
 pub fn library(features: &[&str]) -> Result<PathBuf, String> {
     let features = [&["bindgen"], features].concat();
-    let features: Vec<_> = features.iter().map(|f| format!("ondol-uniffi/{f}")).collect();
+    let features: Vec<_> = features
+        .iter()
+        .map(|f| format!("ondol-uniffi/{f}"))
+        .collect();
     let features = features.join(",");
-    cargo(&["build", "--workspace", "--all-targets", "--features", &features])?;
+    cargo(&[
+        "build",
+        "--workspace",
+        "--all-targets",
+        "--features",
+        &features,
+    ])?;
     Ok(models::target().join("debug/libondol_ffi.so"))
 }
 

@@ -5,6 +5,7 @@ mod api;
 mod apt;
 mod asm;
 mod bench;
+mod bindings;
 mod both;
 mod c;
 mod count;
@@ -18,6 +19,7 @@ mod openvino;
 mod rooms;
 mod sanitize;
 mod steps;
+mod swift;
 mod templates;
 
 use std::process::ExitCode;
@@ -41,6 +43,10 @@ cargo xtask <chore>
              and RAM
   android    libraries for Android (test: arm64 alone); an AAR where an NDK is
   ios        libraries for iOS (test: devices alone); an XCFramework where Xcode is
+  bindings   writes the code that UniFFI generates for Swift; with --check, compares it
+             with what is committed
+  swift      the package `ios/` with the library on Linux: its tests, and the snippets of
+             docs/ios.md; fetches Debian's Swift into a chroot ($ONDOL_TOOLS, 2.7 GB)
   hostile    20,000 damaged copies of the model `hello`
   templates  chat templates, ours and published ones, against jinja2; fetches both by pip
   models     the real models of the catalog against the reference records and the
@@ -76,6 +82,8 @@ fn main() -> ExitCode {
         "firmware" => firmware::firmware(Extent::All),
         "android" => mobile::android(),
         "ios" => mobile::ios(),
+        "bindings" => bindings::bindings(&std::env::args().skip(2).collect::<Vec<_>>()),
+        "swift" => swift::swift(),
         "hostile" => steps::hostile(),
         "templates" => templates::templates(),
         "models" => models::models(Extent::All),

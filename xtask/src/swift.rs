@@ -73,7 +73,8 @@ impl Chroot {
 fn tools() -> Result<PathBuf, String> {
     let own = std::env::var_os("ONDOL_TOOLS").map(PathBuf::from);
     let user = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/ondol"));
-    own.or_else(user).ok_or("neither ONDOL_TOOLS nor HOME is set".into())
+    own.or_else(user)
+        .ok_or("neither ONDOL_TOOLS nor HOME is set".into())
 }
 
 /// Makes the chroot under another name, and renames it when it is complete.
@@ -142,10 +143,8 @@ impl Place {
 
     /// Puts the committed code in place of the tests'.
     fn as_committed(&self) -> Outcome {
-        let committed = bindings::SWIFT.iter().map(|(_, committed)| committed);
-        committed
-            .map(|file| copy(&root().join(file), &self.outside.join(file)))
-            .collect()
+        let mut committed = bindings::SWIFT.iter().map(|(_, committed)| committed);
+        committed.try_for_each(|file| copy(&root().join(file), &self.outside.join(file)))
     }
 
     /// A command of SwiftPM's; warnings are errors.
@@ -170,7 +169,11 @@ fn mirror_folder(from: &Path, to: &Path) -> Outcome {
         if !from.join(entry.file_name()).exists() {
             let path = entry.path();
             let folder = entry.file_type().map_err(failed)?.is_dir();
-            let removed = if folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+            let removed = if folder {
+                fs::remove_dir_all(path)
+            } else {
+                fs::remove_file(path)
+            };
             removed.map_err(failed)?;
         }
     }

@@ -63,7 +63,13 @@ fn is_import(line: &str) -> bool {
 
 /// Whether a snippet has declarations that can't be in a function.
 fn declares(snippet: &[&str]) -> bool {
-    let starts = ["@main", "@MainActor", "final class ", "struct ", "extension "];
+    let starts = [
+        "@main",
+        "@MainActor",
+        "final class ",
+        "struct ",
+        "extension ",
+    ];
     let mut lines = snippet.iter();
     lines.any(|line| starts.iter().any(|start| line.starts_with(start)))
 }
@@ -77,7 +83,10 @@ mod tests {
         let page = "text\n```swift\nimport Ondol\nimport SwiftUI\nlet a = 1\n```\n```sh\nno\n```\n\
                     ```swift\nstruct S {}\n```\n```swift\nlet b = 2\n```\n";
         let source = source(page).unwrap();
-        assert!(source.contains("func firstSnippet() async throws {\nlet a = 1\n}"), "{source}");
+        assert!(
+            source.contains("func firstSnippet() async throws {\nlet a = 1\n}"),
+            "{source}"
+        );
         assert!(source.contains("\n\nstruct S {}\n"), "{source}");
         assert!(source.contains("func snippet2("), "{source}");
         assert_eq!(source.matches("import Ondol").count(), 1);
