@@ -36,10 +36,15 @@ pub fn swift() -> Outcome {
     };
     let library = bindings::library(&["testing"])?;
     let place = Place::of(&chroot);
-    place.fill(&library)?;
-    chroot.run(&place.command("ONDOL_TESTING=1 ", "test", "tests"))?;
-    place.as_committed()?;
-    chroot.run(&place.command("", "build", "app"))
+    copy(&library, &place.outside.join("lib/libondol_ffi.so"))?;
+    copy(
+        &root().join(crate::c::HELLO),
+        &place.outside.join("hello.gguf"),
+    )?;
+    place.fill_tests(&library)?;
+    chroot.run(&place.command("tests", "ONDOL_TESTING=1 ", "test"))?;
+    mirror_folder(&root().join("ios"), &place.outside.join("app"))?;
+    chroot.run(&place.command("app", "", "build"))
 }
 
 /// The chroot with Swift.
@@ -124,40 +129,38 @@ impl Place {
 
     /// Copies the package, with the code of a library that has a panic for the tests, and
     /// the page's snippets.
-    fn fill(&self, library: &Path) -> Outcome {
-        let package = self.outside.join("ios");
-        mirror_folder(&root().join("ios"), &package)?;
+    fn fill_tests(&self, library: &Path) -> Outcome {
+        // Put together beside the copy that is built, whose files keep their times if they
+        // stay the same.
+        let sources = self.outside.join("sources");
         let glue = bindings::swift(library)?;
-        for (file, committed) in bindings::SWIFT {
-            copy(&glue.join(file), &self.outside.join(committed))?;
-        }
         let page = fs::read_to_string(root().join(PAGE)).map_err(|e| format!("{PAGE}: {e}"))?;
-        let snippets = package.join("Tests/OndolTests/PageSnippets.swift");
-        write(&snippets, snippets::source(&page)?.as_bytes())?;
-        copy(library, &self.outside.join("lib/libondol_ffi.so"))?;
-        copy(
-            &root().join(crate::c::HELLO),
-            &self.outside.join("hello.gguf"),
-        )
+        let snippets = snippets::source(&page)?;
+        mirror_folder(&root().join("ios"), &sources)?;
+        for (file, committed) in bindings::SWIFT {
+            copy(&glue.join(file), &sources.join(inside_package(committed)))?;
+        }
+        let to = sources.join("Tests/OndolTests/PageSnippets.swift");
+        write(&to, snippets.as_bytes())?;
+        mirror_folder(&sources, &self.outside.join("tests"))
     }
 
-    /// Puts the committed code in place of the tests'.
-    fn as_committed(&self) -> Outcome {
-        let mut committed = bindings::SWIFT.iter().map(|(_, committed)| committed);
-        committed.try_for_each(|file| copy(&root().join(file), &self.outside.join(file)))
-    }
-
-    /// A command of SwiftPM's; warnings are errors.
-    fn command(&self, environment: &str, command: &str, scratch: &str) -> String {
+    /// A command of SwiftPM's in a copy of the package; warnings are errors.
+    fn command(&self, copy: &str, environment: &str, command: &str) -> String {
         let place = &self.inside;
         let long = std::env::var("ONDOL_LONG").map(|_| "ONDOL_LONG=1 ");
         let long = long.unwrap_or_default();
         format!(
-            "cd {place}/ios && {environment}{long}ONDOL_HELLO={place}/hello.gguf \
-             LD_LIBRARY_PATH={place}/lib swift {command} --scratch-path {place}/{scratch} \
+            "cd {place}/{copy} && {environment}{long}ONDOL_HELLO={place}/hello.gguf \
+             LD_LIBRARY_PATH={place}/lib swift {command} --scratch-path {place}/built-{copy} \
              -Xswiftc -warnings-as-errors -Xlinker -L{place}/lib"
         )
     }
+}
+
+/// A path of the repository as the package has it.
+fn inside_package(path: &str) -> &str {
+    path.strip_prefix("ios/").unwrap_or(path)
 }
 
 /// Copies a folder, and removes from the copy what the folder does not have.
