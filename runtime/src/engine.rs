@@ -3,14 +3,13 @@
 use crate::cpu::executor::{Executor, Shared};
 use crate::cpu::pool::Pool;
 use crate::cpu::turns::Turns;
-use crate::kernels::Kernels;
-use crate::kernels::vector::simd::SMALL;
 use crate::memory::{Arena, ArenaLayout, Memory};
 use crate::plan::{Plan, PlanOptions};
 use crate::sizing::Sizing;
 use crate::{CancelToken, Error, Governor, Model, Result, ScreenOptions, SessionOptions};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use ondol_kernels::{Kernels, SMALL};
 use ondol_models::quant;
 
 /// Runs the passes of any number of sessions of one model, with the same options.

@@ -46,9 +46,6 @@ pub mod files;
 mod gate;
 pub mod generate;
 mod governor;
-// For the benchmarks of this workspace; not a part of the API.
-#[doc(hidden)]
-pub mod kernels;
 pub mod machine;
 mod memory;
 mod model;
@@ -82,9 +79,9 @@ pub use generate::{
 pub use governor::Governor;
 #[cfg(feature = "std")]
 pub use governor::{MemoryPressure, ThermalState};
-pub use kernels::Isa;
 pub use memory::Memory;
 pub use model::Model;
+pub use ondol_kernels::{Isa, UnknownIsa};
 pub use ondol_models as models;
 #[cfg(feature = "std")]
 pub use ondol_models::template::Message;

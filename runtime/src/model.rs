@@ -5,12 +5,12 @@ use crate::Error;
 use crate::Result;
 #[cfg(feature = "std")]
 use crate::files;
-use crate::kernels::vector::simd::SMALL;
 use crate::weights::{FileBytes, Weights};
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use ondol_kernels::SMALL;
 use ondol_models::Warning;
 use ondol_models::arch;
 use ondol_models::gguf::Gguf;

@@ -35,7 +35,7 @@ cargo xtask <chore>
   api        the public items of the crate `ondol` against docs/public-api.txt; with
              --write, writes them there
   unit       the tests of every crate, and the whole-path tests
-  no-std     models and runtime without the standard library
+  no-std     models, kernels and runtime without the standard library
   c          the C binding: a C program against both libraries, and under valgrind
   firmware   the library on boards that qemu plays (test: all but RV64GC); bytes of flash
              and RAM
