@@ -104,7 +104,7 @@ impl Engine {
             },
         };
         let screen = options.screen.filter(|_| model.has_screen());
-        Ok(Engine(Arc::new(Inner {
+        let engine = Engine(Arc::new(Inner {
             model,
             kernels,
             plan,
@@ -119,7 +119,17 @@ impl Engine {
             sessions: AtomicUsize::new(0),
             #[cfg(feature = "delegate")]
             offload: options.offload.clone(),
-        })))
+        }));
+        #[cfg(feature = "std")]
+        engine.log();
+        Ok(engine)
+    }
+
+    #[cfg(feature = "std")]
+    fn log(&self) {
+        let (isa, threads) = (self.isa(), self.threads());
+        let (context, bytes) = (self.context(), self.memory().total);
+        log::info!("engine: kernels {isa}, {threads} threads, context {context}, {bytes} bytes");
     }
 
     /// The model.

@@ -36,7 +36,9 @@ cargo xtask <chore>
              --write, writes them there
   unit       the tests of every crate, and the whole-path tests
   no-std     models, kernels and runtime without the standard library
-  c          the C binding: a C program against both libraries, and under valgrind
+  c          the C binding: programs in C and C++ with both libraries, under valgrind and
+             with sanitizers; with --install DIR, installs the libraries, the header and
+             the files for pkg-config and CMake there
   firmware   the library on boards that qemu plays (test: all but RV64GC); bytes of flash
              and RAM
   android    libraries for Android (test: arm64 alone); an AAR where an NDK is
@@ -72,7 +74,7 @@ fn main() -> ExitCode {
         "api" => api::api(&std::env::args().skip(2).collect::<Vec<_>>()),
         "unit" => steps::unit(),
         "no-std" => steps::no_std(),
-        "c" => c::c(),
+        "c" => c::c(&std::env::args().skip(2).collect::<Vec<_>>()),
         "firmware" => firmware::firmware(Extent::All),
         "android" => mobile::android(),
         "ios" => mobile::ios(),

@@ -86,7 +86,7 @@ const HOST: [Step; 10] = [
     ("api", || crate::api::api(&[])),
     ("no-std", no_std),
     ("unit", unit),
-    ("c", crate::c::c),
+    ("c", || crate::c::c(&[])),
     ("hostile", hostile),
     ("templates", crate::templates::templates),
     ("models", || crate::models::models(Extent::Part)),
