@@ -13,6 +13,8 @@ mod firmware;
 mod mca;
 mod mobile;
 mod models;
+#[cfg(test)]
+mod one_source;
 mod openvino;
 #[cfg(test)]
 mod rooms;
