@@ -13,9 +13,13 @@ from enum import Enum
 from queue import Empty, SimpleQueue
 from threading import Event
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from . import _ffi
 from ._errors import Busy, ErrorCode, OndolError, from_ffi
+
+if TYPE_CHECKING:
+    from ._conversation import Conversation
 
 #: Seconds after which a wait looks for Ctrl-C on systems where it interrupts no wait.
 _PATIENCE = 0.2
@@ -155,8 +159,8 @@ _listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
 @atexit.register
 def _end_all() -> None:
     """Ends all answers: their threads can't call an interpreter that is gone."""
-    for listener in list(_listeners):
-        listener.stream.cancel()
+    for stream in [listener.stream for listener in _listeners]:
+        stream.cancel()
     patience = time.monotonic() + 5
     while _listeners and time.monotonic() < patience:
         time.sleep(0.001)
@@ -171,7 +175,9 @@ class Answer:
     of the task. A cancelled answer just ends.
     """
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, conversation: Conversation, stream: Stream) -> None:
+        # Kept, so that closing the model ends this answer.
+        self._conversation = conversation
         self._stream = stream
         self._parts: list[str] = []
 

@@ -69,7 +69,7 @@ class Conversation:
         with translated():
             stream.task = ffi.send(text, values, Listener(stream))
         self._last = stream
-        return Answer(stream)
+        return Answer(self, stream)
 
     def prewarm(self) -> None:
         """Computes the messages so far, so that the next answer computes only what the
