@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from queue import Empty, SimpleQueue
-from threading import Event
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -71,7 +70,8 @@ class Stream:
     def __init__(self) -> None:
         self._events: SimpleQueue[str | _End] = SimpleQueue()
         self._sleepers: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
-        self._ended = Event()
+        #: The text so far.
+        self.parts: list[str] = []
         self.end: _End | None = None
         self.cancelled = False
         self.task: _ffi.AnswerTask | None = None
@@ -80,7 +80,11 @@ class Stream:
         """Adds an event, from the thread that generates."""
         if isinstance(event, _End):
             self.end = event
-            self._ended.set()
+        else:
+            self.parts.append(event)
+        self._publish(event)
+
+    def _publish(self, event: str | _End) -> None:
         self._events.put(event)
         while self._sleepers:
             loop, sleeper = self._sleepers.popleft()
@@ -113,7 +117,7 @@ class Stream:
 
     def _kept(self, event: str | _End) -> str | _End:
         if isinstance(event, _End):
-            self._events.put(event)
+            self._publish(event)
         return event
 
     def cancel(self) -> None:
@@ -121,11 +125,6 @@ class Stream:
         self.cancelled = True
         if self.task is not None and self.end is None:
             self.task.cancel()
-
-    def wait_for_end(self) -> None:
-        """Waits until the conversation has its session again."""
-        while not self._ended.wait(_PATIENCE):
-            pass
 
 
 def _wake(sleeper: asyncio.Future[None]) -> None:
@@ -176,13 +175,17 @@ class Answer:
     """
 
     def __init__(self, conversation: Conversation, stream: Stream) -> None:
+        self._stream = stream
         # Kept, so that closing the model ends this answer.
         self._conversation = conversation
-        self._stream = stream
-        self._parts: list[str] = []
 
     def __iter__(self) -> Iterator[str]:
-        return _Chunks(self)
+        # A generator's `finally` is reached from wherever Ctrl-C strikes in it.
+        try:
+            while (chunk := self._next()) is not None:
+                yield chunk
+        finally:
+            self.cancel()
 
     def __aiter__(self) -> AsyncIterator[str]:
         return _Chunks(self)
@@ -191,7 +194,7 @@ class Answer:
         """Waits for the end; the whole text."""
         while self._next() is not None:
             pass
-        return "".join(self._parts)
+        return "".join(self._stream.parts)
 
     def __await__(self) -> Generator[object, None, str]:
         return self._text_async().__await__()
@@ -199,7 +202,7 @@ class Answer:
     async def _text_async(self) -> str:
         while await self._next_async() is not None:
             pass
-        return "".join(self._parts)
+        return "".join(self._stream.parts)
 
     def cancel(self) -> None:
         """Ends the answer soon, from any thread."""
@@ -237,7 +240,6 @@ class Answer:
 
     def _taken(self, event: str | _End) -> str | None:
         if isinstance(event, str):
-            self._parts.append(event)
             return event
         if event.error is not None:
             raise event.error
@@ -271,23 +273,16 @@ class Answer:
         self.cancel()
 
 
-class _Chunks(Iterator[str], AsyncIterator[str]):
-    """A loop over an answer; the end of the loop is the end of the answer."""
+class _Chunks(AsyncIterator[str]):
+    """An asynchronous loop over an answer, whose end is the end of the answer at once; an
+    asynchronous generator would end with a later turn of the event loop.
+    """
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
 
-    def __iter__(self) -> _Chunks:
-        return self
-
     def __aiter__(self) -> _Chunks:
         return self
-
-    def __next__(self) -> str:
-        chunk = self._answer._next()
-        if chunk is None:
-            raise StopIteration
-        return chunk
 
     async def __anext__(self) -> str:
         chunk = await self._answer._next_async()

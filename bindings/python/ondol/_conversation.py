@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Callable, Union
 
 from . import _ffi
 from ._answer import Answer, Listener, Stream
-from ._errors import closed, translated
+from ._errors import OndolError, closed, translated
 from ._options import AnswerOptions, Path, answer_options
 
 if TYPE_CHECKING:
@@ -66,10 +67,17 @@ class Conversation:
         """
         values = answer_options(options)
         ffi, stream = self._idle(), Stream()
-        with translated():
-            stream.task = ffi.send(text, values, Listener(stream))
-        self._last = stream
-        return Answer(self, stream)
+        try:
+            with translated():
+                stream.task = ffi.send(text, values, Listener(stream))
+            self._last = stream
+            return Answer(self, stream)
+        except OndolError:
+            raise
+        except BaseException:  # Ctrl-C: nobody has the answer, if there is one.
+            self._last = stream
+            self.cancel()
+            raise
 
     def prewarm(self) -> None:
         """Computes the messages so far, so that the next answer computes only what the
@@ -135,9 +143,11 @@ class Conversation:
         """The library's object, after the end of an answer that was cancelled."""
         if self._ffi is None:
             raise closed("conversation")
+        ffi = self._ffi
         if self._last is not None and self._last.cancelled:
-            self._last.wait_for_end()
-        return self._ffi
+            while ffi.is_answering():
+                time.sleep(0.001)
+        return ffi
 
     def __enter__(self) -> Conversation:
         return self

@@ -3,16 +3,18 @@
 import asyncio
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gguf import Gguf
 
 import ondol
 from ondol import AnswerOptions, FinishReason, Message
-from ondol._answer import Listener
+from ondol._answer import Listener, Stream
 
 #: 483 tokens of nonsense.
 LONG: AnswerOptions = {"temperature": 100, "top_k": 0, "top_p": 1, "min_p": 0, "seed": 2}
@@ -91,6 +93,19 @@ def test_async_iteration_leaves_the_loop_free(conversation: ondol.Conversation) 
     assert turns > len(got)
 
 
+def test_a_chunk_that_comes_just_before_the_wait_is_seen() -> None:
+    stream = Stream()
+
+    class Sleepers(deque[Any]):
+        def append(self, sleeper: Any) -> None:
+            stream.put("text")
+            super().append(sleeper)
+
+    stream._sleepers = Sleepers()
+    got = asyncio.run(asyncio.wait_for(stream.get_async(), timeout=5))
+    assert got == "text"
+
+
 def test_await_gives_the_whole_text(conversation: ondol.Conversation) -> None:
     async def main() -> str:
         return await conversation.send("Hello!", temperature=0)
@@ -163,6 +178,7 @@ def leave_a_loop_over_a_name(conversation: ondol.Conversation) -> None:
     for _ in answer:
         break
     conversation.send("안녕하세요", max_tokens=1).text()
+    answer.text()
     assert answer.finish_reason is FinishReason.CANCELLED
 
 
@@ -193,6 +209,18 @@ def leave_the_async_loop(conversation: ondol.Conversation) -> None:
         async for _ in conversation.send("Hello!", **LONG):
             break
         await conversation.send("안녕하세요", max_tokens=1)
+
+    asyncio.run(main())
+
+
+def leave_an_async_loop_over_a_name(conversation: ondol.Conversation) -> None:
+    async def main() -> None:
+        answer = conversation.send("Hello!", **LONG)
+        async for _ in answer:
+            break
+        await conversation.send("안녕하세요", max_tokens=1)
+        await answer
+        assert answer.finish_reason is FinishReason.CANCELLED
 
     asyncio.run(main())
 
@@ -232,6 +260,7 @@ def cancel_the_task(conversation: ondol.Conversation) -> None:
         leave_the_block,
         cancel_the_conversation,
         leave_the_async_loop,
+        leave_an_async_loop_over_a_name,
         leave_the_async_block,
         cancel_the_task,
     ],
