@@ -16,6 +16,7 @@ mod models;
 #[cfg(test)]
 mod one_source;
 mod openvino;
+mod python;
 #[cfg(test)]
 mod rooms;
 mod sanitize;
@@ -52,6 +53,9 @@ cargo xtask <chore>
   delegate   the sample NPU plug-in: its C tests, with sanitizers too, and `ondol verify`
   openvino   the delegate for Intel NPUs, with OpenVINO's CPU in the NPU's place: its tests
              and `ondol verify`; fetches the pinned wheel by pip
+  python     the Python package: ruff, mypy and its tests (--long for more rounds); with
+             --wheel (not part of test), its tests over the wheel that it builds; fetches
+             the tools by pip
   bench      the kernels against the machine's ceilings; with --peers, Ondol beside other
              engines (bench --help)
   aarch64    the kernels of 64-bit Arm on three cores that qemu plays, and
@@ -85,6 +89,7 @@ fn main() -> ExitCode {
         "models" => models::models(Extent::All),
         "delegate" => delegate::delegate(),
         "openvino" => openvino::openvino(),
+        "python" => python::python(&std::env::args().skip(2).collect::<Vec<_>>()),
         "bench" => bench::bench(&std::env::args().skip(2).collect::<Vec<_>>()),
         "aarch64" => aarch64::aarch64(),
         "arm-records" => aarch64::records(),

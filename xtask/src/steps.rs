@@ -23,12 +23,21 @@ pub fn run(program: &str, args: &[&str]) -> Outcome {
 }
 
 pub fn run_env(program: &str, args: &[&str], env: &[(&str, &str)]) -> Outcome {
+    run_there(&root(), program, args, env)
+}
+
+/// Runs a program in another folder than the root.
+pub fn run_in(folder: &Path, program: &str, args: &[&str]) -> Outcome {
+    run_there(folder, program, args, &[])
+}
+
+fn run_there(folder: &Path, program: &str, args: &[&str], env: &[(&str, &str)]) -> Outcome {
     let line = format!("{program} {}", args.join(" "));
     eprintln!("xtask: {line}");
     let status = Command::new(program)
         .args(args)
         .envs(env.iter().copied())
-        .current_dir(root())
+        .current_dir(folder)
         // No step asks questions, and `ondol run` reads piped input.
         .stdin(Stdio::null())
         .status();
