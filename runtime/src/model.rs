@@ -152,10 +152,10 @@ impl Model {
     }
 
     fn load(shards: Vec<FileBytes>) -> Result<Model> {
-        let model = Model::load_as(shards, arch::build)?;
+        let loaded = Model::load_as(shards, arch::build);
         #[cfg(feature = "std")]
-        model.log_warnings();
-        Ok(model)
+        loaded.iter().for_each(Model::log_warnings);
+        loaded
     }
 
     #[cfg(feature = "std")]
