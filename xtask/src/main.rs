@@ -10,6 +10,7 @@ mod c;
 mod count;
 mod delegate;
 mod firmware;
+mod kotlin;
 mod mca;
 mod mobile;
 mod models;
@@ -45,6 +46,9 @@ cargo xtask <chore>
   firmware   the library on boards that qemu plays (test: all but RV64GC); bytes of flash
              and RAM
   android    libraries for Android (test: arm64 alone); an AAR where an NDK is
+  kotlin     the Kotlin and Java library on this computer's JVM, and compiled against two
+             levels of Android; --long runs the tests for leaks in full, --bench only
+             prints what a call and a token cost (not part of test)
   ios        libraries for iOS (test: devices alone); an XCFramework where Xcode is
   hostile    20,000 damaged copies of the model `hello`
   templates  chat templates, ours and published ones, against jinja2; fetches both by pip
@@ -84,6 +88,7 @@ fn main() -> ExitCode {
         "firmware" => firmware::firmware(Extent::All),
         "android" => mobile::android(),
         "ios" => mobile::ios(),
+        "kotlin" => kotlin::kotlin(&std::env::args().skip(2).collect::<Vec<_>>()),
         "hostile" => steps::hostile(),
         "templates" => templates::templates(),
         "models" => models::models(Extent::All),
