@@ -38,7 +38,10 @@ fn test_package(tools: &Path, args: &[&str]) -> Outcome {
     run(&tool("ruff"), &["format", "--no-cache", "--check", SOURCE])?;
     let packages = package()?;
     let config = format!("--config-file={SOURCE}/pyproject.toml");
-    let cache = format!("--cache-dir={}", text(&models::target().join("python/mypy")));
+    let cache = format!(
+        "--cache-dir={}",
+        text(&models::target().join("python/mypy"))
+    );
     let (ondol, tests) = (text(&packages.join("ondol")), format!("{SOURCE}/tests"));
     run(&tool("mypy"), &[&config, &cache, &ondol, &tests])?;
     let pytest = [&[SOURCE], args].concat();
