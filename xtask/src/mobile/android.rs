@@ -85,7 +85,8 @@ pub fn build(toolchain: &Toolchain, extent: Extent) -> Outcome {
     };
     for abi in abis {
         let link = linker(toolchain, abi)?;
-        let built = toolchain.library("android", abi.target, "staticlib,cdylib", &link)?;
+        let kinds = "staticlib,cdylib";
+        let built = toolchain.library("android", "ondol-c", abi.target, kinds, &link)?;
         let archive = home.join("lib").join(abi.name).join("libondol.a");
         let shared = shared(abi);
         copy(&built.join("libondol.a"), &archive)?;

@@ -7,8 +7,10 @@
 mod android;
 mod bionic;
 mod ios;
+mod privacy;
 mod size;
 mod symbols;
+mod xcframework;
 
 use crate::apt;
 use crate::both::both;
@@ -71,19 +73,20 @@ impl Toolchain {
         }
     }
 
-    /// Builds the library for a target of a system, with options for the final link.
+    /// Builds a package's library for a target of a system, with options for the final link.
     /// Returns its folder. Each system has a separate folder, so that both can be built
     /// at the same time.
     fn library(
         &self,
         system: &str,
+        package: &str,
         target: &str,
         kinds: &str,
         link: &[String],
     ) -> Result<PathBuf, String> {
         let built = folder().join("build").join(system);
         let folder = built.display().to_string();
-        let package = ["rustc", "--profile", "mobile", "-p", "ondol-c"];
+        let package = ["rustc", "--profile", "mobile", "--lib", "-p", package];
         let what = ["--target", target, "--crate-type", kinds];
         // Without the code that prints backtraces, which has no names to print here.
         let std = ["-Zbuild-std=std,panic_abort", "-Zbuild-std-features="];

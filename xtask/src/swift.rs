@@ -1,0 +1,224 @@
+//! Tests the Swift package `ios/` with Debian's Swift, in a chroot.
+
+use crate::steps::{Outcome, output, root, run};
+use crate::{apt, bindings};
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+mod snippets;
+
+/// What makes the chroot.
+const PACKAGES: [&str; 1] = ["debootstrap"];
+
+/// The release of Debian with Swift 6.
+const SUITE: &str = "trixie";
+
+/// What is installed in the chroot.
+const INSIDE: [&str; 4] = ["swiftlang", "libc6-dev", "libstdc++-14-dev", "binutils"];
+
+/// Runs a command in the chroot `$0`. Swift's compiler finds its libraries by `/proc`.
+const ENTER: &str = "mount --make-rprivate / && mount -t proc proc \"$0/proc\" && \
+    mount --bind /dev \"$0/dev\" && exec chroot \"$0\" /bin/sh -ec \"$1\"";
+
+/// The page whose snippets are compiled.
+const PAGE: &str = "docs/ios.md";
+
+/// Builds the package and runs its tests with the library, then builds it as an app on
+/// Linux has it.
+pub fn swift() -> Outcome {
+    if output("id", &["-u"])?.trim() != "0" {
+        println!("xtask: SKIPPED Swift: a chroot needs root");
+        return Ok(());
+    }
+    let Some(chroot) = Chroot::find()? else {
+        return Ok(());
+    };
+    let library = bindings::library(&["testing"])?;
+    let place = Place::of(&chroot);
+    place.fill(&library)?;
+    chroot.run(&place.command("ONDOL_TESTING=1 ", "test", "tests"))?;
+    place.as_committed()?;
+    chroot.run(&place.command("", "build", "app"))
+}
+
+/// The chroot with Swift.
+struct Chroot(PathBuf);
+
+impl Chroot {
+    /// Makes it if it is not there; `None`, and prints why, if that is impossible. It is
+    /// kept outside the repository, in `$ONDOL_TOOLS` or the user's folder for caches.
+    fn find() -> Result<Option<Chroot>, String> {
+        let tools = tools()?;
+        let home = tools.join(format!("swift-{SUITE}"));
+        fs::create_dir_all(&tools).map_err(|e| format!("{}: {e}", tools.display()))?;
+        // Others may make it at this moment.
+        let lock = File::create(tools.join("lock")).and_then(|file| file.lock().map(|()| file));
+        let _lock = lock.map_err(|e| format!("the lock in {} ({e})", tools.display()))?;
+        if !home.exists() {
+            if !apt::install("Swift", &PACKAGES)? {
+                return Ok(None);
+            }
+            make(&home)?;
+        }
+        Ok(Some(Chroot(home)))
+    }
+
+    fn run(&self, command: &str) -> Outcome {
+        let home = self.0.to_string_lossy();
+        run("unshare", &["--mount", "sh", "-ec", ENTER, &home, command])
+    }
+}
+
+fn tools() -> Result<PathBuf, String> {
+    let own = std::env::var_os("ONDOL_TOOLS").map(PathBuf::from);
+    let user = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/ondol"));
+    own.or_else(user)
+        .ok_or("neither ONDOL_TOOLS nor HOME is set".into())
+}
+
+/// Makes the chroot under another name, and renames it when it is complete.
+fn make(home: &Path) -> Outcome {
+    let making = home.with_extension("making");
+    let _ = fs::remove_dir_all(&making);
+    let path = making.to_string_lossy();
+    let mirror = mirror()?;
+    let base = ["--variant=minbase", "--include=ca-certificates", SUITE];
+    run("debootstrap", &[&base[..], &[&path, &mirror]].concat())?;
+    // Names are resolved as outside.
+    let _ = fs::copy("/etc/resolv.conf", making.join("etc/resolv.conf"));
+    let quiet = "DEBIAN_FRONTEND=noninteractive apt-get -q";
+    let inside = INSIDE.join(" ");
+    let install = format!("{quiet} install -y --no-install-recommends {inside}");
+    let all = format!("{quiet} update && {install} && apt-get clean && swift --version");
+    Chroot(making.clone()).run(&all)?;
+    fs::rename(&making, home).map_err(|e| format!("{}: {e}", home.display()))
+}
+
+/// The mirror of Debian that this machine uses.
+fn mirror() -> Result<String, String> {
+    let format = "$(REPO_URI) $(SUITE)";
+    let list = output("apt-get", &["indextargets", "--format", format])?;
+    let plain = list.lines().filter_map(|line| line.split_once(' '));
+    let mut mirrors = plain.filter(|(_, suite)| !suite.contains('-'));
+    let first = mirrors.next().map(|(mirror, _)| mirror.to_owned());
+    first.ok_or("apt knows no mirror of Debian".into())
+}
+
+/// A folder in the chroot: one for each checkout of the repository, kept for the next run.
+struct Place {
+    /// As the chroot sees it.
+    inside: String,
+    outside: PathBuf,
+}
+
+impl Place {
+    fn of(chroot: &Chroot) -> Place {
+        let mut hasher = DefaultHasher::new();
+        root().hash(&mut hasher);
+        let inside = format!("ondol/{:016x}", hasher.finish());
+        let outside = chroot.0.join(&inside);
+        let inside = format!("/{inside}");
+        Place { inside, outside }
+    }
+
+    /// Copies the package, with the code of a library that has a panic for the tests, and
+    /// the page's snippets.
+    fn fill(&self, library: &Path) -> Outcome {
+        let package = self.outside.join("ios");
+        mirror_folder(&root().join("ios"), &package)?;
+        let glue = bindings::swift(library)?;
+        for (file, committed) in bindings::SWIFT {
+            copy(&glue.join(file), &self.outside.join(committed))?;
+        }
+        let page = fs::read_to_string(root().join(PAGE)).map_err(|e| format!("{PAGE}: {e}"))?;
+        let snippets = package.join("Tests/OndolTests/PageSnippets.swift");
+        write(&snippets, snippets::source(&page)?.as_bytes())?;
+        copy(library, &self.outside.join("lib/libondol_ffi.so"))?;
+        copy(
+            &root().join(crate::c::HELLO),
+            &self.outside.join("hello.gguf"),
+        )
+    }
+
+    /// Puts the committed code in place of the tests'.
+    fn as_committed(&self) -> Outcome {
+        let mut committed = bindings::SWIFT.iter().map(|(_, committed)| committed);
+        committed.try_for_each(|file| copy(&root().join(file), &self.outside.join(file)))
+    }
+
+    /// A command of SwiftPM's; warnings are errors.
+    fn command(&self, environment: &str, command: &str, scratch: &str) -> String {
+        let place = &self.inside;
+        let long = std::env::var("ONDOL_LONG").map(|_| "ONDOL_LONG=1 ");
+        let long = long.unwrap_or_default();
+        format!(
+            "cd {place}/ios && {environment}{long}ONDOL_HELLO={place}/hello.gguf \
+             LD_LIBRARY_PATH={place}/lib swift {command} --scratch-path {place}/{scratch} \
+             -Xswiftc -warnings-as-errors -Xlinker -L{place}/lib"
+        )
+    }
+}
+
+/// Copies a folder, and removes from the copy what the folder does not have.
+fn mirror_folder(from: &Path, to: &Path) -> Outcome {
+    let failed = |e: std::io::Error| format!("{} to {} ({e})", from.display(), to.display());
+    fs::create_dir_all(to).map_err(failed)?;
+    for entry in fs::read_dir(to).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if !from.join(entry.file_name()).exists() {
+            let path = entry.path();
+            let folder = entry.file_type().map_err(failed)?.is_dir();
+            let removed = if folder {
+                fs::remove_dir_all(path)
+            } else {
+                fs::remove_file(path)
+            };
+            removed.map_err(failed)?;
+        }
+    }
+    for entry in fs::read_dir(from).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        match entry.file_type().map_err(failed)?.is_dir() {
+            true => mirror_folder(&from, &to)?,
+            false => copy(&from, &to)?,
+        }
+    }
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> Outcome {
+    let bytes = fs::read(from).map_err(|e| format!("{} ({e})", from.display()))?;
+    write(to, &bytes)
+}
+
+/// Writes a file if that changes it: SwiftPM builds anew what has a new time.
+fn write(path: &Path, bytes: &[u8]) -> Outcome {
+    if fs::read(path).is_ok_and(|had| had == bytes) {
+        return Ok(());
+    }
+    let failed = |e: std::io::Error| format!("{} ({e})", path.display());
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    fs::write(path, bytes).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_has_what_its_folder_has() {
+        let home = std::env::temp_dir().join(format!("ondol-mirror-{}", std::process::id()));
+        let (from, to) = (home.join("from"), home.join("to"));
+        write(&from.join("a/b"), b"1").unwrap();
+        write(&to.join("a/old"), b"2").unwrap();
+        write(&to.join("gone/c"), b"3").unwrap();
+        mirror_folder(&from, &to).unwrap();
+        assert_eq!(fs::read(to.join("a/b")).unwrap(), b"1");
+        assert!(!to.join("a/old").exists() && !to.join("gone").exists());
+        fs::remove_dir_all(home).unwrap();
+    }
+}
