@@ -2,7 +2,7 @@
 
 use crate::models::target;
 use crate::steps::{Outcome, cargo, root};
-use crate::{apt, steps};
+use crate::{apt, bindings, steps};
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -44,10 +44,8 @@ fn tools() -> Result<bool, String> {
 }
 
 fn test(properties: &[&str]) -> Outcome {
-    // With the whole workspace, because building one package alone would rebuild its
-    // dependencies with other features.
-    cargo(&["build", "--workspace", "--features", "ondol-jni/testing"])?;
-    let library = format!("-Dondol.library={}", target().join("debug").display());
+    let libraries = bindings::libraries(bindings::TESTING)?;
+    let library = format!("-Dondol.library={}", libraries.display());
     let said = maven(&[properties, &["verify", &library]].concat())?;
     let faults: Vec<&str> = said
         .lines()
@@ -99,7 +97,10 @@ fn output_folder() -> String {
 /// Prints how many tests ran in each module, from Surefire's reports.
 fn summary() -> Outcome {
     for module in ["ondol", "ondol-api34", "ondol-client"] {
-        let folder = target().join("kotlin").join(module).join("surefire-reports");
+        let folder = target()
+            .join("kotlin")
+            .join(module)
+            .join("surefire-reports");
         let files = fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
         let texts = files
             .filter_map(|file| fs::read_to_string(file.ok()?.path()).ok())

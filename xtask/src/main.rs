@@ -2,6 +2,7 @@
 
 mod aarch64;
 mod api;
+mod apps;
 mod apt;
 mod asm;
 mod bench;
@@ -34,7 +35,7 @@ cargo xtask <chore>
 
   check      formatting, lints and the tests inside the crates: what to run before a commit
   test       all but what says otherwise, in two lanes side by side; what CI runs
-  beside     the second lane of them: libraries for phones, aarch64, firmware
+  beside     the second lane of them: Android, aarch64, firmware, apps
   full       as wholes what test runs a part of: models, firmware, android, ios,
              arm-records; and sanitize
   lint       cargo fmt --check, clippy and doc without warnings
@@ -47,15 +48,18 @@ cargo xtask <chore>
              the files for pkg-config and CMake there
   firmware   the library on boards that qemu plays (test: all but RV64GC); bytes of flash
              and RAM
+  apps       bindings --check, kotlin, swift and python, one after another; --long runs
+             their tests for growth in full
   android    libraries for Android (test: arm64 alone); an AAR where an NDK is
   kotlin     the Kotlin and Java library on this computer's JVM, and compiled against two
              levels of Android; --long runs the tests for leaks in full, --bench only
              prints what a call and a token cost (not part of test)
-  ios        libraries for iOS (test: devices alone); an XCFramework where Xcode is
+  ios        libraries for iOS (not part of test); an XCFramework where Xcode is
   bindings   writes the code that UniFFI generates for Swift; with --check, compares it
              with what is committed
   swift      the package `ios/` with the library on Linux: its tests, and the snippets of
-             docs/ios.md; fetches Debian's Swift into a chroot ($ONDOL_TOOLS, 2.7 GB)
+             docs/ios.md (--long for more rounds); fetches Debian's Swift into a chroot
+             ($ONDOL_TOOLS, 2.7 GB)
   hostile    20,000 damaged copies of the model `hello`
   templates  chat templates, ours and published ones, against jinja2; fetches both by pip
   models     the real models of the catalog against the reference records and the
@@ -81,29 +85,31 @@ cargo xtask <chore>
 
 fn main() -> ExitCode {
     let chore = std::env::args().nth(1).unwrap_or_default();
+    let rest: Vec<String> = std::env::args().skip(2).collect();
     let outcome = match chore.as_str() {
         "check" => steps::check(),
         "test" => steps::test(),
         "full" => steps::full(),
         "beside" => steps::beside(),
         "lint" => steps::lint(),
-        "api" => api::api(&std::env::args().skip(2).collect::<Vec<_>>()),
+        "api" => api::api(&rest),
         "unit" => steps::unit(),
         "no-std" => steps::no_std(),
-        "c" => c::c(&std::env::args().skip(2).collect::<Vec<_>>()),
+        "c" => c::c(&rest),
         "firmware" => firmware::firmware(Extent::All),
         "android" => mobile::android(),
         "ios" => mobile::ios(),
-        "kotlin" => kotlin::kotlin(&std::env::args().skip(2).collect::<Vec<_>>()),
-        "bindings" => bindings::bindings(&std::env::args().skip(2).collect::<Vec<_>>()),
-        "swift" => swift::swift(),
+        "kotlin" => kotlin::kotlin(&rest),
+        "bindings" => bindings::bindings(&rest),
+        "swift" => swift::swift(&rest),
+        "apps" => apps::apps(&rest),
         "hostile" => steps::hostile(),
         "templates" => templates::templates(),
         "models" => models::models(Extent::All),
         "delegate" => delegate::delegate(),
         "openvino" => openvino::openvino(),
-        "python" => python::python(&std::env::args().skip(2).collect::<Vec<_>>()),
-        "bench" => bench::bench(&std::env::args().skip(2).collect::<Vec<_>>()),
+        "python" => python::python(&rest),
+        "bench" => bench::bench(&rest),
         "aarch64" => aarch64::aarch64(),
         "arm-records" => aarch64::records(),
         "sanitize" => sanitize::sanitize(),

@@ -27,10 +27,7 @@ fn between<'a>(source: &'a str, start: &str, end: &str) -> &'a str {
 }
 
 /// The names and numbers of lines that `parse` understands.
-fn codes(
-    source: &str,
-    parse: impl Fn(&str) -> Option<(&str, &str)>,
-) -> BTreeMap<String, i32> {
+fn codes(source: &str, parse: impl Fn(&str) -> Option<(&str, &str)>) -> BTreeMap<String, i32> {
     let lines = source.lines().map(str::trim);
     let pairs = lines.filter_map(|line| {
         let (name, number) = parse(line)?;
@@ -67,7 +64,11 @@ fn error_codes_are_rusts() {
     rust.remove("buffertoosmall");
     let python = read("bindings/python/ondol/_errors.py");
     let python = between(&python, "class ErrorCode(IntEnum):", "\nclass ");
-    assert_eq!(codes(python, |line| line.split_once(" = ")), rust, "_errors.py");
+    assert_eq!(
+        codes(python, |line| line.split_once(" = ")),
+        rust,
+        "_errors.py"
+    );
 
     let swift = read("ios/Sources/Ondol/OndolError.swift");
     let swift = codes(&swift, |line| {
@@ -137,14 +138,25 @@ fn c_has_the_options_of_an_answer_and_of_a_session() {
         names.map(plain).collect::<BTreeSet<_>>()
     };
     let (answer, _) = options("AnswerOptions");
-    let missing: Vec<_> = answer.difference(&c("ondol_generate_options")).cloned().collect();
-    assert!(missing.is_empty(), "not in ondol_generate_options: {missing:?}");
+    let missing: Vec<_> = answer
+        .difference(&c("ondol_generate_options"))
+        .cloned()
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "not in ondol_generate_options: {missing:?}"
+    );
     let (load, _) = options("LoadOptions");
     let c: BTreeSet<_> = c("ondol_session_options");
     // Copies and delegates are objects of their own in C.
-    let missing = load.difference(&c).filter(|name| !name.starts_with("packed"));
+    let missing = load
+        .difference(&c)
+        .filter(|name| !name.starts_with("packed"));
     let missing: Vec<_> = missing.filter(|name| *name != "delegate").collect();
-    assert!(missing.is_empty(), "not in ondol_session_options: {missing:?}");
+    assert!(
+        missing.is_empty(),
+        "not in ondol_session_options: {missing:?}"
+    );
 }
 
 #[test]
@@ -153,7 +165,10 @@ fn versions_are_the_workspaces() {
     let version = between(&cargo, "[workspace.package]\nversion = \"", "\"");
     for (path, line) in [
         ("android/pom.xml", format!("<version>{version}</version>")),
-        ("android/gradle.properties", format!("ondol.version={version}")),
+        (
+            "android/gradle.properties",
+            format!("ondol.version={version}"),
+        ),
     ] {
         assert!(read(path).contains(&line), "{path} has no `{line}`");
     }

@@ -1,7 +1,7 @@
 //! Tests the Python package, and builds its wheel.
 
-use crate::models;
-use crate::steps::{Outcome, cargo, python as system_python, root, run, run_env, run_in};
+use crate::steps::{Outcome, python as system_python, root, run, run_env, run_in};
+use crate::{bindings, models};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -88,12 +88,7 @@ fn tools(name: &str) -> Result<PathBuf, String> {
 
 /// The package with the library and its glue; returns the folder that it is in.
 fn package() -> Result<PathBuf, String> {
-    // Builds the whole workspace, because building one package alone would rebuild its
-    // dependencies with other features.
-    let features = "ondol-uniffi/bindgen,ondol-uniffi/testing";
-    let all = ["build", "--workspace", "--all-targets"];
-    cargo(&[&all[..], &["--features", features]].concat())?;
-    let built = models::target().join("debug");
+    let built = bindings::libraries(bindings::TESTING)?;
     let prefix = std::env::consts::DLL_PREFIX;
     let library = format!("{prefix}ondol_ffi{}", std::env::consts::DLL_SUFFIX);
     let packages = models::target().join("python/package");

@@ -25,8 +25,13 @@ const ENTER: &str = "mount --make-rprivate / && mount -t proc proc \"$0/proc\" &
 const PAGE: &str = "docs/ios.md";
 
 /// Builds the package and runs its tests with the library, then builds it as an app on
-/// Linux has it.
-pub fn swift() -> Outcome {
+/// Linux has it. `--long` runs the tests for growth in full.
+pub fn swift(args: &[String]) -> Outcome {
+    let long = match args {
+        [] => "",
+        [arg] if arg == "--long" => "ONDOL_LONG=1 ",
+        _ => return Err("`swift` takes `--long` alone".into()),
+    };
     if output("id", &["-u"])?.trim() != "0" {
         println!("xtask: SKIPPED Swift: a chroot needs root");
         return Ok(());
@@ -34,10 +39,10 @@ pub fn swift() -> Outcome {
     let Some(chroot) = Chroot::find()? else {
         return Ok(());
     };
-    let library = bindings::library(&["testing"])?;
+    let library = bindings::libraries(bindings::TESTING)?.join("libondol_ffi.so");
     let place = Place::of(&chroot);
     place.fill(&library)?;
-    chroot.run(&place.command("ONDOL_TESTING=1 ", "test", "tests"))?;
+    chroot.run(&place.command(&format!("ONDOL_TESTING=1 {long}"), "test", "tests"))?;
     place.as_committed()?;
     chroot.run(&place.command("", "build", "app"))
 }
@@ -150,10 +155,8 @@ impl Place {
     /// A command of SwiftPM's; warnings are errors.
     fn command(&self, environment: &str, command: &str, scratch: &str) -> String {
         let place = &self.inside;
-        let long = std::env::var("ONDOL_LONG").map(|_| "ONDOL_LONG=1 ");
-        let long = long.unwrap_or_default();
         format!(
-            "cd {place}/ios && {environment}{long}ONDOL_HELLO={place}/hello.gguf \
+            "cd {place}/ios && {environment}ONDOL_HELLO={place}/hello.gguf \
              LD_LIBRARY_PATH={place}/lib swift {command} --scratch-path {place}/{scratch} \
              -Xswiftc -warnings-as-errors -Xlinker -L{place}/lib"
         )
