@@ -5,11 +5,11 @@ use crate::cache::Cache;
 use crate::cache::snapshot::{self, SnapshotError};
 use crate::cpu::executor::Executor;
 use crate::cpu::pass::{Input, Pass, Phase, SequenceRows};
-use crate::kernels::vector::simd::SMALL;
 use crate::memory::Logits;
 use crate::screen::{self, ScreenStats, Screening};
 use crate::{CancelToken, Engine, Error, Model, Result, SessionOptions};
 use alloc::vec::Vec;
+use ondol_kernels::SMALL;
 use ondol_models::heap;
 
 /// Runs one sequence of tokens through a model.
@@ -332,16 +332,13 @@ impl Session {
         self.decode_with_drafts(&[token])
     }
 
-    /// For crates of this workspace only: generations make their own drafts.
-    ///
     /// Runs the first of `tokens`, and in the same pass the others as drafts; those
     /// beyond [`crate::SessionOptions::drafts`] are not run. Returns the logits after the
     /// first. [`Session::accept`] accepts drafts; any other call drops them.
     ///
     /// # Errors
     /// As for [`Session::decode`]; all of `tokens` must fit in the context.
-    #[doc(hidden)]
-    pub fn decode_with_drafts(&mut self, tokens: &[u32]) -> Result<&[f32]> {
+    pub(crate) fn decode_with_drafts(&mut self, tokens: &[u32]) -> Result<&[f32]> {
         self.check(tokens)?;
         let rows = tokens.len().min(self.engine.0.sizes.draft_rows);
         let tokens = &tokens[..rows];
@@ -362,12 +359,9 @@ impl Session {
         self.accepted = 0;
     }
 
-    /// For crates of this workspace only, as [`Session::decode_with_drafts`].
-    ///
     /// Appends `token` if it is the next draft, and returns the logits after it: those
     /// of [`Session::decode`], bit for bit. `None` if it is not the next draft.
-    #[doc(hidden)]
-    pub fn accept(&mut self, token: u32) -> Option<&[f32]> {
+    pub(crate) fn accept(&mut self, token: u32) -> Option<&[f32]> {
         if self.drafts.get(self.accepted) != Some(&token) {
             return None;
         }

@@ -1,5 +1,6 @@
 //! What a model and its session hold, against what `Model::memory` announced.
 
+use ondol::testing::Drafts;
 use ondol::{CancelToken, KvType, Memory, Model, Session, SessionOptions};
 
 /// Tokens of context, all of which are filled: a pass of prefill, and guesses.
@@ -21,7 +22,7 @@ pub fn fill(session: &mut Session) {
     let tokens: Vec<u32> = (0..CONTEXT as u32).map(|i| 3 + i % 200).collect();
     let (prompt, drafts) = tokens.split_at(CONTEXT - 8);
     session.prefill(prompt, &CancelToken::new()).unwrap();
-    session.decode_with_drafts(drafts).unwrap();
+    session.run_drafts(drafts).unwrap();
     session.decode_top(5, 40).unwrap();
 }
 

@@ -6,6 +6,7 @@
 use ondol::delegate::{Code, Delegate, Offload, OffloadOptions, OffloadStats, Stage, Store};
 use ondol::models::quant::DType;
 use ondol::models::template::Message;
+use ondol::testing::Drafts;
 use ondol::{
     CancelToken, Error, GenerateOptions, Isa, Model, SamplerOptions, Session, SessionOptions,
 };
@@ -413,11 +414,11 @@ fn drafts_do_not_change_a_bit() {
             .map(|&token| bits(session.decode(token).unwrap()))
             .collect();
         session.rewind(20);
-        let mut together = vec![bits(session.decode_with_drafts(&tokens).unwrap())];
+        let mut together = vec![bits(session.run_drafts(&tokens).unwrap())];
         together.extend(
             tokens[1..]
                 .iter()
-                .map(|&t| bits(session.accept(t).unwrap())),
+                .map(|&t| bits(session.accept_draft(t).unwrap())),
         );
         assert!(one_by_one == together, "{name}");
         // And the cache is the same.

@@ -1,6 +1,7 @@
 //! A KV cache of q8_0 blocks: how many bytes it takes, and that all that holds
 //! for one of half floats holds for it.
 
+use ondol::testing::Drafts;
 use ondol::{CancelToken, Error, Isa, KvType, Model, Session, SessionOptions};
 use ondol_tests::random_model::RandomModel;
 
@@ -79,12 +80,12 @@ fn rollback_and_guesses_change_no_bit() {
         session.prefill(&tokens, &cancel).unwrap();
         let truth: Vec<_> = (40..46).map(|t| bits(session.decode(t).unwrap())).collect();
         session.rewind(tokens.len());
-        session.decode_with_drafts(&[40, 7, 7, 7]).unwrap();
-        assert!(session.accept(41).is_none());
+        session.run_drafts(&[40, 7, 7, 7]).unwrap();
+        assert!(session.accept_draft(41).is_none());
         session.rewind(tokens.len());
         session.release_unused();
-        let mut got = vec![bits(session.decode_with_drafts(&[40, 41, 42]).unwrap())];
-        got.extend([41, 42].map(|t| bits(session.accept(t).unwrap())));
+        let mut got = vec![bits(session.run_drafts(&[40, 41, 42]).unwrap())];
+        got.extend([41, 42].map(|t| bits(session.accept_draft(t).unwrap())));
         got.extend((43..46).map(|t| bits(session.decode(t).unwrap())));
         assert!(got == truth, "level {}", session.engine().isa());
     }

@@ -1,5 +1,6 @@
 //! Rule 1: prefill and decode never touch the allocator, and guesses cost no allocation either.
 
+use ondol::testing::Drafts;
 use ondol::{
     CancelToken, GenerateOptions, Isa, KvType, MemoryPressure, Model, SamplerOptions,
     ScreenOptions, SessionOptions, ThermalState,
@@ -50,8 +51,8 @@ fn prefill_and_decode_do_not_allocate() {
                     .set_memory_pressure(MemoryPressure::Low);
             }
             session.decode(5 + token).unwrap();
-            session.decode_with_drafts(&[3, token, 4]).unwrap();
-            session.accept(token).unwrap();
+            session.run_drafts(&[3, token, 4]).unwrap();
+            session.accept_draft(token).unwrap();
         }
         assert_eq!(ALLOCATOR.calls() - before, 0, "level {level:?}, {kv_type}");
     }

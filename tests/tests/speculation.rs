@@ -4,6 +4,7 @@
 
 use ondol::generate::{Sampler, SamplerOptions};
 use ondol::models::quant::DType;
+use ondol::testing::Drafts;
 use ondol::{CancelToken, Isa, Model, Session, SessionOptions};
 use ondol_tests::packing::packed;
 use ondol_tests::random_model::{ARCHITECTURES, RandomModel, variants};
@@ -40,11 +41,11 @@ fn alone(session: &mut Session, tokens: &[u32]) -> Vec<Vec<u32>> {
 
 /// The same, decoded together.
 fn together(session: &mut Session, tokens: &[u32]) -> Vec<Vec<u32>> {
-    let mut all = vec![bits(session.decode_with_drafts(tokens).unwrap())];
+    let mut all = vec![bits(session.run_drafts(tokens).unwrap())];
     all.extend(
         tokens[1..]
             .iter()
-            .map(|&t| bits(session.accept(t).unwrap())),
+            .map(|&t| bits(session.accept_draft(t).unwrap())),
     );
     all
 }
@@ -72,7 +73,7 @@ fn check(file: Vec<u8>, name: &str, starts: &[usize]) {
             one.rewind(start);
             // Drafts that are not accepted leave no trace.
             let wrong: Vec<u32> = tokens.iter().rev().copied().collect();
-            many.decode_with_drafts(&wrong).unwrap();
+            many.run_drafts(&wrong).unwrap();
             many.rewind(start);
             for pass in 1..=PASS {
                 let case = format!("{name}, level {level}, {pass} tokens at {start}");
@@ -135,11 +136,11 @@ fn sampled(model: &Model, sampling: &SamplerOptions, truth: &[u32], right: usize
         let token = sampler.sample(session.last_logits()).unwrap();
         sampler.accept(token);
         chosen.push(token);
-        if session.accept(token).is_none() {
+        if session.accept_draft(token).is_none() {
             let known = truth.iter().skip(chosen.len()).take(right).copied();
             let wrong = core::iter::once((token + 1) % vocabulary as u32);
             let pass: Vec<u32> = [token].into_iter().chain(known).chain(wrong).collect();
-            session.decode_with_drafts(&pass).unwrap();
+            session.run_drafts(&pass).unwrap();
         }
     }
     chosen
@@ -170,24 +171,24 @@ fn samplers_choose_the_same_tokens() {
 fn what_is_no_draft_is_not_accepted() {
     let model = Model::hello().unwrap();
     let mut session = model.session(&options(Isa::Scalar, 1)).unwrap();
-    assert!(session.accept(5).is_none());
-    session.decode_with_drafts(&[4, 5, 6]).unwrap();
-    assert!(session.accept(6).is_none());
-    assert!(session.accept(5).is_some());
+    assert!(session.accept_draft(5).is_none());
+    session.run_drafts(&[4, 5, 6]).unwrap();
+    assert!(session.accept_draft(6).is_none());
+    assert!(session.accept_draft(5).is_some());
     assert_eq!(session.tokens(), [4, 5]);
     session.rewind(1);
-    assert!(session.accept(6).is_none());
-    session.decode_with_drafts(&[4, 5, 6]).unwrap();
+    assert!(session.accept_draft(6).is_none());
+    session.run_drafts(&[4, 5, 6]).unwrap();
     session.prefill(&[7], &CancelToken::new()).unwrap();
-    assert!(session.accept(5).is_none());
+    assert!(session.accept_draft(5).is_none());
     assert_eq!(session.tokens(), [4, 4, 7]);
     // No more drafts than there is room for.
     let long: Vec<u32> = (10..30).collect();
-    session.decode_with_drafts(&long).unwrap();
+    session.run_drafts(&long).unwrap();
     let accepted = long[1..]
         .iter()
-        .take_while(|&&t| session.accept(t).is_some());
+        .take_while(|&&t| session.accept_draft(t).is_some());
     assert_eq!(accepted.count(), PASS - 1);
-    assert!(session.decode_with_drafts(&[1; 300]).is_err());
-    assert!(session.decode_with_drafts(&[1, u32::MAX]).is_err());
+    assert!(session.run_drafts(&[1; 300]).is_err());
+    assert!(session.run_drafts(&[1, u32::MAX]).is_err());
 }

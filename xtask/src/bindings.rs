@@ -20,7 +20,7 @@ pub fn bindings(args: &[String]) -> Outcome {
         [arg] if arg == "--check" => true,
         _ => return Err("`bindings` takes `--check` alone".into()),
     };
-    let made = swift(&library(&[])?)?;
+    let made = swift(&libraries("ondol-uniffi/bindgen")?.join("libondol_ffi.so"))?;
     for (file, committed) in SWIFT {
         let made = read(&made.join(file))?;
         let path = root().join(committed);
@@ -35,24 +35,16 @@ pub fn bindings(args: &[String]) -> Outcome {
     Ok(())
 }
 
-/// Builds `libondol_ffi.so` with features of `ondol-uniffi`, and the generator. Returns
-/// the library. Builds the whole workspace, since one package alone would have its
-/// dependencies built with other features.
-pub fn library(features: &[&str]) -> Result<PathBuf, String> {
-    let features = [&["bindgen"], features].concat();
-    let features: Vec<_> = features
-        .iter()
-        .map(|f| format!("ondol-uniffi/{f}"))
-        .collect();
-    let features = features.join(",");
-    cargo(&[
-        "build",
-        "--workspace",
-        "--all-targets",
-        "--features",
-        &features,
-    ])?;
-    Ok(models::target().join("debug/libondol_ffi.so"))
+/// What the bindings' tests need: the generator, and a way to provoke a panic.
+pub const TESTING: &str = "ondol-uniffi/bindgen,ondol-uniffi/testing,ondol-jni/testing";
+
+/// Builds the libraries of the bindings with these features; returns their folder. Builds
+/// the whole workspace, since one package alone would have its dependencies built with
+/// other features.
+pub fn libraries(features: &str) -> Result<PathBuf, String> {
+    let all = ["build", "--workspace", "--all-targets"];
+    cargo(&[&all[..], &["--features", features]].concat())?;
+    Ok(models::target().join("debug"))
 }
 
 /// Generates the code for Swift from a library; returns its folder.

@@ -25,8 +25,13 @@ const ENTER: &str = "mount --make-rprivate / && mount -t proc proc \"$0/proc\" &
 const PAGE: &str = "docs/ios.md";
 
 /// Builds the package and runs its tests with the library, then builds it as an app on
-/// Linux has it.
-pub fn swift() -> Outcome {
+/// Linux has it. `--long` runs the tests for growth in full.
+pub fn swift(args: &[String]) -> Outcome {
+    let long = match args {
+        [] => "",
+        [arg] if arg == "--long" => "ONDOL_LONG=1 ",
+        _ => return Err("`swift` takes `--long` alone".into()),
+    };
     if output("id", &["-u"])?.trim() != "0" {
         println!("xtask: SKIPPED Swift: a chroot needs root");
         return Ok(());
@@ -34,7 +39,7 @@ pub fn swift() -> Outcome {
     let Some(chroot) = Chroot::find()? else {
         return Ok(());
     };
-    let library = bindings::library(&["testing"])?;
+    let library = bindings::libraries(bindings::TESTING)?.join("libondol_ffi.so");
     let place = Place::of(&chroot);
     copy(&library, &place.outside.join("lib/libondol_ffi.so"))?;
     copy(
@@ -42,7 +47,7 @@ pub fn swift() -> Outcome {
         &place.outside.join("hello.gguf"),
     )?;
     place.fill_tests(&library)?;
-    chroot.run(&place.command("tests", "ONDOL_TESTING=1 ", "test"))?;
+    chroot.run(&place.command("tests", &format!("ONDOL_TESTING=1 {long}"), "test"))?;
     mirror_folder(&root().join("ios"), &place.outside.join("app"))?;
     chroot.run(&place.command("app", "", "build"))
 }
@@ -148,10 +153,8 @@ impl Place {
     /// A command of SwiftPM's in a copy of the package; warnings are errors.
     fn command(&self, copy: &str, environment: &str, command: &str) -> String {
         let place = &self.inside;
-        let long = std::env::var("ONDOL_LONG").map(|_| "ONDOL_LONG=1 ");
-        let long = long.unwrap_or_default();
         format!(
-            "cd {place}/{copy} && {environment}{long}ONDOL_HELLO={place}/hello.gguf \
+            "cd {place}/{copy} && {environment}ONDOL_HELLO={place}/hello.gguf \
              LD_LIBRARY_PATH={place}/lib swift {command} --scratch-path {place}/built-{copy} \
              -Xswiftc -warnings-as-errors -Xlinker -L{place}/lib"
         )

@@ -25,6 +25,7 @@
 mod answer;
 mod conversation;
 mod error;
+pub mod log;
 mod model;
 mod options;
 mod saved;

@@ -104,7 +104,8 @@ impl Model {
     /// before it is loaded. Only the file's header is read.
     ///
     /// # Errors
-    /// As for [`Model::load_with`].
+    /// As for [`Model::load_with`]; [`ondol::ErrorCode::DoesNotFit`] if that is more
+    /// than the options' memory limit.
     pub fn memory_before_load(source: Source, options: &LoadOptions) -> Result<Memory> {
         let session = options.session()?;
         let plain = LoadOptions {
@@ -112,7 +113,7 @@ impl Model {
             ..options.clone()
         };
         let opened = open(source, &plain, &CancelToken::new(), &mut |_| ())?;
-        Ok(opened.model.memory(&session)?)
+        within_limit(opened.model.memory(&session)?, &session)
     }
 
     /// The exact memory of the model, its engine and one conversation with a context of
@@ -127,15 +128,7 @@ impl Model {
             context: context.or(self.0.options.context),
             ..self.0.options.clone()
         };
-        let memory = self.0.model.memory(&options)?;
-        match options.memory_limit {
-            Some(allowed) if memory.total > allowed => Err(ondol::Error::DoesNotFit {
-                needed: memory.total,
-                allowed,
-            }
-            .into()),
-            _ => Ok(memory),
-        }
+        within_limit(self.0.model.memory(&options)?, &options)
     }
 
     /// Properties of the model.
@@ -235,6 +228,18 @@ impl Model {
             none => none.insert(self.0.model.engine(&self.0.options)?),
         };
         Ok(engine.session()?)
+    }
+}
+
+/// Refuses what is more than the limit of the options.
+fn within_limit(memory: Memory, options: &SessionOptions) -> Result<Memory> {
+    match options.memory_limit {
+        Some(allowed) if memory.total > allowed => Err(ondol::Error::DoesNotFit {
+            needed: memory.total,
+            allowed,
+        }
+        .into()),
+        _ => Ok(memory),
     }
 }
 

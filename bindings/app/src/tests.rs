@@ -296,7 +296,14 @@ fn what_does_not_fit_is_refused_before_it_is_loaded() {
         memory_limit: Some(1000),
         ..LoadOptions::default()
     };
-    let memory = Model::memory_before_load(Source::Hello, &options).unwrap();
+    let memory = Model::memory_before_load(Source::Hello, &LoadOptions::default()).unwrap();
+    let refused = Model::memory_before_load(Source::Hello, &options)
+        .err()
+        .unwrap();
+    assert_eq!(
+        (refused.code, refused.needed),
+        (ErrorCode::DoesNotFit, memory.total)
+    );
     let model = Model::load(Source::Hello, &options).unwrap();
     let refused = model.memory(Some(64)).err().unwrap();
     assert_eq!(refused.code, ErrorCode::DoesNotFit);

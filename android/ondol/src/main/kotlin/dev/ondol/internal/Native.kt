@@ -1,0 +1,132 @@
+package dev.ondol.internal
+
+import java.nio.ByteBuffer
+
+/**
+ * The native methods, as `bindings/jni/src/methods.rs` registers them. A handle is the
+ * address of a value in Rust; [Handle] takes care of it. Texts are UTF-8, lists of them
+ * are packed by [pack].
+ */
+internal object Native {
+    /** Stands for null where a number is expected. */
+    const val NO_INT: Int = Int.MIN_VALUE
+
+    /** As [NO_INT]. */
+    const val NO_LONG: Long = Long.MIN_VALUE
+
+    init {
+        System.loadLibrary("ondol_jni")
+    }
+
+    @JvmStatic external fun version(): ByteArray
+    @JvmStatic external fun setLogger(level: Int, sink: LogSink?)
+
+    @JvmStatic external fun setThermal(state: Int)
+    @JvmStatic external fun thermal(): Int
+    @JvmStatic external fun thermalFromAndroid(status: Int): Int
+    @JvmStatic external fun setMemoryPressure(state: Int)
+    @JvmStatic external fun memoryPressure(): Int
+    @JvmStatic external fun setPaused(paused: Boolean)
+    @JvmStatic external fun isPaused(): Boolean
+
+    @JvmStatic external fun cancelNew(): Long
+    @JvmStatic external fun cancel(token: Long)
+    @JvmStatic external fun cancelFree(token: Long)
+
+    @JvmStatic external fun optionsNew(
+        threads: Int,
+        context: Int,
+        kvType: Int,
+        prefillChunk: Int,
+        drafts: Int,
+        memoryLimit: Long,
+        kernels: ByteArray?,
+        bigCores: Boolean,
+        packedFolder: ByteArray?,
+        packedLimit: Long,
+        delegate: ByteArray?,
+        delegateRows: Int,
+        delegateDecode: Boolean,
+        delegateStrict: Boolean,
+        delegateDeadlineMs: Long,
+        delegateCache: ByteArray?,
+    ): Long
+    @JvmStatic external fun optionsFree(options: Long)
+
+    /** The built-in model if there is neither a path nor a descriptor. */
+    @JvmStatic external fun load(
+        path: ByteArray?,
+        descriptor: Int,
+        offset: Long,
+        length: Long,
+        options: Long,
+        cancel: Long,
+        progress: ProgressSink?,
+    ): Long
+    @JvmStatic external fun memoryBeforeLoad(
+        path: ByteArray?,
+        descriptor: Int,
+        offset: Long,
+        length: Long,
+        options: Long,
+    ): LongArray
+
+    @JvmStatic external fun modelFree(model: Long)
+    @JvmStatic external fun modelMemory(model: Long, context: Int): LongArray
+    @JvmStatic external fun modelInfo(model: Long): ByteArray
+    @JvmStatic external fun modelPrewarm(model: Long, cancel: Long)
+    @JvmStatic external fun modelReleaseUnused(model: Long)
+    @JvmStatic external fun countTokens(model: Long, text: ByteArray): Int
+    @JvmStatic external fun countChatTokens(model: Long, messages: ByteArray): Int
+    @JvmStatic external fun encode(model: Long, text: ByteArray): IntArray
+    @JvmStatic external fun decode(model: Long, ids: IntArray): ByteArray
+
+    @JvmStatic external fun conversationNew(model: Long, system: ByteArray?, messages: ByteArray): Long
+    @JvmStatic external fun conversationRestore(model: Long, path: ByteArray): Long
+    @JvmStatic external fun conversationFork(conversation: Long): Long
+    @JvmStatic external fun conversationSave(conversation: Long, path: ByteArray)
+    @JvmStatic external fun conversationPrewarm(conversation: Long, cancel: Long)
+    @JvmStatic external fun conversationCancel(conversation: Long)
+    @JvmStatic external fun conversationIsAnswering(conversation: Long): Boolean
+    @JvmStatic external fun conversationHistory(conversation: Long): ByteArray
+    @JvmStatic external fun conversationTruncate(conversation: Long, messages: Int)
+    @JvmStatic external fun conversationCountTokens(conversation: Long): Int
+    @JvmStatic external fun conversationReleaseUnused(conversation: Long)
+    @JvmStatic external fun conversationClose(conversation: Long)
+    @JvmStatic external fun conversationFree(conversation: Long)
+
+    @JvmStatic external fun send(
+        conversation: Long,
+        text: ByteArray,
+        temperature: Float,
+        topK: Int,
+        topP: Float,
+        minP: Float,
+        repetitionPenalty: Float,
+        frequencyPenalty: Float,
+        presencePenalty: Float,
+        penaltyWindow: Int,
+        hasSeed: Boolean,
+        seed: Long,
+        maxTokens: Int,
+        stop: ByteArray,
+    ): Long
+
+    /** An event in one number: [Answer] reads it. */
+    @JvmStatic external fun answerNext(answer: Long, buffer: ByteBuffer): Long
+
+    /** The ordinal of the finish reason; the numbers of the statistics in [stats]. */
+    @JvmStatic external fun answerEnd(answer: Long, stats: DoubleArray): Int
+    @JvmStatic external fun answerCancel(answer: Long)
+    @JvmStatic external fun answerFree(answer: Long)
+}
+
+/** What [Native.load] calls on its own thread. */
+internal fun interface ProgressSink {
+    fun progress(stage: Int, done: Long, total: Long)
+}
+
+/** What any thread calls for a line of the log. */
+internal fun interface LogSink {
+    fun log(level: Int, line: ByteArray)
+}

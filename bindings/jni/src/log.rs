@@ -1,0 +1,34 @@
+//! The app's logger, which any thread may call.
+
+use crate::bytes;
+use crate::call::Result;
+use jni::objects::{Global, JClass, JObject, JValue};
+use jni::sys::jint;
+use jni::{Env, JavaVM, jni_sig, jni_str};
+use ondol_app::log::Level;
+
+/// Sets the logger, or takes it away with `null`.
+pub fn set_logger(env: &mut Env, _: JClass, level: jint, sink: JObject) -> Result<()> {
+    if sink.is_null() {
+        ondol_app::log::clear();
+        return Ok(());
+    }
+    let levels = Level::ALL;
+    let level = levels[bytes::count("level", level)?.min(levels.len() - 1)];
+    let sink = env.new_global_ref(sink)?;
+    let vm = env.get_java_vm()?;
+    ondol_app::log::set(level, move |level, line| write(&vm, &sink, level, line));
+    Ok(())
+}
+
+/// Calls `LogSink.log`. A thread that was not attached to the JVM is attached for the
+/// call alone. A line is lost if an exception is on its way through this thread.
+fn write(vm: &JavaVM, sink: &Global<JObject<'static>>, level: Level, line: &str) {
+    let _ = vm.attach_current_thread_for_scope(|env| {
+        let line = bytes::to_java(env, line.as_bytes())?;
+        let arguments = [JValue::Int(level as jint), JValue::Object(&line)];
+        let signature = jni_sig!((level: jint, line: jbyte[]));
+        env.call_method(sink, jni_str!("log"), signature, &arguments)
+            .map(drop)
+    });
+}
