@@ -44,7 +44,7 @@ fn tools() -> Result<bool, String> {
 }
 
 fn test(properties: &[&str]) -> Outcome {
-    let libraries = bindings::libraries(bindings::TESTING)?;
+    let libraries = bindings::libraries(&bindings::TESTING)?;
     let library = format!("-Dondol.library={}", libraries.display());
     let said = maven(&[properties, &["verify", &library]].concat())?;
     let faults: Vec<&str> = said

@@ -88,7 +88,7 @@ fn tools(name: &str) -> Result<PathBuf, String> {
 
 /// The package with the library and its glue; returns the folder that it is in.
 fn package() -> Result<PathBuf, String> {
-    let built = bindings::libraries(bindings::TESTING)?;
+    let built = bindings::libraries(&bindings::TESTING)?;
     let prefix = std::env::consts::DLL_PREFIX;
     let library = format!("{prefix}ondol_ffi{}", std::env::consts::DLL_SUFFIX);
     let packages = models::target().join("python/package");

@@ -39,7 +39,7 @@ pub fn swift(args: &[String]) -> Outcome {
     let Some(chroot) = Chroot::find()? else {
         return Ok(());
     };
-    let library = bindings::libraries(bindings::TESTING)?.join("libondol_ffi.so");
+    let library = bindings::libraries(&bindings::TESTING)?.join("libondol_ffi.so");
     let place = Place::of(&chroot);
     copy(&library, &place.outside.join("lib/libondol_ffi.so"))?;
     copy(
