@@ -107,11 +107,13 @@ fn make(home: &Path) -> Outcome {
 
 /// The mirror of Debian that this machine uses.
 fn mirror() -> Result<String, String> {
-    let format = "$(REPO_URI) $(SUITE)";
+    let format = "$(ORIGIN) $(SUITE) $(REPO_URI)";
     let list = output("apt-get", &["indextargets", "--format", format])?;
-    let plain = list.lines().filter_map(|line| line.split_once(' '));
-    let mut mirrors = plain.filter(|(_, suite)| !suite.contains('-'));
-    let first = mirrors.next().map(|(mirror, _)| mirror.to_owned());
+    let debian = list.lines().filter_map(|line| line.strip_prefix("Debian "));
+    let mut mirrors = debian.filter_map(|line| line.split_once(' '));
+    // `bookworm-security` and the like are no whole releases.
+    let first = mirrors.find(|(suite, _)| !suite.contains('-'));
+    let first = first.map(|(_, mirror)| mirror.to_owned());
     first.ok_or("apt knows no mirror of Debian".into())
 }
 
