@@ -15,4 +15,4 @@ dependencyResolutionManagement {
 }
 
 rootProject.name = "ondol-android"
-include(":ondol")
+include(":ondol", ":sample")

@@ -32,7 +32,7 @@ pub fn kotlin(args: &[String]) -> Outcome {
 }
 
 /// Whether there are Maven and a JDK, after installing what is missing.
-fn tools() -> Result<bool, String> {
+pub fn tools() -> Result<bool, String> {
     let works = |program: &str| {
         let output = Command::new(program).arg("-version").output();
         output.is_ok_and(|output| output.status.success())
@@ -43,9 +43,15 @@ fn tools() -> Result<bool, String> {
     apt::install("the Kotlin library", &PACKAGES)
 }
 
-fn test(properties: &[&str]) -> Outcome {
+/// Builds the native library for this computer; returns the property that says where it
+/// is.
+pub fn library() -> Result<String, String> {
     let libraries = bindings::libraries(&bindings::TESTING)?;
-    let library = format!("-Dondol.library={}", libraries.display());
+    Ok(format!("-Dondol.library={}", libraries.display()))
+}
+
+fn test(properties: &[&str]) -> Outcome {
+    let library = library()?;
     let said = maven(&[properties, &["verify", &library]].concat())?;
     let faults: Vec<&str> = said
         .lines()
@@ -69,7 +75,7 @@ fn bench() -> Outcome {
 }
 
 /// Runs Maven in `android/`; returns what it printed, which is shown as well.
-fn maven(args: &[&str]) -> Result<String, String> {
+pub fn maven(args: &[&str]) -> Result<String, String> {
     let line = format!("mvn {}", args.join(" "));
     eprintln!("xtask: {line}");
     let output = Command::new("mvn")

@@ -22,6 +22,7 @@ mod openvino;
 mod python;
 #[cfg(test)]
 mod rooms;
+mod sample;
 mod sanitize;
 mod steps;
 mod swift;
@@ -50,10 +51,12 @@ cargo xtask <chore>
              and RAM
   apps       bindings --check, kotlin, swift and python, one after another; --long runs
              their tests for growth in full
-  android    libraries for Android (test: arm64 alone); an AAR where an NDK is
+  android    the AAR of the Kotlin library and its checks, and libraries of the C API
+             (test: the AAR with arm64 alone)
   kotlin     the Kotlin and Java library on this computer's JVM, and compiled against two
              levels of Android; --long runs the tests for leaks in full, --bench only
              prints what a call and a token cost (not part of test)
+  sample     the sample app for Android under Robolectric (not part of test)
   ios        libraries for iOS (not part of test); an XCFramework where Xcode is
   bindings   writes the code that UniFFI generates for Swift; with --check, compares it
              with what is committed
@@ -100,6 +103,7 @@ fn main() -> ExitCode {
         "android" => mobile::android(),
         "ios" => mobile::ios(),
         "kotlin" => kotlin::kotlin(&rest),
+        "sample" => sample::sample(),
         "bindings" => bindings::bindings(&rest),
         "swift" => swift::swift(&rest),
         "apps" => apps::apps(&rest),

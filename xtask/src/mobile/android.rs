@@ -1,24 +1,30 @@
-//! Builds libraries for Android: static and shared ones for each ABI, and the AAR.
+//! Builds libraries for Android: for each ABI the native methods of the Kotlin library,
+//! and static and shared ones of the C API.
 //!
 //! With an NDK (`ANDROID_NDK_HOME`) its compiler links the shared libraries. Without
 //! one, clang and lld link them with stubs ([`bionic`]). Then everything can be checked
 //! except running them.
 
-use super::{Toolchain, bionic, copy, folder, make_folder, size, symbols, write};
-use crate::steps::{Extent, Outcome, output, root, run};
+use super::{Toolchain, aar, bionic, copy, folder, size, symbols};
+use crate::steps::{Extent, Outcome, output, root};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// An ABI of Android.
-struct Abi {
+pub struct Abi {
     /// Its name in Android, as `cargo ndk` and Gradle use it.
-    name: &'static str,
+    pub name: &'static str,
     /// Its target in Rust.
     target: &'static str,
     /// Its target in clang, with the lowest version of Android.
     clang: &'static str,
-    /// Largest size of the stripped shared library in bytes: docs/size.md.
-    budget: u64,
+    /// Largest sizes of the stripped shared libraries in bytes: docs/size.md.
+    budget: Budget,
+}
+
+struct Budget {
+    jni: u64,
+    c: u64,
 }
 
 /// The first one is that of nearly every phone.
@@ -27,95 +33,134 @@ const ABIS: [Abi; 3] = [
         name: "arm64-v8a",
         target: "aarch64-linux-android",
         clang: "aarch64-linux-android24",
-        budget: 3_000_000,
+        budget: Budget {
+            jni: 3_000_000,
+            c: 3_000_000,
+        },
     },
     Abi {
         name: "armeabi-v7a",
         target: "armv7-linux-androideabi",
         clang: "armv7a-linux-androideabi24",
-        budget: 3_000_000,
+        budget: Budget {
+            jni: 3_000_000,
+            c: 3_000_000,
+        },
     },
     Abi {
         name: "x86_64",
         target: "x86_64-linux-android",
         clang: "x86_64-linux-android24",
-        budget: 5_000_000,
+        budget: Budget {
+            jni: 5_000_000,
+            c: 5_000_000,
+        },
     },
 ];
 
 /// Newer phones have memory pages of 16 KB, and the store requires support for them.
 const PAGE: u64 = 0x4000;
 
-/// Link options that Android's build tools use for every library.
-const MANIFEST: &str = "\
-<manifest xmlns:android=\"http://schemas.android.com/apk/res/android\" package=\"ondol.c\">
-    <uses-sdk android:minSdkVersion=\"24\" />
-</manifest>
-";
-
 /// The folder of the NDK.
 pub fn ndk() -> Option<PathBuf> {
     std::env::var_os("ANDROID_NDK_HOME").map(PathBuf::from)
 }
 
-/// Builds and checks the libraries of all ABIs, and packs the AAR.
+/// Builds and checks the libraries of all ABIs, and the AARs.
 pub fn android() -> Outcome {
     let Some(toolchain) = Toolchain::find()? else {
         return Ok(());
     };
-    build(&toolchain, Extent::All)?;
-    if ndk().is_some() {
-        return aar();
-    }
-    println!("xtask: SKIPPED ondol.aar: no NDK (ANDROID_NDK_HOME)");
-    Ok(())
+    build(&toolchain, Extent::All)
 }
 
-/// Builds and checks the libraries of all ABIs, or of the first, and puts them in
-/// `target/mobile/android` with the folders of `cargo ndk`.
+/// Builds and checks the libraries of all ABIs and the AARs in `target/mobile/android`;
+/// of a part the AAR alone, with the first ABI.
 pub fn build(toolchain: &Toolchain, extent: Extent) -> Outcome {
-    let home = home();
-    copy(
-        &root().join("bindings/c/ondol.h"),
-        &home.join("include/ondol.h"),
-    )?;
     let abis = match extent {
         Extent::Part => &ABIS[..1],
         Extent::All => &ABIS,
     };
-    for abi in abis {
-        let link = linker(toolchain, abi)?;
-        let kinds = "staticlib,cdylib";
-        let built = toolchain.library("android", "ondol-c", abi.target, kinds, &link)?;
-        let archive = home.join("lib").join(abi.name).join("libondol.a");
-        let shared = shared(abi);
-        copy(&built.join("libondol.a"), &archive)?;
-        copy(&built.join("libondol.so"), &shared)?;
-        symbols::check_static(toolchain, &archive)?;
-        symbols::check_shared(toolchain, &shared)?;
-        check_needs(toolchain, &shared)?;
-        check_pages(toolchain, &shared)?;
-        size::report(toolchain, &archive, &shared)?;
-        size::check(&shared, abi.budget)?;
-        let how = match ndk() {
-            Some(_) => "linked by the NDK",
-            None => "no NDK: linked against stand-in libraries",
-        };
-        println!("{}: {how}; not executed", abi.target);
+    abis.iter().try_for_each(|abi| jni(toolchain, abi))?;
+    aar::kotlin(toolchain, abis)?;
+    if extent == Extent::Part {
+        return Ok(());
     }
+    let header = root().join("bindings/c/ondol.h");
+    copy(&header, &home_c().join("include/ondol.h"))?;
+    abis.iter().try_for_each(|abi| c(toolchain, abi))?;
+    if ndk().is_some() {
+        return aar::c(abis);
+    }
+    println!("xtask: SKIPPED ondol-c.aar: no NDK (ANDROID_NDK_HOME)");
     Ok(())
 }
 
-fn home() -> PathBuf {
+/// Builds and checks the native methods of the Kotlin library.
+fn jni(toolchain: &Toolchain, abi: &Abi) -> Outcome {
+    let kinds = "staticlib,cdylib";
+    let link = linker(toolchain, abi, "libondol_jni.so")?;
+    let built = toolchain.library("android", "ondol-jni", abi.target, kinds, &link)?;
+    let shared = shared_jni(abi);
+    copy(&built.join("libondol_jni.so"), &shared)?;
+    symbols::check_shared(toolchain, &shared, &symbols::of_jni())?;
+    check(toolchain, abi, &shared)?;
+    size::report(toolchain, &built.join("libondol_jni.a"), &shared)?;
+    size::check(&shared, abi.budget.jni)
+}
+
+/// Builds and checks the libraries of the C API.
+fn c(toolchain: &Toolchain, abi: &Abi) -> Outcome {
+    let kinds = "staticlib,cdylib";
+    let link = linker(toolchain, abi, "libondol.so")?;
+    let built = toolchain.library("android", "ondol-c", abi.target, kinds, &link)?;
+    let archive = home_c().join("lib").join(abi.name).join("libondol.a");
+    let shared = shared_c(abi);
+    copy(&built.join("libondol.a"), &archive)?;
+    copy(&built.join("libondol.so"), &shared)?;
+    symbols::check_static(toolchain, &archive)?;
+    symbols::check_shared(toolchain, &shared, &symbols::declared()?)?;
+    check(toolchain, abi, &shared)?;
+    size::report(toolchain, &archive, &shared)?;
+    size::check(&shared, abi.budget.c)
+}
+
+/// Checks what every shared library must fulfil.
+fn check(toolchain: &Toolchain, abi: &Abi, library: &Path) -> Outcome {
+    check_needs(toolchain, library)?;
+    check_pages(toolchain, library)?;
+    bionic::check_warning(library, ndk().is_none())?;
+    let how = match ndk() {
+        Some(_) => "linked by the NDK",
+        None => "no NDK: linked against stand-in libraries",
+    };
+    println!("{}: {how}; not executed", abi.target);
+    Ok(())
+}
+
+/// The folder of all results for Android.
+pub fn home() -> PathBuf {
     folder().join("android")
 }
 
-fn shared(abi: &Abi) -> PathBuf {
-    home().join("jniLibs").join(abi.name).join("libondol.so")
+/// The library of native methods, where `android/ondol/build.gradle.kts` looks for it.
+pub fn shared_jni(abi: &Abi) -> PathBuf {
+    let folder = home().join("jniLibs").join(abi.name);
+    folder.join("libondol_jni.so")
 }
 
-/// The options for the final link.
-fn linker(toolchain: &Toolchain, abi: &Abi) -> Result<Vec<String>, String> {
+/// The folder of the C API.
+pub fn home_c() -> PathBuf {
+    home().join("c")
+}
+
+/// The shared library of the C API, in the folders of `cargo ndk`.
+pub fn shared_c(abi: &Abi) -> PathBuf {
+    home_c().join("jniLibs").join(abi.name).join("libondol.so")
+}
+
+/// The options for the final link of a library with this name.
+fn linker(toolchain: &Toolchain, abi: &Abi, name: &str) -> Result<Vec<String>, String> {
     let mut options = match ndk() {
         Some(ndk) => vec![format!("linker={}", ndk_clang(&ndk, abi)?.display())],
         None => {
@@ -127,10 +172,14 @@ fn linker(toolchain: &Toolchain, abi: &Abi) -> Result<Vec<String>, String> {
                 format!("link-arg=-fuse-ld={}", toolchain.tool("lld")),
                 "link-arg=-nostdlib".to_string(),
                 format!("link-arg=-L{}", stand_ins.display()),
+                format!(
+                    "link-arg={}",
+                    stand_ins.join(bionic::UNLINKED_OBJECT).display()
+                ),
             ]
         }
     };
-    options.push("link-arg=-Wl,-soname,libondol.so,--build-id,-z,defs".to_string());
+    options.push(format!("link-arg=-Wl,-soname,{name},--build-id,-z,defs"));
     options.push(format!("link-arg=-Wl,-z,max-page-size={PAGE}"));
     let pairs = options
         .into_iter()
@@ -210,45 +259,6 @@ fn alignments(headers: &str) -> Vec<u64> {
     let last = loads.filter_map(|line| line.rsplit("0x").next());
     last.map(|digits| u64::from_str_radix(digits, 16).unwrap_or(0))
         .collect()
-}
-
-/// Packs the shared libraries and the header into `ondol.aar`, as a prefab module,
-/// which CMake finds as `ondol::ondol`.
-fn aar() -> Outcome {
-    let parts = home().join("aar");
-    let module = parts.join("prefab/modules/ondol");
-    write(&parts.join("AndroidManifest.xml"), MANIFEST)?;
-    let version = env!("CARGO_PKG_VERSION");
-    let package = format!(
-        "{{\"schema_version\": 2, \"name\": \"ondol\", \"version\": \"{version}\", \"dependencies\": []}}\n"
-    );
-    write(&parts.join("prefab/prefab.json"), &package)?;
-    write(&module.join("module.json"), "{\"export_libraries\": []}\n")?;
-    copy(
-        &root().join("bindings/c/ondol.h"),
-        &module.join("include/ondol.h"),
-    )?;
-    for abi in &ABIS {
-        let name = abi.name;
-        copy(
-            &shared(abi),
-            &parts.join("jni").join(name).join("libondol.so"),
-        )?;
-        let libs = module.join("libs").join(format!("android.{name}"));
-        copy(&shared(abi), &libs.join("libondol.so"))?;
-        let about = format!(
-            "{{\"abi\": \"{name}\", \"api\": 24, \"ndk\": 27, \"stl\": \"none\", \"static\": false}}\n"
-        );
-        write(&libs.join("abi.json"), &about)?;
-    }
-    let archive = home().join("ondol.aar");
-    make_folder(&home())?;
-    let file = |name: &str| parts.join(name).display().to_string();
-    let entries = [file("AndroidManifest.xml"), file("jni"), file("prefab")];
-    let entries: Vec<&str> = entries.iter().map(String::as_str).collect();
-    let archive = archive.display().to_string();
-    let pack = ["-m", "zipfile", "-c", archive.as_str()];
-    run("python3", &[&pack[..], &entries].concat())
 }
 
 #[cfg(test)]

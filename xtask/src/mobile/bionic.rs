@@ -6,6 +6,7 @@
 
 use super::{Toolchain, write};
 use crate::steps::{Outcome, run};
+use std::fs;
 use std::path::Path;
 
 /// The file with the functions that Ondol may use, by library.
@@ -45,6 +46,18 @@ __attribute__((visibility(\"hidden\"))) void __aeabi_unwind_cpp_pr1(void) {}
 #endif
 ";
 
+/// What a library that was linked with the stubs writes to Android's log.
+const WARNING: &str = "this library was linked without an NDK, with a stand-in for its unwinder: \
+                       use it for trials only";
+
+/// The code that writes it, when the library is loaded.
+const UNLINKED: &str = "\
+int __android_log_write(int priority, const char *tag, const char *text);
+__attribute__((constructor)) static void warn(void) {
+    __android_log_write(5 /* ANDROID_LOG_WARN */, \"Ondol\", WARNING);
+}
+";
+
 /// The libraries of Android that Ondol may need, each with its functions.
 pub fn libraries() -> Vec<(&'static str, Vec<&'static str>)> {
     let mut libraries: Vec<(&str, Vec<&str>)> = Vec::new();
@@ -57,6 +70,27 @@ pub fn libraries() -> Vec<(&'static str, Vec<&'static str>)> {
         }
     }
     libraries
+}
+
+/// The object file that every library linked with the stubs contains.
+pub const UNLINKED_OBJECT: &str = "unlinked.o";
+
+/// The source of [`UNLINKED_OBJECT`].
+fn unlinked() -> String {
+    format!("#define WARNING \"{WARNING}\"\n{UNLINKED}")
+}
+
+/// Checks that a library says that it was linked with the stubs exactly if it was.
+pub fn check_warning(library: &Path, linked_with_stubs: bool) -> Outcome {
+    let bytes = fs::read(library).map_err(|e| format!("{} ({e})", library.display()))?;
+    let mut parts = bytes.windows(WARNING.len());
+    if parts.any(|part| part == WARNING.as_bytes()) == linked_with_stubs {
+        return Ok(());
+    }
+    let path = library.display();
+    Err(format!(
+        "{path}: whether it says that it was linked with stubs"
+    ))
 }
 
 /// Writes the stubs of one architecture into a folder.
@@ -89,6 +123,8 @@ pub fn stand_ins(toolchain: &Toolchain, clang_target: &str, folder: &Path) -> Ou
         ];
         run(&toolchain.tool("ld.lld"), &link)?;
     }
+    write(&folder.join("unlinked.c"), &unlinked())?;
+    compile("unlinked.c", UNLINKED_OBJECT)?;
     write(&folder.join("unwind.c"), UNWINDER)?;
     compile("unwind.c", "unwind.o")?;
     let archive = ["rcs", &file("libunwind.a"), &file("unwind.o")];
@@ -98,6 +134,7 @@ pub fn stand_ins(toolchain: &Toolchain, clang_target: &str, folder: &Path) -> Ou
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::steps::output;
 
     #[test]
     fn each_function_is_in_one_library() {
@@ -109,5 +146,25 @@ mod tests {
         functions.sort_unstable();
         functions.dedup();
         assert_eq!(functions.len(), count);
+    }
+
+    #[test]
+    fn a_library_says_that_it_was_linked_with_stubs_when_it_is_loaded() {
+        let folder = std::env::temp_dir().join(format!("ondol-unlinked-{}", std::process::id()));
+        let log = "#include <stdio.h>\n\
+                   int __android_log_write(int priority, const char *tag, const char *text) {\n\
+                   return printf(\"%d %s: %s\", priority, tag, text);\n\
+                   }\n\
+                   int main(void) { return 0; }\n";
+        write(&folder.join("log.c"), log).unwrap();
+        write(&folder.join("unlinked.c"), &unlinked()).unwrap();
+        let path = |name: &str| folder.join(name).display().to_string();
+        let program = path("program");
+        run("cc", &[&path("log.c"), &path("unlinked.c"), "-o", &program]).unwrap();
+        let said = output(&program, &[]).unwrap();
+        assert_eq!(said, format!("5 Ondol: {WARNING}"));
+        assert!(check_warning(Path::new(&program), true).is_ok());
+        assert!(check_warning(Path::new(&program), false).is_err());
+        fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -2,7 +2,7 @@
 
 use super::xcframework::{self, LIBRARY, SLICES};
 use super::{Toolchain, copy, folder, privacy, symbols, write};
-use crate::steps::{Extent, Outcome, root, run};
+use crate::steps::{Outcome, root, run};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -16,7 +16,7 @@ pub fn ios() -> Outcome {
     let Some(toolchain) = Toolchain::find()? else {
         return Ok(());
     };
-    build(&toolchain, Extent::All)?;
+    for_c(&toolchain)?;
     let home = folder().join("ios");
     for slice in &SLICES {
         for_swift(&toolchain, &home, slice.target)?;
@@ -30,15 +30,10 @@ pub fn ios() -> Outcome {
     Ok(())
 }
 
-/// Builds and checks the C API's libraries of all targets, or of the first, in
-/// `target/mobile/ios`.
-pub fn build(toolchain: &Toolchain, extent: Extent) -> Outcome {
+/// Builds and checks the C API's libraries of all targets, in `target/mobile/ios`.
+fn for_c(toolchain: &Toolchain) -> Outcome {
     let home = folder().join("ios");
-    let slices = match extent {
-        Extent::Part => &SLICES[..1],
-        Extent::All => &SLICES,
-    };
-    for slice in slices {
+    for slice in &SLICES {
         let target = slice.target;
         let built = toolchain.library("ios", "ondol-c", target, "staticlib", &[])?;
         let library = home.join(target).join("libondol.a");

@@ -4,6 +4,7 @@
 //! target, as for firmware. Without apt (on a Mac), rustup's Rust builds for the
 //! targets that were added to it.
 
+mod aar;
 mod android;
 mod bionic;
 mod ios;
@@ -13,7 +14,6 @@ mod symbols;
 mod xcframework;
 
 use crate::apt;
-use crate::both::both;
 use crate::steps::{Extent, Outcome, root, run, run_env};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,16 +30,13 @@ const PACKAGES: [&str; 6] = [
     "llvm-19",
 ];
 
-/// The part that CI builds: for each system the library of most present phones, both at
-/// the same time. The others differ from these, and from firmware, only in the
-/// compiler's work.
+/// The part that CI builds: the AAR with the library of most present phones. The others
+/// differ from it, and from firmware, only in the compiler's work.
 pub fn test() -> Outcome {
     let Some(toolchain) = Toolchain::find()? else {
         return Ok(());
     };
-    let android = || android::build(&toolchain, Extent::Part);
-    both(android, || ios::build(&toolchain, Extent::Part))?;
-    Ok(())
+    android::build(&toolchain, Extent::Part)
 }
 
 /// The compiler and its tools.
@@ -73,9 +70,9 @@ impl Toolchain {
         }
     }
 
-    /// Builds a package's library for a target of a system, with options for the final link.
-    /// Returns its folder. Each system has a separate folder, so that both can be built
-    /// at the same time.
+    /// Builds the library of a package for a target of a system, with options for the
+    /// final link. Returns its folder. Each system has a separate folder, so that both
+    /// can be built at the same time.
     fn library(
         &self,
         system: &str,

@@ -1,0 +1,101 @@
+//! Assembles the AARs: that of the Kotlin library by Maven, from `android/`, and that of
+//! the C API.
+
+use super::android::{Abi, home, home_c, ndk, shared_c, shared_jni};
+use super::{Toolchain, copy, folder, make_folder, write};
+use crate::apt;
+use crate::steps::{Outcome, root, run};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const PACKAGES: [&str; 3] = ["aapt", "maven", "openjdk-17-jdk-headless"];
+
+/// The manifest of the AAR of the C API.
+const C_MANIFEST: &str = "\
+<manifest xmlns:android=\"http://schemas.android.com/apk/res/android\" package=\"ondol.c\">
+    <uses-sdk android:minSdkVersion=\"24\" />
+</manifest>
+";
+
+/// Assembles the AAR of the Kotlin library with the libraries of some ABIs, and checks
+/// it: `android/aar`. Compiles the sample app too, and runs those of its tests that need
+/// no Android.
+pub fn kotlin(toolchain: &Toolchain, abis: &[Abi]) -> Outcome {
+    if matches!(toolchain, Toolchain::Debian) && !apt::install("the AAR", &PACKAGES)? {
+        return Ok(());
+    }
+    let parts = empty(&home().join("aar"))?;
+    for abi in abis {
+        let library = parts.join("jni").join(abi.name).join("libondol_jni.so");
+        copy(&shared_jni(abi), &library)?;
+    }
+    let name = match ndk() {
+        Some(_) => "ondol",
+        None => "ondol-unlinked",
+    };
+    let archive = home().join(format!("{name}.aar"));
+    let names: Vec<&str> = abis.iter().map(|abi| abi.name).collect();
+    let properties = [
+        format!("-Dondol.output={}", folder().join("maven").display()),
+        format!("-Dondol.aar.parts={}", parts.display()),
+        format!("-Dondol.aar.manifest={name}.xml"),
+        format!("-Dondol.aar={}", archive.display()),
+        format!("-Dondol.abis={}", names.join(",")),
+        // The tests of the library itself need one for this machine.
+        "-Dtest=dev/ondol/aar/*,dev/ondol/sample/*".to_string(),
+        "-Dsurefire.failIfNoSpecifiedTests=false".to_string(),
+    ];
+    let maven = ["-B", "-q", "-f", "android/pom.xml", "-P", "android"];
+    let goal = ["-pl", "aar", "-am", "verify"];
+    let properties: Vec<&str> = properties.iter().map(String::as_str).collect();
+    run("mvn", &[&maven[..], &goal, &properties].concat())?;
+    println!(
+        "{}: assembled and checked; not used in an app",
+        archive.display()
+    );
+    Ok(())
+}
+
+/// Packs the shared libraries and the header of the C API into `ondol-c.aar`, as a prefab
+/// module, which CMake finds as `ondol::ondol`.
+pub fn c(abis: &[Abi]) -> Outcome {
+    let parts = empty(&home_c().join("aar"))?;
+    let module = parts.join("prefab/modules/ondol");
+    write(&parts.join("AndroidManifest.xml"), C_MANIFEST)?;
+    let version = env!("CARGO_PKG_VERSION");
+    let package = format!(
+        "{{\"schema_version\": 2, \"name\": \"ondol\", \"version\": \"{version}\", \"dependencies\": []}}\n"
+    );
+    write(&parts.join("prefab/prefab.json"), &package)?;
+    write(&module.join("module.json"), "{\"export_libraries\": []}\n")?;
+    copy(
+        &root().join("bindings/c/ondol.h"),
+        &module.join("include/ondol.h"),
+    )?;
+    for abi in abis {
+        let name = abi.name;
+        let library = shared_c(abi);
+        copy(&library, &parts.join("jni").join(name).join("libondol.so"))?;
+        let libs = module.join("libs").join(format!("android.{name}"));
+        copy(&library, &libs.join("libondol.so"))?;
+        let about = format!(
+            "{{\"abi\": \"{name}\", \"api\": 24, \"ndk\": 27, \"stl\": \"none\", \"static\": false}}\n"
+        );
+        write(&libs.join("abi.json"), &about)?;
+    }
+    let archive = home_c().join("ondol-c.aar").display().to_string();
+    let part = |name: &str| parts.join(name).display().to_string();
+    let entries = [part("AndroidManifest.xml"), part("jni"), part("prefab")];
+    let entries: Vec<&str> = entries.iter().map(String::as_str).collect();
+    let pack = ["-m", "zipfile", "-c", archive.as_str()];
+    run("python3", &[&pack[..], &entries].concat())
+}
+
+/// A folder without what an earlier run left there.
+fn empty(path: &Path) -> Result<PathBuf, String> {
+    if path.exists() {
+        fs::remove_dir_all(path).map_err(|e| format!("{} ({e})", path.display()))?;
+    }
+    make_folder(path)?;
+    Ok(path.to_path_buf())
+}
