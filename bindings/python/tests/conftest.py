@@ -1,9 +1,13 @@
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import ondol
+
+# A shell ignores Ctrl-C for what it runs in the background, and so would these tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: The built-in model as a file.
 HELLO = Path(__file__).parents[3] / "models/hello/hello.gguf"
