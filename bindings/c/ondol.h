@@ -9,7 +9,8 @@
 // Each handle is freed by the function of its type. Handles may be freed in any order:
 // the library keeps what other handles still need. Text and structs belong to the
 // caller. No function may be called from a signal handler. A function works on the
-// calling thread, with the engine's threads, and calls callbacks on the calling thread.
+// calling thread, with the engine's threads, and calls callbacks on the calling thread;
+// `ondol_log_set` says who calls the log's.
 //
 // Structs with `struct_size` may grow in later versions: set it to the struct's sizeof,
 // and all other bytes to zero. Then fill in options with the `_defaults` function of
@@ -62,6 +63,9 @@ enum ondol_status
     ONDOL_STATUS_PANICKED = 4,
     // Another error; the message says which.
     ONDOL_STATUS_OTHER = 5,
+    // The object was closed. No function of this header returns it; the libraries for
+    // other languages do.
+    ONDOL_STATUS_CLOSED = 6,
     // The operating system refused the file.
     ONDOL_STATUS_IO = 10,
     // The file is not a GGUF file.
@@ -223,6 +227,31 @@ enum ondol_pressure
 typedef enum ondol_pressure ondol_pressure;
 #else
 typedef int32_t ondol_pressure;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// How serious a line of the log is.
+enum ondol_log_level
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    // This version logs no errors: they are statuses.
+    ONDOL_LOG_LEVEL_ERROR = 1,
+    // What is worse than it should be: a fault of a model's file that was repaired, a
+    // missing or damaged packed copy, a device that failed.
+    ONDOL_LOG_LEVEL_WARN = 2,
+    // What was made: an engine with its kernels, threads, context and bytes, or a
+    // packed copy.
+    ONDOL_LOG_LEVEL_INFO = 3,
+    // Changes of a governor.
+    ONDOL_LOG_LEVEL_DEBUG = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum ondol_log_level ondol_log_level;
+#else
+typedef int32_t ondol_log_level;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -609,6 +638,12 @@ typedef struct {
     // The number of lines of `ondol_model_warnings`.
     uint64_t warnings;
 } ondol_model_info;
+
+// Is called with a line of the log: English, `length` bytes of UTF-8 and a terminating
+// zero, without a line break, valid during the call. Any thread that uses the library
+// may call it, and several at the same time. It must return normally (no exception and
+// no `longjmp` may leave it), and must call no function of this header.
+typedef void (*ondol_log_fn)(void *user, ondol_log_level level, const char *text, size_t length);
 
 // Options of an offload. Fill them in with `ondol_offload_defaults`; NULL in place of
 // the struct means the defaults.
@@ -1090,6 +1125,27 @@ ondol_status ondol_model_decode(const ondol_model *model,
 // # Safety
 // `model` is NULL or was made by this library.
 uint32_t ondol_model_is_end(const ondol_model *model, uint32_t id);
+
+// Passes the library's log to `callback`, from `ONDOL_LOG_LEVEL_ERROR` up to
+// `max_level`, a value of `ondol_log_level`. It replaces the callback before; NULL,
+// the state at the start, switches the log off. Nothing is formatted for lines that
+// nobody gets. Prefill and decode on the CPU log nothing.
+//
+// It may be called at any time, from any thread but in a log callback. It waits for
+// running calls of the callback before: after it `user` of that callback is not used
+// any more. So hold no lock that the callback takes.
+//
+// There is one log for the process. If the library was linked into a program in Rust
+// that has a logger already, it keeps that, and the status is `ONDOL_STATUS_OTHER`.
+// Not in firmware builds.
+//
+// # Safety
+// Any thread may call `callback` with `user` until it is replaced; `error` is NULL or
+// points to what its type says.
+ondol_status ondol_log_set(ondol_log_fn callback,
+                           void *user,
+                           int32_t max_level,
+                           ondol_error *error);
 
 // Opens a GGUF file and maps it; nothing is copied. For a split model give the first
 // part. Not in firmware builds.

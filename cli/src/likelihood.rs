@@ -1,7 +1,7 @@
 //! Logits to log-probabilities.
 
 use ondol::generate::SamplerError;
-use ondol::kernels::Kernels;
+use ondol_kernels::Kernels;
 
 /// The logarithm of the sum of exponentials: a token's `ln p` is `logit - log_sum_exp`.
 ///

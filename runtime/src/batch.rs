@@ -1,13 +1,13 @@
 //! Decode passes over several sessions.
 
 use crate::cpu::pass::{Input, Pass, Phase, SequenceRows};
-use crate::kernels::FINE_TOKENS;
 use crate::memory::Logits;
 use crate::{Engine, Error, Generation, Result, Session};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::array::from_fn;
 use core::borrow::BorrowMut;
+use ondol_kernels::FINE_TOKENS;
 
 /// Decodes one token of each of several sessions in one pass, which reads the weights
 /// once for all of them.

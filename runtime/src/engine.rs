@@ -3,14 +3,13 @@
 use crate::cpu::executor::{Executor, Shared};
 use crate::cpu::pool::Pool;
 use crate::cpu::turns::Turns;
-use crate::kernels::Kernels;
-use crate::kernels::vector::simd::SMALL;
 use crate::memory::{Arena, ArenaLayout, Memory};
 use crate::plan::{Plan, PlanOptions};
 use crate::sizing::Sizing;
 use crate::{CancelToken, Error, Governor, Model, Result, ScreenOptions, SessionOptions};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use ondol_kernels::{Kernels, SMALL};
 use ondol_models::quant;
 
 /// Runs the passes of any number of sessions of one model, with the same options.
@@ -105,7 +104,7 @@ impl Engine {
             },
         };
         let screen = options.screen.filter(|_| model.has_screen());
-        Ok(Engine(Arc::new(Inner {
+        let engine = Engine(Arc::new(Inner {
             model,
             kernels,
             plan,
@@ -120,7 +119,17 @@ impl Engine {
             sessions: AtomicUsize::new(0),
             #[cfg(feature = "delegate")]
             offload: options.offload.clone(),
-        })))
+        }));
+        #[cfg(feature = "std")]
+        engine.log();
+        Ok(engine)
+    }
+
+    #[cfg(feature = "std")]
+    fn log(&self) {
+        let (isa, threads) = (self.isa(), self.threads());
+        let (context, bytes) = (self.context(), self.memory().total);
+        log::info!("engine: kernels {isa}, {threads} threads, context {context}, {bytes} bytes");
     }
 
     /// The model.

@@ -1,6 +1,6 @@
 use crate::cache::KvType;
-use crate::kernels::Isa;
 use alloc::string::String;
+use ondol_kernels::{Isa, UnknownIsa};
 use ondol_models::Float;
 
 /// Errors of models, engines, sessions and generations.
@@ -107,13 +107,16 @@ pub enum Error {
     #[error("the `{0}` kernels can't run on this CPU or in this build")]
     UnsupportedIsa(Isa),
     /// A name of kernels that does not exist.
-    #[error("there are no kernels named `{0}`; known are {names}", names = Names(Isa::ALL))]
-    UnknownIsa(String),
+    #[error(transparent)]
+    UnknownIsa(#[from] UnknownIsa),
     /// This build does not support this type of KV cache.
     #[error("this build has no {0} KV cache; use another type (`kv_type`, `--kv-type`)")]
     UnsupportedKvType(KvType),
     /// The name of a type of KV cache that does not exist.
-    #[error("there is no KV cache of type `{0}`; known are {names}", names = Names(KvType::ALL))]
+    #[error(
+        "there is no KV cache of type `{0}`; known are {names}",
+        names = KvType::ALL.map(KvType::name).join(", ")
+    )]
     UnknownKvType(String),
     /// The model's head dimension is not a multiple of the block length of this type of
     /// KV cache.
@@ -144,19 +147,6 @@ pub enum Error {
     /// A worker thread panicked: a bug in Ondol. The engine can't be used any more.
     #[error("a worker panicked; this is a bug in Ondol")]
     Panicked,
-}
-
-/// Names in one line.
-struct Names<T, const N: usize>([T; N]);
-
-impl<T: core::fmt::Display, const N: usize> core::fmt::Display for Names<T, N> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        for (i, name) in self.0.iter().enumerate() {
-            let separator = if i == 0 { "" } else { ", " };
-            write!(f, "{separator}{name}")?;
-        }
-        Ok(())
-    }
 }
 
 /// A result with [`enum@Error`].

@@ -21,6 +21,12 @@
 //! every output element is computed by one thread, in one order. Kernels for different
 //! ISAs agree with each other up to the order of float additions; the exact kernels
 //! differ from the fast ones by the rounding of activations.
+//!
+//! # Log
+//! With `std` the library uses the crate `log`: faults of a model's file that were
+//! repaired, why a store has no packed copy or makes one, and failures of a delegate
+//! (warn); each new engine (info); changes of a governor (debug). Prefill and decode on
+//! the CPU log nothing.
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;
@@ -46,9 +52,6 @@ pub mod files;
 mod gate;
 pub mod generate;
 mod governor;
-// For the benchmarks of this workspace; not a part of the API.
-#[doc(hidden)]
-pub mod kernels;
 pub mod machine;
 mod memory;
 mod model;
@@ -61,6 +64,8 @@ mod sizing;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(all(test, feature = "std"))]
+mod tests;
 mod weights;
 
 #[cfg(feature = "std")]
@@ -82,9 +87,9 @@ pub use generate::{
 pub use governor::Governor;
 #[cfg(feature = "std")]
 pub use governor::{MemoryPressure, ThermalState};
-pub use kernels::Isa;
 pub use memory::Memory;
 pub use model::Model;
+pub use ondol_kernels::{Isa, UnknownIsa};
 pub use ondol_models as models;
 #[cfg(feature = "std")]
 pub use ondol_models::template::Message;

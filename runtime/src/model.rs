@@ -5,12 +5,12 @@ use crate::Error;
 use crate::Result;
 #[cfg(feature = "std")]
 use crate::files;
-use crate::kernels::vector::simd::SMALL;
 use crate::weights::{FileBytes, Weights};
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use ondol_kernels::SMALL;
 use ondol_models::Warning;
 use ondol_models::arch;
 use ondol_models::gguf::Gguf;
@@ -75,7 +75,12 @@ impl Model {
     /// for such a part of a split model.
     #[cfg(feature = "std")]
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Model> {
-        let path = path.as_ref();
+        Model::checked(path.as_ref()).inspect(Model::log_warnings)
+    }
+
+    /// As [`Model::open`], without a word to the log: for files that are only checked.
+    #[cfg(feature = "std")]
+    pub(crate) fn checked(path: &std::path::Path) -> Result<Model> {
         let paths = files::parts(path);
         let mut shards = Vec::new();
         for path in &paths {
@@ -89,7 +94,7 @@ impl Model {
             let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
             shards.push(FileBytes::Mapped(map));
         }
-        Model::load(shards).map_err(|error| named(error, &paths))
+        Model::load_as(shards, arch::build).map_err(|error| named(error, &paths))
     }
 
     /// Maps a part of an open file that holds a whole GGUF file: an asset in an app's
@@ -147,7 +152,17 @@ impl Model {
     }
 
     fn load(shards: Vec<FileBytes>) -> Result<Model> {
-        Model::load_as(shards, arch::build)
+        let loaded = Model::load_as(shards, arch::build);
+        #[cfg(feature = "std")]
+        loaded.iter().for_each(Model::log_warnings);
+        loaded
+    }
+
+    #[cfg(feature = "std")]
+    fn log_warnings(&self) {
+        for warning in self.warnings() {
+            log::warn!("model {:?}: {warning}", self.name());
+        }
     }
 
     /// A model whose graph `build` makes from the file.

@@ -3,8 +3,8 @@
 use crate::cache::KvType;
 use crate::cpu::pool::Affinity;
 use crate::governor::Governor;
-use crate::kernels::Isa;
 use crate::screen::ScreenOptions;
+use ondol_kernels::Isa;
 
 /// The default chunk, in tokens: large enough that unpacking each panel of weights pays
 /// off, small enough that the activations stay in cache.

@@ -5,11 +5,11 @@ use crate::cache::Cache;
 use crate::cache::snapshot::{self, SnapshotError};
 use crate::cpu::executor::Executor;
 use crate::cpu::pass::{Input, Pass, Phase, SequenceRows};
-use crate::kernels::vector::simd::SMALL;
 use crate::memory::Logits;
 use crate::screen::{self, ScreenStats, Screening};
 use crate::{CancelToken, Engine, Error, Model, Result, SessionOptions};
 use alloc::vec::Vec;
+use ondol_kernels::SMALL;
 use ondol_models::heap;
 
 /// Runs one sequence of tokens through a model.

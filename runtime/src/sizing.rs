@@ -2,13 +2,12 @@
 //! allocated.
 
 use crate::cache::KvType;
-use crate::kernels::vector::simd::SMALL;
-use crate::kernels::{FINE_TOKENS, Kernels};
 use crate::memory::{Logits, Memory};
 use crate::plan::{Plan, PlanOptions, Span};
 use crate::{Error, Model, Result, SessionOptions};
 #[cfg(feature = "delegate")]
 use alloc::sync::Arc;
+use ondol_kernels::{FINE_TOKENS, Isa, Kernels, SMALL};
 use ondol_models::graph::State;
 
 /// The default context in tokens, if the model was trained for at least as many.
@@ -153,14 +152,19 @@ fn sizes(model: &Model, options: &SessionOptions) -> PlanOptions {
     }
 }
 
+/// The kernels that the options or `ONDOL_KERNELS` name, or else the fastest.
 fn kernels(options: &SessionOptions) -> Result<Kernels> {
-    Ok(match options.kernels {
-        Some(level) => Kernels::with_isa(level)?,
+    let isa: Option<Isa> = match options.kernels {
+        Some(isa) => Some(isa),
         #[cfg(feature = "std")]
-        None => Kernels::from_env()?,
+        None => Isa::from_env()?,
         #[cfg(not(feature = "std"))]
-        None => Kernels::detect(),
-    })
+        None => None,
+    };
+    match isa {
+        Some(isa) => Kernels::with_isa(isa).ok_or(Error::UnsupportedIsa(isa)),
+        None => Ok(Kernels::detect()),
+    }
 }
 
 #[cfg(feature = "std")]

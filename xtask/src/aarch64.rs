@@ -50,15 +50,17 @@ pub const CORES: [Core; 3] = [
 const RECORD: usize = 1;
 const STEPS: usize = 4;
 
-/// The tests that depend on the core's instructions.
-const KERNELS: &str = "kernels::";
-/// The tests that do not depend on the core: the order in which threads see each
-/// other's writes.
+/// The runtime's tests that do not depend on the core: the order in which threads see
+/// each other's writes.
 const THREADS: [&str; 2] = ["cpu::", "governor::"];
 
-/// The command and the runtime, built by one cargo call: two calls would build shared
-/// dependencies twice, with different features.
-const OURS: [&str; 4] = ["-p", "ondol", "-p", "ondol-cli"];
+/// The command, the runtime and the kernels, built by one cargo call: two calls would
+/// build shared dependencies twice, with different features.
+const OURS: [&str; 6] = ["-p", "ondol-kernels", "-p", "ondol", "-p", "ondol-cli"];
+
+/// The kernels, whose tests depend on the core's instructions. The command has no tests
+/// in a library; it is here for the features of the dependencies.
+const KERNELS: [&str; 4] = ["-p", "ondol-kernels", "-p", "ondol-cli"];
 
 /// Seconds after which a run is assumed to hang.
 const PATIENCE: &str = "1800";
@@ -72,20 +74,20 @@ pub fn aarch64() -> Outcome {
     }
     build()?;
     CORES.iter().try_for_each(|core| {
-        test(&[KERNELS], core)?;
+        test(&KERNELS, &[], core)?;
         check_level(core)
     })?;
     let last = &CORES[CORES.len() - 1..];
-    test(&THREADS, &last[0])?;
+    test(&OURS, &THREADS, &last[0])?;
     models::fetch()?;
     let [smollm2, gemma] = &RECORDS;
     agree(smollm2, &part(smollm2)?, &CORES)?;
     agree(gemma, &part(gemma)?, last)
 }
 
-/// Runs the runtime's tests with these names on a core.
-fn test(names: &[&str], core: &Core) -> Outcome {
-    let test = [&["test"], &OURS[..], &["--lib", "--"]].concat();
+/// Runs the tests of these packages with these names on a core.
+fn test(packages: &[&str], names: &[&str], core: &Core) -> Outcome {
+    let test = [&["test"], packages, &["--lib", "--"]].concat();
     cross(&[&test[..], names].concat(), core.name)
 }
 

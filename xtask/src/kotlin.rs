@@ -2,7 +2,7 @@
 
 use crate::models::target;
 use crate::steps::{Outcome, cargo, root};
-use crate::{apt, steps};
+use crate::{apt, bindings, steps};
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -46,13 +46,8 @@ pub fn tools() -> Result<bool, String> {
 /// Builds the native library for this computer; returns the property that says where it
 /// is.
 pub fn library() -> Result<String, String> {
-    // With the whole workspace, because building one package alone would rebuild its
-    // dependencies with other features.
-    cargo(&["build", "--workspace", "--features", "ondol-jni/testing"])?;
-    Ok(format!(
-        "-Dondol.library={}",
-        target().join("debug").display()
-    ))
+    let libraries = bindings::libraries(&bindings::TESTING)?;
+    Ok(format!("-Dondol.library={}", libraries.display()))
 }
 
 fn test(properties: &[&str]) -> Outcome {
@@ -108,7 +103,10 @@ fn output_folder() -> String {
 /// Prints how many tests ran in each module, from Surefire's reports.
 fn summary() -> Outcome {
     for module in ["ondol", "ondol-api34", "ondol-client"] {
-        let folder = target().join("kotlin").join(module).join("surefire-reports");
+        let folder = target()
+            .join("kotlin")
+            .join(module)
+            .join("surefire-reports");
         let files = fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
         let texts = files
             .filter_map(|file| fs::read_to_string(file.ok()?.path()).ok())

@@ -2,9 +2,11 @@
 
 mod aarch64;
 mod api;
+mod apps;
 mod apt;
 mod asm;
 mod bench;
+mod bindings;
 mod both;
 mod c;
 mod count;
@@ -14,12 +16,16 @@ mod kotlin;
 mod mca;
 mod mobile;
 mod models;
+#[cfg(test)]
+mod one_source;
 mod openvino;
+mod python;
 #[cfg(test)]
 mod rooms;
 mod sample;
 mod sanitize;
 mod steps;
+mod swift;
 mod templates;
 
 use std::process::ExitCode;
@@ -30,24 +36,33 @@ cargo xtask <chore>
 
   check      formatting, lints and the tests inside the crates: what to run before a commit
   test       all but what says otherwise, in two lanes side by side; what CI runs
-  beside     the second lane of them: libraries for phones, aarch64, firmware
+  beside     the second lane of them: Android, aarch64, firmware, apps
   full       as wholes what test runs a part of: models, firmware, android, ios,
              arm-records; and sanitize
   lint       cargo fmt --check, clippy and doc without warnings
   api        the public items of the crate `ondol` against docs/public-api.txt; with
              --write, writes them there
   unit       the tests of every crate, and the whole-path tests
-  no-std     models and runtime without the standard library
-  c          the C binding: a C program against both libraries, and under valgrind
+  no-std     models, kernels and runtime without the standard library
+  c          the C binding: programs in C and C++ with both libraries, under valgrind and
+             with sanitizers; with --install DIR, installs the libraries, the header and
+             the files for pkg-config and CMake there
   firmware   the library on boards that qemu plays (test: all but RV64GC); bytes of flash
              and RAM
+  apps       bindings --check, kotlin, swift and python, one after another; --long runs
+             their tests for growth in full
   android    the AAR of the Kotlin library and its checks, and libraries of the C API
              (test: the AAR with arm64 alone)
   kotlin     the Kotlin and Java library on this computer's JVM, and compiled against two
              levels of Android; --long runs the tests for leaks in full, --bench only
              prints what a call and a token cost (not part of test)
   sample     the sample app for Android under Robolectric (not part of test)
-  ios        libraries for iOS (test: devices alone); an XCFramework where Xcode is
+  ios        libraries for iOS (not part of test); an XCFramework where Xcode is
+  bindings   writes the code that UniFFI generates for Swift; with --check, compares it
+             with what is committed
+  swift      the package `ios/` with the library on Linux: its tests, and the snippets of
+             docs/ios.md (--long for more rounds); fetches Debian's Swift into a chroot
+             ($ONDOL_TOOLS, 2.7 GB)
   hostile    20,000 damaged copies of the model `hello`
   templates  chat templates, ours and published ones, against jinja2; fetches both by pip
   models     the real models of the catalog against the reference records and the
@@ -55,6 +70,9 @@ cargo xtask <chore>
   delegate   the sample NPU plug-in: its C tests, with sanitizers too, and `ondol verify`
   openvino   the delegate for Intel NPUs, with OpenVINO's CPU in the NPU's place: its tests
              and `ondol verify`; fetches the pinned wheel by pip
+  python     the Python package: ruff, mypy and its tests (--long for more rounds); with
+             --wheel (not part of test), its tests over the wheel that it builds; fetches
+             the tools by pip
   bench      the kernels against the machine's ceilings; with --peers, Ondol beside other
              engines (bench --help)
   aarch64    the kernels of 64-bit Arm on three cores that qemu plays, and
@@ -70,27 +88,32 @@ cargo xtask <chore>
 
 fn main() -> ExitCode {
     let chore = std::env::args().nth(1).unwrap_or_default();
+    let rest: Vec<String> = std::env::args().skip(2).collect();
     let outcome = match chore.as_str() {
         "check" => steps::check(),
         "test" => steps::test(),
         "full" => steps::full(),
         "beside" => steps::beside(),
         "lint" => steps::lint(),
-        "api" => api::api(&std::env::args().skip(2).collect::<Vec<_>>()),
+        "api" => api::api(&rest),
         "unit" => steps::unit(),
         "no-std" => steps::no_std(),
-        "c" => c::c(),
+        "c" => c::c(&rest),
         "firmware" => firmware::firmware(Extent::All),
         "android" => mobile::android(),
-        "kotlin" => kotlin::kotlin(&std::env::args().skip(2).collect::<Vec<_>>()),
-        "sample" => sample::sample(),
         "ios" => mobile::ios(),
+        "kotlin" => kotlin::kotlin(&rest),
+        "sample" => sample::sample(),
+        "bindings" => bindings::bindings(&rest),
+        "swift" => swift::swift(&rest),
+        "apps" => apps::apps(&rest),
         "hostile" => steps::hostile(),
         "templates" => templates::templates(),
         "models" => models::models(Extent::All),
         "delegate" => delegate::delegate(),
         "openvino" => openvino::openvino(),
-        "bench" => bench::bench(&std::env::args().skip(2).collect::<Vec<_>>()),
+        "python" => python::python(&rest),
+        "bench" => bench::bench(&rest),
         "aarch64" => aarch64::aarch64(),
         "arm-records" => aarch64::records(),
         "sanitize" => sanitize::sanitize(),

@@ -190,17 +190,25 @@ pub fn mca() -> Outcome {
     fs::write(&path, page).map_err(|e| format!("{}: {e}", path.display()))
 }
 
-/// The runtime's release build as assembly.
+/// The release build of the kernels as assembly.
 fn assembly() -> Result<String, String> {
     let flags = ["-C", "codegen-units=1", "-C", "symbol-mangling-version=v0"];
-    let rustc = ["rustc", "-p", "ondol", "--lib", "--", "--emit", "asm"];
+    let rustc = [
+        "rustc",
+        "-p",
+        "ondol-kernels",
+        "--lib",
+        "--",
+        "--emit",
+        "asm",
+    ];
     cross(&[&rustc[..], &flags].concat(), "max")?;
     let folder = target_folder().join(TARGET).join("release/deps");
     let entries = fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let files = entries.flatten().filter(|entry| {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        name.starts_with("ondol-") && name.ends_with(".s")
+        name.starts_with("ondol_kernels-") && name.ends_with(".s")
     });
     // Older builds may have left their files.
     let modified = |entry: &fs::DirEntry| entry.metadata().and_then(|data| data.modified()).ok();

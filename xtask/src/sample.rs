@@ -37,6 +37,8 @@ mod tests {
         let pom = root().join("android/robolectric/pom.xml");
         let pom = std::fs::read_to_string(pom).unwrap();
         let (_, version) = ROBOLECTRIC.rsplit_once(':').unwrap();
-        assert!(pom.contains(&format!("<artifactId>robolectric</artifactId>\n      <version>{version}<")));
+        assert!(pom.contains(&format!(
+            "<artifactId>robolectric</artifactId>\n      <version>{version}<"
+        )));
     }
 }

@@ -31,7 +31,12 @@ const TESTS: [&str; 3] = ["cpu::", "memory::", "governor::"];
 
 /// No optimization: the built-in model is small, so compiling would take longer than
 /// optimization saves.
-const PLAIN: &str = "profile.dev.package.ondol.opt-level=0";
+const PLAIN: [&str; 4] = [
+    "--config",
+    "profile.dev.package.ondol.opt-level=0",
+    "--config",
+    "profile.dev.package.ondol-kernels.opt-level=0",
+];
 
 /// The tests that Miri, an interpreter, can run in minutes.
 const SMALL: [&str; 2] = ["memory::arena::", "cpu::pool::tests::every_piece"];
@@ -75,7 +80,7 @@ fn sanitized(sanitizer: &Sanitizer) -> Result<String, String> {
         ("ASAN_OPTIONS", "allocator_may_return_null=1:detect_leaks=0"),
         ("TSAN_OPTIONS", suppressions.as_str()),
     ];
-    let runtime = ["--target", TARGET, "--config", PLAIN, "-p", "ondol"];
+    let runtime = [&PLAIN[..], &["--target", TARGET, "-p", "ondol"]].concat();
     let tests = [&["test"], &runtime[..], &["--lib", "--"], &TESTS].concat();
     run_env("cargo", &tests, &env)?;
     let answer = [&["run"], &runtime[..], &["--example", "answer"]].concat();

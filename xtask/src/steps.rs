@@ -23,12 +23,21 @@ pub fn run(program: &str, args: &[&str]) -> Outcome {
 }
 
 pub fn run_env(program: &str, args: &[&str], env: &[(&str, &str)]) -> Outcome {
+    run_there(&root(), program, args, env)
+}
+
+/// Runs a program in another folder than the root.
+pub fn run_in(folder: &Path, program: &str, args: &[&str]) -> Outcome {
+    run_there(folder, program, args, &[])
+}
+
+fn run_there(folder: &Path, program: &str, args: &[&str], env: &[(&str, &str)]) -> Outcome {
     let line = format!("{program} {}", args.join(" "));
     eprintln!("xtask: {line}");
     let status = Command::new(program)
         .args(args)
         .envs(env.iter().copied())
-        .current_dir(root())
+        .current_dir(folder)
         // No step asks questions, and `ondol run` reads piped input.
         .stdin(Stdio::null())
         .status();
@@ -86,7 +95,7 @@ const HOST: [Step; 10] = [
     ("api", || crate::api::api(&[])),
     ("no-std", no_std),
     ("unit", unit),
-    ("c", crate::c::c),
+    ("c", || crate::c::c(&[])),
     ("hostile", hostile),
     ("templates", crate::templates::templates),
     ("models", || crate::models::models(Extent::Part)),
@@ -97,10 +106,12 @@ const HOST: [Step; 10] = [
 /// The chores that CI runs at the same time as [`HOST`]. Each has a separate target
 /// folder, and most of its time is linking, which keeps one core busy. The first one
 /// uses the host's build least, because cargo locks that.
-const BESIDE: [Step; 3] = [
+const BESIDE: [Step; 4] = [
     ("mobile", crate::mobile::test),
     ("aarch64", crate::aarch64::aarch64),
     ("firmware", || crate::firmware::firmware(Extent::Part)),
+    // Uses the host's build, which is there by then.
+    ("apps", || crate::apps::apps(&[])),
 ];
 
 /// The chores that CI leaves out.
@@ -248,14 +259,15 @@ fn quick() -> Outcome {
     cargo(&["test", "--workspace", "--lib", "--bins"])
 }
 
-/// Builds the two core crates without the standard library, with all features and with
+/// Builds the three core crates without the standard library, with all features and with
 /// the fewest.
 pub fn no_std() -> Outcome {
-    let both = ["clippy", "-p", "ondol-models", "-p", "ondol"];
+    let core = ["-p", "ondol-models", "-p", "ondol-kernels", "-p", "ondol"];
+    let clippy = [&["clippy"], &core[..]].concat();
     let strict = ["--", "-D", "warnings"];
     let without = ["--no-default-features"];
-    cargo(&[&both[..], &without, &["--features", "all"], &strict].concat())?;
-    cargo(&[&both[..], &without, &strict].concat())
+    cargo(&[&clippy[..], &without, &["--features", "all"], &strict].concat())?;
+    cargo(&[&clippy[..], &without, &strict].concat())
 }
 
 /// Loads damaged copies of `hello` and generates four tokens. Builds the whole

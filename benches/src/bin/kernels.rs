@@ -2,8 +2,8 @@
 //! gemm in G multiply-adds/s, beside what plain loops reach in the same run.
 //! Arguments choose formats by name.
 
-use ondol::kernels::{Acts, Kernels, Matrix, OutRows, Store};
 use ondol_benches::ceilings::{self, Peaks};
+use ondol_kernels::{Acts, Isa, Kernels, Matrix, OutRows, Store};
 use ondol_models::quant::{DType, Layout, packed};
 use std::time::Instant;
 
@@ -31,7 +31,9 @@ fn main() {
                 .iter()
                 .any(|name| DType::from_name(name) == Some(*dtype))
     };
-    let kernels = Kernels::from_env().expect("ONDOL_KERNELS names a level of this CPU");
+    let isa = Isa::from_env().expect("ONDOL_KERNELS names a level");
+    let kernels = isa.map_or_else(|| Some(Kernels::detect()), Kernels::with_isa);
+    let kernels = kernels.expect("ONDOL_KERNELS names a level of this CPU");
     println!("level {}, one thread, {COLS} columns", kernels.isa());
     print_peaks(&Peaks::measure());
     println!(

@@ -103,7 +103,8 @@ impl LoadOptions {
         if self.prefill_chunk == 0 {
             return Err(AppError::argument("prefill_chunk is 0; it is at least 1"));
         }
-        let kernels = self.kernels.as_deref().map(str::parse).transpose()?;
+        let kernels = self.kernels.as_deref().map(str::parse).transpose();
+        let kernels = kernels.map_err(ondol::Error::from)?;
         Ok(SessionOptions {
             threads: self.threads,
             context: self.context,

@@ -19,6 +19,10 @@ pub enum Failure {
     /// The handle is in use.
     #[error("another call or a generation uses the handle, or a call on it panicked")]
     Busy,
+    /// The program's own Rust code has a logger.
+    #[cfg(feature = "std")]
+    #[error("the process already has a logger of the Rust crate `log`")]
+    OtherLogger,
     /// The library panicked.
     #[cfg(feature = "std")]
     #[error("a panic; this is a bug in Ondol")]

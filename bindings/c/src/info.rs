@@ -61,7 +61,7 @@ impl Names {
 }
 
 /// The text without zeros, which would end it.
-fn c_string(text: &str) -> CString {
+pub fn c_string(text: &str) -> CString {
     CString::new(text.replace('\0', "")).unwrap_or_default()
 }
 

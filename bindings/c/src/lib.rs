@@ -35,6 +35,8 @@ mod governor;
 mod header;
 #[cfg(feature = "std")]
 mod info;
+#[cfg(feature = "std")]
+mod logging;
 mod model;
 #[cfg(feature = "std")]
 mod offload;

@@ -222,7 +222,7 @@ unsafe fn hosted(
 ///
 /// # Safety
 /// It is NULL or a string.
-unsafe fn name<T: FromStr<Err = runtime::Error>>(
+unsafe fn name<T: FromStr<Err: Into<runtime::Error>>>(
     name: *const c_char,
     wrong: &'static str,
 ) -> Result<Option<T>, Failure> {
@@ -231,5 +231,5 @@ unsafe fn name<T: FromStr<Err = runtime::Error>>(
     }
     // SAFETY: passed on to the caller.
     let name = unsafe { string(name, wrong) }?;
-    Ok(Some(name.parse()?))
+    Ok(Some(name.parse().map_err(Into::into)?))
 }

@@ -121,6 +121,8 @@ impl ondol_status {
             Failure::BufferTooSmall { .. } => ondol_status::BufferTooSmall,
             Failure::Busy => ondol_status::Busy,
             #[cfg(feature = "std")]
+            Failure::OtherLogger => ondol_status::Other,
+            #[cfg(feature = "std")]
             Failure::Panicked => ondol_status::Panicked,
             #[cfg(feature = "std")]
             Failure::Store(error) => of_code(error.code()),

@@ -4,6 +4,8 @@
  * Arguments: the model `hello`, and a file that is no model. */
 #include "ondol.h"
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -332,6 +334,83 @@ static void another_thread_cancels(ondol_session *session)
     ondol_cancel_free(cancel);
 }
 
+/* Lines of the log by level, on the heap so that a call after the end is found. */
+typedef struct {
+    atomic_int lines[ONDOL_LOG_LEVEL_DEBUG + 1];
+    atomic_int repairs;
+} lines;
+
+static void count_line(void *user, ondol_log_level level, const char *text, size_t length)
+{
+    lines *to = user;
+    CHECK(strlen(text) == length && is_whole_utf8(text, length) && !strchr(text, '\n'));
+    atomic_fetch_add(&to->lines[level], 1);
+    atomic_fetch_add(&to->repairs, strstr(text, "tokenizer.ggml.pre") != NULL);
+}
+
+static atomic_int stop_logging;
+
+static void *replace_callbacks(void *unused)
+{
+    while (!atomic_load(&stop_logging)) {
+        lines *to = calloc(1, sizeof *to);
+        CHECK(ondol_log_set(count_line, to, ONDOL_LOG_LEVEL_WARN, NULL) == ONDOL_STATUS_OK);
+        sched_yield();
+        CHECK(ondol_log_set(NULL, NULL, 0, NULL) == ONDOL_STATUS_OK);
+        free(to);
+    }
+    return unused;
+}
+
+/* Finds the key that names the pre-tokenizer, and gives it another name. */
+static void damage(char *bytes, size_t length)
+{
+    const char key[] = "tokenizer.ggml.pre";
+    for (size_t at = 0; at + strlen(key) <= length; at++)
+        if (memcmp(bytes + at, key, strlen(key)) == 0) {
+            bytes[at + strlen(key) - 1] = 'x';
+            return;
+        }
+    CHECK(!"the key");
+}
+
+static void load(const char *bytes, size_t length, int with_session)
+{
+    ondol_session_options options = session_options(1, 64);
+    ondol_model *model = NULL;
+    ondol_session *session = NULL;
+    CHECK(ondol_model_from_memory(bytes, length, &model, &error) == ONDOL_STATUS_OK);
+    if (with_session)
+        CHECK(ondol_session_new(model, &options, &session, &error) == ONDOL_STATUS_OK);
+    ondol_session_free(session);
+    ondol_model_free(model);
+}
+
+static void the_log_is_told(const char *hello)
+{
+    size_t length;
+    char *bytes = read_file(hello, &length);
+    lines got = {0}, fewer = {0};
+    damage(bytes, length);
+    CHECK(ondol_log_set(count_line, &got, ONDOL_LOG_LEVEL_INFO, &error) == ONDOL_STATUS_OK);
+    load(bytes, length, 1);
+    CHECK(ondol_log_set(count_line, &fewer, ONDOL_LOG_LEVEL_WARN, &error) == ONDOL_STATUS_OK);
+    load(bytes, length, 1);
+    CHECK(ondol_log_set(NULL, NULL, 0, &error) == ONDOL_STATUS_OK);
+    load(bytes, length, 1);
+    CHECK(got.lines[ONDOL_LOG_LEVEL_WARN] == 1 && got.lines[ONDOL_LOG_LEVEL_INFO] == 1 && got.repairs == 1);
+    CHECK(fewer.lines[ONDOL_LOG_LEVEL_WARN] == 1 && fewer.lines[ONDOL_LOG_LEVEL_INFO] == 0);
+    CHECK(ondol_log_set(count_line, &got, 0, &error) == ONDOL_STATUS_INVALID_ARGUMENT);
+
+    pthread_t other;
+    CHECK(pthread_create(&other, NULL, replace_callbacks, NULL) == 0);
+    for (int i = 0; i < 20; i++)
+        load(bytes, length, 0);
+    atomic_store(&stop_logging, 1);
+    CHECK(pthread_join(other, NULL) == 0);
+    free(bytes);
+}
+
 int main(int argc, char **argv)
 {
     ondol_model *model = NULL;
@@ -343,6 +422,7 @@ int main(int argc, char **argv)
     null_handles_are_refused();
     defaults_are_those_of_rust();
     bad_files_have_their_own_status(argv[1], argv[2]);
+    the_log_is_told(argv[1]);
     CHECK(ondol_model_open(argv[1], &model, &error) == ONDOL_STATUS_OK);
     memory_is_known_and_kept_to(model);
     a_cache_of_eight_bits_is_smaller(model);

@@ -31,9 +31,12 @@ use std::ffi::c_void;
 
 /// Registers the native methods. The JVM calls it in `System.loadLibrary`, which throws
 /// `UnsatisfiedLinkError` if it fails.
+///
+/// # Safety
+/// `vm` is the JVM that loads the library.
 #[unsafe(no_mangle)]
-pub extern "system" fn JNI_OnLoad(vm: *mut jni::sys::JavaVM, _: *mut c_void) -> jint {
-    // SAFETY: the JVM passes a valid pointer to itself.
+pub unsafe extern "system" fn JNI_OnLoad(vm: *mut jni::sys::JavaVM, _: *mut c_void) -> jint {
+    // SAFETY: passed on to the caller.
     let vm = unsafe { JavaVM::from_raw(vm) };
     match vm.attach_current_thread(register) {
         Ok(()) => JNI_VERSION_1_6,

@@ -144,9 +144,11 @@ impl Model {
         self.0.info().into()
     }
 
+    // These can't fail, but a panic is an error in Swift only for calls that can.
+
     /// Tokens of a text.
-    pub fn count_tokens(&self, text: String) -> u64 {
-        self.0.count_tokens(&text) as u64
+    pub fn count_tokens(&self, text: String) -> Result<u64, OndolError> {
+        Ok(self.0.count_tokens(&text) as u64)
     }
 
     /// Tokens of these messages with the template around them.
@@ -156,13 +158,13 @@ impl Model {
     }
 
     /// The ids of a text's tokens; control tokens that it spells are text.
-    pub fn encode(&self, text: String) -> Vec<u32> {
-        self.0.encode(&text)
+    pub fn encode(&self, text: String) -> Result<Vec<u32>, OndolError> {
+        Ok(self.0.encode(&text))
     }
 
     /// The text of token ids. Bytes that are not UTF-8 become U+FFFD.
-    pub fn decode(&self, ids: Vec<u32>) -> String {
-        self.0.decode(&ids)
+    pub fn decode(&self, ids: Vec<u32>) -> Result<String, OndolError> {
+        Ok(self.0.decode(&ids))
     }
 
     /// Makes the engine and reads all weights once, so that the first answer starts at
@@ -200,7 +202,8 @@ pub fn memory_before_load(source: Source, options: LoadOptions) -> Result<Memory
 #[uniffi::export]
 impl Model {
     /// Panics.
-    pub fn panic(&self) {
+    pub fn panic(&self) -> Result<(), OndolError> {
         self.0.panic();
+        Ok(())
     }
 }

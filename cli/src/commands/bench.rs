@@ -7,10 +7,10 @@ use crate::error::{Error, Result};
 use crate::numbers::count;
 use crate::packed::LimitArgs;
 use crate::{model, output};
-use ondol::kernels::Kernels;
 use ondol::machine::cpu_name;
 use ondol::{CancelToken, Engine, Isa, KvType, Model, SamplerOptions, Session, SessionOptions};
 use ondol_conformance::scattered;
+use ondol_kernels::Kernels;
 use serde::Serialize;
 use std::time::Instant;
 
@@ -279,7 +279,8 @@ fn decode_batches(engine: &Engine, tokens: &[u32], sessions: usize) -> ondol::Re
 /// Decodes as `ondol run` does by default, continuing with the likeliest token: after
 /// random tokens many more tokens would be likely than in any text.
 fn decode_screened(session: &mut Session, first: u32, count: usize) -> ondol::Result<()> {
-    let kernels = Kernels::with_isa(session.engine().isa())?;
+    let isa = session.engine().isa();
+    let kernels = Kernels::with_isa(isa).ok_or(ondol::Error::UnsupportedIsa(isa))?;
     let mut token = first;
     for _ in 0..count {
         let logits = session.decode_top(token, SamplerOptions::default().top_k)?;

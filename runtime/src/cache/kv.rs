@@ -2,11 +2,11 @@
 
 use super::KvType;
 use super::push;
-use crate::kernels::attention::{Cell, KvCells, KvSlot};
-use crate::kernels::vector::VectorOps;
 use crate::memory::Arena;
 use crate::memory::Region;
 use core::ops::Range;
+use ondol_kernels::attention::{Cell, KvCells, KvSlot};
+use ondol_kernels::vector::VectorOps;
 
 /// The place of one attention's keys and values: each is `[kv_head][place][head_dim]`,
 /// in cells of a [`KvType`]. Position `p` has the place `p % capacity`, so that only

@@ -1,9 +1,9 @@
 //! How keys and values are kept.
 
-use crate::kernels::attention::Cell;
-use crate::kernels::vector::Q8Block;
 use crate::{Error, Result};
 use half::f16;
+use ondol_kernels::attention::Cell;
+use ondol_kernels::vector::Q8Block;
 
 /// How a session keeps keys and values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

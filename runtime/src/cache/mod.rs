@@ -28,11 +28,11 @@ pub use kv_type::KvType;
 pub use snapshot::SnapshotError;
 
 use crate::Result;
-use crate::kernels::attention::TILE_KEYS;
-use crate::kernels::vector::simd::SMALL;
 use crate::memory::Arena;
 use crate::memory::Region;
 use alloc::vec::Vec;
+use ondol_kernels::SMALL;
+use ondol_kernels::attention::TILE_KEYS;
 use ondol_models::graph::{Graph, State};
 use ondol_models::heap;
 

@@ -457,3 +457,10 @@ fn memory_of_states_is_counted() {
     assert_eq!(cache(&[window], 4096), full / 512 * (128 + 192));
     assert_eq!(cache(&[window], 128), full / 512 * 128);
 }
+
+#[test]
+fn bytes_of_numbers_in_cells() {
+    assert_eq!(KvType::F16.bytes(205 * 64), 205 * 128);
+    assert_eq!(KvType::Q8_0.bytes(205 * 64), 205 * 68);
+    assert_eq!(KvType::Q8_0.bytes(usize::MAX), usize::MAX);
+}

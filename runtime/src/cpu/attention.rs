@@ -3,9 +3,9 @@
 
 use super::executor::Shared;
 use super::pass::Pass;
-use crate::kernels::attention::{DecodePiece, KvSlot, PrefillPiece, Queries, SharedSlice};
 use crate::memory::Region;
 use crate::plan::AttentionStep;
+use ondol_kernels::attention::{DecodePiece, KvSlot, PrefillPiece, Queries, SharedSlice};
 
 impl Shared<'_> {
     /// The keys and values of an attention step, for the sequence of a row.

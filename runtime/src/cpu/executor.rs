@@ -8,13 +8,12 @@
 use super::columns;
 use super::pass::Pass;
 use super::pool::Pool;
-use crate::kernels::vector::simd::SMALL;
-use crate::kernels::{FINE_TOKENS, Kernels};
 use crate::memory::Arena;
 use crate::plan::{Plan, Step};
 use crate::weights::Weights;
 use crate::{Error, Governor, Result};
 use core::ops::Range;
+use ondol_kernels::{FINE_TOKENS, Kernels, SMALL};
 
 /// Cuts of each piece of a matmul in a pass with more than [`FINE_TOKENS`] rows. A cut
 /// is then still more work than a whole piece is for one row, and threads share cuts

@@ -2,9 +2,9 @@
 
 use super::executor::Shared;
 
-use crate::kernels::{ActKind, Acts, Matrix, OutRows, Store};
 use crate::memory::Region;
 use crate::plan::{MatMul, Piece};
+use ondol_kernels::{ActKind, Acts, Matrix, OutRows, Store};
 use ondol_models::graph::RowFn;
 
 impl Shared<'_> {

@@ -2,8 +2,8 @@
 
 use crate::CancelToken;
 use crate::cache::{Cache, CacheLayout};
-use crate::kernels::vector::simd::SMALL;
 use core::ops::Range;
+use ondol_kernels::SMALL;
 
 /// Consecutive rows of one sequence.
 #[derive(Clone, Copy)]

@@ -384,9 +384,23 @@ impl Runner {
             self.stats.given_up = true;
             self.lane = None;
         }
-        match self.compiled().options.strict {
-            true => Err(Error::Delegate(error)),
-            false => Ok(()),
+        if self.compiled().options.strict {
+            return Err(Error::Delegate(error));
+        }
+        self.log_failure(&error);
+        Ok(())
+    }
+
+    /// Logs a failure that no caller sees. A device may fail at every call, so most
+    /// failures only count.
+    fn log_failure(&self, error: &DelegateError) {
+        let failures = self.stats.failures;
+        if self.stats.given_up {
+            log::warn!(
+                "the CPU replaces the device from now on, after failure {failures}: {error}"
+            );
+        } else if failures.is_power_of_two() {
+            log::warn!("the CPU replaces the device for a call, after failure {failures}: {error}");
         }
     }
 

@@ -5,12 +5,14 @@ mod fake;
 use super::ffi::Opaque;
 use super::segment::{Node, Op, Role, RowFn, Segment};
 use super::*;
+use crate::tests::logged;
 use crate::{CancelToken, Error, Model, Session, SessionOptions};
 use core::ffi::{c_char, c_void};
 use core::mem::offset_of;
 use core::ptr;
 use core::time::Duration;
 use std::format;
+use std::string::String;
 use std::time::Instant;
 use std::vec;
 use std::vec::Vec;
@@ -482,12 +484,21 @@ fn a_device_that_is_always_busy_is_given_up() {
     let offload = offload(&model, &delegate, &OffloadOptions::default()).unwrap();
     drop(delegate);
     let mut session = model.session(&options(Some(offload))).unwrap();
-    let mut passes = 0;
-    while !session.engine().offload_stats().unwrap().given_up {
-        assert_eq!(prefill(&mut session).unwrap(), by_the_cpu(&model));
-        passes += 1;
-        assert!(passes < 100);
-    }
+    let (mut passes, expected) = (0, by_the_cpu(&model));
+    let lines = logged(|| {
+        while !session.engine().offload_stats().unwrap().given_up {
+            assert_eq!(prefill(&mut session).unwrap(), expected);
+            passes += 1;
+            assert!(passes < 100);
+        }
+        prefill(&mut session).unwrap();
+    });
+    let told = [1, 2, 4, 8, 16].map(|failure| format!("after failure {failure}:"));
+    let says = |(line, told): (&String, &String)| line.contains(told.as_str());
+    assert_eq!(lines.len(), told.len(), "{lines:#?}");
+    assert!(lines.iter().zip(&told).all(says), "{lines:#?}");
+    assert!(lines[4].contains("from now on"), "{lines:#?}");
+    passes += 1;
     let stats = session.engine().offload_stats().unwrap();
     let spans = session.engine().offload().unwrap().report().spans.len() as u64;
     assert_eq!((stats.on_device, stats.on_cpu), (0, spans * passes));

@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn a_part_lies_inside_the_file() {
-        let path = folder("part").join("ten");
+        let folder = folder("part");
+        let path = folder.join("ten");
         fs::write(&path, [0; 10]).unwrap();
         let file = File::open(&path).unwrap();
         assert_eq!(part(&file, 0, None).unwrap(), 10);

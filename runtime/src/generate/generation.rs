@@ -5,7 +5,6 @@ use super::event::{Event, FinishReason, Stats, TextChunk, Token};
 use super::filter::{LogitFilter, candidates};
 use super::speculation::Speculation;
 use super::{GenerateOptions, Sampler, StopMatcher};
-use crate::kernels::vector::simd::SMALL;
 use crate::machine::process_memory;
 use crate::{CancelToken, Error, Result, Session};
 use alloc::boxed::Box;
@@ -14,6 +13,7 @@ use alloc::vec::Vec;
 use core::borrow::BorrowMut;
 use core::mem;
 use core::time::Duration;
+use ondol_kernels::SMALL;
 use ondol_models::tokenizer::StreamDecoder;
 
 impl Session {

@@ -1,10 +1,10 @@
 //! From logits to a token.
 
 use super::rng::Rng;
-use crate::kernels::vector::simd::SMALL;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
+use ondol_kernels::SMALL;
 use ondol_models::Float;
 
 /// A limit, because penalties compare each recent token with every other one.

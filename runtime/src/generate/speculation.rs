@@ -14,8 +14,8 @@
 //! token, even if no draft is decoded. So drafts stop when they do not pay, and start
 //! again when they would.
 
-use crate::kernels::FINE_TOKENS;
 use core::time::Duration;
+use ondol_kernels::FINE_TOKENS;
 
 /// How many tokens back the search goes: a bound on its time.
 const REACH: usize = 8192;

@@ -91,7 +91,8 @@ impl MemoryPressure {
 /// [`Engine::governor`](crate::Engine::governor). It changes when the work is done and
 /// by how many threads, never the result.
 ///
-/// No call allocates or waits for a step. None may be called from a signal handler.
+/// No call waits for a step, or allocates unless a logger does. None may be called from
+/// a signal handler.
 ///
 /// ```
 /// use ondol::{Governor, Model, SessionOptions, ThermalState};
@@ -128,7 +129,10 @@ impl Governor {
     /// Sets the thermal state. From their next step on, sessions use as many threads as
     /// the state allows; the others sleep.
     pub fn set_thermal(&self, level: ThermalState) {
-        self.0.thermal.store(level as u8, Relaxed);
+        let before = self.0.thermal.swap(level as u8, Relaxed);
+        if before != level as u8 {
+            log::debug!("governor: thermal state {level:?}");
+        }
     }
 
     /// The state that [`Governor::set_thermal`] set last.
@@ -142,7 +146,10 @@ impl Governor {
     /// pages at their next step, idle ones when they run next, or at once with
     /// [`Session::release_unused`](crate::Session::release_unused).
     pub fn set_memory_pressure(&self, level: MemoryPressure) {
-        self.0.pressure.store(level as u8, Relaxed);
+        let before = self.0.pressure.swap(level as u8, Relaxed);
+        if before != level as u8 {
+            log::debug!("governor: memory pressure {level:?}");
+        }
         if level == MemoryPressure::Normal {
             return;
         }
@@ -164,13 +171,18 @@ impl Governor {
     /// [`Session::decode`](crate::Session::decode) pauses where it calls
     /// [`Session::wait_while_paused`](crate::Session::wait_while_paused).
     pub fn pause(&self) {
-        self.0.paused.store(true, Relaxed);
+        if !self.0.paused.swap(true, Relaxed) {
+            log::debug!("governor: paused");
+        }
     }
 
     /// Ends the pause; the sessions continue.
     pub fn resume(&self) {
-        self.0.paused.store(false, Relaxed);
+        let was_paused = self.0.paused.swap(false, Relaxed);
         gate::wake();
+        if was_paused {
+            log::debug!("governor: resumed");
+        }
     }
 
     /// Whether sessions are paused.

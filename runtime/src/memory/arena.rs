@@ -3,10 +3,10 @@
 
 use super::pages;
 use super::{Buffer, Region};
-use crate::kernels::attention::Cell;
 use crate::{Error, Result};
 use alloc::alloc::{Layout, alloc_zeroed, dealloc};
 use core::ptr::NonNull;
+use ondol_kernels::attention::Cell;
 
 /// A cache line, and the widest vector load.
 const ALIGN: usize = 64;

@@ -22,11 +22,11 @@ pub use spans::{Span, SpanSteps};
 
 use crate::cache::CacheLayout;
 use crate::cache::KvType;
-use crate::kernels::Kernels;
-use crate::kernels::attention::AttentionShape;
 use crate::memory::{ArenaLayout, Buffer, Region};
 use alloc::vec::Vec;
 use core::ops::Range;
+use ondol_kernels::Kernels;
+use ondol_kernels::attention::AttentionShape;
 use ondol_models::graph::{Graph, Op, RopeStyle, RowFn, Weight};
 use ondol_models::heap;
 use ondol_models::screen::Screen;

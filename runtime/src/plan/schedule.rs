@@ -18,12 +18,11 @@ use super::{
     PlanOptions, RowOp, ScreenPlan, Span, SpanSteps, Step, StoreKv, Vector, attention_shape,
 };
 use crate::cache::CacheLayout;
-use crate::kernels::attention::AttentionShape;
-use crate::kernels::vector::simd::SMALL;
-use crate::kernels::{ActKind, FINE_TOKENS, Kernels};
 use crate::memory::LENT;
 use alloc::vec;
 use alloc::vec::Vec;
+use ondol_kernels::attention::AttentionShape;
+use ondol_kernels::{ActKind, FINE_TOKENS, Kernels, SMALL};
 use ondol_models::graph::{Graph, Node, Op, Rope, RowFn, ValueId, Weight};
 use ondol_models::screen::Screen;
 

@@ -55,6 +55,22 @@ pub enum Event<'a> {
     },
 }
 
+impl Event<'_> {
+    /// Logs what changes the folder.
+    fn log(&self) {
+        match self {
+            Event::Damaged { copy } => log::warn!("the packed copy {copy:?} is damaged"),
+            Event::Packing { copy, bytes, .. } => {
+                log::info!("the packed copy {copy:?} of {bytes} bytes is made");
+            }
+            Event::Evicted { copy, bytes } => {
+                log::info!("the packed copy {copy:?} of {bytes} bytes was removed for the limit");
+            }
+            Event::Waiting | Event::Verifying { .. } | Event::Advanced { .. } => {}
+        }
+    }
+}
+
 /// The caller's cancel token and event callback.
 pub(super) struct Watch<'a> {
     pub cancel: &'a CancelToken,
@@ -63,6 +79,7 @@ pub(super) struct Watch<'a> {
 
 impl Watch<'_> {
     pub fn tell(&mut self, event: Event<'_>) {
+        event.log();
         (self.events)(event);
     }
 

@@ -207,6 +207,9 @@ impl Store {
             Err(StoreError::Cancelled) => return Err(crate::Error::Cancelled),
             Err(reason) => Some(reason),
         };
+        if let Some(reason) = &reason {
+            log::warn!("{path:?} runs without a packed copy: {reason}");
+        }
         Ok(Opened {
             model: Model::open(path)?,
             copy: None,

@@ -48,7 +48,7 @@ fn work(files: &ModelFiles, gguf: &Gguf<'_>) -> u64 {
 /// Loads the model first, which takes little time: a copy of a model that can't be
 /// loaded is useless.
 fn check_loads(files: &ModelFiles) -> Result<()> {
-    let loaded = files.paths().first().map(Model::open);
+    let loaded = files.paths().first().map(|path| Model::checked(path));
     Ok(loaded.transpose().map(drop)?)
 }
 
@@ -157,7 +157,7 @@ impl Store {
 
 /// Loads what was written: a copy that can't be loaded is not kept.
 fn check_written(files: &ModelFiles, out: &AtomicFile) -> Result<()> {
-    Model::open(out.part()).map(drop).map_err(|reason| {
+    Model::checked(out.part()).map(drop).map_err(|reason| {
         let source = match reason {
             Error::Io { source, .. } => source,
             reason => io::Error::other(reason),

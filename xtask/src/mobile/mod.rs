@@ -8,11 +8,12 @@ mod aar;
 mod android;
 mod bionic;
 mod ios;
+mod privacy;
 mod size;
 mod symbols;
+mod xcframework;
 
 use crate::apt;
-use crate::both::both;
 use crate::steps::{Extent, Outcome, root, run, run_env};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,16 +30,13 @@ const PACKAGES: [&str; 6] = [
     "llvm-19",
 ];
 
-/// The part that CI builds: for each system the library of most present phones, both at
-/// the same time; for Android that of the AAR, for iOS that of the C API. The others
-/// differ from these, and from firmware, only in the compiler's work.
+/// The part that CI builds: the AAR with the library of most present phones. The others
+/// differ from it, and from firmware, only in the compiler's work.
 pub fn test() -> Outcome {
     let Some(toolchain) = Toolchain::find()? else {
         return Ok(());
     };
-    let android = || android::build(&toolchain, Extent::Part);
-    both(android, || ios::build(&toolchain, Extent::Part))?;
-    Ok(())
+    android::build(&toolchain, Extent::Part)
 }
 
 /// The compiler and its tools.
@@ -85,7 +83,7 @@ impl Toolchain {
     ) -> Result<PathBuf, String> {
         let built = folder().join("build").join(system);
         let folder = built.display().to_string();
-        let package = ["rustc", "--profile", "mobile", "-p", package];
+        let package = ["rustc", "--profile", "mobile", "--lib", "-p", package];
         let what = ["--target", target, "--crate-type", kinds];
         // Without the code that prints backtraces, which has no names to print here.
         let std = ["-Zbuild-std=std,panic_abort", "-Zbuild-std-features="];

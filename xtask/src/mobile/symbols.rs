@@ -67,6 +67,38 @@ pub fn check_static(toolchain: &Toolchain, library: &Path) -> Outcome {
     same(&ours, &declared()?, library)
 }
 
+/// Checks that a static library has the functions of UniFFI's that a header declares.
+pub fn check_has(toolchain: &Toolchain, library: &Path, header: &str) -> Outcome {
+    let path = root().join(header);
+    let header = fs::read_to_string(&path).map_err(|e| format!("{} ({e})", path.display()))?;
+    let list = nm(toolchain, &["--extern-only", "--defined-only"], library)?;
+    let missing = missing(&header, &names(&list));
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(format!("{}: not exported: {missing:?}", library.display())),
+    }
+}
+
+/// UniFFI's functions in a header that are not among the names, which Mach-O writes with
+/// an underscore.
+fn missing(header: &str, names: &Names) -> Vec<String> {
+    let declared = functions(header).into_iter();
+    let declared = declared.filter(|name| name.contains("ffi_ondol_ffi_"));
+    let there = |name: &String| names.contains(&format!("_{name}"));
+    declared.filter(|name| !there(name)).collect()
+}
+
+/// The symbols that a static library needs from others, without its own.
+pub fn needed(toolchain: &Toolchain, library: &Path) -> Result<Names, String> {
+    let list = nm(toolchain, &["--extern-only", "--undefined-only"], library)?;
+    let own = nm(toolchain, &["--extern-only", "--defined-only"], library)?;
+    let own = names(&own);
+    Ok(names(&list)
+        .into_iter()
+        .filter(|name| !own.contains(name))
+        .collect())
+}
+
 /// The symbols that a shared library imports. Weak names are left out: Rust's library
 /// uses them to look for newer functions, and works without them.
 pub fn undefined(toolchain: &Toolchain, library: &Path) -> Result<Names, String> {
@@ -129,6 +161,21 @@ ondol_cancel *ondol_cancel_new(void);
 ";
         let expected = ["ondol_cancel_new", "ondol_model_open"].map(String::from);
         assert_eq!(functions(header), BTreeSet::from(expected));
+    }
+
+    #[test]
+    fn functions_that_a_library_lacks_are_told() {
+        let header = "\
+uint64_t uniffi_ondol_ffi_fn_a(uint64_t handle
+);
+RustBuffer ffi_ondol_ffi_b(uint64_t size
+typedef void (*Callback)(uint64_t);
+";
+        let names = |list: &[&str]| list.iter().map(|name| name.to_string()).collect();
+        let both = names(&["_uniffi_ondol_ffi_fn_a", "_ffi_ondol_ffi_b"]);
+        assert!(missing(header, &both).is_empty());
+        let one = names(&["_ffi_ondol_ffi_b"]);
+        assert_eq!(missing(header, &one), ["uniffi_ondol_ffi_fn_a"]);
     }
 
     #[test]

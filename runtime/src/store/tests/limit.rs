@@ -3,6 +3,7 @@
 use super::Setup;
 use crate::CancelToken;
 use crate::store::{Store, StoreOptions};
+use crate::tests::logged;
 use std::path::{Path, PathBuf};
 use std::string::String;
 use std::time::Duration;
@@ -89,8 +90,10 @@ fn a_copy_larger_than_the_limit_is_not_made() {
     }
     let data: Vec<&[u8]> = gguf.tensors().iter().map(|t| t.data).collect();
     fs::write(&b, writer.to_vec(&data).unwrap()).unwrap();
-    let why = open(&setup, &b).unwrap_err();
+    let mut why = String::new();
+    let lines = logged(|| why = open(&setup, &b).unwrap_err());
     assert!(why.contains("all together may take"), "{why}");
+    assert!(lines[0].contains("without a packed copy") && lines[0].ends_with(&why));
     assert_eq!(kept(&setup), ("a".into(), bytes), "nothing goes for it");
 }
 

@@ -6,6 +6,7 @@ mod limit;
 pub use crate::files::testing::{Folder, folder, names, with_refused};
 
 use super::{Check, CopyState, Event, Seal, Store, StoreOptions};
+use crate::tests::logged;
 use crate::{CancelToken, Model};
 use ondol_models::gguf::Gguf;
 use ondol_models::pack::SOURCE_SHA256;
@@ -101,7 +102,10 @@ fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
 #[test]
 fn a_copy_is_made_once_and_names_its_source() {
     let setup = Setup::new("once");
-    let first = setup.open();
+    let mut first = None;
+    let lines = logged(|| first = Some(setup.open()));
+    assert!(lines.concat().contains("INFO the packed copy"), "{lines:?}");
+    let first = first.unwrap();
     assert!(first.events.contains("Packing"), "{}", first.events);
     let copy = first.copy.unwrap();
     assert_eq!(setup.store.find(&setup.model), Some(copy.clone()));
@@ -130,7 +134,10 @@ fn forty_zeroed_pages_are_found_wherever_they_are() {
     assert!(whole.len() > 3 * zeroed, "the model is too small to tell");
     for start in [0, PAGE, whole.len() / 2 / PAGE * PAGE, whole.len() - zeroed] {
         change(&copy, |bytes| bytes[start..start + zeroed].fill(0));
-        let done = setup.open();
+        let mut done = None;
+        let lines = logged(|| done = Some(setup.open()));
+        assert!(lines[0].starts_with("WARN the packed copy"), "{lines:?}");
+        let done = done.unwrap();
         assert!(done.events.contains("Damaged"), "{start}: {}", done.events);
         assert_eq!(done.copy.as_ref(), Ok(&copy));
         assert!(fs::read(&copy).unwrap() == whole, "{start}");

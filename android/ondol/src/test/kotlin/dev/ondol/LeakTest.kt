@@ -56,7 +56,8 @@ class LeakTest {
         println("$name, $times times: $before, then $after")
         assertTrue(after.kilobytes < before.kilobytes + 20_000, "$before, then $after")
         assertTrue(after.references <= before.references, "$before, then $after")
-        assertTrue(after.threads <= before.threads + 1, "$before, then $after")
+        // The JVM adds compilers and collectors as it needs them; a leak is one each time.
+        assertTrue(after.threads <= before.threads + 10, "$before, then $after")
         assertTrue(after.files <= before.files, "$before, then $after")
     }
 

@@ -1,0 +1,10 @@
+import SwiftUI
+
+@main
+struct OndolSampleApp: App {
+    var body: some Scene {
+        WindowGroup {
+            ChatScreen()
+        }
+    }
+}
