@@ -22,13 +22,17 @@ pub fn set_logger(env: &mut Env, _: JClass, level: jint, sink: JObject) -> Resul
 }
 
 /// Calls `LogSink.log`. A thread that was not attached to the JVM is attached for the
-/// call alone. A line is lost if an exception is on its way through this thread.
+/// call alone. A line is lost if an exception is on its way through this thread, and so
+/// is what the logger throws: it must not end the call that logs.
 fn write(vm: &JavaVM, sink: &Global<JObject<'static>>, level: Level, line: &str) {
     let _ = vm.attach_current_thread_for_scope(|env| {
         let line = bytes::to_java(env, line.as_bytes())?;
         let arguments = [JValue::Int(level as jint), JValue::Object(&line)];
         let signature = jni_sig!((level: jint, line: jbyte[]));
-        env.call_method(sink, jni_str!("log"), signature, &arguments)
-            .map(drop)
+        let told = env.call_method(sink, jni_str!("log"), signature, &arguments);
+        if told.is_err() {
+            env.exception_clear();
+        }
+        Ok::<(), jni::errors::Error>(())
     });
 }
