@@ -36,7 +36,7 @@ cargo xtask <chore>
 
   check      formatting, lints and the tests inside the crates: what to run before a commit
   test       all but what says otherwise, in two lanes side by side; what CI runs
-  beside     the second lane of them: Android, aarch64, firmware, apps
+  beside     the second lane of them: aarch64, firmware, apps
   full       as wholes what test runs a part of: models, firmware, android, ios,
              arm-records; and sanitize
   lint       cargo fmt --check, clippy and doc without warnings
@@ -52,7 +52,7 @@ cargo xtask <chore>
   apps       bindings --check, kotlin, swift and python, one after another; --long runs
              their tests for growth in full
   android    the AAR of the Kotlin library and its checks, and libraries of the C API
-             (test: the AAR with arm64 alone)
+             (not part of test)
   kotlin     the Kotlin and Java library on this computer's JVM, and compiled against two
              levels of Android; --long runs the tests for leaks in full, --bench only
              prints what a call and a token cost (not part of test)

@@ -106,8 +106,7 @@ const HOST: [Step; 10] = [
 /// The chores that CI runs at the same time as [`HOST`]. Each has a separate target
 /// folder, and most of its time is linking, which keeps one core busy. The first one
 /// uses the host's build least, because cargo locks that.
-const BESIDE: [Step; 4] = [
-    ("mobile", crate::mobile::test),
+const BESIDE: [Step; 3] = [
     ("aarch64", crate::aarch64::aarch64),
     ("firmware", || crate::firmware::firmware(Extent::Part)),
     // Uses the host's build, which is there by then.

@@ -6,7 +6,7 @@
 //! except running them.
 
 use super::{Toolchain, aar, bionic, copy, folder, size, symbols};
-use crate::steps::{Extent, Outcome, output, root};
+use crate::steps::{Outcome, output, root};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -66,31 +66,18 @@ pub fn ndk() -> Option<PathBuf> {
     std::env::var_os("ANDROID_NDK_HOME").map(PathBuf::from)
 }
 
-/// Builds and checks the libraries of all ABIs, and the AARs.
+/// Builds and checks the libraries of all ABIs and the AARs in `target/mobile/android`.
 pub fn android() -> Outcome {
     let Some(toolchain) = Toolchain::find()? else {
         return Ok(());
     };
-    build(&toolchain, Extent::All)
-}
-
-/// Builds and checks the libraries of all ABIs and the AARs in `target/mobile/android`;
-/// of a part the AAR alone, with the first ABI.
-pub fn build(toolchain: &Toolchain, extent: Extent) -> Outcome {
-    let abis = match extent {
-        Extent::Part => &ABIS[..1],
-        Extent::All => &ABIS,
-    };
-    abis.iter().try_for_each(|abi| jni(toolchain, abi))?;
-    aar::kotlin(toolchain, abis)?;
-    if extent == Extent::Part {
-        return Ok(());
-    }
+    ABIS.iter().try_for_each(|abi| jni(&toolchain, abi))?;
+    aar::kotlin(&toolchain, &ABIS)?;
     let header = root().join("bindings/c/ondol.h");
     copy(&header, &home_c().join("include/ondol.h"))?;
-    abis.iter().try_for_each(|abi| c(toolchain, abi))?;
+    ABIS.iter().try_for_each(|abi| c(&toolchain, abi))?;
     if ndk().is_some() {
-        return aar::c(abis);
+        return aar::c(&ABIS);
     }
     println!("xtask: SKIPPED ondol-c.aar: no NDK (ANDROID_NDK_HOME)");
     Ok(())

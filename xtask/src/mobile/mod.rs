@@ -14,7 +14,7 @@ mod symbols;
 mod xcframework;
 
 use crate::apt;
-use crate::steps::{Extent, Outcome, root, run, run_env};
+use crate::steps::{Outcome, root, run, run_env};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -29,15 +29,6 @@ const PACKAGES: [&str; 6] = [
     "lld-19",
     "llvm-19",
 ];
-
-/// The part that CI builds: the AAR with the library of most present phones. The others
-/// differ from it, and from firmware, only in the compiler's work.
-pub fn test() -> Outcome {
-    let Some(toolchain) = Toolchain::find()? else {
-        return Ok(());
-    };
-    android::build(&toolchain, Extent::Part)
-}
 
 /// The compiler and its tools.
 enum Toolchain {
