@@ -34,7 +34,7 @@ const ABIS: [Abi; 3] = [
         target: "aarch64-linux-android",
         clang: "aarch64-linux-android24",
         budget: Budget {
-            jni: 3_000_000,
+            jni: 4_000_000,
             c: 3_000_000,
         },
     },
