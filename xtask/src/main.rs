@@ -19,6 +19,7 @@ mod models;
 #[cfg(test)]
 mod one_source;
 mod openvino;
+mod page;
 mod python;
 #[cfg(test)]
 mod rooms;

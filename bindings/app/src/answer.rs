@@ -165,22 +165,18 @@ impl Answer {
         self.finish = Some(reason);
         let ids = generation.tokens().to_vec();
         let session = Box::new(generation.into_session());
-        let text = std::mem::take(&mut self.text);
-        self.shared.put_back(session, |messages| {
-            let stays = match reason {
-                FinishReason::Failed => false,
-                FinishReason::Cancelled => !text.is_empty(),
-                _ => true,
-            };
-            if stays {
-                let mut answer = ChatMessage::new("assistant", text.as_str());
-                answer.ids = ids;
-                messages.push(answer);
-            } else {
-                messages.pop();
-            }
+        let stays = match reason {
+            FinishReason::Failed => false,
+            FinishReason::Cancelled => !self.text.is_empty(),
+            _ => true,
+        };
+        let mut answer = ChatMessage::new("assistant", self.text.as_str());
+        answer.ids = ids;
+        self.shared.put_back(session, |messages| match stays {
+            true => messages.push(answer),
+            // The user's message.
+            false => drop(messages.pop()),
         });
-        self.text = text;
     }
 
     fn broke(&mut self) -> AppError {

@@ -124,7 +124,7 @@ impl Conversation {
         let mut session = state.take(cancel)?;
         let messages = state.runtime_messages();
         drop(state);
-        let outcome = prewarm(self.0.model.runtime(), &mut session, &messages, cancel);
+        let outcome = prewarm(&self.0.model, &mut session, &messages, cancel);
         self.0.put_back(session, |_| ());
         outcome
     }
@@ -315,23 +315,21 @@ impl Shared {
 }
 
 fn prewarm(
-    model: &ondol::Model,
+    model: &Model,
     session: &mut Session,
     messages: &[Message],
     cancel: &CancelToken,
 ) -> Result<()> {
     let prompt = match messages.is_empty() {
-        true => vec![model.tokenizer().bos().unwrap_or(0)],
-        false => model.encode_chat(messages)?,
+        true => vec![model.first_token()],
+        false => model.runtime().encode_chat(messages)?,
     };
     let same = session.tokens().iter().zip(&prompt);
     let same = same.take_while(|(had, wanted)| had == wanted).count();
     // The last token is run again if all are there, since a prefill needs one.
     let kept = session.rewind(same.min(prompt.len() - 1));
-    match session.prefill(&prompt[kept..], cancel) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
+    session.prefill(&prompt[kept..], cancel)?;
+    Ok(())
 }
 
 impl std::fmt::Debug for Conversation {

@@ -2,6 +2,7 @@
 
 use ondol::ErrorCode;
 use ondol::store::StoreError;
+use std::fmt::Display;
 
 /// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +33,15 @@ impl AppError {
         }
     }
 
+    fn of(code: ErrorCode, error: &dyn Display, amounts: Option<(u64, u64)>) -> AppError {
+        let (needed, allowed) = amounts.unwrap_or_default();
+        AppError {
+            needed,
+            allowed,
+            ..AppError::new(code, error.to_string())
+        }
+    }
+
     /// An argument that can't be used.
     pub fn argument(message: impl Into<String>) -> AppError {
         AppError::new(ErrorCode::InvalidArgument, message)
@@ -56,25 +66,13 @@ impl AppError {
 
 impl From<ondol::Error> for AppError {
     fn from(error: ondol::Error) -> AppError {
-        let (needed, allowed) = error.amounts().unwrap_or_default();
-        AppError {
-            code: error.code(),
-            message: error.to_string(),
-            needed,
-            allowed,
-        }
+        AppError::of(error.code(), &error, error.amounts())
     }
 }
 
 impl From<StoreError> for AppError {
     fn from(error: StoreError) -> AppError {
-        let (needed, allowed) = error.amounts().unwrap_or_default();
-        AppError {
-            code: error.code(),
-            message: error.to_string(),
-            needed,
-            allowed,
-        }
+        AppError::of(error.code(), &error, error.amounts())
     }
 }
 

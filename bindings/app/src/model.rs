@@ -184,8 +184,7 @@ impl Model {
     /// [`ondol::ErrorCode::Cancelled`].
     pub fn prewarm(&self, cancel: &CancelToken) -> Result<()> {
         let mut session = self.session()?;
-        let first = self.0.model.tokenizer().bos().unwrap_or(0);
-        session.prefill(&[first], cancel)?;
+        session.prefill(&[self.first_token()], cancel)?;
         Ok(())
     }
 
@@ -215,6 +214,11 @@ impl Model {
     #[cfg(feature = "testing")]
     pub fn panic(&self) {
         panic!("on purpose");
+    }
+
+    /// A token that any text may begin with.
+    pub(crate) fn first_token(&self) -> u32 {
+        self.0.model.tokenizer().bos().unwrap_or(0)
     }
 
     pub(crate) fn runtime(&self) -> &ondol::Model {

@@ -7,7 +7,7 @@ use crate::options::source;
 use jni::objects::{JByteArray, JClass, JIntArray, JLongArray, JObject, JValue};
 use jni::sys::{jint, jlong};
 use jni::{Env, jni_sig, jni_str};
-use ondol_app::{CancelToken, ChatMessage, LoadOptions, Memory, Model, Progress, Stage, VERSION};
+use ondol_app::{CancelToken, ChatMessage, LoadOptions, Memory, Model, Progress, VERSION};
 
 pub fn version<'l>(env: &mut Env<'l>, _: JClass<'l>) -> Result<JByteArray<'l>> {
     Ok(bytes::to_java(env, VERSION.as_bytes())?)
@@ -61,18 +61,12 @@ fn call_progress(env: &mut Env, sink: &JObject, at: Progress) -> Result<(), Fail
     if sink.is_null() {
         return Ok(());
     }
-    let stage = match at.stage {
-        Stage::Waiting => 0,
-        Stage::Verifying => 1,
-        Stage::Packing => 2,
-        Stage::Compiling => 3,
-    };
     env.call_method(
         sink,
         jni_str!("progress"),
         jni_sig!((stage: jint, done: jlong, total: jlong)),
         &[
-            JValue::Int(stage),
+            JValue::Int(at.stage as jint),
             JValue::Long(bytes::java_long(at.done)),
             JValue::Long(bytes::java_long(at.total)),
         ],

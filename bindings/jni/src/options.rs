@@ -92,6 +92,7 @@ pub fn source(
 /// The file of a descriptor that stays the caller's.
 #[cfg(unix)]
 fn duplicate(descriptor: jint) -> Result<File> {
+    use ondol_app::ErrorCode;
     use std::os::fd::BorrowedFd;
     if descriptor < 0 {
         return Err(AppError::argument(format!("the file descriptor is {descriptor}")).into());
@@ -109,5 +110,3 @@ fn duplicate(descriptor: jint) -> Result<File> {
 fn duplicate(_: jint) -> Result<File> {
     Err(AppError::argument("file descriptors are not supported on this system").into())
 }
-#[cfg(unix)]
-use ondol_app::ErrorCode;

@@ -1,6 +1,7 @@
 //! Compiles and runs what `docs/c.md` shows.
 
 use super::{cc, folder};
+use crate::page::{Block, blocks};
 use crate::steps::{Outcome, root, run, run_env};
 use std::fs;
 use std::path::Path;
@@ -9,21 +10,6 @@ const PAGE: &str = "docs/c.md";
 
 /// What parts of a program on the page may use.
 const INCLUDES: &str = "#include <ondol.h>\n#include <stdio.h>\n#include <stdlib.h>\n";
-
-/// A code block.
-#[derive(Debug, PartialEq)]
-struct Block<'a> {
-    language: &'a str,
-    code: &'a str,
-}
-
-fn blocks(page: &str) -> Vec<Block<'_>> {
-    let between = page.split("```").skip(1).step_by(2);
-    between
-        .filter_map(|block| block.split_once('\n'))
-        .map(|(language, code)| Block { language, code })
-        .collect()
-}
 
 /// The commands of the console that build and run programs.
 fn commands(blocks: &[Block<'_>]) -> String {

@@ -23,7 +23,9 @@ pub struct Abi {
 }
 
 struct Budget {
+    /// `libondol_jni.so`, which was measured for arm64-v8a alone.
     jni: u64,
+    /// `libondol.so`.
     c: u64,
 }
 

@@ -1,7 +1,6 @@
 //! Makes a test's source of the snippets of a page.
 
-/// Begins a snippet.
-const FENCE: &str = "```swift";
+use crate::page::blocks;
 
 /// What snippets may use without saying where it comes from.
 const GIVEN: &str = "url: URL, model: Model, conversation: Conversation, governor: Governor";
@@ -30,20 +29,8 @@ pub fn source(page: &str) -> Result<String, String> {
 }
 
 fn snippets(page: &str) -> Vec<Vec<&str>> {
-    let mut snippets = Vec::new();
-    let mut inside = false;
-    for line in page.lines() {
-        match line.trim_end() {
-            FENCE => {
-                inside = true;
-                snippets.push(Vec::new());
-            }
-            "```" => inside = false,
-            line if inside => snippets.last_mut().into_iter().for_each(|s| s.push(line)),
-            _ => (),
-        }
-    }
-    snippets
+    let swift = blocks(page).into_iter().filter(|b| b.language == "swift");
+    swift.map(|block| block.code.lines().collect()).collect()
 }
 
 /// Each import once, and those that what is given needs.
