@@ -120,6 +120,11 @@ class Stream:
             self._publish(event)
         return event
 
+    @property
+    def told(self) -> bool:
+        """Whether no thread will tell more: the end came, or there was no beginning."""
+        return self.end is not None or self.task is None
+
     def cancel(self) -> None:
         """Ends the answer soon."""
         self.cancelled = True

@@ -144,8 +144,10 @@ class Conversation:
         if self._ffi is None:
             raise closed("conversation")
         ffi = self._ffi
-        if self._last is not None and self._last.cancelled:
-            while ffi.is_answering():
+        last = self._last
+        if last is not None and last.cancelled:
+            # The library is idle a moment before its thread tells the end.
+            while ffi.is_answering() or not last.told:
                 time.sleep(0.001)
         return ffi
 

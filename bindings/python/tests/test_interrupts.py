@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 import ondol
+from ondol import _ffi
+from ondol._answer import Listener
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
 
@@ -51,6 +53,23 @@ def test_ctrl_c_in_a_loop_leaves_the_conversation_usable(paused: Paused) -> None
     assert answer.finish_reason is ondol.FinishReason.CANCELLED
     governor.resume()
     assert conversation.send("Hello!", temperature=0).text()
+
+
+def test_the_end_of_a_cancelled_answer_is_known_before_anything_else(
+    paused: Paused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation, _ = paused
+    told = Listener.end
+
+    def late(self: Listener, end: _ffi.AnswerEnd) -> None:
+        time.sleep(0.1)
+        told(self, end)
+
+    monkeypatch.setattr(Listener, "end", late)
+    answer = conversation.send("Hello!", temperature=0)
+    answer.cancel()
+    assert conversation.history == []
+    assert answer.finish_reason is ondol.FinishReason.CANCELLED
 
 
 def test_ctrl_c_can_be_handled_where_it_is_caught(paused: Paused) -> None:
