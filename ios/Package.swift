@@ -56,15 +56,16 @@ func standIn(_ name: String) -> Target {
 
 if testing {
     let uiKit = standIn("UIKit")
+    let log = standIn("os")
     let swiftUI = standIn("SwiftUI")
     let models = standIn("FoundationModels")
     // The version in which Apple's module got protocols for other models.
     models.swiftSettings = [.unsafeFlags(["-user-module-version", "2"])]
     let sample: Target = .executableTarget(
         name: "OndolSample", dependencies: ["Ondol", "SwiftUI", "UIKit"], path: "Sample")
-    package.targets.append(contentsOf: [uiKit, swiftUI, models, sample])
+    package.targets.append(contentsOf: [uiKit, log, swiftUI, models, sample])
 
-    ondol.dependencies.append("UIKit")
+    ondol.dependencies.append(contentsOf: ["UIKit", "os"])
     foundationModels.dependencies.append("FoundationModels")
     // What the snippets of the page import.
     tests.dependencies.append(contentsOf: ["OndolFoundationModels", "SwiftUI"])

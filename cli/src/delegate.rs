@@ -10,6 +10,7 @@ use ondol::delegate::{Delegate, Offload, OffloadOptions};
 use ondol::{CancelToken, Model, Session};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 /// The delegate and its options.
@@ -31,6 +32,10 @@ pub struct DelegateArgs {
     /// Deadline of one call of the device, in milliseconds
     #[arg(long, requires = "delegate", value_name = "MS", default_value_t = 5000, value_parser = at_least_one)]
     delegate_deadline: usize,
+    /// Run the plug-in in a process of its own, so that its crash ends neither this process
+    /// nor the answer
+    #[arg(long, requires = "delegate")]
+    isolated: bool,
 }
 
 impl DelegateArgs {
@@ -39,7 +44,10 @@ impl DelegateArgs {
         let Some(path) = &self.delegate else {
             return Ok(None);
         };
-        let delegate = load(path)?;
+        let delegate = match self.isolated {
+            true => isolate(path)?,
+            false => load(path)?,
+        };
         let options = OffloadOptions {
             rows: self.delegate_rows,
             decode: self.delegate_decode,
@@ -59,6 +67,29 @@ pub fn load(path: &Path) -> Result<Delegate> {
     // SAFETY: the user trusts the library, as any program that is run by name.
     let delegate = unsafe { Delegate::load(&path) };
     delegate.map_err(|source| Error::Delegate { path, source })
+}
+
+/// Loads a plug-in in a process of its own, and opens its first device.
+pub fn isolate(path: &Path) -> Result<Delegate> {
+    let path = path.canonicalize().map_err(Error::file("open", path))?;
+    let delegate = ondol_delegate_isolated::open(&path, helper()?);
+    delegate.map_err(|source| Error::Delegate { path, source })
+}
+
+/// This program, to serve a plug-in.
+fn helper() -> Result<Command> {
+    let program = std::env::current_exe().map_err(Error::file("find", Path::new("ondol")))?;
+    let mut helper = Command::new(program);
+    helper.arg("delegate-host");
+    Ok(helper)
+}
+
+/// Serves a plug-in to the process that called [`isolate`].
+pub fn serve() -> Result<()> {
+    Err(Error::Standard {
+        stream: "input",
+        source: ondol_delegate_isolated::serve(),
+    })
 }
 
 /// Compiles the parts of a model that the delegate claims, with a progress bar.
@@ -103,8 +134,8 @@ impl DelegateFigures {
         Some(DelegateFigures {
             device: format!("{} {}", info.vendor, info.device),
             label: info.label.to_string(),
-            spans_on_device: stats.on_device,
-            spans_on_cpu: stats.on_cpu,
+            spans_on_device: stats.on_device(),
+            spans_on_cpu: stats.on_cpu(),
             failures: stats.failures,
             audits: stats.audits,
             seconds: stats.time.as_secs_f64(),

@@ -280,6 +280,9 @@ pub enum Error {
         /// Why not.
         source: ondol_conformance::Error,
     },
+    /// A report can't be signed, or is not as it was signed.
+    #[error(transparent)]
+    Seal(#[from] ondol_conformance::seal::SealError),
     /// A delegate failed a gate.
     #[error("the delegate does not conform: a gate failed")]
     DoesNotConform,

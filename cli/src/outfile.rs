@@ -91,6 +91,20 @@ impl Outfile {
         }
     }
 
+    /// Lets nobody but its owner read the file, before anything is written.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the system can't.
+    pub fn only_for_the_owner(&self) -> Result<()> {
+        #[cfg(unix)]
+        if let Some(part) = self.part() {
+            use std::os::unix::fs::PermissionsExt;
+            let rights = fs::Permissions::from_mode(0o600);
+            fs::set_permissions(part, rights).map_err(Error::file("protect", &self.path))?;
+        }
+        Ok(())
+    }
+
     /// Syncs the bytes to the disk and renames the file. Returns the number of bytes.
     pub fn commit(self) -> Result<u64> {
         let failed = || Error::file("write", &self.path);

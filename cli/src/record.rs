@@ -15,26 +15,35 @@ pub const TOP: usize = 10;
 /// The answer to one prompt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// Raw text: no chat template, special tokens parsed.
-    pub prompt: String,
+    /// Raw text: no chat template, special tokens parsed. `None` in a record of ids
+    /// alone, which any tokenizer may have made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
     /// Its tokens, with BOS if the file says so.
     pub prompt_ids: Vec<u32>,
     /// The answer; U+FFFD in place of an incomplete last character.
+    #[serde(default)]
     pub text: String,
-    /// Greedy steps; the last may be an end-of-generation token.
+    /// The tokens after the prompt: greedy ones, of which the last may be an
+    /// end-of-generation token, or those of a text.
     pub steps: Vec<Step>,
 }
 
 /// One token of an answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// The token that was taken.
+    /// The token that comes next; not the likeliest one in a record of a text.
     pub id: u32,
     /// The likeliest tokens with `ln p`, best first.
     pub top: Vec<(u32, f64)>,
 }
 
 impl Step {
+    /// The likeliest token.
+    pub fn likeliest(&self) -> u32 {
+        self.top.first().map_or(self.id, |&(id, _)| id)
+    }
+
     /// Whether the first token is more than 0.5 nats likelier than the second.
     pub fn is_clear(&self) -> bool {
         match self.top.as_slice() {

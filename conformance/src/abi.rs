@@ -1,9 +1,10 @@
 //! Level `abi`, the plug-in's function table: versions, missing arguments, life cycles,
 //! threads, and damaged programs.
 
+use crate::draw::normal;
 use crate::report::{Level, Text};
-use crate::segments::{Bench, normal};
-use crate::{Kit, Result, op, open};
+use crate::segments::Bench;
+use crate::{Kit, Result, load, op};
 use ondol::delegate::segment::{Node, Op, Role, RowFn, Segment};
 use ondol::delegate::{Delegate, ffi};
 use ondol::machine::process_memory;
@@ -35,7 +36,7 @@ pub fn run(kit: &mut Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Resu
         "잘못된 그래프는 오류로 보고됨",
     );
     level.holds("abi.graph", title, broken_graph(&kit.delegate));
-    let segment = block(kit);
+    let [segment, other] = blocks(kit);
     say("damaged programs");
     let title = Text::new(
         format!("of {DAMAGED} damaged programs none is taken"),
@@ -43,10 +44,10 @@ pub fn run(kit: &mut Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Resu
     );
     level.holds("abi.blob", title, damaged(&kit.delegate, &segment));
     let title = Text::new(
-        "a saved program computes the same",
-        "저장한 프로그램의 결과가 같음",
+        "two saved programs of one shape compute the same as before",
+        "저장한 같은 형태의 두 프로그램이 이전과 같은 결과를 냄",
     );
-    level.holds("abi.save", title, saved(&kit.delegate, &segment));
+    level.holds("abi.save", title, saved(&kit.delegate, [&segment, &other]));
     say("two threads at once");
     let title = Text::new(
         "two threads with sessions of their own compute the same",
@@ -134,16 +135,21 @@ fn broken_graph(delegate: &Delegate) -> Result<(), String> {
     Ok(())
 }
 
-/// A small matmul in the first weight format that the device accepts; an addition if it
-/// accepts none.
-fn block(kit: &Kit) -> Segment {
-    let forms = kit.delegate.info().quants.iter();
-    let mut matmuls = forms.map(|&form| op::matmul(kit, form, 64, 1024));
-    let takes = |segment: &Segment| {
-        let claims = kit.delegate.claim(segment);
-        claims.is_ok_and(|claims| claims.iter().all(Option::is_none))
-    };
-    matmuls.find(takes).unwrap_or_else(|| sum(op::rows(kit)))
+/// Two small matmuls of one name and shape with different weights, in the first weight
+/// format that the device accepts; additions if it accepts none.
+fn blocks(kit: &Kit) -> [Segment; 2] {
+    let rows = kit.rows().min(64);
+    let small = kit.delegate.info().rows.iter().rfind(|&&r| r <= rows);
+    let rows = *small.unwrap_or(&rows);
+    let mut draw = kit.draw("abi");
+    for &form in &kit.delegate.info().quants {
+        let mut block = || op::matmul(form, rows, &draw.normal(64 * 1024), 1024, None);
+        let both = [block(), block()];
+        if kit.takes(&both[0]) == Ok(true) {
+            return both;
+        }
+    }
+    [sum(rows), sum(rows)]
 }
 
 fn sum(rows: usize) -> Segment {
@@ -185,14 +191,24 @@ fn damaged(delegate: &Delegate, segment: &Segment) -> Result<(), String> {
     Ok(())
 }
 
-fn saved(delegate: &Delegate, segment: &Segment) -> Result<(), String> {
+/// Saves two programs, loads both, and compares.
+fn saved(delegate: &Delegate, segments: [&Segment; 2]) -> Result<(), String> {
     let run = || {
-        let program = delegate.compile(segment)?;
-        let again = delegate.load_program(&program.save()?)?;
-        let given = inputs(segment);
-        let first = Bench::of_program(delegate, program, segment, DEADLINE)?.run(&given)?;
-        let second = Bench::of_program(delegate, again, segment, DEADLINE)?.run(&given)?;
-        Ok(first == second)
+        let programs = segments.map(|segment| delegate.compile(segment));
+        let blobs = programs.iter().map(|program| program.clone()?.save());
+        let blobs = blobs.collect::<Result<Vec<_>, _>>()?;
+        let again = blobs.iter().map(|blob| delegate.load_program(blob));
+        // Both are there before either runs.
+        let again = again.collect::<Result<Vec<_>, _>>()?;
+        for ((segment, program), again) in segments.into_iter().zip(programs).zip(again) {
+            let given = inputs(segment);
+            let first = Bench::of_program(delegate, program?, segment, DEADLINE)?.run(&given)?;
+            let second = Bench::of_program(delegate, again, segment, DEADLINE)?.run(&given)?;
+            if first != second {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     };
     match run() {
         Ok(true) => Ok(()),
@@ -226,7 +242,7 @@ fn threads(delegate: &Delegate, segment: &Segment) -> Result<(), String> {
 /// Opens, compiles, runs and closes repeatedly, and measures the memory of the process.
 fn cycles(kit: &Kit, level: &mut Level, segment: &Segment) {
     let cycle = || -> Result<(), String> {
-        let delegate = open(&kit.setup.plugin).map_err(|e| e.to_string())?;
+        let delegate = load(&kit.setup.plugin).map_err(|e| e.to_string())?;
         let bench = Bench::new(&delegate, segment, DEADLINE);
         bench
             .and_then(|mut bench| bench.run(&inputs(segment)))

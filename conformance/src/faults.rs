@@ -6,7 +6,7 @@
 
 use crate::end_to_end::difference;
 use crate::report::{Level, Text, Verdict};
-use crate::{Kit, Result, op};
+use crate::{Kit, Place, Result, op};
 use ondol::delegate::{Code, Offload, OffloadOptions};
 use ondol::{CancelToken, Error, SessionOptions};
 use std::ffi::CStr;
@@ -52,7 +52,7 @@ pub fn run(kit: &mut Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Resu
         }
         strict(kit, level, tokens)?;
         silent(kit, level, say)?;
-        crash(level);
+        crash(kit, level, tokens, &expected)?;
     } else {
         let title = Text::new("faults of the device", "장치 결함");
         let why = "the plug-in makes no faults on request (`inject`)";
@@ -174,7 +174,7 @@ fn silent(kit: &mut Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Resul
     let missed: Vec<&str> = corrupted
         .gates
         .iter()
-        .filter(|gate| gate.id.ends_with(".even.row-nmse") && gate.verdict == Verdict::Pass)
+        .filter(|gate| gate.id.ends_with(".even.row") && gate.verdict == Verdict::Pass)
         .map(|gate| gate.id.as_str())
         .collect();
     let outcome = match missed.as_slice() {
@@ -185,11 +185,35 @@ fn silent(kit: &mut Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Resul
     recover(kit)
 }
 
-/// A crash, from which a plug-in in this process can't recover.
-fn crash(level: &mut Level) {
+/// A crash, which only a plug-in in a process of its own may have: the CPU answers.
+fn crash(kit: &mut Kit, level: &mut Level, tokens: &[u32], expected: &[f32]) -> Result<()> {
     let title = Text::new("`crash`: the host survives", "`crash`: 호스트 생존");
-    let why = "a plug-in runs in the process of its host and ends it; this version has no process of its own for plug-ins";
-    level.not_measured("faults.crash", title, why);
+    if matches!(kit.setup.place, Place::Here) {
+        let why = "the plug-in runs in the host's process, and a crash ends it";
+        level.not_measured("faults.crash", title, why);
+        return Ok(());
+    }
+    let offload = faulty(kit, false)?;
+    if let Err(error) = kit.delegate.inject(c"crash", 1) {
+        let why = format!("the plug-in does not make it: {error}");
+        level.not_measured("faults.crash", title, &why);
+        return Ok(());
+    }
+    let mut session = kit.npu(&offload, PROMPT)?;
+    let found = session.prefill(tokens, &CancelToken::new())?.to_vec();
+    let stats = session.engine().offload_stats().unwrap_or_default();
+    drop(session);
+    let lost = stats
+        .last_failure
+        .is_some_and(|failure| failure.code == Code::DeviceLost);
+    let kl = difference(expected, &found).kl;
+    let outcome = match (lost, kl <= KL) {
+        (true, true) => Ok(()),
+        (false, _) => Err("the device was not seen as lost".to_owned()),
+        (_, false) => Err(format!("the answer is {kl} nats off")),
+    };
+    level.holds("faults.crash", title, outcome);
+    kit.reopen()
 }
 
 /// Stored programs with a flipped bit or a missing end are never given to the device.

@@ -24,6 +24,19 @@ impl Level {
         gate.note = outcome.err().unwrap_or_default();
     }
 
+    /// A condition without which the report as a whole is partial.
+    pub(crate) fn holds_or_partial(&mut self, id: &str, title: Text, outcome: Result<(), String>) {
+        self.holds(id, title, outcome);
+        if let Some(gate) = self.gates.last_mut() {
+            gate.soften();
+        }
+    }
+
+    /// A share that must be at least `limit`; below it the report as a whole is partial.
+    pub(crate) fn partial_below(&mut self, id: &str, title: Text, found: f64, limit: f64) {
+        self.at_least(id, title, found, limit).soften();
+    }
+
     /// A number without a limit.
     pub(crate) fn tell(&mut self, id: &str, title: Text, found: f64, unit: &str) -> &mut Gate {
         let gate = self.push(id, title, Some(found), None, true);
@@ -60,6 +73,15 @@ impl Level {
             note: String::new(),
         });
         &mut self.gates[at]
+    }
+}
+
+impl Gate {
+    /// Makes a failure a reason for a partial report.
+    fn soften(&mut self) {
+        if self.verdict == Verdict::Fail {
+            self.verdict = Verdict::Partial;
+        }
     }
 }
 

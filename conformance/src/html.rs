@@ -5,7 +5,7 @@ mod plot;
 mod text;
 mod words;
 
-use crate::report::{Device, Gate, Level, Name, Offload, Report};
+use crate::report::{Conclusion, Device, Format, Gate, Level, Losses, Name, Offload, Report};
 use text::{Pair, both, bytes, code, count, distinct, number, pair, shell, told};
 use words::Outcome;
 
@@ -30,11 +30,12 @@ pub fn page(report: &Report) -> String {
          <input type=\"radio\" name=\"language\" id=\"ko\" checked>\
          <label for=\"ko\" lang=\"ko\">한국어</label>\n\
          <input type=\"radio\" name=\"language\" id=\"en\">\
-         <label for=\"en\" lang=\"en\">English</label>\n<main>\n{}{}{}{}{}{}</main>\n</body>\n</html>\n",
+         <label for=\"en\" lang=\"en\">English</label>\n<main>\n{}{}{}{}{}{}{}</main>\n</body>\n</html>\n",
         include_str!("html/style.css"),
         top(report),
         exceptions(report),
         summary(report),
+        format_losses(report.format.as_ref()),
         offload(report.offload.as_ref()),
         levels(report),
         appendix(report),
@@ -43,18 +44,11 @@ pub fn page(report: &Report) -> String {
 
 /// The head of the page: the verdict, device and model.
 fn top(report: &Report) -> String {
-    let mut outcome = words::conclusion(report.levels.iter().flat_map(|level| &level.gates));
-    if !report.passed {
-        outcome = Outcome::Fail;
-    }
-    let share = report
-        .offload
-        .as_ref()
-        .map_or(number(0.0), |offload| percent(offload.share));
+    let outcome = conclusion(report);
     let device = &report.device;
     format!(
         "<header>\n<h1>{}</h1>\n<div class=\"verdict {}\">\n<p><strong>{}</strong> \
-         <span class=\"label\">{}</span></p>\n<p>{}</p>\n<p>{}</p>\n</div>\n{}{}</header>\n",
+         <span class=\"label\">{}</span></p>\n<p>{}</p>\n{}<p>{}</p>\n<p>{}</p>\n</div>\n{}{}{}</header>\n",
         both((
             "Conformance report of an NPU delegate",
             "NPU 델리게이트 적합성 시험 보고서"
@@ -63,8 +57,11 @@ fn top(report: &Report) -> String {
         mark(outcome),
         kind(device),
         both(outcome.sentence()),
+        reasons(report),
+        format_sentence(report.format.as_ref()),
         tally(report),
         warning(device),
+        slots(),
         facts(&[
             fact(
                 "Device",
@@ -73,10 +70,64 @@ fn top(report: &Report) -> String {
             ),
             fact("Kind of device", "장치 구분", kind(device)),
             fact("Model", "모델", told(&report.model.name)),
-            fact("Runs on the device", "장치 실행 비율", format!("{share} %")),
-            fact("Date (UTC)", "시험 일시(UTC)", told(&report.created)),
+            fact(
+                "Runs on the device",
+                "장치 실행 비율",
+                shares(report.offload.as_ref())
+            ),
+            fact(
+                "Date (Korea)",
+                "시험 일시(한국 표준시)",
+                told(&report.created)
+            ),
         ])
     )
+}
+
+/// Never better than the report's own conclusion, and never better than its gates.
+fn conclusion(report: &Report) -> Outcome {
+    let gates = words::conclusion(report.levels.iter().flat_map(|level| &level.gates));
+    match (report.conclusion, gates) {
+        (Conclusion::Fail, _) => Outcome::Fail,
+        (Conclusion::Partial, Outcome::Pass) => Outcome::Partial,
+        _ => gates,
+    }
+}
+
+/// Why the conclusion is partial.
+fn reasons(report: &Report) -> String {
+    let item = |text| format!("<li>{}</li>\n", both(pair(text)));
+    let items: String = report.partial.iter().map(item).collect();
+    match items.is_empty() {
+        true => String::new(),
+        false => format!("<ul>\n{items}</ul>\n"),
+    }
+}
+
+/// Lines for what is written by hand.
+fn slots() -> String {
+    let line = || "<span class=\"slot\"></span>".to_owned();
+    facts(&[
+        fact("Applicant", "신청 기관", line()),
+        fact("Tester", "시험 담당자", line()),
+        fact("Serial number of the device", "장치 일련번호", line()),
+    ])
+}
+
+/// The shares of the four stages, in a line.
+fn shares(offload: Option<&Offload>) -> String {
+    let Some(offload) = offload else {
+        return format!("{} %", number(0.0));
+    };
+    let work = offload.work;
+    let stages = [
+        (("prefill", "프리필"), work.prefill),
+        (("decode", "디코드"), work.decode),
+        (("attention", "어텐션"), work.attention),
+        (("output head", "출력층"), work.head),
+    ];
+    let stage = |(name, share)| format!("{} {} %", both(name), percent(share));
+    stages.map(stage).join(" · ")
 }
 
 /// The number of gates with each outcome, in a line.
@@ -121,7 +172,7 @@ fn exceptions(report: &Report) -> String {
     for (l, level) in report.levels.iter().enumerate() {
         for (g, gate) in level.gates.iter().enumerate() {
             let outcome = words::outcome(gate);
-            if matches!(outcome, Outcome::Fail | Outcome::Waived) {
+            if matches!(outcome, Outcome::Fail | Outcome::Waived | Outcome::Partial) {
                 items += &format!(
                     "<li>{} <a href=\"#gate-{l}-{g}\">{}</a> {}{}</li>\n",
                     mark(outcome),
@@ -135,7 +186,7 @@ fn exceptions(report: &Report) -> String {
     if items.is_empty() {
         return items;
     }
-    let heading = both(("Failed or waived", "불합격·면제 항목"));
+    let heading = both(("Failed, waived or partial", "불합격·면제·부분 충족 항목"));
     format!("<section>\n<h2>{heading}</h2>\n<ul class=\"exceptions\">\n{items}</ul>\n</section>\n")
 }
 
@@ -173,6 +224,92 @@ fn summary_row(at: usize, level: &Level) -> Vec<String> {
     row
 }
 
+/// What the format loses, in a sentence that is no verdict on the device.
+fn format_sentence(format: Option<&Format>) -> String {
+    both(match format {
+        Some(format) if format.passed => (
+            "Format: what the weights and the arithmetic lose is within the limits.",
+            "형식: 가중치 형식과 연산 정밀도에 따른 손실이 기준 이내입니다.",
+        ),
+        Some(_) => (
+            "Format: the weights and the arithmetic of this device lose more than the limits. That \
+             is no fault of its computing.",
+            "형식: 이 장치의 가중치 형식과 연산 정밀도에 따른 손실이 기준을 넘습니다. 계산 오류는 \
+             아닙니다.",
+        ),
+        None => ("Format: not measured.", "형식: 측정하지 않았습니다."),
+    })
+}
+
+/// What the forms of weights and the arithmetic lose, text by text.
+fn format_losses(format: Option<&Format>) -> String {
+    let Some(format) = format else {
+        return String::new();
+    };
+    let of = |text: &str, what: Pair, losses: &Losses| {
+        vec![
+            told(text),
+            both(what),
+            count(losses.tokens),
+            number(losses.mean_kl),
+            number(losses.p99_kl),
+            format!("{} %", percent(losses.top1)),
+        ]
+    };
+    let limits = Format::LIMITS;
+    let rows = format.texts.iter().flat_map(|text| {
+        [
+            of(&text.name, ("weights alone", "가중치만"), &text.weights),
+            of(
+                &text.name,
+                ("weights and arithmetic", "가중치와 연산 정밀도"),
+                &text.all,
+            ),
+            of(
+                &text.name,
+                ("the CPU's fast kernels", "CPU 고속 커널"),
+                &text.cpu,
+            ),
+        ]
+    });
+    let heads = [
+        ("Text", "글"),
+        ("Loss of", "손실 요인"),
+        ("Tokens", "토큰 수"),
+        ("Mean KL, nats", "평균 KL (nats)"),
+        ("99th percentile of KL", "KL의 99번째 백분위수"),
+        (
+            "Same likeliest token, near ties counted as same",
+            "최우선 토큰 일치율(근소한 차이는 일치로 봄)",
+        ),
+    ];
+    let limit = both((
+        &format!(
+            "Limits for weights and arithmetic together: {}, {} and {} %.",
+            number(limits.mean_kl),
+            number(limits.p99_kl),
+            percent(limits.top1)
+        ),
+        &format!(
+            "가중치와 연산 정밀도를 합한 기준: {}, {}, {} %.",
+            number(limits.mean_kl),
+            number(limits.p99_kl),
+            percent(limits.top1)
+        ),
+    ));
+    section(
+        (
+            "What the format loses against the file",
+            "형식에 따른 손실(원본 파일 대비)",
+        ),
+        &format!(
+            "<p>{}</p>\n<p>{limit}</p>\n{}",
+            format_sentence(Some(format)),
+            table("numbers", &heads, rows)
+        ),
+    )
+}
+
 /// The parts that run on the device, and those that do not.
 fn offload(offload: Option<&Offload>) -> String {
     let heading = ("What runs on the device", "장치에서 실행되는 부분");
@@ -191,10 +328,14 @@ fn offload(offload: Option<&Offload>) -> String {
             count(span.multiply_adds),
         ]
     });
-    let refused = offload
-        .refused
-        .iter()
-        .map(|refused| vec![told(&refused.reason), count(refused.nodes)]);
+    let on_cpu = offload.withheld.iter().chain(&offload.refused);
+    let on_cpu = on_cpu.map(|part| {
+        vec![
+            told(&part.reason),
+            count(part.nodes),
+            count(part.multiply_adds),
+        ]
+    });
     let weights = offload.weights.iter().map(|weights| {
         vec![
             told(&weights.form),
@@ -219,8 +360,9 @@ fn offload(offload: Option<&Offload>) -> String {
             &[
                 ("Stays on the CPU because", "CPU에서 실행하는 사유"),
                 ("Operations", "연산 수"),
+                ("Multiply-adds per token", "토큰당 곱셈-누산 수"),
             ],
-            refused,
+            on_cpu,
         ),
         table(
             "numbers",
@@ -241,9 +383,9 @@ fn offload(offload: Option<&Offload>) -> String {
 fn offload_facts(offload: &Offload) -> String {
     facts(&[
         fact(
-            "Share of prefill's multiply-adds in matmuls, without the output head's",
-            "프리필 행렬곱의 곱셈-누산 중 장치 실행 비율(출력층 제외)",
-            format!("{} %", percent(offload.share)),
+            "Share of the multiply-adds, by stage",
+            "단계별 곱셈-누산 중 장치 실행 비율",
+            shares(Some(offload)),
         ),
         fact(
             "Tokens of one call of prefill",
@@ -338,7 +480,29 @@ fn appendix(report: &Report) -> String {
         fact("Threads", "스레드 수", count(host.threads)),
         fact("Kernels", "연산 커널", told(&host.kernels)),
         fact("System", "운영체제", told(&host.system)),
+        fact(
+            "Release of its kernel",
+            "운영체제 커널",
+            told(&host.os_kernel),
+        ),
+        fact("Memory", "메모리", bytes(host.memory)),
+        fact(
+            "Frequency governor",
+            "주파수 조절 정책",
+            told(&host.governor),
+        ),
         fact("Version of Ondol", "Ondol 버전", told(&report.ondol)),
+        fact("Commit of Ondol", "Ondol 커밋", code(&report.commit)),
+        fact(
+            "SHA-256 of the program",
+            "프로그램 SHA-256",
+            code(&report.program_sha256),
+        ),
+        fact(
+            "Seed of the run",
+            "시험 시드",
+            code(&report.seed.to_string()),
+        ),
         fact(
             "Version of the report's layout",
             "보고서 형식 버전",
@@ -393,6 +557,11 @@ fn device_facts(device: &Device) -> String {
             "A matmul rounds its inputs to",
             "행렬곱 입력의 반올림 형식",
             told(&device.activations),
+        ),
+        fact(
+            "Sums and rounding",
+            "누산과 반올림",
+            told(&device.arithmetic),
         ),
         fact(
             "Forms of weights",

@@ -2,29 +2,44 @@
 //! evidence.
 //!
 //! [`verify`] runs levels of gates against a plug-in and a model: the function table of
-//! the ABI, single operations, spans, whole answers in Korean and English, and faults
-//! of a device. It returns a [`report::Report`]; [`html::page`] makes a page for people
-//! from it. Limits are in the code beside their gates. `docs/add-a-delegate.md`
-//! describes each level.
+//! the ABI, single operations, spans, whole answers in Korean and English, thousands of
+//! calls, and faults of a device. It returns a [`report::Report`]; [`html::page`] makes
+//! a page for people from it. What a device is compared with is in `part.rs`, how it is
+//! judged in `judge.rs`; other limits are in the code beside their gates.
+//! `docs/add-a-delegate.md` describes each level.
 
 mod abi;
+mod child;
 mod determinism;
+mod draw;
 mod end_to_end;
 mod energy;
 mod faults;
 mod gates;
 pub mod html;
+mod judge;
 pub mod machine;
 mod model;
 mod op;
+mod part;
 mod performance;
 pub mod report;
+pub mod seal;
 mod segments;
+mod soak;
+mod work;
 
+use draw::Draw;
+use end_to_end::Answers;
+use ondol::delegate::segment::Segment;
 use ondol::delegate::{Delegate, DelegateError, Offload, OffloadOptions};
 use ondol::machine::cpu_name;
 use ondol::{CancelToken, Model, Session, SessionOptions};
-use report::{Level, Name, Report, Verdict};
+use ondol_delegate_reference::EXACT;
+use part::Parts;
+use report::{Conclusion, Level, Name, Report, Text, Verdict};
+use std::cell::OnceCell;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -87,16 +102,40 @@ pub struct Setup {
     pub tokens: usize,
     /// The most rows of one call of prefill.
     pub rows: usize,
+    /// The number from which inputs, shapes and numbers of rows are drawn.
+    pub seed: u64,
+    /// Calls of the level `soak`.
+    pub soak: usize,
     /// The deadline of a call.
     pub deadline: Duration,
     /// Threads of the CPU; `None` uses one for each big core.
     pub threads: Option<usize>,
     /// A folder for stored programs during the run; they are removed at the end.
     pub scratch: PathBuf,
+    /// Where the plug-in runs.
+    pub place: Place,
     /// Gates that may fail, by id, with the reason.
     pub waivers: Vec<(String, String)>,
     /// The command line, for the report.
     pub command: Vec<String>,
+}
+
+/// Where the plug-in runs during a verification.
+#[derive(Debug, Clone, Default)]
+pub enum Place {
+    /// In this process: what it does to the process, it does to the verification.
+    #[default]
+    Here,
+    /// In processes of its own. A plug-in that ends one fails a gate.
+    Apart {
+        /// The program, with arguments, that serves a plug-in
+        /// (`ondol_delegate_isolated::serve`).
+        helper: Vec<OsString>,
+        /// The program, with arguments, that verifies the same with the plug-in in its
+        /// own process, and prints the report as JSON. A level's name is appended. It
+        /// runs the levels that look at the process itself.
+        verifier: Vec<OsString>,
+    },
 }
 
 /// Two texts, in Korean and English, written for this kit.
@@ -125,26 +164,64 @@ pub fn scattered(count: usize, vocabulary: usize) -> Vec<u32> {
 /// Only if no report can be made: a fault of the delegate is a gate that fails.
 pub fn verify(setup: &Setup, model: &Model, mut say: impl FnMut(&str)) -> Result<Report> {
     let mut kit = Kit::new(setup, model)?;
-    let mut levels = Vec::new();
+    let (mut levels, mut answers) = (Vec::new(), Answers::default());
     for &name in &setup.levels {
         let began = Instant::now();
-        let mut level = Level::new(name);
-        match name {
-            Name::Abi => abi::run(&mut kit, &mut level, &mut say)?,
-            Name::Op => op::run(&kit, &mut level, &mut say)?,
-            Name::Model => model::run(&kit, &mut level, &mut say)?,
-            Name::EndToEnd => end_to_end::run(&kit, &mut level, &mut say)?,
-            Name::Determinism => determinism::run(&kit, &mut level, &mut say)?,
-            Name::Performance => performance::run(&kit, &mut level, &mut say)?,
-            Name::Energy => energy::run(&kit, &mut level, &mut say)?,
-            Name::Faults => faults::run(&mut kit, &mut level, &mut say)?,
-        }
+        let mut level = match &setup.place {
+            Place::Apart { verifier, .. } if child::runs(name) => {
+                say(&format!("the level {name} in a process of its own"));
+                child::run(verifier, name)
+            }
+            _ => here(&mut kit, name, &mut answers, &mut say)?,
+        };
         waive(&mut level, &setup.waivers);
         level.series.iter_mut().for_each(keep_numbers);
         level.seconds = began.elapsed().as_secs_f64();
         levels.push(level);
     }
-    kit.report(levels)
+    kit.report(levels, answers)
+}
+
+/// Runs a level in this process. What the device does not survive is a gate that fails;
+/// the next level begins with the device opened again.
+fn here(
+    kit: &mut Kit,
+    name: Name,
+    answers: &mut Answers,
+    say: &mut impl FnMut(&str),
+) -> Result<Level> {
+    let mut level = Level::new(name);
+    let outcome = match name {
+        Name::Abi => abi::run(kit, &mut level, say),
+        Name::Op => op::run(kit, &mut level, say),
+        Name::Model => model::run(kit, &mut level, say),
+        Name::EndToEnd => end_to_end::run(kit, &mut level, say).map(|found| *answers = found),
+        Name::Determinism => determinism::run(kit, &mut level, say),
+        Name::Soak => soak::run(kit, &mut level, say),
+        Name::Performance => performance::run(kit, &mut level, say),
+        Name::Energy => energy::run(kit, &mut level, say),
+        Name::Faults => faults::run(kit, &mut level, say),
+    };
+    match outcome {
+        Err(Error::Delegate(error) | Error::Runtime(ondol::Error::Delegate(error))) => {
+            let title = Text::new("the level runs to its end", "단계가 끝까지 실행됨");
+            level.holds(&format!("{name}.ends"), title, Err(error.to_string()));
+        }
+        outcome => outcome?,
+    }
+    if kit.delegate.read_info().is_err() {
+        kit.reopen()?;
+    }
+    Ok(level)
+}
+
+/// Whether a gate of a level can be waived. A device may lack an operation or a meter;
+/// nobody may lack a contract that is kept and results that are the same every time.
+fn may_be_waived(level: Name) -> bool {
+    !matches!(
+        level,
+        Name::Abi | Name::Determinism | Name::Soak | Name::Faults
+    )
 }
 
 /// Marks failed gates that were waived.
@@ -154,9 +231,15 @@ fn waive(level: &mut Level, waivers: &[(String, String)]) {
         .iter_mut()
         .filter(|gate| gate.verdict == Verdict::Fail)
     {
-        if let Some((_, reason)) = waivers.iter().find(|(id, _)| *id == gate.id) {
-            gate.verdict = Verdict::Waived;
-            gate.note = format!("waived: {reason}. {}", gate.note);
+        let Some((_, reason)) = waivers.iter().find(|(id, _)| *id == gate.id) else {
+            continue;
+        };
+        match may_be_waived(level.name) {
+            true => {
+                gate.verdict = Verdict::Waived;
+                gate.note = format!("waived: {reason}. {}", gate.note);
+            }
+            false => gate.note = format!("can't be waived. {}", gate.note),
         }
     }
 }
@@ -176,16 +259,19 @@ struct Kit<'s> {
     delegate: Delegate,
     /// The parts of the model that run on the device; an error if there are none.
     offload: Result<Offload, String>,
+    /// The same on the reference part; made when it is first needed.
+    parts: OnceCell<Option<Parts>>,
 }
 
 impl<'s> Kit<'s> {
     fn new(setup: &'s Setup, model: &'s Model) -> Result<Kit<'s>> {
-        let delegate = open(&setup.plugin)?;
+        let delegate = setup.open()?;
         let mut kit = Kit {
             setup,
             model,
             delegate,
             offload: Err(String::new()),
+            parts: OnceCell::new(),
         };
         kit.offload = kit
             .compile(&kit.offload_options())
@@ -195,16 +281,18 @@ impl<'s> Kit<'s> {
 
     /// Opens the device again, for example after a fault from which it does not recover.
     fn reopen(&mut self) -> Result<()> {
-        self.delegate = open(&self.setup.plugin)?;
+        self.delegate = self.setup.open()?;
         self.offload = self
             .compile(&self.offload_options())
             .map_err(|e| e.to_string());
         Ok(())
     }
 
+    /// Prefill and, if the device has programs of one row, decode.
     fn offload_options(&self) -> OffloadOptions {
         OffloadOptions {
             rows: self.setup.rows,
+            decode: self.delegate.info().rows[0] == 1,
             deadline: self.setup.deadline,
             ..OffloadOptions::default()
         }
@@ -218,6 +306,47 @@ impl<'s> Kit<'s> {
             &CancelToken::new(),
             |_, _| (),
         )
+    }
+
+    /// Rows of the programs that an app runs: for prefill, and one for decode.
+    fn programs(&self) -> Vec<usize> {
+        let mut programs = vec![self.rows()];
+        if self.delegate.info().rows[0] == 1 && programs[0] != 1 {
+            programs.push(1);
+        }
+        programs
+    }
+
+    /// Rows of a program for prefill.
+    fn rows(&self) -> usize {
+        let all = &self.delegate.info().rows;
+        let fitting = all.iter().rfind(|&&rows| rows <= self.setup.rows);
+        *fitting.unwrap_or(&all[0])
+    }
+
+    /// Draws for a purpose from the run's seed.
+    fn draw(&self, purpose: &str) -> Draw {
+        Draw::new(self.setup.seed, purpose)
+    }
+
+    /// Whether the device takes every operation of a segment.
+    fn takes(&self, segment: &Segment) -> Result<bool, String> {
+        let claims = self.delegate.claim(segment).map_err(|e| e.to_string())?;
+        Ok(claims.iter().all(Option::is_none))
+    }
+
+    /// The outputs of a segment with exact sums and in the arithmetic that the device
+    /// declares.
+    fn expected(&self, segment: &Segment, given: &[Vec<f32>]) -> [segments::Values; 2] {
+        let declared = self.delegate.info().arithmetic;
+        [EXACT, declared]
+            .map(|arithmetic| ondol_delegate_reference::run(segment, given, &arithmetic))
+    }
+
+    /// The reference part; `None` if it can't take what the device takes.
+    fn parts(&self, offload: &Offload) -> Option<&Parts> {
+        let made = self.parts.get_or_init(|| Parts::of(offload).ok());
+        made.as_ref()
     }
 
     fn options(&self, context: usize) -> SessionOptions {
@@ -246,7 +375,7 @@ impl<'s> Kit<'s> {
     /// A level that has nothing to look at, since the device takes nothing.
     fn nothing_runs(&self, level: &mut Level, id: &str) {
         let why = self.offload.as_ref().err().cloned().unwrap_or_default();
-        let title = report::Text::new(
+        let title = Text::new(
             "the device takes part of the model",
             "장치가 모델의 일부를 실행함",
         );
@@ -268,21 +397,28 @@ impl<'s> Kit<'s> {
         }
     }
 
-    fn report(&self, levels: Vec<Level>) -> Result<Report> {
+    fn report(&self, levels: Vec<Level>, answers: Answers) -> Result<Report> {
         let info = self.delegate.info();
         let session = self.cpu(16)?;
         let hash = |path: &PathBuf| machine::sha256(path);
         let [plugin, plugin_version, plugin_licence] = info.plugin.clone();
+        let partial = work::partial(self, &levels);
         Ok(Report {
             schema: report::SCHEMA,
-            created: machine::utc_now(),
+            created: machine::now_in_korea(),
+            seed: self.setup.seed,
             command: self.setup.command.clone(),
             ondol: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: env!("ONDOL_COMMIT").to_owned(),
+            program_sha256: machine::program_sha256()?,
             host: report::Host {
                 cpu: cpu_name(),
                 threads: session.engine().threads(),
                 kernels: session.engine().isa().to_string(),
                 system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+                os_kernel: machine::told("/proc/sys/kernel/osrelease"),
+                memory: machine::memory(),
+                governor: machine::told("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
             },
             device: report::Device {
                 plugin,
@@ -295,7 +431,8 @@ impl<'s> Kit<'s> {
                 driver: info.driver.clone(),
                 firmware: info.firmware.clone(),
                 label: info.label.to_string(),
-                activations: info.activations.to_string(),
+                activations: info.arithmetic.activations.to_string(),
+                arithmetic: info.arithmetic.to_string(),
                 weights: info.quants.iter().map(ToString::to_string).collect(),
                 rows: info.rows.clone(),
             },
@@ -307,15 +444,35 @@ impl<'s> Kit<'s> {
                 sha256: self.setup.files.iter().map(hash).collect::<Result<_>>()?,
             },
             offload: self.offload.as_ref().ok().map(summary),
-            passed: levels.iter().all(Level::passed),
+            conclusion: match (levels.iter().all(Level::passed), partial.is_empty()) {
+                (false, _) => Conclusion::Fail,
+                (true, false) => Conclusion::Partial,
+                (true, true) => Conclusion::Pass,
+            },
             levels,
+            partial,
+            format: answers.format,
+            records: answers.records,
         })
     }
 }
 
-/// Loads the plug-in and opens its device.
+impl Setup {
+    /// Opens the plug-in's device in its place.
+    fn open(&self) -> Result<Delegate> {
+        match &self.place {
+            Place::Here => load(&self.plugin),
+            Place::Apart { helper, .. } => {
+                let helper = child::command(helper);
+                Ok(ondol_delegate_isolated::open(&self.plugin, helper)?)
+            }
+        }
+    }
+}
+
+/// Loads the plug-in into this process and opens its device.
 #[allow(unsafe_code)] // A library's code.
-fn open(plugin: &Path) -> Result<Delegate> {
+fn load(plugin: &Path) -> Result<Delegate> {
     // SAFETY: the user who verifies a plug-in trusts it like any program that they run.
     Ok(unsafe { Delegate::load(plugin) }?)
 }
@@ -323,8 +480,22 @@ fn open(plugin: &Path) -> Result<Delegate> {
 /// What runs where, for the report.
 fn summary(offload: &Offload) -> report::Offload {
     let found = offload.report();
+    let on_cpu = |parts: &[ondol::delegate::UnclaimedNodes]| {
+        let parts = parts.iter();
+        let part = |part: &ondol::delegate::UnclaimedNodes| report::OnCpu {
+            reason: part.reason.clone(),
+            nodes: part.nodes,
+            multiply_adds: part.multiply_adds,
+        };
+        parts.map(part).collect()
+    };
     report::Offload {
-        share: found.share,
+        work: report::Work {
+            prefill: found.work.prefill,
+            decode: found.work.decode,
+            attention: found.work.attention,
+            head: found.work.head,
+        },
         rows: found.rows,
         spans: found
             .spans
@@ -336,14 +507,8 @@ fn summary(offload: &Offload) -> report::Offload {
                 multiply_adds: span.multiply_adds,
             })
             .collect(),
-        refused: found
-            .refused
-            .iter()
-            .map(|refused| report::Refused {
-                reason: refused.reason.clone(),
-                nodes: refused.nodes,
-            })
-            .collect(),
+        refused: on_cpu(&found.refused),
+        withheld: on_cpu(&found.withheld),
         weights: found
             .weights
             .iter()

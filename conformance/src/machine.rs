@@ -17,17 +17,41 @@ pub fn sha256(path: &Path) -> Result<String> {
     Ok(hasher.finish())
 }
 
-/// The time, `2026-11-29T12:00:00Z`.
-pub fn utc_now() -> String {
+/// The hash of the program that runs.
+pub fn program_sha256() -> Result<String> {
+    let file = |source| Error::File {
+        path: "the program".into(),
+        source,
+    };
+    sha256(&std::env::current_exe().map_err(file)?)
+}
+
+/// What a file of the system says in one line; empty if it is not there.
+pub fn told(path: &str) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.trim().to_owned()
+}
+
+/// Bytes of memory; 0 where the system does not tell.
+pub fn memory() -> u64 {
+    let text = told("/proc/meminfo");
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kilobytes = total.and_then(|total| total.trim().strip_suffix("kB")?.trim().parse().ok());
+    kilobytes.map_or(0, |kilobytes: u64| kilobytes * 1024)
+}
+
+/// The time in Korea, which has no summer time: `2026-11-29T21:00:00+09:00`.
+pub fn now_in_korea() -> String {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    utc(since.as_secs())
+    in_korea(since.as_secs())
 }
 
 /// Seconds since 1970 as a date, by the civil calendar (Howard Hinnant's
 /// `civil_from_days`).
-fn utc(seconds: u64) -> String {
+fn in_korea(seconds: u64) -> String {
+    let seconds = seconds + 9 * 3600;
     let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
     let (era, day) = (days / 146_097, days % 146_097);
     let year_of_era = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
@@ -41,7 +65,7 @@ fn utc(seconds: u64) -> String {
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     let day = day - (153 * from_march + 2) / 5 + 1;
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}+09:00")
 }
 
 #[cfg(test)]
@@ -50,8 +74,8 @@ mod tests {
 
     #[test]
     fn dates_are_those_of_the_calendar() {
-        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
-        assert_eq!(utc(951_782_400), "2000-02-29T00:00:00Z");
-        assert_eq!(utc(1_795_953_599), "2026-11-29T11:59:59Z");
+        assert_eq!(in_korea(0), "1970-01-01T09:00:00+09:00");
+        assert_eq!(in_korea(951_782_400), "2000-02-29T09:00:00+09:00");
+        assert_eq!(in_korea(1_795_964_399), "2026-11-29T23:59:59+09:00");
     }
 }

@@ -1,24 +1,22 @@
-//! Level `model`: the model's spans on the device. Each is compared with 64-bit floats;
-//! then padding, a prompt in two parts, and decode on the CPU after prefill on the
+//! Level `model`: the model's spans on the device, in every program that an app runs;
+//! then numbers of rows, a prompt in parts, and decode on the CPU after prefill on the
 //! device.
 
+use crate::draw::row_counts;
 use crate::end_to_end::{difference, kls, mean};
-use crate::gates::worse;
+use crate::judge::Judgement;
+use crate::op;
 use crate::report::{Level, Series, Text};
-use crate::segments::{Bench, nmse, normal, oracle};
 use crate::{Kit, Result};
 use ondol::CancelToken;
 use ondol::delegate::Offload;
 use ondol::delegate::segment::Segment;
 
-/// A span is a few matmuls one after the other: what each may add, four times.
-const SPAN_NMSE: f64 = 2e-3;
 /// Between two ways to cut one prompt.
 const CUT_KL: f64 = 1e-3;
-/// After a prompt on the device, decoding on the CPU.
-const HAND_OVER_KL: f64 = 0.005;
-/// Tokens of the prompt, and those decoded after it.
+/// Tokens of the prompt that is cut.
 const PROMPT: usize = 48;
+/// Tokens that are decoded after it.
 const DECODED: usize = 16;
 
 pub fn run(kit: &Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Result<()> {
@@ -26,8 +24,10 @@ pub fn run(kit: &Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Result<(
         kit.nothing_runs(level, "model.runs");
         return Ok(());
     };
-    say("the model's parts, one by one");
-    spans(kit, offload, level);
+    for rows in kit.programs() {
+        say(&format!("the model's parts in programs of {rows} rows"));
+        spans(kit, offload, level, rows);
+    }
     say("cuts of a prompt, and the hand-over of the cache");
     let tokens = kit.tokens(&kit.setup.texts[0], PROMPT + DECODED)?;
     let tokens = &tokens[..PROMPT + DECODED];
@@ -36,92 +36,109 @@ pub fn run(kit: &Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Result<(
 }
 
 /// Every span on inputs of the size of hidden states, some of them large.
-fn spans(kit: &Kit, offload: &Offload, level: &mut Level) {
-    let mut found = Vec::new();
-    let mut leaks = Ok(());
-    for segment in offload.segments(crate::op::rows(kit)) {
+fn spans(kit: &Kit, offload: &Offload, level: &mut Level, rows: usize) {
+    let id = |what: &str| format!("model.spans-{rows}.{what}");
+    let title = Text::new(
+        format!("the model's parts, programs of {rows} rows"),
+        format!("모델 구간, {rows}행 프로그램"),
+    );
+    let (mut worst, mut errors) = (Judgement::default(), Vec::new());
+    let mut same = Ok(());
+    for segment in offload.segments(rows) {
         match span(kit, &segment) {
-            Ok((error, leak)) => {
-                found.push(error);
-                if leak {
-                    leaks = Err(format!("in {}", segment.name));
-                }
+            Ok((judgement, rows)) => {
+                errors.push(judgement.whole.found);
+                worst.keep_worst(judgement);
+                same = same.and(rows);
             }
             Err(error) => {
-                let title = Text::new("every part runs", "모든 구간의 실행");
-                level.holds(
-                    "model.spans.run",
-                    title,
-                    Err(format!("{}: {error}", segment.name)),
-                );
-                return;
+                let error = format!("{}: {error}", segment.name);
+                return level.holds(&id("runs"), title, Err(error));
             }
         }
     }
-    let worst = found.iter().copied().fold(0.0, worse);
-    let title = Text::new("NMSE of the worst part", "최악 구간의 정규화 제곱오차");
-    level
-        .at_most("model.spans.nmse", title, worst, SPAN_NMSE)
-        .note = format!("{} parts", found.len());
-    let title = Text::new(
-        "rows of padding change nothing in the others",
-        "채움 행이 다른 행에 영향을 주지 않음",
+    worst.record(level, &id("judged"), &title);
+    let rows_title = Text::new(
+        format!(
+            "{}: a row is the same bits whatever the number of rows",
+            title.en
+        ),
+        format!("{}: 행 수가 달라도 각 행의 결과가 비트까지 같음", title.ko),
     );
-    level.holds("model.spans.padding", title, leaks);
+    level.holds(&id("rows"), rows_title, same);
     level.series.push(Series {
-        title: Text::new("NMSE by part", "구간별 정규화 제곱오차"),
+        title: Text::new(
+            format!("NMSE by part, programs of {rows} rows"),
+            format!("구간별 정규화 제곱오차, {rows}행 프로그램"),
+        ),
         x_label: Text::new("part of the model", "모델 구간"),
         y_label: Text::new("NMSE", "정규화 제곱오차"),
-        x: (0..found.len()).map(|i| i as f64).collect(),
-        y: found,
-        limit: Some(SPAN_NMSE),
+        x: (0..errors.len()).map(|i| i as f64).collect(),
+        y: errors,
+        limit: None,
         logarithmic: true,
     });
 }
 
-/// The NMSE of a span, and whether what stands in the last rows shows in the first.
-fn span(kit: &Kit, segment: &Segment) -> Result<(f64, bool), String> {
-    let (inputs, outputs) = segment.interface();
-    let cols = |index: usize| segment.tensors[index].cols;
+/// Judges a span, and compares calls of fewer rows with the call of all.
+fn span(kit: &Kit, segment: &Segment) -> Result<(Judgement, Result<(), String>), String> {
+    let (inputs, _) = segment.interface();
+    let mut draw = kit.draw(&segment.name);
     let given: Vec<Vec<f32>> = inputs
         .iter()
         .map(|&input| {
-            let mut values = normal(input as u64 + 1, segment.rows * cols(input));
+            let mut values = draw.normal(segment.rows * segment.tensors[input].cols);
             values.iter_mut().step_by(113).for_each(|x| *x *= 20.0);
             values
         })
         .collect();
-    let kept = segment.rows.div_ceil(2);
-    let mut padded = given.clone();
-    for (values, &input) in padded.iter_mut().zip(&inputs) {
-        values[kept * cols(input)..].fill(1e6);
-    }
-    let bench = Bench::new(&kit.delegate, segment, kit.setup.deadline);
-    let mut bench = bench.map_err(|e| e.to_string())?;
-    let found = bench.run(&given).map_err(|e| e.to_string())?;
-    let beside = bench.run(&padded).map_err(|e| e.to_string())?;
-    let differs = |((a, b), &output): ((&Vec<f32>, &Vec<f32>), &usize)| {
-        let bits = |x: &f32| x.to_bits();
-        let rows = ..kept * cols(output);
-        !a[rows].iter().map(bits).eq(b[rows].iter().map(bits))
-    };
-    let leaks = found.iter().zip(&beside).zip(&outputs).any(differs);
-    let expected = oracle(segment, &given);
-    let errors = found
-        .iter()
-        .zip(&expected)
-        .map(|(found, expected)| nmse(found, expected));
-    Ok((errors.fold(0.0, worse), leaks))
+    let mut bench = op::bench(kit, segment)?;
+    let mut run = |given: &[Vec<f32>]| bench.run(given).map_err(|e| e.to_string());
+    let found = run(&given)?;
+    let judgement = op::judge_outputs(kit, segment, &given, &found, &segment.name)?;
+    // One number of rows for each span; together they meet them all.
+    let counts = row_counts(kit.setup.seed, segment.rows);
+    let one = counts[draw.below(counts.len())];
+    let padded = run(&large_beyond(&given, segment, one))?;
+    Ok((judgement, same_rows(segment, &found, &padded, one)))
 }
 
-/// One prompt at once, and in two parts of odd lengths.
+/// The inputs with large numbers in the rows from `count` on.
+fn large_beyond(given: &[Vec<f32>], segment: &Segment, count: usize) -> Vec<Vec<f32>> {
+    let mut given = given.to_vec();
+    for (values, input) in given.iter_mut().zip(segment.interface().0) {
+        values[count * segment.tensors[input].cols..].fill(1e6);
+    }
+    given
+}
+
+fn same_rows(
+    segment: &Segment,
+    found: &[Vec<f32>],
+    others: &[Vec<f32>],
+    count: usize,
+) -> Result<(), String> {
+    for ((found, others), output) in found.iter().zip(others).zip(segment.interface().1) {
+        let cols = segment.tensors[output].cols;
+        if let Some(row) = op::first_different_row(found, others, cols, count) {
+            let name = &segment.name;
+            return Err(format!(
+                "{name}: row {row} depends on the rows from {count} on"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// One prompt at once, and in parts of odd lengths.
 fn cuts(kit: &Kit, offload: &Offload, level: &mut Level, tokens: &[u32]) -> Result<()> {
     let cancel = CancelToken::new();
     let mut whole = kit.npu(offload, tokens.len())?;
     let expected = whole.prefill(tokens, &cancel)?.to_vec();
     let mut cut = kit.npu(offload, tokens.len())?;
-    cut.prefill(&tokens[..tokens.len() / 3], &cancel)?;
-    let found = cut.prefill(&tokens[tokens.len() / 3..], &cancel)?;
+    let (first, rest) = tokens.split_at(tokens.len() / 3);
+    cut.prefill(first, &cancel)?;
+    let found = cut.prefill(rest, &cancel)?;
     let title = Text::new(
         "KL between a prompt at once and in two parts",
         "한 번에 처리한 프롬프트와 나누어 처리한 프롬프트의 KL",
@@ -130,26 +147,39 @@ fn cuts(kit: &Kit, offload: &Offload, level: &mut Level, tokens: &[u32]) -> Resu
     Ok(())
 }
 
-/// The device runs prefill, and the CPU decodes with the same cache.
+/// The device runs prefill, and the CPU decodes with the same cache: as far from the
+/// CPU alone as the declared arithmetic explains.
 fn hand_over(kit: &Kit, offload: &Offload, level: &mut Level, tokens: &[u32]) -> Result<()> {
-    let cancel = CancelToken::new();
-    let (prompt, rest) = tokens.split_at(PROMPT);
-    let mut cpu = kit.cpu(tokens.len())?;
-    let mut npu = kit.npu(offload, tokens.len())?;
-    cpu.prefill(prompt, &cancel)?;
-    npu.prefill(prompt, &cancel)?;
-    let mut found = Vec::new();
-    for &token in rest {
-        let expected = cpu.decode(token)?;
-        found.push(difference(expected, npu.decode(token)?));
-    }
     let title = Text::new(
         "mean KL of tokens decoded on the CPU after a prompt on the device",
         "장치에서 프롬프트를 처리한 뒤 CPU에서 생성한 토큰의 평균 KL",
     );
-    let found = mean(&kls(&found));
-    level
-        .at_most("model.hand-over", title, found, HAND_OVER_KL)
-        .unit = "nats".to_owned();
+    let Some(parts) = kit.parts(offload) else {
+        level.not_measured("model.hand-over", title, NO_PARTS);
+        return Ok(());
+    };
+    let decoded = |offload: &Offload| -> Result<Vec<Vec<f32>>> {
+        let mut device = kit.npu(offload, tokens.len())?;
+        device.prefill(&tokens[..PROMPT], &CancelToken::new())?;
+        let mut state = Vec::new();
+        device.save(&mut state)?;
+        let mut cpu = kit.cpu(tokens.len())?;
+        cpu.restore(state.as_slice())?;
+        let rest = tokens[PROMPT..].iter();
+        rest.map(|&token| Ok(cpu.decode(token)?.to_vec())).collect()
+    };
+    let exact = decoded(&parts.exact)?;
+    let from_exact = |found: &[Vec<f32>]| {
+        let pairs = exact.iter().zip(found);
+        let differences: Vec<_> = pairs.map(|(a, b)| difference(a, b)).collect();
+        mean(&kls(&differences))
+    };
+    let explained = from_exact(&decoded(&parts.declared)?);
+    let found = from_exact(&decoded(offload)?);
+    let limit = crate::end_to_end::kl_limit(explained);
+    level.at_most("model.hand-over", title, found, limit).unit = "nats".to_owned();
     Ok(())
 }
+
+/// Why something was not judged.
+pub const NO_PARTS: &str = "the reference part can't compute in the declared arithmetic";

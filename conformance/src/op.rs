@@ -1,189 +1,203 @@
-//! Level `op`: single operations on the device, compared with 64-bit floats on the same
-//! weights.
+//! Level `op`: single operations on the device, judged by what its declared arithmetic
+//! explains ([`crate::judge`]).
 //!
-//! The limit for a matmul is four times the error of rounding its inputs to the
-//! device's activations, predicted from the actual numbers for one scale per row, and
-//! at most a fixed cap for inputs of similar size. Each row is also checked separately:
-//! in a mean over a whole tensor, one wrong row in a hundred would not show.
+//! Every weight is drawn anew, under the same name and of the same shape as others. The
+//! inputs are made to find faults: some fill an integer sum, some are so small that
+//! half floats have no leading bit left.
 
-use crate::gates::{is_as_bad, worse};
+use crate::draw::{Draw, row_counts};
+use crate::judge::{Judgement, Results};
 use crate::report::{Level, Text};
-use crate::segments::{Bench, nmse, normal, oracle, weight};
+use crate::segments::{Bench, Values};
 use crate::{Kit, Result};
 use ondol::delegate::segment::{Activation, Node, Op, Role, RowFn, Segment};
-use ondol::delegate::{Activations, Quant, Quantized};
+use ondol::delegate::{Quant, Quantized};
 use std::time::Duration;
 
-/// What the inputs look like.
+/// What inputs and weights look like.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Inputs {
+enum Numbers {
     /// All of similar size.
     Even,
-    /// Some numbers are a hundred times as large, as in hidden states.
+    /// Some inputs are a hundred times as large, as in hidden states.
     Outliers,
-    /// All numbers have the largest magnitude, so that integer sums reach their limits.
-    Largest,
-    /// All zeros.
+    /// Inputs and weights have one sign and almost one size, so that integer sums
+    /// reach their limits: 8192 products of bytes fill 28 bits.
+    OneSign,
+    /// Inputs below the smallest normal half float.
+    SmallInputs,
+    /// Weights, and so their scales, below the smallest normal half float.
+    SmallWeights,
+    /// Inputs of zeros.
     Zeros,
 }
 
-impl Inputs {
-    const ALL: [Inputs; 4] = [
-        Inputs::Even,
-        Inputs::Outliers,
-        Inputs::Largest,
-        Inputs::Zeros,
+impl Numbers {
+    const ALL: [Numbers; 6] = [
+        Numbers::Even,
+        Numbers::Outliers,
+        Numbers::OneSign,
+        Numbers::SmallInputs,
+        Numbers::SmallWeights,
+        Numbers::Zeros,
     ];
 
     fn name(self) -> &'static str {
         match self {
-            Inputs::Even => "even",
-            Inputs::Outliers => "outliers",
-            Inputs::Largest => "largest",
-            Inputs::Zeros => "zeros",
+            Numbers::Even => "even",
+            Numbers::Outliers => "outliers",
+            Numbers::OneSign => "one-sign",
+            Numbers::SmallInputs => "small-inputs",
+            Numbers::SmallWeights => "small-weights",
+            Numbers::Zeros => "zeros",
         }
     }
 
-    fn korean(self) -> &'static str {
+    fn words(self) -> (&'static str, &'static str) {
         match self {
-            Inputs::Even => "고른 입력",
-            Inputs::Outliers => "이상값이 있는 입력",
-            Inputs::Largest => "최댓값 입력",
-            Inputs::Zeros => "영 입력",
+            Numbers::Even => ("even inputs", "고른 입력"),
+            Numbers::Outliers => ("inputs with outliers", "이상값이 있는 입력"),
+            Numbers::OneSign => ("numbers of one sign", "부호가 같은 수"),
+            Numbers::SmallInputs => ("small inputs", "매우 작은 입력"),
+            Numbers::SmallWeights => ("small weights", "매우 작은 가중치"),
+            Numbers::Zeros => ("inputs of zeros", "영 입력"),
         }
     }
 
-    fn values(self, rows: usize, cols: usize) -> Vec<f32> {
-        let mut values = normal(7, rows * cols);
+    fn inputs(self, draw: &mut Draw, len: usize) -> Vec<f32> {
+        let mut values = draw.normal(len);
         match self {
-            Inputs::Even => {}
-            Inputs::Outliers => values.iter_mut().step_by(97).for_each(|x| *x *= 100.0),
-            Inputs::Largest => values.fill(1.0),
-            Inputs::Zeros => values.fill(0.0),
+            Numbers::Even | Numbers::SmallWeights => {}
+            Numbers::Outliers => values.iter_mut().step_by(97).for_each(|x| *x *= 100.0),
+            Numbers::OneSign => values.iter_mut().for_each(|x| *x = one_sign(*x)),
+            Numbers::SmallInputs => values.iter_mut().for_each(|x| *x *= SMALL),
+            Numbers::Zeros => values.fill(0.0),
+        }
+        values
+    }
+
+    fn weights(self, draw: &mut Draw, len: usize) -> Vec<f32> {
+        let mut values = draw.normal(len);
+        match self {
+            Numbers::OneSign => values.iter_mut().for_each(|x| *x = one_sign(*x)),
+            Numbers::SmallWeights => values.iter_mut().for_each(|x| *x *= SMALL),
+            _ => {}
         }
         values
     }
 }
 
-/// Rows and columns of weights: odd ones, long ones, and one of a model's size.
-const SHAPES: [(usize, usize); 5] = [(64, 64), (100, 96), (3, 2048), (65, 8192), (576, 576)];
+/// The smallest normal half float is 6.1e-5.
+const SMALL: f32 = 2e-5;
+
+/// From 0.97 to 1, for a number from -6 to 6.
+fn one_sign(x: f32) -> f32 {
+    1.0 - 0.0025 * (x + 6.0)
+}
+
+/// Rows and columns of weights: odd ones, long ones, and one of a model's size. A drawn
+/// one is added.
+const SHAPES: [(usize, usize); 5] = [(64, 64), (100, 96), (3, 2048), (17, 8192), (192, 576)];
 
 pub fn run(kit: &Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Result<()> {
     for &form in &kit.delegate.info().quants {
-        for inputs in Inputs::ALL {
-            say(&format!("matmul, weights {form}, {} inputs", inputs.name()));
-            matmuls(kit, level, form, inputs);
+        for numbers in Numbers::ALL {
+            say(&format!("matmul, weights {form}, {}", numbers.words().0));
+            matmuls(kit, level, form, numbers);
         }
+        counts(kit, level, form);
     }
-    for (name, op) in elementwise() {
-        say(name);
-        element(kit, level, name, op);
+    for case in elementwise() {
+        say(case.name);
+        element(kit, level, &case);
     }
     Ok(())
 }
 
-/// The worst results over all shapes.
-#[derive(Default)]
-struct Worst {
-    /// NMSE over its limit, and the two.
-    tensor: (f64, f64, f64),
-    row: (f64, f64, f64),
-    /// The largest error in standard deviations of the predicted one.
-    sigmas: f64,
-    place: String,
-}
+// ---- matmuls ----------------------------------------------------------------------
 
-fn matmuls(kit: &Kit, level: &mut Level, form: Quant, inputs: Inputs) {
-    let id = |what: &str| format!("op.matmul.{}.{}.{what}", form.id(), inputs.name());
-    let title = |en: &str, ko: &str| {
-        Text::new(
-            format!("matmul, weights {form}, {} inputs: {en}", inputs.name()),
-            format!("행렬곱, 가중치 {form}, {}: {ko}", inputs.korean()),
-        )
-    };
-    match worst_of(kit, form, inputs) {
-        Err(error) => level.holds(&id("runs"), title("it runs", "실행"), Err(error)),
+fn matmuls(kit: &Kit, level: &mut Level, form: Quant, numbers: Numbers) {
+    let id = format!("op.matmul.{}.{}", form.id(), numbers.name());
+    let (en, ko) = numbers.words();
+    let title = Text::new(
+        format!("matmul, weights {form}, {en}"),
+        format!("행렬곱, 가중치 {form}, {ko}"),
+    );
+    match worst_of(kit, form, numbers) {
+        Err(error) => level.holds(&format!("{id}.runs"), title, Err(error)),
         Ok(None) => level.not_measured(
-            &id("runs"),
-            title("it runs", "실행"),
+            &format!("{id}.runs"),
+            title,
             "the device takes none of the shapes in this form",
         ),
-        Ok(Some(worst)) => {
-            let (_, found, limit) = worst.tensor;
-            let gate = level.at_most(&id("nmse"), title("NMSE", "정규화 제곱오차"), found, limit);
-            gate.note = worst.place.clone();
-            let (_, found, limit) = worst.row;
-            let rows = title("NMSE of the worst row", "최악 행의 정규화 제곱오차");
-            level.at_most(&id("row-nmse"), rows, found, limit).note = worst.place.clone();
-            let largest = title("largest error", "최대 오차");
-            level
-                .at_most(&id("max"), largest, worst.sigmas, MAX_SIGMAS)
-                .unit = "σ".to_owned();
-        }
+        Ok(Some(worst)) => worst.record(level, &id, &title),
     }
 }
 
-/// The largest allowed error, in standard deviations of the predicted one.
-const MAX_SIGMAS: f64 = 8.0;
-
-/// `None` if the device claims none of the shapes.
-fn worst_of(kit: &Kit, form: Quant, inputs: Inputs) -> Result<Option<Worst>, String> {
-    let mut worst: Option<Worst> = None;
-    for (n, k) in SHAPES.into_iter().filter(|&(_, k)| form.fits(k)) {
-        let segment = matmul(kit, form, n, k);
-        let claims = kit.delegate.claim(&segment).map_err(|e| e.to_string())?;
-        if claims.iter().any(Option::is_some) {
-            continue;
+/// The worst over all shapes and programs; `None` if the device claims none of them.
+fn worst_of(kit: &Kit, form: Quant, numbers: Numbers) -> Result<Option<Judgement>, String> {
+    let mut worst: Option<Judgement> = None;
+    for rows in kit.programs() {
+        for (index, (n, k)) in shapes(kit, form).into_iter().enumerate() {
+            let purpose = format!("{} {numbers:?} {rows} {n} {k}", form.id());
+            let mut draw = kit.draw(&purpose);
+            let weights = numbers.weights(&mut draw, n * k);
+            // Every other one has a bias.
+            let bias = (index % 2 == 1).then(|| draw.normal(n));
+            let segment = matmul(form, rows, &weights, k, bias.as_deref());
+            if !kit.takes(&segment)? {
+                continue;
+            }
+            let given = vec![numbers.inputs(&mut draw, rows * k)];
+            let place = format!("{rows} rows, {n} x {k}");
+            let judgement = judge(kit, &segment, &given, &place)?;
+            worst.get_or_insert_default().keep_worst(judgement);
         }
-        let x = inputs.values(segment.rows, k);
-        let found = run_once(kit, &segment, std::slice::from_ref(&x))?;
-        let expected = &oracle(&segment, std::slice::from_ref(&x))[0];
-        let place = format!("worst of {} rows, {n} x {k}", segment.rows);
-        let activations = kit.delegate.info().activations;
-        let predicted = predicted(activations, &segment, &x, n, k);
-        let cap = match inputs {
-            Inputs::Even => cap(activations),
-            _ => f64::INFINITY,
-        };
-        let judged = judge(&found[0], expected, &predicted, n, cap);
-        let judged = judged.map_err(|e| format!("{e}, {place}"))?;
-        let worst = worst.get_or_insert_default();
-        if is_as_bad(judged.tensor.0, worst.tensor.0) {
-            (worst.tensor, worst.place) = (judged.tensor, place);
-        }
-        if is_as_bad(judged.row.0, worst.row.0) {
-            worst.row = judged.row;
-        }
-        worst.sigmas = worse(worst.sigmas, judged.sigmas);
     }
     Ok(worst)
 }
 
-/// A segment of one matmul, of as many rows as the device's programs for prefill
-/// have here.
-pub fn matmul(kit: &Kit, form: Quant, n: usize, k: usize) -> Segment {
-    let rows = rows(kit);
+/// The shapes whose rows the form can have.
+fn shapes(kit: &Kit, form: Quant) -> Vec<(usize, usize)> {
+    let mut draw = kit.draw("shape");
+    let drawn = (1 + draw.below(200), 32 * (1 + draw.below(40)));
+    let all = SHAPES.into_iter().chain([drawn]);
+    all.filter(|&(_, k)| form.fits(k)).collect()
+}
+
+/// A segment of one matmul: weights of rows of `k` numbers.
+pub fn matmul(
+    form: Quant,
+    rows: usize,
+    weights: &[f32],
+    k: usize,
+    bias: Option<&[f32]>,
+) -> Segment {
+    let n = weights.len() / k;
     let mut stored = Quantized::default();
-    for row in normal(11, n * k).chunks_exact(k) {
+    for row in weights.chunks_exact(k) {
         form.quantize_row(row, &mut stored);
     }
     let mut segment = empty("matmul", rows);
     let x = segment.push(Role::Input, rows, k);
     let w = segment.push(Role::Weight(Some(form), stored), n, k);
+    let bias = bias.map(|bias| vector(&mut segment, bias));
     let out = segment.push(Role::Output, rows, n);
+    let inputs = [x, w].into_iter().chain(bias).collect();
     segment.nodes.push(Node {
         op: Op::MatMul,
-        inputs: vec![x, w],
+        inputs,
         out,
     });
     segment
 }
 
-/// The largest number of rows up to 64 that the device has programs for.
-pub fn rows(kit: &Kit) -> usize {
-    let all = &kit.delegate.info().rows;
-    let fitting = all.iter().rev().find(|&&rows| rows <= 64);
-    *fitting.unwrap_or(&all[0])
+fn vector(segment: &mut Segment, floats: &[f32]) -> usize {
+    let stored = Quantized {
+        data: floats.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        scales: Vec::new(),
+    };
+    segment.push(Role::Weight(None, stored), 1, floats.len())
 }
 
 pub fn empty(name: &str, rows: usize) -> Segment {
@@ -195,176 +209,184 @@ pub fn empty(name: &str, rows: usize) -> Segment {
     }
 }
 
-pub fn run_once(
+/// Runs a segment on the device and judges every output.
+pub fn judge(
     kit: &Kit,
     segment: &Segment,
-    inputs: &[Vec<f32>],
-) -> Result<Vec<Vec<f32>>, String> {
-    let deadline = kit.setup.deadline.max(Duration::from_secs(1));
-    let bench = Bench::new(&kit.delegate, segment, deadline);
-    bench
-        .and_then(|mut bench| bench.run(inputs))
-        .map_err(|e| e.to_string())
+    given: &[Vec<f32>],
+    place: &str,
+) -> Result<Judgement, String> {
+    let found = bench(kit, segment)?.run(given).map_err(|e| e.to_string())?;
+    judge_outputs(kit, segment, given, &found, place)
 }
 
-/// For each row, the energy of the error that rounding the inputs is expected to
-/// make in all of its outputs together.
-fn predicted(
-    activations: Activations,
+/// Judges the outputs of a segment that the device has run on these inputs.
+pub fn judge_outputs(
+    kit: &Kit,
     segment: &Segment,
-    x: &[f32],
-    n: usize,
-    k: usize,
-) -> Vec<f64> {
-    let w = weight(segment, 1);
-    // By input, the energy of its weights over all outputs.
-    let mut energy = vec![0.0; k];
-    for row in w.chunks_exact(k).take(n) {
-        row.iter()
-            .zip(&mut energy)
-            .for_each(|(w, e)| *e += f64::from(*w) * f64::from(*w));
-    }
-    let total: f64 = energy.iter().sum();
-    let of_row = |x: &[f32]| {
-        let largest = f64::from(x.iter().fold(0.0f32, |a, b| a.max(b.abs())));
-        let even_steps = |steps: f64| (largest / steps) * (largest / steps) / 12.0 * total;
-        let by_size = |bits: i32| {
-            let share = f64::powi(2.0, -2 * bits) / 12.0;
-            let pairs = x.iter().zip(&energy);
-            pairs
-                .map(|(x, e)| f64::from(*x) * f64::from(*x) * e)
-                .sum::<f64>()
-                * share
+    given: &[Vec<f32>],
+    found: &Values,
+    place: &str,
+) -> Result<Judgement, String> {
+    let [exact, declared] = kit.expected(segment, given);
+    let mut worst = Judgement::default();
+    for (index, &output) in segment.interface().1.iter().enumerate() {
+        let results = Results {
+            found: &found[index],
+            exact: &exact[index],
+            declared: &declared[index],
+            cols: segment.tensors[output].cols,
         };
-        match activations {
-            Activations::I8 => even_steps(127.0),
-            Activations::I16 => even_steps(32_767.0),
-            Activations::F16 => by_size(10),
-            Activations::Bf16 => by_size(7),
-            Activations::F32 => by_size(23),
-        }
-    };
-    x.chunks_exact(k).map(of_row).collect()
-}
-
-/// The largest allowed error of a matmul with even inputs.
-fn cap(activations: Activations) -> f64 {
-    match activations {
-        Activations::I8 => 5e-4,
-        Activations::I16 => 1e-5,
-        Activations::Bf16 => 1e-4,
-        Activations::F16 | Activations::F32 => 1e-6,
-    }
-}
-
-/// The error that 32-bit sums may always have.
-const FLOOR: f64 = 1e-7;
-
-fn judge(
-    found: &[f32],
-    expected: &[f64],
-    predicted: &[f64],
-    n: usize,
-    cap: f64,
-) -> Result<Worst, String> {
-    if let Some(at) = found.iter().position(|x| !x.is_finite()) {
-        return Err(format!("{} in row {}", found[at], at / n));
-    }
-    let energy = |values: &[f64]| values.iter().map(|y| y * y).sum::<f64>();
-    let share = |error: f64, of: f64| if of == 0.0 { 0.0 } else { error / of };
-    let over = |found: f64, limit: f64| (found / limit, found, limit);
-    let all = share(predicted.iter().sum(), energy(expected));
-    let limit = (4.0 * all).clamp(FLOOR, cap);
-    let whole = over(nmse(found, expected), limit);
-    let mut worst = Worst {
-        tensor: whole,
-        ..Worst::default()
-    };
-    for ((found, expected), predicted) in found
-        .chunks_exact(n)
-        .zip(expected.chunks_exact(n))
-        .zip(predicted)
-    {
-        // Few outputs say little of their error: more room for them.
-        let room = 4.0 * (1.0 + 8.0 / (n as f64).sqrt());
-        let limit = (room * share(*predicted, energy(expected))).max(FLOOR);
-        let row = over(nmse(found, expected), limit);
-        if is_as_bad(row.0, worst.row.0) {
-            worst.row = row;
-        }
-        let floor = FLOOR * energy(expected);
-        let sigma = ((predicted.max(floor)) / n as f64).sqrt();
-        let errors = found
-            .iter()
-            .zip(expected)
-            .map(|(x, y)| (f64::from(*x) - y).abs());
-        let largest = errors.fold(0.0, worse);
-        worst.sigmas = worse(worst.sigmas, share(largest, sigma));
+        let place = format!("output {index}, {place}");
+        worst.keep_worst(Judgement::of(results, &place)?);
     }
     Ok(worst)
 }
 
+/// Compiles a segment for the device.
+pub fn bench(kit: &Kit, segment: &Segment) -> Result<Bench, String> {
+    let deadline = kit.setup.deadline.max(Duration::from_secs(1));
+    Bench::new(&kit.delegate, segment, deadline).map_err(|e| e.to_string())
+}
+
+// ---- numbers of rows --------------------------------------------------------------
+
+/// The rows of a call do not depend on how many there are.
+fn counts(kit: &Kit, level: &mut Level, form: Quant) {
+    let title = Text::new(
+        format!("matmul, weights {form}: a row is the same bits whatever the number of rows"),
+        format!("행렬곱, 가중치 {form}: 행 수가 달라도 각 행의 결과가 비트까지 같음"),
+    );
+    let id = format!("op.matmul.{}.rows", form.id());
+    let mut programs = kit.programs().into_iter();
+    level.holds(
+        &id,
+        title,
+        programs.try_for_each(|rows| same_in_all_counts(kit, form, rows)),
+    );
+}
+
+/// Runs a program of `rows` rows with fewer and fewer, the others zeros.
+fn same_in_all_counts(kit: &Kit, form: Quant, rows: usize) -> Result<(), String> {
+    let (n, k) = (96, if form.fits(576) { 576 } else { 512 });
+    let mut draw = kit.draw("rows");
+    let segment = matmul(form, rows, &draw.normal(n * k), k, None);
+    if !kit.takes(&segment)? {
+        return Ok(());
+    }
+    let mut given = vec![draw.normal(rows * k)];
+    let mut bench = bench(kit, &segment)?;
+    let mut run = |given: &[Vec<f32>]| bench.run(given).map_err(|e| e.to_string());
+    let expected = run(&given)?;
+    for count in row_counts(kit.setup.seed, rows).into_iter().rev() {
+        given[0][count * k..].fill(0.0);
+        let found = run(&given)?;
+        if let Some(row) = first_different_row(&found[0], &expected[0], n, count) {
+            return Err(format!(
+                "row {row} of {count} in a program of {rows} rows differs"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The first of `count` rows that are not the same bits.
+pub fn first_different_row(a: &[f32], b: &[f32], cols: usize, count: usize) -> Option<usize> {
+    let mut pairs = a.iter().zip(b).take(count * cols);
+    let differs = |(a, b): (&f32, &f32)| a.to_bits() != b.to_bits();
+    pairs.position(differs).map(|at| at / cols)
+}
+
+// ---- elementwise operations ---------------------------------------------------------
+
 /// Columns of the rows that [`element`] runs a function on.
 const COLS: usize = 576;
 
-/// Operations without a matmul, with the id by which they are reported.
-fn elementwise() -> [(&'static str, RowFn); 6] {
-    let norm = RowFn::RmsNorm {
-        group: COLS,
-        eps: 1e-5,
+/// A function of rows, and what it is tested on.
+struct Elementwise {
+    /// Its name, by which it is reported.
+    name: &'static str,
+    function: RowFn,
+    /// The size of most numbers.
+    size: f32,
+    /// Whether some numbers are forty times as large.
+    outliers: bool,
+}
+
+fn elementwise() -> [Elementwise; 11] {
+    let case = |name, function, size, outliers| Elementwise {
+        name,
+        function,
+        size,
+        outliers,
     };
+    let norm = |group, eps| RowFn::RmsNorm { group, eps };
+    let [silu, gelu] = [Activation::Silu, Activation::GeluTanh].map(RowFn::Glu);
     [
-        ("rmsnorm", norm),
-        ("add", RowFn::Add),
-        ("scale", RowFn::Scale { factor: 0.37 }),
-        ("silu-mul", RowFn::Glu(Activation::Silu)),
-        ("gelu-mul", RowFn::Glu(Activation::GeluTanh)),
-        ("softcap", RowFn::Softcap { cap: 30.0 }),
+        case("rmsnorm", norm(COLS, 1e-5), 1.0, true),
+        case("rmsnorm-groups", norm(64, 1e-6), 1.0, true),
+        // Where the mean square is as small as eps, eps shows.
+        case("rmsnorm-eps", norm(64, 1e-5), 3e-3, false),
+        case("add", RowFn::Add, 1.0, true),
+        case("scale", RowFn::Scale { factor: 0.37 }, 1.0, true),
+        case("silu-mul", silu, 2.0, false),
+        case("silu-mul-outliers", silu, 1.0, true),
+        case("gelu-mul", gelu, 2.0, false),
+        case("gelu-mul-outliers", gelu, 1.0, true),
+        case("softcap", RowFn::Softcap { cap: 30.0 }, 20.0, false),
+        case("softcap-outliers", RowFn::Softcap { cap: 30.0 }, 1.0, true),
     ]
 }
 
-/// One function on rows of numbers of all sizes.
-fn element(kit: &Kit, level: &mut Level, name: &str, function: RowFn) {
-    let rows = rows(kit);
-    let mut segment = empty(name, rows);
-    let mut inputs = vec![segment.push(Role::Input, rows, COLS)];
-    let mut given = vec![normal(3, rows * COLS)];
-    given[0].iter_mut().step_by(31).for_each(|x| *x *= 40.0);
-    if function.values() == 2 {
-        inputs.push(segment.push(Role::Input, rows, COLS));
-        given.push(normal(13, rows * COLS));
-    }
-    if let Some(len) = function.weight_len() {
-        let weight = normal(5, len).into_iter().flat_map(f32::to_le_bytes);
-        let stored = Quantized {
-            data: weight.collect(),
-            scales: Vec::new(),
-        };
-        inputs.push(segment.push(Role::Weight(None, stored), 1, len));
-    }
-    let op = Op::Row(function);
-    let out = segment.push(Role::Output, rows, COLS);
-    segment.nodes.push(Node { op, inputs, out });
-
-    let id = format!("op.{name}");
-    let title = Text::new(format!("{name}: NMSE"), format!("{name}: 정규화 제곱오차"));
-    match kit.delegate.claim(&segment) {
-        Ok(claims) => {
-            if let Some(Some(reason)) = claims.first() {
-                level.not_measured(&id, title, &format!("the device refuses it: {reason}"));
-                return;
+/// One function in every program.
+fn element(kit: &Kit, level: &mut Level, case: &Elementwise) {
+    let id = format!("op.{}", case.name);
+    let title = Text::new(case.name, case.name);
+    let mut worst: Option<Judgement> = None;
+    for rows in kit.programs() {
+        let mut draw = kit.draw(&format!("{} {rows}", case.name));
+        let (segment, given) = element_segment(case, rows, &mut draw);
+        match kit.delegate.claim(&segment) {
+            Ok(claims) => {
+                if let Some(Some(reason)) = claims.first() {
+                    let why = format!("the device refuses it: {reason}");
+                    return level.not_measured(&id, title, &why);
+                }
             }
+            Err(error) => return level.holds(&id, title, Err(error.to_string())),
         }
-        Err(error) => return level.holds(&id, title, Err(error.to_string())),
+        match judge(kit, &segment, &given, &format!("{rows} rows")) {
+            Ok(judgement) => worst.get_or_insert_default().keep_worst(judgement),
+            Err(error) => return level.holds(&id, title, Err(error)),
+        }
     }
-    match run_once(kit, &segment, &given) {
-        Ok(found) => {
-            let expected = oracle(&segment, &given);
-            level.at_most(&id, title, nmse(&found[0], &expected[0]), ELEMENTWISE);
-        }
-        Err(error) => level.holds(&id, title, Err(error)),
+    if let Some(worst) = worst {
+        worst.record(level, &id, &title);
     }
 }
 
-/// The error of half floats, with a margin.
-const ELEMENTWISE: f64 = 1e-6;
+/// The function as a segment, and inputs for it.
+fn element_segment(case: &Elementwise, rows: usize, draw: &mut Draw) -> (Segment, Vec<Vec<f32>>) {
+    let mut segment = empty(case.name, rows);
+    let mut inputs = vec![segment.push(Role::Input, rows, COLS)];
+    let mut given = vec![draw.normal(rows * COLS)];
+    given[0].iter_mut().for_each(|x| *x *= case.size);
+    if case.outliers {
+        given[0].iter_mut().step_by(31).for_each(|x| *x *= 40.0);
+    }
+    if case.function.values() == 2 {
+        inputs.push(segment.push(Role::Input, rows, COLS));
+        given.push(draw.normal(rows * COLS));
+    }
+    if let Some(len) = case.function.weight_len() {
+        let weight = draw.normal(len);
+        inputs.push(vector(&mut segment, &weight));
+    }
+    let out = segment.push(Role::Output, rows, COLS);
+    segment.nodes.push(Node {
+        op: Op::Row(case.function),
+        inputs,
+        out,
+    });
+    (segment, given)
+}

@@ -2,7 +2,7 @@
 //! times of an emulator or a stub mean nothing and are not recorded.
 
 use crate::end_to_end::percentile;
-use crate::report::{Level, Series, Text};
+use crate::report::{Level, Series, Text, Verdict};
 use crate::{Kit, Result, scattered};
 use ondol::delegate::{Label, Offload, OffloadOptions};
 use ondol::machine::process_memory;
@@ -67,18 +67,18 @@ fn measure(
         ms(level, "device", "장치", npu);
         ms(level, "cpu", "CPU", cpu);
         let title = Text::new(
-            format!("device over CPU, {n} tokens"),
+            format!("speed of the device over the CPU's, {n} tokens"),
             format!("장치/CPU 속도비, {n} 토큰"),
         );
-        level.tell(
+        ratio(
+            level,
             &format!("performance.ttft-{n}.ratio"),
             title,
             cpu / npu,
-            "×",
         );
     }
     say("decoding");
-    decode(level, &mut npu, &tokens)?;
+    decode(level, offload, [&mut cpu, &mut npu], &tokens)?;
     loads(kit, level, offload)?;
     say("a sustained run");
     let curve = sustain(&mut npu, &tokens[..longest.min(512)], sustained)?;
@@ -105,23 +105,67 @@ fn first_token(session: &mut Session, tokens: &[u32]) -> Result<f64> {
     Ok(began.elapsed().as_secs_f64())
 }
 
-fn decode(level: &mut Level, session: &mut Session, tokens: &[u32]) -> Result<()> {
-    session.clear();
-    let mut times = Vec::new();
-    for &token in &tokens[..DECODED.min(tokens.len())] {
-        let began = Instant::now();
-        session.decode(token)?;
-        times.push(began.elapsed().as_secs_f64() * 1e3);
+/// A device that is slower than the CPU gains nothing, and the report says so.
+fn ratio(level: &mut Level, id: &str, title: Text, ratio: f64) {
+    let gate = level.tell(id, title, ratio, "×");
+    if ratio < 1.0 {
+        gate.verdict = Verdict::Partial;
+        gate.note = "slower than the CPU".to_owned();
     }
-    for (name, share) in [("p50", 0.5), ("p95", 0.95), ("p99", 0.99)] {
-        let title = Text::new(
-            format!("a decoded token, {name}"),
-            format!("토큰 생성 시간, {name}"),
-        );
-        let id = format!("performance.decode.{name}");
-        level.tell(&id, title, percentile(&times, share), "ms");
+}
+
+/// Tokens one by one, on the CPU and on the device in alternation. A device without
+/// programs for decode has no figures: it does not decode.
+fn decode(
+    level: &mut Level,
+    offload: &Offload,
+    [cpu, npu]: [&mut Session; 2],
+    tokens: &[u32],
+) -> Result<()> {
+    cpu.clear();
+    npu.clear();
+    let decodes = offload.report().work.decode > 0.0;
+    let (mut of_cpu, mut of_npu) = (Vec::new(), Vec::new());
+    for &token in &tokens[..DECODED.min(tokens.len())] {
+        of_cpu.push(one_token(cpu, token)?);
+        if decodes {
+            of_npu.push(one_token(npu, token)?);
+        }
+    }
+    let lanes = [("cpu", "CPU", &of_cpu), ("device", "장치", &of_npu)];
+    for (who, ko, times) in lanes.into_iter().filter(|(.., times)| !times.is_empty()) {
+        for (name, share) in [("p50", 0.5), ("p95", 0.95), ("p99", 0.99)] {
+            let title = Text::new(
+                format!("a decoded token, {who}, {name}"),
+                format!("토큰 생성 시간, {ko}, {name}"),
+            );
+            let id = format!("performance.decode.{who}.{name}");
+            level.tell(&id, title, percentile(times, share) * 1e3, "ms");
+        }
+    }
+    let title = Text::new(
+        "speed of decode over the CPU's",
+        "장치/CPU 토큰 생성 속도비",
+    );
+    match decodes {
+        true => {
+            let [cpu, npu] = [of_cpu, of_npu].map(|times| percentile(&times, 0.5));
+            ratio(level, "performance.decode.ratio", title, cpu / npu);
+        }
+        false => level.not_measured(
+            "performance.decode.ratio",
+            title,
+            "the device has no programs of one row: the CPU decodes",
+        ),
     }
     Ok(())
+}
+
+/// Seconds of one decoded token.
+fn one_token(session: &mut Session, token: u32) -> Result<f64> {
+    let began = Instant::now();
+    session.decode(token)?;
+    Ok(began.elapsed().as_secs_f64())
 }
 
 /// The time until the device is ready: with compiling, and with stored programs.
@@ -189,9 +233,12 @@ mod tests {
             texts: samples(),
             tokens: 64,
             rows: 16,
+            seed: 1,
+            soak: 100,
             deadline: Duration::from_secs(5),
             threads: Some(1),
             scratch: std::env::temp_dir().join(format!("ondol-times-{}", std::process::id())),
+            place: crate::Place::Here,
             waivers: Vec::new(),
             command: Vec::new(),
         };
@@ -206,7 +253,8 @@ mod tests {
         for part in [
             "ttft-128.device",
             "ttft-128.cpu",
-            "decode.p99",
+            "decode.device.p99",
+            "decode.cpu.p99",
             "load.warm",
             "memory.session",
         ] {
@@ -215,8 +263,15 @@ mod tests {
                 "{part}: {ids:?}"
             );
         }
+        // softnpu is slower than the CPU.
         let told = |gate: &crate::report::Gate| {
-            gate.verdict == Verdict::NotMeasured && gate.found.is_some_and(|x| x > 0.0)
+            let is_ratio = gate.id.ends_with(".ratio");
+            let verdict = if is_ratio {
+                Verdict::Partial
+            } else {
+                Verdict::NotMeasured
+            };
+            gate.verdict == verdict && gate.found.is_some_and(|x| x > 0.0)
         };
         assert!(level.gates.iter().all(told), "{:#?}", level.gates);
         assert!(level.series[0].y.iter().all(|speed| *speed > 0.0));

@@ -1,6 +1,6 @@
-//! Runs a segment on the device, and with plain loops in 64-bit floats.
+//! Runs a segment on the device.
 
-use ondol::delegate::segment::{Activation, Op, Role, RowFn, Segment};
+use ondol::delegate::segment::Segment;
 use ondol::delegate::{
     Buffer, Code, Delegate, DelegateError, DeviceSession, Job, Outcome, Place, Program, Stage,
 };
@@ -8,6 +8,12 @@ use std::time::{Duration, Instant};
 
 /// Values of tensors, `rows x cols` each.
 pub type Values = Vec<Vec<f32>>;
+
+/// Floats behind each output that nobody may write.
+const GUARD: usize = 256;
+
+/// What stands there, and in the outputs before they are written: not a number.
+const UNTOUCHED: f32 = f32::from_bits(0x7FC0_5AFE);
 
 /// A compiled segment with the memory to run it.
 pub struct Bench {
@@ -40,7 +46,7 @@ impl Bench {
         let len = |index: usize| segment.rows * segment.tensors[index].cols;
         let with_len = |list: Vec<usize>| list.into_iter().map(|i| (i, len(i))).collect();
         let interface: [Vec<(usize, usize)>; 2] = [with_len(inputs), with_len(outputs)];
-        let floats = |side: &Vec<(usize, usize)>| side.iter().map(|&(_, len)| len).sum();
+        let floats = |side: &Vec<(usize, usize)>| side.iter().map(|&(_, len)| len + GUARD).sum();
         Ok(Bench {
             session: DeviceSession::new(vec![program])?,
             inputs: Buffer::new(delegate, floats(&interface[0]))?,
@@ -55,10 +61,10 @@ impl Bench {
         let mut at = 0;
         for values in inputs {
             self.inputs.floats_mut()[at..at + values.len()].copy_from_slice(values);
-            at += values.len();
+            at += values.len() + GUARD;
         }
         // What the device leaves alone shows.
-        self.outputs.floats_mut().fill(f32::NAN);
+        self.outputs.floats_mut().fill(UNTOUCHED);
         let places = places(&self.interface, &self.inputs, &self.outputs);
         // SAFETY: the buffers live as long as the session, and are not looked at
         // before the job is over.
@@ -67,7 +73,7 @@ impl Bench {
         let began = Instant::now();
         loop {
             match job.wait(self.deadline) {
-                Outcome::Done(_) => return Ok(self.read()),
+                Outcome::Done(_) => return self.read(),
                 Outcome::Failed(error) => return Err(error),
                 Outcome::Running if began.elapsed() < 2 * self.deadline => job.cancel()?,
                 Outcome::Running => return Err(abandon(job, never_ends())),
@@ -76,15 +82,21 @@ impl Bench {
         }
     }
 
-    fn read(&self) -> Values {
+    fn read(&self) -> Result<Values, DelegateError> {
         let mut rest = self.outputs.floats();
         let mut values = Vec::new();
-        for &(_, len) in &self.interface[1] {
+        for &(tensor, len) in &self.interface[1] {
             let (value, after) = rest.split_at(len);
+            let (guard, after) = after.split_at(GUARD);
+            let untouched = |x: &f32| x.to_bits() == UNTOUCHED.to_bits();
+            if !guard.iter().all(untouched) {
+                let message = format!("it wrote past the end of the output {tensor}");
+                return Err(found(Stage::Output, Code::Corrupt, &message));
+            }
             values.push(value.to_vec());
             rest = after;
         }
-        values
+        Ok(values)
     }
 }
 
@@ -103,7 +115,7 @@ fn places<'b>(
                 buffer,
                 offset,
             });
-            offset += len;
+            offset += len + GUARD;
         }
     }
     places
@@ -116,143 +128,17 @@ fn abandon(job: Job, error: DelegateError) -> DelegateError {
 }
 
 fn never_ends() -> DelegateError {
+    let message = "the job did not end, not even when it was cancelled";
+    found(Stage::Wait, Code::Timeout, message)
+}
+
+fn found(stage: Stage, code: Code, message: &str) -> DelegateError {
     DelegateError {
-        stage: Stage::Wait,
-        code: Code::Timeout,
+        stage,
+        code,
         vendor_code: 0,
         retryable: false,
         needs_reset: false,
-        message: "the job did not end, not even when it was cancelled".to_owned(),
+        message: message.to_owned(),
     }
-}
-
-/// The weight at `index`, dequantized from its format, row after row.
-pub fn weight(segment: &Segment, index: usize) -> Vec<f32> {
-    let tensor = &segment.tensors[index];
-    let Role::Weight(form, stored) = &tensor.role else {
-        return Vec::new();
-    };
-    match form {
-        Some(form) => (0..tensor.rows)
-            .flat_map(|row| form.dequantize_row(stored, row, tensor.cols))
-            .collect(),
-        None => {
-            let floats = stored.data.chunks_exact(4);
-            floats
-                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                .collect()
-        }
-    }
-}
-
-/// The expected outputs of a segment: the formulas of `ondol_npu.h` in 64-bit floats,
-/// on the dequantized weights.
-pub fn oracle(segment: &Segment, inputs: &[Vec<f32>]) -> Vec<Vec<f64>> {
-    let mut values: Vec<Vec<f64>> = Vec::new();
-    let mut given = inputs.iter();
-    for (index, tensor) in segment.tensors.iter().enumerate() {
-        let wide = |floats: &[f32]| floats.iter().map(|&x| f64::from(x)).collect();
-        values.push(match &tensor.role {
-            Role::Input => given.next().map_or_else(Vec::new, |floats| wide(floats)),
-            Role::Weight(..) => wide(&weight(segment, index)),
-            Role::Intermediate | Role::Output => Vec::new(),
-        });
-    }
-    for node in &segment.nodes {
-        let of = |i: usize| values[node.inputs[i]].as_slice();
-        let cols = segment.tensors[node.out].cols;
-        values[node.out] = match node.op {
-            Op::MatMul => {
-                let bias = node.inputs.get(2).map(|&bias| values[bias].as_slice());
-                matmul(of(0), of(1), bias, cols)
-            }
-            Op::Row(function) => {
-                let second = node.inputs.get(1).map(|&index| values[index].as_slice());
-                row(function, of(0), second)
-            }
-        };
-    }
-    let outputs = segment.interface().1;
-    outputs
-        .into_iter()
-        .map(|index| std::mem::take(&mut values[index]))
-        .collect()
-}
-
-/// A function of rows; `second` is its other value, or its weight.
-fn row(function: RowFn, x: &[f64], second: Option<&[f64]>) -> Vec<f64> {
-    let y = second.unwrap_or_default();
-    let pairs = x.iter().zip(y);
-    match function {
-        RowFn::RmsNorm { group, eps } => rms_norm(x, second, f64::from(eps), group),
-        RowFn::Add => pairs.map(|(a, b)| a + b).collect(),
-        RowFn::Scale { factor } => x.iter().map(|x| x * f64::from(factor)).collect(),
-        RowFn::Glu(Activation::Silu) => pairs.map(|(a, b)| a / (1.0 + (-a).exp()) * b).collect(),
-        RowFn::Glu(Activation::GeluTanh) => pairs.map(|(a, b)| gelu(*a) * b).collect(),
-        RowFn::Softcap { cap } => {
-            let cap = f64::from(cap);
-            x.iter().map(|x| cap * (x / cap).tanh()).collect()
-        }
-    }
-}
-
-fn matmul(x: &[f64], w: &[f64], bias: Option<&[f64]>, n: usize) -> Vec<f64> {
-    let k = w.len() / n;
-    let mut out = Vec::with_capacity(x.len() / k * n);
-    for x in x.chunks_exact(k) {
-        out.extend(w.chunks_exact(k).enumerate().map(|(i, w)| {
-            let product: f64 = x.iter().zip(w).map(|(x, w)| x * w).sum();
-            product + bias.map_or(0.0, |bias| bias[i])
-        }));
-    }
-    out
-}
-
-fn rms_norm(x: &[f64], weight: Option<&[f64]>, eps: f64, group: usize) -> Vec<f64> {
-    let normal = |x: &[f64]| -> Vec<f64> {
-        let mean_square = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
-        let scale = 1.0 / (mean_square + eps).sqrt();
-        let factor = |i: usize| weight.map_or(1.0, |weight| weight[i]);
-        x.iter()
-            .enumerate()
-            .map(|(i, x)| x * scale * factor(i))
-            .collect()
-    };
-    x.chunks_exact(group).flat_map(normal).collect()
-}
-
-fn gelu(x: f64) -> f64 {
-    let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
-    0.5 * x * (1.0 + inner.tanh())
-}
-
-/// The squared distance divided by the squared length; 0 if both are 0.
-pub fn nmse(found: &[f32], expected: &[f64]) -> f64 {
-    let distance: f64 = found
-        .iter()
-        .zip(expected)
-        .map(|(x, y)| (f64::from(*x) - y) * (f64::from(*x) - y))
-        .sum();
-    let length: f64 = expected.iter().map(|y| y * y).sum();
-    if distance == 0.0 {
-        0.0
-    } else {
-        distance / length
-    }
-}
-
-/// Normally distributed numbers, the same for the same seed (a sum of twelve uniform
-/// numbers).
-pub fn normal(seed: u64, len: usize) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut uniform = move || {
-        // xorshift64*
-        state ^= state >> 12;
-        state ^= state << 25;
-        state ^= state >> 27;
-        (state.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 40) as f32 / (1u64 << 24) as f32
-    };
-    (0..len)
-        .map(|_| (0..12).map(|_| uniform()).sum::<f32>() - 6.0)
-        .collect()
 }

@@ -1,4 +1,4 @@
-/* ondol_npu.h - the C ABI between Ondol (the host) and the plug-in of an NPU, version 1.0.
+/* ondol_npu.h - the C ABI between Ondol (the host) and the plug-in of an NPU, version 1.1.
  *
  * For C11 and C++17. A plug-in is a shared library that exports one symbol,
  * `ondol_npu_get_api`. docs/add-a-delegate.md explains how to write one;
@@ -36,7 +36,7 @@ extern "C" {
 #endif
 
 #define ONDOL_NPU_ABI_MAJOR 1u
-#define ONDOL_NPU_ABI_MINOR 0u
+#define ONDOL_NPU_ABI_MINOR 1u
 
 typedef struct ondol_npu_hdr {
     uint32_t struct_size; /* sizeof the struct in the version of its maker */
@@ -90,6 +90,8 @@ enum {
     ONDOL_NPU_I4 = 5,  /* -8 to 7, two's complement; two in a byte, the first in the low bits */
     ONDOL_NPU_I16 = 6
 };
+
+/* Subnormal values and scales are computed like any others, not taken as zero. */
 
 /* One scale for a whole row of a weight ("per channel"). */
 #define ONDOL_NPU_GROUP_ROW UINT32_MAX
@@ -206,6 +208,13 @@ enum {
     ONDOL_NPU_DEVICE_STUB = 2      /* a stub that was made to test this contract */
 };
 
+/* How a matmul rounds its inputs to the type of the activations. */
+enum {
+    ONDOL_NPU_ROUND_NEAREST_EVEN = 1, /* a number in the middle of two: to the even one */
+    ONDOL_NPU_ROUND_NEAREST_AWAY = 2, /* a number in the middle of two: to the larger magnitude */
+    ONDOL_NPU_ROUND_TOWARD_ZERO = 3
+};
+
 typedef struct ondol_npu_device_info {
     ondol_npu_hdr hdr;
     char vendor[64]; /* this and the next four: UTF-8, ending in zero */
@@ -222,6 +231,13 @@ typedef struct ondol_npu_device_info {
     const ondol_npu_quant *const *quants; /* live as long as the device */
     uint32_t n_rows;      /* the numbers of rows that graphs can have, ascending */
     const uint32_t *rows; /* live as long as the device */
+    /* Since version 1.1, more about a matmul's arithmetic. 0 is "not said" for each. */
+    uint32_t activation_group; /* for integer activations: neighbours in a row of inputs that share
+                                  a scale, or ONDOL_NPU_GROUP_ROW, which the host takes for 0 */
+    uint32_t accumulator_bits; /* significant bits of sums, which the host takes for 32 with integer
+                                  activations and for 24 with floats if it is 0. Sums of integers
+                                  saturate at them, sums of floats are rounded to them */
+    uint32_t rounding;         /* ONDOL_NPU_ROUND_*; the host takes NEAREST_EVEN for 0 */
 } ondol_npu_device_info;
 
 typedef struct ondol_npu_claim {

@@ -3,10 +3,15 @@
 pub mod counting;
 pub mod holding;
 pub mod hostile;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+pub mod offloads;
 pub mod oracle;
 pub mod packing;
 pub mod random;
 pub mod random_model;
+pub mod reference;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+pub mod refusing;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub mod softnpu;
 

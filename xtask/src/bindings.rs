@@ -49,12 +49,16 @@ pub fn libraries(features: &[&str]) -> Result<PathBuf, String> {
 
 /// Generates the code for Swift from a library; returns its folder.
 pub fn swift(library: &Path) -> Result<PathBuf, String> {
-    let out = models::target().join("bindings/swift");
+    generate(&library.with_file_name("uniffi-bindgen"), "swift", library)
+}
+
+/// Generates a language's code from a library; returns its folder.
+pub fn generate(generator: &Path, language: &str, library: &Path) -> Result<PathBuf, String> {
+    let out = models::target().join("bindings").join(language);
     let _ = fs::remove_dir_all(&out);
-    let generator = library.with_file_name("uniffi-bindgen");
     let (generator, library) = (generator.to_string_lossy(), library.to_string_lossy());
     let folder = out.to_string_lossy();
-    let to = ["--no-format", "--language", "swift", "--out-dir", &folder];
+    let to = ["--no-format", "--language", language, "--out-dir", &folder];
     run(&generator, &[&["generate"], &to[..], &[&library]].concat())?;
     Ok(out)
 }

@@ -45,6 +45,7 @@ fn tests() -> Outcome {
     let plug_in = delegate::sample()?;
     test("api", &prefix, &[HELLO, NO_MODEL])?;
     test("engine", &prefix, &[HELLO, NO_MODEL, &plug_in])?;
+    smollm2(&prefix)?;
     examples(&prefix)?;
     page::page(&prefix)
 }
@@ -81,6 +82,20 @@ fn test(name: &str, prefix: &Path, arguments: &[&str]) -> Outcome {
     let lib = prefix.join("lib").display().to_string();
     let program = build("shared", &shared)?;
     run_env(&program, arguments, &[("LD_LIBRARY_PATH", &lib)])
+}
+
+/// Runs the program that asks a real model, if that can be had.
+fn smollm2(prefix: &Path) -> Outcome {
+    let Some(model) = models::smollm2()? else {
+        return Ok(());
+    };
+    let flags = static_flags(prefix)?;
+    let program = folder()?.join("smollm2");
+    let flags = [&words(&flags)[..], &OWN].concat();
+    run(
+        &cc("bindings/c/tests/smollm2.c", &program, &flags)?,
+        &[&model],
+    )
 }
 
 /// Builds the examples with CMake, and runs them, also with valgrind.

@@ -1,12 +1,23 @@
 //! Builds and tests the Kotlin library in `android/` on the JVM of this computer.
 
-use crate::models::target;
+use crate::models::{smollm2, target};
 use crate::steps::{Outcome, cargo, root};
-use crate::{apt, bindings, steps};
+use crate::{apt, bindings, mobile, steps};
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const PACKAGES: [&str; 2] = ["maven", "openjdk-17-jdk-headless"];
+
+/// The modules with tests; those of the AAR and its sample app come last.
+const MODULES: [&str; 5] = [
+    "ondol",
+    "ondol-api34",
+    "ondol-client",
+    "ondol-sample",
+    "ondol-aar",
+];
 
 /// What the JVM prints under `-Xcheck:jni` where native code breaks the rules.
 const JNI_FAULTS: [&str; 3] = [
@@ -43,35 +54,101 @@ pub fn tools() -> Result<bool, String> {
     apt::install("the Kotlin library", &PACKAGES)
 }
 
-/// Builds the native library for this computer; returns the property that says where it
-/// is.
-pub fn library() -> Result<String, String> {
-    let libraries = bindings::libraries(&bindings::TESTING)?;
-    Ok(format!("-Dondol.library={}", libraries.display()))
+/// Builds the native library for this computer; returns its folder.
+pub fn library() -> Result<PathBuf, String> {
+    bindings::libraries(&bindings::TESTING)
+}
+
+/// The property that says where the native library is.
+pub fn property(library: &Path) -> String {
+    format!("-Dondol.library={}", library.display())
 }
 
 fn test(properties: &[&str]) -> Outcome {
-    let library = library()?;
-    let said = maven(&[properties, &["verify", &library]].concat())?;
+    let folder = library()?;
+    let library = property(&folder);
+    let model = format!("-Dondol.smollm2={}", smollm2()?.unwrap_or_default());
+    let aar = mobile::stand_in(&folder)?;
+    let modules: &[&str] = match &aar {
+        Some(_) => &MODULES,
+        None => &MODULES[..3],
+    };
+    let aar: Vec<&str> = aar.iter().flatten().map(String::as_str).collect();
+    let said = maven(&[properties, &["verify", &library, &model], &aar].concat())?;
     let faults: Vec<&str> = said
         .lines()
         .filter(|line| JNI_FAULTS.iter().any(|fault| line.contains(fault)))
         .collect();
     match faults[..] {
-        [] => summary(),
+        [] => summary(modules),
         _ => Err(format!("-Xcheck:jni: {}", faults.join("\nxtask: "))),
     }
 }
 
-/// Measures with the library as apps have it, except that a panic unwinds.
+/// Turns of a measurement, each of Rust and then of Kotlin.
+const TURNS: usize = 3;
+
+/// What a streamed token may cost in Kotlin more than in Rust.
+const MOST_NANOSECONDS: u64 = 2000;
+
+/// The only one of Kotlin's ways that is held to it: it hands the text over and does
+/// nothing else.
+const HELD: &str = "JNI, TokenStream";
+
+/// Measures with the libraries as apps have them, except that a panic unwinds: Rust, and
+/// Kotlin over JNI and over UniFFI with JNA. Fails if JNI costs too much.
 fn bench() -> Outcome {
-    let build = ["build", "--release", "-p", "ondol-jni", "-p", "ondol-app"];
-    cargo(&[&build[..], &["--example", "stream", "--lib"]].concat())?;
+    let generator = bindings::libraries(&bindings::TESTING)?.join("uniffi-bindgen");
+    let build = ["build", "--release", "--lib", "--example", "stream"];
+    let packages = ["-p", "ondol-jni", "-p", "ondol-uniffi", "-p", "ondol-app"];
+    cargo(&[&build[..], &packages].concat())?;
     let folder = target().join("release");
-    steps::run(&folder.join("examples/stream").display().to_string(), &[])?;
-    let library = format!("-Dondol.library={}", folder.display());
-    let only = ["-pl", "ondol", "-Dgroups=bench", "-DexcludedGroups="];
-    maven(&[&only[..], &["-Dondol.check=", "test", &library]].concat()).map(drop)
+    let glue = bindings::generate(&generator, "kotlin", &folder.join("libondol_ffi.so"))?;
+    let library = property(&folder);
+    let glue = format!("-Dondol.glue={}", glue.display());
+    let modules = ["-P", "bench", "-pl", "bench", "-am", "test"];
+    // The other module's tests need another library.
+    let only = ["-Dtest=CostTest", "-Dsurefire.failIfNoSpecifiedTests=false"];
+    let measure = [&modules[..], &only, &[&library, glue.as_str()]].concat();
+    let stream = folder.join("examples/stream").display().to_string();
+    let mut fastest = BTreeMap::new();
+    for _ in 0..TURNS {
+        let said = steps::output(&stream, &[])? + &maven(&measure)?;
+        for (name, nanoseconds) in said.lines().filter_map(measured) {
+            let best = fastest.entry(name.to_owned()).or_insert(nanoseconds);
+            *best = nanoseconds.min(*best);
+        }
+    }
+    compare(&fastest)
+}
+
+/// The name and the nanoseconds in a line `NAME: N ns ...`.
+fn measured(line: &str) -> Option<(&str, u64)> {
+    let (name, rest) = line.split_once(": ")?;
+    let (number, unit) = rest.split_once(' ')?;
+    let number = number.parse().ok()?;
+    unit.starts_with("ns a ").then_some((name, number))
+}
+
+/// Prints the fastest of all turns, and holds JNI to its limit.
+fn compare(fastest: &BTreeMap<String, u64>) -> Outcome {
+    let of = |name: &str| {
+        fastest
+            .get(name)
+            .copied()
+            .ok_or_else(|| format!("no `{name}`: it"))
+    };
+    let rust = of("Rust")?;
+    println!("The fastest of {TURNS} turns, in nanoseconds:");
+    for (name, nanoseconds) in fastest {
+        println!("{name}: {nanoseconds}");
+    }
+    let more = of(HELD)?.saturating_sub(rust);
+    println!("{HELD}: a token costs {more} ns more than in Rust, of {MOST_NANOSECONDS} at most");
+    match more < MOST_NANOSECONDS {
+        true => Ok(()),
+        false => Err(format!("{HELD}: {more} ns more than in Rust;")),
+    }
 }
 
 /// Runs Maven in `android/`; returns what it printed, which is shown as well.
@@ -101,8 +178,8 @@ fn output_folder() -> String {
 }
 
 /// Prints how many tests ran in each module, from Surefire's reports.
-fn summary() -> Outcome {
-    for module in ["ondol", "ondol-api34", "ondol-client"] {
+fn summary(modules: &[&str]) -> Outcome {
+    for module in modules {
         let folder = target()
             .join("kotlin")
             .join(module)
@@ -118,4 +195,27 @@ fn summary() -> Outcome {
         eprintln!("xtask: {module}: {tests} tests");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_measurements_are_read() {
+        let line = "JNI, TokenStream: 61234 ns a streamed token";
+        assert_eq!(measured(line), Some(("JNI, TokenStream", 61234)));
+        assert_eq!(measured("[INFO] Tests: 2 run"), None);
+    }
+
+    #[test]
+    fn a_token_that_costs_too_much_is_told() {
+        let turns = |kotlin| {
+            let named = [("Rust", 5000), (HELD, kotlin)];
+            BTreeMap::from(named.map(|(name, time)| (name.to_owned(), time)))
+        };
+        assert_eq!(compare(&turns(6999)), Ok(()));
+        assert!(compare(&turns(7000)).is_err());
+        assert!(compare(&BTreeMap::new()).is_err());
+    }
 }

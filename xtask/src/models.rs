@@ -113,6 +113,19 @@ pub fn fetch() -> Outcome {
     RECORDS.iter().try_for_each(pull)
 }
 
+/// The file of SmolLM2, which is fetched if it is not here yet; `None`, and prints why, if
+/// it can't be had. The command must have been built.
+pub fn smollm2() -> Result<Option<String>, String> {
+    let ondol = text(&target().join("debug/ondol"));
+    if let Err(failed) = run(&ondol, &["pull", "smollm2"]) {
+        eprintln!("xtask: SKIPPED answers of SmolLM2: {failed} failed");
+        return Ok(None);
+    }
+    let list = output(&ondol, &["list", "--json"])?;
+    let file = json_texts(&list, "path").find(|path| path.contains("smollm2"));
+    Ok(file.map(str::to_owned))
+}
+
 /// Measures the memory of models and their packed copies, each in a separate process,
 /// because freed memory is not always returned to the system.
 fn memory(ondol: &str) -> Outcome {

@@ -45,9 +45,11 @@ fn test_package(tools: &Path, args: &[&str]) -> Outcome {
     let (ondol, tests) = (text(&packages.join("ondol")), format!("{SOURCE}/tests"));
     run(&tool("mypy"), &[&config, &cache, &ondol, &tests])?;
     let pytest = [&[SOURCE], args].concat();
-    let path = [("PYTHONPATH", text(&packages))];
-    let path = path.each_ref().map(|(name, value)| (*name, value.as_str()));
-    run_env(&tool("pytest"), &pytest, &path)
+    let packages = text(&packages);
+    let model = models::smollm2()?;
+    let model = model.iter().map(|file| ("ONDOL_SMOLLM2", file.as_str()));
+    let environment: Vec<_> = model.chain([("PYTHONPATH", packages.as_str())]).collect();
+    run_env(&tool("pytest"), &pytest, &environment)
 }
 
 /// Builds the wheel as a release has it, and tests it where it is installed.

@@ -20,7 +20,7 @@ pub fn sample() -> Outcome {
         eprintln!("xtask: SKIPPED the sample app under Robolectric: {ROBOLECTRIC} can't be had");
         return Ok(());
     }
-    let library = kotlin::library()?;
+    let library = kotlin::property(&kotlin::library()?);
     let modules = ["-P", "robolectric", "-pl", "robolectric", "-am", "verify"];
     let tests = "-Dtest=dev/ondol/robolectric/*,dev/ondol/sample/*";
     let other = "-Dsurefire.failIfNoSpecifiedTests=false";

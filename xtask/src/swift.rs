@@ -1,7 +1,7 @@
 //! Tests the Swift package `ios/` with Debian's Swift, in a chroot.
 
 use crate::steps::{Outcome, output, root, run};
-use crate::{apt, bindings};
+use crate::{apt, bindings, models};
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -47,7 +47,9 @@ pub fn swift(args: &[String]) -> Outcome {
         &place.outside.join("hello.gguf"),
     )?;
     place.fill_tests(&library)?;
-    chroot.run(&place.command("tests", &format!("ONDOL_TESTING=1 {long}"), "test"))?;
+    let smollm2 = place.smollm2()?;
+    let environment = format!("ONDOL_TESTING=1 {long}{smollm2}");
+    chroot.run(&place.command("tests", &environment, "test"))?;
     mirror_folder(&root().join("ios"), &place.outside.join("app"))?;
     chroot.run(&place.command("app", "", "build"))
 }
@@ -150,6 +152,15 @@ impl Place {
         let to = sources.join("Tests/OndolTests/PageSnippets.swift");
         write(&to, snippets.as_bytes())?;
         mirror_folder(&sources, &self.outside.join("tests"))
+    }
+
+    /// Copies SmolLM2's file, if it can be had; returns the variable that says where it is.
+    fn smollm2(&self) -> Result<String, String> {
+        let Some(file) = models::smollm2()? else {
+            return Ok(String::new());
+        };
+        copy(Path::new(&file), &self.outside.join("smollm2.gguf"))?;
+        Ok(format!("ONDOL_SMOLLM2={}/smollm2.gguf ", self.inside))
     }
 
     /// A command of SwiftPM's in a copy of the package; warnings are errors.

@@ -4,7 +4,7 @@
 use ondol_app::{AnswerEvent, AnswerOptions, ConversationOptions, LoadOptions, Model, Source};
 use std::time::{Duration, Instant};
 
-/// As `BenchTest.kt` does.
+/// As `CostTest.kt` does.
 const ROUNDS: usize = 60;
 
 fn main() -> ondol_app::Result<()> {

@@ -201,7 +201,7 @@ pub unsafe extern "C" fn ondol_offload_report(
 }
 
 fn report(report: &OffloadReport) -> String {
-    let (percent, rows) = (report.share * 100.0, report.rows);
+    let (percent, rows) = (report.work.prefill * 100.0, report.rows);
     let mut lines = format!(
         "{percent:.1}% of the multiply-adds of prefill, {rows} tokens a call\n{} programs, {} \
          compiled before, in {:.1} s\n",
@@ -259,8 +259,8 @@ impl From<&OffloadStats> for ondol_offload_stats {
         ondol_offload_stats {
             struct_size: size_of::<ondol_offload_stats>() as u32,
             given_up: stats.given_up.into(),
-            on_device: stats.on_device,
-            on_cpu: stats.on_cpu,
+            on_device: stats.on_device(),
+            on_cpu: stats.on_cpu(),
             failures: stats.failures,
             audits: stats.audits,
             worst_audit: stats.worst_audit,

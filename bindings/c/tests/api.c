@@ -3,6 +3,7 @@
  * `engine.c` has what is beside text from a prompt.
  * Arguments: the model `hello`, and a file that is no model. */
 #include "ondol.h"
+#include "utf8.h"
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -34,21 +35,6 @@ typedef struct {
     ondol_status reentered;
     ondol_cancel *cancel;
 } answer;
-
-static int is_whole_utf8(const char *text, size_t length)
-{
-    for (size_t at = 0; at < length;) {
-        unsigned char lead = (unsigned char)text[at];
-        size_t bytes = lead < 0x80 ? 1 : lead >> 5 == 6 ? 2 : lead >> 4 == 14 ? 3 : lead >> 3 == 30 ? 4 : 0;
-        if (bytes == 0 || at + bytes > length)
-            return 0;
-        for (size_t i = 1; i < bytes; i++)
-            if (((unsigned char)text[at + i] & 0xC0) != 0x80)
-                return 0;
-        at += bytes;
-    }
-    return 1;
-}
 
 static void *request_cancel(void *cancel)
 {

@@ -6,9 +6,11 @@
 ...         print(chunk, end="", flush=True)
 
 A `Model` has any number of `Conversation`s, and a conversation gives an `Answer` at a
-time, which is text in chunks. Everything may be used from any thread.
+time, which is text in chunks. Everything may be used from any thread. The logger "ondol"
+of `logging` has the library's log.
 """
 
+from . import _log as _log
 from ._answer import Answer, FinishReason, Stats
 from ._conversation import Conversation, Message
 from ._errors import (

@@ -8,6 +8,7 @@ mod answer;
 mod conversation;
 mod error;
 mod governor;
+mod log;
 mod model;
 mod options;
 
@@ -15,6 +16,7 @@ pub use answer::{AnswerEnd, AnswerListener, AnswerTask, ListenerError, Stats};
 pub use conversation::{ChatMessage, Conversation};
 pub use error::OndolError;
 pub use governor::{Governor, MemoryPressure, ThermalState};
+pub use log::{LogLevel, LogListener, set_log};
 pub use model::{CancelToken, LoadListener, Memory, Model, ModelInfo};
 pub use options::{
     AnswerOptions, ConversationOptions, DelegateOptions, KvType, LoadOptions, Source,

@@ -13,8 +13,9 @@ use std::path::PathBuf;
 /// Arguments of `ondol agree`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Each prompt is run, followed by the record's tokens, so that every step has the same context.
-  top1           share of steps whose likeliest token is the record's
+Each prompt is run, followed by the record's tokens, so that every step has the same context. A
+record without `prompt` is one of ids alone.
+  top1           share of steps whose likeliest token is the record's likeliest
   top1_clear     the same, where the record's first two are more than 0.5 nats apart
   mean_abs_dlnp  mean |difference of ln p| over the record's likeliest tokens
   worst          the largest of these differences, and where it is
@@ -84,7 +85,8 @@ fn check_evidence(args: &Args, found: &Tally) -> Result<()> {
 fn check_ids(records: &[Record], model: &Model) -> Result<()> {
     let vocabulary = model.graph().vocabulary;
     for (index, record) in records.iter().enumerate() {
-        let ids = model.encode_prompt(&record.prompt);
+        let prompt = record.prompt.as_deref();
+        let ids = prompt.map_or_else(|| record.prompt_ids.clone(), |p| model.encode_prompt(p));
         if ids != record.prompt_ids {
             let at = ids
                 .iter()
@@ -93,7 +95,7 @@ fn check_ids(records: &[Record], model: &Model) -> Result<()> {
                 .count();
             return Err(Error::Disagrees(format!(
                 "prompt {index} ({:?}) has other tokens from place {at} on: {:?} here, {:?} in the record",
-                record.prompt,
+                prompt.unwrap_or_default(),
                 ids.get(at..).unwrap_or_default(),
                 record.prompt_ids.get(at..).unwrap_or_default(),
             )));
@@ -101,7 +103,8 @@ fn check_ids(records: &[Record], model: &Model) -> Result<()> {
         let listed = record
             .steps
             .iter()
-            .flat_map(|step| step.top.iter().map(|&(id, _)| id).chain([step.id]));
+            .flat_map(|step| step.top.iter().map(|&(id, _)| id).chain([step.id]))
+            .chain(record.prompt_ids.iter().copied());
         if let Some(id) = listed.into_iter().find(|&id| id as usize >= vocabulary) {
             let reason =
                 format!("prompt {index} names token {id}, past the vocabulary of {vocabulary}");
@@ -148,7 +151,7 @@ struct Tally {
 
 impl Tally {
     fn count(&mut self, prompt: usize, index: usize, step: &Step, logits: &[f32]) {
-        let same = usize::from(argmax(logits) == step.id);
+        let same = usize::from(argmax(logits) == step.likeliest());
         self.steps += 1;
         self.same += same;
         if step.is_clear() {
@@ -230,6 +233,14 @@ struct Report {
     worst: Option<Worst>,
 }
 
+/// The first words of a prompt, or its number of tokens.
+fn beginning(record: &Record) -> String {
+    match &record.prompt {
+        Some(prompt) => format!("{:?}", prompt.chars().take(40).collect::<String>()),
+        None => format!("{} tokens", record.prompt_ids.len()),
+    }
+}
+
 fn print(args: &Args, records: &[Record], overall: &Report, prompts: &[Report]) -> Result<()> {
     if args.json {
         return output::json(&serde_json::json!({ "overall": overall, "prompts": prompts }));
@@ -246,8 +257,7 @@ fn print(args: &Args, records: &[Record], overall: &Report, prompts: &[Report]) 
         ))
     };
     for (report, record) in prompts.iter().zip(records) {
-        let beginning: String = record.prompt.chars().take(40).collect();
-        row(report, &format!("{beginning:?}"))?;
+        row(report, &beginning(record))?;
     }
     row(overall, "overall")?;
     if let Some(Worst {

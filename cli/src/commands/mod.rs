@@ -11,11 +11,13 @@ mod prune;
 mod pull;
 mod quantize;
 mod record;
+mod report;
 mod rm;
 mod run;
 mod tokenize;
 mod verify;
 
+use crate::delegate;
 use crate::error::Result;
 use clap::Subcommand;
 
@@ -46,10 +48,15 @@ pub enum Command {
     Agree(agree::Args),
     /// Verify, with a report, that an NPU's plug-in runs a model correctly
     Verify(verify::Args),
+    /// Sign a report of `verify`, or check a signed one
+    Report(report::Args),
     /// Convert a model to another quantization
     Quantize(quantize::Args),
     /// Write a packed copy of a model, which decodes fastest
     Pack(pack::Args),
+    /// Serve a plug-in to the process that started this one (for `--isolated`)
+    #[command(hide = true)]
+    DelegateHost,
 }
 
 impl Command {
@@ -68,8 +75,10 @@ impl Command {
             Command::Record(args) => record::run(args),
             Command::Agree(args) => agree::run(args),
             Command::Verify(args) => verify::run(args),
+            Command::Report(args) => report::run(args),
             Command::Quantize(args) => quantize::run(args),
             Command::Pack(args) => pack::run(args),
+            Command::DelegateHost => delegate::serve(),
         }
     }
 }

@@ -99,7 +99,7 @@ fn answer(
         top = likelihood::top(session.decode(id)?, TOP)?;
     }
     Ok(Record {
-        prompt,
+        prompt: Some(prompt),
         prompt_ids,
         text: String::from_utf8_lossy(&text).into_owned(),
         steps: taken,

@@ -12,6 +12,7 @@ fn sample() -> Value {
             "note": "the worst of 12",
         })
     };
+    let losses = |kl: f64| json!({"tokens": 96, "mean_kl": kl, "p99_kl": 10.0 * kl, "top1": 0.97});
     let level = |name: &str| {
         json!({
             "name": name, "seconds": 1.25,
@@ -19,6 +20,7 @@ fn sample() -> Value {
                 gate(&format!("{name}.pass"), "pass", Some(1e-7), Some(1e-4)),
                 gate(&format!("{name}.fail"), "fail", Some(1e-3), Some(1e-4)),
                 gate(&format!("{name}.waived"), "waived", Some(1e-3), Some(1e-4)),
+                gate(&format!("{name}.partial"), "partial", Some(1e-3), Some(1e-4)),
                 gate(&format!("{name}.not-measured"), "not-measured", None, Some(1e-4)),
                 gate(&format!("{name}.told"), "not-measured", Some(12.0), None),
             ],
@@ -35,28 +37,35 @@ fn sample() -> Value {
         "model",
         "end-to-end",
         "determinism",
+        "soak",
         "performance",
         "energy",
         "faults",
     ];
     json!({
-        "schema": 1, "created": "2026-11-29T12:00:00Z", "command": ["ondol", "verify", "a b"],
-        "ondol": "0.1.0", "passed": false,
-        "host": {"cpu": "A CPU", "threads": 4, "kernels": "avx2", "system": "linux x86_64"},
+        "schema": 2, "created": "2026-11-29T21:00:00+09:00", "command": ["ondol", "verify", "a b"],
+        "ondol": "0.1.0", "commit": "c0ffee", "program_sha256": "dd44", "records": [], "seed": 12345678901u64, "conclusion": "fail",
+        "partial": [{"en": "hello is a toy", "ko": "소형 모델"}],
+        "format": {"passed": false, "texts": [{
+            "name": "ko", "weights": losses(1e-3), "all": losses(2e-2), "cpu": losses(1e-5),
+        }]},
+        "host": {"cpu": "A CPU", "threads": 4, "kernels": "avx2", "system": "linux x86_64",
+                 "os_kernel": "6.1", "memory": 8589934592u64, "governor": "performance"},
         "device": {
             "plugin": "softnpu", "plugin_version": "1.0", "plugin_licence": "Apache-2.0",
             "plugin_sha256": "aa11", "vendor": "A maker", "device": "A device",
             "arch": "v2", "driver": "1.2", "firmware": "3.4", "label": "contract stub",
-            "activations": "i8", "weights": ["i8, groups of 32"], "rows": [1, 128],
+            "activations": "i8", "arithmetic": "sums of 32 bits", "weights": ["i8, groups of 32"], "rows": [1, 128],
         },
         "model": {
             "name": "model.gguf", "title": "A model", "architecture": "llama",
             "bytes": 1234567890, "sha256": ["bb22", "cc33"],
         },
         "offload": {
-            "share": 0.9997, "rows": 128, "compile_seconds": 1.5, "from_cache": 1, "programs": 3,
+            "work": {"prefill": 0.9997, "decode": 0.5, "attention": 0.0, "head": 0.0}, "rows": 128, "compile_seconds": 1.5, "from_cache": 1, "programs": 3,
             "spans": [{"name": "layers 0-3", "nodes": 40, "matmuls": 28, "multiply_adds": 123456}],
-            "refused": [{"reason": "no such operation", "nodes": 2}],
+            "refused": [{"reason": "no such operation", "nodes": 2, "multiply_adds": 77}],
+            "withheld": [{"reason": "attention", "nodes": 30, "multiply_adds": 0}],
             "weights": [{"form": "i8", "count": 28, "worst_loss": 1.2e-5}],
         },
         "levels": levels.map(level),
@@ -72,7 +81,7 @@ fn poison(value: &mut Value, key: &str, attacks: &mut usize) {
     match value {
         Value::String(text) => {
             let level = key == "name" && serde_json::from_value::<Name>(json!(*text)).is_ok();
-            if key != "verdict" && !level {
+            if !["verdict", "conclusion"].contains(&key) && !level {
                 *text = format!("\"'><script>attack({attacks})</script>&\0\u{1b}\u{202e}");
                 *attacks += 1;
             }
@@ -156,7 +165,7 @@ fn every_level_and_gate_is_there_in_both_languages() {
             );
         }
         let level = serde_json::to_value(name).expect("a name");
-        for verdict in ["pass", "fail", "waived", "not-measured", "told"] {
+        for verdict in ["pass", "fail", "waived", "partial", "not-measured", "told"] {
             let id = format!(">{}.{verdict}<", level.as_str().expect("a string"));
             assert!(page.contains(&id), "{id}");
         }
@@ -206,9 +215,9 @@ fn a_gate_shows_on_which_side_of_its_limit_it_is() {
 
 #[test]
 fn the_verdict_is_never_better_than_the_gates() {
-    let verdict = |passed: bool, verdicts: &[&str]| {
+    let verdict = |conclusion: &str, verdicts: &[&str]| {
         let mut report = sample();
-        report["passed"] = json!(passed);
+        report["conclusion"] = json!(conclusion);
         let gate = report["levels"][0]["gates"][0].clone();
         let gates = verdicts.iter().map(|verdict| {
             let mut gate = gate.clone();
@@ -224,18 +233,21 @@ fn the_verdict_is_never_better_than_the_gates() {
         let class = class.and_then(|rest| rest.split('"').next());
         class.expect("a verdict").to_string()
     };
-    assert_eq!(verdict(true, &["pass", "waived", "not-measured"]), "pass");
-    assert_eq!(verdict(true, &["pass", "fail"]), "fail");
-    assert_eq!(verdict(false, &["pass"]), "fail");
-    assert_eq!(verdict(true, &["waived"]), "waived");
-    assert_eq!(verdict(true, &["not-measured"]), "open");
-    assert_eq!(verdict(true, &[]), "open");
+    assert_eq!(verdict("pass", &["pass", "waived", "not-measured"]), "pass");
+    assert_eq!(verdict("pass", &["pass", "fail"]), "fail");
+    assert_eq!(verdict("pass", &["pass", "partial"]), "waived");
+    assert_eq!(verdict("partial", &["pass"]), "waived");
+    assert_eq!(verdict("fail", &["pass"]), "fail");
+    assert_eq!(verdict("pass", &["waived"]), "waived");
+    assert_eq!(verdict("partial", &["not-measured"]), "open");
+    assert_eq!(verdict("pass", &[]), "open");
 }
 
 #[test]
 fn what_is_missing_is_told() {
     let mut report = sample();
     report["offload"] = Value::Null;
+    report["format"] = Value::Null;
     report["levels"] = json!([]);
     report["model"]["sha256"] = json!([]);
     let page = render(&report);

@@ -7,12 +7,13 @@ use crate::report::{Gate, Level, Name, Verdict};
 pub const HARDWARE: &str = "hardware";
 
 /// All levels there are.
-pub const LEVELS: [Name; 8] = [
+pub const LEVELS: [Name; 9] = [
     Name::Abi,
     Name::Op,
     Name::Model,
     Name::EndToEnd,
     Name::Determinism,
+    Name::Soak,
     Name::Performance,
     Name::Energy,
     Name::Faults,
@@ -27,6 +28,8 @@ pub enum Outcome {
     Fail,
     /// Beyond a limit, and waived.
     Waived,
+    /// Not failed, but not all that a verification needs.
+    Partial,
     /// Not decided.
     NotMeasured,
     /// Measured, without a limit.
@@ -35,10 +38,11 @@ pub enum Outcome {
 
 impl Outcome {
     /// In the order of the summary's columns.
-    pub const ALL: [Outcome; 5] = [
+    pub const ALL: [Outcome; 6] = [
         Outcome::Pass,
         Outcome::Fail,
         Outcome::Waived,
+        Outcome::Partial,
         Outcome::NotMeasured,
         Outcome::Told,
     ];
@@ -49,6 +53,7 @@ impl Outcome {
             Outcome::Pass => ("Passed", "통과"),
             Outcome::Fail => ("Failed", "불합격"),
             Outcome::Waived => ("Waived", "면제"),
+            Outcome::Partial => ("Partial", "부분 충족"),
             Outcome::NotMeasured => ("Not measured", "미측정"),
             Outcome::Told => ("For information", "참고값"),
         }
@@ -69,6 +74,10 @@ impl Outcome {
                 "No gate passed; what failed was waived.",
                 "통과한 항목이 없으며, 기준을 벗어난 항목은 면제되었습니다.",
             ),
+            Outcome::Partial => (
+                "No gate failed, but this is not all of a verification.",
+                "불합격 항목은 없으나, 적합성 시험 전체를 충족하지는 않습니다.",
+            ),
             Outcome::NotMeasured | Outcome::Told => (
                 "No gate was decided: this is not a pass.",
                 "판정된 항목이 없으므로 통과로 볼 수 없습니다.",
@@ -82,6 +91,7 @@ impl Outcome {
             Outcome::Pass => '✓',
             Outcome::Fail => '✗',
             Outcome::Waived => '△',
+            Outcome::Partial => '◐',
             Outcome::NotMeasured => '–',
             Outcome::Told => '○',
         }
@@ -92,7 +102,7 @@ impl Outcome {
         match self {
             Outcome::Pass => "pass",
             Outcome::Fail => "fail",
-            Outcome::Waived => "waived",
+            Outcome::Waived | Outcome::Partial => "waived",
             Outcome::NotMeasured | Outcome::Told => "open",
         }
     }
@@ -104,6 +114,7 @@ pub fn outcome(gate: &Gate) -> Outcome {
         Verdict::Pass => Outcome::Pass,
         Verdict::Fail => Outcome::Fail,
         Verdict::Waived => Outcome::Waived,
+        Verdict::Partial => Outcome::Partial,
         Verdict::NotMeasured if gate.found.is_some() && gate.limit.is_none() => Outcome::Told,
         Verdict::NotMeasured => Outcome::NotMeasured,
     }
@@ -114,6 +125,7 @@ pub fn conclusion<'g>(gates: impl IntoIterator<Item = &'g Gate>) -> Outcome {
     let outcomes: Vec<Outcome> = gates.into_iter().map(outcome).collect();
     [
         Outcome::Fail,
+        Outcome::Partial,
         Outcome::Pass,
         Outcome::Waived,
         Outcome::NotMeasured,
@@ -149,6 +161,7 @@ pub fn level(name: Name) -> Pair<'static> {
         Name::Model => ("Parts of the model", "모델 구간"),
         Name::EndToEnd => ("Whole answers (end to end)", "전체 응답(종단 간)"),
         Name::Determinism => ("Determinism", "결정성(재현성)"),
+        Name::Soak => ("Thousands of calls", "장시간 반복"),
         Name::Performance => ("Time and memory", "시간·메모리"),
         Name::Energy => ("Energy and heat", "에너지·발열"),
         Name::Faults => ("Faults", "장애 대응"),
@@ -165,10 +178,12 @@ pub fn meaning(name: Name) -> Pair<'static> {
              단계에서 불합격한 플러그인은 이를 불러온 프로그램을 중단시킬 수 있습니다.",
         ),
         Name::Op => (
-            "Single operations on the device against the same in 64-bit floating point. Shows \
-             that its arithmetic is right before a model relies on it.",
-            "장치에서 실행한 개별 연산을 64비트 부동소수점 계산 결과와 비교합니다. 모델에 \
-             사용하기에 앞서 연산 하나하나가 정확한지를 보여 줍니다.",
+            "Single operations on the device against exact sums on the same weights. The error \
+             may be four times what the declared arithmetic explains. Shows that the device \
+             computes rightly before a model relies on it.",
+            "장치에서 실행한 개별 연산을 같은 가중치로 정확히 계산한 결과와 비교합니다. 오차는 \
+             장치가 밝힌 연산 방식으로 설명되는 오차의 네 배까지 허용합니다. 모델에 사용하기에 \
+             앞서 연산 하나하나가 정확한지를 보여 줍니다.",
         ),
         Name::Model => (
             "The parts of this model that run on the device, one by one and one after the \
@@ -177,16 +192,24 @@ pub fn meaning(name: Name) -> Pair<'static> {
              유지되는지, 층을 지나며 커지는지를 보여 줍니다.",
         ),
         Name::EndToEnd => (
-            "Whole answers in Korean and English against those of the CPU. Shows the difference \
-             that a user could notice.",
-            "한국어와 영어 질의에 대한 전체 응답을 CPU의 응답과 비교합니다. 사용자가 체감할 수 \
-             있는 차이를 보여 줍니다.",
+            "Texts in Korean and English, token by token, in prefill and in decode, against \
+             exact sums on the weights that were handed over. Shows that the whole model \
+             computes rightly on the device; what those weights lose is told apart.",
+            "한국어와 영어 글을 프리필과 디코드로 토큰마다 처리하여, 장치에 넘긴 가중치로 \
+             정확히 계산한 결과와 비교합니다. 모델 전체가 장치에서 올바르게 계산되는지를 보여 \
+             주며, 가중치 형식으로 인한 손실은 따로 표시합니다.",
         ),
         Name::Determinism => (
             "The same work again. Shows whether the device gives the same results each time, \
              without which no other result here can be repeated.",
             "같은 작업을 반복합니다. 장치가 매번 같은 결과를 내는지를 보여 주며, 이것이 \
              확인되어야 다른 결과도 재현할 수 있습니다.",
+        ),
+        Name::Soak => (
+            "Thousands of calls on one handle, two programs at once. Shows that the results \
+             stay the same bits and that no memory is lost.",
+            "하나의 핸들에서 두 프로그램을 동시에 수천 회 호출합니다. 결과가 비트까지 같게 \
+             유지되는지, 메모리가 새지 않는지를 보여 줍니다.",
         ),
         Name::Performance => (
             "How much time and memory the work takes with the device. These are a product's \

@@ -264,6 +264,13 @@ typedef void (*UniffiCallbackInterfaceAnswerListenerMethod2)(uint64_t, RustBuffe
     );
 
 #endif
+#ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_LOG_LISTENER_METHOD0
+#define UNIFFI_FFIDEF_CALLBACK_INTERFACE_LOG_LISTENER_METHOD0
+typedef void (*UniffiCallbackInterfaceLogListenerMethod0)(uint64_t, RustBuffer, RustBuffer, void* _Nonnull, 
+        RustCallStatus *_Nonnull uniffiCallStatus
+    );
+
+#endif
 #ifndef UNIFFI_FFIDEF_CALLBACK_INTERFACE_LOAD_LISTENER_METHOD0
 #define UNIFFI_FFIDEF_CALLBACK_INTERFACE_LOAD_LISTENER_METHOD0
 typedef void (*UniffiCallbackInterfaceLoadListenerMethod0)(uint64_t, RustBuffer, uint64_t, uint64_t, void* _Nonnull, 
@@ -280,6 +287,15 @@ typedef struct UniffiVTableCallbackInterfaceAnswerListener {
     UniffiCallbackInterfaceAnswerListenerMethod1 _Nonnull text;
     UniffiCallbackInterfaceAnswerListenerMethod2 _Nonnull end;
 } UniffiVTableCallbackInterfaceAnswerListener;
+
+#endif
+#ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_LOG_LISTENER
+#define UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_LOG_LISTENER
+typedef struct UniffiVTableCallbackInterfaceLogListener {
+    UniffiCallbackInterfaceFree _Nonnull uniffiFree;
+    UniffiCallbackInterfaceClone _Nonnull uniffiClone;
+    UniffiCallbackInterfaceLogListenerMethod0 _Nonnull line;
+} UniffiVTableCallbackInterfaceLogListener;
 
 #endif
 #ifndef UNIFFI_FFIDEF_V_TABLE_CALLBACK_INTERFACE_LOAD_LISTENER
@@ -442,6 +458,26 @@ void uniffi_ondol_ffi_fn_method_governor_set_memory_pressure(uint64_t ptr, RustB
 void uniffi_ondol_ffi_fn_method_governor_set_thermal(uint64_t ptr, RustBuffer state, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_FN_CLONE_LOGLISTENER
+#define UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_FN_CLONE_LOGLISTENER
+uint64_t uniffi_ondol_ffi_fn_clone_loglistener(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_FN_FREE_LOGLISTENER
+#define UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_FN_FREE_LOGLISTENER
+void uniffi_ondol_ffi_fn_free_loglistener(uint64_t handle, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_FN_INIT_CALLBACK_VTABLE_LOGLISTENER
+#define UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_FN_INIT_CALLBACK_VTABLE_LOGLISTENER
+void uniffi_ondol_ffi_fn_init_callback_vtable_loglistener(const UniffiVTableCallbackInterfaceLogListener* _Nonnull vtable
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_FN_METHOD_LOGLISTENER_LINE
+#define UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_FN_METHOD_LOGLISTENER_LINE
+void uniffi_ondol_ffi_fn_method_loglistener_line(uint64_t ptr, RustBuffer level, RustBuffer text, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_FN_CLONE_CANCELTOKEN
 #define UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_FN_CLONE_CANCELTOKEN
 uint64_t uniffi_ondol_ffi_fn_clone_canceltoken(uint64_t handle, RustCallStatus *_Nonnull out_status
@@ -557,6 +593,11 @@ RustBuffer uniffi_ondol_ffi_fn_func_version(RustCallStatus *_Nonnull out_status
 #ifndef UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_FN_FUNC_ERROR_CODE
 #define UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_FN_FUNC_ERROR_CODE
 int32_t uniffi_ondol_ffi_fn_func_error_code(RustBuffer error, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_FN_FUNC_SET_LOG
+#define UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_FN_FUNC_SET_LOG
+void uniffi_ondol_ffi_fn_func_set_log(RustBuffer level, RustBuffer listener, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_FN_FUNC_MEMORY_BEFORE_LOAD
@@ -842,6 +883,12 @@ uint16_t uniffi_ondol_ffi_checksum_func_error_code(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_CHECKSUM_FUNC_SET_LOG
+#define UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_CHECKSUM_FUNC_SET_LOG
+uint16_t uniffi_ondol_ffi_checksum_func_set_log(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_CHECKSUM_FUNC_MEMORY_BEFORE_LOAD
 #define UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_CHECKSUM_FUNC_MEMORY_BEFORE_LOAD
 uint16_t uniffi_ondol_ffi_checksum_func_memory_before_load(void
@@ -971,6 +1018,12 @@ uint16_t uniffi_ondol_ffi_checksum_method_governor_set_memory_pressure(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_CHECKSUM_METHOD_GOVERNOR_SET_THERMAL
 #define UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_CHECKSUM_METHOD_GOVERNOR_SET_THERMAL
 uint16_t uniffi_ondol_ffi_checksum_method_governor_set_thermal(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_CHECKSUM_METHOD_LOGLISTENER_LINE
+#define UNIFFI_FFIDEF_UNIFFI_ONDOL_FFI_CHECKSUM_METHOD_LOGLISTENER_LINE
+uint16_t uniffi_ondol_ffi_checksum_method_loglistener_line(void
     
 );
 #endif

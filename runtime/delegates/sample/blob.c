@@ -1,17 +1,18 @@
 /* blob.c - programs to bytes and back.
  *
- * A blob is a header and then the program: its sizes, its tensors (a weight's is followed by its
- * numbers and floats in the device's layout), its nodes. Where values go is not in it; loading
- * plans that anew, so that no blob can point out of memory. Numbers are in the machine's own
- * byte order: on a machine of the other one the format version reads as another.
+ * A blob is a header and then the program: its name, its sizes, its tensors (a weight's is
+ * followed by its numbers and floats in the device's layout), its nodes. Where values go is not in
+ * it; loading plans that anew, so that no blob can point out of memory. Numbers are in the
+ * machine's own byte order: on a machine of the other one the format version reads as another.
  *
  * FORMAT_VERSION goes up whenever the layout here or in weights.c changes. */
 #include "softnpu.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define FORMAT_VERSION 1
+#define FORMAT_VERSION 2
 
 typedef struct blob_header {
     char magic[4];
@@ -77,6 +78,7 @@ static void put_node(writer *to, const node *node) {
 
 static void put_program(writer *to, const ondol_npu_program *program) {
     put(to, &OWN, sizeof OWN);
+    put(to, program->name, sizeof program->name);
     put_u32(to, program->rows);
     put_u32(to, program->n_tensors);
     put_u32(to, program->n_nodes);
@@ -204,8 +206,10 @@ static ondol_npu_status take_program(reader *from, ondol_npu_program *program) {
 
 static ondol_npu_status take_all(ondol_npu_device *device, reader *from,
                                  ondol_npu_program **out) {
+    char name[sizeof (*out)->name];
     uint32_t rows, n_tensors, n_nodes;
-    bool whole = take_u32(from, &rows) && take_u32(from, &n_tensors) && take_u32(from, &n_nodes);
+    bool whole = take(from, name, sizeof name) && take_u32(from, &rows) &&
+                 take_u32(from, &n_tensors) && take_u32(from, &n_nodes);
     if (!whole || n_tensors == 0 || n_tensors > MAX_TENSORS || n_nodes == 0 ||
         n_nodes > MAX_NODES) {
         return ONDOL_NPU_E_CORRUPT;
@@ -214,11 +218,13 @@ static ondol_npu_status take_all(ondol_npu_device *device, reader *from,
     if (program == NULL) {
         return ONDOL_NPU_E_NOMEM;
     }
+    snprintf(program->name, sizeof program->name, "%.*s", (int)sizeof name - 1, name);
     ondol_npu_status status = take_program(from, program);
     if (status != ONDOL_NPU_OK) {
         program_free(program);
         return status;
     }
+    mix_up_weights(program, FLAW_OTHER_WEIGHTS);
     *out = program;
     return ONDOL_NPU_OK;
 }

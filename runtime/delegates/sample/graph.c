@@ -91,6 +91,7 @@ ondol_npu_status graph_read(ondol_npu_device *device, const ondol_npu_graph *gra
     if (program == NULL) {
         return no_memory(error);
     }
+    snprintf(program->name, sizeof program->name, "%s", name);
     ondol_npu_status status = read_all(graph, name, program, error);
     if (status != ONDOL_NPU_OK) {
         program_free(program);

@@ -144,13 +144,14 @@ ondol_npu_status job_submit(ondol_npu_session *session, uint32_t program,
     job->deadline = deadline_ns != 0 ? later(start, deadline_ns) : 0;
     ondol_npu_status status = bind_all(job, bindings, n, error);
     if (status == ONDOL_NPU_OK) {
-        job->fault = fault_of_submit(&session->device->faults);
+        job->fault = fault_of_submit(&session->device->faults, &job->flaws);
         status = refuse(job->fault, error);
     }
     if (status != ONDOL_NPU_OK) {
         job_discard(job);
         return status;
     }
+    leak(session->device, job->flaws);
     *out = job; /* Before the worker has it, or it might end before the host knows it. */
     enqueue(session, job);
     return ONDOL_NPU_OK;
@@ -170,7 +171,8 @@ static const char *text_of(ondol_npu_status outcome) {
 }
 
 /* A made-up device has no temperature and no battery: time is all that it measures. */
-static void fill_metrics(ondol_npu_metrics *metrics, bool ended, uint64_t exec_ns) {
+static void fill_metrics(ondol_npu_metrics *metrics, const ondol_npu_job *job, bool ended,
+                         uint64_t exec_ns) {
     if (metrics == NULL) {
         return;
     }
@@ -179,6 +181,11 @@ static void fill_metrics(ondol_npu_metrics *metrics, bool ended, uint64_t exec_n
     metrics->exec_ns = exec_ns;
     metrics->energy_uj = 0;
     metrics->temperature_mc = 0;
+    if (ended && has(job->flaws, FLAW_SAYS_HARDWARE)) {
+        metrics->measured |= ONDOL_NPU_MEASURED_ENERGY | ONDOL_NPU_MEASURED_TEMPERATURE;
+        metrics->energy_uj = 1;
+        metrics->temperature_mc = 25000;
+    }
 }
 
 ondol_npu_status job_wait(ondol_npu_job *job, uint64_t timeout_ns, uint32_t *ended,
@@ -192,7 +199,7 @@ ondol_npu_status job_wait(ondol_npu_job *job, uint64_t timeout_ns, uint32_t *end
     ondol_npu_status outcome = *ended ? job->outcome : ONDOL_NPU_OK;
     uint64_t exec_ns = job->exec_ns;
     pthread_mutex_unlock(&job->lock);
-    fill_metrics(metrics, *ended, exec_ns);
+    fill_metrics(metrics, job, *ended, exec_ns);
     return outcome == ONDOL_NPU_OK ? outcome : fail(error, outcome, "%s", text_of(outcome));
 }
 

@@ -61,14 +61,15 @@ static float round_group(const float *in, int16_t *out) {
     if (largest >= 0x7f800000) {
         return NAN; /* Zero times this is NaN, so all outputs of the row will be. */
     }
-    if (largest < 0x00800000) {
-        return 0; /* All are zero or subnormal. */
-    }
     float size;
     memcpy(&size, &largest, sizeof size);
     float scale = size / 127;
+    if (scale == 0) {
+        return 0; /* So small that no scale is smaller. */
+    }
     for (int i = 0; i < GROUP; i++) {
-        float number = in[i] / scale;
+        /* A subnormal scale is so coarse that a number may be more than 127 of them. */
+        float number = fminf(fmaxf(in[i] / scale, -127), 127);
         out[i] = (int16_t)(number + (number < 0 ? -0.5f : 0.5f));
     }
     return scale;

@@ -181,6 +181,7 @@ ondol_npu_status program_compile(ondol_npu_device *device, const ondol_npu_graph
         program_free(program);
         return status;
     }
+    mix_up_weights(program, FLAW_CACHED_BY_SHAPE);
     *out = program;
     return ONDOL_NPU_OK;
 }

@@ -33,15 +33,35 @@ static void copy_inputs(const ondol_npu_job *job, workspace *space) {
     }
 }
 
-static void copy_outputs(const ondol_npu_job *job, workspace *space) {
+void write_rows(const ondol_npu_program *program, const float *values, uint8_t *const *bound,
+                uint32_t first, uint32_t end) {
+    for (uint32_t i = 0; i < program->n_tensors; i++) {
+        const tensor *tensor = &program->tensors[i];
+        if (tensor->role == ONDOL_NPU_OUTPUT) {
+            size_t start = (size_t)first * tensor->cols, n = (size_t)(end - first) * tensor->cols;
+            memcpy(bound[i] + start * sizeof *values, values + tensor->place + start,
+                   n * sizeof *values);
+        }
+    }
+}
+
+static void spoil_outputs(const ondol_npu_job *job, workspace *space) {
     uint32_t seed = fault_seed(&job->session->device->faults);
     for (uint32_t i = 0; i < job->program->n_tensors; i++) {
         const tensor *tensor = &job->program->tensors[i];
         if (tensor->role == ONDOL_NPU_OUTPUT) {
-            float *values = space->values + tensor->place;
-            spoil(job->fault, seed, values, tensor->rows, tensor->cols);
-            memcpy(job->bound[i], values, value_bytes(tensor));
+            spoil(job->fault, seed, space->values + tensor->place, tensor->rows, tensor->cols);
         }
+    }
+}
+
+static void copy_outputs(ondol_npu_job *job, workspace *space) {
+    spoil_outputs(job, space);
+    if (job->flaws != 0) {
+        flaw_outputs(job);
+        flawed_write(job);
+    } else {
+        write_rows(job->program, space->values, job->bound, 0, job->program->rows);
     }
 }
 
@@ -53,8 +73,15 @@ static ondol_npu_status compute(ondol_npu_job *job) {
         return status;
     }
     copy_inputs(job, space);
+    if (job->flaws != 0) {
+        flaw_inputs(job);
+    }
     for (uint32_t i = 0; i < program->n_nodes && status == ONDOL_NPU_OK; i++) {
-        node_run(program, &program->nodes[i], space);
+        if (job->flaws != 0) {
+            flawed_node_run(job, &program->nodes[i]);
+        } else {
+            node_run(program, &program->nodes[i], space);
+        }
         status = why_end(job);
     }
     if (status == ONDOL_NPU_OK) {
@@ -128,6 +155,9 @@ static void *work(void *argument) {
         uint64_t start = now_ns();
         ondol_npu_status outcome = run(job);
         end_job(session, job, outcome, now_ns() - start);
+        if (session->flaws.late != NULL) {
+            write_late(session);
+        }
     }
     return NULL;
 }
@@ -150,6 +180,7 @@ static void session_discard(ondol_npu_session *session) {
     pthread_mutex_destroy(&session->lock);
     pthread_cond_destroy(&session->changed);
     workspace_free(&session->space);
+    session_flaws_free(&session->flaws);
     free(session->programs);
     free(session);
 }

@@ -105,6 +105,14 @@ static uint32_t device_count(void) {
     return 1;
 }
 
+static void device_close(ondol_npu_device *device) {
+    if (device != NULL) {
+        device_flaws_free(&device->flaws);
+        pthread_mutex_destroy(&device->faults.lock);
+        free(device);
+    }
+}
+
 static ondol_npu_status device_open(uint32_t index, ondol_npu_device **out,
                                     ondol_npu_error *error) {
     if (out == NULL) {
@@ -121,16 +129,15 @@ static ondol_npu_status device_open(uint32_t index, ondol_npu_device **out,
         return no_memory(error);
     }
     pthread_mutex_init(&device->faults.lock, NULL);
+    device_flaws_init(&device->flaws);
+    ondol_npu_status status = faults_from_environment(&device->faults, error);
+    if (status != ONDOL_NPU_OK) {
+        device_close(device);
+        return status;
+    }
     log_line(2, "softnpu 1.0: device 0 opened");
     *out = device;
     return ONDOL_NPU_OK;
-}
-
-static void device_close(ondol_npu_device *device) {
-    if (device != NULL) {
-        pthread_mutex_destroy(&device->faults.lock);
-        free(device);
-    }
 }
 
 static ondol_npu_status device_info(ondol_npu_device *device, ondol_npu_device_info *info,
@@ -144,6 +151,9 @@ static ondol_npu_status device_info(ondol_npu_device *device, ondol_npu_device_i
     snprintf(info->driver, sizeof info->driver, "softnpu 1.0");
     snprintf(info->firmware, sizeof info->firmware, "none");
     info->flags = ONDOL_NPU_DEVICE_EMULATED | ONDOL_NPU_DEVICE_STUB;
+    if (has_now(&device->faults, FLAW_SAYS_HARDWARE)) {
+        info->flags = 0;
+    }
     info->mem_caps = ONDOL_NPU_MEM_HOST;
     info->mem_total = 0;
     info->mem_free = 0;
@@ -152,6 +162,11 @@ static ondol_npu_status device_info(ondol_npu_device *device, ondol_npu_device_i
     info->quants = QUANTS;
     info->n_rows = COUNT(ROWS);
     info->rows = ROWS;
+    if (ONDOL_NPU_HAS(info, ondol_npu_device_info, rounding)) {
+        info->activation_group = GROUP;
+        info->accumulator_bits = 32;
+        info->rounding = ONDOL_NPU_ROUND_NEAREST_AWAY;
+    }
     return ONDOL_NPU_OK;
 }
 
@@ -188,10 +203,13 @@ static ondol_npu_status claim(ondol_npu_device *device, const ondol_npu_graph *g
         program_free(program);
         return fail(error, ONDOL_NPU_E_INVALID, "a claim is missing or too small");
     }
+    bool refused = flaw_of_claim(program);
     for (uint32_t i = 0; i < program->n_nodes; i++) {
-        claims[i]->reason[0] = 0;
-        claims[i]->claimed = node_supported(program, &program->nodes[i], claims[i]->reason,
-                                            sizeof claims[i]->reason);
+        char *reason = claims[i]->reason;
+        size_t size = sizeof claims[i]->reason;
+        snprintf(reason, size, "%s", refused ? "the host does it better" : "");
+        claims[i]->claimed =
+            !refused && node_supported(program, &program->nodes[i], reason, size);
     }
     program_free(program);
     return ONDOL_NPU_OK;
@@ -243,7 +261,12 @@ static ondol_npu_status buffer_import(ondol_npu_device *device, const ondol_npu_
 }
 
 static void buffer_release(ondol_npu_buffer *buffer) {
-    free(buffer);
+    if (buffer != NULL) {
+        /* A flawed session may still write into it. */
+        pthread_mutex_lock(&buffer->device->flaws.delivery);
+        pthread_mutex_unlock(&buffer->device->flaws.delivery);
+        free(buffer);
+    }
 }
 
 /* ---- the table ------------------------------------------------------------------ */

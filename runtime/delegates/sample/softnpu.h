@@ -8,13 +8,14 @@
  *   kernels.c  the arithmetic
  *   session.c  sessions and their worker threads
  *   job.c      submitting jobs and waiting for them
- *   faults.c   what goes wrong on purpose
+ *   faults.h   what goes wrong on purpose: faults.c, flaws_arithmetic.c, flaws_device.c
  */
 #ifndef SOFTNPU_H
 #define SOFTNPU_H
 
 #define _POSIX_C_SOURCE 200809L /* for clock_gettime and pthread_condattr_setclock */
 
+#include "faults.h"
 #include "ondol_npu.h"
 
 #include <pthread.h>
@@ -48,49 +49,11 @@ ondol_npu_status fail_for_now(ondol_npu_error *error, ondol_npu_status code, con
 ondol_npu_status no_memory(ondol_npu_error *error);
 void log_line(int level, const char *message);
 
-/* ---- faults.c ------------------------------------------------------------------- */
-
-typedef enum fault {
-    FAULT_NONE,
-    FAULT_NO_MEMORY,
-    FAULT_CRASH, /* from here on in the order in which a submit heeds them */
-    FAULT_BUSY,
-    FAULT_THROTTLE,
-    FAULT_DEVICE_LOST,
-    FAULT_HANG,
-    FAULT_HANG_HARD,
-    FAULT_LATE,
-    FAULT_NAN,
-    FAULT_SILENT,
-    FAULT_COUNT,
-    FAULT_LOST_BEFORE /* not a fault of its own: an earlier job has lost the device */
-} fault;
-
-typedef struct faults {
-    pthread_mutex_t lock;
-    struct {
-        uint32_t after; /* submits that still go well */
-        uint32_t times; /* how often it strikes then */
-    } armed[FAULT_COUNT];
-    bool lost;
-    uint32_t jobs; /* that have gone well so far */
-} faults;
-
-ondol_npu_status faults_inject(faults *faults, const char *name, uint32_t after,
-                               ondol_npu_error *error);
-/* Whether an allocation of the device is to fail. */
-bool fault_of_memory(faults *faults);
-/* What is to go wrong with this submit. */
-fault fault_of_submit(faults *faults);
-/* A number that differs from job to job. */
-uint32_t fault_seed(faults *faults);
-/* Spoils a result as FAULT_NAN and FAULT_SILENT have it; other faults leave it be. */
-void spoil(fault kind, uint32_t seed, float *values, uint32_t rows, uint32_t cols);
-
 /* ---- the device and its memory, softnpu.c --------------------------------------- */
 
 struct ondol_npu_device {
     faults faults;
+    device_flaws flaws;
 };
 
 struct ondol_npu_buffer {
@@ -139,6 +102,7 @@ typedef struct node {
 /* Nobody writes to a program once it is made, so any number of sessions may run it. */
 struct ondol_npu_program {
     ondol_npu_device *device;
+    char name[64]; /* of its graph, perhaps cut off */
     uint32_t rows;
     uint32_t n_tensors;
     uint32_t n_nodes;
@@ -213,6 +177,7 @@ struct ondol_npu_job {
     const ondol_npu_program *program;
     ondol_npu_job *next;
     fault fault;
+    uint64_t flaws;
     uint64_t deadline; /* on the clock of now_ns; 0 is none */
     pthread_mutex_t lock;
     pthread_cond_t changed; /* one of the fields below */
@@ -228,6 +193,7 @@ struct ondol_npu_session {
     uint32_t n_programs;
     ondol_npu_program **programs;
     workspace space;
+    session_flaws flaws;
     pthread_t worker;
     pthread_mutex_t lock;
     pthread_cond_t changed; /* one of the fields below */
@@ -238,6 +204,9 @@ struct ondol_npu_session {
 ondol_npu_status session_new(ondol_npu_program *const *programs, uint32_t n,
                              ondol_npu_session **out, ondol_npu_error *error);
 void session_free(ondol_npu_session *session);
+/* Copies rows of a program's outputs to the host's memory. */
+void write_rows(const ondol_npu_program *program, const float *values, uint8_t *const *bound,
+                uint32_t first, uint32_t end);
 
 ondol_npu_status job_submit(ondol_npu_session *session, uint32_t program,
                             const ondol_npu_binding *const *bindings, uint32_t n,

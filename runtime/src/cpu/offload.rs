@@ -40,7 +40,7 @@ impl Executor<'_> {
         if ran {
             self.read_outputs(call, steps, runner);
         }
-        runner.ran(ran);
+        runner.ran(call, ran);
         Ok(ran.then_some(steps.steps.end))
     }
 
@@ -93,25 +93,22 @@ impl Executor<'_> {
         runner.audit(call, difference)
     }
 
-    /// The squared distance between the device's outputs in `row` and the CPU's (in row
-    /// 0), divided by the squared length of the CPU's.
+    /// The largest difference of an output: the squared distance between the device's
+    /// numbers in `row` and the CPU's (in row 0), divided by the squared length of the
+    /// CPU's, or of a typical row of the call if that is longer. Each output is judged by
+    /// itself, since values are small beside hidden states. The values of a prompt's
+    /// first token are small beside those of other tokens too, so that the rounding of
+    /// 8-bit inputs alone is large beside them.
     fn difference(&self, call: Call, steps: &SpanSteps, row: usize, runner: &Runner) -> f64 {
-        let (mut distance, mut length) = (0.0, 0.0);
-        for (output, &buffer) in steps.outputs.iter().enumerate() {
+        let outputs = steps.outputs.iter().enumerate();
+        let differences = outputs.map(|(output, &buffer)| {
             // SAFETY: no step runs.
             let expected = unsafe { self.shared.arena.row(buffer, 0) };
             let found = runner.output_row(call, output, row);
-            for (x, y) in expected.iter().zip(found) {
-                let (x, y) = (f64::from(*x), f64::from(*y));
-                distance += (x - y) * (x - y);
-                length += x * x;
-            }
-        }
-        if distance == 0.0 {
-            0.0
-        } else {
-            distance / length
-        }
+            let rows = (0..call.rows).map(|row| runner.output_row(call, output, row));
+            relative_difference(found, expected, typical_length(rows))
+        });
+        differences.fold(0.0, worse)
     }
 
     fn restore_inputs(&self, call: Call, steps: &SpanSteps, runner: &Runner) {
@@ -122,5 +119,64 @@ impl Executor<'_> {
                 unsafe { self.shared.arena.row_mut(buffer, row) }.copy_from_slice(values);
             }
         }
+    }
+}
+
+/// The squared distance of `found` from `expected`, over the squared length of
+/// `expected`, or over `typical` if that is larger.
+fn relative_difference(found: &[f32], expected: &[f32], typical: f64) -> f64 {
+    let pairs = expected.iter().zip(found);
+    let distance: f64 = pairs
+        .map(|(&x, &y)| (f64::from(x) - f64::from(y)).powi(2))
+        .sum();
+    match distance == 0.0 {
+        true => 0.0,
+        false => distance / squared_length(expected).max(typical),
+    }
+}
+
+/// The geometric mean of the rows' squared lengths: a few rows that are far longer than
+/// the others hardly change it.
+fn typical_length<'r>(rows: impl ExactSizeIterator<Item = &'r [f32]>) -> f64 {
+    let count = rows.len() as f64;
+    let logarithms = rows.map(|row| squared_length(row).ln());
+    (logarithms.sum::<f64>() / count).exp()
+}
+
+fn squared_length(row: &[f32]) -> f64 {
+    row.iter().map(|&x| f64::from(x).powi(2)).sum()
+}
+
+/// The larger of two differences; NaN is larger than all.
+fn worse(a: f64, b: f64) -> f64 {
+    match a.is_nan() || a > b {
+        true => a,
+        false => b,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_judged_beside_the_typical_row() {
+        let expected = [3.0, 4.0];
+        let found = [3.0, 5.0];
+        assert_eq!(relative_difference(&found, &expected, 0.0), 1.0 / 25.0);
+        assert_eq!(relative_difference(&found, &expected, 100.0), 0.01);
+        assert_eq!(relative_difference(&[0.0; 2], &[0.0; 2], 0.0), 0.0);
+        assert_eq!(relative_difference(&found, &[0.0; 2], 0.0), f64::INFINITY);
+
+        let rows = [[1.0f32, 0.0], [10.0, 0.0], [0.0, 0.1]];
+        let typical = typical_length(rows.iter().map(|row| row.as_slice()));
+        assert!((typical - 1.0).abs() < 1e-6, "{typical}");
+        assert_eq!(typical_length([[0.0f32].as_slice()].into_iter()), 0.0);
+    }
+
+    #[test]
+    fn nothing_is_worse_than_no_number() {
+        assert_eq!([0.5, 2.0, 1.0].into_iter().fold(0.0, worse), 2.0);
+        assert!([0.5, f64::NAN, 1.0].into_iter().fold(0.0, worse).is_nan());
     }
 }

@@ -77,7 +77,8 @@ fn part() -> String {
     std::format!("{process}-{write}.part")
 }
 
-fn hash(bytes: &[u8]) -> Hash {
+/// The SHA-256 of some bytes.
+pub fn hash(bytes: &[u8]) -> Hash {
     Sha256::digest(bytes).into()
 }
 

@@ -1,5 +1,6 @@
 //! Opens a device of a plug-in, claims segments and compiles them.
 
+use super::blob::{self, Hash};
 use super::error::{Code, DelegateError, Stage, text};
 use super::ffi::{self, Opaque};
 use super::info::{self, DeviceInfo};
@@ -8,11 +9,11 @@ use super::program::{Program, ProgramHandle};
 use super::segment::Segment;
 use core::ffi::CStr;
 use core::ptr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::string::{String, ToString};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::vec::Vec;
-use std::{format, mem};
+use std::{format, fs, mem};
 
 /// An open device. Cheap to clone. It is closed when the last clone, and everything
 /// that was made from it, is dropped.
@@ -23,6 +24,10 @@ pub(super) struct Device {
     pub api: ffi::Api,
     pub raw: *mut Opaque,
     info: DeviceInfo,
+    /// The plug-in's file, if it is known.
+    file: Option<PathBuf>,
+    /// SHA-256 of the file, once it was asked for.
+    file_hash: OnceLock<Option<Hash>>,
 }
 
 // SAFETY: the contract lets any thread use a device,
@@ -65,8 +70,11 @@ impl Delegate {
         let get_api = *get_api.map_err(refused)?;
         // Drivers start threads and keep state, and are not made to be unloaded.
         mem::forget(library);
+        // The system looks for a name without a folder where it likes.
+        let is_path = path.components().nth(1).is_some();
+        let file = is_path.then(|| std::path::absolute(path).ok()).flatten();
         // SAFETY: passed on to the caller.
-        unsafe { Delegate::open(get_api) }
+        unsafe { Delegate::open_first(get_api, file) }
     }
 
     /// Opens the first device of a plug-in that is linked into the program.
@@ -77,6 +85,27 @@ impl Delegate {
     /// # Errors
     /// As for [`Delegate::load`].
     pub unsafe fn open(get_api: ffi::GetApi) -> Result<Delegate> {
+        // SAFETY: passed on to the caller.
+        unsafe { Delegate::open_first(get_api, None) }
+    }
+
+    /// Opens the first device of a plug-in that runs elsewhere, for which `get_api`
+    /// stands: stored programs belong to `file`, the plug-in's own.
+    ///
+    /// # Safety
+    /// As for [`Delegate::open`].
+    ///
+    /// # Errors
+    /// As for [`Delegate::load`].
+    pub unsafe fn open_for(get_api: ffi::GetApi, file: &Path) -> Result<Delegate> {
+        let file = std::path::absolute(file).ok();
+        // SAFETY: passed on to the caller.
+        unsafe { Delegate::open_first(get_api, file) }
+    }
+
+    /// # Safety
+    /// As for [`Delegate::open`].
+    unsafe fn open_first(get_api: ffi::GetApi, file: Option<PathBuf>) -> Result<Delegate> {
         // SAFETY: passed on to the caller.
         let api = unsafe { table(get_api)? };
         let mut raw = ptr::null_mut();
@@ -98,12 +127,33 @@ impl Delegate {
         let raw = not_null(Stage::Open, raw)?;
         // SAFETY: the device is open. If it can't be used, it is closed again.
         let info = unsafe { info::read(&api, raw).inspect_err(|_| call!(api, device_close(raw)))? };
-        Ok(Delegate(Arc::new(Device { api, raw, info })))
+        Ok(Delegate(Arc::new(Device {
+            api,
+            raw,
+            info,
+            file,
+            file_hash: OnceLock::new(),
+        })))
     }
 
-    /// The description of the device.
+    /// The description of the device when it was opened.
     pub fn info(&self) -> &DeviceInfo {
         &self.0.info
+    }
+
+    /// SHA-256 of the plug-in's file; `None` if the file is not known or can't be read.
+    pub(super) fn file_hash(&self) -> Option<Hash> {
+        let hash = || Some(blob::hash(&fs::read(self.0.file.as_ref()?).ok()?));
+        *self.0.file_hash.get_or_init(hash)
+    }
+
+    /// Asks the device for its description again: its free memory changes.
+    ///
+    /// # Errors
+    /// Those of [`Stage::Open`].
+    pub fn read_info(&self) -> Result<DeviceInfo> {
+        // SAFETY: the device is open.
+        unsafe { info::read(&self.0.api, self.0.raw) }
     }
 
     /// Asks which nodes of a segment the device takes. Returns for each node `None` if

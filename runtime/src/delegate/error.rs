@@ -95,7 +95,8 @@ impl Code {
         Code::Internal,
     ];
 
-    fn from_status(status: ffi::Status) -> Code {
+    /// The code of a status that is no success; [`Code::Internal`] if it is unknown.
+    pub fn from_status(status: ffi::Status) -> Code {
         let known = Code::ALL.into_iter().find(|&code| code as i32 == status);
         known.unwrap_or(Code::Internal)
     }

@@ -8,7 +8,7 @@
 use core::ffi::{c_char, c_int, c_void};
 
 pub const ABI_MAJOR: u16 = 1;
-pub const ABI_MINOR: u16 = 0;
+pub const ABI_MINOR: u16 = 1;
 /// The symbol that a plug-in exports.
 pub const GET_API: &[u8] = b"ondol_npu_get_api\0";
 
@@ -44,6 +44,10 @@ pub const SCALE: u32 = 4;
 pub const SILU_MUL: u32 = 5;
 pub const GELU_MUL: u32 = 6;
 pub const SOFTCAP: u32 = 7;
+
+pub const ROUND_NEAREST_EVEN: u32 = 1;
+pub const ROUND_NEAREST_AWAY: u32 = 2;
+pub const ROUND_TOWARD_ZERO: u32 = 3;
 
 pub const DEVICE_EMULATED: u32 = 1;
 pub const DEVICE_STUB: u32 = 2;
@@ -164,6 +168,14 @@ pub struct DeviceInfo {
     pub quants: *const *const Quant,
     pub n_rows: u32,
     pub rows: *const u32,
+    pub activation_group: u32,
+    pub accumulator_bits: u32,
+    pub rounding: u32,
+}
+
+impl DeviceInfo {
+    /// The size of the struct in version 1.0.
+    pub const SIZE_1_0: usize = core::mem::offset_of!(DeviceInfo, activation_group);
 }
 
 #[repr(C)]
@@ -273,7 +285,8 @@ const _: () = {
     assert!(size_of::<Tensor>() == 64 && offset_of!(Tensor, data) == 32);
     assert!(size_of::<Node>() == 48 && offset_of!(Node, out) == 32);
     assert!(size_of::<Graph>() == 48 && offset_of!(Graph, tensors) == 32);
-    assert!(size_of::<DeviceInfo>() == 352 && offset_of!(DeviceInfo, quants) == 328);
+    assert!(size_of::<DeviceInfo>() == 368 && offset_of!(DeviceInfo, quants) == 328);
+    assert!(DeviceInfo::SIZE_1_0 == 352);
     assert!(size_of::<Claim>() == 132);
     assert!(size_of::<Metrics>() == 40 && offset_of!(Metrics, exec_ns) == 16);
     assert!(size_of::<Binding>() == 32 && offset_of!(Binding, buffer) == 16);

@@ -3,13 +3,17 @@
 use super::error::{Code, DelegateError, Stage, text};
 use super::ffi::{self, Opaque};
 use super::plugin::{Result, call, check, string};
-use super::quant::Quant;
+use super::quant::{Group, Quant};
 use std::string::String;
 use std::vec::Vec;
 use std::{format, mem};
 
 /// Largest number of weight forms, and of numbers of rows, that a device may list.
 const MAX_LISTED: usize = 64;
+
+/// The fewest and the most bits that sums may have.
+const MIN_SUM: u32 = 8;
+const MAX_SUM: u32 = 64;
 
 /// The description of a device, as its plug-in gives it.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,14 +32,16 @@ pub struct DeviceInfo {
     pub firmware: String,
     /// Whether it is hardware, an emulator or a stub.
     pub label: Label,
-    /// The type to which a matmul rounds its inputs.
-    pub activations: Activations,
+    /// How its matmuls compute.
+    pub arithmetic: Arithmetic,
     /// Forms of weights that the device takes and the host can make.
     pub quants: Vec<Quant>,
     /// Numbers of rows that programs can have, in ascending order; at least one.
     pub rows: Vec<usize>,
     /// Bytes of the device's memory; 0 if unknown.
     pub memory: u64,
+    /// Bytes of it that were free when the description was read; 0 if unknown.
+    pub memory_free: u64,
     /// Whether the plug-in can inject faults ([`super::Delegate::inject`]).
     pub injects_faults: bool,
 }
@@ -62,6 +68,83 @@ impl core::fmt::Display for Label {
     }
 }
 
+/// How a device's matmuls compute: the type to which they round their inputs, and
+/// their sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arithmetic {
+    /// The type to which inputs are rounded.
+    pub activations: Activations,
+    /// The numbers in a row of inputs that share a scale. Meaningless for floats.
+    pub group: Group,
+    /// Significant bits of sums, the sign included for integers: sums of integers
+    /// saturate at them, sums of floats are rounded to them.
+    pub accumulator_bits: u32,
+    /// How inputs are rounded.
+    pub rounding: Rounding,
+}
+
+impl Arithmetic {
+    /// The arithmetic of a device that says only the type of its activations.
+    pub fn of(activations: Activations) -> Arithmetic {
+        Arithmetic {
+            activations,
+            group: Group::Row,
+            accumulator_bits: if activations.are_integers() { 32 } else { 24 },
+            rounding: Rounding::NearestEven,
+        }
+    }
+}
+
+impl core::fmt::Display for Arithmetic {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let (bits, rounding) = (self.accumulator_bits, self.rounding);
+        match (self.activations.are_integers(), self.group) {
+            (true, Group::Of(group)) => write!(f, "a scale for {group} numbers, ")?,
+            (true, Group::Row) => f.write_str("a scale for a row, ")?,
+            (false, _) => {}
+        }
+        write!(f, "sums of {bits} bits, rounded to the {rounding}")
+    }
+}
+
+/// How a number is rounded to a type with fewer numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rounding {
+    /// To the nearest; from the middle of two to the even one.
+    NearestEven,
+    /// To the nearest; from the middle of two to the one of larger magnitude.
+    NearestAway,
+    /// To the nearest of smaller or the same magnitude.
+    TowardZero,
+}
+
+impl Rounding {
+    const ALL: [Rounding; 3] = [
+        Rounding::NearestEven,
+        Rounding::NearestAway,
+        Rounding::TowardZero,
+    ];
+
+    /// The rounding in the C ABI.
+    pub fn raw(self) -> u32 {
+        match self {
+            Rounding::NearestEven => ffi::ROUND_NEAREST_EVEN,
+            Rounding::NearestAway => ffi::ROUND_NEAREST_AWAY,
+            Rounding::TowardZero => ffi::ROUND_TOWARD_ZERO,
+        }
+    }
+}
+
+impl core::fmt::Display for Rounding {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Rounding::NearestEven => "nearest even",
+            Rounding::NearestAway => "nearest away from zero",
+            Rounding::TowardZero => "one toward zero",
+        })
+    }
+}
+
 /// The type to which a matmul rounds its inputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activations {
@@ -75,6 +158,32 @@ pub enum Activations {
     I16,
     /// 8-bit integers.
     I8,
+}
+
+impl Activations {
+    const ALL: [Activations; 5] = [
+        Activations::F32,
+        Activations::F16,
+        Activations::Bf16,
+        Activations::I16,
+        Activations::I8,
+    ];
+
+    /// Whether they are integers with scales.
+    pub fn are_integers(self) -> bool {
+        matches!(self, Activations::I16 | Activations::I8)
+    }
+
+    /// The type in the C ABI.
+    pub fn raw(self) -> u32 {
+        match self {
+            Activations::F32 => ffi::F32,
+            Activations::F16 => ffi::F16,
+            Activations::Bf16 => ffi::BF16,
+            Activations::I16 => ffi::I16,
+            Activations::I8 => ffi::I8,
+        }
+    }
 }
 
 impl core::fmt::Display for Activations {
@@ -123,10 +232,11 @@ pub(super) unsafe fn read(api: &ffi::Api, device: *mut Opaque) -> Result<DeviceI
         driver: text(&raw.driver),
         firmware: text(&raw.firmware),
         label: label(raw.flags),
-        activations: activations(raw.activations)?,
+        arithmetic: arithmetic(&raw)?,
         quants,
         rows: rows(listed_rows)?,
         memory: raw.mem_total,
+        memory_free: raw.mem_free,
         injects_faults: api.inject.is_some(),
     })
 }
@@ -139,18 +249,40 @@ fn label(flags: u32) -> Label {
     }
 }
 
-fn activations(raw: u32) -> Result<Activations> {
-    Ok(match raw {
-        ffi::F32 => Activations::F32,
-        ffi::F16 => Activations::F16,
-        ffi::BF16 => Activations::Bf16,
-        ffi::I16 => Activations::I16,
-        ffi::I8 => Activations::I8,
-        other => {
-            return Err(odd(format!(
-                "the device has activations of the unknown type {other}"
-            )));
+/// Reads the arithmetic. What a plug-in of version 1.0 does not say is zero.
+fn arithmetic(raw: &ffi::DeviceInfo) -> Result<Arithmetic> {
+    let unsaid = Arithmetic::of(activations(raw.activations)?);
+    let group = match raw.activation_group {
+        0 | ffi::GROUP_ROW => Group::Row,
+        _ if !unsaid.activations.are_integers() => Group::Row,
+        group => Group::Of(group as usize),
+    };
+    let accumulator_bits = match raw.accumulator_bits {
+        0 => unsaid.accumulator_bits,
+        bits @ MIN_SUM..=MAX_SUM => bits,
+        bits => return Err(odd(format!("the device has sums of {bits} bits"))),
+    };
+    let rounding = match raw.rounding {
+        0 => unsaid.rounding,
+        raw => {
+            let known = Rounding::ALL.into_iter().find(|r| r.raw() == raw);
+            known.ok_or_else(|| odd(format!("the device has the unknown rounding {raw}")))?
         }
+    };
+    Ok(Arithmetic {
+        group,
+        accumulator_bits,
+        rounding,
+        ..unsaid
+    })
+}
+
+fn activations(raw: u32) -> Result<Activations> {
+    let known = Activations::ALL.into_iter().find(|a| a.raw() == raw);
+    known.ok_or_else(|| {
+        odd(format!(
+            "the device has activations of the unknown type {raw}"
+        ))
     })
 }
 

@@ -12,6 +12,7 @@
 //! errors.
 
 mod blob;
+mod compile;
 mod device;
 mod error;
 pub mod ffi;
@@ -21,6 +22,7 @@ mod op;
 mod plugin;
 mod program;
 mod quant;
+mod report;
 mod runner;
 pub mod segment;
 mod session;
@@ -29,12 +31,11 @@ mod tests;
 
 pub use device::Delegate;
 pub use error::{Code, DelegateError, Stage};
-pub use info::{Activations, DeviceInfo, Label};
-pub use offload::{
-    Offload, OffloadOptions, OffloadReport, SpanReport, UnclaimedNodes, WeightsReport,
-};
+pub use info::{Activations, Arithmetic, DeviceInfo, Label, Rounding};
+pub use offload::{Offload, OffloadOptions};
 pub use program::Program;
 pub use quant::{Group, Quant, Quantized, Store};
-pub use runner::OffloadStats;
+pub use report::{OffloadReport, SpanReport, UnclaimedNodes, WeightsReport, Work};
 pub(crate) use runner::{Call, ProgramSet, Runner};
+pub use runner::{OffloadStats, SpanCount, StageStats};
 pub use session::{Buffer, DeviceSession, Job, Metrics, Outcome, Place};

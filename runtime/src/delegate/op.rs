@@ -42,7 +42,7 @@ impl Op {
     }
 
     /// Writes the operation into a node of the C ABI.
-    pub(super) fn write(self, raw: &mut ffi::Node) {
+    pub fn write(self, raw: &mut ffi::Node) {
         raw.op = match self {
             Op::MatMul => ffi::MATMUL,
             Op::Row(RowFn::RmsNorm { group, eps }) => {

@@ -79,6 +79,19 @@ impl Store {
 }
 
 impl Quant {
+    /// 32-bit floats.
+    pub const F32: Quant = Quant::floats(Store::F32);
+    /// 16-bit floats.
+    pub const F16: Quant = Quant::floats(Store::F16);
+
+    const fn floats(store: Store) -> Quant {
+        Quant {
+            store,
+            group: Group::Row,
+            wide_scales: false,
+        }
+    }
+
     /// A short name, such as `i8-32` or `i4-row`.
     pub fn id(&self) -> String {
         match (self.store, self.group) {
@@ -88,8 +101,8 @@ impl Quant {
         }
     }
 
-    /// Converts the form that a plug-in describes; `None` if the host can't make it.
-    pub(super) fn from_raw(raw: &ffi::Quant) -> Option<Quant> {
+    /// Converts a form of the C ABI; `None` if this build does not know it.
+    pub fn from_raw(raw: &ffi::Quant) -> Option<Quant> {
         let store = match raw.store {
             ffi::F32 => Store::F32,
             ffi::F16 => Store::F16,
@@ -113,7 +126,8 @@ impl Quant {
         })
     }
 
-    pub(super) fn raw(&self) -> ffi::Quant {
+    /// The form in the C ABI.
+    pub fn raw(&self) -> ffi::Quant {
         let (store, integer) = match self.store {
             Store::F32 => (ffi::F32, false),
             Store::F16 => (ffi::F16, false),
@@ -144,7 +158,7 @@ impl Quant {
     }
 
     /// How many numbers of a row of `cols` share a scale.
-    fn group_len(&self, cols: usize) -> usize {
+    pub fn group_len(&self, cols: usize) -> usize {
         match self.group {
             Group::Of(n) => n,
             Group::Row => cols.max(1),
@@ -157,6 +171,18 @@ impl Quant {
         let group = self.group_len(cols);
         let whole_bytes = (group * self.bits()).is_multiple_of(8);
         cols > 0 && cols.is_multiple_of(group) && whole_bytes
+    }
+
+    /// The bytes of the numbers and of the scales of a weight of `rows x cols`; `None` if
+    /// rows of `cols` do not fit, or the weight is too large to address.
+    pub fn sizes(&self, rows: usize, cols: usize) -> Option<(usize, usize)> {
+        let row = self.fits(cols).then(|| cols.checked_mul(self.bits()))??;
+        let scales = match (self.store, self.wide_scales) {
+            (Store::F32 | Store::F16, _) => 0,
+            (_, false) => cols / self.group_len(cols) * 2,
+            (_, true) => cols / self.group_len(cols) * 4,
+        };
+        Some((rows.checked_mul(row / 8)?, rows.checked_mul(scales)?))
     }
 
     /// Appends `row` in this form. Its length must satisfy [`Quant::fits`].

@@ -7,9 +7,11 @@ use super::error::{Code, DelegateError, Stage};
 use super::offload::{Compiled, Offload};
 use super::session::{Buffer, DeviceSession, Job, Metrics, Outcome, Place};
 use crate::{CancelToken, Error, Result};
+use core::hash::{BuildHasher, Hash, Hasher};
 use core::ops::Range;
 use core::time::Duration;
 use std::format;
+use std::hash::{DefaultHasher, RandomState};
 use std::time::Instant;
 use std::vec::Vec;
 
@@ -25,22 +27,24 @@ const MAX_FAILURES: u32 = 16;
 /// Timeouts after which the device is no longer used.
 const MAX_LATE: u32 = 3;
 
-/// One call of a span in this many is audited, beginning with the first.
+/// One call of a program in this many is audited, beginning with the first.
 const AUDITED: u64 = 16;
 
 /// Counts and measurements of an engine's delegate since the engine was made.
 #[derive(Debug, Clone, Default)]
 pub struct OffloadStats {
-    /// Spans that ran on the device.
-    pub on_device: u64,
-    /// Spans that ran on the CPU because the device failed or is no longer used.
-    pub on_cpu: u64,
+    /// The claimed spans that ran in prefill.
+    pub prefill: StageStats,
+    /// The claimed spans that ran in decode; nothing if no decode programs were
+    /// compiled.
+    pub decode: StageStats,
     /// Failures of the device.
     pub failures: u64,
     /// Rows that the CPU also computed to check the device.
     pub audits: u64,
-    /// The largest difference that an audit found: squared distance over squared
-    /// length.
+    /// The largest difference that an audit found in one output of a span: squared
+    /// distance over the squared length of the row, or of a typical row of the call if
+    /// that is longer.
     pub worst_audit: f64,
     /// Wall time of the calls whose outputs were complete and finite.
     pub time: Duration,
@@ -53,6 +57,36 @@ pub struct OffloadStats {
     pub last_failure: Option<DelegateError>,
     /// Whether the device is no longer used.
     pub given_up: bool,
+}
+
+/// The claimed spans that ran in one stage, by place.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StageStats {
+    /// On the device.
+    pub on_device: SpanCount,
+    /// On the CPU, because the device failed or is no longer used.
+    pub on_cpu: SpanCount,
+}
+
+/// A number of spans, and their work.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SpanCount {
+    /// Number of spans, counted again in each pass.
+    pub spans: u64,
+    /// Multiply-adds of their matmuls, for the rows of the passes without padding.
+    pub multiply_adds: u64,
+}
+
+impl OffloadStats {
+    /// Number of spans that ran on the device, in prefill and decode.
+    pub fn on_device(&self) -> u64 {
+        self.prefill.on_device.spans + self.decode.on_device.spans
+    }
+
+    /// Number of claimed spans that ran on the CPU, in prefill and decode.
+    pub fn on_cpu(&self) -> u64 {
+        self.prefill.on_cpu.spans + self.decode.on_cpu.spans
+    }
 }
 
 /// The prefill programs or the decode programs of an offload.
@@ -81,8 +115,10 @@ pub(crate) struct Runner {
     failures_in_a_row: u32,
     /// Largest number of rows of a pass for which the buffers have room.
     capacity: usize,
-    /// Number of calls so far, by span.
+    /// Number of calls so far, by program.
     calls: Vec<u64>,
+    /// Decides which rows are audited. Random, so that no device can foretell them.
+    pub(super) seed: u64,
     pub stats: OffloadStats,
 }
 
@@ -101,6 +137,15 @@ impl Compiled {
         match phase {
             ProgramSet::Prefill => self.rows,
             ProgramSet::Decode => 1,
+        }
+    }
+
+    /// The index of a span's program among those of a session: first all for prefill,
+    /// then all for decode.
+    fn program(&self, span: usize, phase: ProgramSet) -> usize {
+        match phase {
+            ProgramSet::Prefill => span,
+            ProgramSet::Decode => self.spans.len() + span,
         }
     }
 
@@ -149,7 +194,8 @@ impl Runner {
             late_calls: 0,
             failures_in_a_row: 0,
             capacity: rows,
-            calls: std::vec![0; compiled.spans.len()],
+            calls: std::vec![0; compiled.prefill.len() + compiled.decode.len()],
+            seed: RandomState::new().hash_one(0),
             stats: OffloadStats::default(),
             offload: offload.clone(),
         };
@@ -177,16 +223,19 @@ impl Runner {
         self.reap_timed_out();
         if self.lane.is_none() {
             self.cpu_may_run()?;
-            self.stats.on_cpu += 1;
-            return Ok(None);
         }
         let padded = rows.next_multiple_of(self.compiled().program_rows(phase));
-        Ok(Some(Call {
+        let call = Call {
             span,
             phase,
             rows,
             padded,
-        }))
+        };
+        if self.lane.is_none() {
+            self.ran(call, false);
+            return Ok(None);
+        }
+        Ok(Some(call))
     }
 
     /// Allows the CPU to run a span, or returns the device's last failure if `strict`
@@ -329,10 +378,7 @@ impl Runner {
                 }
             })
         });
-        let program = match call.phase {
-            ProgramSet::Prefill => call.span,
-            ProgramSet::Decode => compiled.spans.len() + call.span,
-        };
+        let program = compiled.program(call.span, call.phase);
         let deadline = compiled.options.deadline;
         // SAFETY: the buffers are kept with any job that is not over, and nothing reads
         // or writes them there.
@@ -404,13 +450,14 @@ impl Runner {
         }
     }
 
-    /// Decides whether this call of a span is audited; returns the row to check if so.
+    /// Decides whether this call of a program is audited; returns the row to check if
+    /// so.
     pub fn audited_row(&mut self, call: Call) -> Option<usize> {
-        let calls = &mut self.calls[call.span];
+        let program = self.compiled().program(call.span, call.phase);
+        let calls = &mut self.calls[program];
         *calls += 1;
-        // Pseudo-random, so that no pattern in the device's errors evades the audit.
-        let row = (*calls).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33;
-        ((*calls - 1).is_multiple_of(AUDITED)).then_some(row as usize % call.rows)
+        let is_audited = (*calls - 1).is_multiple_of(AUDITED);
+        is_audited.then(|| random_row(self.seed, program, *calls, call.rows))
     }
 
     /// Judges an audit by its difference. Returns whether the outputs may be used.
@@ -434,12 +481,19 @@ impl Runner {
         self.failed(error, true).map(|()| false)
     }
 
-    /// Counts a span that ran on the device or on the CPU.
-    pub fn ran(&mut self, on_device: bool) {
-        match on_device {
-            true => self.stats.on_device += 1,
-            false => self.stats.on_cpu += 1,
-        }
+    /// Counts a call that ran on the device or on the CPU.
+    pub fn ran(&mut self, call: Call, on_device: bool) {
+        let for_a_row = self.compiled().report.spans[call.span].multiply_adds;
+        let stage = match call.phase {
+            ProgramSet::Prefill => &mut self.stats.prefill,
+            ProgramSet::Decode => &mut self.stats.decode,
+        };
+        let count = match on_device {
+            true => &mut stage.on_device,
+            false => &mut stage.on_cpu,
+        };
+        count.spans += 1;
+        count.multiply_adds += for_a_row * call.rows as u64;
     }
 }
 
@@ -460,6 +514,13 @@ fn drop_in_background(lane: DeviceBuffers, job: Job) {
     let _ = std::thread::Builder::new()
         .name("ondol-late".into())
         .spawn(move || drop(grave));
+}
+
+/// The row of a program's call that is audited, of `rows`.
+fn random_row(seed: u64, program: usize, call: u64, rows: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    (seed, program, call).hash(&mut hasher);
+    (hasher.finish() % rows.max(1) as u64) as usize
 }
 
 /// The first float of value `index` in the buffer of its side, and the value's width.
@@ -506,7 +567,7 @@ fn late(message: &str) -> DelegateError {
 /// each rounds its inputs, and the CPU rounds too.
 fn allowed_difference(compiled: &Compiled) -> f64 {
     use super::info::Activations;
-    match compiled.delegate.info().activations {
+    match compiled.delegate.info().arithmetic.activations {
         Activations::I8 | Activations::Bf16 => 2e-2,
         Activations::I16 | Activations::F16 | Activations::F32 => 5e-3,
     }

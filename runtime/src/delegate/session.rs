@@ -19,10 +19,13 @@ pub struct Buffer {
     device: Delegate,
     raw: *mut Opaque,
     start: *mut u8,
-    layout: Layout,
+    bytes: usize,
+    /// For memory that the buffer owns.
+    owned: Option<Layout>,
 }
 
-// SAFETY: it owns its memory, and the contract lets any thread use the handle.
+// SAFETY: it owns its memory, or has it alone by the promise of [`Buffer::import`]; the
+// contract lets any thread use the handle.
 unsafe impl Send for Buffer {}
 // SAFETY: a shared reference gives read access only.
 unsafe impl Sync for Buffer {}
@@ -45,44 +48,70 @@ impl Buffer {
         if start.is_null() {
             return Err(refused());
         }
-        let mut buffer = Buffer {
+        let buffer = Buffer {
             device: device.clone(),
             raw: ptr::null_mut(),
             start,
-            layout,
+            bytes: layout.size(),
+            owned: Some(layout),
         };
+        buffer.imported()
+    }
+
+    /// Imports `bytes` bytes of the caller's memory from `start` on, a multiple of a page.
+    ///
+    /// # Safety
+    /// The memory is readable, writable and initialized, it lives longer than the buffer,
+    /// and until then nothing uses it but through the buffer. Another process may, while
+    /// no reference to the floats exists.
+    ///
+    /// # Errors
+    /// Those of [`Stage::Session`].
+    pub unsafe fn import(device: &Delegate, start: *mut u8, bytes: usize) -> Result<Buffer> {
+        let buffer = Buffer {
+            device: device.clone(),
+            raw: ptr::null_mut(),
+            start,
+            bytes,
+            owned: None,
+        };
+        buffer.imported()
+    }
+
+    fn imported(mut self) -> Result<Buffer> {
         let memory = ffi::Mem {
             hdr: ffi::Hdr::of::<ffi::Mem>(),
             kind: ffi::MEM_HOST,
             access: ffi::HOST_READ | ffi::HOST_WRITE | ffi::DEVICE_READ | ffi::DEVICE_WRITE,
-            ptr: start.cast(),
+            ptr: self.start.cast(),
             fd: -1,
             offset: 0,
-            size: layout.size() as u64,
+            size: self.bytes as u64,
             align: ALIGN as u64,
         };
+        let device = self.device.clone();
         // SAFETY: the memory lives until the buffer is released.
         check(Stage::Session, |error| unsafe {
             call!(
                 device.0.api,
-                buffer_import(device.0.raw, &memory, &mut buffer.raw, error)
+                buffer_import(device.0.raw, &memory, &mut self.raw, error)
             )
         })?;
-        not_null(Stage::Session, buffer.raw)?;
-        Ok(buffer)
+        not_null(Stage::Session, self.raw)?;
+        Ok(self)
     }
 
     /// The floats. A running job may change them: read them after it has ended.
     pub fn floats(&self) -> &[f32] {
         // SAFETY: the block has this length. Callers read outputs only after the job
         // has ended.
-        unsafe { core::slice::from_raw_parts(self.start.cast(), self.layout.size() / 4) }
+        unsafe { core::slice::from_raw_parts(self.start.cast(), self.bytes / 4) }
     }
 
     /// The floats, to write while no job uses them.
     pub fn floats_mut(&mut self) -> &mut [f32] {
         // SAFETY: as above.
-        unsafe { core::slice::from_raw_parts_mut(self.start.cast(), self.layout.size() / 4) }
+        unsafe { core::slice::from_raw_parts_mut(self.start.cast(), self.bytes / 4) }
     }
 }
 
@@ -92,7 +121,9 @@ impl Drop for Buffer {
         // else uses the memory.
         unsafe {
             call!(self.device.0.api, buffer_release(self.raw));
-            dealloc(self.start, self.layout);
+            if let Some(layout) = self.owned {
+                dealloc(self.start, layout);
+            }
         }
     }
 }

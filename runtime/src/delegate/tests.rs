@@ -137,7 +137,7 @@ fn a_plug_in_that_does_not_open_says_why() {
 #[test]
 fn a_device_without_what_is_needed_is_refused() {
     static ZEROS: [u32; 2] = [0, 0];
-    let changes: [fn(&mut ffi::DeviceInfo); 8] = [
+    let changes: [fn(&mut ffi::DeviceInfo); 11] = [
         |info| info.n_rows = 0,
         |info| info.rows = ptr::null(),
         |info| (info.rows, info.n_rows) = (ZEROS.as_ptr(), 2),
@@ -145,6 +145,9 @@ fn a_device_without_what_is_needed_is_refused() {
         |info| info.quants = ptr::null(),
         |info| info.n_quants = u32::MAX,
         |info| info.activations = 77,
+        |info| info.accumulator_bits = 7,
+        |info| info.accumulator_bits = 65,
+        |info| info.rounding = 4,
         |info| info.mem_caps = 0,
     ];
     for (index, change) in changes.into_iter().enumerate() {
@@ -152,6 +155,44 @@ fn a_device_without_what_is_needed_is_refused() {
         assert_is(&refused, Stage::Open, Code::Unsupported);
         assert!(!refused.message.is_empty(), "change {index}");
     }
+}
+
+#[test]
+fn a_device_says_how_it_computes() {
+    let arithmetic = |activations, version_1_0| {
+        let (_, delegate) = device(|fake| {
+            fake.info.activations = activations;
+            fake.info.activation_group = 64;
+            fake.info.accumulator_bits = 20;
+            fake.info.rounding = ffi::ROUND_TOWARD_ZERO;
+            if version_1_0 {
+                fake.api.hdr.abi_minor = 0;
+                fake.api.device_info = Some(info_of_1_0);
+            }
+        });
+        delegate.info().arithmetic
+    };
+    let said = Arithmetic {
+        activations: Activations::I8,
+        group: Group::Of(64),
+        accumulator_bits: 20,
+        rounding: Rounding::TowardZero,
+    };
+    assert_eq!(arithmetic(ffi::I8, false), said);
+    // Floats have no groups.
+    let floats = Arithmetic {
+        activations: Activations::F16,
+        group: Group::Row,
+        ..said
+    };
+    assert_eq!(arithmetic(ffi::F16, false), floats);
+    assert_eq!(arithmetic(ffi::I8, true), Arithmetic::of(Activations::I8));
+    assert_eq!(
+        arithmetic(ffi::BF16, true),
+        Arithmetic::of(Activations::Bf16)
+    );
+    assert_eq!(Arithmetic::of(Activations::I16).accumulator_bits, 32);
+    assert_eq!(Arithmetic::of(Activations::Bf16).accumulator_bits, 24);
 }
 
 #[test]
@@ -454,13 +495,38 @@ fn wrong_numbers_are_found_and_the_device_is_given_up() {
     let spans = session.engine().offload().unwrap().report().spans.len() as u64;
     assert!(stats.given_up);
     assert_eq!((stats.failures, stats.audits), (1, 1));
-    assert_eq!((stats.on_device, stats.on_cpu), (0, spans));
+    assert_eq!((stats.on_device(), stats.on_cpu()), (0, spans));
     assert_eq!(stats.worst_audit, 1.0);
     assert_is(&stats.last_failure.unwrap(), Stage::Output, Code::Corrupt);
     // Memory and session of a device that is no longer used are freed at once.
     assert!(!fake.of_kind(Kind::Session)[0].is_in_use());
     drop(session);
     fake.assert_all_freed();
+}
+
+/// The rows of 64 that ten audits check.
+fn audited_rows(runner: &mut Runner) -> Vec<usize> {
+    let call = runner.begin(0, ProgramSet::Prefill, 64).unwrap().unwrap();
+    let rows = (0..160).filter_map(|_| runner.audited_row(call)).collect();
+    assert_eq!(Vec::len(&rows), 10);
+    assert!(rows.iter().all(|&row| row < 64), "{rows:?}");
+    rows
+}
+
+#[test]
+fn no_device_can_foretell_which_rows_are_audited() {
+    let model = Model::hello().unwrap();
+    let (_, delegate) = device(|_| ());
+    let offload = offload(&model, &delegate, &OffloadOptions::default()).unwrap();
+    let runner = || Runner::new(&offload, 64).unwrap();
+    assert_ne!(audited_rows(&mut runner()), audited_rows(&mut runner()));
+    let with_seed = |seed| {
+        let mut runner = runner();
+        runner.seed = seed;
+        audited_rows(&mut runner)
+    };
+    assert_eq!(with_seed(1), with_seed(1));
+    assert_ne!(with_seed(1), with_seed(2));
 }
 
 unsafe extern "C" fn always_busy(
@@ -501,7 +567,7 @@ fn a_device_that_is_always_busy_is_given_up() {
     passes += 1;
     let stats = session.engine().offload_stats().unwrap();
     let spans = session.engine().offload().unwrap().report().spans.len() as u64;
-    assert_eq!((stats.on_device, stats.on_cpu), (0, spans * passes));
+    assert_eq!((stats.on_device(), stats.on_cpu()), (0, spans * passes));
     assert!(stats.failures > 1);
     drop(session);
     fake.assert_all_freed();
@@ -537,7 +603,7 @@ fn overruled(change: impl FnOnce(&mut Fake)) -> (&'static Fake, Session) {
     assert_eq!(prefill(&mut session).unwrap(), by_the_cpu(&model));
     let stats = session.engine().offload_stats().unwrap();
     let spans = session.engine().offload().unwrap().report().spans.len() as u64;
-    assert_eq!((stats.on_device, stats.on_cpu), (0, spans));
+    assert_eq!((stats.on_device(), stats.on_cpu()), (0, spans));
     (fake, session)
 }
 

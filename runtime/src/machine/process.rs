@@ -10,6 +10,8 @@ pub struct ProcessMemory {
     pub anonymous: Option<u64>,
     /// The largest amount that was in physical memory at once (`VmHWM`).
     pub peak: Option<u64>,
+    /// The address space (`VmSize`).
+    pub virtual_size: Option<u64>,
 }
 
 /// The memory of the process with this id; `None` is this process. All fields are
@@ -39,6 +41,7 @@ fn parse(status: &str) -> ProcessMemory {
         resident: bytes("VmRSS:"),
         anonymous: bytes("RssAnon:"),
         peak: bytes("VmHWM:"),
+        virtual_size: bytes("VmSize:"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Groups the nodes of a graph into items: operations that run together.
 
+use super::Span;
 use alloc::vec;
 use alloc::vec::Vec;
 use ondol_models::graph::{Graph, Op, RowFn, ValueId};
@@ -32,12 +33,11 @@ impl Item {
     }
 }
 
-/// Groups the nodes of a graph.
+/// Groups the nodes of a graph. An item lies within one span or outside all.
 pub struct Items<'g> {
     graph: &'g Graph,
-    /// First node of the head. All nodes with a state are before it, except when the
-    /// last of them is an attention: it is then this node, and the body stores its keys
-    /// and values.
+    spans: &'g [Span],
+    /// First node of the head: [`tail`].
     pub tail: usize,
     /// By matmul node: the addition that it absorbed, and the value that is added.
     pub absorbed: Vec<Option<(usize, ValueId)>>,
@@ -45,22 +45,35 @@ pub struct Items<'g> {
     gone: Vec<bool>,
 }
 
+/// The first node of the head. All nodes with a state are before it, except when the
+/// last of them is an attention: it is then this node, and the body stores its keys and
+/// values.
+pub fn tail(graph: &Graph) -> usize {
+    let last = graph.nodes.iter().rposition(|node| node.state().is_some());
+    last.map_or(0, |last| match graph.nodes[last].op {
+        Op::Attention { .. } => last,
+        _ => last + 1,
+    })
+}
+
 impl<'g> Items<'g> {
-    pub fn new(graph: &'g Graph) -> Self {
+    pub fn new(graph: &'g Graph, spans: &'g [Span]) -> Self {
         let n = graph.nodes.len();
-        let last = graph.nodes.iter().rposition(|node| node.state().is_some());
-        let tail = last.map_or(0, |last| match graph.nodes[last].op {
-            Op::Attention { .. } => last,
-            _ => last + 1,
-        });
         let mut items = Items {
             graph,
-            tail,
+            spans,
+            tail: tail(graph),
             absorbed: vec![None; n],
             gone: vec![false; n],
         };
         items.absorb_additions();
         items
+    }
+
+    /// The index of the span that holds a node.
+    pub fn span_of(&self, node: usize) -> Option<usize> {
+        let holds = |span: &Span| span.nodes.binary_search(&node).is_ok();
+        self.spans.iter().position(holds)
     }
 
     /// The items of the body and those of the head.
@@ -99,6 +112,7 @@ impl<'g> Items<'g> {
                     && reads[p] == 1
                     && residual < product
                     && (p < self.tail) == (add < self.tail)
+                    && self.span_of(p) == self.span_of(add)
                     && !self.read_after(residual, p, add)
             };
             let (product, residual) = match (usable(b, a), usable(a, b)) {
@@ -149,7 +163,10 @@ impl<'g> Items<'g> {
     fn joins(&self, first: usize, other: usize, shared: ValueId) -> bool {
         let same_input =
             matches!(self.graph.nodes[other].op, Op::MatMul { input, .. } if input == shared);
-        same_input && self.absorbed[first].is_none() && self.absorbed[other].is_none()
+        same_input
+            && self.absorbed[first].is_none()
+            && self.absorbed[other].is_none()
+            && self.span_of(first) == self.span_of(other)
     }
 
     /// The values that an item reads.

@@ -15,6 +15,8 @@ mod schedule;
 mod screen;
 mod spans;
 
+#[cfg(feature = "delegate")]
+pub use items::tail;
 pub use screen::{CHUNK, ScreenPlan};
 #[cfg(any(test, feature = "delegate"))]
 pub use spans::spans;

@@ -8,6 +8,8 @@
 //! - An attention, a convolution or a recurrence is a step of its own.
 //! - Rotations and functions of rows work in place if nothing reads their input
 //!   afterwards.
+//! - No step crosses the start or end of a span: none of these rules joins operations
+//!   inside a span with operations outside.
 //! - Operations after the last state run only for rows whose logits are wanted. If an
 //!   attention has the last state, only its keys and values are stored for all rows.
 
@@ -69,7 +71,7 @@ impl<'g> Scheduler<'g> {
             graph,
             kernels,
             options,
-            items: Items::new(graph),
+            items: Items::new(graph, spans),
             spans,
             span_steps: Vec::new(),
             last_use: vec![0; n],
@@ -327,7 +329,7 @@ impl<'g> Scheduler<'g> {
         let mut open: Option<(usize, SpanSteps)> = None;
         self.step_start = 0;
         for (now, item) in items.iter().enumerate() {
-            let span = self.span_of(item);
+            let span = self.items.span_of(item.nodes()[0]);
             if span != open.as_ref().map(|(span, _)| *span) {
                 flush(&mut ops, &mut steps);
                 self.close_span(open.take(), steps.len());
@@ -357,13 +359,6 @@ impl<'g> Scheduler<'g> {
         flush(&mut ops, &mut steps);
         self.close_span(open, steps.len());
         steps
-    }
-
-    /// The span that an item belongs to. No step crosses the start or end of a span.
-    fn span_of(&self, item: &Item) -> Option<usize> {
-        let is_in = |span: &Span, node: &usize| span.nodes.binary_search(node).is_ok();
-        let holds = |span: &Span| item.nodes().iter().any(|node| is_in(span, node));
-        self.spans.iter().position(holds)
     }
 
     fn open_span(&self, span: usize, first_step: usize) -> SpanSteps {

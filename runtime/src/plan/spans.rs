@@ -6,8 +6,8 @@
 use super::items::{Item, Items};
 use crate::memory::Buffer;
 use alloc::vec::Vec;
-use core::mem;
 use core::ops::Range;
+use core::{mem, slice};
 use ondol_models::graph::{Graph, Op, ValueId};
 
 /// Consecutive operations that keep no state: usually all between two attentions,
@@ -38,13 +38,17 @@ pub struct SpanSteps {
 /// The longest spans of a graph's body that hold a matmul and whose nodes all satisfy
 /// `takes`.
 pub fn spans(graph: &Graph, takes: impl Fn(usize) -> bool) -> Vec<Span> {
-    let items = Items::new(graph);
+    // Operations are grouped as if all that are taken were one span.
+    let taken = Span {
+        nodes: (0..graph.nodes.len()).filter(|&node| takes(node)).collect(),
+        ..Span::default()
+    };
+    let items = Items::new(graph, slice::from_ref(&taken));
     let (body, head) = items.body_and_head();
     let (mut spans, mut open) = (Vec::new(), Vec::new());
     for item in &body {
-        let nodes = nodes(&items, item);
-        if is_stateless(graph, item) && nodes.iter().all(|&node| takes(node)) {
-            open.extend(nodes);
+        if is_stateless(graph, item) && items.span_of(item.nodes()[0]).is_some() {
+            open.extend(nodes(&items, item));
         } else if !open.is_empty() {
             spans.push(mem::take(&mut open));
         }

@@ -102,17 +102,7 @@ impl Sketch {
         let q = self.norm(q, HEAD_DIM);
         let k = self.norm(k, HEAD_DIM);
         let (q, k) = (self.rope(q), self.rope(k));
-        let attention = Attention {
-            slot,
-            heads: HEADS,
-            kv_heads: 1,
-            head_dim: HEAD_DIM,
-            scale: 1.0,
-            softcap: None,
-            window: None,
-        };
-        let op = Op::Attention { q, k, v, attention };
-        let h = self.push(op, HEADS * HEAD_DIM);
+        let h = self.attention(q, k, v, slot);
         let h = self.linear(h, WIDTH);
         let h = self.norm(h, WIDTH);
         let x = self.add(x, h);
@@ -125,9 +115,51 @@ impl Sketch {
         let h = self.norm(h, WIDTH);
         self.add(x, h)
     }
+
+    /// A layer with a norm before each block only.
+    fn plain_layer(&mut self, x: ValueId, slot: u32) -> ValueId {
+        let h = self.norm(x, WIDTH);
+        let q = self.linear(h, HEADS * HEAD_DIM);
+        let k = self.linear(h, HEAD_DIM);
+        let v = self.linear(h, HEAD_DIM);
+        let (q, k) = (self.rope(q), self.rope(k));
+        let h = self.attention(q, k, v, slot);
+        let h = self.linear(h, WIDTH);
+        let x = self.add(x, h);
+
+        let h = self.norm(x, WIDTH);
+        let (gate, up) = (self.linear(h, HIDDEN), self.linear(h, HIDDEN));
+        let h = self.row(RowFn::Glu(Activation::Silu), gate, Some(up));
+        let h = self.linear(h, WIDTH);
+        self.add(x, h)
+    }
+
+    fn attention(&mut self, q: ValueId, k: ValueId, v: ValueId, slot: u32) -> ValueId {
+        let attention = Attention {
+            slot,
+            heads: HEADS,
+            kv_heads: 1,
+            head_dim: HEAD_DIM,
+            scale: 1.0,
+            softcap: None,
+            window: None,
+        };
+        let op = Op::Attention { q, k, v, attention };
+        self.push(op, HEADS * HEAD_DIM)
+    }
 }
 
+/// Layers with norms around each block: no matmul absorbs an addition.
 fn graph(layers: u32) -> Graph {
+    sketched(layers, Sketch::layer)
+}
+
+/// Layers in which matmuls absorb the additions.
+fn plain_graph(layers: u32) -> Graph {
+    sketched(layers, Sketch::plain_layer)
+}
+
+fn sketched(layers: u32, layer: fn(&mut Sketch, ValueId, u32) -> ValueId) -> Graph {
     let mut sketch = Sketch {
         nodes: Vec::new(),
         weights: 0,
@@ -136,7 +168,7 @@ fn graph(layers: u32) -> Graph {
     let table = sketch.weight(vocabulary, WIDTH);
     let mut x = sketch.push(Op::Embed { table, scale: 25.0 }, WIDTH);
     for slot in 0..layers {
-        x = sketch.layer(x, slot);
+        x = layer(&mut sketch, x, slot);
     }
     let h = sketch.norm(x, WIDTH);
     let logits = sketch.linear(h, vocabulary);
@@ -245,10 +277,32 @@ fn spans_lie_between_attentions() {
 }
 
 /// Spans split steps and change nothing else: the steps of a span are consecutive, and
-/// compute all of the span.
+/// compute all of the span. So it is whichever operation is refused, and no other matmul
+/// is lost.
 #[test]
 fn steps_keep_to_their_spans() {
-    let (graph, kernels) = (graph(3), Kernels::detect());
+    for (name, graph) in [("norms", graph(3)), ("plain", plain_graph(3))] {
+        let all: Vec<usize> = spans(&graph, |_| true)
+            .into_iter()
+            .flat_map(|s| s.nodes)
+            .collect();
+        let is_matmul = |node: &&usize| matches!(graph.nodes[**node].op, Op::MatMul { .. });
+        for refused in all.iter().map(|&node| Some(node)).chain([None]) {
+            let spans = spans(&graph, |node| Some(node) != refused);
+            assert_steps(&graph, &spans);
+            let taken = spans.iter().flat_map(|span| &span.nodes);
+            let expected = all.iter().filter(|&&node| Some(node) != refused);
+            assert_eq!(
+                taken.filter(is_matmul).count(),
+                expected.filter(is_matmul).count(),
+                "{name} without {refused:?}"
+            );
+        }
+    }
+}
+
+#[track_caller]
+fn assert_steps(graph: &Graph, spans: &[Span]) {
     let options = PlanOptions {
         context: 64,
         chunk: 16,
@@ -259,8 +313,8 @@ fn steps_keep_to_their_spans() {
         threads: 2,
         kv_type: KvType::F16,
     };
-    let spans = spans(&graph, |_| true);
-    let plan = Plan::new(&graph, None, &kernels, options, &spans);
+    let plan = Plan::new(graph, None, &Kernels::detect(), options, spans);
+    plan.check(&options);
     assert_eq!(plan.spans.len(), spans.len());
     for (span, steps) in spans.iter().zip(&plan.spans) {
         assert_eq!(span.inputs.len(), steps.inputs.len());

@@ -3,12 +3,15 @@
 
 use super::android::{Abi, home, home_c, ndk, shared_c, shared_jni};
 use super::{Toolchain, copy, folder, make_folder, write};
-use crate::apt;
 use crate::steps::{Outcome, root, run};
+use crate::{apt, models};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const PACKAGES: [&str; 3] = ["aapt", "maven", "openjdk-17-jdk-headless"];
+
+/// An AAR that no NDK linked.
+const UNLINKED: &str = "ondol-unlinked";
 
 /// The manifest of the AAR of the C API.
 const C_MANIFEST: &str = "\
@@ -24,36 +27,71 @@ pub fn kotlin(toolchain: &Toolchain, abis: &[Abi]) -> Outcome {
     if matches!(toolchain, Toolchain::Debian) && !apt::install("the AAR", &PACKAGES)? {
         return Ok(());
     }
-    let parts = empty(&home().join("aar"))?;
-    for abi in abis {
-        let library = parts.join("jni").join(abi.name).join("libondol_jni.so");
-        copy(&shared_jni(abi), &library)?;
-    }
+    let libraries: Vec<_> = abis.iter().map(|abi| (abi.name, shared_jni(abi))).collect();
     let name = match ndk() {
         Some(_) => "ondol",
-        None => "ondol-unlinked",
+        None => UNLINKED,
     };
-    let archive = home().join(format!("{name}.aar"));
-    let names: Vec<&str> = abis.iter().map(|abi| abi.name).collect();
-    let properties = [
-        format!("-Dondol.output={}", folder().join("maven").display()),
+    let assemble = arguments(&home(), name, &libraries)?;
+    let assemble: Vec<&str> = assemble.iter().map(String::as_str).collect();
+    let output = format!("-Dondol.output={}", folder().join("maven").display());
+    // The tests of the library itself need one for this machine.
+    let tests = [
+        "-Dtest=dev/ondol/aar/*,dev/ondol/sample/*",
+        "-Dsurefire.failIfNoSpecifiedTests=false",
+    ];
+    let maven = ["-B", "-q", "-f", "android/pom.xml"];
+    let goal = ["-pl", "aar", "-am", "verify", &output];
+    run("mvn", &[&maven[..], &goal, &tests, &assemble].concat())?;
+    println!(
+        "{}: assembled and checked; not used in an app",
+        home().join(format!("{name}.aar")).display()
+    );
+    Ok(())
+}
+
+/// Maven's arguments for an AAR with the library of this computer in the place of a
+/// phone's, and its checks: all of them but those of what a phone's linker makes. `None`,
+/// and prints why, if a tool is missing or no phone has such a CPU.
+pub fn stand_in(library: &Path) -> Result<Option<Vec<String>>, String> {
+    let abi = match std::env::consts::ARCH {
+        "aarch64" => "arm64-v8a",
+        "x86_64" => "x86_64",
+        other => {
+            eprintln!("xtask: SKIPPED the AAR: no ABI of Android for {other}");
+            return Ok(None);
+        }
+    };
+    if !apt::install("the AAR", &PACKAGES)? {
+        return Ok(None);
+    }
+    let home = models::target().join("kotlin/stand-in");
+    let library = (abi, library.join("libondol_jni.so"));
+    arguments(&home, UNLINKED, &[library]).map(Some)
+}
+
+/// Maven's arguments that assemble an AAR with the libraries of some ABIs and check it.
+fn arguments(
+    home: &Path,
+    name: &str,
+    libraries: &[(&str, PathBuf)],
+) -> Result<Vec<String>, String> {
+    let parts = empty(&home.join("aar"))?;
+    for (abi, library) in libraries {
+        copy(
+            library,
+            &parts.join("jni").join(abi).join("libondol_jni.so"),
+        )?;
+    }
+    let abis: Vec<&str> = libraries.iter().map(|(abi, _)| *abi).collect();
+    let archive = home.join(format!("{name}.aar"));
+    Ok(vec![
+        "-Pandroid".to_string(),
         format!("-Dondol.aar.parts={}", parts.display()),
         format!("-Dondol.aar.manifest={name}.xml"),
         format!("-Dondol.aar={}", archive.display()),
-        format!("-Dondol.abis={}", names.join(",")),
-        // The tests of the library itself need one for this machine.
-        "-Dtest=dev/ondol/aar/*,dev/ondol/sample/*".to_string(),
-        "-Dsurefire.failIfNoSpecifiedTests=false".to_string(),
-    ];
-    let maven = ["-B", "-q", "-f", "android/pom.xml", "-P", "android"];
-    let goal = ["-pl", "aar", "-am", "verify"];
-    let properties: Vec<&str> = properties.iter().map(String::as_str).collect();
-    run("mvn", &[&maven[..], &goal, &properties].concat())?;
-    println!(
-        "{}: assembled and checked; not used in an app",
-        archive.display()
-    );
-    Ok(())
+        format!("-Dondol.abis={}", abis.join(",")),
+    ])
 }
 
 /// Packs the shared libraries and the header of the C API into `ondol-c.aar`, as a prefab

@@ -18,6 +18,7 @@ use crate::steps::{Outcome, root, run, run_env};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+pub use aar::stand_in;
 pub use android::android;
 pub use ios::ios;
 

@@ -1,10 +1,9 @@
 //! Loads OpenVINO, chooses the device, and describes it to the host.
 
-use crate::failure::{Failure, Result, unsupported, write_text};
-use crate::graph::Form;
 use crate::openvino::{self, Core};
-use core::ffi::c_char;
-use ondol::delegate::{Code, ffi};
+use crate::program::Program;
+use ondol_plugin::ondol::delegate::{Activations, Arithmetic, Group, Label, Quant, Store};
+use ondol_plugin::{Description, Failure, Graph, Result, invalid, unsupported};
 use std::env;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -17,30 +16,28 @@ const DEVICE: &str = "ONDOL_OPENVINO_DEVICE";
 const NPU: &str = "NPU";
 
 /// The numbers of rows that graphs can have.
-pub static ROWS: [u32; 3] = [1, 64, 256];
+const ROWS: [usize; 3] = [1, 64, 256];
 
-const fn form(store: u32, group: u32, scale_type: u32) -> ffi::Quant {
-    ffi::Quant {
-        hdr: ffi::Hdr::of::<ffi::Quant>(),
+const fn form(store: Store, group: Group, wide_scales: bool) -> Quant {
+    Quant {
         store,
         group,
-        scale_type,
+        wide_scales,
     }
 }
 
-static F16: ffi::Quant = form(ffi::F16, 0, 0);
-static I4_BY_128: ffi::Quant = form(ffi::I4, 128, ffi::F16);
-static I4_BY_32: ffi::Quant = form(ffi::I4, 32, ffi::F16);
-static I4_BY_ROW: ffi::Quant = form(ffi::I4, ffi::GROUP_ROW, ffi::F16);
-static I8_BY_ROW: ffi::Quant = form(ffi::I8, ffi::GROUP_ROW, ffi::F32);
+const I4_BY_128: Quant = form(Store::I4, Group::Of(128), false);
+const I4_BY_32: Quant = form(Store::I4, Group::Of(32), false);
+const I4_BY_ROW: Quant = form(Store::I4, Group::Row, false);
+const I8_BY_ROW: Quant = form(Store::I8, Group::Row, true);
 
 /// The forms that Intel documents for its NPUs. Half floats are for the many weights
 /// for which one scale per row would be too coarse.
-static NPU_FORMS: [&ffi::Quant; 4] = [&I4_BY_128, &I4_BY_ROW, &I8_BY_ROW, &F16];
+const NPU_FORMS: [Quant; 4] = [I4_BY_128, I4_BY_ROW, I8_BY_ROW, Quant::F16];
 /// The forms that the other devices compute correctly. They also take 8 bits in groups
 /// of 32, but then the host would not use half floats, and SmolLM2 would lose 4 % of
 /// its likeliest tokens.
-static OTHER_FORMS: [&ffi::Quant; 5] = [&I4_BY_128, &I4_BY_32, &I4_BY_ROW, &I8_BY_ROW, &F16];
+const OTHER_FORMS: [Quant; 5] = [I4_BY_128, I4_BY_32, I4_BY_ROW, I8_BY_ROW, Quant::F16];
 
 /// OpenVINO, loaded. It starts threads and is never unloaded.
 pub struct Runtime {
@@ -134,33 +131,12 @@ impl Device {
     /// Opens the only device.
     ///
     /// # Errors
-    /// INVALID before [`init`], or if there is no device with this index.
-    pub fn open(index: u32) -> Result<Device> {
-        let none = || Failure::new(Code::Invalid, format!("there is no device {index}"));
+    /// INVALID before [`init`], or if there is no device.
+    pub fn open() -> Result<Device> {
+        let none = || invalid("there is no device");
         let runtime = runtime().ok_or_else(none)?;
-        match &runtime.device {
-            Some(name) if index == 0 => Ok(Device { runtime, name }),
-            _ => Err(none()),
-        }
-    }
-
-    /// The forms of weights that the device takes.
-    pub fn quants(&self) -> &'static [&'static ffi::Quant] {
-        match is_npu(self.name) {
-            true => &NPU_FORMS,
-            false => &OTHER_FORMS,
-        }
-    }
-
-    /// The same forms, as [`crate::graph::Graph`] states them.
-    pub fn forms(&self) -> Vec<Form> {
-        let quants = self.quants().iter();
-        quants.map(|&quant| Form::of(Some(quant))).collect()
-    }
-
-    /// Everything on which a compiled program depends: device, architecture and driver.
-    pub fn identity(&self) -> String {
-        format!("{} {} {}", self.name, self.arch(), self.driver())
+        let name = runtime.device.as_ref().ok_or_else(none)?;
+        Ok(Device { runtime, name })
     }
 
     fn arch(&self) -> String {
@@ -180,33 +156,40 @@ impl Device {
     fn property(&self, key: &str) -> Option<String> {
         self.runtime.core.property(self.name, key)
     }
+}
 
-    /// Fills in the description of the device.
-    pub fn describe(&self, info: &mut ffi::DeviceInfo) {
-        let full = self.property("FULL_DEVICE_NAME");
-        let texts: [(&mut [c_char], &str); 5] = [
-            (&mut info.vendor, "Intel (OpenVINO)"),
-            (&mut info.device, full.as_deref().unwrap_or(self.name)),
-            (&mut info.arch, &self.arch()),
-            (&mut info.driver, &self.driver()),
-            (&mut info.firmware, "unknown"),
-        ];
-        texts
-            .into_iter()
-            .for_each(|(to, text)| write_text(to, text));
-        let npu = is_npu(self.name);
+impl ondol_plugin::Device for Device {
+    type Program = Program;
+
+    fn describe(&self) -> Description {
         // Times of a CPU are not a measure of an NPU's performance.
-        info.flags = if npu { 0 } else { ffi::DEVICE_EMULATED };
-        info.mem_caps = ffi::MEM_HOST;
+        let (label, activations, forms) = match is_npu(self.name) {
+            true => (Label::Hardware, Activations::F16, NPU_FORMS.to_vec()),
+            false => (Label::Emulator, Activations::F32, OTHER_FORMS.to_vec()),
+        };
         let memory = self.property("NPU_DEVICE_TOTAL_MEM_SIZE");
-        info.mem_total = memory.and_then(|bytes| bytes.parse().ok()).unwrap_or(0);
-        info.mem_free = 0;
-        info.activations = if npu { ffi::F16 } else { ffi::F32 };
-        info.n_quants = self.quants().len() as u32;
-        // A list of references has the layout of a list of pointers that are not null.
-        info.quants = self.quants().as_ptr().cast();
-        info.n_rows = ROWS.len() as u32;
-        info.rows = ROWS.as_ptr();
+        Description {
+            vendor: "Intel (OpenVINO)".to_owned(),
+            device: self
+                .property("FULL_DEVICE_NAME")
+                .unwrap_or_else(|| self.name.to_owned()),
+            arch: self.arch(),
+            driver: self.driver(),
+            firmware: "unknown".to_owned(),
+            label,
+            memory: memory.and_then(|bytes| bytes.parse().ok()).unwrap_or(0),
+            arithmetic: Arithmetic::of(activations),
+            forms,
+            rows: ROWS.to_vec(),
+        }
+    }
+
+    fn compile(&self, graph: &Graph) -> Result<Program> {
+        Program::compile(self, graph)
+    }
+
+    fn load(&self, bytes: &[u8]) -> Result<Program> {
+        Program::load(self, bytes)
     }
 }
 

@@ -2,8 +2,8 @@
 //! `ONDOL_OPENVINO_LIB` and `ONDOL_OPENVINO_DEVICE` they do nothing;
 //! `cargo xtask openvino` sets them.
 
-use ondol::delegate::segment::{Node, Op, Role, RowFn, Segment};
-use ondol::delegate::{
+use ondol_plugin::ondol::delegate::segment::{Node, Op, Role, RowFn, Segment};
+use ondol_plugin::ondol::delegate::{
     Buffer, Code, Delegate, DelegateError, DeviceSession, Group, Job, Outcome, Place, Quant,
     Quantized, Store,
 };
@@ -36,11 +36,7 @@ fn vector(segment: &mut Segment, floats: &[f32]) -> usize {
 }
 
 fn matrix(segment: &mut Segment, floats: &[f32], cols: usize) -> usize {
-    let form = Quant {
-        store: Store::F16,
-        group: Group::Row,
-        wide_scales: false,
-    };
+    let form = Quant::F16;
     let mut stored = Quantized::default();
     let rows = floats.chunks_exact(cols);
     rows.for_each(|row| form.quantize_row(row, &mut stored));

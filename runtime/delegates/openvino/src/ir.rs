@@ -4,9 +4,10 @@
 //! groups, a Reshape are the pattern that OpenVINO's devices recognize as a compressed
 //! matrix.
 
-use crate::graph::{Form, Graph, Node, Role, Tensor};
 use half::f16;
-use ondol::delegate::segment::{Activation, Op, RowFn};
+use ondol_plugin::ondol::delegate::segment::{Activation, Op, RowFn};
+use ondol_plugin::ondol::delegate::{Quant, Store};
+use ondol_plugin::{Graph, Node, Role, Tensor};
 use std::fmt::Write;
 
 /// Alignment of constants: OpenVINO uses aligned ones in place.
@@ -152,22 +153,19 @@ impl Builder {
     /// A matrix as floats of `rows x cols`.
     fn matrix(&mut self, matrix: &Tensor) -> Value {
         let (rows, cols) = (matrix.rows, matrix.cols);
-        if matrix.form == Form::F16 {
+        let Some(form) = matrix.form.filter(|&form| form != Quant::F16) else {
             let halves = self.constant("f16", vec![rows, cols], matrix.data);
             return self.convert(&halves);
-        }
-        let groups = matrix.form.groups_of(cols).unwrap_or(1);
+        };
+        let groups = cols / form.group_len(cols);
         let (numbers, scales) = match groups {
             1 => (vec![rows, cols], vec![rows, 1]),
             n => (vec![rows, n, cols / n], vec![rows, n, 1]),
         };
-        let kind = match matrix.form {
-            Form::Integers { bits: 4, .. } => "i4",
-            _ => "i8",
-        };
+        let kind = if form.store == Store::I4 { "i4" } else { "i8" };
         let numbers = self.constant(kind, numbers, matrix.data);
         let numbers = self.convert(&numbers);
-        let scales = self.constant(F32, scales, &wide_scales(matrix));
+        let scales = self.constant(F32, scales, &wide_scales(form, matrix.scales));
         let product = self.binary("Multiply", &numbers, &scales);
         match groups {
             1 => product,
@@ -361,29 +359,26 @@ fn list(sides: &[usize]) -> String {
 }
 
 /// A matrix's scales as 32-bit floats.
-fn wide_scales(matrix: &Tensor) -> Vec<u8> {
-    match matrix.form {
-        Form::Integers {
-            wide_scales: false, ..
-        } => {
-            let halves = matrix.scales.chunks_exact(2);
-            let floats = halves.map(|half| f16::from_le_bytes([half[0], half[1]]).to_f32());
-            floats.flat_map(f32::to_le_bytes).collect()
-        }
-        _ => matrix.scales.to_vec(),
+fn wide_scales(form: Quant, scales: &[u8]) -> Vec<u8> {
+    if form.wide_scales {
+        return scales.to_vec();
     }
+    let halves = scales.chunks_exact(2);
+    let floats = halves.map(|half| f16::from_le_bytes([half[0], half[1]]).to_f32());
+    floats.flat_map(f32::to_le_bytes).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ondol_plugin::ondol::delegate::Group;
 
     fn tensor(role: Role, rows: usize, cols: usize) -> Tensor<'static> {
         Tensor {
             role,
             rows,
             cols,
-            form: Form::F32,
+            form: Some(Quant::F32),
             data: &[],
             scales: &[],
         }
@@ -392,11 +387,11 @@ mod tests {
     /// One value through a matrix of 2 rows in groups of 2.
     fn matmul() -> Graph<'static> {
         let matrix = Tensor {
-            form: Form::Integers {
-                bits: 4,
-                group: Some(2),
+            form: Some(Quant {
+                store: Store::I4,
+                group: Group::Of(2),
                 wide_scales: false,
-            },
+            }),
             data: &[0x21, 0x43, 0x65, 0x87],
             // 1, 2, 3, 4
             scales: &[0, 0x3c, 0, 0x40, 0, 0x42, 0, 0x44],

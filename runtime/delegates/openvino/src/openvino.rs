@@ -5,11 +5,11 @@
 //! it has requests. Several threads may use a core and compiled models at the same
 //! time; a request is used by one thread at a time.
 
-use crate::failure::{Failure, Result};
 use core::ffi::{CStr, c_char};
 use core::ptr;
 use core::time::Duration;
-use ondol::delegate::Code;
+use ondol_plugin::ondol::delegate::Code;
+use ondol_plugin::{Failure, Result};
 use openvino_sys as ov;
 use std::ffi::CString;
 use std::path::Path;
@@ -55,9 +55,8 @@ fn check(what: &str, status: ov::ov_status_e) -> Result<()> {
     };
     let words = last_words();
     Err(Failure {
-        code,
         vendor_code: status as i32,
-        message: format!("{what}: {status:?} {}", last_line(&words)),
+        ..Failure::new(code, format!("{what}: {status:?} {}", last_line(&words)))
     })
 }
 

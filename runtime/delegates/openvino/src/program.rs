@@ -1,154 +1,101 @@
-//! Programs: compiled from a graph, or saved and loaded again.
+//! Programs: compiled from a graph, or exported by OpenVINO and imported again.
 
-use crate::container::{self, Contents};
-use crate::device::{Device, ROWS};
-use crate::failure::{Failure, Result, invalid, unsupported};
-use crate::graph::{Graph, Role};
+use crate::device::Device;
 use crate::ir;
-use crate::openvino::{Compiled, Tensor};
-use ondol::delegate::Code;
+use crate::openvino::{Compiled, Request, Tensor};
+use core::time::Duration;
+use ondol_plugin::ondol::delegate::Code;
+use ondol_plugin::{Failure, Graph, Result, Values};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 use std::{env, fs, io, process};
 
-/// A compiled graph. It is not changed after it is made.
-pub struct Program {
-    /// The device for which it was compiled.
-    pub device: Arc<Device>,
-    /// OpenVINO's compiled model.
-    pub compiled: Compiled,
-    /// Rows of the graph.
-    pub rows: usize,
-    /// Inputs in the order of the IR.
-    pub inputs: Vec<Value>,
-    /// Outputs in the order of the IR.
-    pub outputs: Vec<Value>,
-    /// The saved bytes, from the call that asks for their length to the call that
-    /// fetches them.
-    saved: Mutex<Option<Vec<u8>>>,
-}
+/// How often a running job checks whether it must end early.
+const LOOK: Duration = Duration::from_millis(2);
 
-/// An input or an output.
-#[derive(Debug, Clone, Copy)]
-pub struct Value {
-    /// Its tensor's id in the graph.
-    pub id: u32,
-    /// Its number of columns.
-    pub cols: usize,
-}
-
-/// Says for each node whether the device takes it; the error is the reason why not.
-///
-/// # Errors
-/// INVALID if the graph's number of rows is not in the device's list.
-pub fn claim(device: &Device, graph: &Graph) -> Result<Vec<core::result::Result<(), String>>> {
-    if !ROWS.iter().any(|&rows| rows as usize == graph.rows) {
-        return Err(invalid(format!(
-            "{} rows are not in the device's list; graph \"{}\"",
-            graph.rows, graph.name
-        )));
-    }
-    let forms = device.forms();
-    let nodes = graph.nodes.iter();
-    Ok(nodes.map(|node| graph.supports(node, &forms)).collect())
-}
+/// A compiled graph.
+pub struct Program(Compiled);
 
 impl Program {
     /// Compiles a graph.
     ///
     /// # Errors
-    /// UNSUPPORTED if the device does not take a node; INVALID if a weight has no data;
     /// OpenVINO's errors.
-    pub fn compile(device: &Arc<Device>, graph: &Graph) -> Result<Program> {
-        for (id, claimed) in claim(device, graph)?.into_iter().enumerate() {
-            claimed.map_err(|reason| unsupported(format!("node {id}: {reason}")))?;
-        }
-        graph.check_data()?;
+    pub fn compile(device: &Device, graph: &Graph) -> Result<Program> {
         let ir = ir::build(graph);
         let weights = Tensor::of_bytes(&ir.weights)?;
         drop(ir.weights);
         let core = &device.runtime.core;
         let model = core.read(&ir.xml, &weights)?;
-        Ok(Program {
-            device: device.clone(),
-            compiled: core.compile(&model, device.name)?,
-            rows: graph.rows,
-            inputs: values(graph, Role::Input),
-            outputs: values(graph, Role::Output),
-            saved: Mutex::new(None),
-        })
+        Ok(Program(core.compile(&model, device.name)?))
     }
 
-    /// Loads the bytes that [`Program::save`] wrote.
+    /// Imports what OpenVINO exported.
     ///
     /// # Errors
-    /// CORRUPT or INCOMPATIBLE.
-    pub fn load(device: &Arc<Device>, blob: &[u8]) -> Result<Program> {
-        let contents = container::read(blob, &device.identity())?;
-        let exported = Tensor::of_bytes(contents.exported)?;
+    /// INCOMPATIBLE.
+    pub fn load(device: &Device, exported: &[u8]) -> Result<Program> {
+        let exported = Tensor::of_bytes(exported)?;
         let compiled = device.runtime.core.import(exported, device.name);
-        let compiled = compiled.map_err(|failure| Failure {
-            // The checksum is right, so the program is from another version of the
-            // compiler.
+        compiled.map(Program).map_err(|failure| Failure {
+            // The bytes are undamaged, so they are from another version of the compiler.
             code: Code::Incompatible,
             ..failure
-        })?;
-        Ok(Program {
-            device: device.clone(),
-            compiled,
-            rows: contents.rows as usize,
-            inputs: contents.inputs.into_iter().map(Value::from).collect(),
-            outputs: contents.outputs.into_iter().map(Value::from).collect(),
-            saved: Mutex::new(None),
         })
     }
+}
 
-    /// Calls `write` with the saved program; it returns whether it has copied the
-    /// bytes.
-    ///
-    /// # Errors
-    /// If OpenVINO can't export the program; errors of `write`.
-    pub fn save(&self, write: impl FnOnce(&[u8]) -> Result<bool>) -> Result<()> {
-        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
-        let blob = match saved.take() {
-            Some(blob) => blob,
-            None => self.pack()?,
-        };
-        if !write(saved.insert(blob))? {
-            return Ok(());
+impl ondol_plugin::Program for Program {
+    type Request = Request;
+
+    fn request(&self) -> Result<Request> {
+        self.0.request()
+    }
+
+    fn run(
+        &self,
+        request: &mut Request,
+        values: Values,
+        go_on: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
+        bind(request, values)?;
+        request.start()?;
+        while !request.wait(LOOK)? {
+            if let Err(why) = go_on() {
+                stop(request);
+                return Err(why);
+            }
         }
-        *saved = None;
         Ok(())
     }
 
-    fn pack(&self) -> Result<Vec<u8>> {
-        let exported = export(&self.compiled)?;
-        let pairs = |values: &[Value]| values.iter().map(|v| (v.id, v.cols as u32)).collect();
-        Ok(container::write(&Contents {
-            identity: self.device.identity(),
-            rows: self.rows as u32,
-            inputs: pairs(&self.inputs),
-            outputs: pairs(&self.outputs),
-            exported: &exported,
-        }))
+    fn save(&self) -> Result<Vec<u8>> {
+        export(&self.0)
     }
 }
 
-impl From<(u32, u32)> for Value {
-    fn from((id, cols): (u32, u32)) -> Value {
-        let cols = cols as usize;
-        Value { id, cols }
+/// Binds the values, which come in the order of the IR.
+fn bind(request: &mut Request, values: Values) -> Result<()> {
+    let rows = values.rows;
+    for (i, input) in values.inputs.into_iter().enumerate() {
+        let (floats, cols) = (input.as_ptr().cast_mut(), input.len() / rows);
+        // SAFETY: the values live until the request has ended; inputs are only read.
+        request.bind_input(i, &unsafe { Tensor::of_host(floats, rows, cols) }?)?;
     }
+    for (i, output) in values.outputs.into_iter().enumerate() {
+        let (floats, cols) = (output.as_mut_ptr(), output.len() / rows);
+        // SAFETY: as above.
+        request.bind_output(i, &unsafe { Tensor::of_host(floats, rows, cols) }?)?;
+    }
+    Ok(())
 }
 
-fn values(graph: &Graph, role: Role) -> Vec<Value> {
-    let tensors = graph.tensors.iter().enumerate();
-    tensors
-        .filter(|(_, tensor)| tensor.role == role)
-        .map(|(id, tensor)| Value::from((id as u32, tensor.cols as u32)))
-        .collect()
+/// Cancels the request and waits until it has ended. A device that can't cancel
+/// computes it to the end.
+fn stop(request: &mut Request) {
+    let _ = request.cancel();
+    while let Ok(false) = request.wait(LOOK) {}
 }
 
 /// The bytes of a compiled model, exported through a file in a private folder.

@@ -17,8 +17,9 @@ SIZE(ondol_npu_node, 48);
 PLACE(ondol_npu_node, out, 32);
 SIZE(ondol_npu_graph, 48);
 PLACE(ondol_npu_graph, tensors, 32);
-SIZE(ondol_npu_device_info, 352);
+SIZE(ondol_npu_device_info, 368);
 PLACE(ondol_npu_device_info, quants, 328);
+PLACE(ondol_npu_device_info, activation_group, 352); /* where version 1.0 ends */
 SIZE(ondol_npu_claim, 132);
 SIZE(ondol_npu_metrics, 40);
 PLACE(ondol_npu_metrics, exec_ns, 16);

@@ -2,6 +2,7 @@
  * rounding of a matmul's inputs alone is done in F32, as README.md has it. */
 #include "test.h"
 
+#include <float.h>
 #include <math.h>
 
 static double half(uint16_t bits) {
@@ -32,11 +33,11 @@ static double rounded(const float *in, size_t k) {
     for (size_t i = k / 32 * 32; i < k / 32 * 32 + 32; i++) {
         largest = fmaxf(largest, fabsf(in[i]));
     }
-    if (largest < 1.17549435e-38f) {
+    float scale = largest / 127;
+    if (scale == 0) {
         return 0;
     }
-    float scale = largest / 127;
-    return round(in[k] / scale) * (double)scale;
+    return fmax(-127, fmin(127, round(in[k] / scale))) * (double)scale;
 }
 
 static void matmul(const model *m, const ondol_npu_node *node, const float *in, double *out,
@@ -55,7 +56,7 @@ static void matmul(const model *m, const ondol_npu_node *node, const float *in, 
             size += fabs(product);
         }
         out[n] = sum;
-        error[n] = size * 1e-6 + 1e-30;
+        error[n] = size * 1e-6 + FLT_MIN;
     }
     free(inputs);
 }

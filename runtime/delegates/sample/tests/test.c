@@ -5,13 +5,17 @@
 
 const ondol_npu_api *api;
 ondol_npu_get_api_fn get_api;
+char last_error[4096];
 
 static int lines;
 
 static void count_line(void *context, int level, const char *message) {
-    (void)message;
-    CHECK(context == &lines && level == 2);
-    lines++;
+    CHECK(context == &lines && (level == 0 || level == 2));
+    if (level == 0) {
+        snprintf(last_error, sizeof last_error, "%s", message);
+    } else {
+        lines++;
+    }
 }
 
 int main(int argc, char **argv) {
@@ -34,6 +38,7 @@ int main(int argc, char **argv) {
     test_blobs();
     test_jobs();
     test_faults();
+    test_flaws();
     puts("all tests passed");
     return 0;
 }

@@ -24,6 +24,7 @@
 
 extern const ondol_npu_api *api;
 extern ondol_npu_get_api_fn get_api;
+extern char last_error[4096]; /* that the plug-in has logged */
 
 enum { MAX = 16 };
 
@@ -98,5 +99,6 @@ void test_contract(void);   /* test_contract.c */
 void test_blobs(void);      /* test_blobs.c */
 void test_jobs(void);       /* test_jobs.c */
 void test_faults(void);     /* test_faults.c */
+void test_flaws(void);      /* test_flaws.c */
 
 #endif

@@ -163,7 +163,7 @@ static void special_inputs(void) {
         x[3 * K + 63] = -INFINITY;
         memset(x + 4 * K, 0, K * sizeof *x);
         for (int i = 0; i < K; i++) {
-            x[5 * K + i] = 1e-39f;
+            x[5 * K + i] = 1e-45f; /* The smallest number: no scale is smaller. */
         }
         CHECK(rig_run(&r, 0) == ONDOL_NPU_OK);
         CHECK(count_nan(y + N, 3 * N) == 3 * N);
@@ -187,15 +187,22 @@ static void extreme_inputs(void) {
     rig r;
     model_init(&m, 16);
     uint32_t in = add_value(&m, ONDOL_NPU_INPUT, K), out = add_value(&m, ONDOL_NPU_OUTPUT, N);
-    add_node(&m, ONDOL_NPU_MATMUL, out, 2, in, add_weight(&m, &I8_ROW, N, K), 0);
+    uint32_t weight = add_weight(&m, &I8_ROW, N, K);
+    add_node(&m, ONDOL_NPU_MATMUL, out, 2, in, weight, 0);
+    float *scales = (float *)m.tensors[weight].scales;
+    scales[N - 1] = 1e30f; /* Makes ordinary numbers of subnormal inputs. */
     rig_init(&r, &m, device, compile(device, &m));
     for (int i = 0; i < K; i++) {
         r.values[in][i] *= 1e-37f;
-        r.values[in][K + i] *= 1e32f;
+        r.values[in][K + i] *= 1e4f;
+        r.values[in][2 * K + i] *= 1e-39f;
+        r.values[in][3 * K + i] *= 2.5e-43f; /* More than 127 of the smallest scale. */
     }
     CHECK(rig_run(&r, 0) == ONDOL_NPU_OK);
     check_row(&r, 0);
     check_row(&r, 1);
+    check_row(&r, 2);
+    check_row(&r, 3);
     rig_free(&r);
     model_free(&m);
     api->device_close(device);

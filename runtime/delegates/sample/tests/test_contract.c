@@ -52,6 +52,13 @@ static void sizes(ondol_npu_device *device) {
     CHECK(large.more == 42 && large.info.hdr.struct_size == sizeof large);
     CHECK(large.info.hdr.abi_minor == 9 && large.info.n_quants == 3 && large.info.n_rows == 5);
     CHECK(strcmp(large.info.arch, "softnpu1") == 0);
+    CHECK(large.info.activation_group == 32 && large.info.accumulator_bits == 32);
+    CHECK(large.info.rounding == ONDOL_NPU_ROUND_NEAREST_AWAY);
+    large.info.hdr.struct_size = offsetof(ondol_npu_device_info, activation_group);
+    large.info.activation_group = large.info.accumulator_bits = large.info.rounding = 42;
+    CHECK(api->device_info(device, &large.info, NULL) == ONDOL_NPU_OK);
+    CHECK(large.info.activation_group == 42 && large.info.accumulator_bits == 42);
+    CHECK(large.info.rounding == 42);
     ondol_npu_error small = {.hdr = HEADER(ondol_npu_error), .code = 77};
     small.hdr.struct_size = 16;
     large.info.hdr.struct_size = 100;

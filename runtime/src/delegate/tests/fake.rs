@@ -180,6 +180,20 @@ pub unsafe extern "C" fn info(
     ffi::OK
 }
 
+/// A plug-in of version 1.0 writes what its version has, and the rest stays unsaid.
+pub unsafe extern "C" fn info_of_1_0(
+    device: *mut Opaque,
+    out: *mut ffi::DeviceInfo,
+    _: *mut ffi::Error,
+) -> ffi::Status {
+    // SAFETY: a handle of this fake, and the host's struct, which is larger.
+    unsafe {
+        let info = &raw const behind(device).fake.info;
+        ptr::copy_nonoverlapping(info.cast::<u8>(), out.cast(), ffi::DeviceInfo::SIZE_1_0);
+    }
+    ffi::OK
+}
+
 pub unsafe extern "C" fn claim_all(
     _: *mut Opaque,
     graph: *const ffi::Graph,

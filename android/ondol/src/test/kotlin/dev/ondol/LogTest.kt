@@ -1,9 +1,11 @@
 package dev.ondol
 
 import dev.ondol.internal.NativeTesting
+import java.io.File
 import java.util.Collections
 import org.junit.jupiter.api.AfterEach
 import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 
 class LogTest {
@@ -30,6 +32,16 @@ class LogTest {
         NativeTesting.logFromAThread()
         assertEquals(listOf<String>(), lines)
         assertEquals(threads, javaThreads(), "the thread was detached")
+    }
+
+    @Test
+    fun `a warning of the library arrives`() {
+        val repaired = helloFile.readText(Charsets.ISO_8859_1).replace("tokenizer.ggml.pre", "tokenizer.ggml.prx")
+        val file = File(temporaryFolder(), "repaired.gguf").apply { writeText(repaired, Charsets.ISO_8859_1) }
+        Ondol.setLogger(LogLevel.WARN) { at, line -> lines.add("$at $line") }
+        val warning = Ondol.loadBlocking(file.path).use { it.info.warnings.single() }
+        val line = lines.single()
+        assertTrue(line.startsWith("WARN ") && warning in line, line)
     }
 
     @Test

@@ -2,8 +2,8 @@
 
 use crate::failure::{Result, complete, invalid, unsupported};
 use core::ffi::{CStr, c_void};
-use ondol::delegate::ffi;
 use ondol::delegate::segment::{Op, RowFn};
+use ondol::delegate::{Quant, ffi};
 
 /// Largest number of tensors or nodes; more than any span of a model has.
 const MAX_LISTED: usize = 4096;
@@ -32,8 +32,8 @@ pub struct Tensor<'g> {
     pub rows: usize,
     /// Numbers of a row.
     pub cols: usize,
-    /// For a weight: its form.
-    pub form: Form,
+    /// For a weight: its form; `None` for one that this build does not know.
+    pub form: Option<Quant>,
     /// For a weight: its numbers; empty when the host claims, before it has them.
     pub data: &'g [u8],
     /// For a weight: its scales.
@@ -53,24 +53,23 @@ pub enum Role {
     Weight,
 }
 
-/// The form in which a weight is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// 32-bit floats.
-    F32,
-    /// 16-bit floats.
-    F16,
-    /// Integers with scales.
-    Integers {
-        /// Bits of a number: 4 or 8.
-        bits: usize,
-        /// Numbers in a row that share a scale; `None` is all of them.
-        group: Option<usize>,
-        /// Whether scales are f32; otherwise they are f16.
-        wide_scales: bool,
-    },
-    /// A form that this plug-in does not know.
-    Other,
+impl Role {
+    /// The role in the C ABI.
+    pub(crate) fn raw(self) -> u32 {
+        match self {
+            Role::Intermediate => ffi::INTERMEDIATE,
+            Role::Input => ffi::INPUT,
+            Role::Output => ffi::OUTPUT,
+            Role::Weight => ffi::WEIGHT,
+        }
+    }
+
+    /// Converts a role of the C ABI; the error says that there is no such role.
+    pub(crate) fn from_raw(raw: u32) -> core::result::Result<Role, String> {
+        let all = [Role::Intermediate, Role::Input, Role::Output, Role::Weight];
+        let known = all.into_iter().find(|role| role.raw() == raw);
+        known.ok_or_else(|| format!("its role is {raw}"))
+    }
 }
 
 /// An operation. Tensors are referred to by their index.
@@ -84,6 +83,26 @@ pub struct Node {
     pub out: usize,
 }
 
+/// The values of a graph that jobs bind.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Interface {
+    /// Rows of each value.
+    pub rows: usize,
+    /// Inputs in ascending order of their ids.
+    pub inputs: Vec<Value>,
+    /// Outputs in ascending order of their ids.
+    pub outputs: Vec<Value>,
+}
+
+/// An input or an output.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Value {
+    /// Its tensor's id in the graph.
+    pub id: u32,
+    /// Its number of columns.
+    pub cols: usize,
+}
+
 // ---- reading the host's structs ---------------------------------------------------
 
 impl<'g> Graph<'g> {
@@ -94,7 +113,7 @@ impl<'g> Graph<'g> {
     ///
     /// # Errors
     /// INVALID if the graph is not well formed.
-    pub unsafe fn read(raw: *const ffi::Graph) -> Result<Graph<'g>> {
+    pub(crate) unsafe fn read(raw: *const ffi::Graph) -> Result<Graph<'g>> {
         // SAFETY: passed on to the caller.
         if !unsafe { complete(raw) } {
             return Err(invalid("no graph, or a struct that is too small"));
@@ -129,6 +148,24 @@ impl<'g> Graph<'g> {
         };
         graph.check()?;
         Ok(graph)
+    }
+
+    pub(crate) fn interface(&self) -> Interface {
+        let side = |role| {
+            let tensors = self.tensors.iter().enumerate();
+            tensors
+                .filter(|(_, tensor)| tensor.role == role)
+                .map(|(id, tensor)| Value {
+                    id: id as u32,
+                    cols: tensor.cols,
+                })
+                .collect()
+        };
+        Interface {
+            rows: self.rows,
+            inputs: side(Role::Input),
+            outputs: side(Role::Output),
+        }
     }
 }
 
@@ -167,17 +204,11 @@ unsafe fn read_tensor<'g>(raw: *const ffi::Tensor, id: usize) -> Result<Tensor<'
         return Err(wrong());
     }
     Ok(Tensor {
-        role: match raw.role {
-            ffi::INTERMEDIATE => Role::Intermediate,
-            ffi::INPUT => Role::Input,
-            ffi::OUTPUT => Role::Output,
-            ffi::WEIGHT => Role::Weight,
-            other => return Err(invalid(format!("tensor {id}: its role is {other}"))),
-        },
+        role: Role::from_raw(raw.role).map_err(|wrong| invalid(format!("tensor {id}: {wrong}")))?,
         rows: raw.rows as usize,
         cols: raw.cols as usize,
         // SAFETY: null, or complete.
-        form: Form::of(unsafe { quant.as_ref() }),
+        form: unsafe { quant.as_ref() }.map_or(Some(Quant::F32), Quant::from_raw),
         // SAFETY: the data has this many bytes, by the contract.
         data: unsafe { bytes(raw.data, raw.data_size) },
         // SAFETY: as above.
@@ -221,15 +252,16 @@ unsafe fn read_node(raw: *const ffi::Node, id: usize) -> Result<Node> {
 
 // ---- whether a graph makes sense --------------------------------------------------
 
-/// The result of a check: the error says what is wrong.
-type Verdict = core::result::Result<(), String>;
+/// The result of a check: the error says what is wrong, or why not.
+pub type Verdict = core::result::Result<(), String>;
 
 fn unless(holds: bool, wrong: &str) -> Verdict {
     if holds { Ok(()) } else { Err(wrong.to_owned()) }
 }
 
 impl Graph<'_> {
-    fn check(&self) -> Result<()> {
+    /// Checks that shapes fit, and that every value is computed once, before it is used.
+    pub(crate) fn check(&self) -> Result<()> {
         let named = |what: &str, id: usize, wrong: String| {
             invalid(format!("{what} {id}: {wrong}; graph \"{}\"", self.name))
         };
@@ -330,7 +362,7 @@ impl Graph<'_> {
 impl Graph<'_> {
     /// Whether the device takes a node; the error is the reason why not. `forms` are
     /// those that matrices may have.
-    pub fn supports(&self, node: &Node, forms: &[Form]) -> Verdict {
+    pub(crate) fn supports(&self, node: &Node, forms: &[Quant]) -> Verdict {
         let out = &self.tensors[node.out];
         if out.cols > MAX_SIDE || out.rows.saturating_mul(out.cols) > MAX_VALUE {
             return Err(format!("its output is {} x {}", out.rows, out.cols));
@@ -351,27 +383,25 @@ impl Graph<'_> {
             if i < values && is_weight {
                 return Err(format!("in{i} is a weight, which this op does not take"));
             }
-            if i >= values && !is_matrix && !(is_weight && tensor.form == Form::F32) {
+            if i >= values && !is_matrix && !(is_weight && tensor.form == Some(Quant::F32)) {
                 return Err(format!("in{i} is no weight of F32"));
             }
         }
         Ok(())
     }
 
-    fn supports_matrix(&self, matrix: &Tensor, forms: &[Form]) -> Verdict {
+    fn supports_matrix(&self, matrix: &Tensor, forms: &[Quant]) -> Verdict {
         let (rows, cols) = (matrix.rows, matrix.cols);
         unless(matrix.role == Role::Weight, "in1 is no weight")?;
-        unless(
-            forms.contains(&matrix.form),
-            "in1 is in no form that the device takes",
-        )?;
+        let form = matrix.form.filter(|form| forms.contains(form));
+        let form = form.ok_or("in1 is in no form that the device takes")?;
         unless(
             rows <= MAX_SIDE && cols <= MAX_SIDE,
             "in1 has too many rows or columns",
         )?;
-        match (matrix.form, matrix.form.groups_of(cols)) {
-            (Form::F16, _) | (_, Some(_)) => Ok(()),
-            _ => Err(format!(
+        match form.fits(cols) {
+            true => Ok(()),
+            false => Err(format!(
                 "rows of {cols} are not made of whole groups and bytes"
             )),
         }
@@ -381,7 +411,7 @@ impl Graph<'_> {
     ///
     /// # Errors
     /// INVALID if one has not.
-    pub fn check_data(&self) -> Result<()> {
+    pub(crate) fn check_data(&self) -> Result<()> {
         let mut weights = self.tensors.iter().enumerate();
         match weights.find(|(_, tensor)| tensor.role == Role::Weight && !tensor.is_complete()) {
             None => Ok(()),
@@ -395,63 +425,7 @@ impl Graph<'_> {
 
 impl Tensor<'_> {
     fn is_complete(&self) -> bool {
-        let numbers = self.rows.checked_mul(self.cols);
-        let (data, scales) = match self.form {
-            Form::F32 => (numbers.and_then(|n| n.checked_mul(4)), Some(0)),
-            Form::F16 => (numbers.and_then(|n| n.checked_mul(2)), Some(0)),
-            Form::Integers {
-                bits, wide_scales, ..
-            } => {
-                let groups = self.form.groups_of(self.cols);
-                let groups = groups.and_then(|groups| groups.checked_mul(self.rows));
-                let width = if wide_scales { 4 } else { 2 };
-                (
-                    numbers.and_then(|n| n.checked_mul(bits)).map(|n| n / 8),
-                    groups.and_then(|n| n.checked_mul(width)),
-                )
-            }
-            Form::Other => (None, None),
-        };
-        data == Some(self.data.len()) && scales == Some(self.scales.len())
-    }
-}
-
-impl Form {
-    /// The form that the host describes; without a description it is 32-bit floats.
-    pub fn of(quant: Option<&ffi::Quant>) -> Form {
-        let Some(quant) = quant else {
-            return Form::F32;
-        };
-        let bits = match quant.store {
-            ffi::F32 => return Form::F32,
-            ffi::F16 => return Form::F16,
-            ffi::I8 => 8,
-            ffi::I4 => 4,
-            _ => return Form::Other,
-        };
-        let group = match quant.group {
-            0 => return Form::Other,
-            ffi::GROUP_ROW => None,
-            group => Some(group as usize),
-        };
-        match quant.scale_type {
-            ffi::F16 | ffi::F32 => Form::Integers {
-                bits,
-                group,
-                wide_scales: quant.scale_type == ffi::F32,
-            },
-            _ => Form::Other,
-        }
-    }
-
-    /// The number of groups in a row of `cols` numbers; `None` if the row does not
-    /// consist of whole groups, or a group not of whole bytes.
-    pub fn groups_of(self, cols: usize) -> Option<usize> {
-        let Form::Integers { bits, group, .. } = self else {
-            return None;
-        };
-        let group = group.unwrap_or(cols);
-        let whole = cols.is_multiple_of(group) && (group * bits).is_multiple_of(8);
-        whole.then(|| cols / group)
+        let sizes = self.form.and_then(|form| form.sizes(self.rows, self.cols));
+        sizes == Some((self.data.len(), self.scales.len()))
     }
 }

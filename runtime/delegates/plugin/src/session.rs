@@ -1,12 +1,14 @@
 //! Sessions. Each has a thread, which runs the session's jobs one after another.
 //!
-//! Only this thread uses OpenVINO's requests. It checks at short intervals whether its
-//! job must end early, so cancelling and deadlines only set and read flags.
+//! Programs ask at short intervals whether their job must end early, so cancelling and
+//! deadlines only set and read flags.
 
-use crate::device::Device;
+use crate::device::Opened;
 use crate::failure::{Failure, Result, invalid, no_panic};
-use crate::openvino::{Request, Tensor};
-use crate::program::{Program, Value};
+use crate::graph::Value;
+use crate::program::Compiled;
+use crate::{Device, Program};
+use core::ops::Range;
 use core::time::Duration;
 use ondol::delegate::{Code, ffi};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,24 +17,21 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-/// How often a running job checks whether it must end early.
-const LOOK: Duration = Duration::from_millis(2);
-
 /// Memory of the host that is imported for jobs.
-pub struct Buffer {
-    device: Arc<Device>,
+pub struct Buffer<D> {
+    opened: Arc<Opened<D>>,
     start: *mut u8,
     size: u64,
     access: u32,
 }
 
-impl Buffer {
+impl<D> Buffer<D> {
     /// Imports memory of the host.
     ///
     /// # Errors
     /// UNSUPPORTED for other kinds of memory; INVALID if the memory is empty, not
     /// aligned or beyond the address space.
-    pub fn import(device: &Arc<Device>, memory: &ffi::Mem) -> Result<Buffer> {
+    pub fn import(opened: &Arc<Opened<D>>, memory: &ffi::Mem) -> Result<Buffer<D>> {
         if memory.kind != ffi::MEM_HOST {
             let message = format!("memory of kind {}", memory.kind);
             return Err(Failure::new(Code::Unsupported, message));
@@ -50,7 +49,7 @@ impl Buffer {
             return Err(invalid("the memory goes beyond the last address"));
         }
         Ok(Buffer {
-            device: device.clone(),
+            opened: opened.clone(),
             start: memory.ptr.cast::<u8>().wrapping_add(memory.offset as usize),
             size: memory.size,
             access: memory.access,
@@ -71,8 +70,8 @@ impl Buffer {
 }
 
 /// Programs that run one after another.
-pub struct Session {
-    programs: Vec<Arc<Program>>,
+pub struct Session<D: Device> {
+    programs: Vec<Arc<Compiled<D>>>,
     queue: Option<Sender<Arc<Job>>>,
     closing: Arc<AtomicBool>,
     worker: Option<JoinHandle<()>>,
@@ -82,12 +81,28 @@ pub struct Session {
 pub struct Job {
     program: usize,
     /// The host's memory of inputs and outputs, in the order of the program's.
-    inputs: Vec<*mut f32>,
-    outputs: Vec<*mut f32>,
+    inputs: Vec<Bound>,
+    outputs: Vec<Bound>,
     deadline: Option<Instant>,
     cancelled: AtomicBool,
     end: Mutex<Option<End>>,
     ended: Condvar,
+}
+
+/// The host's memory of one value.
+struct Bound {
+    floats: *mut f32,
+    len: usize,
+}
+
+/// The values of one job, `rows x cols` floats each.
+pub struct Values<'v> {
+    /// Rows of each value.
+    pub rows: usize,
+    /// Inputs, in ascending order of their ids in the graph.
+    pub inputs: Vec<&'v [f32]>,
+    /// Outputs, in ascending order of their ids in the graph.
+    pub outputs: Vec<&'v mut [f32]>,
 }
 
 // SAFETY: the contract lets the device use the memory until the job has ended.
@@ -105,28 +120,29 @@ pub struct End {
 }
 
 /// The memory of an input or output, as the host states it.
-pub struct Binding<'b> {
+pub struct Binding<'b, D> {
     /// Id of the tensor.
     pub tensor: u32,
     /// The buffer in which it lies.
-    pub buffer: &'b Buffer,
+    pub buffer: &'b Buffer<D>,
     /// Offset in the buffer in bytes.
     pub offset: u64,
 }
 
-impl Session {
+impl<D: Device> Session<D> {
     /// Makes a session of programs of one device.
     ///
     /// # Errors
     /// INVALID if there are no programs, or if they are of several devices; failures to
-    /// start a thread or to make OpenVINO's requests.
-    pub fn new(programs: Vec<Arc<Program>>) -> Result<Session> {
-        let device = programs.first().map(|program| &program.device);
-        let same = |device| programs.iter().all(|p| Arc::ptr_eq(&p.device, device));
-        if !device.is_some_and(same) {
-            return Err(invalid("no programs, or of several devices"));
+    /// start a thread or to make the programs' requests.
+    pub fn new(programs: Vec<Arc<Compiled<D>>>) -> Result<Session<D>> {
+        let none = || invalid("no programs, or of several devices");
+        let opened = programs.first().map(|program| program.opened.clone());
+        let opened = opened.ok_or_else(none)?;
+        if !programs.iter().all(|p| Arc::ptr_eq(&p.opened, &opened)) {
+            return Err(none());
         }
-        let requests = programs.iter().map(|program| program.compiled.request());
+        let requests = programs.iter().map(|compiled| compiled.program.request());
         let mut worker = Worker {
             requests: requests.collect::<Result<_>>()?,
             programs: programs.clone(),
@@ -134,7 +150,7 @@ impl Session {
         };
         let closing = worker.closing.clone();
         let (queue, jobs) = channel();
-        let thread = thread::Builder::new().name("ondol-openvino".to_owned());
+        let thread = thread::Builder::new().name(format!("ondol-{}", opened.plugin));
         let thread = thread.spawn(move || worker.work(&jobs));
         let thread = thread.map_err(|e| Failure::new(Code::NoMemory, format!("a thread: {e}")))?;
         Ok(Session {
@@ -152,15 +168,16 @@ impl Session {
     pub fn submit(
         &self,
         program: u32,
-        bindings: &[Binding],
+        bindings: &[Binding<D>],
         deadline: Option<Instant>,
     ) -> Result<Arc<Job>> {
         let index = program as usize;
         let program = self.programs.get(index);
         let program = program.ok_or_else(|| invalid(format!("there is no program {index}")))?;
+        let interface = &program.interface;
         for (i, binding) in bindings.iter().enumerate() {
-            let values = program.inputs.iter().chain(&program.outputs);
-            if !values.into_iter().any(|value| value.id == binding.tensor) {
+            let mut values = interface.inputs.iter().chain(&interface.outputs);
+            if !values.any(|value| value.id == binding.tensor) {
                 return Err(invalid(format!(
                     "binding {i}: it is no input and no output"
                 )));
@@ -171,10 +188,13 @@ impl Session {
             let bound = values.map(|value| bind(program, value, access, bindings));
             bound.collect::<Result<Vec<_>>>()
         };
+        let inputs = bound(&interface.inputs, ffi::DEVICE_READ)?;
+        let outputs = bound(&interface.outputs, ffi::DEVICE_WRITE)?;
+        check_disjoint(&inputs, &outputs)?;
         let job = Arc::new(Job {
             program: index,
-            inputs: bound(&program.inputs, ffi::DEVICE_READ)?,
-            outputs: bound(&program.outputs, ffi::DEVICE_WRITE)?,
+            inputs,
+            outputs,
             deadline,
             cancelled: AtomicBool::new(false),
             end: Mutex::new(None),
@@ -188,8 +208,13 @@ impl Session {
     }
 }
 
-/// The address of a value, if it is bound exactly once and correctly.
-fn bind(program: &Program, value: &Value, access: u32, bindings: &[Binding]) -> Result<*mut f32> {
+/// The memory of a value, if it is bound exactly once and correctly.
+fn bind<D: Device>(
+    program: &Compiled<D>,
+    value: &Value,
+    access: u32,
+    bindings: &[Binding<D>],
+) -> Result<Bound> {
     let wrong = |what: &str| invalid(format!("tensor {}: {what}", value.id));
     let mut bound = bindings.iter().filter(|binding| binding.tensor == value.id);
     let binding = match (bound.next(), bound.next()) {
@@ -197,18 +222,43 @@ fn bind(program: &Program, value: &Value, access: u32, bindings: &[Binding]) -> 
         (None, _) => return Err(wrong("it is not bound")),
         _ => return Err(wrong("it is bound twice")),
     };
-    if !Arc::ptr_eq(&binding.buffer.device, &program.device) {
+    if !Arc::ptr_eq(&binding.buffer.opened, &program.opened) {
         return Err(wrong("its buffer is another device's"));
     }
     if binding.buffer.access & access == 0 {
         return Err(wrong("its buffer was not imported for that access"));
     }
-    let size = (program.rows * value.cols * size_of::<f32>()) as u64;
+    // A loaded program may say anything; no buffer has so many bytes.
+    let len = program.interface.rows.saturating_mul(value.cols);
+    let size = len.saturating_mul(size_of::<f32>()) as u64;
     let floats = binding.buffer.floats(binding.offset, size);
-    floats.map_err(wrong)
+    let floats = floats.map_err(wrong)?;
+    Ok(Bound { floats, len })
 }
 
-impl Drop for Session {
+/// Checks that no output shares memory with another value.
+fn check_disjoint(inputs: &[Bound], outputs: &[Bound]) -> Result<()> {
+    for (i, output) in outputs.iter().enumerate() {
+        let mut others = inputs.iter().chain(&outputs[i + 1..]);
+        if others.any(|other| output.overlaps(other)) {
+            return Err(invalid("an output shares memory with another value"));
+        }
+    }
+    Ok(())
+}
+
+impl Bound {
+    fn overlaps(&self, other: &Bound) -> bool {
+        let (own, others) = (self.range(), other.range());
+        own.start < others.end && others.start < own.end
+    }
+
+    fn range(&self) -> Range<*mut f32> {
+        self.floats..self.floats.wrapping_add(self.len)
+    }
+}
+
+impl<D: Device> Drop for Session<D> {
     /// Ends a running job and waits for the thread.
     fn drop(&mut self) {
         self.closing.store(true, Ordering::Relaxed);
@@ -221,13 +271,13 @@ impl Drop for Session {
 }
 
 /// The state of a session's thread.
-struct Worker {
-    requests: Vec<Request>,
-    programs: Vec<Arc<Program>>,
+struct Worker<D: Device> {
+    requests: Vec<<D::Program as Program>::Request>,
+    programs: Vec<Arc<Compiled<D>>>,
     closing: Arc<AtomicBool>,
 }
 
-impl Worker {
+impl<D: Device> Worker<D> {
     fn work(&mut self, jobs: &Receiver<Arc<Job>>) {
         for job in jobs {
             let began = Instant::now();
@@ -240,24 +290,24 @@ impl Worker {
     }
 
     fn run(&mut self, job: &Job) -> Result<()> {
-        self.may_run(job)?;
-        self.bind(job)?;
-        self.requests[job.program].start()?;
-        while !self.requests[job.program].wait(LOOK)? {
-            if let Err(why) = self.may_run(job) {
-                self.stop(job.program);
-                return Err(why);
-            }
-        }
-        Ok(())
+        let closing = &self.closing;
+        let go_on = || job.may_go_on(closing);
+        go_on()?;
+        let compiled = &self.programs[job.program];
+        let request = &mut self.requests[job.program];
+        // SAFETY: this thread is the only one that runs the job, and it has not ended.
+        let values = unsafe { job.values(compiled.interface.rows) };
+        compiled.program.run(request, values, &go_on)
     }
+}
 
+impl Job {
     /// Returns an error, the reason, if the job must end now.
-    fn may_run(&self, job: &Job) -> Result<()> {
-        if job.cancelled.load(Ordering::Relaxed) || self.closing.load(Ordering::Relaxed) {
+    fn may_go_on(&self, closing: &AtomicBool) -> Result<()> {
+        if self.cancelled.load(Ordering::Relaxed) || closing.load(Ordering::Relaxed) {
             return Err(Failure::new(Code::Cancelled, "the job was cancelled"));
         }
-        match job.deadline {
+        match self.deadline {
             Some(deadline) if Instant::now() >= deadline => {
                 let message = "the job was ended at its deadline";
                 Err(Failure::new(Code::Timeout, message))
@@ -266,32 +316,28 @@ impl Worker {
         }
     }
 
-    fn bind(&mut self, job: &Job) -> Result<()> {
-        let program = &self.programs[job.program];
-        let request = &mut self.requests[job.program];
-        let tensor = |floats: *mut f32, value: &Value| {
-            // SAFETY: the host's memory lives until the job has ended.
-            unsafe { Tensor::of_host(floats, program.rows, value.cols) }
-        };
-        for (i, (&floats, value)) in job.inputs.iter().zip(&program.inputs).enumerate() {
-            request.bind_input(i, &tensor(floats, value)?)?;
+    /// The memory of the values.
+    ///
+    /// # Safety
+    /// The job has not ended, and nothing else has its values.
+    unsafe fn values(&self, rows: usize) -> Values<'_> {
+        let inputs = self.inputs.iter();
+        let outputs = self.outputs.iter();
+        // SAFETY: the memory is the device's until the job has ended, by the contract.
+        // Outputs share none of it.
+        unsafe {
+            Values {
+                rows,
+                inputs: inputs
+                    .map(|b| core::slice::from_raw_parts(b.floats, b.len))
+                    .collect(),
+                outputs: outputs
+                    .map(|b| core::slice::from_raw_parts_mut(b.floats, b.len))
+                    .collect(),
+            }
         }
-        for (i, (&floats, value)) in job.outputs.iter().zip(&program.outputs).enumerate() {
-            request.bind_output(i, &tensor(floats, value)?)?;
-        }
-        Ok(())
     }
 
-    /// Cancels the request and waits until it has ended. A device that can't cancel
-    /// computes it to the end.
-    fn stop(&mut self, program: usize) {
-        let request = &mut self.requests[program];
-        let _ = request.cancel();
-        while let Ok(false) = request.wait(LOOK) {}
-    }
-}
-
-impl Job {
     fn finish(&self, end: End) {
         *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
         self.ended.notify_all();

@@ -10,8 +10,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub struct Failure {
     /// The kind of the failure.
     pub code: Code,
-    /// OpenVINO's own code; 0 if there is none.
+    /// The driver's own code; 0 if there is none.
     pub vendor_code: i32,
+    /// `ERROR_*` of [`ffi`]: what the host may do about it.
+    pub flags: u32,
     /// Message for people.
     pub message: String,
 }
@@ -20,20 +22,17 @@ pub struct Failure {
 pub type Result<T> = core::result::Result<T, Failure>;
 
 impl Failure {
-    /// Makes a failure that the plug-in found.
+    /// Makes a failure that the plug-in found, without a code of the driver.
     pub fn new(code: Code, message: impl Into<String>) -> Failure {
         Failure {
             code,
             vendor_code: 0,
+            flags: match code {
+                Code::Busy | Code::Thermal => ffi::ERROR_RETRYABLE,
+                Code::DeviceLost => ffi::ERROR_NEEDS_RESET,
+                _ => 0,
+            },
             message: message.into(),
-        }
-    }
-
-    fn flags(&self) -> u32 {
-        match self.code {
-            Code::Busy | Code::Thermal => ffi::ERROR_RETRYABLE,
-            Code::DeviceLost => ffi::ERROR_NEEDS_RESET,
-            _ => 0,
         }
     }
 
@@ -49,7 +48,7 @@ impl Failure {
             let error = unsafe { &mut *error };
             error.code = self.code as ffi::Status;
             error.vendor_code = self.vendor_code;
-            error.flags = self.flags();
+            error.flags = self.flags;
             write_text(&mut error.message, &self.message);
         }
         self.code as ffi::Status

@@ -1,12 +1,14 @@
-//! Saved programs: a header that identifies the program, a checksum, and the bytes that
-//! OpenVINO exported.
+//! Saved programs: a header that identifies the program, a checksum, and the bytes of
+//! the plug-in's own.
 //!
 //! All numbers are little-endian. `FORMAT` must be incremented when the layout changes.
 
+use crate::bytes::{corrupt, put_bytes, put_number, take, take_bytes, take_u32, take_u64};
 use crate::failure::{Failure, Result};
+use crate::graph::{Interface, Value};
 use ondol::delegate::Code;
 
-const MAGIC: [u8; 4] = *b"OVPN";
+const MAGIC: [u8; 4] = *b"ONPP";
 const FORMAT: u32 = 1;
 /// Bytes of magic, format and checksum. The checksum covers everything after them.
 const HEADER: usize = 16;
@@ -14,43 +16,34 @@ const HEADER: usize = 16;
 /// The contents of a saved program.
 #[derive(Debug, PartialEq)]
 pub struct Contents<'b> {
-    /// The device, its compiler and their versions
-    /// ([`crate::device::Device::identity`]).
+    /// Everything on which the program depends ([`crate::device::Opened::identity`]).
     pub identity: String,
-    /// Rows of the graph.
-    pub rows: u32,
-    /// Inputs in the order of the IR: id and number of columns.
-    pub inputs: Vec<(u32, u32)>,
-    /// Outputs in the order of the IR: id and number of columns.
-    pub outputs: Vec<(u32, u32)>,
-    /// The bytes that OpenVINO exported.
-    pub exported: &'b [u8],
+    /// The values that jobs bind.
+    pub interface: Interface,
+    /// The bytes of [`crate::Program::save`].
+    pub program: &'b [u8],
 }
 
 /// Serializes a program.
 pub fn write(contents: &Contents) -> Vec<u8> {
-    let mut body = Vec::with_capacity(HEADER + contents.exported.len() + 256);
+    let mut body = Vec::with_capacity(HEADER + contents.program.len() + 256);
     body.resize(HEADER, 0);
     put_bytes(&mut body, contents.identity.as_bytes());
-    body.extend(contents.rows.to_le_bytes());
-    for side in [&contents.inputs, &contents.outputs] {
-        body.extend((side.len() as u32).to_le_bytes());
-        for (id, cols) in side {
-            body.extend(id.to_le_bytes());
-            body.extend(cols.to_le_bytes());
+    let interface = &contents.interface;
+    put_number(&mut body, interface.rows);
+    for side in [&interface.inputs, &interface.outputs] {
+        put_number(&mut body, side.len());
+        for value in side {
+            body.extend(value.id.to_le_bytes());
+            put_number(&mut body, value.cols);
         }
     }
-    put_bytes(&mut body, contents.exported);
+    put_bytes(&mut body, contents.program);
     let sum = checksum(&body[HEADER..]);
     body[..4].copy_from_slice(&MAGIC);
     body[4..8].copy_from_slice(&FORMAT.to_le_bytes());
     body[8..HEADER].copy_from_slice(&sum.to_le_bytes());
     body
-}
-
-fn put_bytes(to: &mut Vec<u8>, bytes: &[u8]) {
-    to.extend((bytes.len() as u64).to_le_bytes());
-    to.extend(bytes);
 }
 
 /// Parses a program of the device that `identity` names.
@@ -80,10 +73,12 @@ pub fn read<'b>(blob: &'b [u8], identity: &str) -> Result<Contents<'b>> {
     }
     let contents = Contents {
         identity: found,
-        rows: take_u32(&mut rest)?,
-        inputs: take_side(&mut rest)?,
-        outputs: take_side(&mut rest)?,
-        exported: take_bytes(&mut rest)?,
+        interface: Interface {
+            rows: take_u32(&mut rest)? as usize,
+            inputs: take_side(&mut rest)?,
+            outputs: take_side(&mut rest)?,
+        },
+        program: take_bytes(&mut rest)?,
     };
     match rest {
         [] => Ok(contents),
@@ -91,40 +86,14 @@ pub fn read<'b>(blob: &'b [u8], identity: &str) -> Result<Contents<'b>> {
     }
 }
 
-fn take_side(rest: &mut &[u8]) -> Result<Vec<(u32, u32)>> {
+fn take_side(rest: &mut &[u8]) -> Result<Vec<Value>> {
     let n = take_u32(rest)?;
     (0..n)
-        .map(|_| Ok((take_u32(rest)?, take_u32(rest)?)))
+        .map(|_| {
+            let (id, cols) = (take_u32(rest)?, take_u32(rest)? as usize);
+            Ok(Value { id, cols })
+        })
         .collect()
-}
-
-fn take_bytes<'b>(rest: &mut &'b [u8]) -> Result<&'b [u8]> {
-    let n = take_u64(rest)?;
-    take(rest, usize::try_from(n).unwrap_or(usize::MAX))
-}
-
-fn take_u32(rest: &mut &[u8]) -> Result<u32> {
-    let bytes = take(rest, 4)?.try_into();
-    bytes.map(u32::from_le_bytes).map_err(|_| too_short())
-}
-
-fn take_u64(rest: &mut &[u8]) -> Result<u64> {
-    let bytes = take(rest, 8)?.try_into();
-    bytes.map(u64::from_le_bytes).map_err(|_| too_short())
-}
-
-fn take<'b>(rest: &mut &'b [u8], n: usize) -> Result<&'b [u8]> {
-    let (taken, after) = rest.split_at_checked(n).ok_or_else(too_short)?;
-    *rest = after;
-    Ok(taken)
-}
-
-fn too_short() -> Failure {
-    corrupt("the program is too short")
-}
-
-fn corrupt(message: &str) -> Failure {
-    Failure::new(Code::Corrupt, message)
 }
 
 fn incompatible(message: String) -> Failure {
@@ -147,13 +116,19 @@ fn checksum(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
+    fn value(id: u32, cols: usize) -> Value {
+        Value { id, cols }
+    }
+
     fn contents() -> Contents<'static> {
         Contents {
             identity: "CPU of a test".to_owned(),
-            rows: 64,
-            inputs: vec![(0, 32), (1, 96)],
-            outputs: vec![(7, 48)],
-            exported: b"what a compiler made",
+            interface: Interface {
+                rows: 64,
+                inputs: vec![value(0, 32), value(1, 96)],
+                outputs: vec![value(7, 48)],
+            },
+            program: b"what a compiler made",
         }
     }
 

@@ -1,0 +1,62 @@
+//! Runs the plug-in of an NPU in a process of its own, so that whatever the plug-in
+//! does, the app goes on: a crash, an abort, a call that does not return, or a write
+//! beyond an output is an error of the delegate, and the CPU takes over.
+//!
+//! [`open`] starts a *helper*, a program that calls [`serve`], and gives a [`Delegate`]
+//! like any other. Its table of functions sends each call to the helper, which calls the
+//! plug-in. Weights, saved programs and values travel in shared memory. In the helper
+//! each value ends right before a page that nobody may touch.
+//!
+//! ```no_run
+//! # use std::{path::Path, process::Command};
+//! // The app's own program that calls `serve`, or `ondol delegate-host`.
+//! let mut helper = Command::new("ondol");
+//! helper.arg("delegate-host");
+//! let delegate = ondol_delegate_isolated::open(Path::new("/opt/libvendor.so"), helper)?;
+//! # Ok::<(), ondol::delegate::DelegateError>(())
+//! ```
+
+#[cfg(target_os = "linux")]
+mod linux;
+
+use ondol::delegate::{Delegate, DelegateError};
+use std::io;
+use std::path::Path;
+use std::process::Command;
+
+/// Starts `helper`, loads a plug-in there and opens its first device. The helper's
+/// standard input is the connection; what it and the plug-in print is copied to standard
+/// error. It ends when the delegate, and everything that was made from it, is dropped.
+///
+/// The plug-in's programs are stored with a header, so programs that were stored by
+/// [`Delegate::load`] are compiled again, and the other way round.
+///
+/// # Errors
+/// Those of [`Delegate::load`], at [`ondol::delegate::Stage::Load`]; [`ondol::delegate::Code::DeviceLost`] if the helper does
+/// not start or ends; [`ondol::delegate::Code::Unsupported`] on systems other than Linux.
+pub fn open(plugin: &Path, helper: Command) -> Result<Delegate, DelegateError> {
+    #[cfg(target_os = "linux")]
+    return linux::open(plugin, helper);
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (plugin, helper);
+        Err(DelegateError {
+            stage: ondol::delegate::Stage::Load,
+            code: ondol::delegate::Code::Unsupported,
+            vendor_code: 0,
+            retryable: false,
+            needs_reset: false,
+            message: "plug-ins in a process of their own are not supported on this system".into(),
+        })
+    }
+}
+
+/// Serves a host: the whole work of a helper. Ends the process when the host is gone.
+/// Returns only if standard input is not the socket of [`open`], if the system has no
+/// thread for a connection, or if it is not Linux.
+pub fn serve() -> io::Error {
+    #[cfg(target_os = "linux")]
+    return linux::serve();
+    #[cfg(not(target_os = "linux"))]
+    io::ErrorKind::Unsupported.into()
+}
