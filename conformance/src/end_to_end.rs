@@ -228,8 +228,12 @@ fn log_softmax(logits: &[f32]) -> Vec<f64> {
 fn top(logits: &[f32]) -> Vec<(u32, f64)> {
     let all = log_softmax(logits).into_iter().enumerate();
     let mut all: Vec<(u32, f64)> = all.map(|(id, lnp)| (id as u32, lnp)).collect();
-    all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-    all.truncate(TOP);
+    let better = |a: &(u32, f64), b: &(u32, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+    if all.len() > TOP {
+        all.select_nth_unstable_by(TOP, better);
+        all.truncate(TOP);
+    }
+    all.sort_by(better);
     all
 }
 

@@ -32,6 +32,9 @@ const BUILDS: [(&str, &[&str]); 3] = [
     ("thread", &["-O1", "-fsanitize=thread"]),
 ];
 
+/// Tokens of each text with the real model, which the build for tests computes slowly.
+pub const TOKENS: &str = "96";
+
 /// Runs the C tests with each build, then `ondol verify` with the plain build.
 pub fn delegate() -> Outcome {
     if !apt::install("the sample delegate", &PACKAGES)? {
@@ -53,6 +56,8 @@ pub fn delegate() -> Outcome {
             "smollm2",
             "--delegate",
             &library,
+            "--tokens",
+            TOKENS,
             "--report",
             &report,
             "--force",

@@ -1,6 +1,7 @@
 //! Tests the delegate for Intel NPUs: its own tests and `ondol verify`, with OpenVINO
 //! on the CPU.
 
+use crate::delegate::TOKENS;
 use crate::models;
 use crate::steps::{Outcome, python, root, run_env};
 use std::fs;
@@ -42,7 +43,8 @@ pub fn openvino() -> Outcome {
     let report = folder().join("report").display().to_string();
     let verify = ["verify", "--delegate", &plugin];
     run_env(&ondol, &[&verify[..], &["hello"]].concat(), &env)?;
-    let smollm2 = ["smollm2", "--level", LEVELS, "--report", &report, "--force"];
+    let smollm2 = ["smollm2", "--level", LEVELS, "--tokens", TOKENS];
+    let smollm2 = [&smollm2[..], &["--report", &report, "--force"]].concat();
     run_env(&ondol, &[&verify[..], &smollm2].concat(), &env)
 }
 

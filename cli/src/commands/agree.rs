@@ -361,7 +361,7 @@ mod tests {
     fn nothing_but_numbers_passes() {
         let step = Step {
             id: 1,
-            top: vec![(0, -0.1), (1, -9.0)],
+            top: vec![(1, -9.0), (0, -0.1)],
         };
         let tally = |logits: &[f32]| {
             let mut tally = Tally::default();
