@@ -72,6 +72,10 @@ impl<'g> Items<'g> {
 
     /// The index of the span that holds a node.
     pub fn span_of(&self, node: usize) -> Option<usize> {
+        // Firmware has no delegates, and no flash for the search.
+        if !cfg!(feature = "delegate") {
+            return None;
+        }
         let holds = |span: &Span| span.nodes.binary_search(&node).is_ok();
         self.spans.iter().position(holds)
     }
