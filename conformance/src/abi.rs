@@ -138,9 +138,7 @@ fn broken_graph(delegate: &Delegate) -> Result<(), String> {
 /// Two small matmuls of one name and shape with different weights, in the first weight
 /// format that the device accepts; additions if it accepts none.
 fn blocks(kit: &Kit) -> [Segment; 2] {
-    let rows = kit.rows().min(64);
-    let small = kit.delegate.info().rows.iter().rfind(|&&r| r <= rows);
-    let rows = *small.unwrap_or(&rows);
+    let rows = kit.rows_up_to(kit.rows().min(64));
     let mut draw = kit.draw("abi");
     for &form in &kit.delegate.info().quants {
         let mut block = || op::matmul(form, rows, &draw.normal(64 * 1024), 1024, None);

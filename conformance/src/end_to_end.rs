@@ -157,10 +157,10 @@ impl Lanes {
                 break;
             }
             let (pass, rest) = tokens.split_at(count.min(tokens.len()));
-            let all = |session: &mut Session| -> Result<Vec<Vec<f32>>> {
+            let all = |session: &mut Session| -> Result<Vec<Distribution>> {
                 let mut all = Vec::with_capacity(pass.len());
                 session.score(pass, &CancelToken::new(), |_, logits| {
-                    all.push(logits.to_vec());
+                    all.push(Distribution::of(logits));
                 })?;
                 Ok(all)
             };
@@ -173,21 +173,21 @@ impl Lanes {
     fn decode(&mut self, tokens: &[u32]) -> Result<Compared> {
         let mut compared = Compared::default();
         for &token in tokens {
-            let one = |session: &mut Session| Ok(vec![session.decode(token)?.to_vec()]);
+            let one = |session: &mut Session| Ok(vec![Distribution::of(session.decode(token)?)]);
             self.compare(one, &mut compared)?;
         }
         Ok(compared)
     }
 
-    /// Runs the same pass in every session and compares the logits.
+    /// Runs the same pass in every session and compares the distributions.
     fn compare(
         &mut self,
-        mut pass: impl FnMut(&mut Session) -> Result<Vec<Vec<f32>>>,
+        mut pass: impl FnMut(&mut Session) -> Result<Vec<Distribution>>,
         compared: &mut Compared,
     ) -> Result<()> {
-        let differences = |expected: &[Vec<f32>], found: &[Vec<f32>]| -> Vec<Difference> {
+        let differences = |expected: &[Distribution], found: &[Distribution]| -> Vec<Difference> {
             let pairs = expected.iter().zip(found);
-            pairs.map(|(a, b)| difference(a, b)).collect()
+            pairs.map(|(a, b)| a.difference(b)).collect()
         };
         let file = pass(&mut self.file)?;
         compared
@@ -199,47 +199,73 @@ impl Lanes {
         compared.all.extend(differences(&file, &declared));
         compared.declared.extend(differences(&exact, &declared));
         let device = pass(&mut self.device)?;
-        compared
-            .tops
-            .extend(device.iter().map(|logits| top(logits)));
+        compared.tops.extend(device.iter().map(Distribution::top));
         compared.device.extend(differences(&exact, &device));
         Ok(())
     }
 }
 
+/// A distribution of the next token.
+struct Distribution {
+    logits: Vec<f32>,
+    /// The logarithm of the sum of their exponentials: `ln p` is a logit minus this.
+    total: f64,
+    /// Index of the largest logit; `None` without logits.
+    likeliest: Option<usize>,
+}
+
+impl Distribution {
+    fn of(logits: &[f32]) -> Distribution {
+        let largest = logits.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+        let largest = f64::from(largest);
+        let shifted = logits.iter().map(|&x| (f64::from(x) - largest).exp());
+        let by_size = |a: &(usize, &f32), b: &(usize, &f32)| a.1.total_cmp(b.1).then(b.0.cmp(&a.0));
+        let likeliest = logits.iter().enumerate().max_by(by_size);
+        Distribution {
+            total: largest + shifted.sum::<f64>().ln(),
+            likeliest: likeliest.map(|(i, _)| i),
+            logits: logits.to_vec(),
+        }
+    }
+
+    fn ln_p(&self, token: usize) -> f64 {
+        f64::from(self.logits[token]) - self.total
+    }
+
+    /// The difference of `found` from this one.
+    fn difference(&self, found: &Distribution) -> Difference {
+        let tokens = 0..self.logits.len().min(found.logits.len());
+        let terms = tokens.map(|token| {
+            let (p, q) = (self.ln_p(token), found.ln_p(token));
+            p.exp() * (p - q)
+        });
+        let flip = match (self.likeliest, found.likeliest) {
+            (Some(wanted), Some(got)) => self.ln_p(wanted) - self.ln_p(got),
+            _ => f64::NAN,
+        };
+        Difference {
+            kl: terms.sum(),
+            flip,
+        }
+    }
+
+    /// The likeliest tokens with `ln p`, best first.
+    fn top(&self) -> Vec<(u32, f64)> {
+        let tokens = 0..self.logits.len();
+        let mut all: Vec<(u32, f64)> = tokens.map(|i| (i as u32, self.ln_p(i))).collect();
+        let better = |a: &(u32, f64), b: &(u32, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        if all.len() > TOP {
+            all.select_nth_unstable_by(TOP, better);
+            all.truncate(TOP);
+        }
+        all.sort_by(better);
+        all
+    }
+}
+
 /// The difference of the distribution of `found` from that of the expected logits.
 pub fn difference(expected: &[f32], found: &[f32]) -> Difference {
-    let (p, q) = (log_softmax(expected), log_softmax(found));
-    let kl = p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum();
-    let flip = match (argmax(expected), argmax(found)) {
-        (Some(wanted), Some(got)) => p[wanted] - p[got],
-        _ => f64::NAN,
-    };
-    Difference { kl, flip }
-}
-
-fn log_softmax(logits: &[f32]) -> Vec<f64> {
-    let largest = logits.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
-    let shifted = || logits.iter().map(|&x| f64::from(x) - f64::from(largest));
-    let total = shifted().map(f64::exp).sum::<f64>().ln();
-    shifted().map(|x| x - total).collect()
-}
-
-fn top(logits: &[f32]) -> Vec<(u32, f64)> {
-    let all = log_softmax(logits).into_iter().enumerate();
-    let mut all: Vec<(u32, f64)> = all.map(|(id, lnp)| (id as u32, lnp)).collect();
-    let better = |a: &(u32, f64), b: &(u32, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-    if all.len() > TOP {
-        all.select_nth_unstable_by(TOP, better);
-        all.truncate(TOP);
-    }
-    all.sort_by(better);
-    all
-}
-
-fn argmax(logits: &[f32]) -> Option<usize> {
-    let by_size = |a: &(usize, &f32), b: &(usize, &f32)| a.1.total_cmp(b.1).then(b.0.cmp(&a.0));
-    logits.iter().enumerate().max_by(by_size).map(|(i, _)| i)
+    Distribution::of(expected).difference(&Distribution::of(found))
 }
 
 pub fn kls(differences: &[Difference]) -> Vec<f64> {

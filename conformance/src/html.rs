@@ -194,7 +194,7 @@ fn exceptions(report: &Report) -> String {
 fn summary(report: &Report) -> String {
     let ran = report.levels.iter().enumerate();
     let mut rows: Vec<Vec<String>> = ran.map(|(at, level)| summary_row(at, level)).collect();
-    for name in words::LEVELS {
+    for name in Name::ALL {
         if report.levels.iter().all(|level| level.name != name) {
             let mut row = vec![text::NONE.to_string(); Outcome::ALL.len() + 3];
             row[0] = both(words::level(name));

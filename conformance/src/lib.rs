@@ -319,9 +319,13 @@ impl<'s> Kit<'s> {
 
     /// Rows of a program for prefill.
     fn rows(&self) -> usize {
+        self.rows_up_to(self.setup.rows)
+    }
+
+    /// The largest number of rows up to `most` that the device has programs for.
+    fn rows_up_to(&self, most: usize) -> usize {
         let all = &self.delegate.info().rows;
-        let fitting = all.iter().rfind(|&&rows| rows <= self.setup.rows);
-        *fitting.unwrap_or(&all[0])
+        *all.iter().rfind(|&&rows| rows <= most).unwrap_or(&all[0])
     }
 
     /// Draws for a purpose from the run's seed.

@@ -317,6 +317,21 @@ pub enum Name {
     Faults,
 }
 
+impl Name {
+    /// All levels, in the order in which they run.
+    pub const ALL: [Name; 9] = [
+        Name::Abi,
+        Name::Op,
+        Name::Model,
+        Name::EndToEnd,
+        Name::Determinism,
+        Name::Soak,
+        Name::Performance,
+        Name::Energy,
+        Name::Faults,
+    ];
+}
+
 impl std::fmt::Display for Name {
     /// As `ondol verify --level` takes it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -12,6 +12,8 @@ use ondol::machine::{ProcessMemory, process_memory};
 /// The calls of a program after which memory is compared for the first time: before,
 /// allocators and drivers fill their caches.
 const WARM: usize = 500;
+/// The most rows of a program: a call is to be short.
+const ROWS: usize = 16;
 /// The allowed growth of the process' resident memory, in kilobytes.
 const RESIDENT_KB: f64 = 4096.0;
 /// The allowed growth of its address space.
@@ -59,10 +61,8 @@ fn soak(kit: &Kit, calls: usize) -> Result<(Watched, Watched), String> {
 /// Two programs of different shapes.
 fn segments(kit: &Kit) -> Result<Vec<Segment>, String> {
     let mut draw = kit.draw("soak");
-    let info = kit.delegate.info();
-    let small = info.rows.iter().find(|&&rows| rows >= 8);
-    let rows = *small.unwrap_or(&info.rows[0]);
-    let forms = info.quants.iter();
+    let rows = kit.rows_up_to(ROWS);
+    let forms = kit.delegate.info().quants.iter();
     for &form in forms {
         let both = [(48, 512), (80, 1024)].map(|(n, k)| {
             let weights = draw.normal(n * k);

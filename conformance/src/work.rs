@@ -8,16 +8,10 @@ use ondol::delegate::StageStats;
 /// The share of the work that a verified device must take, and run, at least.
 const SHARE: f64 = 0.9;
 
-/// The levels of a whole verification.
-const LEVELS: [Name; 7] = [
-    Name::Abi,
-    Name::Op,
-    Name::Model,
-    Name::EndToEnd,
-    Name::Determinism,
-    Name::Soak,
-    Name::Faults,
-];
+/// Whether a level is part of a whole verification. The others measure hardware alone.
+fn is_needed(level: Name) -> bool {
+    !matches!(level, Name::Performance | Name::Energy)
+}
 
 impl Kit<'_> {
     /// Gates of a text: how much of what was claimed ran on the device.
@@ -74,8 +68,11 @@ pub fn partial(kit: &Kit, levels: &[Level]) -> Vec<Text> {
             "`hello`는 시험용 소형 모델이며, 적합성 판정에는 실제 모델이 필요합니다".to_owned(),
         );
     }
-    let ran = |name: &Name| levels.iter().any(|level| level.name == *name);
-    if !LEVELS.iter().all(ran) {
+    let ran = |name: Name| levels.iter().any(|level| level.name == name);
+    if !Name::ALL
+        .into_iter()
+        .all(|name| ran(name) || !is_needed(name))
+    {
         because(
             "not every level was run".to_owned(),
             "일부 단계를 시험하지 않았습니다".to_owned(),

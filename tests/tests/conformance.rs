@@ -49,19 +49,7 @@ fn failed(report: &Report) -> Vec<&str> {
 /// back from its JSON, and makes the same page.
 #[test]
 fn the_sample_conforms() {
-    use Name::{Abi, Determinism, EndToEnd, Energy, Faults, Op, Performance, Soak};
-    let levels = [
-        Abi,
-        Op,
-        Name::Model,
-        EndToEnd,
-        Determinism,
-        Soak,
-        Performance,
-        Energy,
-        Faults,
-    ];
-    let report = run(&setup(softnpu::plugin(), &levels)).unwrap();
+    let report = run(&setup(softnpu::plugin(), &Name::ALL)).unwrap();
     assert_eq!(failed(&report), [""; 0]);
     // Everything was run, but on a toy.
     assert_eq!(report.conclusion, Conclusion::Partial);

@@ -157,21 +157,26 @@ fn a_device_that_hangs_for_ever_is_left_alone() {
     assert!(began.elapsed() < SHORT, "{:?}", began.elapsed());
 }
 
+/// A device, and a session of `hello` on it with programs of one row.
+fn single_rows() -> (Delegate, Session) {
+    let (model, device) = (hello(), softnpu::open());
+    let options = OffloadOptions {
+        rows: 1,
+        ..small_programs()
+    };
+    let offload = try_offload(&model, &device, &options).unwrap();
+    let session = session(&model, Some(&offload));
+    (device, session)
+}
+
 /// In programs of one row every call has a row that is wrong, so the first audit
 /// finds it.
 #[test]
 fn wrong_numbers_are_found_by_the_audit() {
-    let model = hello();
-    let device = softnpu::open();
-    let single_rows = OffloadOptions {
-        rows: 1,
-        ..small_programs()
-    };
-    let offload = try_offload(&model, &device, &single_rows).unwrap();
-    let mut session = session(&model, Some(&offload));
+    let (device, mut session) = single_rows();
     device.inject(c"silent-corruption", 0).unwrap();
     let logits = prefill(&mut session, 40);
-    assert!(logits == prefill(&mut self::session(&model, None), 40));
+    assert!(logits == prefill(&mut self::session(&hello(), None), 40));
     let stats = stats(&session);
     assert!(stats.given_up);
     assert_eq!((stats.on_device(), stats.audits, stats.failures), (0, 1, 1));
@@ -183,14 +188,7 @@ fn wrong_numbers_are_found_by_the_audit() {
 /// Later audits find what begins later.
 #[test]
 fn a_device_that_goes_bad_is_found_within_sixteen_calls() {
-    let model = hello();
-    let device = softnpu::open();
-    let single_rows = OffloadOptions {
-        rows: 1,
-        ..small_programs()
-    };
-    let offload = try_offload(&model, &device, &single_rows).unwrap();
-    let mut session = session(&model, Some(&offload));
+    let (device, mut session) = single_rows();
     prefill(&mut session, 10);
     device.inject(c"silent-corruption", 0).unwrap();
     let passes = (1..=16).find(|_| {

@@ -85,20 +85,13 @@ fn check_evidence(args: &Args, found: &Tally) -> Result<()> {
 fn check_ids(records: &[Record], model: &Model) -> Result<()> {
     let vocabulary = model.graph().vocabulary;
     for (index, record) in records.iter().enumerate() {
-        let prompt = record.prompt.as_deref();
-        let ids = prompt.map_or_else(|| record.prompt_ids.clone(), |p| model.encode_prompt(p));
-        if ids != record.prompt_ids {
-            let at = ids
-                .iter()
-                .zip(&record.prompt_ids)
-                .take_while(|(a, b)| a == b)
-                .count();
-            return Err(Error::Disagrees(format!(
-                "prompt {index} ({:?}) has other tokens from place {at} on: {:?} here, {:?} in the record",
-                prompt.unwrap_or_default(),
-                ids.get(at..).unwrap_or_default(),
-                record.prompt_ids.get(at..).unwrap_or_default(),
-            )));
+        if let Some(prompt) = &record.prompt {
+            check_prompt(
+                index,
+                prompt,
+                &model.encode_prompt(prompt),
+                &record.prompt_ids,
+            )?;
         }
         let listed = record
             .steps
@@ -112,6 +105,20 @@ fn check_ids(records: &[Record], model: &Model) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Checks that a prompt has the record's tokens.
+fn check_prompt(index: usize, prompt: &str, here: &[u32], record: &[u32]) -> Result<()> {
+    if here == record {
+        return Ok(());
+    }
+    let pairs = here.iter().zip(record);
+    let at = pairs.take_while(|(a, b)| a == b).count();
+    Err(Error::Disagrees(format!(
+        "prompt {index} ({prompt:?}) has other tokens from place {at} on: {:?} here, {:?} in the record",
+        here.get(at..).unwrap_or_default(),
+        record.get(at..).unwrap_or_default(),
+    )))
 }
 
 /// Runs a prompt and then the record's tokens.

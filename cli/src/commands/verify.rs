@@ -85,25 +85,14 @@ pub struct Args {
     json: bool,
 }
 
-/// The levels, in the order in which they run.
-const LEVELS: [Name; 9] = [
-    Name::Abi,
-    Name::Op,
-    Name::Model,
-    Name::EndToEnd,
-    Name::Determinism,
-    Name::Soak,
-    Name::Performance,
-    Name::Energy,
-    Name::Faults,
-];
-
 fn level(text: &str) -> Result<Name, String> {
-    let known = LEVELS.into_iter().find(|level| level.to_string() == text);
+    let known = Name::ALL
+        .into_iter()
+        .find(|level| level.to_string() == text);
     known.ok_or_else(|| {
         format!(
             "there are {}",
-            LEVELS.map(|level| level.to_string()).join(", ")
+            Name::ALL.map(|level| level.to_string()).join(", ")
         )
     })
 }
@@ -215,7 +204,7 @@ fn drawn() -> u64 {
 
 fn levels(args: &Args) -> Vec<Name> {
     let wanted = |level: &Name| args.level.is_empty() || args.level.contains(level);
-    LEVELS.into_iter().filter(wanted).collect()
+    Name::ALL.into_iter().filter(wanted).collect()
 }
 
 /// The two texts of the kit, and the user's.

@@ -31,17 +31,6 @@ fn sample() -> Value {
             }],
         })
     };
-    let levels = [
-        "abi",
-        "op",
-        "model",
-        "end-to-end",
-        "determinism",
-        "soak",
-        "performance",
-        "energy",
-        "faults",
-    ];
     json!({
         "schema": 2, "created": "2026-11-29T21:00:00+09:00", "command": ["ondol", "verify", "a b"],
         "ondol": "0.1.0", "commit": "c0ffee", "program_sha256": "dd44", "records": [], "seed": 12345678901u64, "conclusion": "fail",
@@ -68,7 +57,7 @@ fn sample() -> Value {
             "withheld": [{"reason": "attention", "nodes": 30, "multiply_adds": 0}],
             "weights": [{"form": "i8", "count": 28, "worst_loss": 1.2e-5}],
         },
-        "levels": levels.map(level),
+        "levels": Name::ALL.map(|name| level(&name.to_string())),
     })
 }
 
@@ -157,7 +146,7 @@ fn no_word_of_a_report_becomes_markup_and_every_one_is_told() {
 fn every_level_and_gate_is_there_in_both_languages() {
     let page = render(&sample());
     assert_well_formed(&page);
-    for name in words::LEVELS {
+    for name in Name::ALL {
         for (en, ko) in [words::level(name), words::meaning(name)] {
             assert!(
                 page.contains(&text::escape(en)) && page.contains(ko),
@@ -253,7 +242,7 @@ fn what_is_missing_is_told() {
     let page = render(&report);
     assert_well_formed(&page);
     assert!(page.contains("장치가 이 모델의 어떤 부분도 맡지 않았습니다."));
-    assert_eq!(page.matches(">Not run<").count(), words::LEVELS.len());
+    assert_eq!(page.matches(">Not run<").count(), Name::ALL.len());
 }
 
 #[test]

@@ -6,19 +6,6 @@ use crate::report::{Gate, Level, Name, Verdict};
 /// The label of real devices.
 pub const HARDWARE: &str = "hardware";
 
-/// All levels there are.
-pub const LEVELS: [Name; 9] = [
-    Name::Abi,
-    Name::Op,
-    Name::Model,
-    Name::EndToEnd,
-    Name::Determinism,
-    Name::Soak,
-    Name::Performance,
-    Name::Energy,
-    Name::Faults,
-];
-
 /// The outcome of a gate, a level, or the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {

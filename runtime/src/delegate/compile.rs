@@ -204,25 +204,33 @@ impl Compiler<'_> {
         [inputs, outputs].map(|list| list.into_iter().map(with_width).collect())
     }
 
-    /// Loads or compiles the program of a span. Also returns whether it was loaded.
-    pub fn program(
+    /// Loads or compiles the programs of a span, one for each number of rows. Each comes
+    /// with whether it was loaded. The weights are converted once for all of them.
+    pub fn programs(
         &self,
         span: &Span,
-        rows: usize,
+        kinds: &[usize],
         blobs: Option<&Blobs>,
-    ) -> Result<(Program, bool), DelegateError> {
-        let key = blobs.map(|_| self.key(span, rows));
-        let kept = blobs.zip(key).and_then(|(blobs, key)| blobs.read(&key));
-        // If the plug-in refuses the stored program, it is compiled again.
-        if let Some(Ok(program)) = kept.map(|blob| self.delegate.load_program(&blob)) {
-            return Ok((program, true));
-        }
-        let program = self.delegate.compile(&self.segment(span, rows, true))?;
-        if let Some((blobs, key)) = blobs.zip(key) {
-            // If the program can't be stored, it is compiled again in the next run.
-            let _ = program.save().map(|blob| blobs.write(&key, &blob));
-        }
-        Ok((program, false))
+    ) -> Result<Vec<(Program, bool)>, DelegateError> {
+        let mut converted: Option<Segment> = None;
+        let mut one = |rows: usize| {
+            let key = blobs.map(|_| self.key(span, rows));
+            let kept = blobs.zip(key).and_then(|(blobs, key)| blobs.read(&key));
+            // If the plug-in refuses the stored program, it is compiled again.
+            if let Some(Ok(program)) = kept.map(|blob| self.delegate.load_program(&blob)) {
+                return Ok((program, true));
+            }
+            let segment = converted.take();
+            let segment = segment.unwrap_or_else(|| self.segment(span, rows, true));
+            let segment = converted.insert(segment.with_rows(rows));
+            let program = self.delegate.compile(segment)?;
+            if let Some((blobs, key)) = blobs.zip(key) {
+                // If the program can't be stored, it is compiled again in the next run.
+                let _ = program.save().map(|blob| blobs.write(&key, &blob));
+            }
+            Ok((program, false))
+        };
+        kinds.iter().map(|&rows| one(rows)).collect()
     }
 
     /// Hash of everything on which a program depends: the plug-in, the device and its

@@ -139,6 +139,20 @@ pub struct Node {
     pub factor: f32,
 }
 
+impl Node {
+    /// A node without an operation.
+    pub const EMPTY: Node = Node {
+        hdr: Hdr::of::<Node>(),
+        op: 0,
+        n_in: 0,
+        inputs: [0; 4],
+        out: 0,
+        eps: 0.0,
+        group: 0,
+        factor: 0.0,
+    };
+}
+
 #[repr(C)]
 pub struct Graph {
     pub hdr: Hdr,

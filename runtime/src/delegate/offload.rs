@@ -212,23 +212,24 @@ impl Compiled {
     ) -> Result<()> {
         let blobs = self.options.cache.as_deref().map(Blobs::new);
         let kinds = self.kinds();
-        let wanted = kinds
-            .iter()
-            .flat_map(|&rows| self.spans.iter().map(move |span| (span, rows)));
         let total = kinds.len() * self.spans.len();
-        let (mut programs, mut from_cache) = (Vec::with_capacity(total), 0);
-        for (span, rows) in wanted {
+        let mut programs = vec![Vec::with_capacity(self.spans.len()); kinds.len()];
+        let mut from_cache = 0;
+        for (index, span) in self.spans.iter().enumerate() {
             if cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }
-            progress(programs.len(), total);
-            let (program, kept) = self.compiler().program(span, rows, blobs.as_ref())?;
-            from_cache += usize::from(kept);
-            programs.push(program);
+            progress(index * kinds.len(), total);
+            let made = self.compiler().programs(span, &kinds, blobs.as_ref())?;
+            for (of_kind, (program, kept)) in programs.iter_mut().zip(made) {
+                of_kind.push(program);
+                from_cache += usize::from(kept);
+            }
         }
         progress(total, total);
-        self.decode = programs.split_off(self.spans.len());
-        self.prefill = programs;
+        let mut programs = programs.into_iter();
+        self.prefill = programs.next().unwrap_or_default();
+        self.decode = programs.next().unwrap_or_default();
         self.report.from_cache = from_cache;
         self.report.programs = total;
         Ok(())

@@ -89,14 +89,8 @@ mod tests {
 
     fn node(op: u32) -> ffi::Node {
         ffi::Node {
-            hdr: ffi::Hdr::of::<ffi::Node>(),
             op,
-            n_in: 0,
-            inputs: [0; 4],
-            out: 0,
-            eps: 0.0,
-            group: 0,
-            factor: 0.0,
+            ..ffi::Node::EMPTY
         }
     }
 

@@ -66,6 +66,15 @@ impl Segment {
         self.tensors.len() - 1
     }
 
+    /// The same graph for another number of rows.
+    pub fn with_rows(mut self, rows: usize) -> Segment {
+        self.rows = rows;
+        let values = self.tensors.iter_mut();
+        let values = values.filter(|tensor| !matches!(tensor.role, Role::Weight(..)));
+        values.for_each(|tensor| tensor.rows = rows);
+        self
+    }
+
     /// The indices of the inputs and of the outputs, both in ascending order.
     pub fn interface(&self) -> (Vec<usize>, Vec<usize>) {
         let of = |is: fn(&Role) -> bool| {
@@ -154,14 +163,9 @@ fn bytes(bytes: &[u8]) -> (*const c_void, u64) {
 
 fn raw_node(node: &Node) -> ffi::Node {
     let mut raw = ffi::Node {
-        hdr: ffi::Hdr::of::<ffi::Node>(),
-        op: 0,
         n_in: node.inputs.len().min(4) as u32,
-        inputs: [0; 4],
         out: node.out as u32,
-        eps: 0.0,
-        group: 0,
-        factor: 0.0,
+        ..ffi::Node::EMPTY
     };
     for (slot, &input) in raw.inputs.iter_mut().zip(&node.inputs) {
         *slot = input as u32;

@@ -41,16 +41,67 @@ pub struct Opened<D> {
     /// Everything on which a saved program depends: the plug-in, the device and its
     /// software.
     pub identity: String,
-    /// The lists to which a [`ffi::DeviceInfo`] points: they live as long as the device.
-    _quants: Vec<ffi::Quant>,
-    quant_list: Vec<*const ffi::Quant>,
+    lists: Lists,
+}
+
+/// The lists to which a [`ffi::DeviceInfo`] points: they live as long as the device.
+pub struct Lists {
+    _forms: Vec<ffi::Quant>,
+    form_list: Vec<*const ffi::Quant>,
     row_list: Vec<u32>,
 }
 
 // SAFETY: the pointers lead to a list of the struct's own, which is never written.
-unsafe impl<D: Send> Send for Opened<D> {}
+unsafe impl Send for Lists {}
 // SAFETY: as above.
-unsafe impl<D: Sync> Sync for Opened<D> {}
+unsafe impl Sync for Lists {}
+
+impl Lists {
+    /// Of forms of matrices, and of numbers of rows.
+    pub fn new(forms: Vec<ffi::Quant>, rows: Vec<u32>) -> Lists {
+        Lists {
+            form_list: forms.iter().map(core::ptr::from_ref).collect(),
+            _forms: forms,
+            row_list: rows,
+        }
+    }
+
+    /// A description with these lists, the host's memory, and the names of vendor,
+    /// device, architecture, driver and firmware; the rest is zero.
+    pub fn info(&self, names: [&str; 5]) -> ffi::DeviceInfo {
+        let mut info = ffi::DeviceInfo {
+            hdr: ffi::Hdr::of::<ffi::DeviceInfo>(),
+            vendor: [0; _],
+            device: [0; _],
+            arch: [0; _],
+            driver: [0; _],
+            firmware: [0; _],
+            flags: 0,
+            mem_caps: ffi::MEM_HOST,
+            mem_total: 0,
+            mem_free: 0,
+            activations: 0,
+            n_quants: self.form_list.len() as u32,
+            quants: self.form_list.as_ptr(),
+            n_rows: self.row_list.len() as u32,
+            rows: self.row_list.as_ptr(),
+            activation_group: 0,
+            accumulator_bits: 0,
+            rounding: 0,
+        };
+        let texts: [&mut [c_char]; 5] = [
+            &mut info.vendor,
+            &mut info.device,
+            &mut info.arch,
+            &mut info.driver,
+            &mut info.firmware,
+        ];
+        for (to, name) in texts.into_iter().zip(names) {
+            write_text(to, name);
+        }
+        info
+    }
+}
 
 impl<D: Device> Opened<D> {
     /// Asks a device of the plug-in with this name and version for its description.
@@ -66,14 +117,14 @@ impl<D: Device> Opened<D> {
             &description.firmware,
         ];
         let identity = identity.map(String::as_str).join(", ");
-        let quants: Vec<ffi::Quant> = description.forms.iter().map(Quant::raw).collect();
+        let forms = description.forms.iter().map(Quant::raw);
+        let rows = description.rows.iter().map(|&rows| rows as u32);
+        let lists = Lists::new(forms.collect(), rows.collect());
         Opened {
             plugin,
             device,
             identity,
-            quant_list: quants.iter().map(core::ptr::from_ref).collect(),
-            _quants: quants,
-            row_list: description.rows.iter().map(|&rows| rows as u32).collect(),
+            lists,
             description,
         }
     }
@@ -82,43 +133,28 @@ impl<D: Device> Opened<D> {
     pub fn info(&self) -> ffi::DeviceInfo {
         let described = &self.description;
         let arithmetic = &described.arithmetic;
-        let mut info = ffi::DeviceInfo {
-            hdr: ffi::Hdr::of::<ffi::DeviceInfo>(),
-            vendor: [0; _],
-            device: [0; _],
-            arch: [0; _],
-            driver: [0; _],
-            firmware: [0; _],
+        let names = [
+            &described.vendor,
+            &described.device,
+            &described.arch,
+            &described.driver,
+            &described.firmware,
+        ];
+        ffi::DeviceInfo {
             flags: match described.label {
                 Label::Hardware => 0,
                 Label::Emulator => ffi::DEVICE_EMULATED,
                 Label::ContractStub => ffi::DEVICE_STUB,
             },
-            mem_caps: ffi::MEM_HOST,
             mem_total: described.memory,
-            mem_free: 0,
             activations: arithmetic.activations.raw(),
-            n_quants: self.quant_list.len() as u32,
-            quants: self.quant_list.as_ptr(),
-            n_rows: self.row_list.len() as u32,
-            rows: self.row_list.as_ptr(),
             activation_group: match arithmetic.group {
                 Group::Row => ffi::GROUP_ROW,
                 Group::Of(group) => group as u32,
             },
             accumulator_bits: arithmetic.accumulator_bits,
             rounding: arithmetic.rounding.raw(),
-        };
-        let texts: [(&mut [c_char], &str); 5] = [
-            (&mut info.vendor, &described.vendor),
-            (&mut info.device, &described.device),
-            (&mut info.arch, &described.arch),
-            (&mut info.driver, &described.driver),
-            (&mut info.firmware, &described.firmware),
-        ];
-        for (to, text) in texts {
-            write_text(to, text);
+            ..self.lists.info(names.map(String::as_str))
         }
-        info
     }
 }

@@ -14,26 +14,32 @@ mod container;
 mod device;
 mod failure;
 mod graph;
+mod handle;
 mod program;
 mod session;
 mod stored;
 mod table;
 #[cfg(test)]
 mod tests;
+mod traits;
 
 pub use device::Description;
 pub use failure::{Failure, Result, invalid, unsupported};
 pub use graph::{Graph, Node, Role, Tensor, Verdict};
 pub use ondol;
 pub use session::Values;
-pub use table::{Log, get_api};
+pub use table::Log;
+pub use traits::get_api;
 
 use core::ffi::CStr;
 
-/// Parts of the table of functions, for a crate that makes a table of its own.
-pub mod handle {
-    pub use crate::failure::{entry, no_panic, write_text};
-    pub use crate::table::{free, give, given, list, of, put};
+/// The table of functions and its parts, for a plug-in that must see the host's calls as
+/// they are.
+pub mod raw {
+    pub use crate::device::Lists;
+    pub use crate::failure::entry;
+    pub use crate::handle::{given, list, put};
+    pub use crate::table::{Binding, Objects, api};
 }
 
 /// The version of this crate, and of all plug-ins that are released with it.

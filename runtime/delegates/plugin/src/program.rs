@@ -5,7 +5,7 @@ use crate::device::Opened;
 use crate::failure::{Result, invalid, unsupported};
 use crate::graph::{Graph, Interface, Verdict};
 use crate::{Device, Program};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// A program with its device.
 pub struct Compiled<D: Device> {
@@ -15,9 +15,6 @@ pub struct Compiled<D: Device> {
     pub interface: Interface,
     /// The vendor's program.
     pub program: D::Program,
-    /// The saved bytes, from the call that asks for their length to the call that
-    /// fetches them.
-    saved: Mutex<Option<Vec<u8>>>,
 }
 
 /// Says for each node whether the device takes it; the error is the reason why not.
@@ -71,28 +68,18 @@ impl<D: Device> Compiled<D> {
             opened: opened.clone(),
             interface,
             program,
-            saved: Mutex::new(None),
         }
     }
 
-    /// Calls `write` with the saved program; it returns whether it has copied the
-    /// bytes.
+    /// The program as bytes for [`Compiled::load`].
     ///
     /// # Errors
-    /// If the program can't be saved; errors of `write`.
-    pub fn save(&self, write: impl FnOnce(&[u8]) -> Result<bool>) -> Result<()> {
-        let mut saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
-        let blob = match saved.take() {
-            Some(blob) => blob,
-            None => container::write(&Contents {
-                identity: self.opened.identity.clone(),
-                interface: self.interface.clone(),
-                program: &self.program.save()?,
-            }),
-        };
-        if write(saved.insert(blob))? {
-            *saved = None;
-        }
-        Ok(())
+    /// If the device can't save it.
+    pub fn save(&self) -> Result<Vec<u8>> {
+        Ok(container::write(&Contents {
+            identity: self.opened.identity.clone(),
+            interface: self.interface.clone(),
+            program: &self.program.save()?,
+        }))
     }
 }

@@ -7,6 +7,7 @@ use crate::device::Opened;
 use crate::failure::{Failure, Result, invalid, no_panic};
 use crate::graph::Value;
 use crate::program::Compiled;
+use crate::table::Binding;
 use crate::{Device, Program};
 use core::ops::Range;
 use core::time::Duration;
@@ -119,16 +120,6 @@ pub struct End {
     pub time: Duration,
 }
 
-/// The memory of an input or output, as the host states it.
-pub struct Binding<'b, D> {
-    /// Id of the tensor.
-    pub tensor: u32,
-    /// The buffer in which it lies.
-    pub buffer: &'b Buffer<D>,
-    /// Offset in the buffer in bytes.
-    pub offset: u64,
-}
-
 impl<D: Device> Session<D> {
     /// Makes a session of programs of one device.
     ///
@@ -168,7 +159,7 @@ impl<D: Device> Session<D> {
     pub fn submit(
         &self,
         program: u32,
-        bindings: &[Binding<D>],
+        bindings: &[Binding<Buffer<D>>],
         deadline: Option<Instant>,
     ) -> Result<Arc<Job>> {
         let index = program as usize;
@@ -213,7 +204,7 @@ fn bind<D: Device>(
     program: &Compiled<D>,
     value: &Value,
     access: u32,
-    bindings: &[Binding<D>],
+    bindings: &[Binding<Buffer<D>>],
 ) -> Result<Bound> {
     let wrong = |what: &str| invalid(format!("tensor {}: {what}", value.id));
     let mut bound = bindings.iter().filter(|binding| binding.tensor == value.id);

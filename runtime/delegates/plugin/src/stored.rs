@@ -101,7 +101,7 @@ fn put_tensor(to: &mut Vec<u8>, tensor: &Tensor) {
 }
 
 fn put_node(to: &mut Vec<u8>, node: &Node) {
-    let mut raw = empty_node();
+    let mut raw = ffi::Node::EMPTY;
     match node.op {
         Ok(op) => op.write(&mut raw),
         Err(op) => raw.op = op,
@@ -148,7 +148,7 @@ fn take_tensor<'g>(rest: &mut &'g [u8]) -> Result<Tensor<'g>> {
 }
 
 fn take_node(rest: &mut &[u8]) -> Result<Node> {
-    let mut raw = empty_node();
+    let mut raw = ffi::Node::EMPTY;
     raw.op = take_u32(rest)?;
     raw.eps = f32::from_bits(take_u32(rest)?);
     raw.group = take_u32(rest)?;
@@ -161,19 +161,6 @@ fn take_node(rest: &mut &[u8]) -> Result<Node> {
         inputs: inputs.collect::<Result<_>>()?,
         out,
     })
-}
-
-fn empty_node() -> ffi::Node {
-    ffi::Node {
-        hdr: ffi::Hdr::of::<ffi::Node>(),
-        op: 0,
-        n_in: 0,
-        inputs: [0; 4],
-        out: 0,
-        eps: 0.0,
-        group: 0,
-        factor: 0.0,
-    }
 }
 
 #[cfg(test)]

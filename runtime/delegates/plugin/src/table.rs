@@ -1,190 +1,180 @@
-//! The table of `ondol_npu.h` for any [`Plugin`].
+//! The table of `ondol_npu.h` over the objects of a plug-in.
 //!
-//! Handles are boxes; objects that several handles use are in an `Arc`. Each function
-//! of the table reads its arguments, calls one function of this crate or the plug-in,
+//! Each function of the table reads its arguments, calls one function of [`Objects`],
 //! and turns its result into a status. No panic leaves it.
 //!
 //! The SAFETY comments here rely on the contract of `ondol_npu.h`: arguments are null
 //! or what the header says, and live during the call; handles come from this table and
 //! are freed once.
 
-use crate::device::Opened;
-use crate::failure::{Failure, Result, complete, entry, invalid, no_panic, write_text};
-use crate::graph::Graph;
-use crate::program::{self, Compiled};
-use crate::session::{Binding, Buffer, Job, Session};
-use crate::{Device, Plugin};
+use crate::failure::{Result, entry, invalid, no_panic, write_text};
+use crate::handle::{free, give, given, list, of, put, too_small};
 use core::ffi::{CStr, c_char, c_void};
-use core::marker::PhantomData;
 use core::time::Duration;
-use ondol::delegate::Code;
+use ondol::delegate::Metrics;
 use ondol::delegate::ffi::{self, Opaque};
 use std::ffi::CString;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Mutex, PoisonError};
 
-/// The table of a plug-in.
-struct Table<P>(PhantomData<P>);
+/// What handles stand for, and what the functions of the table do with it. [`Plugin`]
+/// is simpler; this is for a plug-in that must see the host's calls as they are.
+///
+/// [`Plugin`]: crate::Plugin
+pub trait Objects: 'static {
+    /// An open device.
+    type Device;
+    /// A compiled graph; a clone is the same program.
+    type Program: Clone;
+    /// Programs that run one after another.
+    type Session;
+    /// Memory of the host.
+    type Buffer;
+    /// A started program.
+    type Job;
 
-impl<P: Plugin> Table<P> {
-    const API: &'static ffi::Api = &ffi::Api {
+    /// Loads what the plug-in needs.
+    ///
+    /// # Errors
+    /// If it can't be used.
+    fn init(host: &ffi::Host) -> Result<()>;
+
+    /// The number of devices.
+    fn device_count() -> u32;
+
+    /// Opens a device.
+    ///
+    /// # Errors
+    /// If there is none, or it can't be used.
+    fn open(index: u32) -> Result<Self::Device>;
+
+    /// Describes a device. Lists in it live as long as the device.
+    ///
+    /// # Errors
+    /// If the device can't be asked.
+    fn info(device: &Self::Device) -> Result<ffi::DeviceInfo>;
+
+    /// Arms a fault, by its name and the number of submits before it strikes.
+    ///
+    /// # Errors
+    /// UNSUPPORTED for a fault that the plug-in does not have.
+    fn inject(device: &Self::Device, fault: &str, after: u32) -> Result<()>;
+
+    /// For each node the reason why the device does not take it, or `None`.
+    ///
+    /// # Safety
+    /// `graph` is null or keeps the contract.
+    ///
+    /// # Errors
+    /// INVALID for a graph that is none.
+    unsafe fn claim(device: &Self::Device, graph: *const ffi::Graph)
+    -> Result<Vec<Option<String>>>;
+
+    /// Compiles a graph.
+    ///
+    /// # Safety
+    /// As for [`Objects::claim`].
+    ///
+    /// # Errors
+    /// If the graph or the device is not fit for it.
+    unsafe fn compile(device: &Self::Device, graph: *const ffi::Graph) -> Result<Self::Program>;
+
+    /// A program as bytes for [`Objects::load`].
+    ///
+    /// # Errors
+    /// If it can't be saved.
+    fn save(program: &Self::Program) -> Result<Vec<u8>>;
+
+    /// Loads a saved program.
+    ///
+    /// # Errors
+    /// CORRUPT or INCOMPATIBLE for any other bytes.
+    fn load(device: &Self::Device, blob: &[u8]) -> Result<Self::Program>;
+
+    /// Makes a session.
+    ///
+    /// # Errors
+    /// INVALID without programs; if the device refuses.
+    fn session(programs: Vec<Self::Program>) -> Result<Self::Session>;
+
+    /// Ends all jobs of a session that is about to be dropped.
+    fn end(_session: &Self::Session) {}
+
+    /// Imports memory of the host.
+    ///
+    /// # Errors
+    /// UNSUPPORTED or INVALID.
+    fn import(device: &Self::Device, memory: &ffi::Mem) -> Result<Self::Buffer>;
+
+    /// Starts a program. A `deadline` of zero is none.
+    ///
+    /// # Safety
+    /// The buffers live, and nothing else uses them, until the job has ended.
+    ///
+    /// # Errors
+    /// INVALID if bindings are missing or wrong; if the device refuses.
+    unsafe fn submit(
+        session: &Self::Session,
+        program: u32,
+        bindings: &[Binding<Self::Buffer>],
+        deadline: Duration,
+    ) -> Result<Self::Job>;
+
+    /// Waits for a job to end, for at most `timeout`. Returns whether it has ended, and
+    /// its outcome or a failure of the wait itself.
+    fn wait(job: &Self::Job, timeout: Duration) -> (bool, Result<Metrics>);
+
+    /// Asks a job to end soon.
+    ///
+    /// # Errors
+    /// If the device can't be asked.
+    fn cancel(job: &Self::Job) -> Result<()>;
+}
+
+/// The memory of an input or output, as the host states it.
+pub struct Binding<'b, B> {
+    /// Id of the tensor.
+    pub tensor: u32,
+    /// The buffer in which it lies.
+    pub buffer: &'b B,
+    /// Offset in the buffer in bytes.
+    pub offset: u64,
+}
+
+/// The table, for a plug-in of this name, version and licence. `injects` says whether it
+/// has faults.
+pub const fn api<O: Objects>(names: [*const c_char; 3], injects: bool) -> ffi::Api {
+    let [name, version, licence] = names;
+    ffi::Api {
         hdr: ffi::Hdr::of::<ffi::Api>(),
-        name: P::NAME.as_ptr(),
-        version: P::VERSION.as_ptr(),
-        licence: P::LICENCE.as_ptr(),
-        init: Some(init::<P>),
-        device_count: Some(device_count::<P>),
-        device_open: Some(device_open::<P>),
-        device_close: Some(device_close::<P::Device>),
-        device_info: Some(device_info::<P::Device>),
-        claim: Some(claim::<P::Device>),
-        compile: Some(compile::<P::Device>),
-        program_save: Some(program_save::<P::Device>),
-        program_load: Some(program_load::<P::Device>),
-        program_free: Some(program_free::<P::Device>),
-        session_new: Some(session_new::<P::Device>),
-        session_free: Some(session_free::<P::Device>),
-        buffer_import: Some(buffer_import::<P::Device>),
-        buffer_release: Some(buffer_release::<P::Device>),
-        submit: Some(submit::<P::Device>),
-        job_wait: Some(job_wait),
-        job_cancel: Some(job_cancel),
-        job_free: Some(job_free),
-        inject: match P::Device::INJECT {
-            Some(_) => Some(inject::<P::Device>),
-            None => None,
-        },
-    };
-}
-
-/// The `ondol_npu_get_api` of a plug-in that is linked into the program.
-/// [`crate::export!`] makes it the symbol of a shared library.
-///
-/// # Safety
-/// `out` is null, or a valid place for a pointer.
-pub unsafe extern "C" fn get_api<P: Plugin>(
-    host_major: u32,
-    _host_minor: u32,
-    out: *mut *const ffi::Api,
-) -> ffi::Status {
-    let call = || {
-        if host_major != u32::from(ffi::ABI_MAJOR) {
-            let message = format!("a host of version {host_major}");
-            return Err(Failure::new(Code::Incompatible, message));
-        }
-        // SAFETY: passed on to the caller.
-        unsafe { put(out, core::ptr::from_ref(Table::<P>::API)) }
-    };
-    // SAFETY: there is no error to fill in.
-    unsafe { entry(core::ptr::null_mut(), call) }
-}
-
-// ---- handles ------------------------------------------------------------------------
-
-/// Makes an object and gives its handle to the host.
-///
-/// # Safety
-/// `out` is null, or a valid place for a pointer.
-///
-/// # Errors
-/// INVALID if `out` is null; errors of `make`.
-pub unsafe fn give<T>(out: *mut *mut Opaque, make: impl FnOnce() -> Result<T>) -> Result<()> {
-    if out.is_null() {
-        return Err(invalid("nowhere to put what is asked for"));
-    }
-    let handle = Box::into_raw(Box::new(make()?));
-    // SAFETY: `out` is a valid place for a pointer, by the contract.
-    unsafe { put(out, handle.cast()) }
-}
-
-/// Writes a value to a place of the host; fails if the place is null.
-///
-/// # Safety
-/// `out` is null, or a valid place for a value.
-///
-/// # Errors
-/// INVALID.
-pub unsafe fn put<T>(out: *mut T, value: T) -> Result<()> {
-    // SAFETY: null, or a valid place for a value, by the contract.
-    match unsafe { out.as_mut() } {
-        Some(out) => {
-            *out = value;
-            Ok(())
-        }
-        None => Err(invalid("nowhere to put what is asked for")),
-    }
-}
-
-/// The object of a handle; fails if the handle is null.
-///
-/// # Safety
-/// `handle` is null, or was made by [`give`] for a `T` and not freed in `'h`.
-///
-/// # Errors
-/// INVALID.
-pub unsafe fn of<'h, T>(handle: *mut Opaque) -> Result<&'h T> {
-    // SAFETY: null or a handle of this kind, by the contract.
-    let object = unsafe { handle.cast::<T>().as_ref() };
-    object.ok_or_else(|| invalid("a handle is missing"))
-}
-
-/// A struct of the host; fails if it is null or too small.
-///
-/// # Safety
-/// `T` begins with a [`ffi::Hdr`]; `raw` is null, or points to such a struct that lives
-/// for `'h`.
-///
-/// # Errors
-/// INVALID.
-pub unsafe fn given<'h, T>(raw: *const T) -> Result<&'h T> {
-    // SAFETY: null or such a struct, by the contract.
-    match unsafe { complete(raw) } {
-        // SAFETY: as above.
-        true => Ok(unsafe { &*raw }),
-        false => Err(too_small()),
-    }
-}
-
-fn too_small() -> Failure {
-    invalid("a struct is missing or too small")
-}
-
-/// A list of the host; fails if it is null and not empty.
-///
-/// # Safety
-/// `raw` is null, or points to `len` elements that live for `'h`.
-///
-/// # Errors
-/// INVALID.
-pub unsafe fn list<'h, T>(raw: *const T, len: u32) -> Result<&'h [T]> {
-    match len {
-        0 => Ok(&[]),
-        _ if raw.is_null() => Err(invalid("a list is missing")),
-        // SAFETY: it has `len` elements, by the contract.
-        len => Ok(unsafe { core::slice::from_raw_parts(raw, len as usize) }),
-    }
-}
-
-/// Drops the object of a handle; null does nothing.
-///
-/// # Safety
-/// `handle` is null, or was made by [`give`] for a `T` and is not used afterwards.
-pub unsafe fn free<T>(handle: *mut Opaque) {
-    if !handle.is_null() {
-        // SAFETY: the handle was made by `give`, and is freed once.
-        let object = unsafe { Box::from_raw(handle.cast::<T>()) };
-        // A panic can't be reported here.
-        let _ = no_panic(|| {
-            drop(object);
-            Ok(())
-        });
+        name,
+        version,
+        licence,
+        init: Some(init::<O>),
+        device_count: Some(device_count::<O>),
+        device_open: Some(device_open::<O>),
+        device_close: Some(device_close::<O>),
+        device_info: Some(device_info::<O>),
+        claim: Some(claim::<O>),
+        compile: Some(compile::<O>),
+        program_save: Some(program_save::<O>),
+        program_load: Some(program_load::<O>),
+        program_free: Some(program_free::<O>),
+        session_new: Some(session_new::<O>),
+        session_free: Some(session_free::<O>),
+        buffer_import: Some(buffer_import::<O>),
+        buffer_release: Some(buffer_release::<O>),
+        submit: Some(submit::<O>),
+        job_wait: Some(job_wait::<O>),
+        job_cancel: Some(job_cancel::<O>),
+        job_free: Some(job_free::<O>),
+        inject: if injects { Some(inject::<O>) } else { None },
     }
 }
 
 // ---- the device ---------------------------------------------------------------------
 
 /// The host's log.
-pub struct Log<'h>(&'h ffi::Host);
+pub struct Log<'h>(pub(crate) &'h ffi::Host);
 
 impl Log<'_> {
     /// Logs a warning.
@@ -195,58 +185,47 @@ impl Log<'_> {
     }
 }
 
-unsafe extern "C" fn init<P: Plugin>(
+unsafe extern "C" fn init<O: Objects>(
     host: *const ffi::Host,
     error: *mut ffi::Error,
 ) -> ffi::Status {
     // SAFETY: by the contract.
-    unsafe { entry(error, || P::init(&Log(given(host)?))) }
+    unsafe { entry(error, || O::init(given(host)?)) }
 }
 
-unsafe extern "C" fn device_count<P: Plugin>() -> u32 {
+unsafe extern "C" fn device_count<O: Objects>() -> u32 {
     // A panic can't be reported here.
-    no_panic(|| Ok(P::device_count())).unwrap_or(0)
+    no_panic(|| Ok(O::device_count())).unwrap_or(0)
 }
 
-unsafe extern "C" fn device_open<P: Plugin>(
+unsafe extern "C" fn device_open<O: Objects>(
     index: u32,
     out: *mut *mut Opaque,
     error: *mut ffi::Error,
 ) -> ffi::Status {
-    let make = || {
-        if index >= P::device_count() {
-            return Err(invalid(format!("there is no device {index}")));
-        }
-        Ok(Arc::new(Opened::new(P::open(index)?, P::NAME, P::VERSION)))
-    };
     // SAFETY: by the contract.
-    unsafe { entry(error, || give(out, make)) }
+    unsafe { entry(error, || give(out, || O::open(index))) }
 }
 
-unsafe extern "C" fn device_close<D: Device>(device: *mut Opaque) {
+unsafe extern "C" fn device_close<O: Objects>(device: *mut Opaque) {
     // SAFETY: by the contract.
-    unsafe { free::<Arc<Opened<D>>>(device) }
+    unsafe { free::<O::Device>(device) }
 }
 
-unsafe extern "C" fn device_info<D: Device>(
+unsafe extern "C" fn device_info<O: Objects>(
     device: *mut Opaque,
     info: *mut ffi::DeviceInfo,
     error: *mut ffi::Error,
 ) -> ffi::Status {
     let call = || {
         // SAFETY: by the contract.
-        let (opened, hdr) = unsafe {
-            (
-                of::<Arc<Opened<D>>>(device)?,
-                info.cast::<ffi::Hdr>().as_ref(),
-            )
-        };
+        let (device, hdr) = unsafe { (of::<O::Device>(device)?, info.cast::<ffi::Hdr>().as_ref()) };
         // A host of version 1.0 has a smaller struct.
         let hdr = hdr.filter(|hdr| hdr.struct_size as usize >= ffi::DeviceInfo::SIZE_1_0);
         let hdr = *hdr.ok_or_else(too_small)?;
         let made = ffi::DeviceInfo {
             hdr,
-            ..opened.info()
+            ..O::info(device)?
         };
         let bytes = size_of::<ffi::DeviceInfo>().min(hdr.struct_size as usize);
         let made = core::ptr::from_ref(&made).cast::<u8>();
@@ -258,22 +237,19 @@ unsafe extern "C" fn device_info<D: Device>(
     unsafe { entry(error, call) }
 }
 
-unsafe extern "C" fn inject<D: Device>(
+unsafe extern "C" fn inject<O: Objects>(
     device: *mut Opaque,
     fault: *const c_char,
     after: u32,
     error: *mut ffi::Error,
 ) -> ffi::Status {
     let call = || {
-        // SAFETY: by the contract.
-        let opened = unsafe { of::<Arc<Opened<D>>>(device) }?;
-        let inject = D::INJECT.ok_or_else(|| invalid("this plug-in has no faults"))?;
         if fault.is_null() {
             return Err(invalid("a fault is missing"));
         }
-        // SAFETY: a string that ends in zero, by the contract.
-        let fault = unsafe { CStr::from_ptr(fault) }.to_string_lossy();
-        inject(&opened.device, &fault, after)
+        // SAFETY: a handle, and a string that ends in zero, by the contract.
+        let (device, fault) = unsafe { (of::<O::Device>(device)?, CStr::from_ptr(fault)) };
+        O::inject(device, &fault.to_string_lossy(), after)
     };
     // SAFETY: by the contract.
     unsafe { entry(error, call) }
@@ -281,7 +257,24 @@ unsafe extern "C" fn inject<D: Device>(
 
 // ---- programs -----------------------------------------------------------------------
 
-unsafe extern "C" fn claim<D: Device>(
+/// The object of a program's handle.
+struct Kept<P> {
+    program: P,
+    /// The saved bytes, from the call that asks for their length to the call that
+    /// fetches them.
+    saved: Mutex<Option<Vec<u8>>>,
+}
+
+impl<P> Kept<P> {
+    fn new(program: P) -> Kept<P> {
+        Kept {
+            program,
+            saved: Mutex::new(None),
+        }
+    }
+}
+
+unsafe extern "C" fn claim<O: Objects>(
     device: *mut Opaque,
     graph: *const ffi::Graph,
     claims: *const *mut ffi::Claim,
@@ -289,17 +282,17 @@ unsafe extern "C" fn claim<D: Device>(
 ) -> ffi::Status {
     let call = || {
         // SAFETY: by the contract.
-        let (device, graph) = unsafe { (of::<Arc<Opened<D>>>(device)?, Graph::read(graph)?) };
+        let reasons = unsafe { O::claim(of::<O::Device>(device)?, graph) }?;
         // SAFETY: there is a claim for each node, by the contract.
-        let claims = unsafe { list(claims, graph.nodes.len() as u32) }?;
-        for (&claim, node) in claims.iter().zip(program::claim(device, &graph)?) {
+        let claims = unsafe { list(claims, reasons.len() as u32) }?;
+        for (&claim, reason) in claims.iter().zip(reasons) {
             // SAFETY: by the contract.
             let claim = unsafe {
                 given(claim.cast_const())?;
                 &mut *claim
             };
-            claim.claimed = u32::from(node.is_ok());
-            write_text(&mut claim.reason, &node.err().unwrap_or_default());
+            claim.claimed = u32::from(reason.is_none());
+            write_text(&mut claim.reason, &reason.unwrap_or_default());
         }
         Ok(())
     };
@@ -307,22 +300,19 @@ unsafe extern "C" fn claim<D: Device>(
     unsafe { entry(error, call) }
 }
 
-unsafe extern "C" fn compile<D: Device>(
+unsafe extern "C" fn compile<O: Objects>(
     device: *mut Opaque,
     graph: *const ffi::Graph,
     out: *mut *mut Opaque,
     error: *mut ffi::Error,
 ) -> ffi::Status {
-    let make = || {
-        // SAFETY: by the contract.
-        let (device, graph) = unsafe { (of::<Arc<Opened<D>>>(device)?, Graph::read(graph)?) };
-        Ok(Arc::new(Compiled::compile(device, &graph)?))
-    };
+    // SAFETY: by the contract.
+    let make = || unsafe { O::compile(of::<O::Device>(device)?, graph).map(Kept::new) };
     // SAFETY: by the contract.
     unsafe { entry(error, || give(out, make)) }
 }
 
-unsafe extern "C" fn program_save<D: Device>(
+unsafe extern "C" fn program_save<O: Objects>(
     program: *mut Opaque,
     blob: *mut c_void,
     size: *mut usize,
@@ -330,26 +320,32 @@ unsafe extern "C" fn program_save<D: Device>(
 ) -> ffi::Status {
     let call = || {
         // SAFETY: by the contract.
-        let (program, size) = unsafe { (of::<Arc<Compiled<D>>>(program)?, size.as_mut()) };
+        let (kept, size) = unsafe { (of::<Kept<O::Program>>(program)?, size.as_mut()) };
         let size = size.ok_or_else(|| invalid("nowhere to put the length"))?;
-        program.save(|bytes| {
-            let capacity = core::mem::replace(size, bytes.len());
-            if blob.is_null() {
-                return Ok(false);
-            }
-            if capacity < bytes.len() {
-                return Err(invalid(format!("the program takes {} bytes", bytes.len())));
-            }
-            // SAFETY: the host has room for this many bytes.
-            unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), blob.cast(), bytes.len()) };
-            Ok(true)
-        })
+        let mut saved = kept.saved.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = match saved.take() {
+            Some(bytes) => bytes,
+            None => O::save(&kept.program)?,
+        };
+        let capacity = core::mem::replace(size, bytes.len());
+        if blob.is_null() {
+            *saved = Some(bytes);
+            return Ok(());
+        }
+        if capacity < bytes.len() {
+            let message = format!("the program takes {} bytes", bytes.len());
+            *saved = Some(bytes);
+            return Err(invalid(message));
+        }
+        // SAFETY: the host has room for this many bytes.
+        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), blob.cast(), bytes.len()) };
+        Ok(())
     };
     // SAFETY: by the contract.
     unsafe { entry(error, call) }
 }
 
-unsafe extern "C" fn program_load<D: Device>(
+unsafe extern "C" fn program_load<O: Objects>(
     device: *mut Opaque,
     blob: *const c_void,
     size: usize,
@@ -363,21 +359,20 @@ unsafe extern "C" fn program_load<D: Device>(
             false => unsafe { core::slice::from_raw_parts(blob.cast::<u8>(), size) },
         };
         // SAFETY: by the contract.
-        let device = unsafe { of::<Arc<Opened<D>>>(device) }?;
-        Ok(Arc::new(Compiled::load(device, blob)?))
+        O::load(unsafe { of::<O::Device>(device) }?, blob).map(Kept::new)
     };
     // SAFETY: by the contract.
     unsafe { entry(error, || give(out, make)) }
 }
 
-unsafe extern "C" fn program_free<D: Device>(program: *mut Opaque) {
+unsafe extern "C" fn program_free<O: Objects>(program: *mut Opaque) {
     // SAFETY: by the contract.
-    unsafe { free::<Arc<Compiled<D>>>(program) }
+    unsafe { free::<Kept<O::Program>>(program) }
 }
 
 // ---- sessions and jobs --------------------------------------------------------------
 
-unsafe extern "C" fn session_new<D: Device>(
+unsafe extern "C" fn session_new<O: Objects>(
     programs: *const *mut Opaque,
     n: u32,
     out: *mut *mut Opaque,
@@ -387,40 +382,45 @@ unsafe extern "C" fn session_new<D: Device>(
         // SAFETY: by the contract.
         let programs = unsafe { list(programs, n) }?.iter();
         // SAFETY: by the contract.
-        let programs =
-            programs.map(|&program| Ok(unsafe { of::<Arc<Compiled<D>>>(program) }?.clone()));
-        Session::new(programs.collect::<Result<_>>()?)
+        let kept = programs.map(|&program| unsafe { of::<Kept<O::Program>>(program) });
+        let programs = kept.map(|kept| Ok(kept?.program.clone()));
+        O::session(programs.collect::<Result<_>>()?)
     };
     // SAFETY: by the contract.
     unsafe { entry(error, || give(out, make)) }
 }
 
-unsafe extern "C" fn session_free<D: Device>(session: *mut Opaque) {
+unsafe extern "C" fn session_free<O: Objects>(session: *mut Opaque) {
     // SAFETY: by the contract.
-    unsafe { free::<Session<D>>(session) }
+    if let Ok(session) = unsafe { of::<O::Session>(session) } {
+        // A panic can't be reported here.
+        let _ = no_panic(|| {
+            O::end(session);
+            Ok(())
+        });
+    }
+    // SAFETY: by the contract.
+    unsafe { free::<O::Session>(session) }
 }
 
-unsafe extern "C" fn buffer_import<D: Device>(
+unsafe extern "C" fn buffer_import<O: Objects>(
     device: *mut Opaque,
     memory: *const ffi::Mem,
     out: *mut *mut Opaque,
     error: *mut ffi::Error,
 ) -> ffi::Status {
-    let make = || {
-        // SAFETY: by the contract.
-        let (device, memory) = unsafe { (of::<Arc<Opened<D>>>(device)?, given(memory)?) };
-        Buffer::import(device, memory)
-    };
+    // SAFETY: by the contract.
+    let make = || unsafe { O::import(of::<O::Device>(device)?, given(memory)?) };
     // SAFETY: by the contract.
     unsafe { entry(error, || give(out, make)) }
 }
 
-unsafe extern "C" fn buffer_release<D: Device>(buffer: *mut Opaque) {
+unsafe extern "C" fn buffer_release<O: Objects>(buffer: *mut Opaque) {
     // SAFETY: by the contract.
-    unsafe { free::<Buffer<D>>(buffer) }
+    unsafe { free::<O::Buffer>(buffer) }
 }
 
-unsafe extern "C" fn submit<D: Device>(
+unsafe extern "C" fn submit<O: Objects>(
     session: *mut Opaque,
     program: u32,
     bindings: *const *const ffi::Binding,
@@ -429,20 +429,27 @@ unsafe extern "C" fn submit<D: Device>(
     out: *mut *mut Opaque,
     error: *mut ffi::Error,
 ) -> ffi::Status {
-    let deadline = (deadline_ns != 0).then(|| Duration::from_nanos(deadline_ns));
-    let deadline = deadline.and_then(|time| Instant::now().checked_add(time));
     let make = || {
         // SAFETY: by the contract.
-        let (session, bindings) = unsafe { (of::<Session<D>>(session)?, list(bindings, n)?) };
+        let (session, bindings) = unsafe { (of::<O::Session>(session)?, list(bindings, n)?) };
         // SAFETY: by the contract.
         let bindings = bindings.iter().map(|&raw| unsafe { binding(raw) });
-        session.submit(program, &bindings.collect::<Result<Vec<_>>>()?, deadline)
+        let bindings = bindings.collect::<Result<Vec<_>>>()?;
+        // SAFETY: the host's buffers live until the job has ended, by the contract.
+        unsafe {
+            O::submit(
+                session,
+                program,
+                &bindings,
+                Duration::from_nanos(deadline_ns),
+            )
+        }
     };
     // SAFETY: by the contract.
     unsafe { entry(error, || give(out, make)) }
 }
 
-unsafe fn binding<'b, D: Device>(raw: *const ffi::Binding) -> Result<Binding<'b, D>> {
+unsafe fn binding<'b, B>(raw: *const ffi::Binding) -> Result<Binding<'b, B>> {
     // SAFETY: by the contract.
     let raw = unsafe { given(raw) }?;
     Ok(Binding {
@@ -453,7 +460,7 @@ unsafe fn binding<'b, D: Device>(raw: *const ffi::Binding) -> Result<Binding<'b,
     })
 }
 
-unsafe extern "C" fn job_wait(
+unsafe extern "C" fn job_wait<O: Objects>(
     job: *mut Opaque,
     timeout_ns: u64,
     ended: *mut u32,
@@ -462,49 +469,51 @@ unsafe extern "C" fn job_wait(
 ) -> ffi::Status {
     let call = || {
         // SAFETY: by the contract.
-        let job = unsafe { of::<Arc<Job>>(job) }?;
+        let job = unsafe { of::<O::Job>(job) }?;
         if !metrics.is_null() {
             // SAFETY: by the contract.
             unsafe { given(metrics.cast_const()) }?;
         }
+        // Before the wait, which ends the job for good: there is a place for the answer.
         // SAFETY: by the contract.
         unsafe { put(ended, 0) }?;
-        let Some(end) = job.wait(Duration::from_nanos(timeout_ns)) else {
-            return Ok(());
-        };
+        let (has_ended, outcome) = O::wait(job, Duration::from_nanos(timeout_ns));
         // SAFETY: by the contract.
-        unsafe {
-            put(ended, 1)?;
-            if let Some(metrics) = metrics.as_mut() {
-                measure(metrics, end.time);
-            }
+        unsafe { put(ended, u32::from(has_ended)) }?;
+        let measured = outcome?;
+        // SAFETY: by the contract.
+        if let Some(metrics) = unsafe { metrics.as_mut() } {
+            fill(metrics, &measured);
         }
-        end.outcome
-    };
-    // SAFETY: by the contract.
-    unsafe { entry(error, call) }
-}
-
-/// Reports the time; the crate's devices measure no energy and no heat.
-fn measure(metrics: &mut ffi::Metrics, time: Duration) {
-    metrics.measured = ffi::MEASURED_TIME;
-    metrics.throttled = 0;
-    metrics.exec_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-    metrics.energy_uj = 0;
-    metrics.temperature_mc = 0;
-}
-
-unsafe extern "C" fn job_cancel(job: *mut Opaque, error: *mut ffi::Error) -> ffi::Status {
-    let call = || {
-        // SAFETY: by the contract.
-        unsafe { of::<Arc<Job>>(job) }?.cancel();
         Ok(())
     };
     // SAFETY: by the contract.
     unsafe { entry(error, call) }
 }
 
-unsafe extern "C" fn job_free(job: *mut Opaque) {
+/// Writes what was measured for the host.
+fn fill(metrics: &mut ffi::Metrics, measured: &Metrics) {
+    let flag = |is: bool, flag| if is { flag } else { 0 };
+    metrics.measured = flag(measured.time.is_some(), ffi::MEASURED_TIME)
+        | flag(measured.energy_uj.is_some(), ffi::MEASURED_ENERGY)
+        | flag(measured.temperature_mc.is_some(), ffi::MEASURED_TEMPERATURE)
+        | flag(measured.throttled.is_some(), ffi::MEASURED_THROTTLING);
+    metrics.throttled = u32::from(measured.throttled.unwrap_or_default());
+    let nanoseconds = measured.time.unwrap_or_default().as_nanos();
+    metrics.exec_ns = u64::try_from(nanoseconds).unwrap_or(u64::MAX);
+    metrics.energy_uj = measured.energy_uj.unwrap_or_default();
+    metrics.temperature_mc = measured.temperature_mc.unwrap_or_default();
+}
+
+unsafe extern "C" fn job_cancel<O: Objects>(
+    job: *mut Opaque,
+    error: *mut ffi::Error,
+) -> ffi::Status {
     // SAFETY: by the contract.
-    unsafe { free::<Arc<Job>>(job) }
+    unsafe { entry(error, || O::cancel(of::<O::Job>(job)?)) }
+}
+
+unsafe extern "C" fn job_free<O: Objects>(job: *mut Opaque) {
+    // SAFETY: by the contract.
+    unsafe { free::<O::Job>(job) }
 }

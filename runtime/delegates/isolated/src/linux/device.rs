@@ -3,14 +3,14 @@
 use super::helper::{Helper, LONG, SHORT};
 use super::message::{Graph, Info, Node, Opened, Request, Tensor, raw_form};
 use super::zone::{Value, file_of};
-use core::ffi::{CStr, c_char};
+use core::ffi::CStr;
 use ondol::delegate::{Code, ffi};
-use ondol_plugin::handle::{given, list, write_text};
+use ondol_plugin::raw::{Lists, given, list};
 use ondol_plugin::{Failure, Result, invalid};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex};
-use std::{io, ptr, slice};
+use std::sync::Arc;
+use std::{io, slice};
 
 /// A device that the helper has opened, before the host opens it.
 pub struct Pending {
@@ -21,17 +21,8 @@ pub struct Pending {
 /// An open device.
 pub struct Device {
     pub helper: Helper,
-    /// The lists to which a [`ffi::DeviceInfo`] points: they live as long as the device,
-    /// and never change.
-    _quants: Vec<ffi::Quant>,
-    quant_list: Vec<*const ffi::Quant>,
-    row_list: Vec<u32>,
+    lists: Lists,
 }
-
-// SAFETY: the pointers lead to a list of the struct's own, which is never written.
-unsafe impl Send for Device {}
-// SAFETY: as above.
-unsafe impl Sync for Device {}
 
 impl Device {
     /// Takes over an open device.
@@ -40,12 +31,10 @@ impl Device {
     /// Those of the plug-in; DEVICE_LOST.
     pub fn new(pending: Pending) -> Result<Device> {
         let (info, _) = pending.helper.call::<Info>(&Request::Info, None, SHORT)?;
-        let quants: Vec<ffi::Quant> = info.quants.iter().map(raw_form).collect();
+        let forms = info.quants.iter().map(raw_form).collect();
         Ok(Device {
             helper: pending.helper,
-            quant_list: quants.iter().map(ptr::from_ref).collect(),
-            _quants: quants,
-            row_list: info.rows,
+            lists: Lists::new(forms, info.rows),
         })
     }
 
@@ -55,37 +44,16 @@ impl Device {
     /// Those of the plug-in; DEVICE_LOST.
     pub fn info(&self) -> Result<ffi::DeviceInfo> {
         let (found, _) = self.helper.call::<Info>(&Request::Info, None, SHORT)?;
-        let mut info = ffi::DeviceInfo {
-            hdr: ffi::Hdr::of::<ffi::DeviceInfo>(),
-            vendor: [0; _],
-            device: [0; _],
-            arch: [0; _],
-            driver: [0; _],
-            firmware: [0; _],
+        Ok(ffi::DeviceInfo {
             flags: found.flags,
-            mem_caps: ffi::MEM_HOST,
             mem_total: found.memory,
             mem_free: found.memory_free,
             activations: found.activations,
-            n_quants: self.quant_list.len() as u32,
-            quants: self.quant_list.as_ptr(),
-            n_rows: self.row_list.len() as u32,
-            rows: self.row_list.as_ptr(),
             activation_group: found.activation_group,
             accumulator_bits: found.accumulator_bits,
             rounding: found.rounding,
-        };
-        let texts: [&mut [c_char]; 5] = [
-            &mut info.vendor,
-            &mut info.device,
-            &mut info.arch,
-            &mut info.driver,
-            &mut info.firmware,
-        ];
-        for (to, name) in texts.into_iter().zip(&found.names) {
-            write_text(to, name);
-        }
-        Ok(info)
+            ..self.lists.info(found.names.each_ref().map(String::as_str))
+        })
     }
 
     /// Asks for a fault.
@@ -100,11 +68,11 @@ impl Device {
     /// For each node the reason why the device does not take it.
     ///
     /// # Safety
-    /// The graph keeps the contract.
+    /// The graph is null or keeps the contract.
     ///
     /// # Errors
     /// Those of the plug-in; DEVICE_LOST.
-    pub unsafe fn claim(&self, graph: &ffi::Graph) -> Result<Vec<Option<String>>> {
+    pub unsafe fn claim(&self, graph: *const ffi::Graph) -> Result<Vec<Option<String>>> {
         // SAFETY: passed on to the caller.
         let (graph, _) = unsafe { read_graph(graph) }?;
         Ok(self.helper.call(&Request::Claim(graph), None, LONG)?.0)
@@ -122,12 +90,6 @@ impl Drop for Device {
     }
 }
 
-/// Writes the answer to a claim.
-pub fn fill_claim(claim: &mut ffi::Claim, reason: Option<&str>) {
-    claim.claimed = u32::from(reason.is_none());
-    write_text(&mut claim.reason, reason.unwrap_or_default());
-}
-
 // ---- programs -----------------------------------------------------------------------
 
 /// A compiled graph.
@@ -137,20 +99,17 @@ pub struct Program {
     pub id: u64,
     /// Its inputs and outputs.
     pub values: Vec<Value>,
-    /// The saved bytes, from the call that asks for their length to the call that
-    /// fetches them.
-    saved: Mutex<Option<Vec<u8>>>,
 }
 
 impl Program {
     /// Compiles a graph.
     ///
     /// # Safety
-    /// The graph keeps the contract.
+    /// The graph is null or keeps the contract.
     ///
     /// # Errors
     /// Those of the plug-in; NO_MEMORY; DEVICE_LOST.
-    pub unsafe fn compile(device: &Arc<Device>, graph: &ffi::Graph) -> Result<Program> {
+    pub unsafe fn compile(device: &Arc<Device>, graph: *const ffi::Graph) -> Result<Program> {
         // SAFETY: passed on to the caller.
         let (graph, weights) = unsafe { read_graph(graph) }?;
         let values = values_of(&graph);
@@ -180,27 +139,14 @@ impl Program {
             device: device.clone(),
             id,
             values,
-            saved: Mutex::new(None),
         })
     }
 
-    /// Calls `write` with the saved program; it returns whether it has copied the bytes.
+    /// The program as bytes for [`Program::load`].
     ///
     /// # Errors
-    /// Those of the plug-in; NO_MEMORY; DEVICE_LOST; errors of `write`.
-    pub fn save(&self, write: impl FnOnce(&[u8]) -> Result<bool>) -> Result<()> {
-        let mut saved = super::helper::lock(&self.saved);
-        let blob = match saved.take() {
-            Some(blob) => blob,
-            None => self.fetch()?,
-        };
-        if write(saved.insert(blob))? {
-            *saved = None;
-        }
-        Ok(())
-    }
-
-    fn fetch(&self) -> Result<Vec<u8>> {
+    /// Those of the plug-in; NO_MEMORY; DEVICE_LOST.
+    pub fn save(&self) -> Result<Vec<u8>> {
         let request = Request::Save { program: self.id };
         let (bytes, file) = self.device.helper.call::<u64>(&request, None, LONG)?;
         let file = file.ok_or_else(|| no_memory(io::ErrorKind::InvalidData.into()))?;
@@ -240,11 +186,12 @@ pub fn no_memory(error: io::Error) -> Failure {
 /// plug-in gets what the host has made.
 ///
 /// # Safety
-/// The graph keeps the contract, and lives for `'g`.
-unsafe fn read_graph<'g>(raw: &ffi::Graph) -> Result<(Graph, Vec<&'g [u8]>)> {
+/// The graph is null, or keeps the contract and lives for `'g`.
+unsafe fn read_graph<'g>(raw: *const ffi::Graph) -> Result<(Graph, Vec<&'g [u8]>)> {
     let mut weights = Vec::new();
     // SAFETY: by the contract.
     unsafe {
+        let raw = given(raw)?;
         let name = match raw.name.is_null() {
             true => String::new(),
             false => CStr::from_ptr(raw.name).to_string_lossy().into_owned(),

@@ -185,6 +185,17 @@ impl From<Metrics> for Measured {
     }
 }
 
+impl From<Measured> for Metrics {
+    fn from(measured: Measured) -> Metrics {
+        Metrics {
+            time: measured.time,
+            energy_uj: measured.energy_uj,
+            temperature_mc: measured.temperature_mc,
+            throttled: measured.throttled,
+        }
+    }
+}
+
 /// A failure that the plug-in or the helper tells of.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Told {

@@ -6,6 +6,7 @@ use super::helper::{GRACE, LONG, SHORT, lock};
 use super::message::{Measured, Request, SessionProgram, Waited};
 use super::zone::{Memory, Slot, Value, layout};
 use ondol::delegate::{Code, ffi};
+use ondol_plugin::raw::Binding;
 use ondol_plugin::{Failure, Result, invalid};
 use serde::de::DeserializeOwned;
 use std::fs::File;
@@ -37,13 +38,6 @@ impl Buffer {
             }),
         }
     }
-}
-
-/// The memory of an input or output, as the host states it.
-pub struct Binding<'b> {
-    pub tensor: u32,
-    pub buffer: &'b Buffer,
-    pub offset: u64,
 }
 
 /// Programs that run one after another, over a connection of their own.
@@ -139,7 +133,7 @@ impl Job {
     pub unsafe fn start(
         session: &Arc<Session>,
         program: u32,
-        bindings: &[Binding],
+        bindings: &[Binding<Buffer>],
         deadline: Duration,
     ) -> Result<Job> {
         let found = session.programs.get(program as usize);
@@ -159,7 +153,7 @@ impl Job {
         mut self,
         values: &[Value],
         slots: &[Slot],
-        bindings: &[Binding],
+        bindings: &[Binding<Buffer>],
         program: u32,
         deadline: Duration,
     ) -> Result<Job> {
@@ -237,7 +231,7 @@ impl Drop for Job {
 }
 
 /// The host's memory of a value, if it is bound exactly once and large enough.
-fn bind(value: &Value, bindings: &[Binding]) -> Result<*mut u8> {
+fn bind(value: &Value, bindings: &[Binding<Buffer>]) -> Result<*mut u8> {
     let wrong = |what: &str| invalid(format!("tensor {}: {what}", value.tensor));
     let mut bound = bindings
         .iter()
@@ -250,20 +244,4 @@ fn bind(value: &Value, bindings: &[Binding]) -> Result<*mut u8> {
         return Err(wrong("it goes beyond its buffer"));
     }
     Ok(start.wrapping_add(binding.offset as usize))
-}
-
-impl Measured {
-    /// Writes what was measured for the host.
-    pub fn fill(&self, metrics: &mut ffi::Metrics) {
-        let flag = |is: bool, flag| if is { flag } else { 0 };
-        metrics.measured = flag(self.time.is_some(), ffi::MEASURED_TIME)
-            | flag(self.energy_uj.is_some(), ffi::MEASURED_ENERGY)
-            | flag(self.temperature_mc.is_some(), ffi::MEASURED_TEMPERATURE)
-            | flag(self.throttled.is_some(), ffi::MEASURED_THROTTLING);
-        metrics.throttled = u32::from(self.throttled.unwrap_or_default());
-        let nanoseconds = self.time.unwrap_or_default().as_nanos();
-        metrics.exec_ns = u64::try_from(nanoseconds).unwrap_or(u64::MAX);
-        metrics.energy_uj = self.energy_uj.unwrap_or_default();
-        metrics.temperature_mc = self.temperature_mc.unwrap_or_default();
-    }
 }
