@@ -56,7 +56,7 @@ pub unsafe fn of<'h, T>(handle: *mut Opaque) -> Result<&'h T> {
 /// A struct of the host; fails if it is null or too small.
 ///
 /// # Safety
-/// `T` begins with a [`ffi::Hdr`]; `raw` is null, or points to such a struct that lives
+/// `T` begins with a `ffi::Hdr`; `raw` is null, or points to such a struct that lives
 /// for `'h`.
 ///
 /// # Errors
