@@ -7,6 +7,7 @@ pub mod hostile;
 pub mod offloads;
 pub mod oracle;
 pub mod packing;
+pub mod published;
 pub mod random;
 pub mod random_model;
 pub mod reference;

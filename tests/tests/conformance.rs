@@ -26,6 +26,7 @@ fn setup(plugin: PathBuf, levels: &[Name]) -> Setup {
         threads: Some(1),
         scratch: scratch.join(format!("{:?}", std::thread::current().id())),
         place: Place::Here,
+        meter: None,
         waivers: Vec::new(),
         command: vec!["ondol".to_owned(), "verify".to_owned()],
     }

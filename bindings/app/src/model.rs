@@ -6,6 +6,7 @@ use crate::options::{ConversationOptions, DelegateOptions, LoadOptions, Progress
 use ondol::delegate::{Delegate, Offload, OffloadOptions};
 use ondol::models::tokenizer::EncodeOptions;
 use ondol::store::{Event, Store, StoreOptions};
+use ondol::trial::{Split, SplitFile};
 use ondol::{CancelToken, Engine, Governor, Memory, Message, SessionOptions};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -86,7 +87,7 @@ impl Model {
         let mut session = options.session()?;
         let opened = open(source, options, cancel, progress)?;
         if let Some(delegate) = &options.delegate {
-            session.offload = Some(offload(&opened.model, delegate, cancel, progress)?);
+            session.offload = offload(&opened.model, delegate, &session, cancel, progress)?;
         }
         // Wrong options are found now, and not by the first conversation. What does not
         // fit may fit with a shorter context, or when other conversations are closed.
@@ -324,27 +325,38 @@ impl<'a> Report<'a> {
     }
 }
 
-/// Compiles what the delegate's device can run.
+/// Compiles what the delegate's device is to run; `None` if `ondol bench --auto` found the
+/// CPU faster in everything.
 #[allow(unsafe_code)] // A plug-in's code.
 fn offload(
     model: &ondol::Model,
     options: &DelegateOptions,
+    session: &SessionOptions,
     cancel: &CancelToken,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Offload> {
+) -> Result<Option<Offload>> {
     if options.deadline_ms == 0 {
         return Err(AppError::argument("deadline_ms is 0; it is at least 1"));
     }
     // SAFETY: that the plug-in keeps the contract of `ondol_npu.h` is a documented
     // condition of the option.
     let delegate = unsafe { Delegate::load(&options.path) }.map_err(ondol::Error::from)?;
-    let offload = OffloadOptions {
+    let mut offload = OffloadOptions {
         rows: options.rows,
+        prefill: true,
         decode: options.decode,
         strict: options.strict,
         deadline: Duration::from_millis(options.deadline_ms),
         cache: options.cache.clone(),
     };
+    if !options.decode
+        && let Some(split) = kept_split(model, &delegate, &offload, session)?
+    {
+        (offload.prefill, offload.decode) = (split.prefill, split.decode);
+    }
+    if !offload.prefill && !offload.decode {
+        return Ok(None);
+    }
     let report = |done: usize, total: usize| {
         progress(Progress {
             stage: Stage::Compiling,
@@ -352,5 +364,22 @@ fn offload(
             total: total as u64,
         });
     };
-    Ok(Offload::new(model, &delegate, &offload, cancel, report)?)
+    Ok(Some(Offload::new(
+        model, &delegate, &offload, cancel, report,
+    )?))
+}
+
+/// The split that was kept in the folder of programs, if it can be read.
+fn kept_split(
+    model: &ondol::Model,
+    delegate: &Delegate,
+    options: &OffloadOptions,
+    session: &SessionOptions,
+) -> Result<Option<Split>> {
+    let file = SplitFile::find(model, delegate, options, session)?;
+    let read = file.map_or(Ok(None), |file| file.read());
+    Ok(read.unwrap_or_else(|damaged| {
+        log::warn!("{damaged}; `ondol bench --auto` measures again");
+        None
+    }))
 }

@@ -127,13 +127,16 @@ pub struct DelegateOptions {
     pub path: PathBuf,
     /// The largest number of rows of a prefill program.
     pub rows: usize,
-    /// Whether decode runs on the device as well.
+    /// Whether decode runs on the device as well. If not, the device runs the stages that
+    /// `ondol bench --auto` found faster on it, where that was kept in `cache`, or else
+    /// prefill.
     pub decode: bool,
     /// Whether a failure of the device is an error; otherwise the CPU computes the part.
     pub strict: bool,
     /// The time limit of one call of the device, in milliseconds.
     pub deadline_ms: u64,
-    /// A folder in which compiled programs are kept for later runs.
+    /// A folder in which compiled programs are kept for later runs, and the split that
+    /// `ondol bench --auto` found fastest.
     pub cache: Option<PathBuf>,
 }
 

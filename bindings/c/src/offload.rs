@@ -155,6 +155,7 @@ unsafe fn read(from: *const ondol_offload_options) -> Result<OffloadOptions, Fai
     }
     Ok(OffloadOptions {
         rows: from.rows as usize,
+        prefill: true,
         decode: from.decode != 0,
         strict: from.strict != 0,
         deadline: Duration::from_millis(from.deadline_ms.into()),

@@ -51,8 +51,9 @@ pub struct ondol_session_options {
     /// Name of the kernels ("exact", "scalar", ...); NULL, the default, uses the
     /// fastest that the CPU can run.
     pub kernels: *const c_char,
-    /// Type of the KV cache: "f16" (also for NULL), or "q8_0", which takes 34 bytes
-    /// where f16 takes 64.
+    /// Type of the KV cache: "f16" (also for NULL); "q8_0", which takes 34 bytes where
+    /// f16 takes 64; or "f32", which rounds nothing and takes 128. Firmware builds do
+    /// not have the last.
     pub kv_type: *const c_char,
     /// The governor of the sessions; may be NULL. This field and those after it are not
     /// in firmware builds.

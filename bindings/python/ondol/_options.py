@@ -42,7 +42,7 @@ class LoadOptions(TypedDict, total=False):
     #: Context in tokens. The default is what the model was trained for, at most 4096.
     context: int | None
     #: The type of the KV cache.
-    kv_type: Literal["f16", "q8_0"] | None
+    kv_type: Literal["f16", "q8_0", "f32"] | None
     #: The largest number of tokens in one prefill pass.
     prefill_chunk: int | None
     #: The largest number of drafts in one decode pass; 0 switches drafts off.
@@ -91,7 +91,11 @@ class AnswerOptions(TypedDict, total=False):
     stop: Iterable[str]
 
 
-_KV_TYPES = {"f16": _ffi.KvType.F16, "q8_0": _ffi.KvType.Q80}
+_KV_TYPES = {
+    "f16": _ffi.KvType.F16,
+    "q8_0": _ffi.KvType.Q80,
+    "f32": _ffi.KvType.F32,
+}
 
 
 def kv_type(name: str) -> _ffi.KvType:

@@ -45,6 +45,8 @@ pub enum KvType {
     F16,
     /// 8-bit blocks: 34 bytes where f16 takes 64.
     Q80,
+    /// Floats: twice the memory of f16, nothing is rounded. For comparisons.
+    F32,
 }
 
 impl From<KvType> for app::KvType {
@@ -52,6 +54,7 @@ impl From<KvType> for app::KvType {
         match kv_type {
             KvType::F16 => app::KvType::F16,
             KvType::Q80 => app::KvType::Q8_0,
+            KvType::F32 => app::KvType::F32,
         }
     }
 }

@@ -17,6 +17,16 @@ public enum KVType: String, Sendable, Hashable, Codable {
     case f16
     /// 8-bit blocks: 34 bytes where `f16` takes 64.
     case q8_0
+    /// Floats: twice the memory of `f16`, nothing is rounded. For comparisons.
+    case f32
+
+    var ffi: OndolFFI.KvType {
+        switch self {
+        case .f16: .f16
+        case .q8_0: .q80
+        case .f32: .f32
+        }
+    }
 }
 
 /// How a model is loaded and run. `nil` is the library's default, which may change.
@@ -158,7 +168,7 @@ extension LoadOptions {
         OndolFFI.LoadOptions(
             threads: try threads.map { try number($0, "threads") },
             context: try context.map { try number($0, "context") },
-            kvType: kvType.map { $0 == .f16 ? .f16 : .q80 },
+            kvType: kvType?.ffi,
             prefillChunk: try prefillChunk.map { try number($0, "prefillChunk") },
             drafts: try drafts.map { try number($0, "drafts") },
             memoryLimit: try memoryLimit.map { try number($0, "memoryLimit") },

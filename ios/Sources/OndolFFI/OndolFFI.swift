@@ -3472,6 +3472,10 @@ public enum KvType: Equatable, Hashable {
      * 8-bit blocks: 34 bytes where f16 takes 64.
      */
     case q80
+    /**
+     * Floats: twice the memory of f16, nothing is rounded. For comparisons.
+     */
+    case f32
 
 
 
@@ -3497,6 +3501,8 @@ public struct FfiConverterTypeKvType: FfiConverterRustBuffer {
         
         case 2: return .q80
         
+        case 3: return .f32
+        
         default: throw UniffiInternalError.unexpectedEnumCase
         }
     }
@@ -3511,6 +3517,10 @@ public struct FfiConverterTypeKvType: FfiConverterRustBuffer {
         
         case .q80:
             writeInt(&buf, Int32(2))
+        
+        
+        case .f32:
+            writeInt(&buf, Int32(3))
         
         }
     }

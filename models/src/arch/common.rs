@@ -1,7 +1,7 @@
 //! What decoder-only architectures have in common: hyperparameters and sliding windows.
 
-use crate::graph::{Attention, Builder};
-use crate::{Error, Result};
+use crate::graph::{Attention, Builder, ValueId};
+use crate::{Error, Result, WHOLE};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -23,8 +23,6 @@ pub struct Decoder {
 
 /// Hyperparameters that may differ from layer to layer.
 pub struct Layer {
-    /// Width of the feed-forward block.
-    pub hidden: usize,
     /// Query heads.
     pub heads: usize,
     /// Key and value heads; divides `heads`.
@@ -35,17 +33,13 @@ pub struct Layer {
 impl Decoder {
     /// Reads `<architecture>.*`; the head's width defaults to `width / heads`.
     pub fn read(b: &Builder) -> Result<Decoder> {
-        if let Some(experts @ 1..) = b.opt_count("expert_count")? {
-            let reason = format!("a mixture of {experts} experts is not supported");
-            return Err(bad(b, "expert_count", reason));
-        }
         let width = b.size("embedding_length")?;
         let head_dim = match b.opt_size("attention.key_length")? {
             Some(head_dim) => head_dim,
             None => {
                 let heads = b.size("attention.head_count")?;
                 if !width.is_multiple_of(heads) {
-                    let reason = format!("{heads} heads do not divide the width {width}");
+                    let reason = format!("{heads} do not divide the width {width}");
                     return Err(bad(b, "attention.head_count", reason));
                 }
                 width / heads
@@ -53,16 +47,14 @@ impl Decoder {
         };
         let value_length = b.opt_size("attention.value_length")?;
         if !head_dim.is_multiple_of(8) || value_length.is_some_and(|v| v != head_dim) {
-            let reason = format!(
-                "heads of {head_dim} are not supported: a multiple of 8, keys and values alike"
-            );
+            let reason = format!("heads of {head_dim}: not a multiple of 8, or values differ");
             return Err(bad(b, "attention.key_length", reason));
         }
         Ok(Decoder {
             layers: b.layers()?,
             width,
             head_dim,
-            eps: b.positive("attention.layer_norm_rms_epsilon")?,
+            eps: epsilon(b)?,
         })
     }
 
@@ -84,12 +76,21 @@ impl Decoder {
             return Err(bad(b, "attention.head_count", reason));
         }
         Ok(Layer {
-            hidden: b.size("feed_forward_length")?,
             heads,
             kv_heads,
             head_dim: self.head_dim,
         })
     }
+}
+
+/// The epsilon of RMS norms, or of layer norms in files that have these.
+pub fn epsilon(b: &Builder) -> Result<f32> {
+    const RMS: &str = "attention.layer_norm_rms_epsilon";
+    // Firmware has no architecture with layer norms.
+    if WHOLE && let Some(of_layer_norms) = b.opt_above_zero("attention.layer_norm_epsilon")? {
+        return Ok(b.opt_above_zero(RMS)?.unwrap_or(of_layer_norms));
+    }
+    b.positive(RMS)
 }
 
 fn bad(b: &Builder, key: &str, reason: String) -> Error {
@@ -110,6 +111,15 @@ impl Layer {
         self.kv_heads * self.head_dim
     }
 
+    /// The projections of `x` to queries, keys and values.
+    pub fn queries_keys_values(&self, b: &mut Builder, x: ValueId) -> Result<[ValueId; 3]> {
+        Ok([
+            b.linear(x, "attn_q", self.q_width())?,
+            b.linear(x, "attn_k", self.kv_width())?,
+            b.linear(x, "attn_v", self.kv_width())?,
+        ])
+    }
+
     /// Full causal attention, scaled by the root of the head's width.
     pub fn attention(&self) -> Attention {
         Attention {
@@ -121,6 +131,31 @@ impl Layer {
             softcap: None,
             window: None,
         }
+    }
+}
+
+/// The factors of Granite, and of models with the same ones. 1 where a file has none.
+pub struct Multipliers {
+    /// On the embedding.
+    pub embedding: f32,
+    /// On the products of queries and keys; by default the usual scale.
+    pub scores: f32,
+    /// On what a block adds to the residual stream.
+    pub residual: f32,
+    /// On the logits. Files have its inverse.
+    pub logits: f32,
+}
+
+impl Multipliers {
+    /// Reads `embedding_scale`, `attention.scale`, `residual_scale` and `logit_scale`.
+    pub fn read(b: &Builder, hp: &Decoder) -> Result<Multipliers> {
+        let usual = 1.0 / libm::sqrtf(hp.head_dim as f32);
+        Ok(Multipliers {
+            embedding: b.opt_positive("embedding_scale")?.unwrap_or(1.0),
+            scores: b.opt_positive("attention.scale")?.unwrap_or(usual),
+            residual: b.opt_positive("residual_scale")?.unwrap_or(1.0),
+            logits: 1.0 / b.opt_positive("logit_scale")?.unwrap_or(1.0),
+        })
     }
 }
 

@@ -43,7 +43,7 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         let h = b.rms_norm(h, "post_attention_norm", hp.eps)?;
         x = b.add(x, h);
 
-        let h = b.feed_forward(x, at.hidden, Activation::Silu)?;
+        let h = b.feed_forward(x, Activation::Silu)?;
         let h = b.rms_norm(h, "post_ffw_norm", hp.eps)?;
         x = b.add(x, h);
     }

@@ -52,7 +52,7 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         x = b.add(x, h);
 
         let h = b.rms_norm(x, "ffn_norm", hp.eps)?;
-        let h = b.feed_forward(h, at.hidden, Activation::GeluTanh)?;
+        let h = b.feed_forward(h, Activation::GeluTanh)?;
         let h = b.rms_norm(h, "post_ffw_norm", hp.eps)?;
         x = b.add(x, h);
     }

@@ -32,7 +32,7 @@ pub fn decoder(mut b: Builder, style: RopeStyle) -> Result<Graph> {
         x = b.add(x, h);
 
         let h = b.rms_norm(x, "ffn_norm", hp.eps)?;
-        let h = b.feed_forward(h, at.hidden, Activation::Silu)?;
+        let h = b.feed_forward(h, Activation::Silu)?;
         x = b.add(x, h);
     }
     b.enter(None);

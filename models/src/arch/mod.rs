@@ -1,22 +1,42 @@
 //! Architectures: each is a function from a file's metadata to a graph, in a file of
 //! its own, written like the figure in its paper. See `docs/add-an-architecture.md`.
 
+mod cohere2;
 mod common;
 mod exaone;
 mod exaone4;
+mod exaone_moe;
+mod experts;
+mod falcon_h1;
+mod gemma;
 mod gemma2;
 mod gemma3;
+mod glm4;
+mod granite;
+mod granite_hybrid;
+mod hunyuan_dense;
+mod lfm2;
 mod llama;
+mod mamba2;
+mod mistral3;
+mod olmo2;
+mod olmoe;
+mod phi2;
 mod phi3;
 mod qwen2;
 mod qwen3;
+mod qwen35;
 mod rope;
+mod smollm3;
+mod ssm;
+mod stablelm;
+mod starcoder2;
 #[cfg(test)]
 mod tests;
 
 use crate::gguf::Gguf;
 use crate::graph::{Builder, Graph};
-use crate::{Error, Result};
+use crate::{Error, Result, WHOLE};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -26,8 +46,8 @@ const TYPE: &str = "general.type";
 
 type Build = fn(Builder) -> Result<Graph>;
 
-/// Every architecture of this build, by the name in `general.architecture`.
-const ARCHITECTURES: &[(&str, Option<Build>)] = &[
+/// The architectures that firmware can have, by the name in `general.architecture`.
+const FIRMWARE: &[(&str, Option<Build>)] = &[
     row("llama", llama::build, true),
     row("qwen2", qwen2::build, cfg!(feature = "arch-qwen")),
     row("qwen3", qwen3::build, cfg!(feature = "arch-qwen")),
@@ -36,6 +56,44 @@ const ARCHITECTURES: &[(&str, Option<Build>)] = &[
     row("exaone", exaone::build, cfg!(feature = "arch-exaone")),
     row("exaone4", exaone4::build, cfg!(feature = "arch-exaone")),
     row("phi3", phi3::build, cfg!(feature = "arch-phi")),
+];
+
+/// The architectures of this build. Firmware spends no flash on the names of others.
+const KNOWN: &[(&str, Option<Build>)] = if WHOLE { &ALL } else { FIRMWARE };
+
+const ALL: [(&str, Option<Build>); FIRMWARE.len() + FURTHER.len()] = {
+    let mut all = [FIRMWARE[0]; FIRMWARE.len() + FURTHER.len()];
+    let (first, rest) = all.split_at_mut(FIRMWARE.len());
+    first.copy_from_slice(FIRMWARE);
+    rest.copy_from_slice(FURTHER);
+    all
+};
+
+/// Architectures that need an operating system.
+const FURTHER: &[(&str, Option<Build>)] = &[
+    ("gemma", Some(gemma::build)),
+    ("phi2", Some(phi2::build)),
+    ("granite", Some(granite::build)),
+    ("minicpm", Some(granite::build)),
+    ("mistral3", Some(mistral3::build)),
+    ("smollm3", Some(smollm3::build)),
+    ("olmo2", Some(olmo2::build)),
+    ("cohere2", Some(cohere2::build)),
+    ("glm4", Some(glm4::build)),
+    ("hunyuan-dense", Some(hunyuan_dense::build)),
+    ("stablelm", Some(stablelm::build)),
+    ("starcoder2", Some(starcoder2::build)),
+    ("mamba2", Some(mamba2::build)),
+    ("falcon-h1", Some(falcon_h1::build)),
+    ("granitehybrid", Some(granite_hybrid::build)),
+    ("lfm2", Some(lfm2::build)),
+    ("lfm2moe", Some(lfm2::build)),
+    ("qwen35", Some(qwen35::build)),
+    ("qwen35moe", Some(qwen35::build)),
+    ("qwen3moe", Some(qwen3::build)),
+    ("olmoe", Some(olmoe::build)),
+    ("granitemoe", Some(granite::build)),
+    ("exaone-moe", Some(exaone_moe::build)),
 ];
 
 /// An architecture that this build leaves out has no function here.
@@ -58,7 +116,7 @@ pub fn build(gguf: &Gguf) -> Result<Graph> {
         });
     }
     let name = gguf.str("general.architecture")?;
-    match ARCHITECTURES.iter().find(|(known, _)| *known == name) {
+    match KNOWN.iter().find(|(known, _)| *known == name) {
         Some((_, Some(build))) => build(Builder::new(gguf)?),
         _ => Err(Error::UnknownArchitecture {
             name: name.to_string(),
@@ -69,7 +127,7 @@ pub fn build(gguf: &Gguf) -> Result<Graph> {
 
 /// The names of the architectures, comma-separated.
 fn known() -> String {
-    ARCHITECTURES
+    KNOWN
         .iter()
         .filter_map(|(name, build)| build.map(|_| *name))
         .collect::<Vec<_>>()

@@ -29,7 +29,8 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         x = b.add(x, h);
 
         let h = b.rms_norm(x, "ffn_norm", hp.eps)?;
-        let [gate, up] = b.fused(h, "ffn_up", [at.hidden, at.hidden])?;
+        let hidden = b.size("feed_forward_length")?;
+        let [gate, up] = b.fused(h, "ffn_up", [hidden, hidden])?;
         let h = b.glu(gate, up, Activation::Silu);
         let h = b.linear(h, "ffn_down", hp.width)?;
         x = b.add(x, h);

@@ -1,11 +1,11 @@
-//! Qwen3 (arXiv:2505.09388), dense: queries and keys are normalized per head.
+//! Qwen3 (arXiv:2505.09388), dense or with experts: queries and keys are normalized per head.
 
 use super::common::Decoder;
-use super::rope;
+use super::{experts, rope};
 use crate::Result;
-use crate::graph::{Activation, Builder, Graph, RopeStyle};
+use crate::graph::{Builder, Graph, RopeStyle};
 
-/// The graph of a `qwen3` file.
+/// The graph of a `qwen3` or `qwen3moe` file.
 pub fn build(mut b: Builder) -> Result<Graph> {
     let hp = Decoder::read(&b)?;
     let rope = rope::scaled(&b, &hp, RopeStyle::HalfSplit)?;
@@ -27,7 +27,7 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         x = b.add(x, h);
 
         let h = b.rms_norm(x, "ffn_norm", hp.eps)?;
-        let h = b.feed_forward(h, at.hidden, Activation::Silu)?;
+        let h = experts::or_feed_forward(&mut b, h, experts::USUAL)?;
         x = b.add(x, h);
     }
     b.enter(None);

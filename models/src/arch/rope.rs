@@ -1,7 +1,7 @@
 //! The rotary embedding of a file, with its scaling.
 
 use super::common::Decoder;
-use crate::graph::{Builder, LongRope, Rope, RopeStyle};
+use crate::graph::{Builder, Growth, LongRope, Rope, RopeStyle};
 use crate::quant::DType;
 use crate::{Error, Float, Result, WHOLE};
 use alloc::format;
@@ -13,9 +13,11 @@ use core::f64::consts::PI;
 const DEFAULT_BASE: f32 = 10_000.0;
 
 const BASE: &str = "rope.freq_base";
+const LOCAL_BASE: &str = "rope.freq_base_swa";
 const SCALING: &str = "rope.scaling.type";
 const FACTOR: &str = "rope.scaling.factor";
 const EXTRAPOLATION: &str = "rope.scaling.yarn_ext_factor";
+const LOG_MULTIPLIER: &str = "rope.scaling.yarn_log_multiplier";
 const MAGNITUDE: &str = "rope.scaling.attn_factor";
 
 /// The file's rotary embedding: plain, with linear scaling (arXiv:2306.15595),
@@ -81,6 +83,37 @@ fn yarn(b: &Builder, rope: &mut Rope) -> Result<()> {
     Ok(())
 }
 
+/// Granite's embedding: `None` if the file says by `rope.scaling.finetuned` that
+/// attention has none.
+pub fn of_granite(b: &Builder, hp: &Decoder) -> Result<Option<Rope>> {
+    let rope = scaled(b, hp, RopeStyle::Interleaved)?;
+    let rotates = b.opt_bool("rope.scaling.finetuned")?.unwrap_or(true);
+    Ok(rotates.then_some(rope))
+}
+
+/// Divides cosine and sine by what YaRN multiplies them by, `1 + 0.1 m ln(factor)` with
+/// the file's `m`: the models that have it sharpen attention in another way.
+pub fn level(b: &Builder, rope: &mut Rope) -> Result<()> {
+    if let Some(multiplier) = b.opt_positive(LOG_MULTIPLIER)? {
+        let factor = libm::logf(scaling_factor(b)?.max(1.0));
+        rope.magnitude /= 1.0 + 0.1 * multiplier * factor;
+    }
+    Ok(())
+}
+
+/// The same embedding for queries that grow with the position.
+pub fn growing(b: &Builder, rope: &Rope) -> Result<Rope> {
+    let length = match b.opt_size("attention.temperature_length")? {
+        Some(length) => length,
+        None => original_context(b)?,
+    };
+    let scale = b.opt_positive("attention.temperature_scale")?;
+    Ok(Rope {
+        growth: scale.map(|scale| Growth { scale, length }),
+        ..rope.clone()
+    })
+}
+
 /// The share of their frequency that often-rotating pairs keep; with 0 all pairs are
 /// divided by the factor. A negative number in a file means "not set".
 fn extrapolation(b: &Builder) -> Result<f64> {
@@ -96,7 +129,13 @@ fn extrapolation(b: &Builder) -> Result<f64> {
 
 /// The rotary embedding of layers with a sliding window: its own base, no scaling.
 pub fn local(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
-    unscaled(b, hp, style, "rope.freq_base_swa")
+    unscaled(b, hp, style, LOCAL_BASE)
+}
+
+/// The same for files that may leave the base out where it is that of all layers.
+pub fn local_or_same(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
+    let own = b.opt_positive(LOCAL_BASE)?;
+    unscaled(b, hp, style, own.map_or(BASE, |_| LOCAL_BASE))
 }
 
 /// LongRoPE (arXiv:2402.13753): one set of frequency factors for contexts up to the

@@ -1,16 +1,18 @@
 //! The builder with which an architecture makes its graph.
 
 use super::{
-    Activation, Attention, Graph, Node, Op, Rope, RopeStyle, RowFn, ValueId, Weight, leftover,
+    Activation, Attention, Graph, LinearAttention, Node, Op, Rope, RopeStyle, Routing, RowFn,
+    ValueId, Weight, leftover,
 };
 use crate::gguf::{Array, Gguf, TensorInfo, Value};
 use crate::quant::{DType, Layout, packed::GROUP};
-use crate::{Error, Float, Result};
+use crate::{Error, Float, Result, WHOLE};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::Cell;
+use core::ops::Range;
 
 /// Limit of layers, heads and widths. No real model exceeds it, so a larger number
 /// means a damaged file.
@@ -120,6 +122,16 @@ impl<'g, 'a> Builder<'g, 'a> {
             }
             value => Ok(value.map(|value| value as usize)),
         }
+    }
+
+    /// An optional truth value.
+    pub fn opt_bool(&self, key: &str) -> Result<Option<bool>> {
+        let name = self.ask(key);
+        let Some(value) = self.gguf.get(&name) else {
+            return Ok(None);
+        };
+        let reason = || self.bad(key, "expected true or false".into());
+        value.as_bool().map(Some).ok_or_else(reason)
     }
 
     /// An optional number.
@@ -236,7 +248,33 @@ impl<'g, 'a> Builder<'g, 'a> {
 
     /// The tensor `name.weight` as a vector of `len` elements.
     pub fn vector(&self, name: &str, len: usize) -> Result<Weight> {
-        self.shaped(self.full_name(name, "weight"), 1, len)
+        self.shaped(self.name_of_vector(name), 1, len)
+    }
+
+    /// The tensor `name.weight`, or `name` alone as some converters write it, with `len`
+    /// elements in any shape.
+    pub fn numbers(&self, name: &str, len: usize) -> Result<Weight> {
+        let full = self.name_of_vector(name);
+        let (tensor, info) = self.required(&full)?;
+        if info.rows().checked_mul(info.cols()) != Some(len) {
+            let reason = format!("expected {len} numbers, the file has {:?}", info.dims());
+            return Err(Error::BadShape { name: full, reason });
+        }
+        Ok(weight(tensor, info))
+    }
+
+    /// The full name of a vector: with `.weight`, unless the file has it without.
+    fn name_of_vector(&self, name: &str) -> String {
+        let full = self.full_name(name, "weight");
+        // Firmware has no architecture with such files.
+        if WHOLE
+            && self.gguf.tensor(&full).is_none()
+            && let Some(bare) = full.strip_suffix(".weight")
+            && self.gguf.tensor(bare).is_some()
+        {
+            return bare.into();
+        }
+        full
     }
 
     /// The tensor `name.bias` as a vector of `len` elements, if the file has it.
@@ -370,6 +408,37 @@ impl<'g, 'a> Builder<'g, 'a> {
         Ok(self.row(RowFn::RmsNorm { group, eps }, input, None, weight))
     }
 
+    /// RMS norm over each `group` neighbouring elements, without a weight.
+    pub fn unit_norm(&mut self, input: ValueId, group: usize, eps: f32) -> ValueId {
+        self.row(RowFn::RmsNorm { group, eps }, input, None, None)
+    }
+
+    /// Layer norm over the whole width with the weight `name`, and its bias if the file
+    /// has one.
+    pub fn layer_norm(&mut self, input: ValueId, name: &str, eps: f32) -> Result<ValueId> {
+        let group = self.width(input);
+        let weight = Some(self.vector(name, group)?);
+        let bias = self.opt_bias(name, group)?;
+        let norm = self.row(RowFn::LayerNorm { group, eps }, input, None, weight);
+        Ok(bias.map_or(norm, |bias| self.bias(norm, bias)))
+    }
+
+    /// Layer norm of each head of `head_dim`, with a weight `name` of its own for each
+    /// head.
+    pub fn layer_norm_heads(
+        &mut self,
+        input: ValueId,
+        name: &str,
+        head_dim: usize,
+        eps: f32,
+    ) -> Result<ValueId> {
+        let heads = self.width(input) / head_dim;
+        let weight = self.matrix(name, heads, head_dim)?;
+        let group = head_dim;
+        let norm = self.row(RowFn::LayerNorm { group, eps }, input, None, None);
+        Ok(self.gain(norm, weight))
+    }
+
     /// A function of each row of `a`, and of `b` if it has two values.
     fn row(
         &mut self,
@@ -380,7 +449,7 @@ impl<'g, 'a> Builder<'g, 'a> {
     ) -> ValueId {
         let width = self.width(a);
         debug_assert_eq!(function.values(), 1 + usize::from(b.is_some()));
-        debug_assert!(b.is_none_or(|b| self.width(b) == width));
+        debug_assert!(b.is_none_or(|b| self.width(b) == function.second_width(width)));
         let op = Op::Row {
             function,
             a,
@@ -445,12 +514,125 @@ impl<'g, 'a> Builder<'g, 'a> {
         ))
     }
 
-    /// `y[t] = decay[t] * y[t - 1] + input[t]`.
-    pub fn scan(&mut self, decay: ValueId, input: ValueId) -> ValueId {
-        debug_assert_eq!(self.width(decay), self.width(input));
-        let width = self.width(input);
+    /// Columns `columns` of each group of `group` neighbouring columns of `input`.
+    pub fn take(&mut self, input: ValueId, group: usize, columns: Range<usize>) -> ValueId {
+        let groups = self.width(input) / group;
+        debug_assert!(columns.end <= group && groups * group == self.width(input));
+        let (first, count) = (columns.start, columns.len());
+        let op = Op::Take {
+            input,
+            group,
+            first,
+            count,
+        };
+        self.push(op, groups * count)
+    }
+
+    /// Chooses the experts of each token by their scores. `bias` is added for the choice
+    /// alone.
+    pub fn route(&mut self, scores: ValueId, bias: Option<Weight>, routing: Routing) -> ValueId {
+        debug_assert!(routing.used <= self.width(scores));
+        let op = Op::Route {
+            scores,
+            bias,
+            routing,
+        };
+        self.push(op, 2 * routing.used)
+    }
+
+    /// The products of `input` with the matrices `name.weight` of the experts that
+    /// `routes` chose among `count`, plus their biases if the file has some. A matrix has
+    /// the shape `[rows, cols]`. The output has the rows of one chosen expert after
+    /// another; the input has `cols` columns, or as many for each chosen expert.
+    pub fn experts(
+        &mut self,
+        input: ValueId,
+        (routes, count): (ValueId, usize),
+        name: &str,
+        [rows, cols]: [usize; 2],
+    ) -> Result<ValueId> {
+        let used = self.width(routes) / 2;
+        debug_assert!([cols, used * cols].contains(&self.width(input)));
+        let (tensor, info) = self.required(&self.full_name(name, "weight"))?;
+        if *info.dims() != [cols as u64, rows as u64, count as u64] {
+            let name = self.full_name(name, "weight");
+            let reason = format!(
+                "expected {cols} x {rows} x {count}, the file has {:?}",
+                info.dims()
+            );
+            return Err(Error::BadShape { name, reason });
+        }
+        if info.layout == Layout::Packed && !rows.is_multiple_of(GROUP) {
+            return Err(no_whole_groups(self.full_name(name, "weight"), &[rows]));
+        }
+        let weight = weight(tensor, info);
+        let bias = self.opt_biases(name, count, rows)?;
+        let op = Op::Experts {
+            input,
+            routes,
+            weight,
+            bias,
+            count,
+        };
+        Ok(self.push(op, used * rows))
+    }
+
+    /// The tensor `name.bias` with a vector of `len` elements for each of `count`
+    /// experts, if the file has it.
+    fn opt_biases(&self, name: &str, count: usize, len: usize) -> Result<Option<Weight>> {
+        let name = self.full_name(name, "bias");
+        self.gguf
+            .tensor(&name)
+            .map(|_| self.shaped(name.clone(), count, len))
+            .transpose()
+    }
+
+    /// The sum of the chosen experts' rows in `input`, each times its weight.
+    pub fn mix(&mut self, input: ValueId, routes: ValueId) -> ValueId {
+        let used = self.width(routes) / 2;
+        let width = self.width(input) / used;
+        self.push(Op::Mix { input, routes }, width)
+    }
+
+    /// The product of each row with a vector, as a value of width 1.
+    pub fn product(&mut self, input: ValueId, weight: Weight) -> ValueId {
+        let weight = Weight {
+            rows: 1,
+            cols: self.width(input),
+            ..weight
+        };
+        self.matmul(input, weight, None)
+    }
+
+    /// The number of rows of the tensor `name.weight`.
+    pub fn rows_of(&self, name: &str) -> Result<usize> {
+        let (_, info) = self.required(&self.full_name(name, "weight"))?;
+        Ok(info.rows())
+    }
+
+    /// Linear attention. The slot is assigned here; `linear.slot` is ignored.
+    pub fn linear_attention(
+        &mut self,
+        [q, k, v]: [ValueId; 3],
+        decay: ValueId,
+        beta: ValueId,
+        linear: LinearAttention,
+    ) -> ValueId {
+        debug_assert_eq!(self.width(q), linear.key_heads * linear.key_dim);
+        debug_assert_eq!(self.width(k), linear.key_heads * linear.key_dim);
+        debug_assert_eq!(self.width(v), linear.heads * linear.value_dim);
+        debug_assert_eq!(self.width(decay), linear.heads);
+        debug_assert_eq!(self.width(beta), linear.heads);
         let slot = self.next_slot();
-        self.push(Op::Scan { decay, input, slot }, width)
+        let op = Op::LinearAttention {
+            q,
+            k,
+            v,
+            decay,
+            beta,
+            linear: LinearAttention { slot, ..linear },
+        };
+        self.push(op, linear.heads * linear.value_dim)
     }
 
     fn next_slot(&mut self) -> u32 {
@@ -471,23 +653,49 @@ impl<'g, 'a> Builder<'g, 'a> {
         self.row(RowFn::Scale { factor }, input, None, None)
     }
 
+    /// `a * b`, where each element of a narrower `b` multiplies neighbours of `a`.
+    pub fn mul(&mut self, a: ValueId, b: ValueId) -> ValueId {
+        let each = self.width(a) / self.width(b);
+        self.row(RowFn::Mul { each }, a, Some(b), None)
+    }
+
+    /// `input * weight`, where each element of a shorter weight multiplies neighbours.
+    pub fn gain(&mut self, input: ValueId, weight: Weight) -> ValueId {
+        let each = self.width(input) / (weight.rows * weight.cols);
+        self.row(RowFn::Gain { each }, input, None, Some(weight))
+    }
+
+    /// `input + weight`.
+    pub fn bias(&mut self, input: ValueId, weight: Weight) -> ValueId {
+        self.row(RowFn::Bias, input, None, Some(weight))
+    }
+
+    /// `activation(input)`.
+    pub fn activate(&mut self, input: ValueId, activation: Activation) -> ValueId {
+        self.row(RowFn::Activate(activation), input, None, None)
+    }
+
     /// `activation(gate) * up`.
     pub fn glu(&mut self, gate: ValueId, up: ValueId, activation: Activation) -> ValueId {
         self.row(RowFn::Glu(activation), gate, Some(up), None)
     }
 
-    /// The usual feed-forward block: `down(activation(gate(x)) * up(x))` with `hidden`
-    /// as the width of gate and up.
-    pub fn feed_forward(
-        &mut self,
-        x: ValueId,
-        hidden: usize,
-        activation: Activation,
-    ) -> Result<ValueId> {
+    /// The usual feed-forward block: `down(activation(gate(x)) * up(x))`.
+    pub fn feed_forward(&mut self, x: ValueId, activation: Activation) -> Result<ValueId> {
+        let hidden = self.size("feed_forward_length")?;
         let width = self.width(x);
         let gate = self.linear(x, "ffn_gate", hidden)?;
         let up = self.linear(x, "ffn_up", hidden)?;
         let h = self.glu(gate, up, activation);
+        self.linear(h, "ffn_down", width)
+    }
+
+    /// A feed-forward block without a gate: `down(activation(up(x)))`.
+    pub fn plain_feed_forward(&mut self, x: ValueId, activation: Activation) -> Result<ValueId> {
+        let hidden = self.size("feed_forward_length")?;
+        let width = self.width(x);
+        let h = self.linear(x, "ffn_up", hidden)?;
+        let h = self.activate(h, activation);
         self.linear(h, "ffn_down", width)
     }
 
@@ -547,6 +755,7 @@ impl Rope {
             inverse_frequencies,
             magnitude: 1.0,
             long: None,
+            growth: None,
         }
     }
 }
@@ -566,7 +775,8 @@ fn weight(tensor: u32, info: &TensorInfo) -> Weight {
 /// Divides a matrix into parts with the given numbers of rows, one after another.
 /// `None` if the matrix is packed and a part is not made of whole groups.
 fn parts(whole: &Weight, rows: &[usize]) -> Option<Vec<Weight>> {
-    if whole.layout == Layout::Packed && rows.iter().any(|rows| rows % GROUP != 0) {
+    let before_the_last = rows.split_last().map_or(rows, |(_, before)| before);
+    if whole.layout == Layout::Packed && before_the_last.iter().any(|rows| rows % GROUP != 0) {
         return None;
     }
     let mut first_row = 0;

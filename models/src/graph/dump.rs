@@ -34,15 +34,24 @@ fn name(op: &Op) -> &'static str {
         Op::MatMul { .. } => "matmul",
         Op::Row { function, .. } => match function {
             RowFn::RmsNorm { .. } => "rms_norm",
+            RowFn::LayerNorm { .. } => "layer_norm",
             RowFn::Add => "add",
+            RowFn::Bias => "bias",
             RowFn::Scale { .. } => "scale",
+            RowFn::Gain { .. } => "gain",
+            RowFn::Mul { .. } => "mul",
+            RowFn::Activate(_) => "activate",
             RowFn::Glu(_) => "glu",
             RowFn::Softcap { .. } => "softcap",
         },
         Op::Rope { .. } => "rope",
         Op::Attention { .. } => "attention",
         Op::Conv { .. } => "conv",
-        Op::Scan { .. } => "scan",
+        Op::Take { .. } => "take",
+        Op::Route { .. } => "route",
+        Op::Experts { .. } => "experts",
+        Op::Mix { .. } => "mix",
+        Op::LinearAttention { .. } => "linear_attention",
     }
 }
 
@@ -62,10 +71,13 @@ fn describe(op: &Op, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             }
         }
         Op::Row { function, .. } => match function {
-            RowFn::RmsNorm { group, eps } => write!(f, " group {group} eps {eps:e}"),
-            RowFn::Add => Ok(()),
+            RowFn::RmsNorm { group, eps } | RowFn::LayerNorm { group, eps } => {
+                write!(f, " group {group} eps {eps:e}")
+            }
+            RowFn::Add | RowFn::Bias => Ok(()),
             RowFn::Scale { factor } => write!(f, " by {factor}"),
-            RowFn::Glu(activation) => write!(f, " {activation:?}"),
+            RowFn::Gain { each } | RowFn::Mul { each } => write!(f, " each {each}"),
+            RowFn::Glu(activation) | RowFn::Activate(activation) => write!(f, " {activation:?}"),
             RowFn::Softcap { cap } => write!(f, " cap {cap}"),
         },
         Op::Rope { head_dim, rope, .. } => write!(f, " head {head_dim} rope {rope}"),
@@ -84,6 +96,24 @@ fn describe(op: &Op, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             Ok(())
         }
         Op::Conv { weight, slot, .. } => write!(f, " slot {slot} taps {}", weight.cols),
-        Op::Scan { slot, .. } => write!(f, " slot {slot}"),
+        Op::Take {
+            group,
+            first,
+            count,
+            ..
+        } => write!(f, " {count} from {first} of each {group}"),
+        Op::Route { routing: r, .. } => write!(f, " {} by {:?}", r.used, r.gate),
+        Op::Experts {
+            weight: w, count, ..
+        } => write!(f, " {count} x {}[{}x{}]", w.dtype, w.rows / count, w.cols),
+        Op::Mix { .. } => Ok(()),
+        Op::LinearAttention { linear: l, .. } => {
+            write!(
+                f,
+                " slot {} heads {}/{} of {} x {}",
+                l.slot, l.heads, l.key_heads, l.key_dim, l.value_dim
+            )?;
+            if l.delta { write!(f, " delta") } else { Ok(()) }
+        }
     }
 }

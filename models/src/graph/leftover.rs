@@ -94,6 +94,7 @@ const CHANGES: &[(&str, Rule)] = &[
     ("attention.value_scale", Rule::One),
     ("attn_logit_softcapping", Rule::Zero),
     ("embedding_scale", Rule::One),
+    ("expert_count", Rule::Zero),
     ("final_logit_softcapping", Rule::Zero),
     ("full_attention_interval", Rule::Zero),
     ("hidden_activation", Rule::Zero),

@@ -12,8 +12,8 @@ mod leftover;
 
 pub use builder::Builder;
 
-use crate::heap;
 use crate::quant::{DType, Layout};
+use crate::{WHOLE, heap};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -68,6 +68,25 @@ pub struct Rope {
     pub magnitude: f32,
     /// Frequencies that replace these in long contexts, if there are any.
     pub long: Option<LongRope>,
+    /// A further factor on every cosine and sine, by the position.
+    pub growth: Option<Growth>,
+}
+
+/// The factor `1 + scale * ln(1 + floor(position / length))`: with it on queries,
+/// attention stays sharp in long contexts (Llama 4, Ministral 3).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Growth {
+    /// How fast the factor grows.
+    pub scale: f32,
+    /// Positions for which the factor is the same; at least one.
+    pub length: usize,
+}
+
+impl Growth {
+    /// The factor at a position.
+    pub fn at(&self, position: usize) -> f32 {
+        1.0 + self.scale * libm::logf((1 + position / self.length) as f32)
+    }
 }
 
 /// The second set of frequencies of LongRoPE (arXiv:2402.13753).
@@ -96,13 +115,17 @@ impl Rope {
     }
 }
 
-/// The activation function of a gated linear unit.
+/// An activation function, on each number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     /// `x * sigmoid(x)`.
     Silu,
     /// The tanh approximation of GELU (gemma).
     GeluTanh,
+    /// `1 / (1 + exp(-x))`.
+    Sigmoid,
+    /// `ln(1 + exp(x))`.
+    Softplus,
 }
 
 /// The state that an operation keeps of a sequence from pass to pass.
@@ -151,7 +174,70 @@ pub struct Attention {
     pub window: Option<usize>,
 }
 
-/// A function of each row alone, with one or two values of the same width as inputs.
+/// How scores of experts become probabilities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// Softmax over all experts.
+    Softmax,
+    /// The sigmoid of each score.
+    Sigmoid,
+    /// Softmax over the chosen experts, which are those of the highest scores.
+    SoftmaxOfChosen,
+}
+
+/// How [`Op::Route`] chooses experts: those of the highest probabilities.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Routing {
+    /// How many experts a token has.
+    pub used: usize,
+    /// How scores become probabilities.
+    pub gate: Gate,
+    /// Whether the weights of the chosen experts are divided by their sum.
+    pub normalize: bool,
+    /// Factor on the weights.
+    pub scale: f32,
+}
+
+/// Attention whose state has a fixed size: for each head a matrix `S` of
+/// `key_dim x value_dim`, zero before the first token. A token with the vectors `q`, `k`,
+/// `v` and the numbers `decay` and `beta` makes of it
+///
+/// - `S = exp(decay) S`,
+/// - `S = S + k (beta v)`, or with `delta` `S = S + k (beta (v - k S))`,
+/// - and its output is `q S`.
+///
+/// Without `delta` this is the state space of Mamba-2 (arXiv:2405.21060; `k` and `q` are
+/// its B and C, `beta` its time step); with it, the gated delta rule (arXiv:2412.06464).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LinearAttention {
+    /// As for [`Attention::slot`].
+    pub slot: u32,
+    /// Number of heads of values, of `decay` and of `beta`.
+    pub heads: usize,
+    /// Number of heads of `q` and `k`; divides `heads`.
+    pub key_heads: usize,
+    /// Numbers in the query, and in the key, of a head.
+    pub key_dim: usize,
+    /// Numbers in the value of a head.
+    pub value_dim: usize,
+    /// Which key head a head reads: number `h / (heads / key_heads)`, or
+    /// `h % key_heads` if this is set.
+    pub interleaved: bool,
+    /// Whether a value is stored as its difference from what its key recalls.
+    pub delta: bool,
+}
+
+impl LinearAttention {
+    /// The key head that a head reads.
+    pub fn key_head(&self, head: usize) -> usize {
+        match self.interleaved {
+            true => head % self.key_heads,
+            false => head / (self.heads / self.key_heads),
+        }
+    }
+}
+
+/// A function of each row alone, of one or two values.
 ///
 /// The only definition of these functions: the plan's steps, the segments of delegates
 /// and the conformance kit hold this type and add the places of the operands.
@@ -165,13 +251,37 @@ pub enum RowFn {
         /// Added to the mean square.
         eps: f32,
     },
+    /// The same after the mean of the group was subtracted from it (layer norm,
+    /// arXiv:1607.06450), times a weight of `group` elements, if there is one.
+    LayerNorm {
+        /// As for [`RowFn::RmsNorm`].
+        group: usize,
+        /// Added to the variance.
+        eps: f32,
+    },
     /// `a + b`.
     Add,
+    /// `a + weight`.
+    Bias,
     /// `a * factor`.
     Scale {
         /// The factor.
         factor: f32,
     },
+    /// `a * weight`; each element of the weight multiplies `each` neighbouring elements
+    /// of `a`.
+    Gain {
+        /// 1, or a head's width for one factor for each head.
+        each: usize,
+    },
+    /// `a * b`; each element of `b`, which is narrower, multiplies `each` neighbouring
+    /// elements of `a`.
+    Mul {
+        /// As for [`RowFn::Gain`].
+        each: usize,
+    },
+    /// `activation(a)`.
+    Activate(Activation),
     /// `activation(a) * b`: a gated linear unit with `a` as the gate.
     Glu(Activation),
     /// `cap * tanh(a / cap)`.
@@ -185,15 +295,26 @@ impl RowFn {
     /// The number of values that it reads: 1 or 2.
     pub fn values(self) -> usize {
         match self {
-            RowFn::Add | RowFn::Glu(_) => 2,
-            RowFn::RmsNorm { .. } | RowFn::Scale { .. } | RowFn::Softcap { .. } => 1,
+            RowFn::Add | RowFn::Glu(_) | RowFn::Mul { .. } => 2,
+            _ => 1,
         }
     }
 
-    /// The number of elements of its weight; `None` if it can't have a weight.
-    pub fn weight_len(self) -> Option<usize> {
+    /// The width of its second value, if that of the first is `width`.
+    pub fn second_width(self, width: usize) -> usize {
         match self {
-            RowFn::RmsNorm { group, .. } => Some(group),
+            RowFn::Mul { each } => width / each,
+            _ => width,
+        }
+    }
+
+    /// The number of elements of its weight for values of this width; `None` if it can't
+    /// have a weight.
+    pub fn weight_len(self, width: usize) -> Option<usize> {
+        match self {
+            RowFn::RmsNorm { group, .. } | RowFn::LayerNorm { group, .. } => Some(group),
+            RowFn::Bias => Some(width),
+            RowFn::Gain { each } => Some(width / each),
             _ => None,
         }
     }
@@ -260,29 +381,91 @@ pub enum Op {
         /// As for [`Attention::slot`].
         slot: u32,
     },
-    /// A linear recurrence of each column: `y[t] = decay[t] * y[t - 1] + input[t]`.
-    /// Before the first token `y` is zero.
-    Scan {
-        /// Factors on the previous row.
-        decay: ValueId,
-        /// The term to add, of the same width.
+    /// Some columns of each group of `group` neighbouring columns.
+    Take {
+        /// The value to take them from.
         input: ValueId,
-        /// As for [`Attention::slot`].
-        slot: u32,
+        /// The whole width, or that of a head.
+        group: usize,
+        /// The first column of a group that is taken.
+        first: usize,
+        /// How many are taken of each group.
+        count: usize,
+    },
+    /// Chooses the experts of each token. The output has [`Routing::used`] indices of
+    /// experts, as floats, then as many weights.
+    Route {
+        /// `tokens x experts`.
+        scores: ValueId,
+        /// A vector with a number for each expert, which is added to its probability for
+        /// the choice alone (DeepSeek-V3).
+        bias: Option<Weight>,
+        /// How many, and how they are weighted.
+        routing: Routing,
+    },
+    /// For each chosen expert: `input * weight^T (+ bias)` with the expert's matrix. The
+    /// output has the rows of one chosen expert after another.
+    Experts {
+        /// As wide as the matrices, or with a part of that width for each chosen expert.
+        input: ValueId,
+        /// An [`Op::Route`].
+        routes: ValueId,
+        /// The matrices of `count` experts, one after another.
+        weight: Weight,
+        /// A matrix with a row for each expert.
+        bias: Option<Weight>,
+        /// The number of experts.
+        count: usize,
+    },
+    /// The sum of the chosen experts' parts of the input, each times its weight.
+    Mix {
+        /// A part for each chosen expert.
+        input: ValueId,
+        /// An [`Op::Route`].
+        routes: ValueId,
+    },
+    /// Linear attention: a recurrent state for each head.
+    LinearAttention {
+        /// `tokens x (key_heads * key_dim)`.
+        q: ValueId,
+        /// `tokens x (key_heads * key_dim)`.
+        k: ValueId,
+        /// `tokens x (heads * value_dim)`.
+        v: ValueId,
+        /// `tokens x heads`: the logarithm of the factor on the previous state.
+        decay: ValueId,
+        /// `tokens x heads`: the factor on what is stored.
+        beta: ValueId,
+        /// Heads and the rule.
+        linear: LinearAttention,
     },
 }
 
 impl Op {
     /// The values that this operation reads.
     pub fn inputs(&self) -> impl Iterator<Item = ValueId> {
-        let list: [Option<ValueId>; 3] = match *self {
-            Op::Embed { .. } => [None; 3],
-            Op::MatMul { input, .. } | Op::Rope { input, .. } | Op::Conv { input, .. } => {
-                [Some(input), None, None]
+        let list: [Option<ValueId>; 5] = match *self {
+            Op::Embed { .. } => [None; 5],
+            Op::MatMul { input, .. }
+            | Op::Rope { input, .. }
+            | Op::Take { input, .. }
+            | Op::Conv { input, .. } => [Some(input), None, None, None, None],
+            Op::Row { a, b, .. } => [Some(a), b, None, None, None],
+            Op::Attention { q, k, v, .. } => [Some(q), Some(k), Some(v), None, None],
+            // Firmware has no architecture with the others.
+            _ if !WHOLE => [None; 5],
+            Op::Route { scores, .. } => [Some(scores), None, None, None, None],
+            Op::Experts { input, routes, .. } | Op::Mix { input, routes } => {
+                [Some(input), Some(routes), None, None, None]
             }
-            Op::Row { a, b, .. } => [Some(a), b, None],
-            Op::Attention { q, k, v, .. } => [Some(q), Some(k), Some(v)],
-            Op::Scan { decay, input, .. } => [Some(decay), Some(input), None],
+            Op::LinearAttention {
+                q,
+                k,
+                v,
+                decay,
+                beta,
+                ..
+            } => [q, k, v, decay, beta].map(Some),
         };
         list.into_iter().flatten()
     }
@@ -291,7 +474,7 @@ impl Op {
     /// embeddings.
     pub fn vector(&self) -> Option<Weight> {
         match *self {
-            Op::MatMul { bias, .. } => bias,
+            Op::MatMul { bias, .. } | Op::Route { bias, .. } | Op::Experts { bias, .. } => bias,
             Op::Row { weight, .. } => weight,
             Op::Conv { weight, .. } => Some(weight),
             _ => None,
@@ -324,7 +507,9 @@ impl Node {
                 rows: weight.cols - 1,
                 width: self.width,
             }),
-            Op::Scan { .. } => Some(State::Recurrent { floats: self.width }),
+            Op::LinearAttention { linear: l, .. } if WHOLE => Some(State::Recurrent {
+                floats: (l.heads * l.value_dim).saturating_mul(l.key_dim),
+            }),
             _ => None,
         }
     }

@@ -5,6 +5,7 @@ use super::push;
 use crate::memory::Arena;
 use crate::memory::Region;
 use core::ops::Range;
+use ondol_kernels::SMALL;
 use ondol_kernels::attention::{Cell, KvCells, KvSlot};
 use ondol_kernels::vector::VectorOps;
 
@@ -51,8 +52,9 @@ impl Kv {
         // SAFETY: passed on to the caller.
         unsafe {
             match self.kv_type {
-                KvType::F16 => KvSlot::F16(self.cells(memory)),
                 KvType::Q8_0 => KvSlot::Q8_0(self.cells(memory)),
+                KvType::F32 if !SMALL => KvSlot::F32(self.cells(memory)),
+                KvType::F16 | KvType::F32 => KvSlot::F16(self.cells(memory)),
             }
         }
     }
@@ -91,8 +93,9 @@ impl Kv {
                 // SAFETY: passed on to the caller.
                 unsafe {
                     match self.kv_type {
-                        KvType::F16 => vector.f32_to_f16(x, memory.cells_mut(cells)),
                         KvType::Q8_0 => vector.f32_to_q8_0(x, memory.cells_mut(cells)),
+                        KvType::F32 if !SMALL => memory.cells_mut(cells).copy_from_slice(x),
+                        KvType::F16 | KvType::F32 => vector.f32_to_f16(x, memory.cells_mut(cells)),
                     }
                 }
             }

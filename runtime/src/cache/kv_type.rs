@@ -2,6 +2,7 @@
 
 use crate::{Error, Result};
 use half::f16;
+use ondol_kernels::SMALL;
 use ondol_kernels::attention::Cell;
 use ondol_kernels::vector::Q8Block;
 
@@ -14,23 +15,29 @@ pub enum KvType {
     /// 8 bits, with a scale for each 32 numbers of a head: 34 bytes for 32. For
     /// models whose heads are made of whole blocks.
     Q8_0,
+    /// Floats: 4 bytes a number, and nothing is rounded. For comparisons.
+    F32,
 }
+
+/// The types that options can name: firmware has no cache of floats.
+const KNOWN: &[KvType] = KvType::ALL.split_at(if SMALL { 2 } else { 3 }).0;
 
 impl KvType {
     /// Every type.
-    pub const ALL: [KvType; 2] = [KvType::F16, KvType::Q8_0];
+    pub const ALL: [KvType; 3] = [KvType::F16, KvType::Q8_0, KvType::F32];
 
-    /// The name that options take: `f16`, `q8_0`.
+    /// The name that options take: `f16`, `q8_0`, `f32`.
     pub fn name(self) -> &'static str {
         match self {
             KvType::F16 => "f16",
             KvType::Q8_0 => "q8_0",
+            KvType::F32 => "f32",
         }
     }
 
     /// The type of this name.
     pub fn from_name(name: &str) -> Option<KvType> {
-        KvType::ALL.into_iter().find(|ty| ty.name() == name)
+        KNOWN.iter().copied().find(|ty| ty.name() == name)
     }
 
     /// Whether this build has the type. Known when the program is built: what
@@ -40,13 +47,14 @@ impl KvType {
         match self {
             KvType::F16 => true,
             KvType::Q8_0 => Q8Block::IN_BUILD,
+            KvType::F32 => !SMALL,
         }
     }
 
     /// Numbers of a cell; a head is made of whole cells.
     pub fn cell_len(self) -> usize {
         match self {
-            KvType::F16 => f16::LEN,
+            KvType::F16 | KvType::F32 => f16::LEN,
             KvType::Q8_0 => Q8Block::LEN,
         }
     }
@@ -55,8 +63,9 @@ impl KvType {
     /// plan can refuse them.
     pub fn bytes(self, numbers: usize) -> usize {
         let cell = match self {
-            KvType::F16 => size_of::<f16>(),
             KvType::Q8_0 => size_of::<Q8Block>(),
+            KvType::F32 if !SMALL => size_of::<f32>(),
+            KvType::F16 | KvType::F32 => size_of::<f16>(),
         };
         (numbers / self.cell_len()).saturating_mul(cell)
     }

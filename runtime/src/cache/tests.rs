@@ -3,13 +3,14 @@
 use crate::cpu::pass::{Input, Phase};
 use crate::{CancelToken, Error, Isa, KvType, Model, Session, SessionOptions, SnapshotError};
 use ondol_models::gguf::{Gguf, Writer};
-use ondol_models::graph::{Attention, Builder, Graph, ValueId};
+use ondol_models::graph::{Activation, Attention, Builder, Graph, LinearAttention, ValueId};
 use ondol_models::quant::{self, DType};
 use std::vec::Vec;
 
 const TAPS: usize = 4;
 const WINDOW: usize = 40;
-const DECAY: f32 = 0.9;
+const HEADS: usize = 4;
+const KEY_DIM: usize = 8;
 
 /// Numbers of no pattern.
 fn noise(count: usize, seed: u32) -> Vec<f32> {
@@ -57,9 +58,27 @@ fn file(attends: bool, convolves: bool) -> Vec<u8> {
 
 type Part = fn(&mut Builder, ValueId) -> ondol_models::Result<ValueId>;
 
-fn scan(b: &mut Builder, x: ValueId) -> ondol_models::Result<ValueId> {
-    let decay = b.softcap(x, Some(DECAY));
-    Ok(b.scan(decay, x))
+/// Linear attention whose operands are columns of its input: the query, the key, then a
+/// number for each head's decay and a number for its beta.
+fn linear(b: &mut Builder, x: ValueId) -> ondol_models::Result<ValueId> {
+    let width = b.width(x);
+    let mut take = |first: usize, count: usize| b.take(x, width, first..first + count);
+    let (q, k) = (take(0, KEY_DIM), take(KEY_DIM, KEY_DIM));
+    let decay = take(2 * KEY_DIM, HEADS);
+    let beta = take(2 * KEY_DIM + HEADS, HEADS);
+    let decay = b.activate(decay, Activation::Softplus);
+    let decay = b.scale(decay, -1.0);
+    let beta = b.activate(beta, Activation::Sigmoid);
+    let linear = LinearAttention {
+        slot: 0,
+        heads: HEADS,
+        key_heads: 1,
+        key_dim: KEY_DIM,
+        value_dim: width / HEADS,
+        interleaved: false,
+        delta: true,
+    };
+    Ok(b.linear_attention([q, k, x], decay, beta, linear))
 }
 
 fn conv(b: &mut Builder, x: ValueId) -> ondol_models::Result<ValueId> {
@@ -101,12 +120,12 @@ fn windowed(b: &mut Builder, x: ValueId, window: Option<usize>) -> ondol_models:
 /// The graphs, by what they keep, in their order: with a state before and after the last
 /// attention, and without any attention.
 const GRAPHS: [(&str, &[Part]); 6] = [
-    ("scan", &[scan]),
+    ("linear", &[linear]),
     ("conv", &[conv]),
-    ("scan, attention", &[scan, attention]),
-    ("attention, scan, conv", &[attention, scan, conv]),
+    ("linear, attention", &[linear, attention]),
+    ("attention, linear, conv", &[attention, linear, conv]),
     ("window, attention", &[window, attention]),
-    ("conv, window, scan", &[conv, window, scan]),
+    ("conv, window, linear", &[conv, window, linear]),
 ];
 
 fn model(parts: &[Part]) -> Model {
@@ -155,7 +174,7 @@ fn decode(session: &mut Session, tokens: &[u32]) -> Vec<Vec<u32>> {
     logits.collect()
 }
 
-/// The formulas of the convolution and of the recurrence, in f64.
+/// The formulas of the convolution and of linear attention, in f64.
 #[test]
 fn states_are_what_their_formulas_say() {
     let bytes = file(false, true);
@@ -172,12 +191,22 @@ fn states_are_what_their_formulas_say() {
     let ((table, width), (taps, _)) = (floats("token_embd.weight"), floats("conv.weight"));
     let tokens = tokens(60, 1);
     let row = |t: usize| &table[tokens[t] as usize * width..][..width];
-    let of_scan = |column: usize| {
-        let step = |y: f64, t: usize| {
-            let (x, cap) = (row(t)[column], f64::from(DECAY));
-            cap * (x / cap).tanh() * y + x
-        };
-        (0..tokens.len()).fold(0.0, step)
+    let of_linear = |column: usize| {
+        let head = column / (width / HEADS);
+        let mut state = [0.0; KEY_DIM];
+        let mut y = 0.0;
+        for t in 0..tokens.len() {
+            let x = row(t);
+            let (q, k) = (&x[..KEY_DIM], &x[KEY_DIM..2 * KEY_DIM]);
+            let decay = (-(1.0 + x[2 * KEY_DIM + head].exp()).ln()).exp();
+            let beta = 1.0 / (1.0 + (-x[2 * KEY_DIM + HEADS + head]).exp());
+            state.iter_mut().for_each(|s| *s *= decay);
+            let recalled: f64 = state.iter().zip(k).map(|(s, k)| s * k).sum();
+            let stored = beta * (x[column] - recalled);
+            state.iter_mut().zip(k).for_each(|(s, k)| *s += k * stored);
+            y = state.iter().zip(q).map(|(s, q)| s * q).sum();
+        }
+        y
     };
     let of_conv = |column: usize| {
         let last = tokens.len() - TAPS;
@@ -186,7 +215,7 @@ fn states_are_what_their_formulas_say() {
             .sum::<f64>()
     };
     for (part, expected) in [
-        (scan as Part, &of_scan as &dyn Fn(usize) -> f64),
+        (linear as Part, &of_linear as &dyn Fn(usize) -> f64),
         (conv, &of_conv),
     ] {
         let hidden: Vec<f64> = (0..width).map(expected).collect();
@@ -233,7 +262,7 @@ fn sessions_go_back_to_the_end_of_the_prompt() {
     for (name, parts) in GRAPHS {
         let model = model(parts);
         let mut session = model.session(&options()).unwrap();
-        let recurrent = name.contains("scan") || name.contains("conv");
+        let recurrent = name.contains("linear") || name.contains("conv");
         prefill(&mut session, &prompt);
         let expected = decode(&mut session, &other);
         for back in [prompt.len() + 60, prompt.len()] {
@@ -447,8 +476,8 @@ fn memory_of_states_is_counted() {
         };
         model(parts).memory(&options).unwrap().kv_cache as usize
     };
-    let width = model(&[scan]).graph().embedding_width();
-    assert_eq!(cache(&[scan], 512), 3 * width * 4);
+    let width = model(&[linear]).graph().embedding_width();
+    assert_eq!(cache(&[linear], 512), 3 * KEY_DIM * width * 4);
     assert_eq!(cache(&[conv], 512), 3 * (TAPS - 1) * width * 4);
     let full = cache(&[attention], 512);
     assert_eq!(full % 512, 0);

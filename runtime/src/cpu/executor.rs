@@ -5,9 +5,9 @@
 //! pool's join orders all writes before the reads of the next one. The SAFETY comments
 //! of this folder rely on that and on the places that the planner assigned.
 
-use super::columns;
 use super::pass::Pass;
 use super::pool::Pool;
+use super::{conv, linear_attention};
 use crate::memory::Arena;
 use crate::plan::{Plan, Step};
 use crate::weights::Weights;
@@ -146,6 +146,14 @@ impl Executor<'_> {
                     shared.matmul_piece(matmul, &piece, pass.rows, worker);
                 })
             }
+            // SMALL builds have no architecture with experts.
+            Step::Experts(_) if SMALL => Ok(()),
+            Step::Experts(step) => {
+                let pieces = self.shared.experts_pieces(step, pass.rows);
+                self.fork(pieces, |shared, piece, worker| {
+                    shared.experts_piece(step, pass.rows, piece, worker);
+                })
+            }
             Step::Attention(step) if pass.in_tiles => self.fork(
                 step.shape.prefill_pieces(pass.rows),
                 |shared, piece, worker| {
@@ -153,10 +161,14 @@ impl Executor<'_> {
                 },
             ),
             // SMALL builds have no architecture with such states.
-            Step::Columns(_) if SMALL => Ok(()),
-            Step::Columns(step) => {
-                let pieces = columns::pieces(step.out.width);
-                self.fork(pieces, |shared, piece, _| shared.columns(step, pass, piece))
+            Step::Conv(_) | Step::LinearAttention(_) if SMALL => Ok(()),
+            Step::Conv(step) => self.fork(conv::pieces(step), |shared, piece, _| {
+                shared.conv(step, pass, piece);
+            }),
+            Step::LinearAttention(step) => {
+                self.fork(linear_attention::pieces(step), |shared, piece, _| {
+                    shared.linear_attention(step, pass, piece);
+                })
             }
             Step::Attention(step) => {
                 let pieces = |row| step.shape.decode_pieces(pass.position(row));

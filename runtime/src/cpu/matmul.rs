@@ -4,7 +4,7 @@ use super::executor::Shared;
 
 use crate::memory::Region;
 use crate::plan::{MatMul, Piece};
-use ondol_kernels::{ActKind, Acts, Matrix, OutRows, Store};
+use ondol_kernels::{ActKind, Acts, Matrix, OutRows, SMALL, Store};
 use ondol_models::graph::RowFn;
 
 impl Shared<'_> {
@@ -17,10 +17,11 @@ impl Shared<'_> {
         rows: usize,
     ) -> impl Iterator<Item = (ActKind, Region)> + 'm {
         let mut offset = self.plan.layout.acts.offset;
+        let inputs = if SMALL { 1 } else { matmul.inputs };
         matmul.act_kinds(rows, self.kernels).map(move |kind| {
             let region = Region {
                 offset,
-                bytes: kind.bytes(cols) * rows,
+                bytes: kind.bytes(cols) * rows * inputs,
             };
             offset += region.bytes;
             (kind, region)

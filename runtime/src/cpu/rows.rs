@@ -1,9 +1,11 @@
 //! Runs row operations: each computes one row of a pass.
 
 use super::executor::Shared;
+use super::experts;
 use super::pass::Pass;
 use crate::memory::{Buffer, Region};
 use crate::plan::{Angles, RowOp};
+use ondol_kernels::SMALL;
 use ondol_models::graph::{RowFn, Weight};
 use ondol_models::quant::packed;
 
@@ -67,14 +69,52 @@ impl Shared<'_> {
                 }
                 RowOp::Prepare { input, matmul } => {
                     let matmul = &self.plan.matmuls[matmul];
-                    for (kind, region) in self.acts(matmul, input.width, pass.rows) {
-                        let bytes = kind.bytes(input.width);
-                        let region = Region {
-                            offset: region.offset + row * bytes,
-                            bytes,
-                        };
-                        self.kernels
-                            .prepare(kind, arena.row(input, row), arena.bytes_mut(region));
+                    let inputs = if SMALL { 1 } else { matmul.inputs };
+                    let cols = input.width / inputs;
+                    for (kind, region) in self.acts(matmul, cols, pass.rows) {
+                        let bytes = kind.bytes(cols);
+                        for at in 0..inputs {
+                            let region = Region {
+                                offset: region.offset + (row * inputs + at) * bytes,
+                                bytes,
+                            };
+                            let all = arena.row(input, row);
+                            let part = if SMALL {
+                                all
+                            } else {
+                                &all[at * cols..][..cols]
+                            };
+                            self.kernels.prepare(kind, part, arena.bytes_mut(region));
+                        }
+                    }
+                }
+                // SMALL builds have no architecture with the others.
+                _ if SMALL => {}
+                RowOp::Route {
+                    scores,
+                    bias,
+                    routing,
+                    out,
+                } => {
+                    let bias: Option<&[f32]> = bias.map(|v| arena.floats(v.region));
+                    let (scores, out) = (arena.row(scores, row), arena.row_mut(out, row));
+                    experts::route(routing, scores, bias, out);
+                }
+                RowOp::Mix { input, routes, out } => {
+                    let (input, routes) = (arena.row(input, row), arena.row(routes, row));
+                    experts::mix(input, routes, arena.row_mut(out, row));
+                }
+                RowOp::Take {
+                    input,
+                    group,
+                    first,
+                    out,
+                } => {
+                    let count = out.width / (input.width / group);
+                    let groups = arena.row(input, row).chunks_exact(group);
+                    let parts = arena.row_mut(out, row).chunks_exact_mut(count);
+                    for (to, from) in parts.zip(groups) {
+                        to.copy_from_slice(&from[first..first + count]);
                     }
                 }
             }
@@ -114,9 +154,14 @@ impl Shared<'_> {
 /// product is off by a thousandth of a turn at position 10,000.
 fn fill_angles(rope: &Angles, position: usize, out: &mut [f32]) {
     let (cos, sin) = out.split_at_mut(rope.inverse_frequencies.len());
+    // SMALL builds have no architecture with queries that grow.
+    let magnitude = match rope.growth {
+        Some(growth) if !SMALL => rope.magnitude * growth.at(position),
+        _ => rope.magnitude,
+    };
     for ((cos, sin), &frequency) in cos.iter_mut().zip(sin).zip(&rope.inverse_frequencies) {
         let (s, c) = libm::sincos(position as f64 * f64::from(frequency));
-        *cos = c as f32 * rope.magnitude;
-        *sin = s as f32 * rope.magnitude;
+        *cos = c as f32 * magnitude;
+        *sin = s as f32 * magnitude;
     }
 }

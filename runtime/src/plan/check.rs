@@ -1,7 +1,7 @@
 //! Checks once, before a plan runs, that every buffer lies within its block of memory.
 //! Views of the arena rely on this check and do not repeat it.
 
-use super::{ColumnOp, Plan, Region, RowOp, Step};
+use super::{Plan, Region, RowOp, Step};
 use crate::memory::Buffer;
 use crate::memory::LENT;
 use crate::plan::PlanOptions;
@@ -18,6 +18,9 @@ pub fn buffers_of_row(op: &RowOp) -> Vec<Buffer> {
         } => vec![input, out, table],
         RowOp::StoreKv(ref store) => vec![store.k, store.v],
         RowOp::Prepare { input, .. } => vec![input],
+        RowOp::Take { input, out, .. } => vec![input, out],
+        RowOp::Route { scores, out, .. } => vec![scores, out],
+        RowOp::Mix { input, routes, out } => vec![input, routes, out],
     }
 }
 
@@ -52,11 +55,17 @@ impl Plan {
                 let parts = self.matmuls[*index].parts.iter();
                 parts.map(|part| part.out).collect()
             }
+            Step::Experts(step) => {
+                let parts = self.matmuls[step.matmul].parts.iter();
+                let outs = parts.map(|part| part.out);
+                outs.chain([step.routes]).collect()
+            }
             Step::Attention(step) => vec![step.q, step.out],
-            Step::Columns(step) => match step.op {
-                ColumnOp::Conv { .. } => vec![step.input, step.out],
-                ColumnOp::Scan { decay } => vec![step.input, step.out, decay],
-            },
+            Step::Conv(step) => vec![step.input, step.out],
+            Step::LinearAttention(step) => {
+                let [q, k, v] = step.qkv;
+                vec![q, k, v, step.decay, step.beta, step.out]
+            }
         }
     }
 

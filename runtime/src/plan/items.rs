@@ -3,16 +3,19 @@
 use super::Span;
 use alloc::vec;
 use alloc::vec::Vec;
+use ondol_kernels::SMALL;
 use ondol_models::graph::{Graph, Op, RowFn, ValueId};
 
 /// A step, or one operation of a step of row operations.
 pub enum Item {
     Row(usize),
     MatMul(Vec<usize>),
+    /// Products with experts' matrices that share input and routes.
+    Experts(Vec<usize>),
     /// Writes the keys and values of this attention node into the cache.
     StoreKv(usize),
     Attention(usize),
-    /// A convolution or a recurrence.
+    /// A convolution, or linear attention.
     Columns(usize),
 }
 
@@ -23,7 +26,7 @@ impl Item {
             Item::Row(node) | Item::StoreKv(node) | Item::Attention(node) | Item::Columns(node) => {
                 core::slice::from_ref(node)
             }
-            Item::MatMul(group) => group,
+            Item::MatMul(group) | Item::Experts(group) => group,
         }
     }
 
@@ -73,7 +76,7 @@ impl<'g> Items<'g> {
     /// The index of the span that holds a node.
     pub fn span_of(&self, node: usize) -> Option<usize> {
         // Firmware has no delegates, and no flash for the search.
-        if !cfg!(feature = "delegate") {
+        if !cfg!(any(test, feature = "delegate")) {
             return None;
         }
         let holds = |span: &Span| span.nodes.binary_search(&node).is_ok();
@@ -153,10 +156,18 @@ impl<'g> Items<'g> {
                     group.iter().for_each(|&n| taken[n] = true);
                     items.push(Item::MatMul(group));
                 }
+                // SMALL builds have no architecture with experts.
+                Op::Experts { input, routes, .. } if !SMALL => {
+                    let group: Vec<usize> = (node..range.end)
+                        .filter(|&other| self.same_experts(other, *input, *routes))
+                        .collect();
+                    group.iter().for_each(|&n| taken[n] = true);
+                    items.push(Item::Experts(group));
+                }
                 Op::Attention { .. } => {
                     items.extend([Item::StoreKv(node), Item::Attention(node)]);
                 }
-                Op::Conv { .. } | Op::Scan { .. } => items.push(Item::Columns(node)),
+                Op::Conv { .. } | Op::LinearAttention { .. } => items.push(Item::Columns(node)),
                 _ => items.push(Item::Row(node)),
             }
         }
@@ -171,6 +182,14 @@ impl<'g> Items<'g> {
             && self.absorbed[first].is_none()
             && self.absorbed[other].is_none()
             && self.span_of(first) == self.span_of(other)
+    }
+
+    /// Whether a node multiplies this input with the matrices of these experts.
+    fn same_experts(&self, node: usize, shared: ValueId, chosen: ValueId) -> bool {
+        matches!(
+            self.graph.nodes[node].op,
+            Op::Experts { input, routes, .. } if (input, routes) == (shared, chosen)
+        )
     }
 
     /// The values that an item reads.

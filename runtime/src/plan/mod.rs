@@ -3,18 +3,20 @@
 //! A [`Plan`] has the operations of a graph in the order in which the CPU runs them.
 //! Each step is one fork-join of the thread pool. There are four kinds: row operations
 //! (each concerns one row alone), matmuls that share an input, attention, and columns
-//! (convolutions and recurrences). [`schedule`] decides what is fused, [`placer`]
+//! (convolutions and linear attention). [`schedule`] decides what is fused, [`placer`]
 //! assigns memory, [`mod@spans`] finds the parts that a device can run, and [`screen`]
 //! plans a screened output head.
 
 #[cfg(feature = "std")]
 mod check;
+mod experts;
 mod items;
 mod placer;
 mod schedule;
 mod screen;
 mod spans;
 
+pub use experts::{ExpertsScratch, GATHERED};
 #[cfg(feature = "delegate")]
 pub use items::tail;
 pub use screen::{CHUNK, ScreenPlan};
@@ -29,7 +31,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use ondol_kernels::Kernels;
 use ondol_kernels::attention::AttentionShape;
-use ondol_models::graph::{Graph, Op, RopeStyle, RowFn, Weight};
+use ondol_models::graph::{Graph, Growth, LinearAttention, Op, RopeStyle, Routing, RowFn, Weight};
 use ondol_models::heap;
 use ondol_models::screen::Screen;
 
@@ -93,6 +95,27 @@ pub enum RowOp {
         table_at: usize,
         dims: usize,
     },
+    /// Copies `out.width / (input.width / group)` columns, from the column `first` on, of
+    /// each group of columns.
+    Take {
+        input: Buffer,
+        group: usize,
+        first: usize,
+        out: Buffer,
+    },
+    /// [`Op::Route`].
+    Route {
+        scores: Buffer,
+        bias: Option<Vector>,
+        routing: Routing,
+        out: Buffer,
+    },
+    /// [`Op::Mix`].
+    Mix {
+        input: Buffer,
+        routes: Buffer,
+        out: Buffer,
+    },
     /// Writes the row's keys and values into the cache.
     StoreKv(StoreKv),
     /// Converts the row to the forms of activations that a matmul step needs. `matmul`
@@ -119,6 +142,8 @@ pub struct Angles {
     pub inverse_frequencies: Vec<f32>,
     /// Factor on every cosine and sine.
     pub magnitude: f32,
+    /// A further factor, by the position.
+    pub growth: Option<Growth>,
 }
 
 /// One weight matrix of a matmul step.
@@ -165,6 +190,9 @@ pub struct MatMul {
     pub parts: Vec<Part>,
     /// The work, divided into pieces that the threads share.
     pub pieces: Vec<Piece>,
+    /// Rows of activations for each row of a pass: one, except where the input has a row
+    /// for each expert.
+    pub inputs: usize,
 }
 
 /// Attention over one cache slot.
@@ -187,40 +215,71 @@ pub enum Step {
     Rows(Vec<RowOp>),
     /// Matmuls that share an input: an index in [`Plan::matmuls`].
     MatMul(usize),
+    /// Matmuls with the matrices of the experts that each row chose.
+    Experts(ExpertsStep),
     /// Attention of all rows over one cache slot.
     Attention(AttentionStep),
-    /// A convolution or a recurrence: all rows of some columns at a time.
-    Columns(ColumnStep),
+    /// A convolution: all rows of some columns at a time.
+    Conv(ConvStep),
+    /// Linear attention: all rows of some columns of a head at a time.
+    LinearAttention(LinearAttentionStep),
 }
 
 impl Step {
-    /// Whether the step is one that reads other rows of its sequence (attention or
-    /// columns). A layer has one such step, and a pass can be cancelled before it.
+    /// Whether the step is one that reads other rows of its sequence. A layer has at
+    /// least one such step, and a pass can be cancelled before it.
     pub fn ends_layer(&self) -> bool {
-        matches!(self, Step::Attention(_) | Step::Columns(_))
+        matches!(
+            self,
+            Step::Attention(_) | Step::Conv(_) | Step::LinearAttention(_)
+        )
     }
 }
 
-/// The operation of a [`Step::Columns`], with its operands.
+/// [`Op::Experts`] with its operands: all with one input.
 #[derive(Debug, Clone)]
-pub struct ColumnStep {
+pub struct ExpertsStep {
+    /// Index in [`Plan::matmuls`]. Its parts and pieces are those of one expert; its
+    /// weights are of the first one.
+    pub matmul: usize,
+    /// The experts that each row chose.
+    pub routes: Buffer,
+    /// How many a row chose.
+    pub used: usize,
+    /// The number of experts.
+    pub count: usize,
+}
+
+/// [`Op::Conv`] with its operands.
+#[derive(Debug, Clone)]
+pub struct ConvStep {
     /// Slot of the cache.
     pub slot: usize,
-    /// The operation on each column.
-    pub op: ColumnOp,
-    /// The input of the convolution, or the term that a recurrence adds.
+    /// `[column][tap]`.
+    pub weight: Vector,
+    /// Rows that each output sees.
+    pub taps: usize,
+    /// The value to convolve.
     pub input: Buffer,
     /// Place of the result, as wide as `input`.
     pub out: Buffer,
 }
 
-/// An operation on one column. Each row depends on rows before it.
-#[derive(Debug, Clone, Copy)]
-pub enum ColumnOp {
-    /// [`Op::Conv`]. The weights are ordered `[column][tap]`.
-    Conv { weight: Vector, taps: usize },
-    /// [`Op::Scan`].
-    Scan { decay: Buffer },
+/// [`Op::LinearAttention`] with its operands.
+#[derive(Debug, Clone)]
+pub struct LinearAttentionStep {
+    /// Slot of the cache.
+    pub slot: usize,
+    /// Heads and the rule.
+    pub linear: LinearAttention,
+    /// Queries, keys and values.
+    pub qkv: [Buffer; 3],
+    /// Logarithms of the factors on the state.
+    pub decay: Buffer,
+    /// Factors on what is stored.
+    pub beta: Buffer,
+    /// Place of the result.
+    pub out: Buffer,
 }
 
 /// Steps and memory of a model for given options.

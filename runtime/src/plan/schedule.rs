@@ -5,7 +5,7 @@
 //!   not needed afterwards, the matmul adds to that operand in place.
 //! - Consecutive operations that concern one row alone are one step, so that each row
 //!   passes through all of them while it is in the CPU's cache.
-//! - An attention, a convolution or a recurrence is a step of its own.
+//! - An attention or a convolution is a step of its own.
 //! - Rotations and functions of rows work in place if nothing reads their input
 //!   afterwards.
 //! - No step crosses the start or end of a span: none of these rules joins operations
@@ -16,8 +16,9 @@
 use super::items::{Item, Items};
 use super::placer::Placer;
 use super::{
-    Angles, ArenaLayout, AttentionStep, Buffer, ColumnOp, ColumnStep, MatMul, Part, Piece, Plan,
-    PlanOptions, RowOp, ScreenPlan, Span, SpanSteps, Step, StoreKv, Vector, attention_shape,
+    Angles, ArenaLayout, AttentionStep, Buffer, ConvStep, ExpertsScratch, ExpertsStep,
+    LinearAttentionStep, MatMul, Part, Piece, Plan, PlanOptions, RowOp, ScreenPlan, Span,
+    SpanSteps, Step, StoreKv, Vector, attention_shape,
 };
 use crate::cache::CacheLayout;
 use crate::memory::LENT;
@@ -126,6 +127,8 @@ impl<'g> Scheduler<'g> {
         let angles = |rope: &Rope| Angles {
             inverse_frequencies: rope.frequencies(self.options.context).to_vec(),
             magnitude: rope.magnitude,
+            // SMALL builds have no architecture with queries that grow.
+            growth: rope.growth.filter(|_| !SMALL),
         };
         let ropes = self.graph.ropes.iter().map(angles).collect();
         let Scheduler {
@@ -345,6 +348,13 @@ impl<'g> Scheduler<'g> {
                     steps.push(Step::Rows(core::mem::take(&mut ops)));
                     steps.push(step);
                 }
+                // SMALL builds have no architecture with experts.
+                Item::Experts(_) if SMALL => {}
+                Item::Experts(group) => {
+                    let step = self.experts(group, now, &mut ops);
+                    flush(&mut ops, &mut steps);
+                    steps.extend(step);
+                }
                 Item::StoreKv(node) => ops.extend(self.store_kv(*node)),
                 Item::Attention(node) => {
                     flush(&mut ops, &mut steps);
@@ -430,8 +440,48 @@ impl<'g> Scheduler<'g> {
                     dims,
                 });
             }
+            // SMALL builds have no architecture with the others.
+            _ if SMALL => {}
+            Op::Take {
+                input,
+                group,
+                first,
+                ..
+            } => {
+                let input = self.buffer(input);
+                let out = self.new_buffer(node, now);
+                ops.push(RowOp::Take {
+                    input,
+                    group,
+                    first,
+                    out,
+                });
+            }
+            Op::Route {
+                scores,
+                bias,
+                routing,
+            } => {
+                let scores = self.buffer(scores);
+                let out = self.new_buffer(node, now);
+                ops.push(RowOp::Route {
+                    scores,
+                    bias: self.vector(bias),
+                    routing,
+                    out,
+                });
+            }
+            Op::Mix { input, routes } => {
+                let (input, routes) = (self.buffer(input), self.buffer(routes));
+                let out = self.new_buffer(node, now);
+                ops.push(RowOp::Mix { input, routes, out });
+            }
             // These are not row operations.
-            Op::MatMul { .. } | Op::Attention { .. } | Op::Conv { .. } | Op::Scan { .. } => {}
+            Op::MatMul { .. }
+            | Op::Experts { .. }
+            | Op::Attention { .. }
+            | Op::Conv { .. }
+            | Op::LinearAttention { .. } => {}
         }
     }
 
@@ -470,8 +520,61 @@ impl<'g> Scheduler<'g> {
             });
         }
         let pieces = pieces(&parts, ROWS_MULTIPLE);
-        self.matmuls.push(MatMul { parts, pieces });
+        self.matmuls.push(MatMul {
+            parts,
+            pieces,
+            inputs: 1,
+        });
         Step::MatMul(self.matmuls.len() - 1)
+    }
+
+    /// The products of one input with the matrices of the chosen experts.
+    fn experts(&mut self, group: &[usize], now: usize, ops: &mut Vec<RowOp>) -> Option<Step> {
+        let mut parts = Vec::new();
+        let mut shared = None;
+        for &node in group {
+            let Op::Experts {
+                input,
+                routes,
+                weight,
+                bias,
+                count,
+            } = self.graph.nodes[node].op
+            else {
+                continue;
+            };
+            shared = Some((input, routes, count));
+            let bias = self.vector(bias);
+            let weight = Weight {
+                rows: weight.rows / count,
+                ..weight
+            };
+            parts.push((node, weight, bias));
+        }
+        let (input, routes, count) = shared?;
+        let (input, routes) = (self.buffer(input), self.buffer(routes));
+        let matmul = self.matmuls.len();
+        ops.push(RowOp::Prepare { input, matmul });
+        let mut part = |(node, weight, bias)| Part {
+            weight,
+            bias,
+            out: self.new_buffer(node, now),
+            accumulate: false,
+        };
+        let parts: Vec<Part> = parts.into_iter().map(&mut part).collect();
+        let cols = parts.first().map_or(1, |part| part.weight.cols);
+        let pieces = pieces(&parts, ROWS_MULTIPLE);
+        self.matmuls.push(MatMul {
+            parts,
+            pieces,
+            inputs: input.width / cols,
+        });
+        Some(Step::Experts(ExpertsStep {
+            matmul,
+            routes,
+            used: routes.width / 2,
+            count,
+        }))
     }
 
     fn store_kv(&self, node: usize) -> Option<RowOp> {
@@ -488,31 +591,36 @@ impl<'g> Scheduler<'g> {
         if SMALL {
             return None;
         }
-        let (slot, op, input) = match self.graph.nodes[node].op {
+        let out = self.new_buffer(node, now);
+        match self.graph.nodes[node].op {
             Op::Conv {
                 input,
                 weight,
                 slot,
-            } => {
-                let taps = weight.cols;
-                let weight = self.vector(Some(weight))?;
-                (slot, ColumnOp::Conv { weight, taps }, input)
-            }
-            Op::Scan { decay, input, slot } => {
-                let decay = self.buffer(decay);
-                (slot, ColumnOp::Scan { decay }, input)
-            }
-            _ => return None,
-        };
-        let slot = slot as usize;
-        let input = self.buffer(input);
-        let out = self.new_buffer(node, now);
-        Some(Step::Columns(ColumnStep {
-            slot,
-            op,
-            input,
-            out,
-        }))
+            } => Some(Step::Conv(ConvStep {
+                slot: slot as usize,
+                weight: self.vector(Some(weight))?,
+                taps: weight.cols,
+                input: self.buffer(input),
+                out,
+            })),
+            Op::LinearAttention {
+                q,
+                k,
+                v,
+                decay,
+                beta,
+                linear,
+            } => Some(Step::LinearAttention(LinearAttentionStep {
+                slot: linear.slot as usize,
+                linear,
+                qkv: [q, k, v].map(|value| self.buffer(value)),
+                decay: self.buffer(decay),
+                beta: self.buffer(beta),
+                out,
+            })),
+            _ => None,
+        }
     }
 
     fn attention(&mut self, node: usize, now: usize) -> Option<Step> {
@@ -537,8 +645,10 @@ impl<'g> Scheduler<'g> {
         let chunk = self.options.chunk;
         let bytes = |step: &MatMul, m: usize| {
             let cols = step.parts.first().map_or(0, |p| p.weight.cols);
+            let inputs = if SMALL { 1 } else { step.inputs };
+            let rows = m.saturating_mul(inputs);
             step.act_kinds(m, self.kernels)
-                .map(|kind| kind.bytes(cols).saturating_mul(m))
+                .map(|kind| kind.bytes(cols).saturating_mul(rows))
                 .sum::<usize>()
         };
         // For few rows, the forms depend on the number of rows.
@@ -553,7 +663,33 @@ impl<'g> Scheduler<'g> {
             .map(|w| self.kernels.scratch_bytes(w.dtype, w.cols))
             .max()
             .unwrap_or(0);
-        matmul.max(self.largest_attention(|shape| shape.scratch_len()))
+        let most = matmul.max(self.largest_attention(|shape| shape.scratch_len()));
+        // SMALL builds have no architecture with experts.
+        match SMALL {
+            true => most,
+            false => most.max(self.experts_scratch(matmul)),
+        }
+    }
+
+    /// Bytes of scratch for any step with experts, if kernels need `kernel` bytes.
+    fn experts_scratch(&self, kernel: usize) -> usize {
+        let mut nodes = self.graph.nodes.iter();
+        if !nodes.any(|node| matches!(node.op, Op::Experts { .. })) {
+            return 0;
+        }
+        let mut most = 0;
+        for matmul in &self.matmuls {
+            let outputs = matmul.pieces.iter().map(|piece| piece.rows.len()).max();
+            let cols = matmul.parts.first().map_or(0, |part| part.weight.cols);
+            for rows in [1, self.options.chunk] {
+                for kind in matmul.act_kinds(rows, self.kernels) {
+                    let outputs = outputs.unwrap_or(0);
+                    let bytes = ExpertsScratch::bytes(kind, cols, outputs, kernel);
+                    most = most.max(bytes);
+                }
+            }
+        }
+        most
     }
 
     /// Bytes of the largest number of floats that any attention needs, as told by

@@ -107,7 +107,11 @@ impl ScreenPlan {
             accumulate: false,
         }];
         let pieces = pieces(&parts, CHUNK);
-        matmuls.push(MatMul { parts, pieces });
+        matmuls.push(MatMul {
+            parts,
+            pieces,
+            inputs: 1,
+        });
         Some(ScreenPlan {
             step,
             head,

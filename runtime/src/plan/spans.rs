@@ -73,7 +73,7 @@ fn is_stateless(graph: &Graph, item: &Item) -> bool {
     match item {
         Item::MatMul(_) => true,
         Item::Row(node) => matches!(graph.nodes[*node].op, Op::Row { .. }),
-        Item::StoreKv(_) | Item::Attention(_) | Item::Columns(_) => false,
+        Item::Experts(_) | Item::StoreKv(_) | Item::Attention(_) | Item::Columns(_) => false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! `random-model ARCH OUT.gguf [--shape small|1b] [--type TYPE]`: writes a model with random weights.
 
 use ondol_models::quant::DType;
-use ondol_tests::random_model::{ARCHITECTURES, RandomModel};
+use ondol_tests::random_model::{ARCHITECTURES, FURTHER, RandomModel};
 use std::error::Error;
 use std::fs::File;
 use std::io::BufWriter;
@@ -21,9 +21,10 @@ fn main() -> ExitCode {
 
 fn run(mut args: impl Iterator<Item = String>) -> Result<(), Box<dyn Error>> {
     let (name, path) = (args.next().ok_or(USAGE)?, args.next().ok_or(USAGE)?);
-    let architecture = ARCHITECTURES.into_iter().find(|known| *known == name);
-    let architecture =
-        architecture.ok_or_else(|| format!("`{name}` is none of {ARCHITECTURES:?}"))?;
+    let mut known = ARCHITECTURES.into_iter().chain(FURTHER);
+    let architecture = known
+        .find(|known| *known == name)
+        .ok_or_else(|| format!("`{name}` is none of {ARCHITECTURES:?} and {FURTHER:?}"))?;
     let (mut shape, mut dtype) = (String::from("small"), DType::F32);
     while let Some(option) = args.next() {
         let value = args.next().ok_or(USAGE)?;

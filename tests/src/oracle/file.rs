@@ -1,5 +1,6 @@
 //! A GGUF file as candle-core reads it.
 
+use super::mxfp4::widened;
 use candle_core::Device;
 use candle_core::quantized::gguf_file::{Content, Value};
 use std::collections::HashMap;
@@ -40,7 +41,8 @@ pub struct File {
 
 impl File {
     pub fn read(gguf: &[u8]) -> File {
-        let mut reader = Cursor::new(gguf);
+        let gguf = widened(gguf);
+        let mut reader = Cursor::new(&gguf);
         let content = Content::read(&mut reader).expect("candle reads the header");
         let mut tensors = HashMap::new();
         for name in content.tensor_infos.keys() {
@@ -75,7 +77,11 @@ impl File {
 
     /// An integer, or zero; of an array the first.
     pub fn integer(&self, key: &str) -> usize {
-        let number = |value: &Value| value.to_u64().expect(key) as usize;
+        let number = |value: &Value| match value {
+            // Arrays are often of these.
+            Value::I32(number) => usize::try_from(*number).expect(key),
+            number => number.to_u64().expect(key) as usize,
+        };
         match self.value(key) {
             None => 0,
             Some(Value::Array(per_layer)) => number(&per_layer[0]),
@@ -87,6 +93,20 @@ impl File {
     pub fn float(&self, key: &str, default: f64) -> f64 {
         self.value(key)
             .map_or(default, |value| value.to_f32().expect(key).into())
+    }
+
+    /// A float of an array with one for each layer, or zero.
+    pub fn float_of_layer(&self, key: &str, layer: usize) -> f64 {
+        match self.value(key) {
+            Some(Value::Array(per_layer)) => per_layer[layer].to_f32().expect(key).into(),
+            _ => 0.0,
+        }
+    }
+
+    /// A boolean, or `default`.
+    pub fn flag(&self, key: &str, default: bool) -> bool {
+        self.value(key)
+            .map_or(default, |value| value.to_bool().expect(key))
     }
 
     pub fn opt_tensor(&self, name: &str) -> Option<&Matrix> {

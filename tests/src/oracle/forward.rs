@@ -1,11 +1,9 @@
 //! The forward pass of each architecture.
 
 use super::Cache;
-use super::file::{File, Matrix};
-use super::math::{
-    Attention, Rope, Rows, add, attention, gated, gelu, linear, rms_norm, silu, softcap,
-};
-use candle_core::quantized::gguf_file::Value;
+use super::file::File;
+use super::math::{Attention, Rope, Rows, add, attention, gated, gelu, linear, silu, softcap};
+use super::model::Model;
 
 /// The logits after each token.
 pub fn forward(file: &File, tokens: &[u32], context: usize, cache: Cache) -> Rows {
@@ -18,158 +16,33 @@ pub fn forward(file: &File, tokens: &[u32], context: usize, cache: Cache) -> Row
         "gemma3" => m.gemma3(tokens),
         "exaone4" => m.exaone4(tokens),
         "phi3" => m.phi3(tokens, context),
+        "gemma" => m.gemma(tokens),
+        "granite" | "granitemoe" | "granitehybrid" | "minicpm" => m.granite(tokens),
+        "smollm3" => m.smollm3(tokens),
+        "mistral3" => m.mistral3(tokens),
+        "olmo2" => m.olmo2(tokens),
+        "hunyuan-dense" => m.hunyuan(tokens),
+        "glm4" => m.glm4(tokens),
+        "cohere2" => m.cohere2(tokens),
+        "phi2" => m.phi2(tokens),
+        "stablelm" => m.stablelm(tokens),
+        "starcoder2" => m.starcoder2(tokens),
+        "qwen3moe" => m.qwen3moe(tokens),
+        "olmoe" => m.olmoe(tokens),
+        "gpt-oss" => m.gpt_oss(tokens),
+        "exaone-moe" => m.exaone_moe(tokens),
+        "deepseek2" => m.deepseek2(tokens),
+        "lfm2" | "lfm2moe" => m.lfm2(tokens),
+        "qwen35" | "qwen35moe" => m.qwen35(tokens),
+        "mamba2" => m.mamba2(tokens),
+        "falcon-h1" => m.falcon_h1(tokens),
+        "gemma4" => m.gemma4(tokens),
+        "gemma3n" => m.gemma3n(tokens),
         other => panic!("the oracle does not know {other}"),
     }
 }
 
-/// A file and its hyperparameters.
-struct Model<'a> {
-    file: &'a File,
-    layers: usize,
-    width: usize,
-    heads: usize,
-    kv_heads: usize,
-    head_dim: usize,
-    eps: f64,
-    cache: Cache,
-}
-
-impl<'a> Model<'a> {
-    fn new(file: &'a File, cache: Cache) -> Self {
-        let width = file.integer("embedding_length");
-        let heads = file.integer("attention.head_count");
-        let or = |value: usize, default: usize| if value == 0 { default } else { value };
-        Model {
-            file,
-            layers: file.integer("block_count") - file.integer("nextn_predict_layers"),
-            width,
-            heads,
-            kv_heads: or(file.integer("attention.head_count_kv"), heads),
-            head_dim: or(file.integer("attention.key_length"), width / heads),
-            eps: file.float("attention.layer_norm_rms_epsilon", 0.0),
-            cache,
-        }
-    }
-
-    fn embed(&self, tokens: &[u32], scale: f64) -> Rows {
-        let table = self.file.tensor("token_embd.weight");
-        let row = |token: &u32| {
-            table
-                .row(*token as usize)
-                .iter()
-                .map(|v| f64::from(*v) * scale)
-                .collect()
-        };
-        tokens.iter().map(row).collect()
-    }
-
-    fn weight(&self, layer: usize, name: &str) -> &Matrix {
-        self.file.tensor(&format!("blk.{layer}.{name}.weight"))
-    }
-
-    fn linear(&self, x: &Rows, layer: usize, name: &str) -> Rows {
-        let bias = self.file.opt_tensor(&format!("blk.{layer}.{name}.bias"));
-        linear(x, self.weight(layer, name), bias)
-    }
-
-    fn norm(&self, x: &Rows, layer: usize, name: &str) -> Rows {
-        rms_norm(x, self.weight(layer, name), self.eps)
-    }
-
-    fn feed_forward(&self, x: &Rows, layer: usize, f: fn(f64) -> f64) -> Rows {
-        let gate = self.linear(x, layer, "ffn_gate");
-        let up = self.linear(x, layer, "ffn_up");
-        self.linear(&gated(&gate, &up, f), layer, "ffn_down")
-    }
-
-    fn head(&self, x: &Rows) -> Rows {
-        let x = rms_norm(x, self.file.tensor("output_norm.weight"), self.eps);
-        let tied = self.file.tensor("token_embd.weight");
-        let head = self.file.opt_tensor("output.weight").unwrap_or(tied);
-        linear(&x, head, self.file.opt_tensor("output.bias"))
-    }
-
-    fn attention(&self) -> Attention {
-        Attention {
-            head_dim: self.head_dim,
-            scale: 1.0 / (self.head_dim as f64).sqrt(),
-            cap: None,
-            window: None,
-            f16_cache: self.cache == Cache::F16,
-        }
-    }
-
-    /// `base^(-2i/dims)`, over the linear factor and the factors of the tensor, if any.
-    fn rope(&self, base: f64, linear: f64, factors: Option<&Matrix>) -> Rope {
-        let dims = match self.file.integer("rope.dimension_count") {
-            0 => self.head_dim,
-            dims => dims,
-        };
-        let factor = |i: usize| factors.map_or(1.0, |f| f64::from(f.data[i]));
-        let frequency = |i: usize| base.powf(-2.0 * i as f64 / dims as f64) / linear / factor(i);
-        let frequencies = (0..dims / 2).map(frequency).collect();
-        Rope {
-            interleaved: false,
-            frequencies,
-            magnitude: 1.0,
-        }
-    }
-
-    /// YaRN from section 3 of its paper: a pair that turns `32` times or more in the
-    /// first training's context stays, one that turns once or less is slowed by the
-    /// factor; where between, by its number, with ends at whole pairs.
-    fn yarn(&self) -> Rope {
-        let factor = self.file.float("rope.scaling.factor", 1.0);
-        let base = self.file.float("rope.freq_base", 10_000.0);
-        let context = self.file.integer("rope.scaling.original_context_length") as f64;
-        let rope = self.rope(base, 1.0, self.file.opt_tensor("rope_freqs.weight"));
-        let dims = 2 * rope.frequencies.len();
-        // turns = context * base^(-2i/dims) / 2 pi, solved for i.
-        let pair = |turns: f64| {
-            (context / (std::f64::consts::TAU * turns)).ln() / base.ln() * dims as f64 / 2.0
-        };
-        let first = pair(self.file.float("rope.scaling.yarn_beta_fast", 32.0)).floor();
-        let last = pair(self.file.float("rope.scaling.yarn_beta_slow", 1.0)).ceil();
-        let (first, last) = (first.max(0.0), last.min(dims as f64 - 1.0));
-        let slowed = |(i, frequency): (usize, &f64)| {
-            let slow = ((i as f64 - first) / (last - first)).clamp(0.0, 1.0);
-            frequency * (1.0 - slow) + frequency / factor * slow
-        };
-        let magnitude = 1.0 + factor.ln() / 10.0;
-        Rope {
-            frequencies: rope.frequencies.iter().enumerate().map(slowed).collect(),
-            magnitude: self.file.float("rope.scaling.yarn_attn_factor", magnitude),
-            ..rope
-        }
-    }
-
-    /// The rope of the whole file, with the scalings of linear factor, YaRN and `rope_freqs`.
-    fn file_rope(&self) -> Rope {
-        let named = self
-            .file
-            .value("rope.scaling.type")
-            .map(|name| name.to_string().expect("a name").as_str());
-        let linear = match named {
-            Some("yarn") => return self.yarn(),
-            None | Some("linear") => self.file.float("rope.scaling.factor", 1.0),
-            _ => 1.0,
-        };
-        let base = self.file.float("rope.freq_base", 10_000.0);
-        self.rope(base, linear, self.file.opt_tensor("rope_freqs.weight"))
-    }
-
-    /// Whether a layer slides: per layer, or all but every n-th.
-    fn slides(&self, layer: usize, every: usize) -> bool {
-        match self.file.value("attention.sliding_window_pattern") {
-            None => layer % every != every - 1,
-            Some(Value::Array(per_layer)) => per_layer[layer].to_bool().expect("booleans"),
-            Some(period) => {
-                let every = period.to_u32().expect("a period") as usize;
-                layer % every != every - 1
-            }
-        }
-    }
-
+impl Model<'_> {
     /// Llama; Qwen2 and EXAONE 3 differ in the pairs that rotate.
     fn llama(&self, tokens: &[u32], interleaved: bool) -> Rows {
         let rope = Rope {

@@ -23,17 +23,52 @@ pub fn linear(x: &Rows, w: &Matrix, bias: Option<&Matrix>) -> Rows {
     x.iter().map(one).collect()
 }
 
-/// Each run of `w`'s length over its root mean square, times `w`.
+/// Each run of `w`'s columns over its root mean square, times a row of `w`: every run
+/// the same, or if `w` has more rows, each its own.
 pub fn rms_norm(x: &Rows, w: &Matrix, eps: f64) -> Rows {
-    let mut y = x.clone();
-    for run in y.iter_mut().flat_map(|row| row.chunks_exact_mut(w.cols)) {
+    let one = |x: &Vec<f64>| times_rows(&unit_runs(x, w.cols, eps), w);
+    x.iter().map(one).collect()
+}
+
+/// Each run of `len` elements over its root mean square.
+pub fn unit_rms(x: &Rows, len: usize, eps: f64) -> Rows {
+    x.iter().map(|x| unit_runs(x, len, eps)).collect()
+}
+
+/// Like [`rms_norm`], with the mean taken off before, and the bias, if any, added.
+pub fn layer_norm(x: &Rows, w: &Matrix, bias: Option<&Matrix>, eps: f64) -> Rows {
+    let one = |x: &Vec<f64>| {
+        let centred: Vec<f64> = x.chunks_exact(w.cols).flat_map(centre).collect();
+        let mut y = times_rows(&unit_runs(&centred, w.cols, eps), w);
+        if let Some(bias) = bias {
+            y.iter_mut()
+                .zip(&bias.data)
+                .for_each(|(y, bias)| *y += f64::from(*bias));
+        }
+        y
+    };
+    x.iter().map(one).collect()
+}
+
+fn centre(run: &[f64]) -> Vec<f64> {
+    let mean = run.iter().sum::<f64>() / run.len() as f64;
+    run.iter().map(|v| v - mean).collect()
+}
+
+fn unit_runs(x: &[f64], len: usize, eps: f64) -> Vec<f64> {
+    let unit = |run: &[f64]| -> Vec<f64> {
         let mean = run.iter().map(|v| v * v).sum::<f64>() / run.len() as f64;
-        let root = (mean + eps).sqrt();
-        run.iter_mut()
-            .zip(&w.data)
-            .for_each(|(v, w)| *v = *v / root * f64::from(*w));
-    }
-    y
+        run.iter().map(|v| v / (mean + eps).sqrt()).collect()
+    };
+    x.chunks_exact(len).flat_map(unit).collect()
+}
+
+/// The runs of `x` times the rows of `w` in turn.
+fn times_rows(x: &[f64], w: &Matrix) -> Vec<f64> {
+    x.iter()
+        .zip(w.data.iter().cycle())
+        .map(|(x, w)| x * f64::from(*w))
+        .collect()
 }
 
 /// Rotary embedding of every head: the first `2 * frequencies.len()` elements rotate.
@@ -69,12 +104,15 @@ impl Rope {
 
 /// Shape and options of attention.
 pub struct Attention {
-    /// Width of a head; how many there are is in the widths of q and k.
+    /// Width of a head of q and k; how many there are is in the widths of q and k, and
+    /// the width of a head of v in that of v.
     pub head_dim: usize,
     pub scale: f64,
     pub cap: Option<f64>,
     /// A token sees itself and the `window - 1` tokens before it.
     pub window: Option<usize>,
+    /// For each head a score of nothing: it takes part in the softmax, and has no value.
+    pub sinks: Option<Vec<f64>>,
     /// Whether keys and values are rounded to f16.
     pub f16_cache: bool,
 }
@@ -83,7 +121,7 @@ pub struct Attention {
 pub fn attention(q: &Rows, k: &Rows, v: &Rows, options: &Attention) -> Rows {
     let head_dim = options.head_dim;
     let (heads, kv_heads) = (q[0].len() / head_dim, k[0].len() / head_dim);
-    let head = |row: &[f64], h: usize| row[h * head_dim..(h + 1) * head_dim].to_vec();
+    let value_dim = v[0].len() / kv_heads;
     let keep = |x: &Rows| {
         if options.f16_cache {
             rounded(x)
@@ -100,22 +138,17 @@ pub fn attention(q: &Rows, k: &Rows, v: &Rows, options: &Attention) -> Rows {
         let mut row = Vec::new();
         for h in 0..heads {
             let kv = h / (heads / kv_heads);
-            let query = head(query, h);
-            let scores: Vec<f64> = (first..=now)
-                .map(|then| {
-                    let dot: f64 = query
-                        .iter()
-                        .zip(head(&k[then], kv))
-                        .map(|(q, k)| q * k)
-                        .sum();
-                    softcap(dot * options.scale, options.cap)
-                })
+            let query = part(query, h, head_dim);
+            let mut scores: Vec<f64> = (first..=now)
+                .map(|then| dot(query, part(&k[then], kv, head_dim)) * options.scale)
+                .map(|score| softcap(score, options.cap))
                 .collect();
-            let mut mixed = vec![0.0; head_dim];
-            for (weight, then) in softmax(&scores).into_iter().zip(first..) {
+            scores.extend(options.sinks.as_ref().map(|sinks| sinks[h]));
+            let mut mixed = vec![0.0; value_dim];
+            for (weight, then) in softmax(&scores).into_iter().zip(first..=now) {
                 mixed
                     .iter_mut()
-                    .zip(head(&v[then], kv))
+                    .zip(part(&v[then], kv, value_dim))
                     .for_each(|(m, v)| *m += weight * v);
             }
             row.extend(mixed);
@@ -125,6 +158,15 @@ pub fn attention(q: &Rows, k: &Rows, v: &Rows, options: &Attention) -> Rows {
     out
 }
 
+/// The `index`-th run of `len` elements.
+pub fn part(row: &[f64], index: usize, len: usize) -> &[f64] {
+    &row[index * len..][..len]
+}
+
+pub fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
 /// To the nearest f16.
 fn rounded(x: &Rows) -> Rows {
     x.iter()
@@ -132,7 +174,7 @@ fn rounded(x: &Rows) -> Rows {
         .collect()
 }
 
-fn softmax(scores: &[f64]) -> Vec<f64> {
+pub fn softmax(scores: &[f64]) -> Vec<f64> {
     let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let sum: f64 = scores.iter().map(|score| (score - max).exp()).sum();
     scores
@@ -144,6 +186,10 @@ fn softmax(scores: &[f64]) -> Vec<f64> {
 /// `cap * tanh(x / cap)`, or `x` without a cap.
 pub fn softcap(x: f64, cap: Option<f64>) -> f64 {
     cap.map_or(x, |cap| cap * (x / cap).tanh())
+}
+
+pub fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
 }
 
 pub fn silu(x: f64) -> f64 {
@@ -164,7 +210,33 @@ pub fn add(a: &Rows, b: &Rows) -> Rows {
     zip(a, b, |a, b| a + b)
 }
 
-fn zip(a: &Rows, b: &Rows, f: impl Fn(f64, f64) -> f64) -> Rows {
+pub fn scaled(x: &Rows, factor: f64) -> Rows {
+    map(x, |x| x * factor)
+}
+
+pub fn map(x: &Rows, f: impl Fn(f64) -> f64) -> Rows {
+    x.iter()
+        .map(|row| row.iter().map(|x| f(*x)).collect())
+        .collect()
+}
+
+/// `f` of each row's elements and those of the vector.
+pub fn each(x: &Rows, vector: &Matrix, f: impl Fn(f64, f64) -> f64) -> Rows {
+    let one = |x: &Vec<f64>| {
+        x.iter()
+            .zip(&vector.data)
+            .map(|(x, v)| f(*x, f64::from(*v)))
+            .collect()
+    };
+    x.iter().map(one).collect()
+}
+
+/// The elements of `range` of each row.
+pub fn columns(x: &Rows, range: std::ops::Range<usize>) -> Rows {
+    x.iter().map(|row| row[range.clone()].to_vec()).collect()
+}
+
+pub fn zip(a: &Rows, b: &Rows, f: impl Fn(f64, f64) -> f64) -> Rows {
     a.iter()
         .zip(b)
         .map(|(a, b)| a.iter().zip(b).map(|(a, b)| f(*a, *b)).collect())

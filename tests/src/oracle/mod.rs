@@ -4,9 +4,16 @@
 //! Files are read and dequantized by candle-core. It panics on what it can't
 //! read: it is for files that tests make.
 
+mod dense;
+mod experts;
 mod file;
 mod forward;
+mod gemma;
+mod hybrid;
 mod math;
+mod model;
+mod mxfp4;
+mod recurrent;
 
 use file::File;
 

@@ -4,6 +4,9 @@
 //! They are what tests compare runtime and oracle on; the shape of
 //! [`RandomModel::one_billion`] is for benchmarks. The same seed gives the same bytes.
 
+mod further;
+mod further_variants;
+mod shapes;
 mod tensors;
 mod variants;
 mod write;
@@ -11,11 +14,43 @@ mod write;
 use ondol_models::gguf::MetaValue;
 use ondol_models::quant::DType;
 
+pub use further_variants::further_variants;
 pub use variants::variants;
 
 /// The architectures that random models are made of.
 pub const ARCHITECTURES: [&str; 8] = [
     "llama", "qwen2", "qwen3", "gemma2", "gemma3", "exaone", "exaone4", "phi3",
+];
+
+/// Further architectures, which firmware does not have.
+pub const FURTHER: [&str; 27] = [
+    "gemma",
+    "granite",
+    "minicpm",
+    "smollm3",
+    "mistral3",
+    "olmo2",
+    "hunyuan-dense",
+    "glm4",
+    "cohere2",
+    "phi2",
+    "stablelm",
+    "starcoder2",
+    "qwen3moe",
+    "olmoe",
+    "granitemoe",
+    "gpt-oss",
+    "exaone-moe",
+    "deepseek2",
+    "lfm2",
+    "lfm2moe",
+    "qwen35",
+    "qwen35moe",
+    "mamba2",
+    "granitehybrid",
+    "falcon-h1",
+    "gemma4",
+    "gemma3n",
 ];
 
 /// What a random model is made of. Fields may be changed before it is written.
@@ -61,7 +96,7 @@ pub struct RandomModel {
 impl RandomModel {
     /// A model of a few layers and a megabyte or less, in F32.
     pub fn small(architecture: &'static str) -> RandomModel {
-        RandomModel {
+        shapes::shaped(RandomModel {
             architecture,
             layers: 3,
             width: 64,
@@ -79,7 +114,7 @@ impl RandomModel {
             keys: Vec::new(),
             factors: Vec::new(),
             seed: 1,
-        }
+        })
     }
 
     /// A Llama of about a billion parameters. In Q4_0 it is a file of 632 MB:
@@ -114,10 +149,14 @@ impl RandomModel {
 
     /// The same model with its weights in another format; rows get wide enough for any block.
     pub fn quantized(self, dtype: DType) -> RandomModel {
-        let (width, hidden, head_dim) = (256, 512, 256 / self.heads);
+        // Frequency factors, if any, are as many as fit the heads that there are.
+        let head_dim = match self.heads {
+            heads if heads > 0 && self.factors.is_empty() => 256 / heads,
+            _ => self.head_dim,
+        };
         RandomModel {
-            width,
-            hidden,
+            width: 256,
+            hidden: if self.hidden > 0 { 512 } else { 0 },
             head_dim,
             dtype,
             table_dtype: dtype,

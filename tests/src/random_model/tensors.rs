@@ -1,6 +1,6 @@
 //! Which tensors a model has, and their random values.
 
-use super::RandomModel;
+use super::{FURTHER, RandomModel, further};
 use ondol_models::quant::DType;
 
 /// A tensor that is yet to be filled.
@@ -32,8 +32,9 @@ impl RandomModel {
     }
 }
 
-struct List<'a> {
-    model: &'a RandomModel,
+/// Tensors of a model, as they are added.
+pub struct List<'a> {
+    pub model: &'a RandomModel,
     tensors: Vec<Tensor>,
 }
 
@@ -47,7 +48,13 @@ impl List<'_> {
             0.5
         };
         self.table("token_embd", deviation);
-        self.norm("output_norm".into(), m.width);
+        // LFM2 gives its last norm the name of the embeddings'.
+        let last_norm = if m.architecture.starts_with("lfm2") {
+            "token_embd_norm"
+        } else {
+            "output_norm"
+        };
+        self.norm(last_norm.into(), m.width);
         if !m.tied {
             self.table("output", 0.5);
         }
@@ -60,7 +67,12 @@ impl List<'_> {
                 fill,
             );
         }
-        (0..m.layers).for_each(|layer| self.layer(layer));
+        if FURTHER.contains(&m.architecture) {
+            further::whole(self);
+            (0..m.layers).for_each(|layer| further::layer(self, layer));
+        } else {
+            (0..m.layers).for_each(|layer| self.layer(layer));
+        }
     }
 
     fn layer(&mut self, layer: usize) {
@@ -120,24 +132,25 @@ impl List<'_> {
     }
 
     /// A matrix that multiplies the norm of a typical row by `gain`.
-    fn matrix(&mut self, name: String, rows: usize, cols: usize, gain: f32) {
-        let fill = Fill::Random {
-            mean: 0.0,
-            deviation: gain / (cols as f32).sqrt(),
-        };
-        self.push(
-            format!("{name}.weight"),
-            vec![cols, rows],
-            self.model.dtype,
-            fill,
-        );
+    pub fn matrix(&mut self, name: String, rows: usize, cols: usize, gain: f32) {
+        self.stack(format!("{name}.weight"), vec![cols, rows], gain);
     }
 
-    fn norm(&mut self, name: String, len: usize) {
+    /// Matrices of these dimensions in one tensor, like [`List::matrix`].
+    pub fn stack(&mut self, name: String, dims: Vec<usize>, gain: f32) {
+        let dtype = fitting(self.model.dtype, dims[0]);
+        let fill = Fill::Random {
+            mean: 0.0,
+            deviation: gain / (dims[0] as f32).sqrt(),
+        };
+        self.push(name, dims, dtype, fill);
+    }
+
+    pub fn norm(&mut self, name: String, len: usize) {
         self.vector(format!("{name}.weight"), len, 1.0, 0.2);
     }
 
-    fn vector(&mut self, name: String, len: usize, mean: f32, deviation: f32) {
+    pub fn vector(&mut self, name: String, len: usize, mean: f32, deviation: f32) {
         self.push(
             name,
             vec![len],
@@ -146,7 +159,7 @@ impl List<'_> {
         );
     }
 
-    fn push(&mut self, name: String, dims: Vec<usize>, dtype: DType, fill: Fill) {
+    pub fn push(&mut self, name: String, dims: Vec<usize>, dtype: DType, fill: Fill) {
         let dims = dims.into_iter().map(|dim| dim as u64).collect();
         self.tensors.push(Tensor {
             name,
@@ -155,4 +168,11 @@ impl List<'_> {
             fill,
         });
     }
+}
+
+/// Where rows are no whole blocks of a format, files have one with shorter blocks.
+pub fn fitting(dtype: DType, cols: usize) -> DType {
+    let formats = [dtype, DType::Q8_0, DType::F32];
+    let fits = |dtype: &DType| dtype.row_bytes(cols).is_some();
+    formats.into_iter().find(fits).expect("F32 fits any row")
 }

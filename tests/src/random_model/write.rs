@@ -49,7 +49,8 @@ impl RandomModel {
         set("block_count", self.layers);
         set("context_length", self.context);
         set("embedding_length", self.width);
-        if self.uneven || self.head_dim * self.heads != self.width {
+        let other_heads = self.heads > 0 && self.head_dim * self.heads != self.width;
+        if self.uneven || other_heads {
             set("attention.key_length", self.head_dim);
             set("attention.value_length", self.head_dim);
         }
@@ -59,6 +60,15 @@ impl RandomModel {
             "feed_forward_length",
         ];
         for (which, name) in names.into_iter().enumerate() {
+            // Mamba 2 has no key heads, and Qwen3.5 with experts no dense block.
+            let lacks = match self.architecture {
+                "mamba2" => which == 1,
+                "qwen35moe" => which == 2,
+                _ => false,
+            };
+            if lacks {
+                continue;
+            }
             let key = format!("{}.{name}", self.architecture);
             match self.uneven {
                 true => {
@@ -68,8 +78,12 @@ impl RandomModel {
                 false => writer.set(&key, self.shape(0)[which] as u32),
             }
         }
+        let epsilon = match self.architecture {
+            "cohere2" | "phi2" | "stablelm" | "starcoder2" => "layer_norm_epsilon",
+            _ => "layer_norm_rms_epsilon",
+        };
         writer.set(
-            &format!("{}.attention.layer_norm_rms_epsilon", self.architecture),
+            &format!("{}.attention.{epsilon}", self.architecture),
             1e-5f32,
         );
         for (key, value) in &self.keys {

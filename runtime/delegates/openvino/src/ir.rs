@@ -122,6 +122,7 @@ impl Builder {
                         Activation::GeluTanh => {
                             self.unary("Gelu", "opset7", r#"approximation_mode="TANH""#, &x)
                         }
+                        _ => unreachable!("the contract does not have it"),
                     };
                     self.binary("Multiply", &gate, &y)
                 }
@@ -131,6 +132,7 @@ impl Builder {
                     let bent = self.unary("Tanh", "opset1", "", &share);
                     self.scaled(&bent, cap)
                 }
+                _ => unreachable!("the contract does not have it"),
             },
             Err(_) => unreachable!("a graph was not claimed"),
         }

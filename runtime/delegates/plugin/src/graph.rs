@@ -339,7 +339,7 @@ impl Graph<'_> {
                     (0..function.values()).all(same),
                     "its inputs and output have not the same shape",
                 )?;
-                let Some(len) = function.weight_len() else {
+                let Some(len) = function.weight_len(out.cols) else {
                     return Ok(());
                 };
                 unless(

@@ -1,4 +1,4 @@
-//! What the cache is made of: half floats, or blocks of integers with a scale.
+//! What the cache is made of: half floats, blocks of integers with a scale, or floats.
 
 use half::f16;
 
@@ -8,7 +8,8 @@ use crate::generic::vector::{Q8Block, rows};
 /// What keys and values are made of in a cache.
 ///
 /// # Safety
-/// Any bytes are a value, there is no padding, and any even address will do.
+/// Any bytes are a value, there is no padding, and any multiple of four will do as an
+/// address.
 pub unsafe trait Cell: Copy + Send + Sync + 'static {
     /// Numbers of a cell.
     const LEN: usize;
@@ -69,5 +70,25 @@ unsafe impl Cell for Q8Block {
     #[inline(always)]
     fn to_f32<S: Simd>(s: S, row: &[Q8Block], out: &mut [f32]) {
         rows::q8_0_to_f32(s, row, out);
+    }
+}
+
+// SAFETY: a float is four bytes, and any are one.
+unsafe impl Cell for f32 {
+    const LEN: usize = 1;
+
+    #[inline(always)]
+    unsafe fn eight<S: Simd>(s: S, row: &[f32], at: usize) -> S::V {
+        debug_assert!(at + LANES <= row.len());
+        // SAFETY: the eight are inside the row by the caller's word.
+        s.load(unsafe { &*row.as_ptr().add(at).cast() })
+    }
+    #[inline(always)]
+    fn one(row: &[f32], at: usize) -> f32 {
+        row[at]
+    }
+    #[inline(always)]
+    fn to_f32<S: Simd>(_: S, row: &[f32], out: &mut [f32]) {
+        out.copy_from_slice(row);
     }
 }

@@ -24,6 +24,7 @@ pub use cell::Cell;
 pub use prefill::KEYS as TILE_KEYS;
 pub use shared::SharedSlice;
 
+use super::simd::SMALL;
 use super::vector::Q8Block;
 use prefill::products::Products;
 
@@ -54,6 +55,8 @@ pub enum KvSlot<'a> {
     F16(KvCells<'a, f16>),
     /// Blocks of 32 numbers; only where the build has them.
     Q8_0(KvCells<'a, Q8Block>),
+    /// Floats; not in SMALL builds.
+    F32(KvCells<'a, f32>),
 }
 
 /// The keys and values of one layer.
@@ -228,7 +231,12 @@ impl<P: Products> Attention for P {
                 // SAFETY: the caller keeps the contract of the method.
                 move || unsafe { decode::attend(s, shape, kv, piece) },
             ),
-            KvSlot::Q8_0(_) => {}
+            KvSlot::F32(kv) if !SMALL => self.run(
+                #[inline(always)]
+                // SAFETY: the caller keeps the contract of the method.
+                move || unsafe { decode::attend(s, shape, kv, piece) },
+            ),
+            KvSlot::Q8_0(_) | KvSlot::F32(_) => {}
         }
     }
 

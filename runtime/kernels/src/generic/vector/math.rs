@@ -63,6 +63,16 @@ pub fn sigmoid<S: Simd>(s: S, x: S::V) -> S::V {
     s.div(one, s.add(one, e))
 }
 
+/// `ln(1 + e^x)`. Large arguments, whose exponential would overflow, are the result.
+///
+/// For the few numbers of a row that set how fast a recurrent state decays.
+pub fn softplus(x: f32) -> f32 {
+    if x > 20.0 {
+        return x;
+    }
+    libm::log1pf(libm::expf(x))
+}
+
 /// `tanh x` to a few ulps.
 ///
 /// Near 0 an odd polynomial, `x + x^3 P(x^2)` (minimax on `|x| <= 0.625`), and

@@ -8,6 +8,7 @@
 mod logits;
 pub(crate) mod math;
 mod q8;
+mod recurrence;
 mod rope;
 pub(crate) mod rows;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use half::f16;
 pub use super::simd::{self, Scalar, Simd};
 pub use ondol_models::graph::{RopeStyle, RowFn};
 pub use q8::Q8Block;
+pub use recurrence::Recurrence;
 
 /// The list of functions: `module::fn name(...)` is a method that runs the function of
 /// that name with the ISA's features.
@@ -65,6 +67,9 @@ vector_ops! {
     /// with a number that is not finite, or beyond 8 million, is NaN as a whole.
     /// Does nothing in a build without such a cache.
     rows::fn f32_to_q8_0(x: &[f32], out: &mut [Q8Block]);
+    /// Linear attention: one token, for some columns of one head. `state` is
+    /// `[key_dim][column]`; `out` gets the columns of the output.
+    recurrence::fn advance(token: &Recurrence<'_>, state: &mut [f32], out: &mut [f32]);
     /// The largest of `x`, NaN left out; negative infinity if nothing is left.
     logits::fn max(x: &[f32]) -> f32;
     /// The sum of `exp(x - max)`; so `ln p` of a logit `x` is `x - max -

@@ -5,7 +5,7 @@ use ondol_models::graph::{Activation, RowFn};
 
 use super::math;
 use super::q8::Q8Block;
-use super::simd::{LANES, Simd};
+use super::simd::{LANES, SMALL, Simd};
 
 /// `x[i] = f(x[i], y[i])`, where `f` is `#[inline(always)]`. The last lanes go through a
 /// padded copy, so that every element sees the same arithmetic.
@@ -94,6 +94,70 @@ pub fn apply<S: Simd>(
                 |x| math::softcap(s, x, cap, inverse),
             );
         }
+        // SMALL builds have no architecture with the others.
+        _ if SMALL => {}
+        RowFn::LayerNorm { group, eps } => layer_norm(s, x, group, weight, eps),
+        RowFn::Bias => {
+            let weight = weight.unwrap_or_default();
+            zip_map(
+                s,
+                x,
+                weight,
+                #[inline(always)]
+                |x, weight| s.add(x, weight),
+            );
+        }
+        RowFn::Gain { each } => gain(s, x, weight.unwrap_or_default(), each),
+        RowFn::Mul { each } => gain(s, x, y, each),
+        RowFn::Activate(activation) => activate(s, activation, x),
+        RowFn::Glu(activation) => {
+            activate(s, activation, x);
+            gain(s, x, y, 1);
+        }
+    }
+}
+
+/// An activation function of each element, in place.
+#[inline(always)]
+fn activate<S: Simd>(s: S, activation: Activation, x: &mut [f32]) {
+    match activation {
+        Activation::Silu => map(
+            s,
+            x,
+            #[inline(always)]
+            |x| math::silu(s, x),
+        ),
+        Activation::GeluTanh => map(
+            s,
+            x,
+            #[inline(always)]
+            |x| math::gelu_tanh(s, x),
+        ),
+        Activation::Sigmoid => map(
+            s,
+            x,
+            #[inline(always)]
+            |x| math::sigmoid(s, x),
+        ),
+        Activation::Softplus => x.iter_mut().for_each(|x| *x = math::softplus(*x)),
+    }
+}
+
+/// Multiplies each `each` neighbouring elements by one factor.
+#[inline(always)]
+fn gain<S: Simd>(s: S, x: &mut [f32], factors: &[f32], each: usize) {
+    assert_eq!(x.len(), factors.len() * each, "rows of different lengths");
+    if each == 1 {
+        return zip_map(
+            s,
+            x,
+            factors,
+            #[inline(always)]
+            |x, factor| s.mul(x, factor),
+        );
+    }
+    for (x, &factor) in x.chunks_exact_mut(each).zip(factors) {
+        scale(s, x, factor);
     }
 }
 
@@ -126,6 +190,30 @@ pub fn scale<S: Simd>(s: S, x: &mut [f32], factor: f32) {
 fn rms_norm<S: Simd>(s: S, x: &mut [f32], group: usize, weight: Option<&[f32]>, eps: f32) {
     assert_eq!(x.len() % group, 0, "a part of a group");
     for x in x.chunks_exact_mut(group) {
+        normalize(s, x, weight, eps);
+    }
+}
+
+/// The layer norm of each `group` elements, in place.
+#[inline(always)]
+fn layer_norm<S: Simd>(s: S, x: &mut [f32], group: usize, weight: Option<&[f32]>, eps: f32) {
+    assert_eq!(x.len() % group, 0, "a part of a group");
+    for x in x.chunks_exact_mut(group) {
+        let sums = fold(
+            s,
+            x,
+            0.0,
+            #[inline(always)]
+            |x, sum| s.add(x, sum),
+        );
+        let [a, b, c, d] = sums;
+        let mean = s.splat(s.sum(s.add(s.add(a, b), s.add(c, d))) / x.len() as f32);
+        map(
+            s,
+            x,
+            #[inline(always)]
+            |x| s.sub(x, mean),
+        );
         normalize(s, x, weight, eps);
     }
 }

@@ -5,7 +5,7 @@ use ondol_models::graph::Activation;
 use ondol_models::quant::{self, DType};
 use proptest::prelude::*;
 
-use super::{Q8Block, RopeStyle, RowFn, VectorOps};
+use super::{Q8Block, Recurrence, RopeStyle, RowFn, VectorOps};
 use crate::{Isa, Kernels};
 
 /// The functions of every ISA that this machine has.
@@ -351,6 +351,105 @@ proptest! {
             prop_assert_eq!(isa.max(&x), max);
             prop_assert!((isa.sum_exp(&x, max) / truth - 1.0).abs() < 1e-6);
             prop_assert_eq!(x[isa.argmax(&x)], max);
+        }
+    }
+
+    #[test]
+    fn layer_norm((x, weight) in two_rows(), eps in 1e-4_f32..1e-2, weighted: bool) {
+        let wide = widen(&x);
+        let mean = wide.iter().sum::<f64>() / x.len() as f64;
+        let variance = wide.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / x.len() as f64;
+        let factor = 1.0 / (variance + f64::from(eps)).sqrt();
+        let truth: Vec<f64> = wide
+            .iter()
+            .zip(&weight)
+            .map(|(x, &w)| (x - mean) * factor * if weighted { f64::from(w) } else { 1.0 })
+            .collect();
+        // The rounding of the mean counts where a row has hardly any variance.
+        let largest = wide.iter().fold(0.0_f64, |a, x| a.max(x.abs()));
+        let factors = weight.iter().fold(1.0_f64, |a, &w| a.max(f64::from(w).abs()));
+        let rounding = 1e-6 * largest * factor * factors;
+        for isa in isas() {
+            let mut out = x.clone();
+            let norm = RowFn::LayerNorm { group: x.len(), eps };
+            isa.apply(norm, &mut out, None, weighted.then_some(&weight[..]));
+            assert_close(&out, &truth, 8.0, rounding);
+        }
+    }
+
+    #[test]
+    fn biases_and_gains((x, y) in two_rows(), each in 1_usize..4) {
+        let wide: Vec<f32> = x.iter().flat_map(|&x| (0..each).map(move |i| x + i as f32)).collect();
+        for isa in isas() {
+            let mut out = x.clone();
+            isa.apply(RowFn::Bias, &mut out, None, Some(&y));
+            let truth: Vec<f32> = x.iter().zip(&y).map(|(x, y)| x + y).collect();
+            prop_assert_eq!(out, truth);
+
+            let product = |(i, x): (usize, &f32)| x * y[i / each];
+            let truth: Vec<f32> = wide.iter().enumerate().map(product).collect();
+            let mut out = wide.clone();
+            isa.apply(RowFn::Gain { each }, &mut out, None, Some(&y));
+            prop_assert_eq!(&out, &truth);
+            let mut out = wide.clone();
+            isa.apply(RowFn::Mul { each }, &mut out, Some(&y), None);
+            prop_assert_eq!(&out, &truth);
+        }
+    }
+
+    #[test]
+    fn activations((x, y) in two_rows()) {
+        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        let softplus = |x: f64| if x > 30.0 { x } else { x.exp().ln_1p() };
+        let all: [(Activation, &dyn Fn(f64) -> f64); 4] = [
+            (Activation::Silu, &silu),
+            (Activation::GeluTanh, &gelu_tanh),
+            (Activation::Sigmoid, &sigmoid),
+            (Activation::Softplus, &softplus),
+        ];
+        for (activation, f) in all {
+            let truth: Vec<f64> = widen(&x).into_iter().map(f).collect();
+            let gated: Vec<f64> = truth.iter().zip(&y).map(|(f, &y)| f * f64::from(y)).collect();
+            for isa in isas() {
+                let mut out = x.clone();
+                isa.apply(RowFn::Activate(activation), &mut out, None, None);
+                assert_close(&out, &truth, 8.0, 1e-6);
+                let mut out = x.clone();
+                isa.apply(RowFn::Glu(activation), &mut out, Some(&y), None);
+                assert_close(&out, &gated, 9.0, 1e-4);
+            }
+        }
+    }
+
+    #[test]
+    fn linear_attention(
+        columns in 1_usize..75,
+        key in prop::collection::vec((-1.0_f32..1.0, -1.0_f32..1.0), 1..20),
+        decay in -3.0_f32..0.0,
+        beta in 0.0_f32..1.0,
+        delta: bool,
+    ) {
+        let (q, k): (Vec<f32>, Vec<f32>) = key.into_iter().unzip();
+        let number = |i: usize| ((i * 7919 + 13) % 211) as f32 / 100.0 - 1.0;
+        let v: Vec<f32> = (0..columns).map(number).collect();
+        let before: Vec<f32> = (0..columns * k.len()).map(|i| number(i + 5)).collect();
+        let mut state = widen(&before);
+        state.iter_mut().for_each(|s| *s *= f64::from(decay).exp());
+        let mut truth = std::vec![0.0; columns];
+        for (column, out) in truth.iter_mut().enumerate() {
+            let mut of_column: Vec<&mut f64> = state.iter_mut().skip(column).step_by(columns).collect();
+            let recalled: f64 = of_column.iter().zip(&k).map(|(s, &k)| **s * f64::from(k)).sum();
+            let known = if delta { recalled } else { 0.0 };
+            let stored = f64::from(beta) * (f64::from(v[column]) - known);
+            of_column.iter_mut().zip(&k).for_each(|(s, &k)| **s += f64::from(k) * stored);
+            *out = of_column.iter().zip(&q).map(|(s, &q)| **s * f64::from(q)).sum();
+        }
+        let token = Recurrence { q: &q, k: &k, v: &v, decay, beta, delta };
+        for isa in isas() {
+            let (mut now, mut out) = (before.clone(), std::vec![f32::NAN; columns]);
+            isa.advance(&token, &mut now, &mut out);
+            assert_close(&out, &truth, 4.0, 1e-5);
+            assert_close(&now, &state, 4.0, 1e-5);
         }
     }
 }

@@ -183,7 +183,8 @@ pub unsafe fn attend<P: Products>(p: P, shape: &AttentionShape, piece: PrefillPi
         let tile = match kv {
             KvSlot::F16(kv) => p.load_tile(shape, kv, head, positions, area),
             KvSlot::Q8_0(kv) if Q8Block::IN_BUILD => p.load_tile(shape, kv, head, positions, area),
-            KvSlot::Q8_0(_) => return,
+            KvSlot::F32(kv) if !SMALL => p.load_tile(shape, kv, head, positions, area),
+            KvSlot::Q8_0(_) | KvSlot::F32(_) => return,
         };
         for i in 0..panels {
             let mut panel = Panel {

@@ -10,6 +10,9 @@ public enum class KvType {
 
     /** 8 bits: half of the memory. For models whose heads are made of blocks of 32. */
     Q8_0,
+
+    /** Floats: twice the memory of half floats, nothing is rounded. For comparisons. */
+    F32,
 }
 
 /**

@@ -1,0 +1,34 @@
+//! Gemma (arXiv:2403.08295): Llama with a scaled embedding and GELU in its gate. Norms
+//! multiply by `1 + w`, which converters add up.
+
+use super::common::Decoder;
+use super::rope;
+use crate::Result;
+use crate::graph::{Activation, Builder, Graph, RopeStyle};
+
+/// The graph of a `gemma` file.
+pub fn build(mut b: Builder) -> Result<Graph> {
+    let hp = Decoder::read(&b)?;
+    let rope = rope::scaled(&b, &hp, RopeStyle::HalfSplit)?;
+    let rope = b.add_rope(rope);
+
+    let mut x = b.embed(hp.width, libm::sqrtf(hp.width as f32))?;
+    for layer in 0..hp.layers {
+        let at = hp.enter(&mut b, layer)?;
+        let h = b.rms_norm(x, "attn_norm", hp.eps)?;
+        let [q, k, v] = at.queries_keys_values(&mut b, h)?;
+        let q = b.rope(q, hp.head_dim, rope);
+        let k = b.rope(k, hp.head_dim, rope);
+        let h = b.attention(q, k, v, at.attention());
+        let h = b.linear(h, "attn_output", hp.width)?;
+        x = b.add(x, h);
+
+        let h = b.rms_norm(x, "ffn_norm", hp.eps)?;
+        let h = b.feed_forward(h, Activation::GeluTanh)?;
+        x = b.add(x, h);
+    }
+    b.enter(None);
+    let x = b.rms_norm(x, "output_norm", hp.eps)?;
+    let logits = b.head(x)?;
+    b.finish(logits)
+}

@@ -1,0 +1,44 @@
+//! Granite 3 and 4, dense or with experts (IBM, 2024): Llama with four multipliers, on the embedding, the
+//! scores, what a block adds, and the logits.
+
+use super::common::{Decoder, Multipliers};
+use super::{experts, rope};
+use crate::Result;
+use crate::graph::{Attention, Builder, Graph};
+
+/// The graph of a `granite` or `granitemoe` file, or of a `minicpm` file
+/// (arXiv:2404.06395), which has the same shape.
+pub fn build(mut b: Builder) -> Result<Graph> {
+    let hp = Decoder::read(&b)?;
+    let by = Multipliers::read(&b, &hp)?;
+    let rope = rope::of_granite(&b, &hp)?.map(|rope| b.add_rope(rope));
+
+    let mut x = b.embed(hp.width, by.embedding)?;
+    for layer in 0..hp.layers {
+        let at = hp.enter(&mut b, layer)?;
+        let h = b.rms_norm(x, "attn_norm", hp.eps)?;
+        let [mut q, mut k, v] = at.queries_keys_values(&mut b, h)?;
+        if let Some(rope) = rope {
+            q = b.rope(q, hp.head_dim, rope);
+            k = b.rope(k, hp.head_dim, rope);
+        }
+        let attention = Attention {
+            scale: by.scores,
+            ..at.attention()
+        };
+        let h = b.attention(q, k, v, attention);
+        let h = b.linear(h, "attn_output", hp.width)?;
+        let h = b.scale(h, by.residual);
+        x = b.add(x, h);
+
+        let h = b.rms_norm(x, "ffn_norm", hp.eps)?;
+        let h = experts::or_feed_forward(&mut b, h, experts::USUAL)?;
+        let h = b.scale(h, by.residual);
+        x = b.add(x, h);
+    }
+    b.enter(None);
+    let x = b.rms_norm(x, "output_norm", hp.eps)?;
+    let logits = b.head(x)?;
+    let logits = b.scale(logits, by.logits);
+    b.finish(logits)
+}

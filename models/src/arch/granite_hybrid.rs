@@ -1,0 +1,50 @@
+//! Granite 4, hybrid (IBM, 2025): most layers have a Mamba-2 block in the place of
+//! attention, which has no rotary embedding; the multipliers of Granite.
+
+use super::common::{Decoder, Multipliers};
+use super::ssm::Ssm;
+use super::{experts, rope};
+use crate::Result;
+use crate::graph::{Attention, Builder, Graph};
+
+/// The graph of a `granitehybrid` file.
+pub fn build(mut b: Builder) -> Result<Graph> {
+    let hp = Decoder::read(&b)?;
+    let by = Multipliers::read(&b, &hp)?;
+    let ssm = Ssm::read(&b)?;
+    let rope = rope::of_granite(&b, &hp)?.map(|rope| b.add_rope(rope));
+
+    let mut x = b.embed(hp.width, by.embedding)?;
+    for layer in 0..hp.layers {
+        b.enter(Some(layer));
+        let h = b.rms_norm(x, "attn_norm", hp.eps)?;
+        let h = if b.opt_count("attention.head_count_kv")? == Some(0) {
+            ssm.mixer(&mut b, h, hp.eps)?
+        } else {
+            let at = hp.enter(&mut b, layer)?;
+            let [mut q, mut k, v] = at.queries_keys_values(&mut b, h)?;
+            if let Some(rope) = rope {
+                q = b.rope(q, hp.head_dim, rope);
+                k = b.rope(k, hp.head_dim, rope);
+            }
+            let attention = Attention {
+                scale: by.scores,
+                ..at.attention()
+            };
+            let h = b.attention(q, k, v, attention);
+            b.linear(h, "attn_output", hp.width)?
+        };
+        let h = b.scale(h, by.residual);
+        x = b.add(x, h);
+
+        let h = b.rms_norm(x, "ffn_norm", hp.eps)?;
+        let h = experts::or_feed_forward(&mut b, h, experts::USUAL)?;
+        let h = b.scale(h, by.residual);
+        x = b.add(x, h);
+    }
+    b.enter(None);
+    let x = b.rms_norm(x, "output_norm", hp.eps)?;
+    let logits = b.head(x)?;
+    let logits = b.scale(logits, by.logits);
+    b.finish(logits)
+}

@@ -1,0 +1,207 @@
+//! Mixtures of experts: the choice of the experts, and the products with their matrices.
+//!
+//! If rows share experts, a piece is a part of one expert's matrix times all rows that
+//! chose it, gathered; otherwise it is such a part times one row.
+
+use super::executor::Shared;
+use crate::memory::{Buffer, Region};
+use crate::plan::{ExpertsScratch, ExpertsStep, GATHERED, Part, Piece};
+use ondol_kernels::{Acts, Matrix, OutRows, Store};
+use ondol_models::graph::{Gate, Routing, Weight};
+
+/// A row, and the number of the expert among those that the row chose.
+type Choice = (usize, usize);
+
+impl ExpertsStep {
+    /// Whether a piece takes all rows of its expert.
+    fn by_expert(&self, rows: usize) -> bool {
+        rows * self.used > self.count
+    }
+}
+
+impl Shared<'_> {
+    /// The number of pieces of a step for so many rows.
+    pub(super) fn experts_pieces(&self, step: &ExpertsStep, rows: usize) -> usize {
+        let groups = if step.by_expert(rows) {
+            step.count
+        } else {
+            rows * step.used
+        };
+        groups * self.plan.matmuls[step.matmul].pieces.len()
+    }
+
+    /// Computes one piece.
+    pub(super) fn experts_piece(
+        &self,
+        step: &ExpertsStep,
+        rows: usize,
+        piece: usize,
+        worker: usize,
+    ) {
+        let pieces = &self.plan.matmuls[step.matmul].pieces;
+        let (group, piece) = (piece / pieces.len(), &pieces[piece % pieces.len()]);
+        if !step.by_expert(rows) {
+            let choice = (group / step.used, group % step.used);
+            let expert = self.chosen(step.routes, choice).min(step.count - 1);
+            return self.multiply(step, piece, expert, &[choice], rows, worker);
+        }
+        let mut gathered = [(0, 0); GATHERED];
+        let mut len = 0;
+        for choice in (0..rows).flat_map(|row| (0..step.used).map(move |slot| (row, slot))) {
+            if self.chosen(step.routes, choice).min(step.count - 1) != group {
+                continue;
+            }
+            gathered[len] = choice;
+            len += 1;
+            if len == GATHERED {
+                self.multiply(step, piece, group, &gathered, rows, worker);
+                len = 0;
+            }
+        }
+        if len > 0 {
+            self.multiply(step, piece, group, &gathered[..len], rows, worker);
+        }
+    }
+
+    /// The expert of a choice.
+    fn chosen(&self, routes: Buffer, (row, slot): Choice) -> usize {
+        // SAFETY: routes are only read in this step.
+        unsafe { self.arena.row(routes, row)[slot] as usize }
+    }
+
+    /// Multiplies a part of one expert's matrix with the rows that chose it.
+    fn multiply(
+        &self,
+        step: &ExpertsStep,
+        piece: &Piece,
+        expert: usize,
+        choices: &[Choice],
+        rows: usize,
+        worker: usize,
+    ) {
+        let matmul = &self.plan.matmuls[step.matmul];
+        let part = &matmul.parts[piece.part];
+        let outputs = piece.rows.len();
+        let weight = Weight {
+            first_row: expert * part.weight.rows + piece.rows.start,
+            rows: outputs,
+            ..part.weight
+        };
+        let (dtype, cols) = (weight.dtype, weight.cols);
+        let bytes = self.weights.rows(&weight);
+        let kind = self.kernels.act_kind(dtype, rows);
+        let matrix = Matrix::new(dtype, weight.layout, outputs, cols, bytes);
+        let acts = self.acts(matmul, cols, rows).find(|(k, _)| *k == kind);
+        // The builder checked the weight's shape, and the step before prepared this kind.
+        let (Some(matrix), Some((_, acts))) = (matrix, acts) else {
+            return;
+        };
+        let scratch =
+            ExpertsScratch::new(self.plan.layout.scratch[worker], kind.bytes(cols), outputs);
+        // SAFETY: activations are only read in this step; scratch is this worker's own,
+        // and its parts are disjoint.
+        unsafe {
+            let gathered = self.arena.bytes_mut(scratch.acts);
+            let of_step = self.arena.bytes(acts);
+            for (&choice, to) in choices
+                .iter()
+                .zip(gathered.chunks_exact_mut(kind.bytes(cols)))
+            {
+                let from = input(matmul.inputs, choice) * kind.bytes(cols);
+                to.copy_from_slice(&of_step[from..from + kind.bytes(cols)]);
+            }
+            let acts = Acts::new(kind, choices.len(), cols, gathered);
+            let out = self.arena.pointer_at(scratch.products);
+            let out = OutRows::new(out, outputs, Store::Set);
+            let kernel = self.arena.bytes_mut(scratch.kernel);
+            self.kernels
+                .matmul(&matrix, 0..outputs, &acts, &out, kernel);
+            let products = self.arena.floats(scratch.products);
+            for (&choice, products) in choices.iter().zip(products.chunks_exact(outputs)) {
+                self.put(part, piece, expert, choice, products);
+            }
+        }
+    }
+
+    /// Stores the products of one choice, plus the expert's bias.
+    ///
+    /// # Safety
+    /// No other thread uses these columns of the output.
+    unsafe fn put(
+        &self,
+        part: &Part,
+        piece: &Piece,
+        expert: usize,
+        (row, slot): Choice,
+        products: &[f32],
+    ) {
+        let per_expert = part.weight.rows;
+        let row = part.out.rows(row, 1).offset;
+        let columns = Region {
+            offset: row + (slot * per_expert + piece.rows.start) * 4,
+            bytes: products.len() * 4,
+        };
+        // SAFETY: passed on to the caller; vectors are only read.
+        unsafe {
+            let out = self.arena.floats_mut(columns);
+            out.copy_from_slice(products);
+            let Some(bias) = part.bias else { return };
+            let first = expert * per_expert + piece.rows.start;
+            let bias = &self.arena.floats(bias.region)[first..first + products.len()];
+            for (out, bias) in out.iter_mut().zip(bias) {
+                *out += bias;
+            }
+        }
+    }
+}
+
+/// The row of activations of a choice, if a row of a pass has so many of them.
+fn input(inputs: usize, (row, slot): Choice) -> usize {
+    match inputs {
+        1 => row,
+        inputs => row * inputs + slot,
+    }
+}
+
+/// Chooses the experts of a row: writes their indices to the first half of `out`, and
+/// their weights to the second. Of equal probabilities the first one wins; one that is
+/// not a number never does, while there are others.
+pub(super) fn route(routing: Routing, scores: &[f32], bias: Option<&[f32]>, out: &mut [f32]) {
+    let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let total: f32 = match routing.gate {
+        Gate::Softmax => scores.iter().map(|x| libm::expf(x - highest)).sum(),
+        Gate::Sigmoid | Gate::SoftmaxOfChosen => 1.0,
+    };
+    let probability = |expert: usize| match routing.gate {
+        Gate::Sigmoid => 1.0 / (1.0 + libm::expf(-scores[expert])),
+        Gate::Softmax | Gate::SoftmaxOfChosen => libm::expf(scores[expert] - highest) / total,
+    };
+    let (chosen, weights) = out.split_at_mut(routing.used);
+    for at in 0..chosen.len() {
+        let mut best: Option<(usize, f32)> = None;
+        for expert in 0..scores.len() {
+            let rank = probability(expert) + bias.map_or(0.0, |bias| bias[expert]);
+            let is_free = !chosen[..at].contains(&(expert as f32));
+            if is_free && best.is_none_or(|(_, highest)| rank > highest || highest.is_nan()) {
+                best = Some((expert, rank));
+            }
+        }
+        let (expert, _) = best.unwrap_or_default();
+        (chosen[at], weights[at]) = (expert as f32, probability(expert));
+    }
+    let is_share = routing.normalize || routing.gate == Gate::SoftmaxOfChosen;
+    let sum: f32 = if is_share { weights.iter().sum() } else { 1.0 };
+    let factor = routing.scale / sum;
+    weights.iter_mut().for_each(|weight| *weight *= factor);
+}
+
+/// The sum of the chosen experts' parts of `input`, each times its weight.
+pub(super) fn mix(input: &[f32], routes: &[f32], out: &mut [f32]) {
+    let weights = &routes[routes.len() / 2..];
+    out.fill(0.0);
+    for (part, weight) in input.chunks_exact(out.len()).zip(weights) {
+        for (out, x) in out.iter_mut().zip(part) {
+            *out += weight * x;
+        }
+    }
+}
