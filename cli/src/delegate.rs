@@ -7,7 +7,8 @@ use crate::model::runtime_error;
 use crate::progress::Progress;
 use clap::Args;
 use ondol::delegate::{Delegate, Offload, OffloadOptions};
-use ondol::{CancelToken, Model, Session};
+use ondol::trial::{Split, SplitFile};
+use ondol::{CancelToken, Model, Session, SessionOptions};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,9 +21,15 @@ pub struct DelegateArgs {
     /// model in prefill; the CPU runs the rest
     #[arg(long, value_name = "LIBRARY")]
     pub delegate: Option<PathBuf>,
-    /// Use the device in decode too
-    #[arg(long, requires = "delegate")]
-    delegate_decode: bool,
+    /// Stages that run on the device: prefill, decode [default: prefill; for `run` those that
+    /// `ondol bench --auto` found faster than on the CPU, if it was run]
+    #[arg(
+        long,
+        requires = "delegate",
+        value_name = "STAGE,..",
+        value_delimiter = ','
+    )]
+    pub delegate_stages: Vec<Stage>,
     /// The most rows of one call of the device in prefill; a shorter prompt is padded
     #[arg(long, requires = "delegate", value_name = "N", default_value_t = 256, value_parser = at_least_one)]
     delegate_rows: usize,
@@ -38,24 +45,103 @@ pub struct DelegateArgs {
     isolated: bool,
 }
 
+/// A stage that can run on a device.
+#[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
+pub enum Stage {
+    Prefill,
+    Decode,
+}
+
 impl DelegateArgs {
-    /// The offload of `model`, which the user named `name`; `None` without a delegate.
+    /// The offload of `model`, which the user named `name`, with the stages that the
+    /// arguments ask for; `None` without a delegate.
     pub fn offload(&self, model: &Model, name: &str) -> Result<Option<Offload>> {
-        let Some(path) = &self.delegate else {
+        let Some(delegate) = self.device()? else {
             return Ok(None);
         };
-        let delegate = match self.isolated {
-            true => isolate(path)?,
-            false => load(path)?,
+        let options = self.options(self.stages())?;
+        compile(model, name, &delegate, &options).map(Some)
+    }
+
+    /// As [`DelegateArgs::offload`], but where the arguments name no stages, those that
+    /// `ondol bench --auto` found faster on the device in sessions like `session`;
+    /// `None` also if there are none.
+    pub fn fastest(
+        &self,
+        model: &Model,
+        name: &str,
+        session: &SessionOptions,
+    ) -> Result<Option<Offload>> {
+        let Some(delegate) = self.device()? else {
+            return Ok(None);
         };
-        let options = OffloadOptions {
+        let mut options = self.options(self.stages())?;
+        if self.delegate_stages.is_empty()
+            && let Some(split) = kept(model, name, &delegate, &options, session)?
+        {
+            note!(
+                "delegate: {}, as `ondol bench --auto` found",
+                in_words(split)
+            );
+            (options.prefill, options.decode) = (split.prefill, split.decode);
+        }
+        if !options.prefill && !options.decode {
+            return Ok(None);
+        }
+        compile(model, name, &delegate, &options).map(Some)
+    }
+
+    /// The device; `None` without a delegate.
+    pub fn device(&self) -> Result<Option<Delegate>> {
+        let open = if self.isolated { isolate } else { load };
+        self.delegate.as_deref().map(open).transpose()
+    }
+
+    /// The stages that the arguments ask for.
+    fn stages(&self) -> Split {
+        let asked = &self.delegate_stages;
+        Split {
+            prefill: asked.is_empty() || asked.contains(&Stage::Prefill),
+            decode: asked.contains(&Stage::Decode),
+        }
+    }
+
+    /// The runtime's options for these stages.
+    pub fn options(&self, stages: Split) -> Result<OffloadOptions> {
+        Ok(OffloadOptions {
             rows: self.delegate_rows,
-            decode: self.delegate_decode,
+            prefill: stages.prefill,
+            decode: stages.decode,
             strict: self.delegate_strict,
             deadline: Duration::from_millis(self.delegate_deadline as u64),
             cache: Some(Home::find()?.programs()),
-        };
-        compile(model, name, &delegate, &options).map(Some)
+        })
+    }
+}
+
+/// The split that was kept for these options, if it can be read.
+fn kept(
+    model: &Model,
+    name: &str,
+    delegate: &Delegate,
+    options: &OffloadOptions,
+    session: &SessionOptions,
+) -> Result<Option<Split>> {
+    let file = SplitFile::find(model, delegate, options, session).map_err(runtime_error(name))?;
+    let read = file.map_or(Ok(None), |file| file.read());
+    Ok(read.unwrap_or_else(|damaged| {
+        note!("warning: {damaged}; `ondol bench --auto` measures again");
+        None
+    }))
+}
+
+/// Where the stages of a split run.
+pub fn in_words(split: Split) -> &'static str {
+    match (split.prefill, split.decode) {
+        (true, true) => "prefill and decode on the device",
+        (true, false) => "prefill on the device, decode on the CPU",
+        (false, true) => "decode on the device, prefill on the CPU",
+        (false, false) => "prefill and decode on the CPU",
     }
 }
 
@@ -99,10 +185,11 @@ pub fn compile(
     delegate: &Delegate,
     options: &OffloadOptions,
 ) -> Result<Offload> {
-    let mut progress = None;
+    let (mut progress, mut before) = (None, 0);
     let show = |done: usize, total: usize| {
         let bar = progress.get_or_insert_with(|| Progress::pieces("compiling", total as u64));
-        bar.add(u64::from(done > 0));
+        bar.add((done - before) as u64);
+        before = done;
     };
     let offload = Offload::new(model, delegate, options, &CancelToken::new(), show);
     progress.iter().for_each(Progress::finish);

@@ -17,7 +17,8 @@ pub struct EngineArgs {
     /// CPU]
     #[arg(long, value_name = "LEVEL")]
     pub kernels: Option<Isa>,
-    /// Type of the KV cache: f16, or q8_0, which takes little more than half the memory
+    /// Type of the KV cache: f16; q8_0, which takes little more than half the memory; or
+    /// f32, which takes twice the memory and rounds nothing
     #[arg(long, value_name = "TYPE", default_value_t)]
     pub kv_type: KvType,
 }

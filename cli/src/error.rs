@@ -283,6 +283,26 @@ pub enum Error {
     /// A report can't be signed, or is not as it was signed.
     #[error(transparent)]
     Seal(#[from] ondol_conformance::seal::SealError),
+    /// What a report says of the machine or a file can't be found out.
+    #[error(transparent)]
+    Evidence(#[from] ondol_conformance::Error),
+    /// A meter's log can't be used.
+    #[error(transparent)]
+    Meter(#[from] ondol_conformance::meter::MeterError),
+    /// A set of tasks can't be used.
+    #[error(transparent)]
+    Tasks(#[from] ondol_conformance::profile::tasks::TaskError),
+    /// A spreadsheet can't be made.
+    #[error("the spreadsheet can't be made: {0}")]
+    Sheet(#[from] rust_xlsxwriter::XlsxError),
+    /// A profile was asked of a device whose times mean nothing.
+    #[error(
+        "the device is of the kind `{label}`: its times are no performance, so it gets no profile"
+    )]
+    NotHardware {
+        /// The kind.
+        label: String,
+    },
     /// A delegate failed a gate.
     #[error("the delegate does not conform: a gate failed")]
     DoesNotConform,

@@ -23,6 +23,7 @@ mod outfile;
 mod packed;
 mod progress;
 mod record;
+mod sheet;
 mod terminal;
 mod text;
 

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::text;
 use serde::Serialize;
 use std::fmt::Display;
-use std::io::{Write, stdout};
+use std::io::{IsTerminal, Write, stdout};
 
 /// Writes a line to standard error, like `eprintln!`, but ignores errors. Notes and
 /// errors quote files that may be hostile, so control characters are escaped.
@@ -20,6 +20,17 @@ macro_rules! note {
 /// Writes a line for people, with control characters escaped as in notes.
 pub fn line(text: impl Display) -> Result<()> {
     raw_line(&text::visible(text.to_string()))
+}
+
+/// Writes a line for people as [`line()`] does, in red where standard output shows colours
+/// (<https://no-color.org>).
+pub fn alarm(text: impl Display) -> Result<()> {
+    let text = text::visible(text.to_string());
+    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    match stdout().is_terminal() && !is_plain {
+        true => raw_line(&format!("\x1b[31m{text}\x1b[0m")),
+        false => raw_line(&text),
+    }
 }
 
 fn raw_line(text: &str) -> Result<()> {

@@ -480,8 +480,8 @@ fn agree_forces_the_tokens_of_the_record() {
         "{overall}"
     );
     assert_eq!(
-        overall["top1"], 0.5,
-        "step 0 took another token than the likeliest"
+        overall["top1"], 1.0,
+        "the likeliest of the record counts, and not the token that it took"
     );
 }
 

@@ -286,3 +286,28 @@ fn a_model_without_a_template_says_so_before_the_chat() {
     chat.types("/exit\r");
     assert_eq!(chat.ends().code(), Some(0));
 }
+
+/// A device that is slower than the CPU says so in red, unless no colours are wanted.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[test]
+fn a_slow_device_is_red() {
+    let home = folder("red");
+    let bench = || {
+        let mut command = ondol(&home);
+        command.args(["bench", "hello", "--auto", "-p", "64", "-n", "4", "-r", "1"]);
+        command
+            .arg("--delegate")
+            .arg(ondol_tests::softnpu::plugin());
+        command.env_remove("NO_COLOR");
+        command
+    };
+    let mut typist = Typist::start(&mut bench());
+    typist
+        .sees("\x1b[31mdecode")
+        .sees("slower than the CPU\x1b[0m");
+    assert!(typist.ends().success());
+    let mut typist = Typist::start(bench().env("NO_COLOR", "1"));
+    typist.sees("slower than the CPU").sees("kept:");
+    assert!(typist.ends().success());
+    assert!(!typist.seen.contains("\x1b[31m"), "{:?}", typist.seen);
+}

@@ -130,6 +130,29 @@ fn every_healthy_part_passes() {
     }
 }
 
+/// The template for vendors, as they would build it: copied with the header, with `make`
+/// and `cc` alone.
+#[test]
+fn the_template_builds_by_itself_and_passes() {
+    let home = folder("template");
+    let delegates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/delegates");
+    for file in ["template/npu.c", "template/Makefile", "ondol_npu.h"] {
+        let from = delegates.join(file);
+        fs::copy(&from, home.join(from.file_name().unwrap())).unwrap();
+    }
+    let said = run(Command::new("make").arg("-C").arg(&home));
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    let said = run(&mut verify(&home, &home.join("libnpu.so"), "abi,op,model"));
+    let report = report(&said);
+    assert_eq!(gates(&report, "fail"), [""; 0]);
+    assert_eq!((said.code, &report["conclusion"]), (0, &"partial".into()));
+    assert!(
+        gates(&report, "pass")
+            .iter()
+            .any(|id| id.starts_with("op.matmul.f32"))
+    );
+}
+
 #[test]
 fn a_device_that_takes_little_is_partial() {
     let home = folder("partial");
@@ -174,7 +197,13 @@ fn a_report_is_signed_and_checked() {
     let check = |what: &str| report(&["check", &path(what), "--key", &path("lab.pub.pem")]);
     let said = check("evidence.zip");
     assert_eq!(said.code, 0, "{}", said.err);
-    for file in ["report.json", "report.html", "records.jsonl", "text-ko.txt"] {
+    for file in [
+        "report.json",
+        "report.html",
+        "records.jsonl",
+        "log.txt",
+        "text-ko.txt",
+    ] {
         assert!(said.out.contains(file), "{file}: {}", said.out);
     }
     // The folder itself is not signed, and a zip with a changed byte is not believed.

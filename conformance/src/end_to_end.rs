@@ -206,7 +206,7 @@ impl Lanes {
 }
 
 /// A distribution of the next token.
-struct Distribution {
+pub struct Distribution {
     logits: Vec<f32>,
     /// The logarithm of the sum of their exponentials: `ln p` is a logit minus this.
     total: f64,
@@ -215,7 +215,7 @@ struct Distribution {
 }
 
 impl Distribution {
-    fn of(logits: &[f32]) -> Distribution {
+    pub fn of(logits: &[f32]) -> Distribution {
         let largest = logits.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
         let largest = f64::from(largest);
         let shifted = logits.iter().map(|&x| (f64::from(x) - largest).exp());
@@ -228,7 +228,7 @@ impl Distribution {
         }
     }
 
-    fn ln_p(&self, token: usize) -> f64 {
+    pub fn ln_p(&self, token: usize) -> f64 {
         f64::from(self.logits[token]) - self.total
     }
 

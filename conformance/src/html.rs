@@ -1,11 +1,15 @@
 //! The report as one HTML page in Korean and English, without scripts and external
 //! files. It measures nothing, and its verdict is never better than the report's.
 
+mod notes;
 mod plot;
+pub mod profile;
 mod text;
 mod words;
 
-use crate::report::{Conclusion, Device, Format, Gate, Level, Losses, Name, Offload, Report};
+use crate::report::{
+    Conclusion, Device, Format, Gate, Host, Level, Losses, Model, Name, Offload, Report,
+};
 use text::{Pair, both, bytes, code, count, distinct, number, pair, shell, told};
 use words::Outcome;
 
@@ -19,6 +23,20 @@ pub fn page(report: &Report) -> String {
         "Ondol 적합성 시험 보고서 · Conformance report: {} {}",
         report.device.vendor, report.device.device
     ));
+    let body = [
+        top(report),
+        exceptions(report),
+        summary(report),
+        format_losses(report.format.as_ref()),
+        offload(report.offload.as_ref()),
+        levels(report),
+        appendix(report),
+    ];
+    document(&title, &body.concat())
+}
+
+/// A page with a title, which is escaped, and a body in both languages.
+fn document(title: &str, body: &str) -> String {
     // The radio buttons stand before `main`, so that CSS alone can switch the
     // language. The policy forbids what escaping should already have prevented.
     format!(
@@ -30,15 +48,8 @@ pub fn page(report: &Report) -> String {
          <input type=\"radio\" name=\"language\" id=\"ko\" checked>\
          <label for=\"ko\" lang=\"ko\">한국어</label>\n\
          <input type=\"radio\" name=\"language\" id=\"en\">\
-         <label for=\"en\" lang=\"en\">English</label>\n<main>\n{}{}{}{}{}{}{}</main>\n</body>\n</html>\n",
+         <label for=\"en\" lang=\"en\">English</label>\n<main>\n{body}</main>\n</body>\n</html>\n",
         include_str!("html/style.css"),
-        top(report),
-        exceptions(report),
-        summary(report),
-        format_losses(report.format.as_ref()),
-        offload(report.offload.as_ref()),
-        levels(report),
-        appendix(report),
     )
 }
 
@@ -338,7 +349,7 @@ fn offload(offload: Option<&Offload>) -> String {
     });
     let weights = offload.weights.iter().map(|weights| {
         vec![
-            told(&weights.form),
+            form(&weights.form),
             count(weights.count),
             number(weights.worst_loss),
         ]
@@ -468,63 +479,42 @@ fn found_and_limit(gate: &Gate) -> (String, String) {
 fn note(gate: &Gate) -> String {
     match gate.note.is_empty() {
         true => String::new(),
-        false => format!("<p class=\"note\">{}</p>", told(&gate.note)),
+        false => {
+            let ko = notes::note(&gate.note);
+            format!("<p class=\"note\">{}</p>", translated(&gate.note, &ko))
+        }
     }
+}
+
+/// What was written in English, with its Korean form if there is one.
+fn translated(english: &str, ko: &str) -> String {
+    match english == ko {
+        true => told(english),
+        false => both((english, ko)),
+    }
+}
+
+/// A form of weights or an arithmetic.
+fn form(english: &str) -> String {
+    translated(english, &notes::form(english))
 }
 
 /// The data needed to repeat the run.
 fn appendix(report: &Report) -> String {
-    let (host, device, model) = (&report.host, &report.device, &report.model);
-    let host = facts(&[
-        fact("CPU", "CPU", told(&host.cpu)),
-        fact("Threads", "스레드 수", count(host.threads)),
-        fact("Kernels", "연산 커널", told(&host.kernels)),
-        fact("System", "운영체제", told(&host.system)),
-        fact(
-            "Release of its kernel",
-            "운영체제 커널",
-            told(&host.os_kernel),
-        ),
-        fact("Memory", "메모리", bytes(host.memory)),
-        fact(
-            "Frequency governor",
-            "주파수 조절 정책",
-            told(&host.governor),
-        ),
-        fact("Version of Ondol", "Ondol 버전", told(&report.ondol)),
-        fact("Commit of Ondol", "Ondol 커밋", code(&report.commit)),
-        fact(
-            "SHA-256 of the program",
-            "프로그램 SHA-256",
-            code(&report.program_sha256),
-        ),
-        fact(
-            "Seed of the run",
-            "시험 시드",
-            code(&report.seed.to_string()),
-        ),
-        fact(
-            "Version of the report's layout",
-            "보고서 형식 버전",
-            count(report.schema),
-        ),
-    ]);
-    let hashes: Vec<String> = model.sha256.iter().map(|hash| code(hash)).collect();
-    let model = facts(&[
-        fact("Name", "이름", told(&model.name)),
-        fact(
-            "Title in its file",
-            "파일에 기재된 이름",
-            told(&model.title),
-        ),
-        fact("Architecture", "구조", told(&model.architecture)),
-        fact("Size", "크기", bytes(model.bytes)),
-        fact(
-            "SHA-256 of its files",
-            "파일별 SHA-256",
-            hashes.join("<br>"),
-        ),
-    ]);
+    let origin = Origin {
+        host: &report.host,
+        ondol: &report.ondol,
+        commit: &report.commit,
+        program_sha256: &report.program_sha256,
+        schema: report.schema,
+    };
+    let seed = fact(
+        "Seed of the run",
+        "시험 시드",
+        code(&report.seed.to_string()),
+    );
+    let host = facts(&[host_facts(&origin), seed]);
+    let (device, model) = (&report.device, model_facts(&report.model));
     let part = |heading, body: &str| format!("<h3>{}</h3>\n{body}", both(heading));
     let body = [
         part(("Host", "호스트"), &host),
@@ -544,6 +534,69 @@ fn appendix(report: &Report) -> String {
     section(("Appendix", "부록"), &body.concat())
 }
 
+/// The machine and the program of a run.
+struct Origin<'r> {
+    host: &'r Host,
+    ondol: &'r str,
+    commit: &'r str,
+    program_sha256: &'r str,
+    schema: u32,
+}
+
+/// Rows of a table of facts.
+fn host_facts(origin: &Origin) -> String {
+    let host = origin.host;
+    [
+        fact("CPU", "CPU", told(&host.cpu)),
+        fact("Threads", "스레드 수", count(host.threads)),
+        fact("Kernels", "연산 커널", told(&host.kernels)),
+        fact("System", "운영체제", told(&host.system)),
+        fact(
+            "Release of its kernel",
+            "운영체제 커널",
+            told(&host.os_kernel),
+        ),
+        fact("Memory", "메모리", bytes(host.memory)),
+        fact(
+            "Frequency governor",
+            "주파수 조절 정책",
+            told(&host.governor),
+        ),
+        fact("Version of Ondol", "Ondol 버전", told(origin.ondol)),
+        fact("Commit of Ondol", "Ondol 커밋", code(origin.commit)),
+        fact(
+            "SHA-256 of the program",
+            "프로그램 SHA-256",
+            code(origin.program_sha256),
+        ),
+        fact(
+            "Version of the report's layout",
+            "보고서 형식 버전",
+            count(origin.schema),
+        ),
+    ]
+    .concat()
+}
+
+fn model_facts(model: &Model) -> String {
+    let hashes: Vec<String> = model.sha256.iter().map(|hash| code(hash)).collect();
+    facts(&[
+        fact("Name", "이름", told(&model.name)),
+        fact(
+            "Title in its file",
+            "파일에 기재된 이름",
+            told(&model.title),
+        ),
+        fact("Architecture", "구조", told(&model.architecture)),
+        fact("Size", "크기", bytes(model.bytes)),
+        fact(
+            "SHA-256 of its files",
+            "파일별 SHA-256",
+            hashes.join("<br>"),
+        ),
+    ])
+}
+
 fn device_facts(device: &Device) -> String {
     let rows: Vec<String> = device.rows.iter().map(count).collect();
     facts(&[
@@ -561,12 +614,12 @@ fn device_facts(device: &Device) -> String {
         fact(
             "Sums and rounding",
             "누산과 반올림",
-            told(&device.arithmetic),
+            form(&device.arithmetic),
         ),
         fact(
             "Forms of weights",
             "지원하는 가중치 형식",
-            told(&device.weights.join("; ")),
+            form(&device.weights.join("; ")),
         ),
         fact("Rows of its programs", "프로그램의 행 수", rows.join("; ")),
         fact("Plug-in", "플러그인", told(&device.plugin)),

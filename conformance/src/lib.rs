@@ -4,7 +4,8 @@
 //! [`verify`] runs levels of gates against a plug-in and a model: the function table of
 //! the ABI, single operations, spans, whole answers in Korean and English, thousands of
 //! calls, and faults of a device. It returns a [`report::Report`]; [`html::page`] makes
-//! a page for people from it. What a device is compared with is in `part.rs`, how it is
+//! a page for people from it. [`profile`] measures performance in the forms that
+//! laboratories hand in. What a device is compared with is in `part.rs`, how it is
 //! judged in `judge.rs`; other limits are in the code beside their gates.
 //! `docs/add-a-delegate.md` describes each level.
 
@@ -19,21 +20,23 @@ mod gates;
 pub mod html;
 mod judge;
 pub mod machine;
+pub mod meter;
 mod model;
 mod op;
 mod part;
 mod performance;
+pub mod profile;
 pub mod report;
 pub mod seal;
 mod segments;
 mod soak;
+pub mod spread;
 mod work;
 
 use draw::Draw;
 use end_to_end::Answers;
 use ondol::delegate::segment::Segment;
 use ondol::delegate::{Delegate, DelegateError, Offload, OffloadOptions};
-use ondol::machine::cpu_name;
 use ondol::{CancelToken, Model, Session, SessionOptions};
 use ondol_delegate_reference::EXACT;
 use part::Parts;
@@ -114,6 +117,8 @@ pub struct Setup {
     pub scratch: PathBuf,
     /// Where the plug-in runs.
     pub place: Place,
+    /// The log of an outside meter that runs meanwhile, for the level `energy`.
+    pub meter: Option<PathBuf>,
     /// Gates that may fail, by id, with the reason.
     pub waivers: Vec<(String, String)>,
     /// The command line, for the report.
@@ -402,10 +407,7 @@ impl<'s> Kit<'s> {
     }
 
     fn report(&self, levels: Vec<Level>, answers: Answers) -> Result<Report> {
-        let info = self.delegate.info();
         let session = self.cpu(16)?;
-        let hash = |path: &PathBuf| machine::sha256(path);
-        let [plugin, plugin_version, plugin_licence] = info.plugin.clone();
         let partial = work::partial(self, &levels);
         Ok(Report {
             schema: report::SCHEMA,
@@ -415,38 +417,9 @@ impl<'s> Kit<'s> {
             ondol: env!("CARGO_PKG_VERSION").to_owned(),
             commit: env!("ONDOL_COMMIT").to_owned(),
             program_sha256: machine::program_sha256()?,
-            host: report::Host {
-                cpu: cpu_name(),
-                threads: session.engine().threads(),
-                kernels: session.engine().isa().to_string(),
-                system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-                os_kernel: machine::told("/proc/sys/kernel/osrelease"),
-                memory: machine::memory(),
-                governor: machine::told("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-            },
-            device: report::Device {
-                plugin,
-                plugin_version,
-                plugin_licence,
-                plugin_sha256: machine::sha256(&self.setup.plugin)?,
-                vendor: info.vendor.clone(),
-                device: info.device.clone(),
-                arch: info.arch.clone(),
-                driver: info.driver.clone(),
-                firmware: info.firmware.clone(),
-                label: info.label.to_string(),
-                activations: info.arithmetic.activations.to_string(),
-                arithmetic: info.arithmetic.to_string(),
-                weights: info.quants.iter().map(ToString::to_string).collect(),
-                rows: info.rows.clone(),
-            },
-            model: report::Model {
-                name: self.setup.model_name.clone(),
-                title: self.model.name().to_owned(),
-                architecture: self.model.graph().architecture.clone(),
-                bytes: self.model.file_bytes(),
-                sha256: self.setup.files.iter().map(hash).collect::<Result<_>>()?,
-            },
+            host: report::Host::of(session.engine()),
+            device: report::Device::of(self.delegate.info(), &self.setup.plugin)?,
+            model: report::Model::of(self.model, &self.setup.model_name, &self.setup.files)?,
             offload: self.offload.as_ref().ok().map(summary),
             conclusion: match (levels.iter().all(Level::passed), partial.is_empty()) {
                 (false, _) => Conclusion::Fail,

@@ -378,7 +378,7 @@ fn element_segment(case: &Elementwise, rows: usize, draw: &mut Draw) -> (Segment
         inputs.push(segment.push(Role::Input, rows, COLS));
         given.push(draw.normal(rows * COLS));
     }
-    if let Some(len) = case.function.weight_len() {
+    if let Some(len) = case.function.weight_len(COLS) {
         let weight = draw.normal(len);
         inputs.push(vector(&mut segment, &weight));
     }

@@ -239,6 +239,7 @@ mod tests {
             threads: Some(1),
             scratch: std::env::temp_dir().join(format!("ondol-times-{}", std::process::id())),
             place: crate::Place::Here,
+            meter: None,
             waivers: Vec::new(),
             command: Vec::new(),
         };

@@ -1,7 +1,12 @@
 //! The report: what was measured, with which limits, on which device. It is one JSON
 //! file; the HTML page is made from it alone.
 
+use crate::{Result, machine};
+use ondol::Engine;
+use ondol::delegate::DeviceInfo;
+use ondol::machine::cpu_name;
 use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 
 /// Version of the JSON's layout.
 pub const SCHEMA: u32 = 2;
@@ -173,6 +178,21 @@ pub struct Host {
     pub governor: String,
 }
 
+impl Host {
+    /// This machine, with the threads and kernels of an engine.
+    pub(crate) fn of(engine: &Engine) -> Host {
+        Host {
+            cpu: cpu_name(),
+            threads: engine.threads(),
+            kernels: engine.isa().to_string(),
+            system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            os_kernel: machine::told("/proc/sys/kernel/osrelease"),
+            memory: machine::memory(),
+            governor: machine::told("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        }
+    }
+}
+
 /// The device, as its plug-in describes it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Device {
@@ -207,6 +227,29 @@ pub struct Device {
     pub rows: Vec<usize>,
 }
 
+impl Device {
+    /// From what a plug-in says, and the plug-in's file.
+    pub(crate) fn of(info: &DeviceInfo, file: &Path) -> Result<Device> {
+        let [plugin, plugin_version, plugin_licence] = info.plugin.clone();
+        Ok(Device {
+            plugin,
+            plugin_version,
+            plugin_licence,
+            plugin_sha256: machine::sha256(file)?,
+            vendor: info.vendor.clone(),
+            device: info.device.clone(),
+            arch: info.arch.clone(),
+            driver: info.driver.clone(),
+            firmware: info.firmware.clone(),
+            label: info.label.to_string(),
+            activations: info.arithmetic.activations.to_string(),
+            arithmetic: info.arithmetic.to_string(),
+            weights: info.quants.iter().map(ToString::to_string).collect(),
+            rows: info.rows.clone(),
+        })
+    }
+}
+
 /// The model.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Model {
@@ -220,6 +263,23 @@ pub struct Model {
     pub bytes: u64,
     /// SHA-256 of its files, hexadecimal.
     pub sha256: Vec<String>,
+}
+
+impl Model {
+    /// A model that the user named so, with its files.
+    ///
+    /// # Errors
+    /// If a file can't be read.
+    pub fn of(model: &ondol::Model, name: &str, files: &[PathBuf]) -> Result<Model> {
+        let hash = |path: &PathBuf| machine::sha256(path);
+        Ok(Model {
+            name: name.to_owned(),
+            title: model.name().to_owned(),
+            architecture: model.graph().architecture.clone(),
+            bytes: model.file_bytes(),
+            sha256: files.iter().map(hash).collect::<Result<_>>()?,
+        })
+    }
 }
 
 /// The parts of the model that run on the device.

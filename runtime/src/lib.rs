@@ -66,6 +66,8 @@ pub mod store;
 pub mod testing;
 #[cfg(all(test, feature = "std"))]
 mod tests;
+#[cfg(feature = "delegate")]
+pub mod trial;
 mod weights;
 
 #[cfg(feature = "std")]

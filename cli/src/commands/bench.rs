@@ -1,5 +1,8 @@
 //! `ondol bench MODEL`.
 
+mod auto;
+
+use super::profile::{self, ProfileArgs};
 use crate::answer::ScreenFigures;
 use crate::delegate::{DelegateArgs, DelegateFigures};
 use crate::engine::{Screen, at_least_one};
@@ -22,13 +25,25 @@ warm up. tgNxS is decode of N tokens in each of S sessions of one engine, with o
 sessions; its speed counts the tokens of all. The table shows the median and the range of the runs.
 With --screen, decode continues with the likeliest token, else with tokens from the whole vocabulary.
 
+--profile k-perf measures every model with every -p and -n: time to the first token, time by further
+token, tokens by second, and joules by token where there is a meter; FOLDER gets them as JSON, HTML,
+CSV and .xlsx. --profile mlperf-mobile keeps the run rules of MLPerf Mobile's single stream; FOLDER
+gets JSON, HTML and the answers to the tasks. A device that is not hardware gets no profile.
+
+--auto runs each stage on the CPU and with the device of --delegate, in turns, and keeps the faster
+split for the device, its plug-in, the model and the CPU; `ondol run --delegate` and apps with the
+same folder of programs use it. It measures the model as `ondol run` opens it: the packed copy.
+
 Examples:
   ondol bench smollm2
   ondol bench model.gguf -p 0 -n 128 --sessions 1,4,8
-  ondol bench model.gguf -p 512,2048 -n 128 -t 1,2 -r 5 --json")]
+  ondol bench model.gguf -p 512,2048 -n 128 -t 1,2 -r 5 --json
+  ondol bench 1b-q8_0.gguf 1b-q4_0.gguf --profile k-perf -p 128,512,2048 -n 32,128 --report forms
+  ondol bench model.gguf --profile mlperf-mobile -p 128 -n 32 --ambient 22.5 --tasks kmmlu=law.csv
+  ondol bench smollm2 --delegate ./libvendor.so --auto")]
 pub struct Args {
     /// A file, a name from the catalog, or `hello`
-    model: String,
+    pub model: String,
     /// Tokens of prefill; 0 measures no prefill
     #[arg(
         short,
@@ -38,7 +53,7 @@ pub struct Args {
         default_value = "512",
         value_parser = count
     )]
-    prompt: Vec<usize>,
+    pub prompt: Vec<usize>,
     /// Tokens of decode; 0 measures no decode
     #[arg(
         short = 'n',
@@ -48,7 +63,7 @@ pub struct Args {
         default_value = "128",
         value_parser = count
     )]
-    generate: Vec<usize>,
+    pub generate: Vec<usize>,
     /// Sessions that decode together, 32 at most; 1 is ordinary decode
     #[arg(
         long,
@@ -57,36 +72,47 @@ pub struct Args {
         default_value = "1",
         value_parser = sessions
     )]
-    sessions: Vec<usize>,
+    pub sessions: Vec<usize>,
     /// Threads [default: all cores]
     #[arg(short, long, value_name = "N,..", value_delimiter = ',', value_parser = at_least_one)]
-    threads: Vec<usize>,
+    pub threads: Vec<usize>,
     /// Measured runs of each test
     #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
-    repeat: usize,
+    pub repeat: usize,
     /// Kernels: exact (full precision, slow), scalar, or those of an instruction set
     /// (avx2, avx-vnni, avx512; neon, dotprod, i8mm) [default: the fastest for this
     /// CPU]
     #[arg(long, value_name = "LEVEL")]
-    kernels: Option<Isa>,
-    /// Type of the KV cache: f16, or q8_0, which takes little more than half the memory
+    pub kernels: Option<Isa>,
+    /// Type of the KV cache: f16; q8_0, which takes little more than half the memory; or
+    /// f32, which takes twice the memory and rounds nothing
     #[arg(long, value_name = "TYPE", default_value_t)]
-    kv_type: KvType,
+    pub kv_type: KvType,
     /// Measure the packed copy of the model, which `ondol run` uses [default: the
     /// model's own file]
     #[arg(long)]
-    packed: bool,
+    pub packed: bool,
     #[command(flatten)]
-    limit: LimitArgs,
+    pub limit: LimitArgs,
     /// If the file has a screen of the output head, decode with margin X for the 40
     /// likeliest tokens, as `ondol run` does by default; `off` computes every logit
     #[arg(long, value_name = "X|off", default_value = "off")]
-    screen: Screen,
+    pub screen: Screen,
     #[command(flatten)]
-    delegate: DelegateArgs,
+    pub delegate: DelegateArgs,
+    #[command(flatten)]
+    pub profile: ProfileArgs,
+    /// Find out which stages the device computes faster than the CPU, and keep it; with
+    /// one length of prefill and of decode, and one number of threads
+    #[arg(
+        long,
+        requires = "delegate",
+        conflicts_with_all = ["sessions", "packed", "screen", "delegate_stages", "profile"]
+    )]
+    auto: bool,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 /// Everything measured, as `--json` prints it.
@@ -143,6 +169,12 @@ enum Test {
 
 /// Measures and prints.
 pub fn run(args: &Args) -> Result<()> {
+    if let Some(profile) = args.profile.profile {
+        return profile::run(args, profile);
+    }
+    if args.auto {
+        return auto::run(args);
+    }
     let prefills = args.prompt.iter().map(|&n| Test::Prefill(n));
     let decodes = args.generate.iter().flat_map(|&n| {
         let sessions = args.sessions.iter();

@@ -90,6 +90,14 @@ fn type_name(tensor: &TensorInfo) -> String {
     }
 }
 
+/// The type that most bytes of a model have.
+pub fn precision(name: &str) -> Result<String> {
+    let files = Files::open(name)?;
+    let mix = mix(&files.gguf()?);
+    let largest = mix.into_iter().next();
+    Ok(largest.map_or(String::new(), |share| share.dtype))
+}
+
 /// Tensors by type, in descending order of bytes.
 fn mix(gguf: &Gguf) -> Vec<Share> {
     let mut shares: Vec<Share> = Vec::new();

@@ -7,6 +7,7 @@ mod inspect;
 mod list;
 mod pack;
 mod perplexity;
+mod profile;
 mod prune;
 mod pull;
 mod quantize;

@@ -148,10 +148,10 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let mut engine = SessionOptions {
         screen: args.screen.0,
-        offload: args.delegate.offload(&model, &args.model)?,
         ..args.engine.options(args.ctx)
     };
     engine.drafts = args.drafts.unwrap_or(engine.drafts);
+    engine.offload = args.delegate.fastest(&model, &args.model, &engine)?;
     let session = model.session(&engine);
     let mut session = session.map_err(model::runtime_error(&args.model))?;
     let options = GenerateOptions {

@@ -8,7 +8,7 @@ use crate::{model, output, text};
 use ondol_conformance::report::{
     Conclusion, Format, Gate, Level, Name, Report, TextLosses, Verdict,
 };
-use ondol_conformance::{Place, Sample, Setup, html, samples, verify};
+use ondol_conformance::{Place, Sample, Setup, html, machine, samples, verify};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -22,7 +22,8 @@ use std::time::Duration;
 Levels: abi, op, model, end-to-end, determinism, soak, performance, energy, faults;
 docs/add-a-delegate.md describes each. Texts in Korean and English are computed in prefill and
 decode. FOLDER gets report.json; report.html, one page in both languages to read, print and hand
-in; the device's distributions, for `ondol agree`; and the texts. `ondol report sign` signs it.
+in; the device's distributions, for `ondol agree`; a log; and the texts. `ondol report sign` signs
+it.
 
 Two verdicts are given. The device: passed, partial (hello, some of the levels, or a device that
 does less than nine tenths of the work) or failed. The format: what the weights that the device
@@ -77,6 +78,10 @@ pub struct Args {
     /// Run the plug-in in this process; by default it runs in one of its own (Linux)
     #[arg(long)]
     in_process: bool,
+    /// The log of an outside meter that runs meanwhile, for the level energy: CSV with
+    /// columns `time` (seconds since 1970, or as in 2026-11-30T12:00:00+09:00) and `watts`
+    #[arg(long, value_name = "FILE")]
+    meter: Option<PathBuf>,
     /// Let a gate fail, with a reason that the report shows; may be repeated
     #[arg(long, value_name = "GATE=REASON", value_parser = waiver)]
     waive: Vec<(String, String)>,
@@ -112,7 +117,14 @@ pub fn run(args: &Args) -> Result<()> {
     let plugin = plugin.canonicalize().map_err(Error::file("open", plugin))?;
     let model = model::open(&args.model)?;
     let model_files = model::paths(&args.model)?;
-    let inputs = [&model_files, &args.text, std::slice::from_ref(&plugin)].concat();
+    let meter = args.meter.as_slice();
+    let inputs = [
+        &model_files,
+        &args.text,
+        std::slice::from_ref(&plugin),
+        meter,
+    ]
+    .concat();
     let texts = texts(args)?;
     let files = match &args.report {
         Some(folder) => Some(report_files(folder, args.force, &inputs, &texts)?),
@@ -136,10 +148,15 @@ pub fn run(args: &Args) -> Result<()> {
         deadline: Duration::from_millis(args.deadline as u64),
         threads: args.threads,
         scratch: scratch.clone(),
+        meter: args.meter.clone(),
         waivers: args.waive.clone(),
         command: std::env::args().collect(),
     };
-    let report = verify(&setup, &model, |doing| note!("verifying: {doing}"));
+    let mut log = String::new();
+    let report = verify(&setup, &model, |doing| {
+        note!("verifying: {doing}");
+        log += &format!("{} {doing}\n", machine::now_in_korea());
+    });
     let _ = fs::remove_dir_all(&scratch);
     let report = report.map_err(|source| Error::Verify {
         path: plugin,
@@ -150,7 +167,7 @@ pub fn run(args: &Args) -> Result<()> {
         false => print(&report)?,
     }
     if let Some(files) = files {
-        write(files, &report, &texts)?;
+        write(files, &report, log, &texts)?;
     }
     match report.conclusion {
         Conclusion::Fail => Err(Error::DoesNotConform),
@@ -297,7 +314,7 @@ fn print_gate(gate: &Gate) -> Result<()> {
 }
 
 /// The files of a report that are made from its results.
-const FILES: [&str; 3] = ["report.json", "report.html", "records.jsonl"];
+const FILES: [&str; 4] = ["report.json", "report.html", "records.jsonl", "log.txt"];
 
 /// Opens the files of a report: [`FILES`], and the texts.
 fn report_files(
@@ -315,14 +332,14 @@ fn report_files(
 }
 
 /// Writes what somebody else needs to judge the run and to repeat it.
-fn write(files: Vec<Outfile>, report: &Report, texts: &[Sample]) -> Result<()> {
+fn write(files: Vec<Outfile>, report: &Report, log: String, texts: &[Sample]) -> Result<()> {
     let json = serde_json::to_string_pretty(report).map_err(|e| Error::Standard {
         stream: "output",
         source: e.into(),
     })?;
     let records = report.records.iter();
     let records = records.map(|record| format!("{}\n", serde_json::json!(record)));
-    let made = [json, html::page(report), records.collect()];
+    let made = [json, html::page(report), records.collect(), log];
     let all = made.iter().chain(texts.iter().map(|text| &text.text));
     for (mut file, text) in files.into_iter().zip(all) {
         let path = file.path().to_path_buf();

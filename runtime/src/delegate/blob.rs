@@ -47,6 +47,11 @@ impl Blobs {
         is_whole.then(|| bytes.split_off(MAGIC.len() + 2 * HASH))
     }
 
+    /// The file with this key, if there is one: damaged if [`Blobs::read`] finds nothing.
+    pub fn file(&self, key: &Hash) -> Option<PathBuf> {
+        Some(self.path(key)).filter(|path| path.exists())
+    }
+
     /// Stores a program under its key.
     pub fn write(&self, key: &Hash, program: &[u8]) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
@@ -65,7 +70,8 @@ impl Blobs {
         written
     }
 
-    fn path(&self, key: &Hash) -> PathBuf {
+    /// Where a program with this key is stored.
+    pub fn path(&self, key: &Hash) -> PathBuf {
         self.folder.join(hex(key)).with_extension("npu")
     }
 }

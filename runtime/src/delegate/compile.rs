@@ -37,8 +37,13 @@ pub(super) fn choose_forms(model: &Model, quants: &[Quant]) -> (Forms, Refused) 
     let (mut forms, mut refused) = (Forms::new(), Refused::new());
     let nodes = spans(graph, |_| true).into_iter().flat_map(|s| s.nodes);
     for node in nodes {
-        let Op::MatMul { weight, .. } = graph.nodes[node].op else {
-            continue;
+        let weight = match graph.nodes[node].op {
+            Op::MatMul { weight, .. } => weight,
+            Op::Row { function, .. } if !segment::Op::Row(function).is_in_contract() => {
+                refused.insert(node, "the contract has no such function".into());
+                continue;
+            }
+            _ => continue,
         };
         let step = weight.rows.div_ceil(SAMPLED_ROWS).max(1);
         let rows: Vec<Vec<f32>> = (0..weight.rows)
@@ -171,7 +176,11 @@ impl Compiler<'_> {
             | Op::Rope { .. }
             | Op::Attention { .. }
             | Op::Conv { .. }
-            | Op::Scan { .. } => {
+            | Op::Take { .. }
+            | Op::Route { .. }
+            | Op::Experts { .. }
+            | Op::Mix { .. }
+            | Op::LinearAttention { .. } => {
                 unreachable!("this operation is not part of a span")
             }
         }
@@ -237,17 +246,8 @@ impl Compiler<'_> {
     /// software, the span, and the bytes of its weights.
     fn key(&self, span: &Span, rows: usize) -> Hash {
         let graph = &self.model.0.graph;
-        let info = self.delegate.info();
-        let plugin = (&info.plugin, self.delegate.file_hash());
-        let by = [
-            &info.arch,
-            &info.driver,
-            &info.firmware,
-            &info.vendor,
-            &info.device,
-        ];
         let mut hash = Sha256::new();
-        hash.update(format!("{plugin:?} {by:?} {rows} {span:?}"));
+        hash.update(format!("{:?} {rows} {span:?}", self.delegate.identity()));
         for &node in &span.nodes {
             let op = &graph.nodes[node].op;
             hash.update(format!("{op:?}"));

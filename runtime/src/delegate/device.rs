@@ -141,8 +141,22 @@ impl Delegate {
         &self.0.info
     }
 
+    /// Everything by which the plug-in, the device and its software are known.
+    pub(crate) fn identity(&self) -> impl core::fmt::Debug {
+        let info = self.info();
+        let plugin = (&info.plugin, self.file_hash());
+        let by = [
+            &info.arch,
+            &info.driver,
+            &info.firmware,
+            &info.vendor,
+            &info.device,
+        ];
+        (plugin, by)
+    }
+
     /// SHA-256 of the plug-in's file; `None` if the file is not known or can't be read.
-    pub(super) fn file_hash(&self) -> Option<Hash> {
+    fn file_hash(&self) -> Option<Hash> {
         let hash = || Some(blob::hash(&fs::read(self.0.file.as_ref()?).ok()?));
         *self.0.file_hash.get_or_init(hash)
     }

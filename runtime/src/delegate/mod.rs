@@ -29,6 +29,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use blob::{Blobs, Hash};
 pub use device::Delegate;
 pub use error::{Code, DelegateError, Stage};
 pub use info::{Activations, Arithmetic, DeviceInfo, Label, Rounding};

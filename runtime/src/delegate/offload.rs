@@ -23,7 +23,9 @@ pub struct OffloadOptions {
     /// Largest number of rows of a prefill program. The largest number up to this that
     /// the device offers is used. Passes are padded to a multiple of it.
     pub rows: usize,
-    /// Whether decode also runs on the device, one row in each call.
+    /// Whether prefill runs on the device.
+    pub prefill: bool,
+    /// Whether decode runs on the device, one row in each call.
     pub decode: bool,
     /// Whether a failure of the device is an error. Otherwise the CPU computes the
     /// span.
@@ -42,6 +44,7 @@ impl Default for OffloadOptions {
     fn default() -> Self {
         OffloadOptions {
             rows: 256,
+            prefill: true,
             decode: false,
             strict: false,
             deadline: Duration::from_secs(5),
@@ -62,9 +65,9 @@ pub(crate) struct Compiled {
     pub options: OffloadOptions,
     pub spans: Vec<Span>,
     forms: Forms,
-    /// Rows of a prefill program.
+    /// Rows of a prefill program; 1 if prefill stays on the CPU.
     pub rows: usize,
-    /// One program for each span.
+    /// One program for each span; empty if prefill stays on the CPU.
     pub prefill: Vec<Program>,
     /// One program of one row for each span; empty if decode stays on the CPU.
     pub decode: Vec<Program>,
@@ -155,9 +158,10 @@ impl Compiled {
             return Err(takes_nothing(&report));
         }
         let claimed = report.claimed(graph);
+        let of = |stage: bool| if stage { claimed } else { 0.0 };
         let work = Work {
-            prefill: claimed,
-            decode: if options.decode { claimed } else { 0.0 },
+            prefill: of(options.prefill),
+            decode: of(options.decode),
             ..Work::default()
         };
         Ok(Compiled {
@@ -228,8 +232,9 @@ impl Compiled {
         }
         progress(total, total);
         let mut programs = programs.into_iter();
-        self.prefill = programs.next().unwrap_or_default();
-        self.decode = programs.next().unwrap_or_default();
+        let mut of = |stage: bool| stage.then(|| programs.next()).flatten().unwrap_or_default();
+        self.prefill = of(self.options.prefill);
+        self.decode = of(self.options.decode);
         self.report.from_cache = from_cache;
         self.report.programs = total;
         Ok(())
@@ -237,8 +242,9 @@ impl Compiled {
 
     /// The numbers of rows of a span's programs.
     fn kinds(&self) -> Vec<usize> {
+        let prefill = self.options.prefill.then_some(self.rows);
         let decode = self.options.decode.then_some(1);
-        [self.rows].into_iter().chain(decode).collect()
+        prefill.into_iter().chain(decode).collect()
     }
 
     fn compiler(&self) -> Compiler<'_> {
@@ -250,13 +256,20 @@ impl Compiled {
     }
 }
 
-/// The number of rows of a prefill program.
+/// The number of rows of a prefill program; 1 if prefill stays on the CPU.
 fn program_rows(delegate: &Delegate, options: &OffloadOptions) -> Result<usize, DelegateError> {
     let all = &delegate.info().rows;
+    if !options.prefill && !options.decode {
+        let message = "neither prefill nor decode is to run on the device";
+        return Err(DelegateError::found(Stage::Claim, Code::Invalid, message));
+    }
     if options.decode && all[0] != 1 {
         return Err(unsupported(
             "the device has no programs of one row, which decode needs",
         ));
+    }
+    if !options.prefill {
+        return Ok(1);
     }
     let fitting = all.iter().rev().find(|&&rows| rows <= options.rows);
     fitting.copied().ok_or_else(|| {

@@ -20,7 +20,7 @@ impl Op {
             Op::MatMul => 2..=3,
             Op::Row(function) => {
                 let values = function.values();
-                values..=values + usize::from(function.weight_len().is_some())
+                values..=values + usize::from(function.weight_len(1).is_some())
             }
         }
     }
@@ -41,7 +41,15 @@ impl Op {
         })
     }
 
-    /// Writes the operation into a node of the C ABI.
+    /// Whether the contract has the operation. No device takes another one.
+    pub fn is_in_contract(self) -> bool {
+        let mut raw = ffi::Node::EMPTY;
+        self.write(&mut raw);
+        raw.op != ffi::Node::EMPTY.op
+    }
+
+    /// Writes the operation into a node of the C ABI. Leaves the number 0, which is none
+    /// of its operations, if the contract does not have it.
     pub fn write(self, raw: &mut ffi::Node) {
         raw.op = match self {
             Op::MatMul => ffi::MATMUL,
@@ -60,6 +68,7 @@ impl Op {
                 raw.factor = cap;
                 ffi::SOFTCAP
             }
+            Op::Row(_) => ffi::Node::EMPTY.op,
         };
     }
 }

@@ -26,7 +26,7 @@ pub struct OffloadReport {
     pub weights: Vec<WeightsReport>,
     /// How much of the work of each stage runs on the device.
     pub work: Work,
-    /// Rows of a prefill program.
+    /// Rows of a prefill program; 1 if prefill stays on the CPU.
     pub rows: usize,
     /// Time taken to choose, claim and compile.
     pub time: Duration,
@@ -41,7 +41,7 @@ pub struct OffloadReport {
 /// for rows whose logits are wanted.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Work {
-    /// Of the body's matmuls, in prefill.
+    /// Of the body's matmuls, in prefill; 0 if no prefill programs were compiled.
     pub prefill: f64,
     /// Of the body's matmuls, in decode; 0 if no decode programs were compiled.
     pub decode: f64,
@@ -130,7 +130,9 @@ fn why_withheld(op: &Op, is_in_head: bool) -> &'static str {
         Op::Rope { .. } => "the contract has no rotation",
         Op::Attention { .. } => "the contract has no attention and no cache",
         Op::Conv { .. } => "the contract has no convolution",
-        Op::Scan { .. } => "the contract has no recurrence",
+        Op::Route { .. } | Op::Experts { .. } | Op::Mix { .. } => "the contract has no experts",
+        Op::Take { .. } => "the contract has no choice of columns",
+        Op::LinearAttention { .. } => "the contract has no linear attention",
         Op::MatMul { .. } | Op::Row { .. } if is_in_head => {
             "part of the head, which runs only for rows whose logits are wanted"
         }

@@ -33,7 +33,8 @@ const AUDITED: u64 = 16;
 /// Counts and measurements of an engine's delegate since the engine was made.
 #[derive(Debug, Clone, Default)]
 pub struct OffloadStats {
-    /// The claimed spans that ran in prefill.
+    /// The claimed spans that ran in prefill; nothing if no prefill programs were
+    /// compiled.
     pub prefill: StageStats,
     /// The claimed spans that ran in decode; nothing if no decode programs were
     /// compiled.
@@ -133,6 +134,13 @@ pub(crate) struct Call {
 }
 
 impl Compiled {
+    fn has_programs(&self, phase: ProgramSet) -> bool {
+        match phase {
+            ProgramSet::Prefill => self.options.prefill,
+            ProgramSet::Decode => self.options.decode,
+        }
+    }
+
     fn program_rows(&self, phase: ProgramSet) -> usize {
         match phase {
             ProgramSet::Prefill => self.rows,
@@ -145,7 +153,7 @@ impl Compiled {
     fn program(&self, span: usize, phase: ProgramSet) -> usize {
         match phase {
             ProgramSet::Prefill => span,
-            ProgramSet::Decode => self.spans.len() + span,
+            ProgramSet::Decode => self.prefill.len() + span,
         }
     }
 
@@ -216,8 +224,7 @@ impl Runner {
     /// # Errors
     /// [`Error::Delegate`] if the device is not available and `strict` is on.
     pub fn begin(&mut self, span: usize, phase: ProgramSet, rows: usize) -> Result<Option<Call>> {
-        let is_compiled = phase == ProgramSet::Prefill || !self.compiled().decode.is_empty();
-        if !is_compiled || rows > self.capacity {
+        if !self.compiled().has_programs(phase) || rows > self.capacity {
             return Ok(None);
         }
         self.reap_timed_out();
