@@ -159,3 +159,17 @@ fn quantized() {
         }
     }
 }
+
+/// Experts, a delta net and a state space with the kernels of quantized weights.
+#[test]
+fn quantized_further() {
+    for architecture in ["qwen3moe", "qwen35", "granitehybrid"] {
+        let random = RandomModel::small(architecture).quantized(DType::Q4_0);
+        let runs = [
+            (Some(Isa::Exact), 64, EXACT),
+            (None, 64, FAST),
+            (None, 7, FAST),
+        ];
+        check(&format!("{architecture} quantized"), &random, &runs);
+    }
+}
