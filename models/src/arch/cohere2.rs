@@ -22,17 +22,13 @@ pub fn build(mut b: Builder) -> Result<Graph> {
     for (layer, slides) in (0..).zip(slides) {
         let at = hp.enter(&mut b, layer)?;
         let h = b.layer_norm(x, "attn_norm", hp.eps)?;
-        let [mut q, mut k, v] = at.queries_keys_values(&mut b, h)?;
-        if slides {
-            q = b.rope(q, hp.head_dim, rope);
-            k = b.rope(k, hp.head_dim, rope);
-        }
+        let qkv = at.queries_keys_values(&mut b, h)?;
         let attention = Attention {
             window: window.filter(|_| slides),
             ..at.attention()
         };
-        let attended = b.attention(q, k, v, attention);
-        let attended = b.linear(attended, "attn_output", hp.width)?;
+        let rope = Some(rope).filter(|_| slides);
+        let attended = at.attend(&mut b, qkv, rope, attention)?;
         x = b.add(x, attended);
 
         let h = b.feed_forward(h, Activation::Silu)?;

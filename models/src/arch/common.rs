@@ -28,6 +28,7 @@ pub struct Layer {
     /// Key and value heads; divides `heads`.
     pub kv_heads: usize,
     head_dim: usize,
+    width: usize,
 }
 
 impl Decoder {
@@ -79,7 +80,15 @@ impl Decoder {
             heads,
             kv_heads,
             head_dim: self.head_dim,
+            width: self.width,
         })
+    }
+
+    /// The logits of the residual stream after the last layer: its norm, then the head.
+    pub fn logits(&self, b: &mut Builder, x: ValueId) -> Result<ValueId> {
+        b.enter(None);
+        let x = b.rms_norm(x, "output_norm", self.eps)?;
+        b.head(x)
     }
 }
 
@@ -118,6 +127,36 @@ impl Layer {
             b.linear(x, "attn_k", self.kv_width())?,
             b.linear(x, "attn_v", self.kv_width())?,
         ])
+    }
+
+    /// The same, with queries and keys normalized per head.
+    pub fn normed_queries_keys_values(
+        &self,
+        b: &mut Builder,
+        x: ValueId,
+        eps: f32,
+    ) -> Result<[ValueId; 3]> {
+        let [q, k, v] = self.queries_keys_values(b, x)?;
+        let q = b.rms_norm_heads(q, "attn_q_norm", self.head_dim, eps)?;
+        let k = b.rms_norm_heads(k, "attn_k_norm", self.head_dim, eps)?;
+        Ok([q, k, v])
+    }
+
+    /// Rotates queries and keys if there is a rotary embedding, attends, and projects the
+    /// result to the width of the residual stream.
+    pub fn attend(
+        &self,
+        b: &mut Builder,
+        [mut q, mut k, v]: [ValueId; 3],
+        rope: Option<usize>,
+        attention: Attention,
+    ) -> Result<ValueId> {
+        if let Some(rope) = rope {
+            q = b.rope(q, self.head_dim, rope);
+            k = b.rope(k, self.head_dim, rope);
+        }
+        let h = b.attention(q, k, v, attention);
+        b.linear(h, "attn_output", self.width)
     }
 
     /// Full causal attention, scaled by the root of the head's width.

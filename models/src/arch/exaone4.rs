@@ -21,25 +21,13 @@ pub fn build(mut b: Builder) -> Result<Graph> {
     let mut x = b.embed(hp.width, 1.0)?;
     for (layer, slides) in (0..).zip(slides) {
         let at = hp.enter(&mut b, layer)?;
-        let mut q = b.linear(x, "attn_q", at.q_width())?;
-        let mut k = b.linear(x, "attn_k", at.kv_width())?;
-        let v = b.linear(x, "attn_v", at.kv_width())?;
-        q = b.rms_norm_heads(q, "attn_q_norm", hp.head_dim, hp.eps)?;
-        k = b.rms_norm_heads(k, "attn_k_norm", hp.head_dim, hp.eps)?;
-        if slides || window.is_none() {
-            q = b.rope(q, hp.head_dim, rope);
-            k = b.rope(k, hp.head_dim, rope);
-        }
-        let h = b.attention(
-            q,
-            k,
-            v,
-            Attention {
-                window: window.filter(|_| slides),
-                ..at.attention()
-            },
-        );
-        let h = b.linear(h, "attn_output", hp.width)?;
+        let qkv = at.normed_queries_keys_values(&mut b, x, hp.eps)?;
+        let attention = Attention {
+            window: window.filter(|_| slides),
+            ..at.attention()
+        };
+        let rope = Some(rope).filter(|_| slides || window.is_none());
+        let h = at.attend(&mut b, qkv, rope, attention)?;
         let h = b.rms_norm(h, "post_attention_norm", hp.eps)?;
         x = b.add(x, h);
 
@@ -47,8 +35,6 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         let h = b.rms_norm(h, "post_ffw_norm", hp.eps)?;
         x = b.add(x, h);
     }
-    b.enter(None);
-    let x = b.rms_norm(x, "output_norm", hp.eps)?;
-    let logits = b.head(x)?;
+    let logits = hp.logits(&mut b, x)?;
     b.finish(logits)
 }

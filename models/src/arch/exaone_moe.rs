@@ -29,27 +29,19 @@ pub fn build(mut b: Builder) -> Result<Graph> {
     for (layer, slides) in (0..).zip(slides) {
         let at = hp.enter(&mut b, layer)?;
         let h = b.rms_norm(x, "attn_norm", hp.eps)?;
-        let [mut q, mut k, v] = at.queries_keys_values(&mut b, h)?;
-        q = b.rms_norm_heads(q, "attn_q_norm", hp.head_dim, hp.eps)?;
-        k = b.rms_norm_heads(k, "attn_k_norm", hp.head_dim, hp.eps)?;
-        if slides || window.is_none() {
-            q = b.rope(q, hp.head_dim, rope);
-            k = b.rope(k, hp.head_dim, rope);
-        }
+        let qkv = at.normed_queries_keys_values(&mut b, h, hp.eps)?;
         let attention = Attention {
             window: window.filter(|_| slides),
             ..at.attention()
         };
-        let h = b.attention(q, k, v, attention);
-        let h = b.linear(h, "attn_output", hp.width)?;
+        let rope = Some(rope).filter(|_| slides || window.is_none());
+        let h = at.attend(&mut b, qkv, rope, attention)?;
         x = b.add(x, h);
 
         let h = b.rms_norm(x, "ffn_norm", hp.eps)?;
         let h = experts::or_feed_forward(&mut b, h, ROUTER)?;
         x = b.add(x, h);
     }
-    b.enter(None);
-    let x = b.rms_norm(x, "output_norm", hp.eps)?;
-    let logits = b.head(x)?;
+    let logits = hp.logits(&mut b, x)?;
     b.finish(logits)
 }

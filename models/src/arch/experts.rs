@@ -97,8 +97,7 @@ fn shared_expert(b: &mut Builder, x: ValueId) -> Result<Option<ValueId>> {
     if !b.has("ffn_gate_inp_shexp") {
         return Ok(Some(h));
     }
-    let weight = b.numbers("ffn_gate_inp_shexp", width)?;
-    let gate = b.product(x, weight);
+    let gate = b.linear(x, "ffn_gate_inp_shexp", 1)?;
     let gate = b.activate(gate, Activation::Sigmoid);
     Ok(Some(b.mul(h, gate)))
 }

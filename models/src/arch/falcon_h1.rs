@@ -18,11 +18,8 @@ pub fn build(mut b: Builder) -> Result<Graph> {
     for layer in 0..hp.layers {
         let at = hp.enter(&mut b, layer)?;
         let h = b.rms_norm(x, "attn_norm", hp.eps)?;
-        let [q, k, v] = at.queries_keys_values(&mut b, h)?;
-        let q = b.rope(q, hp.head_dim, rope);
-        let k = b.rope(k, hp.head_dim, rope);
-        let attended = b.attention(q, k, v, at.attention());
-        let attended = b.linear(attended, "attn_output", hp.width)?;
+        let qkv = at.queries_keys_values(&mut b, h)?;
+        let attended = at.attend(&mut b, qkv, Some(rope), at.attention())?;
         let mixed = ssm.mixer(&mut b, h, hp.eps)?;
         x = b.add(x, mixed);
         x = b.add(x, attended);
@@ -31,8 +28,6 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         let h = b.feed_forward(h, Activation::Silu)?;
         x = b.add(x, h);
     }
-    b.enter(None);
-    let x = b.rms_norm(x, "output_norm", hp.eps)?;
-    let logits = b.head(x)?;
+    let logits = hp.logits(&mut b, x)?;
     b.finish(logits)
 }

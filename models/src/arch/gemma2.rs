@@ -31,23 +31,14 @@ pub fn build(mut b: Builder) -> Result<Graph> {
     for (layer, slides) in (0..).zip(slides) {
         let at = hp.enter(&mut b, layer)?;
         let h = b.rms_norm(x, "attn_norm", hp.eps)?;
-        let q = b.linear(h, "attn_q", at.q_width())?;
-        let k = b.linear(h, "attn_k", at.kv_width())?;
-        let v = b.linear(h, "attn_v", at.kv_width())?;
-        let q = b.rope(q, hp.head_dim, rope);
-        let k = b.rope(k, hp.head_dim, rope);
-        let h = b.attention(
-            q,
-            k,
-            v,
-            Attention {
-                window: slides.then_some(window),
-                scale: common::gemma_scale(&hp, &at, LAYERS_27B),
-                softcap: Some(score_cap),
-                ..at.attention()
-            },
-        );
-        let h = b.linear(h, "attn_output", hp.width)?;
+        let qkv = at.queries_keys_values(&mut b, h)?;
+        let attention = Attention {
+            window: slides.then_some(window),
+            scale: common::gemma_scale(&hp, &at, LAYERS_27B),
+            softcap: Some(score_cap),
+            ..at.attention()
+        };
+        let h = at.attend(&mut b, qkv, Some(rope), attention)?;
         let h = b.rms_norm(h, "post_attention_norm", hp.eps)?;
         x = b.add(x, h);
 
@@ -56,9 +47,7 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         let h = b.rms_norm(h, "post_ffw_norm", hp.eps)?;
         x = b.add(x, h);
     }
-    b.enter(None);
-    let x = b.rms_norm(x, "output_norm", hp.eps)?;
-    let logits = b.head(x)?;
+    let logits = hp.logits(&mut b, x)?;
     let logits = b.softcap(logits, Some(logit_cap));
     b.finish(logits)
 }

@@ -33,24 +33,13 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         };
 
         let h = b.rms_norm(x, "attn_norm", hp.eps)?;
-        let q = b.linear(h, "attn_q", at.q_width())?;
-        let k = b.linear(h, "attn_k", at.kv_width())?;
-        let v = b.linear(h, "attn_v", at.kv_width())?;
-        let q = b.rms_norm_heads(q, "attn_q_norm", hp.head_dim, hp.eps)?;
-        let k = b.rms_norm_heads(k, "attn_k_norm", hp.head_dim, hp.eps)?;
-        let q = b.rope(q, hp.head_dim, rope);
-        let k = b.rope(k, hp.head_dim, rope);
-        let h = b.attention(
-            q,
-            k,
-            v,
-            Attention {
-                window,
-                scale: common::gemma_scale(&hp, &at, LAYERS_27B),
-                ..at.attention()
-            },
-        );
-        let h = b.linear(h, "attn_output", hp.width)?;
+        let qkv = at.normed_queries_keys_values(&mut b, h, hp.eps)?;
+        let attention = Attention {
+            window,
+            scale: common::gemma_scale(&hp, &at, LAYERS_27B),
+            ..at.attention()
+        };
+        let h = at.attend(&mut b, qkv, Some(rope), attention)?;
         let h = b.rms_norm(h, "post_attention_norm", hp.eps)?;
         x = b.add(x, h);
 
@@ -59,9 +48,7 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         let h = b.rms_norm(h, "post_ffw_norm", hp.eps)?;
         x = b.add(x, h);
     }
-    b.enter(None);
-    let x = b.rms_norm(x, "output_norm", hp.eps)?;
-    let logits = b.head(x)?;
+    let logits = hp.logits(&mut b, x)?;
     let logit_cap = b.opt_positive("final_logit_softcapping")?;
     let logits = b.softcap(logits, logit_cap);
     b.finish(logits)

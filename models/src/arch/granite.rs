@@ -17,17 +17,12 @@ pub fn build(mut b: Builder) -> Result<Graph> {
     for layer in 0..hp.layers {
         let at = hp.enter(&mut b, layer)?;
         let h = b.rms_norm(x, "attn_norm", hp.eps)?;
-        let [mut q, mut k, v] = at.queries_keys_values(&mut b, h)?;
-        if let Some(rope) = rope {
-            q = b.rope(q, hp.head_dim, rope);
-            k = b.rope(k, hp.head_dim, rope);
-        }
+        let qkv = at.queries_keys_values(&mut b, h)?;
         let attention = Attention {
             scale: by.scores,
             ..at.attention()
         };
-        let h = b.attention(q, k, v, attention);
-        let h = b.linear(h, "attn_output", hp.width)?;
+        let h = at.attend(&mut b, qkv, rope, attention)?;
         let h = b.scale(h, by.residual);
         x = b.add(x, h);
 
@@ -36,9 +31,7 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         let h = b.scale(h, by.residual);
         x = b.add(x, h);
     }
-    b.enter(None);
-    let x = b.rms_norm(x, "output_norm", hp.eps)?;
-    let logits = b.head(x)?;
+    let logits = hp.logits(&mut b, x)?;
     let logits = b.scale(logits, by.logits);
     b.finish(logits)
 }

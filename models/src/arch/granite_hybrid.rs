@@ -22,17 +22,12 @@ pub fn build(mut b: Builder) -> Result<Graph> {
             ssm.mixer(&mut b, h, hp.eps)?
         } else {
             let at = hp.enter(&mut b, layer)?;
-            let [mut q, mut k, v] = at.queries_keys_values(&mut b, h)?;
-            if let Some(rope) = rope {
-                q = b.rope(q, hp.head_dim, rope);
-                k = b.rope(k, hp.head_dim, rope);
-            }
+            let qkv = at.queries_keys_values(&mut b, h)?;
             let attention = Attention {
                 scale: by.scores,
                 ..at.attention()
             };
-            let h = b.attention(q, k, v, attention);
-            b.linear(h, "attn_output", hp.width)?
+            at.attend(&mut b, qkv, rope, attention)?
         };
         let h = b.scale(h, by.residual);
         x = b.add(x, h);
@@ -42,9 +37,7 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         let h = b.scale(h, by.residual);
         x = b.add(x, h);
     }
-    b.enter(None);
-    let x = b.rms_norm(x, "output_norm", hp.eps)?;
-    let logits = b.head(x)?;
+    let logits = hp.logits(&mut b, x)?;
     let logits = b.scale(logits, by.logits);
     b.finish(logits)
 }

@@ -1,7 +1,7 @@
 //! LFM2 (Liquid AI, 2025): most layers have a gated short convolution in the place of
 //! attention. In the model with experts (`lfm2moe`) the first layers have none.
 
-use super::common::{Decoder, Layer};
+use super::common::Decoder;
 use super::experts::{self, Router};
 use super::rope;
 use crate::Result;
@@ -27,7 +27,8 @@ pub fn build(mut b: Builder) -> Result<Graph> {
             short_convolution(&mut b, norm, taps)?
         } else {
             let at = hp.enter(&mut b, layer)?;
-            attention(&mut b, &hp, &at, norm, rope)?
+            let qkv = at.normed_queries_keys_values(&mut b, norm, hp.eps)?;
+            at.attend(&mut b, qkv, Some(rope), at.attention())?
         };
         x = b.add(x, h);
 
@@ -49,20 +50,4 @@ fn short_convolution(b: &mut Builder, x: ValueId, taps: usize) -> Result<ValueId
     let h = b.conv(h, "shortconv.conv", taps)?;
     let h = b.mul(out_gate, h);
     b.linear(h, "shortconv.out_proj", width)
-}
-
-fn attention(
-    b: &mut Builder,
-    hp: &Decoder,
-    at: &Layer,
-    x: ValueId,
-    rope: usize,
-) -> Result<ValueId> {
-    let [q, k, v] = at.queries_keys_values(b, x)?;
-    let q = b.rms_norm_heads(q, "attn_q_norm", hp.head_dim, hp.eps)?;
-    let k = b.rms_norm_heads(k, "attn_k_norm", hp.head_dim, hp.eps)?;
-    let q = b.rope(q, hp.head_dim, rope);
-    let k = b.rope(k, hp.head_dim, rope);
-    let h = b.attention(q, k, v, at.attention());
-    b.linear(h, "attn_output", hp.width)
 }

@@ -22,16 +22,13 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         let [q, k, v] = at.queries_keys_values(&mut b, h)?;
         let q = b.rope(q, hp.head_dim, q_rope);
         let k = b.rope(k, hp.head_dim, k_rope);
-        let h = b.attention(q, k, v, at.attention());
-        let h = b.linear(h, "attn_output", hp.width)?;
+        let h = at.attend(&mut b, [q, k, v], None, at.attention())?;
         x = b.add(x, h);
 
         let h = b.rms_norm(x, "ffn_norm", hp.eps)?;
         let h = b.feed_forward(h, Activation::Silu)?;
         x = b.add(x, h);
     }
-    b.enter(None);
-    let x = b.rms_norm(x, "output_norm", hp.eps)?;
-    let logits = b.head(x)?;
+    let logits = hp.logits(&mut b, x)?;
     b.finish(logits)
 }

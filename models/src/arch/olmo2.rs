@@ -33,14 +33,11 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         let [q, k, v] = at.queries_keys_values(&mut b, x)?;
         let q = b.rms_norm(q, "attn_q_norm", hp.eps)?;
         let k = b.rms_norm(k, "attn_k_norm", hp.eps)?;
-        let q = b.rope(q, hp.head_dim, rope);
-        let k = b.rope(k, hp.head_dim, rope);
         let attention = Attention {
             window,
             ..at.attention()
         };
-        let h = b.attention(q, k, v, attention);
-        let h = b.linear(h, "attn_output", hp.width)?;
+        let h = at.attend(&mut b, [q, k, v], Some(rope), attention)?;
         let h = b.rms_norm(h, "post_attention_norm", hp.eps)?;
         x = b.add(x, h);
 
@@ -48,8 +45,6 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         let h = b.rms_norm(h, "post_ffw_norm", hp.eps)?;
         x = b.add(x, h);
     }
-    b.enter(None);
-    let x = b.rms_norm(x, "output_norm", hp.eps)?;
-    let logits = b.head(x)?;
+    let logits = hp.logits(&mut b, x)?;
     b.finish(logits)
 }

@@ -25,18 +25,13 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         let [q, k, v] = at.queries_keys_values(&mut b, h)?;
         let q = b.rms_norm(q, "attn_q_norm", hp.eps)?;
         let k = b.rms_norm(k, "attn_k_norm", hp.eps)?;
-        let q = b.rope(q, hp.head_dim, rope);
-        let k = b.rope(k, hp.head_dim, rope);
-        let h = b.attention(q, k, v, at.attention());
-        let h = b.linear(h, "attn_output", hp.width)?;
+        let h = at.attend(&mut b, [q, k, v], Some(rope), at.attention())?;
         x = b.add(x, h);
 
         let h = b.rms_norm(x, "ffn_norm", hp.eps)?;
         let h = experts::or_feed_forward(&mut b, h, ROUTER)?;
         x = b.add(x, h);
     }
-    b.enter(None);
-    let x = b.rms_norm(x, "output_norm", hp.eps)?;
-    let logits = b.head(x)?;
+    let logits = hp.logits(&mut b, x)?;
     b.finish(logits)
 }

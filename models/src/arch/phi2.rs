@@ -16,11 +16,8 @@ pub fn build(mut b: Builder) -> Result<Graph> {
     for layer in 0..hp.layers {
         let at = hp.enter(&mut b, layer)?;
         let h = b.layer_norm(x, "attn_norm", hp.eps)?;
-        let [q, k, v] = at.queries_keys_values(&mut b, h)?;
-        let q = b.rope(q, hp.head_dim, rope);
-        let k = b.rope(k, hp.head_dim, rope);
-        let attended = b.attention(q, k, v, at.attention());
-        let attended = b.linear(attended, "attn_output", hp.width)?;
+        let qkv = at.queries_keys_values(&mut b, h)?;
+        let attended = at.attend(&mut b, qkv, Some(rope), at.attention())?;
         x = b.add(x, attended);
 
         let h = b.plain_feed_forward(h, Activation::GeluTanh)?;

@@ -18,14 +18,11 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         let at = hp.enter(&mut b, layer)?;
         let h = b.rms_norm(x, "attn_norm", hp.eps)?;
         let [q, k, v] = b.fused(h, "attn_qkv", [at.q_width(), at.kv_width(), at.kv_width()])?;
-        let q = b.rope(q, hp.head_dim, rope);
-        let k = b.rope(k, hp.head_dim, rope);
         let attention = Attention {
             window,
             ..at.attention()
         };
-        let h = b.attention(q, k, v, attention);
-        let h = b.linear(h, "attn_output", hp.width)?;
+        let h = at.attend(&mut b, [q, k, v], Some(rope), attention)?;
         x = b.add(x, h);
 
         let h = b.rms_norm(x, "ffn_norm", hp.eps)?;
@@ -35,8 +32,6 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         let h = b.linear(h, "ffn_down", hp.width)?;
         x = b.add(x, h);
     }
-    b.enter(None);
-    let x = b.rms_norm(x, "output_norm", hp.eps)?;
-    let logits = b.head(x)?;
+    let logits = hp.logits(&mut b, x)?;
     b.finish(logits)
 }

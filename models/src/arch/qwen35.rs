@@ -39,9 +39,7 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         let h = experts::or_feed_forward(&mut b, h, experts::USUAL)?;
         x = b.add(x, h);
     }
-    b.enter(None);
-    let x = b.rms_norm(x, "output_norm", hp.eps)?;
-    let logits = b.head(x)?;
+    let logits = hp.logits(&mut b, x)?;
     b.finish(logits)
 }
 

@@ -19,21 +19,15 @@ pub fn build(mut b: Builder) -> Result<Graph> {
     for layer in 0..hp.layers {
         let at = hp.enter(&mut b, layer)?;
         let h = b.rms_norm(x, "attn_norm", hp.eps)?;
-        let [mut q, mut k, v] = at.queries_keys_values(&mut b, h)?;
-        if !(layer + 1).is_multiple_of(PERIOD) {
-            q = b.rope(q, hp.head_dim, rope);
-            k = b.rope(k, hp.head_dim, rope);
-        }
-        let h = b.attention(q, k, v, at.attention());
-        let h = b.linear(h, "attn_output", hp.width)?;
+        let qkv = at.queries_keys_values(&mut b, h)?;
+        let rope = Some(rope).filter(|_| !(layer + 1).is_multiple_of(PERIOD));
+        let h = at.attend(&mut b, qkv, rope, at.attention())?;
         x = b.add(x, h);
 
         let h = b.rms_norm(x, "ffn_norm", hp.eps)?;
         let h = b.feed_forward(h, Activation::Silu)?;
         x = b.add(x, h);
     }
-    b.enter(None);
-    let x = b.rms_norm(x, "output_norm", hp.eps)?;
-    let logits = b.head(x)?;
+    let logits = hp.logits(&mut b, x)?;
     b.finish(logits)
 }

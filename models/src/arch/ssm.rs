@@ -96,10 +96,7 @@ impl Ssm {
 /// The time step of each head, and the logarithm of its decay: `softplus(dt + bias)`, and
 /// the same times `ssm_a`, which is `-exp` of the model's own parameter.
 pub fn time_step(b: &mut Builder, dt: ValueId, heads: usize) -> Result<(ValueId, ValueId)> {
-    let bias = b.opt_bias("ssm_dt", heads)?;
-    let bias = bias.ok_or_else(|| Error::MissingTensor {
-        name: "ssm_dt.bias".into(),
-    })?;
+    let bias = b.bias_vector("ssm_dt", heads)?;
     let a = b.numbers("ssm_a", heads)?;
     let dt = b.bias(dt, bias);
     let dt = b.activate(dt, Activation::Softplus);

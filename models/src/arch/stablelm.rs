@@ -22,10 +22,7 @@ pub fn build(mut b: Builder) -> Result<Graph> {
             q = b.layer_norm_heads(q, "attn_q_norm", hp.head_dim, hp.eps)?;
             k = b.layer_norm_heads(k, "attn_k_norm", hp.head_dim, hp.eps)?;
         }
-        let q = b.rope(q, hp.head_dim, rope);
-        let k = b.rope(k, hp.head_dim, rope);
-        let h = b.attention(q, k, v, at.attention());
-        let h = b.linear(h, "attn_output", hp.width)?;
+        let h = at.attend(&mut b, [q, k, v], Some(rope), at.attention())?;
         x = b.add(x, h);
 
         let h = match is_parallel(&b)? {

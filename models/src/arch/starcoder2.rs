@@ -16,11 +16,8 @@ pub fn build(mut b: Builder) -> Result<Graph> {
     for layer in 0..hp.layers {
         let at = hp.enter(&mut b, layer)?;
         let h = b.layer_norm(x, "attn_norm", hp.eps)?;
-        let [q, k, v] = at.queries_keys_values(&mut b, h)?;
-        let q = b.rope(q, hp.head_dim, rope);
-        let k = b.rope(k, hp.head_dim, rope);
-        let h = b.attention(q, k, v, at.attention());
-        let h = b.linear(h, "attn_output", hp.width)?;
+        let qkv = at.queries_keys_values(&mut b, h)?;
+        let h = at.attend(&mut b, qkv, Some(rope), at.attention())?;
         x = b.add(x, h);
 
         let h = b.layer_norm(x, "ffn_norm", hp.eps)?;

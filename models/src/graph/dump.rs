@@ -96,16 +96,11 @@ fn describe(op: &Op, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             Ok(())
         }
         Op::Conv { weight, slot, .. } => write!(f, " slot {slot} taps {}", weight.cols),
-        Op::Take {
-            group,
-            first,
-            count,
-            ..
-        } => write!(f, " {count} from {first} of each {group}"),
+        Op::Take { group, first, .. } => write!(f, " from {first} of each {group}"),
         Op::Route { routing: r, .. } => write!(f, " {} by {:?}", r.used, r.gate),
         Op::Experts {
             weight: w, count, ..
-        } => write!(f, " {count} x {}[{}x{}]", w.dtype, w.rows / count, w.cols),
+        } => write!(f, " {count} x {}[{}x{}]", w.dtype, w.rows, w.cols),
         Op::Mix { .. } => Ok(()),
         Op::LinearAttention { linear: l, .. } => {
             write!(

@@ -9,6 +9,7 @@
 mod builder;
 mod dump;
 mod leftover;
+mod nodes;
 
 pub use builder::Builder;
 
@@ -99,6 +100,20 @@ pub struct LongRope {
 }
 
 impl Rope {
+    /// Plain rotary embedding: `base^(-2i/dims)` for pair `i` of `dims / 2`.
+    pub fn plain(style: RopeStyle, dims: usize, base: f32) -> Rope {
+        let inverse_frequencies = (0..dims / 2)
+            .map(|i| libm::pow(f64::from(base), -2.0 * i as f64 / dims as f64) as f32)
+            .collect();
+        Rope {
+            style,
+            inverse_frequencies,
+            magnitude: 1.0,
+            long: None,
+            growth: None,
+        }
+    }
+
     fn heap_bytes(&self) -> usize {
         let long = self.long.as_ref();
         heap::bytes(&self.inverse_frequencies)
@@ -177,12 +192,10 @@ pub struct Attention {
 /// How scores of experts become probabilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
-    /// Softmax over all experts.
+    /// Softmax over all experts; with [`Routing::normalize`], over the chosen ones.
     Softmax,
     /// The sigmoid of each score.
     Sigmoid,
-    /// Softmax over the chosen experts, which are those of the highest scores.
-    SoftmaxOfChosen,
 }
 
 /// How [`Op::Route`] chooses experts: those of the highest probabilities.
@@ -300,14 +313,6 @@ impl RowFn {
         }
     }
 
-    /// The width of its second value, if that of the first is `width`.
-    pub fn second_width(self, width: usize) -> usize {
-        match self {
-            RowFn::Mul { each } => width / each,
-            _ => width,
-        }
-    }
-
     /// The number of elements of its weight for values of this width; `None` if it can't
     /// have a weight.
     pub fn weight_len(self, width: usize) -> Option<usize> {
@@ -387,10 +392,9 @@ pub enum Op {
         input: ValueId,
         /// The whole width, or that of a head.
         group: usize,
-        /// The first column of a group that is taken.
+        /// The first column of a group that is taken. The output's width says how many
+        /// are.
         first: usize,
-        /// How many are taken of each group.
-        count: usize,
     },
     /// Chooses the experts of each token. The output has [`Routing::used`] indices of
     /// experts, as floats, then as many weights.
@@ -410,7 +414,7 @@ pub enum Op {
         input: ValueId,
         /// An [`Op::Route`].
         routes: ValueId,
-        /// The matrices of `count` experts, one after another.
+        /// The matrix of the first of `count` experts; the others follow it.
         weight: Weight,
         /// A matrix with a row for each expert.
         bias: Option<Weight>,

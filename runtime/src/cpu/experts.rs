@@ -4,10 +4,10 @@
 //! chose it, gathered; otherwise it is such a part times one row.
 
 use super::executor::Shared;
-use crate::memory::{Buffer, Region};
+use crate::memory::Region;
 use crate::plan::{ExpertsScratch, ExpertsStep, GATHERED, Part, Piece};
 use ondol_kernels::{Acts, Matrix, OutRows, Store};
-use ondol_models::graph::{Gate, Routing, Weight};
+use ondol_models::graph::{Gate, Routing, RowFn, Weight};
 
 /// A row, and the number of the expert among those that the row chose.
 type Choice = (usize, usize);
@@ -15,7 +15,7 @@ type Choice = (usize, usize);
 impl ExpertsStep {
     /// Whether a piece takes all rows of its expert.
     fn by_expert(&self, rows: usize) -> bool {
-        rows * self.used > self.count
+        rows * self.used() > self.count
     }
 }
 
@@ -25,7 +25,7 @@ impl Shared<'_> {
         let groups = if step.by_expert(rows) {
             step.count
         } else {
-            rows * step.used
+            rows * step.used()
         };
         groups * self.plan.matmuls[step.matmul].pieces.len()
     }
@@ -41,14 +41,14 @@ impl Shared<'_> {
         let pieces = &self.plan.matmuls[step.matmul].pieces;
         let (group, piece) = (piece / pieces.len(), &pieces[piece % pieces.len()]);
         if !step.by_expert(rows) {
-            let choice = (group / step.used, group % step.used);
-            let expert = self.chosen(step.routes, choice).min(step.count - 1);
+            let choice = (group / step.used(), group % step.used());
+            let expert = self.chosen(step, choice);
             return self.multiply(step, piece, expert, &[choice], rows, worker);
         }
         let mut gathered = [(0, 0); GATHERED];
         let mut len = 0;
-        for choice in (0..rows).flat_map(|row| (0..step.used).map(move |slot| (row, slot))) {
-            if self.chosen(step.routes, choice).min(step.count - 1) != group {
+        for choice in (0..rows).flat_map(|row| (0..step.used()).map(move |slot| (row, slot))) {
+            if self.chosen(step, choice) != group {
                 continue;
             }
             gathered[len] = choice;
@@ -64,9 +64,9 @@ impl Shared<'_> {
     }
 
     /// The expert of a choice.
-    fn chosen(&self, routes: Buffer, (row, slot): Choice) -> usize {
+    fn chosen(&self, step: &ExpertsStep, (row, slot): Choice) -> usize {
         // SAFETY: routes are only read in this step.
-        unsafe { self.arena.row(routes, row)[slot] as usize }
+        unsafe { self.arena.row(step.routes, row)[slot] as usize }
     }
 
     /// Multiplies a part of one expert's matrix with the rows that chose it.
@@ -148,9 +148,8 @@ impl Shared<'_> {
             let Some(bias) = part.bias else { return };
             let first = expert * per_expert + piece.rows.start;
             let bias = &self.arena.floats(bias.region)[first..first + products.len()];
-            for (out, bias) in out.iter_mut().zip(bias) {
-                *out += bias;
-            }
+            let vector = self.kernels.vector();
+            vector.apply(RowFn::Add, out, Some(bias), None);
         }
     }
 }
@@ -170,27 +169,34 @@ pub(super) fn route(routing: Routing, scores: &[f32], bias: Option<&[f32]>, out:
     let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let total: f32 = match routing.gate {
         Gate::Softmax => scores.iter().map(|x| libm::expf(x - highest)).sum(),
-        Gate::Sigmoid | Gate::SoftmaxOfChosen => 1.0,
+        Gate::Sigmoid => 1.0,
     };
     let probability = |expert: usize| match routing.gate {
         Gate::Sigmoid => 1.0 / (1.0 + libm::expf(-scores[expert])),
-        Gate::Softmax | Gate::SoftmaxOfChosen => libm::expf(scores[expert] - highest) / total,
+        Gate::Softmax => libm::expf(scores[expert] - highest) / total,
     };
     let (chosen, weights) = out.split_at_mut(routing.used);
     for at in 0..chosen.len() {
         let mut best: Option<(usize, f32)> = None;
         for expert in 0..scores.len() {
-            let rank = probability(expert) + bias.map_or(0.0, |bias| bias[expert]);
+            // Without a bias the order of the probabilities is that of the scores.
+            let rank = match bias {
+                Some(bias) => probability(expert) + bias[expert],
+                None => scores[expert],
+            };
             let is_free = !chosen[..at].contains(&(expert as f32));
-            if is_free && best.is_none_or(|(_, highest)| rank > highest || highest.is_nan()) {
+            let beats = |highest: f32| rank > highest || (highest.is_nan() && !rank.is_nan());
+            if is_free && best.is_none_or(|(_, highest)| beats(highest)) {
                 best = Some((expert, rank));
             }
         }
         let (expert, _) = best.unwrap_or_default();
         (chosen[at], weights[at]) = (expert as f32, probability(expert));
     }
-    let is_share = routing.normalize || routing.gate == Gate::SoftmaxOfChosen;
-    let sum: f32 = if is_share { weights.iter().sum() } else { 1.0 };
+    let sum: f32 = match routing.normalize {
+        true => weights.iter().sum(),
+        false => 1.0,
+    };
     let factor = routing.scale / sum;
     weights.iter_mut().for_each(|weight| *weight *= factor);
 }
@@ -203,5 +209,52 @@ pub(super) fn mix(input: &[f32], routes: &[f32], out: &mut [f32]) {
         for (out, x) in out.iter_mut().zip(part) {
             *out += weight * x;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routed(gate: Gate, scores: &[f32], bias: Option<&[f32]>) -> (Vec<f32>, Vec<f32>) {
+        let routing = Routing {
+            used: 2,
+            gate,
+            normalize: true,
+            scale: 1.0,
+        };
+        let mut out = vec![0.0; 4];
+        route(routing, scores, bias, &mut out);
+        (out[..2].to_vec(), out[2..].to_vec())
+    }
+
+    #[test]
+    fn of_equal_scores_the_first_experts_are_chosen() {
+        let (chosen, weights) = routed(Gate::Softmax, &[1.0; 4], None);
+        assert_eq!(chosen, [0.0, 1.0]);
+        assert_eq!(weights, [0.5, 0.5]);
+    }
+
+    #[test]
+    fn nan_is_chosen_only_when_nothing_else_is_left() {
+        let (chosen, _) = routed(Gate::Sigmoid, &[f32::NAN, 0.0, f32::NAN, -1.0], None);
+        assert_eq!(chosen, [1.0, 3.0]);
+        let (chosen, _) = routed(Gate::Sigmoid, &[f32::NAN, f32::NAN, 0.0], None);
+        assert_eq!(chosen, [2.0, 0.0]);
+    }
+
+    #[test]
+    fn a_bias_chooses_experts_but_does_not_weigh_them() {
+        let (scores, bias) = ([0.0, 2.0, 1.0], [1.0, 0.0, 0.9]);
+        let (chosen, weights) = routed(Gate::Sigmoid, &scores, Some(&bias));
+        // Probabilities of 0.5, 0.881 and 0.731, and their sums with the bias.
+        assert_eq!(chosen, [2.0, 0.0]);
+        assert!((weights[0] - 0.7311 / 1.2311).abs() < 1e-4, "{weights:?}");
+    }
+
+    #[test]
+    fn experts_whose_probabilities_vanish_keep_their_order() {
+        let (chosen, _) = routed(Gate::Softmax, &[0.0, -300.0, -200.0, -250.0], None);
+        assert_eq!(chosen, [0.0, 2.0]);
     }
 }

@@ -1,7 +1,7 @@
 //! Linear attention. Heads are independent, and so are the columns of a head's state:
 //! threads share them, and the rows of a sequence are computed in order.
 
-use super::conv::part;
+use super::columns::part;
 use super::executor::Shared;
 use super::pass::Pass;
 use crate::plan::LinearAttentionStep;
@@ -23,7 +23,7 @@ impl Shared<'_> {
     /// Computes one piece of a step: some columns of a head, for the rows of every
     /// sequence. A state lies in memory as `[head][piece][key_dim][column]`.
     pub(super) fn linear_attention(&self, step: &LinearAttentionStep, pass: Pass, piece: usize) {
-        let Some(state) = self.plan.cache.slots[step.slot].floats() else {
+        let Some(state) = self.plan.cache.slots[step.linear.slot as usize].floats() else {
             return;
         };
         let linear = &step.linear;

@@ -1,6 +1,7 @@
 //! The CPU executor: the thread pool, and the code that runs a plan's steps on it.
 
 mod attention;
+mod columns;
 mod conv;
 pub(crate) mod executor;
 mod experts;

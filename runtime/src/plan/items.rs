@@ -3,6 +3,7 @@
 use super::Span;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 use ondol_kernels::SMALL;
 use ondol_models::graph::{Graph, Op, RowFn, ValueId};
 
@@ -141,7 +142,7 @@ impl<'g> Items<'g> {
     }
 
     /// The nodes of a range, grouped into items.
-    fn of(&self, range: core::ops::Range<usize>) -> Vec<Item> {
+    fn of(&self, range: Range<usize>) -> Vec<Item> {
         let mut items = Vec::new();
         let mut taken = vec![false; self.graph.nodes.len()];
         for node in range.clone() {
@@ -150,19 +151,13 @@ impl<'g> Items<'g> {
             }
             match &self.graph.nodes[node].op {
                 Op::MatMul { input, .. } => {
-                    let group: Vec<usize> = (node..range.end)
-                        .filter(|&other| other == node || self.joins(node, other, *input))
-                        .collect();
-                    group.iter().for_each(|&n| taken[n] = true);
-                    items.push(Item::MatMul(group));
+                    let joins = |other| other == node || self.joins(node, other, *input);
+                    items.push(Item::MatMul(take(node..range.end, &mut taken, joins)));
                 }
                 // SMALL builds have no architecture with experts.
                 Op::Experts { input, routes, .. } if !SMALL => {
-                    let group: Vec<usize> = (node..range.end)
-                        .filter(|&other| self.same_experts(other, *input, *routes))
-                        .collect();
-                    group.iter().for_each(|&n| taken[n] = true);
-                    items.push(Item::Experts(group));
+                    let joins = |other| self.same_experts(other, *input, *routes);
+                    items.push(Item::Experts(take(node..range.end, &mut taken, joins)));
                 }
                 Op::Attention { .. } => {
                     items.extend([Item::StoreKv(node), Item::Attention(node)]);
@@ -205,4 +200,11 @@ impl<'g> Items<'g> {
         }
         values.into_iter().map(|value| value.0 as usize)
     }
+}
+
+/// The nodes of a range that join, which become taken.
+fn take(range: Range<usize>, taken: &mut [bool], joins: impl Fn(usize) -> bool) -> Vec<usize> {
+    let group: Vec<usize> = range.filter(|&node| joins(node)).collect();
+    group.iter().for_each(|&node| taken[node] = true);
+    group
 }

@@ -244,10 +244,15 @@ pub struct ExpertsStep {
     pub matmul: usize,
     /// The experts that each row chose.
     pub routes: Buffer,
-    /// How many a row chose.
-    pub used: usize,
     /// The number of experts.
     pub count: usize,
+}
+
+impl ExpertsStep {
+    /// How many experts a row chose.
+    pub fn used(&self) -> usize {
+        self.routes.width / 2
+    }
 }
 
 /// [`Op::Conv`] with its operands.
@@ -268,9 +273,7 @@ pub struct ConvStep {
 /// [`Op::LinearAttention`] with its operands.
 #[derive(Debug, Clone)]
 pub struct LinearAttentionStep {
-    /// Slot of the cache.
-    pub slot: usize,
-    /// Heads and the rule.
+    /// Slot of the cache, heads and the rule.
     pub linear: LinearAttention,
     /// Queries, keys and values.
     pub qkv: [Buffer; 3],

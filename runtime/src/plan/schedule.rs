@@ -118,7 +118,11 @@ impl<'g> Scheduler<'g> {
         let partials = self.largest_attention(|shape| shape.partials_len(self.options.context));
         let decode_rows = self.options.decode_rows;
         self.layout.partials = self.layout.push(partials.saturating_mul(decode_rows));
-        let scratch = self.scratch_bytes();
+        let mut scratch = self.scratch_bytes();
+        // SMALL builds have no architecture with experts.
+        if !SMALL {
+            scratch = scratch.max(self.experts_scratch(body.iter().chain(&head)));
+        }
         self.layout.scratch = (0..self.options.threads)
             .map(|_| self.layout.push(scratch))
             .collect();
@@ -446,7 +450,6 @@ impl<'g> Scheduler<'g> {
                 input,
                 group,
                 first,
-                ..
             } => {
                 let input = self.buffer(input);
                 let out = self.new_buffer(node, now);
@@ -519,19 +522,24 @@ impl<'g> Scheduler<'g> {
                 accumulate,
             });
         }
+        Step::MatMul(self.push_matmul(parts, 1))
+    }
+
+    /// Returns the index of the new matmul.
+    fn push_matmul(&mut self, parts: Vec<Part>, inputs: usize) -> usize {
         let pieces = pieces(&parts, ROWS_MULTIPLE);
         self.matmuls.push(MatMul {
             parts,
             pieces,
-            inputs: 1,
+            inputs,
         });
-        Step::MatMul(self.matmuls.len() - 1)
+        self.matmuls.len() - 1
     }
 
     /// The products of one input with the matrices of the chosen experts.
     fn experts(&mut self, group: &[usize], now: usize, ops: &mut Vec<RowOp>) -> Option<Step> {
+        let mut step = None;
         let mut parts = Vec::new();
-        let mut shared = None;
         for &node in group {
             let Op::Experts {
                 input,
@@ -543,36 +551,20 @@ impl<'g> Scheduler<'g> {
             else {
                 continue;
             };
-            shared = Some((input, routes, count));
-            let bias = self.vector(bias);
-            let weight = Weight {
-                rows: weight.rows / count,
-                ..weight
-            };
-            parts.push((node, weight, bias));
+            step = Some((self.buffer(input), weight.cols, self.buffer(routes), count));
+            parts.push(Part {
+                weight,
+                bias: self.vector(bias),
+                out: self.new_buffer(node, now),
+                accumulate: false,
+            });
         }
-        let (input, routes, count) = shared?;
-        let (input, routes) = (self.buffer(input), self.buffer(routes));
-        let matmul = self.matmuls.len();
+        let (input, cols, routes, count) = step?;
+        let matmul = self.push_matmul(parts, input.width / cols);
         ops.push(RowOp::Prepare { input, matmul });
-        let mut part = |(node, weight, bias)| Part {
-            weight,
-            bias,
-            out: self.new_buffer(node, now),
-            accumulate: false,
-        };
-        let parts: Vec<Part> = parts.into_iter().map(&mut part).collect();
-        let cols = parts.first().map_or(1, |part| part.weight.cols);
-        let pieces = pieces(&parts, ROWS_MULTIPLE);
-        self.matmuls.push(MatMul {
-            parts,
-            pieces,
-            inputs: input.width / cols,
-        });
         Some(Step::Experts(ExpertsStep {
             matmul,
             routes,
-            used: routes.width / 2,
             count,
         }))
     }
@@ -612,7 +604,6 @@ impl<'g> Scheduler<'g> {
                 beta,
                 linear,
             } => Some(Step::LinearAttention(LinearAttentionStep {
-                slot: linear.slot as usize,
                 linear,
                 qkv: [q, k, v].map(|value| self.buffer(value)),
                 decay: self.buffer(decay),
@@ -657,39 +648,40 @@ impl<'g> Scheduler<'g> {
         self.matmuls.iter().filter_map(largest).max().unwrap_or(0)
     }
 
+    /// Bytes of scratch that a thread needs for matmuls and attention.
     fn scratch_bytes(&self) -> usize {
-        let weights = self.matmuls.iter().flat_map(|m| &m.parts).map(|p| p.weight);
-        let matmul = weights
-            .map(|w| self.kernels.scratch_bytes(w.dtype, w.cols))
-            .max()
-            .unwrap_or(0);
-        let most = matmul.max(self.largest_attention(|shape| shape.scratch_len()));
-        // SMALL builds have no architecture with experts.
-        match SMALL {
-            true => most,
-            false => most.max(self.experts_scratch(matmul)),
-        }
+        let matmul = self
+            .matmuls
+            .iter()
+            .map(|matmul| self.kernel_scratch(matmul));
+        let attention = self.largest_attention(|shape| shape.scratch_len());
+        matmul.fold(attention, usize::max)
     }
 
-    /// Bytes of scratch for any step with experts, if kernels need `kernel` bytes.
-    fn experts_scratch(&self, kernel: usize) -> usize {
-        let mut nodes = self.graph.nodes.iter();
-        if !nodes.any(|node| matches!(node.op, Op::Experts { .. })) {
-            return 0;
-        }
-        let mut most = 0;
-        for matmul in &self.matmuls {
+    /// Bytes of scratch that kernels need for any part of a matmul.
+    fn kernel_scratch(&self, matmul: &MatMul) -> usize {
+        let weights = matmul.parts.iter().map(|part| part.weight);
+        let bytes = weights.map(|w| self.kernels.scratch_bytes(w.dtype, w.cols));
+        bytes.max().unwrap_or(0)
+    }
+
+    /// Bytes of scratch that a thread needs for those of the steps that have experts.
+    fn experts_scratch<'s>(&self, steps: impl Iterator<Item = &'s Step>) -> usize {
+        let of_step = |step: &ExpertsStep| {
+            let matmul = &self.matmuls[step.matmul];
             let outputs = matmul.pieces.iter().map(|piece| piece.rows.len()).max();
             let cols = matmul.parts.first().map_or(0, |part| part.weight.cols);
-            for rows in [1, self.options.chunk] {
-                for kind in matmul.act_kinds(rows, self.kernels) {
-                    let outputs = outputs.unwrap_or(0);
-                    let bytes = ExpertsScratch::bytes(kind, cols, outputs, kernel);
-                    most = most.max(bytes);
-                }
-            }
-        }
-        most
+            let kernel = self.kernel_scratch(matmul);
+            let rows = [1, self.options.chunk].into_iter();
+            rows.flat_map(|rows| matmul.act_kinds(rows, self.kernels))
+                .map(|kind| ExpertsScratch::bytes(kind, cols, outputs.unwrap_or(0), kernel))
+                .fold(0, usize::max)
+        };
+        let experts = steps.filter_map(|step| match step {
+            Step::Experts(step) => Some(of_step(step)),
+            _ => None,
+        });
+        experts.max().unwrap_or(0)
     }
 
     /// Bytes of the largest number of floats that any attention needs, as told by
