@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::model;
 use clap::Args;
 use ondol::{Isa, KvType, Model, ScreenOptions, Session, SessionOptions};
+use ondol_kernels::Kernels;
 use std::str::FromStr;
 
 /// Options of the engine.
@@ -33,6 +34,12 @@ impl EngineArgs {
             kv_type: self.kv_type,
             ..SessionOptions::default()
         }
+    }
+
+    /// The kernels of a session.
+    pub fn kernels(&self) -> Kernels {
+        let chosen = self.kernels.and_then(Kernels::with_isa);
+        chosen.unwrap_or_else(Kernels::detect)
     }
 
     /// A session with a context of `context` tokens; `name` is the model as the user

@@ -146,6 +146,18 @@ pub enum Error {
         /// Address of the request.
         address: String,
     },
+    /// A server that sends no part of a file.
+    #[error("{address} sends only whole files, and a part of it is needed")]
+    NoParts {
+        /// Address of the request.
+        address: String,
+    },
+    /// A server does not say how large the file is.
+    #[error("{address} does not say how large the file is")]
+    NoSize {
+        /// Address of the request.
+        address: String,
+    },
     /// The transfer ended early.
     #[error("the transfer from {address} ended after {have} of {size} bytes: {reason}")]
     Interrupted {
@@ -337,14 +349,6 @@ pub enum Error {
         /// What it lacks: "has no steps".
         missing: &'static str,
     },
-    /// An unknown name of a quantization.
-    #[error("unknown quantization `{name}`; known are {known}")]
-    UnknownMix {
-        /// The argument.
-        name: String,
-        /// Comma-separated names.
-        known: String,
-    },
     /// The answer was cut short by Ctrl-C.
     #[error("cancelled")]
     Cancelled,
@@ -373,7 +377,6 @@ impl Error {
 
     /// What the user can do about the error, if anything.
     pub fn hint(&self) -> Option<&'static str> {
-        use ondol_models::Error as ModelError;
         Some(match self {
             Error::NotText { .. } => "save it as UTF-8",
             Error::NotAFile { .. } => "give the path of a GGUF file",
@@ -416,24 +419,7 @@ impl Error {
             | Error::Runtime {
                 source: ondol::Error::Model(source),
                 ..
-            } => match source {
-                ModelError::NotGguf { .. } => {
-                    "download the model again: a GGUF file starts with the letters GGUF"
-                }
-                ModelError::Truncated { .. } => {
-                    "the download was interrupted; download the file again"
-                }
-                ModelError::UnsupportedVersion { .. } => {
-                    "convert the model again with a current converter"
-                }
-                ModelError::UnsupportedDType { .. } => {
-                    "use another quantization of the same model, such as Q4_K_M or Q8_0"
-                }
-                ModelError::UnknownArchitecture { .. } => {
-                    "use a model of one of the architectures above"
-                }
-                _ => return None,
-            },
+            } => return hint_of_model(source),
             Error::Runtime {
                 source: ondol::Error::DoesNotFit { .. } | ondol::Error::OutOfMemory { .. },
                 ..
@@ -451,9 +437,30 @@ impl Error {
     /// The exit code: 2 for usage, 130 after Ctrl-C as shells have it, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Usage(_) | Error::UnknownMix { .. } => 2,
+            Error::Usage(_) => 2,
             Error::Cancelled => crate::interrupt::EXIT_CODE,
             _ => 1,
         }
     }
+}
+
+/// What the user can do about a fault of a model's file, if anything.
+pub fn hint_of_model(error: &ondol_models::Error) -> Option<&'static str> {
+    use ondol_models::Error as ModelError;
+    Some(match error {
+        ModelError::NotGguf { .. } => {
+            "download the model again: a GGUF file starts with the letters GGUF"
+        }
+        ModelError::Truncated { .. } => "the download was interrupted; download the file again",
+        ModelError::UnsupportedVersion { .. } => "convert the model again with a current converter",
+        ModelError::UnsupportedDType { .. } => {
+            "use another quantization of the same model, such as Q4_K_M or Q8_0"
+        }
+        ModelError::UnknownArchitecture { .. } => "use a model of one of the architectures above",
+        ModelError::BadValue { key, .. } if key == ondol_models::tokenizer::PRE_TOKENIZER => {
+            "if you know which one the model has, write a copy that says so: \
+             `ondol quantize IN OUT copy --pre-tokenizer NAME`"
+        }
+        _ => return None,
+    })
 }

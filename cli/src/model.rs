@@ -11,7 +11,7 @@ use ondol_models::Warning;
 use ondol_models::gguf::Gguf;
 use std::io::ErrorKind;
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The name of the built-in model.
 pub const HELLO: &str = "hello";
@@ -108,13 +108,17 @@ fn locate(name: &str) -> Result<Location> {
 }
 
 /// The bytes of a model's files, for commands that read a model and do not run it.
-pub struct Files(ModelFiles);
+pub struct Files {
+    files: ModelFiles,
+    /// As errors name them.
+    name: String,
+}
 
 impl Deref for Files {
     type Target = ModelFiles;
 
     fn deref(&self) -> &ModelFiles {
-        &self.0
+        &self.files
     }
 }
 
@@ -122,24 +126,34 @@ impl Files {
     /// Maps a model's file and, if it is the first of a split model, the other parts in
     /// the same folder.
     pub fn open(name: &str) -> Result<Files> {
-        let files = match locate(name)? {
-            Location::BuiltIn => Ok(ModelFiles::built_in(name, Model::hello_bytes())),
-            Location::File(path) => ModelFiles::open(&path),
-        };
-        files.map(Files).map_err(runtime_error(name))
+        match locate(name)? {
+            Location::File(path) => Files::at(&path, &path.display().to_string()),
+            Location::BuiltIn => Ok(Files {
+                files: ModelFiles::built_in(name, Model::hello_bytes()),
+                name: name.to_owned(),
+            }),
+        }
+    }
+
+    /// The same for a path, with another name for errors.
+    pub fn at(path: &Path, name: &str) -> Result<Files> {
+        let files = ModelFiles::open(path).map_err(runtime_error(name))?;
+        let name = name.to_owned();
+        Ok(Files { files, name })
     }
 
     /// Parses the headers.
     pub fn gguf(&self) -> Result<Gguf<'_>> {
-        self.0.gguf().map_err(runtime_error(&self.name()))
+        self.files.gguf().map_err(runtime_error(&self.name))
     }
 
     /// An error of this model, with its path or that of its damaged part.
     pub fn error(&self, source: ondol_models::Error) -> Error {
-        runtime_error(&self.name())(self.0.error(source))
+        runtime_error(&self.name)(self.files.error(source))
     }
 
-    fn name(&self) -> String {
-        self.path().display().to_string()
+    /// What the user named, or found.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 }

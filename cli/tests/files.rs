@@ -251,6 +251,50 @@ fn quantizing_again_is_allowed_with_a_note_and_keeps_what_fits() {
     assert!(fs::read(home.join("q8.gguf")).unwrap() == fs::read(home.join("same.gguf")).unwrap());
 }
 
+/// The way out for a file whose pre-tokenizer has a name that nobody knows.
+#[test]
+fn a_copy_with_another_pre_tokenizer_runs() {
+    let home = models("pre-tokenizer");
+    let bytes = tiny::model();
+    let gguf = Gguf::parse(&bytes).unwrap();
+    let mut writer = Writer::with_metadata_of(&gguf);
+    writer.set("tokenizer.ggml.pre", "nobody-knows");
+    for tensor in gguf.tensors() {
+        writer
+            .add_tensor(tensor.name, tensor.dtype, tensor.dims())
+            .unwrap();
+    }
+    let data: Vec<&[u8]> = gguf.tensors().iter().map(|t| t.data).collect();
+    fs::write(home.join("odd.gguf"), writer.to_vec(&data).unwrap()).unwrap();
+    say(&home, &["tokenize", "odd.gguf", "text"])
+        .expect(1)
+        .complains("unknown pre-tokenizer `nobody-knows`")
+        .complains("--pre-tokenizer");
+    let copy = [
+        "quantize",
+        "odd.gguf",
+        "even.gguf",
+        "copy",
+        "--pre-tokenizer",
+    ];
+    say(&home, &[&copy[..], &["nobody"]].concat())
+        .expect(2)
+        .complains("gpt-2");
+    say(&home, &[&copy[..], &["gpt-2"]].concat()).expect(0);
+    let even = fs::read(home.join("even.gguf")).unwrap();
+    let even = Gguf::parse(&even).unwrap();
+    assert_eq!(even.str("tokenizer.ggml.pre").unwrap(), "gpt-2");
+    for (tensor, same) in gguf.tensors().iter().zip(even.tensors()) {
+        assert_eq!((tensor.name, tensor.data), (same.name, same.data));
+    }
+    let ids = |file: &str| {
+        say(&home, &["tokenize", file, "text", "--ids"])
+            .expect(0)
+            .out
+    };
+    assert_eq!(ids("even.gguf"), ids("model.gguf"));
+}
+
 #[test]
 fn quantize_refuses_what_it_can_not_do() {
     let home = models("quantize-refuses");

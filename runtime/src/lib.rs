@@ -83,8 +83,8 @@ pub use error_code::ErrorCode;
 #[cfg(feature = "std")]
 pub use generate::GenerationRefused;
 pub use generate::{
-    Candidate, Event, FinishReason, GenerateOptions, Generation, LogitFilter, SamplerOptions,
-    Stats, TextChunk, Token,
+    Candidate, Event, FinishReason, GenerateOptions, Generation, LogitFilter, Logits,
+    SamplerOptions, Stats, TextChunk, Token,
 };
 pub use governor::Governor;
 #[cfg(feature = "std")]

@@ -9,8 +9,15 @@ use std::fs;
 use std::path::Path;
 
 /// The models of the folder that have to match.
-const MODELS: [&str; 26] = [
+const MODELS: [&str; 33] = [
     "gemma",
+    "gemma4",
+    "gemma4moe",
+    "gpt-oss",
+    "gpt-oss-mxfp4",
+    "gemma3n",
+    "deepseek2-v2",
+    "deepseek2-v3",
     "granite",
     "granite4-dense",
     "minicpm",

@@ -2,7 +2,7 @@
 
 use ondol::{
     Batch, CancelToken, Engine, Error, Event, FinishReason, GenerateOptions, Generation,
-    LogitFilter, Model, SamplerOptions, Session, SessionOptions, Token,
+    LogitFilter, Logits, Model, SamplerOptions, Session, SessionOptions, Token,
 };
 use std::thread;
 
@@ -180,12 +180,8 @@ fn a_cancel_has_one_outcome() {
 struct Only(Vec<u32>, usize);
 
 impl LogitFilter for Only {
-    fn filter(&mut self, logits: &mut [f32]) {
-        for (token, logit) in (0..).zip(logits) {
-            if !self.0.contains(&token) {
-                *logit = f32::NEG_INFINITY;
-            }
-        }
+    fn filter(&mut self, logits: &mut Logits) {
+        logits.retain(|token, _| self.0.contains(&token));
     }
 
     fn accept(&mut self, token: u32) {

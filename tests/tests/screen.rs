@@ -2,8 +2,8 @@
 //! logits the same bits, and a screen that is wrong is found out.
 
 use ondol::{
-    CancelToken, GenerateOptions, Isa, Model, SamplerOptions, ScreenOptions, ScreenStats, Session,
-    SessionOptions,
+    CancelToken, GenerateOptions, Isa, LogitFilter, Logits, Model, SamplerOptions, ScreenOptions,
+    ScreenStats, Session, SessionOptions,
 };
 use ondol_models::gguf::Gguf;
 use ondol_models::quant::DType;
@@ -53,6 +53,15 @@ fn audits(every: usize) -> Option<ScreenOptions> {
 }
 
 fn generate(session: &mut Session, sampler: &SamplerOptions) -> (Vec<u32>, Option<ScreenStats>) {
+    generate_without(session, sampler, None)
+}
+
+/// Generates with a filter, if there is one.
+fn generate_without(
+    session: &mut Session,
+    sampler: &SamplerOptions,
+    filter: Option<Without>,
+) -> (Vec<u32>, Option<ScreenStats>) {
     let options = GenerateOptions {
         sampler: sampler.clone(),
         max_tokens: Some(40),
@@ -63,10 +72,55 @@ fn generate(session: &mut Session, sampler: &SamplerOptions) -> (Vec<u32>, Optio
     let mut generation = session
         .generate(&prompt, &options, &CancelToken::new())
         .unwrap();
+    if let Some(filter) = filter {
+        generation.add_filter(Box::new(filter));
+    }
     for piece in generation.by_ref() {
         piece.unwrap();
     }
     (generation.tokens().to_vec(), generation.stats().screen)
+}
+
+/// Forbids tokens, and may say how many logits that takes.
+#[derive(Clone)]
+struct Without {
+    tokens: Vec<u32>,
+    says: bool,
+}
+
+impl LogitFilter for Without {
+    fn filter(&mut self, logits: &mut Logits) {
+        logits.retain(|token, _| !self.tokens.contains(&token));
+    }
+
+    fn reads(&self, kept: Option<usize>) -> Option<usize> {
+        kept.filter(|_| self.says)
+            .map(|kept| kept + self.tokens.len())
+    }
+}
+
+#[test]
+fn the_screen_is_used_if_a_filter_needs_few_logits() {
+    let file = packed(&model("llama").to_bytes());
+    let mut whole = session(&file, None, None, 1);
+    let mut screened = session(&file, audits(7), None, 1);
+    for sampler in [SamplerOptions::greedy(), SamplerOptions::default()] {
+        let (tokens, _) = generate(&mut whole, &sampler);
+        let mut filter = Without {
+            tokens: tokens[..5].to_vec(),
+            says: false,
+        };
+        let (expected, _) = generate_without(&mut whole, &sampler, Some(filter.clone()));
+        assert_ne!(expected, tokens);
+        assert!(!expected.iter().any(|token| filter.tokens.contains(token)));
+        for (says, passes) in [(false, 0), (true, 39)] {
+            filter.says = says;
+            let before = screened.screen_stats().unwrap().screened;
+            let (found, stats) = generate_without(&mut screened, &sampler, Some(filter.clone()));
+            assert_eq!(found, expected, "{says}");
+            assert_eq!(stats.unwrap().screened - before, passes, "{says}");
+        }
+    }
 }
 
 /// Ways to sample, and whether the likeliest tokens decide.

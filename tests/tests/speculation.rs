@@ -133,7 +133,7 @@ fn sampled(model: &Model, sampling: &SamplerOptions, truth: &[u32], right: usize
     session.prefill(&[1, 2, 3], &CancelToken::new()).unwrap();
     let mut chosen = Vec::new();
     while chosen.len() < 40 {
-        let token = sampler.sample(session.last_logits()).unwrap();
+        let token = sampler.sample(session.last_logits(), &mut []).unwrap();
         sampler.accept(token);
         chosen.push(token);
         if session.accept_draft(token).is_none() {

@@ -1,15 +1,19 @@
 //! `ondol inspect FILE`.
 
+mod verdict;
+
 use crate::engine::{EngineArgs, at_least_one};
 use crate::error::{Error, Result};
+use crate::fetch::Glance;
 use crate::model::{self, Files};
 use crate::output::{self, megabytes};
-use ondol::Memory;
+use ondol::{Memory, Model};
 use ondol_models::gguf::{Array, Gguf, TensorInfo, Value};
 use ondol_models::quant::Layout;
 use ondol_models::screen;
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
+use verdict::Verdict;
 
 /// How many elements of a long array are shown.
 const SHOWN_ELEMENTS: usize = 6;
@@ -19,6 +23,10 @@ const SHOWN_CHARS: usize = 70;
 /// Arguments of `ondol inspect`.
 #[derive(clap::Args)]
 #[command(after_help = "\
+The first lines say whether the model runs in this build on this computer, and if not, why. Of a
+file at an address only the header is transferred, some megabytes, so that this is known before
+its download.
+
 The memory figures are exact for an engine with one session of --ctx tokens and --threads, and for
 the model itself (mostly its vocabulary); nothing is allocated to compute them. Files with only a
 vocabulary, or with a model that can't be run, are shown too.
@@ -26,9 +34,10 @@ vocabulary, or with a model that can't be run, are shown too.
 Examples:
   ondol inspect model.gguf
   ondol inspect smollm2 --ctx 2048 --tensors
+  ondol inspect https://example.com/model-Q4_K_M.gguf
   ondol inspect model.gguf --json")]
 pub struct Args {
-    /// A file, a name from the catalog, or `hello`
+    /// A file, a name from the catalog, `hello`, or the address of a file (http, https)
     model: String,
     /// Context in tokens for the memory figures [default: the model's training context,
     /// at most 4096]
@@ -54,21 +63,46 @@ struct Share {
     bytes: u64,
 }
 
-/// Shows the file, and the memory that a session would take.
+/// Shows the file, whether it runs, and the memory that a session would take.
 pub fn run(args: &Args) -> Result<()> {
-    let files = Files::open(&args.model)?;
+    let is_address = ["http://", "https://"]
+        .iter()
+        .any(|scheme| args.model.starts_with(scheme));
+    if !is_address {
+        return show_model(args, &Files::open(&args.model)?, || {
+            model::open(&args.model)
+        });
+    }
+    let glance = Glance::at(&args.model)?;
+    let files = Files::at(glance.path(), &args.model)?;
+    note!(
+        "only the header was transferred: {} of {}",
+        megabytes(glance.transferred),
+        megabytes(files.byte_len())
+    );
+    show_model(args, &files, || {
+        Model::open(glance.path()).map_err(model::runtime_error(&args.model))
+    })
+}
+
+fn show_model(args: &Args, files: &Files, open: impl FnOnce() -> Result<Model>) -> Result<()> {
     let gguf = files.gguf()?;
-    let memory = memory(args);
-    let mix = mix(&gguf);
+    let shown = Shown {
+        args,
+        files,
+        mix: mix(&gguf),
+        verdict: Verdict::of(&gguf, args.engine.kernels()),
+        memory: open().and_then(|model| memory(args, &model)),
+        gguf,
+    };
     match args.json {
-        true => print_json(args, &files, &gguf, &mix, memory),
-        false => print(args, &files, &gguf, &mix, memory),
+        true => shown.print_json(),
+        false => shown.print(),
     }
 }
 
 /// The memory of a session, or why there can't be one.
-fn memory(args: &Args) -> Result<Memory> {
-    let model = model::open(&args.model)?;
+fn memory(args: &Args, model: &Model) -> Result<Memory> {
     model
         .memory(&args.engine.options(args.ctx))
         .map_err(model::runtime_error(&args.model))
@@ -126,51 +160,70 @@ fn mix(gguf: &Gguf) -> Vec<Share> {
     shares
 }
 
-fn print(
-    args: &Args,
-    files: &Files,
-    gguf: &Gguf,
-    mix: &[Share],
+/// All that is shown of a model.
+struct Shown<'f> {
+    args: &'f Args,
+    files: &'f Files,
+    gguf: Gguf<'f>,
+    mix: Vec<Share>,
+    verdict: Verdict,
     memory: Result<Memory>,
-) -> Result<()> {
-    let parameters: u64 = mix.iter().map(|share| share.parameters).sum();
-    let weights = mix.iter().filter(|share| share.parameters > 0);
-    let bytes: u64 = weights.map(|share| share.bytes).sum();
-    output::line(format!("file          {}", files.path().display()))?;
-    output::line(format!(
-        "size          {} bytes ({})",
-        files.byte_len(),
-        megabytes(files.byte_len())
-    ))?;
-    output::line(format!(
-        "GGUF version  {}, alignment {}",
-        gguf.version(),
-        gguf.alignment()
-    ))?;
-    output::line(format!(
-        "parameters    {parameters} in {} tensors",
-        gguf.tensors().len()
-    ))?;
-    if parameters > 0 {
+}
+
+impl Shown<'_> {
+    fn print(&self) -> Result<()> {
+        output::line(format!("file          {}", self.files.name()))?;
+        self.verdict.print()?;
+        self.print_sizes()?;
+        output::line("\nmetadata")?;
+        for (key, value) in self.gguf.metadata() {
+            output::line(format!("  {key} = {}", show(value)))?;
+        }
+        if self.args.tensors {
+            self.print_tensors()?;
+        }
+        self.print_memory()
+    }
+
+    fn print_sizes(&self) -> Result<()> {
+        let (gguf, bytes) = (&self.gguf, self.files.byte_len());
         output::line(format!(
-            "bits/weight   {:.2}",
-            bytes as f64 * 8.0 / parameters as f64
+            "size          {bytes} bytes ({})",
+            megabytes(bytes)
         ))?;
-        output::line("\ntype           tensors      parameters           bytes")?;
-    }
-    for share in mix {
         output::line(format!(
-            "{:13}  {:7}  {:14}  {:14}",
-            share.dtype, share.tensors, share.parameters, share.bytes
+            "GGUF version  {}, alignment {}",
+            gguf.version(),
+            gguf.alignment()
         ))?;
+        let parameters = self.parameters();
+        output::line(format!(
+            "parameters    {parameters} in {} tensors",
+            gguf.tensors().len()
+        ))?;
+        if parameters > 0 {
+            let weights = self.mix.iter().filter(|share| share.parameters > 0);
+            let bytes: u64 = weights.map(|share| share.bytes).sum();
+            let bits = bytes as f64 * 8.0 / parameters as f64;
+            output::line(format!("bits/weight   {bits:.2}"))?;
+            output::line("\ntype           tensors      parameters           bytes")?;
+        }
+        for share in &self.mix {
+            output::line(format!(
+                "{:13}  {:7}  {:14}  {:14}",
+                share.dtype, share.tensors, share.parameters, share.bytes
+            ))?;
+        }
+        Ok(())
     }
-    output::line("\nmetadata")?;
-    for (key, value) in gguf.metadata() {
-        output::line(format!("  {key} = {}", show(value)))?;
+
+    fn parameters(&self) -> u64 {
+        self.mix.iter().map(|share| share.parameters).sum()
     }
-    if args.tensors {
+
+    fn print_tensors(&self) -> Result<()> {
         output::line("\ntensors")?;
-        for tensor in gguf.tensors() {
+        for tensor in self.gguf.tensors() {
             output::line(format!(
                 "  {:14} {:20} {}",
                 type_name(tensor),
@@ -178,25 +231,49 @@ fn print(
                 tensor.name
             ))?;
         }
+        Ok(())
     }
-    print_memory(memory)
-}
 
-fn print_memory(memory: Result<Memory>) -> Result<()> {
-    let memory = match memory {
-        Ok(memory) => memory,
-        Err(error) => {
-            return output::line(format!(
-                "\nmemory: this file can't be run: {}",
-                reason(&error)
-            ));
+    fn print_memory(&self) -> Result<()> {
+        let memory = match &self.memory {
+            Ok(memory) => memory,
+            Err(error) => {
+                let reason = reason(error);
+                return output::line(format!("\nmemory: this file can't be run: {reason}"));
+            }
+        };
+        output::line("\nmemory, in bytes")?;
+        for (name, bytes) in memory_rows(memory) {
+            output::line(format!("  {name:15} {bytes:14}  {:>9}", megabytes(bytes)))?;
         }
-    };
-    output::line("\nmemory, in bytes")?;
-    for (name, bytes) in memory_rows(&memory) {
-        output::line(format!("  {name:15} {bytes:14}  {:>9}", megabytes(bytes)))?;
+        Ok(())
     }
-    Ok(())
+
+    fn print_json(&self) -> Result<()> {
+        let metadata = self.gguf.metadata().iter();
+        let metadata = metadata.map(|(key, v)| ((*key).to_owned(), as_json(v)));
+        let tensors: Vec<Json> = self.gguf.tensors().iter().map(tensor_json).collect();
+        output::json(&json!({
+            "path": self.files.name(),
+            "verdict": self.verdict,
+            "bytes": self.files.byte_len(),
+            "version": self.gguf.version(),
+            "alignment": self.gguf.alignment(),
+            "parameters": self.parameters(),
+            "mix": self.mix,
+            "metadata": metadata.collect::<Map<String, Json>>(),
+            "tensors": tensors,
+            "memory": self.memory.as_ref().ok().map(|memory| self.memory_json(memory)),
+            "cannot_run": self.memory.as_ref().err().map(reason),
+        }))
+    }
+
+    fn memory_json(&self, memory: &Memory) -> Map<String, Json> {
+        let rows = memory_rows(memory).into_iter();
+        let rows = rows.map(|(name, bytes)| (name.to_owned(), json!(bytes)));
+        rows.chain([("ctx".to_owned(), json!(self.args.ctx))])
+            .collect()
+    }
 }
 
 fn memory_rows(memory: &Memory) -> [(&'static str, u64); 11] {
@@ -247,44 +324,6 @@ fn show(value: &Value) -> String {
         }
         other => as_json(other).to_string(),
     }
-}
-
-fn print_json(
-    args: &Args,
-    files: &Files,
-    gguf: &Gguf,
-    mix: &[Share],
-    memory: Result<Memory>,
-) -> Result<()> {
-    let metadata: Map<String, Json> = gguf
-        .metadata()
-        .iter()
-        .map(|(key, v)| ((*key).to_owned(), as_json(v)))
-        .collect();
-    let tensors: Vec<Json> = gguf.tensors().iter().map(tensor_json).collect();
-    let (memory, cannot_run) = match memory {
-        Ok(memory) => {
-            let mut rows: Map<String, Json> = memory_rows(&memory)
-                .iter()
-                .map(|(name, bytes)| ((*name).to_owned(), json!(bytes)))
-                .collect();
-            rows.insert("ctx".to_owned(), json!(args.ctx));
-            (Some(rows), None)
-        }
-        Err(error) => (None, Some(reason(&error))),
-    };
-    output::json(&json!({
-        "path": files.path(),
-        "bytes": files.byte_len(),
-        "version": gguf.version(),
-        "alignment": gguf.alignment(),
-        "parameters": mix.iter().map(|share| share.parameters).sum::<u64>(),
-        "mix": mix,
-        "metadata": metadata,
-        "tensors": tensors,
-        "memory": memory,
-        "cannot_run": cannot_run,
-    }))
 }
 
 fn tensor_json(tensor: &TensorInfo) -> Json {

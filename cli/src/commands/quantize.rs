@@ -12,6 +12,7 @@ use ondol_models::gguf::{Gguf, TensorInfo, Writer};
 use ondol_models::heap;
 use ondol_models::pack::PackError;
 use ondol_models::quant::{self, DType, Layout, Mix, ModelShape};
+use ondol_models::tokenizer;
 use std::io::BufWriter;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -27,12 +28,16 @@ const QUANTIZATION_VERSION: u32 = 2;
 #[command(after_help = "\
 TYPE is one of F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K_S, Q3_K_M, Q3_K_L, Q4_K_S,
 Q4_K_M, Q5_K_S, Q5_K_M, Q6_K, IQ4_NL, IQ4_XS, MXFP4. Mixes (_S, _M, _L) give more bits to the
-tensors that need them; norms and other vectors stay as they are.
+tensors that need them; norms and other vectors stay as they are. `copy` keeps all types.
+
+A file whose pre-tokenizer is unknown is refused, since its text would be split wrongly. If you know
+which one its model has, --pre-tokenizer writes a copy with that name, for this command and for apps.
 
 Examples:
   ondol quantize model-f16.gguf model-q4_k_m.gguf Q4_K_M
   ondol quantize model-bf16.gguf model-q8_0.gguf q8_0 --threads 4
-  ondol quantize model-f16.gguf /dev/stdout q8_0 | ssh board 'cat > model.gguf'")]
+  ondol quantize model-f16.gguf /dev/stdout q8_0 | ssh board 'cat > model.gguf'
+  ondol quantize odd.gguf even.gguf copy --pre-tokenizer llama-bpe")]
 pub struct Args {
     /// A file, a name from the catalog, or `hello`; best in F32, F16 or BF16
     #[arg(value_name = "IN")]
@@ -40,9 +45,12 @@ pub struct Args {
     /// The file to write
     #[arg(value_name = "OUT")]
     output: PathBuf,
-    /// Type or mix
-    #[arg(value_name = "TYPE")]
-    mix: String,
+    /// Type or mix, or `copy`
+    #[arg(value_name = "TYPE", value_parser = types)]
+    types: Types,
+    /// Write this name as how text is split into words (tokenizer.ggml.pre)
+    #[arg(long, value_name = "NAME", value_parser = pre_tokenizer)]
+    pre_tokenizer: Option<String>,
     /// Threads [default: all cores]
     #[arg(long, short = 't', value_name = "N", value_parser = at_least_one)]
     threads: Option<usize>,
@@ -51,15 +59,34 @@ pub struct Args {
     force: bool,
 }
 
+/// The types of the copy's tensors.
+#[derive(Clone, Copy, Debug)]
+enum Types {
+    /// As in the original.
+    Copy,
+    Mix(Mix),
+}
+
+fn types(name: &str) -> std::result::Result<Types, String> {
+    if name == "copy" {
+        return Ok(Types::Copy);
+    }
+    Mix::from_name(name).map(Types::Mix).ok_or_else(|| {
+        let known: Vec<_> = Mix::all().map(|mix| mix.name()).collect();
+        format!("the types are copy, {}", known.join(", "))
+    })
+}
+
+fn pre_tokenizer(name: &str) -> std::result::Result<String, String> {
+    let known: Vec<_> = tokenizer::pre_tokenizers().collect();
+    match known.contains(&name) {
+        true => Ok(name.to_owned()),
+        false => Err(format!("the names are {}", known.join(", "))),
+    }
+}
+
 /// Writes the quantized copy.
 pub fn run(args: &Args) -> Result<()> {
-    let mix = Mix::from_name(&args.mix).ok_or_else(|| Error::UnknownMix {
-        name: args.mix.clone(),
-        known: Mix::all()
-            .map(|mix| mix.name())
-            .collect::<Vec<_>>()
-            .join(", "),
-    })?;
     let files = Files::open(&args.input)?;
     let gguf = files.gguf()?;
     if gguf.tensors().iter().any(|t| t.layout == Layout::Packed) {
@@ -68,7 +95,7 @@ pub fn run(args: &Args) -> Result<()> {
             source: PackError::AlreadyPacked,
         });
     }
-    let plan = plan(&gguf, mix);
+    let plan = plan(&gguf, args.types);
     if plan
         .iter()
         .any(|(tensor, dtype)| tensor.dtype != *dtype && tensor.dtype.block_len() > 1)
@@ -80,7 +107,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let cancel = interrupt::cancel_on_ctrl_c()?;
     let mut out = Outfile::create(&args.output, args.force, &files.paths())?;
-    write(args, &files, &gguf, mix, &plan, &cancel, &mut out)?;
+    write(args, &files, &gguf, &plan, &cancel, &mut out)?;
     let size = out.commit()?;
     note!(
         "{}: {} -> {}",
@@ -92,11 +119,13 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// The type that each tensor gets.
-fn plan<'g, 'a>(gguf: &'g Gguf<'a>, mix: Mix) -> Vec<(&'g TensorInfo<'a>, DType)> {
+fn plan<'g, 'a>(gguf: &'g Gguf<'a>, types: Types) -> Vec<(&'g TensorInfo<'a>, DType)> {
     let shape = shape(gguf);
-    let wanted = |tensor: &TensorInfo| {
-        mix.tensor_type(tensor.name, tensor.dims(), &shape)
-            .unwrap_or(tensor.dtype)
+    let wanted = |tensor: &TensorInfo| match types {
+        Types::Copy => tensor.dtype,
+        Types::Mix(mix) => mix
+            .tensor_type(tensor.name, tensor.dims(), &shape)
+            .unwrap_or(tensor.dtype),
     };
     gguf.tensors()
         .iter()
@@ -127,19 +156,22 @@ fn write(
     args: &Args,
     files: &Files,
     gguf: &Gguf,
-    mix: Mix,
     plan: &[(&TensorInfo, DType)],
     cancel: &CancelToken,
     out: &mut Outfile,
 ) -> Result<()> {
-    let writer = writer(gguf, mix, plan).map_err(|source| files.error(source))?;
+    let writer = writer(args, gguf, plan).map_err(|source| files.error(source))?;
     let failed = |e| Error::file("write", &args.output)(e);
     let mut stream = writer.stream(BufWriter::new(out)).map_err(failed)?;
     let total = plan
         .iter()
         .map(|(tensor, _)| tensor.elements() as u64)
         .sum();
-    let progress = Progress::pieces(&format!("quantizing to {mix}, weights"), total);
+    let label = match args.types {
+        Types::Copy => "copying, weights".to_owned(),
+        Types::Mix(mix) => format!("quantizing to {mix}, weights"),
+    };
+    let progress = Progress::pieces(&label, total);
     let threads = args
         .threads
         .unwrap_or_else(|| thread::available_parallelism().map_or(1, |n| n.get()));
@@ -162,11 +194,16 @@ fn write(
     Ok(())
 }
 
-/// The input's metadata and directory, with the new types.
-fn writer(gguf: &Gguf, mix: Mix, plan: &[(&TensorInfo, DType)]) -> ondol_models::Result<Writer> {
+/// The input's metadata and directory, with the new types and the new name.
+fn writer(args: &Args, gguf: &Gguf, plan: &[(&TensorInfo, DType)]) -> ondol_models::Result<Writer> {
     let mut writer = Writer::with_metadata_of(gguf);
-    writer.set("general.file_type", mix.file_type());
-    writer.set("general.quantization_version", QUANTIZATION_VERSION);
+    if let Types::Mix(mix) = args.types {
+        writer.set("general.file_type", mix.file_type());
+        writer.set("general.quantization_version", QUANTIZATION_VERSION);
+    }
+    if let Some(name) = &args.pre_tokenizer {
+        writer.set(tokenizer::PRE_TOKENIZER, name.as_str());
+    }
     for key in ["split.no", "split.count", "split.tensors.count"] {
         writer.remove(key);
     }

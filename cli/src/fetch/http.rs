@@ -34,17 +34,7 @@ pub fn etag_path(part: &Path) -> PathBuf {
 ///
 /// On success `part` has exactly `size` bytes. On failure what arrived stays, to be resumed.
 pub fn download(address: &str, part: &Path, label: &str, size: u64) -> Result<()> {
-    let proxy = proxy::of(address)?;
-    let config = Agent::config_builder()
-        .proxy(proxy.clone())
-        .timeout_resolve(Some(CONNECT))
-        .timeout_connect(Some(CONNECT))
-        .timeout_recv_response(Some(SILENCE))
-        .timeout_per_read(Some(SILENCE))
-        .http_status_as_error(false)
-        .user_agent(concat!("ondol/", env!("CARGO_PKG_VERSION")))
-        .build();
-    let agent = Agent::with_parts(config, ThroughProxy::default(), DefaultResolver::default());
+    let agent = agent(address)?;
     let progress = Progress::bytes(label, size);
     let (mut fruitless, mut began_anew) = (0, false);
     loop {
@@ -68,6 +58,43 @@ pub fn download(address: &str, part: &Path, label: &str, size: u64) -> Result<()
             progress.finish();
             return Err(reason);
         }
+    }
+}
+
+/// A client with the timeouts, and the proxy of the address.
+pub fn agent(address: &str) -> Result<Agent> {
+    let config = Agent::config_builder()
+        .proxy(proxy::of(address)?)
+        .timeout_resolve(Some(CONNECT))
+        .timeout_connect(Some(CONNECT))
+        .timeout_recv_response(Some(SILENCE))
+        .timeout_per_read(Some(SILENCE))
+        .http_status_as_error(false)
+        .user_agent(concat!("ondol/", env!("CARGO_PKG_VERSION")))
+        .build();
+    Ok(Agent::with_parts(
+        config,
+        ThroughProxy::default(),
+        DefaultResolver::default(),
+    ))
+}
+
+/// The body of a file from the byte `start` on, and the size of the whole file. Dropping
+/// the body ends the transfer.
+pub fn open(agent: &Agent, address: &str, start: u64) -> Result<(impl Read + use<>, u64)> {
+    let mut request = agent.get(address);
+    if start > 0 {
+        request = request.header("Range", format!("bytes={start}-"));
+    }
+    let response = request
+        .call()
+        .map_err(|e| unreachable(agent, address, &e))?;
+    let (begins, size) = offered(&response, address, start)?;
+    let address = address.to_owned();
+    match size {
+        Some(size) if begins == start => Ok((response.into_body().into_reader(), size)),
+        Some(_) => Err(Error::NoParts { address }),
+        None => Err(Error::NoSize { address }),
     }
 }
 
@@ -139,9 +166,22 @@ fn unreachable(agent: &Agent, address: &str, error: &ureq::Error) -> Error {
 
 /// Where in the file the body begins, or why the answer is not the file.
 fn accept(response: &Response<Body>, address: &str, have: u64, size: u64) -> Result<u64> {
+    match offered(response, address, have)? {
+        (_, Some(found)) if found != size => Err(Error::WrongSize {
+            origin: address.to_owned(),
+            found,
+            expected: size,
+        }),
+        (start, _) => Ok(start),
+    }
+}
+
+/// Where in the file the body begins, and the size of the file if the server knows it;
+/// or why the answer is no file.
+fn offered(response: &Response<Body>, address: &str, have: u64) -> Result<(u64, Option<u64>)> {
     let address = address.to_owned();
     let status = response.status().as_u16();
-    let (start, offered) = match status {
+    let offered = match status {
         200 => (
             0,
             header(response, CONTENT_LENGTH).and_then(|n| n.parse().ok()),
@@ -157,14 +197,7 @@ fn accept(response: &Response<Body>, address: &str, have: u64, size: u64) -> Res
     if header(response, CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html")) {
         return Err(Error::WebPage { address });
     }
-    match offered {
-        Some(found) if found != size => Err(Error::WrongSize {
-            origin: address,
-            found,
-            expected: size,
-        }),
-        _ => Ok(start),
-    }
+    Ok(offered)
 }
 
 /// `bytes 5-9/10` as the first byte and the size of the whole, if the server knows it.

@@ -1,8 +1,11 @@
 //! Downloads models of the catalog: sources in order, verified, atomic, resumable.
 
+mod glance;
 mod http;
 mod pip;
 mod proxy;
+
+pub use glance::Glance;
 
 use crate::catalog::{Catalog, Entry, Source};
 use crate::error::{Error, Result};

@@ -1,4 +1,5 @@
 //! A stand-in for a model hub: one file, served well or badly, and a record of the requests.
+#![allow(dead_code, reason = "each file of tests uses a part of it")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};

@@ -46,17 +46,26 @@ impl Decoder {
                 width / heads
             }
         };
-        let value_length = b.opt_size("attention.value_length")?;
-        if !head_dim.is_multiple_of(8) || value_length.is_some_and(|v| v != head_dim) {
-            let reason = format!("heads of {head_dim}: not a multiple of 8, or values differ");
-            return Err(bad(b, "attention.key_length", reason));
-        }
+        check_heads(
+            b,
+            head_dim,
+            ["attention.key_length", "attention.value_length"],
+        )?;
         Ok(Decoder {
             layers: b.layers()?,
             width,
             head_dim,
             eps: epsilon(b)?,
         })
+    }
+
+    /// The same for layers with a sliding window, if their heads have a width of their
+    /// own.
+    pub fn of_windows(&self, b: &Builder) -> Result<Decoder> {
+        let keys = ["attention.key_length_swa", "attention.value_length_swa"];
+        let head_dim = b.opt_size(keys[0])?.unwrap_or(self.head_dim);
+        check_heads(b, head_dim, keys)?;
+        Ok(Decoder { head_dim, ..*self })
     }
 
     /// Enters a layer, and reads what holds in it; kv heads default to heads.
@@ -90,6 +99,17 @@ impl Decoder {
         let x = b.rms_norm(x, "output_norm", self.eps)?;
         b.head(x)
     }
+}
+
+/// Refuses heads of a width that kernels do not know, or whose values differ in width
+/// from their keys. `keys` are those of the two widths.
+fn check_heads(b: &Builder, head_dim: usize, [key, value]: [&str; 2]) -> Result<()> {
+    let value_length = b.opt_size(value)?;
+    if !head_dim.is_multiple_of(8) || value_length.is_some_and(|v| v != head_dim) {
+        let reason = format!("heads of {head_dim}: not a multiple of 8, or values differ");
+        return Err(bad(b, key, reason));
+    }
+    Ok(())
 }
 
 /// The epsilon of RMS norms, or of layer norms in files that have these.
@@ -169,6 +189,7 @@ impl Layer {
             scale: 1.0 / libm::sqrtf(self.head_dim as f32),
             softcap: None,
             window: None,
+            sinks: None,
         }
     }
 }

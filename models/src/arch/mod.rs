@@ -3,6 +3,7 @@
 
 mod cohere2;
 mod common;
+mod deepseek2;
 mod exaone;
 mod exaone4;
 mod exaone_moe;
@@ -11,7 +12,10 @@ mod falcon_h1;
 mod gemma;
 mod gemma2;
 mod gemma3;
+mod gemma3n;
+mod gemma4;
 mod glm4;
+mod gpt_oss;
 mod granite;
 mod granite_hybrid;
 mod hunyuan_dense;
@@ -72,6 +76,8 @@ const ALL: [(&str, Option<Build>); FIRMWARE.len() + FURTHER.len()] = {
 /// Architectures that need an operating system.
 const FURTHER: &[(&str, Option<Build>)] = &[
     ("gemma", Some(gemma::build)),
+    ("gemma3n", Some(gemma3n::build)),
+    ("gemma4", Some(gemma4::build)),
     ("phi2", Some(phi2::build)),
     ("granite", Some(granite::build)),
     ("minicpm", Some(granite::build)),
@@ -93,8 +99,15 @@ const FURTHER: &[(&str, Option<Build>)] = &[
     ("qwen3moe", Some(qwen3::build)),
     ("olmoe", Some(olmoe::build)),
     ("granitemoe", Some(granite::build)),
+    ("gpt-oss", Some(gpt_oss::build)),
+    ("deepseek2", Some(deepseek2::build)),
     ("exaone-moe", Some(exaone_moe::build)),
 ];
+
+/// Whether a graph depends on the numbers in this tensor, and not only on its shape.
+pub fn reads(tensor: &str) -> bool {
+    rope::READ.contains(&tensor)
+}
 
 /// An architecture that this build leaves out has no function here.
 const fn row(name: &str, build: Build, in_build: bool) -> (&str, Option<Build>) {

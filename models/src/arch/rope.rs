@@ -14,15 +14,40 @@ const DEFAULT_BASE: f32 = 10_000.0;
 
 const BASE: &str = "rope.freq_base";
 const LOCAL_BASE: &str = "rope.freq_base_swa";
+const DIMS: &str = "rope.dimension_count";
+const LOCAL_DIMS: &str = "rope.dimension_count_swa";
 const SCALING: &str = "rope.scaling.type";
 const FACTOR: &str = "rope.scaling.factor";
 const EXTRAPOLATION: &str = "rope.scaling.yarn_ext_factor";
 const LOG_MULTIPLIER: &str = "rope.scaling.yarn_log_multiplier";
 const MAGNITUDE: &str = "rope.scaling.attn_factor";
 
+/// Tensors with a divisor for each frequency.
+const FACTORS: &str = "rope_freqs.weight";
+const SHORT: &str = "rope_factors_short.weight";
+const LONG: &str = "rope_factors_long.weight";
+
+/// Tensors whose numbers go into a graph.
+pub const READ: [&str; 3] = [FACTORS, SHORT, LONG];
+
 /// The file's rotary embedding: plain, with linear scaling (arXiv:2306.15595),
 /// with YaRN, or with the frequency factors of Llama 3.1, which files hold as a tensor.
 pub fn scaled(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
+    scaled_with(b, hp, style, Ramp::WholePairs)
+}
+
+/// The same for models whose ramp of YaRN may end within a pair.
+pub fn scaled_exactly(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
+    scaled_with(b, hp, style, Ramp::Exact)
+}
+
+/// Where the ramp of YaRN begins and ends.
+enum Ramp {
+    WholePairs,
+    Exact,
+}
+
+fn scaled_with(b: &Builder, hp: &Decoder, style: RopeStyle, ramp: Ramp) -> Result<Rope> {
     let mut rope = unscaled(b, hp, style, BASE)?;
     match b.opt_str(SCALING)? {
         Some("none") => {}
@@ -33,14 +58,14 @@ pub fn scaled(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
                 .iter_mut()
                 .for_each(|f| *f /= factor);
         }
-        Some("yarn") if WHOLE => yarn(b, &mut rope)?,
+        Some("yarn") if WHOLE => yarn(b, &mut rope, ramp)?,
         Some(other) => {
             let reason = format!("rope scaling `{other}` is not supported in this architecture");
             return Err(bad(b, SCALING, reason));
         }
     }
     let pairs = rope.inverse_frequencies.len();
-    if let Some(factors) = frequency_factors(b, "rope_freqs.weight", pairs)? {
+    if let Some(factors) = frequency_factors(b, FACTORS, pairs)? {
         divide(&mut rope.inverse_frequencies, &factors);
     }
     Ok(rope)
@@ -48,9 +73,9 @@ pub fn scaled(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
 
 /// YaRN (arXiv:2309.00071): pairs that rotate often within the original context keep
 /// their frequency, pairs that rotate less than once are divided by the factor, and
-/// between them is a linear ramp. The ramp ends at whole pairs, as in the models' own
-/// code. Cosine and sine are scaled up a little, so that attention stays equally sharp.
-fn yarn(b: &Builder, rope: &mut Rope) -> Result<()> {
+/// between them is a linear ramp. Most models' own code rounds its ends to whole pairs.
+/// Cosine and sine are scaled up a little, so that attention stays equally sharp.
+fn yarn(b: &Builder, rope: &mut Rope, ramp: Ramp) -> Result<()> {
     let base = f64::from(b.opt_positive(BASE)?.unwrap_or(DEFAULT_BASE));
     if base <= 1.0 {
         let reason = format!("{} is no base for YaRN: it must be over 1", Float(base));
@@ -67,8 +92,11 @@ fn yarn(b: &Builder, rope: &mut Rope) -> Result<()> {
     // The pair that rotates this many times within the context.
     let pair =
         |turns: f64| dims * libm::log(context / (turns * 2.0 * PI)) / (2.0 * libm::log(base));
-    let low = libm::floor(pair(fast)).max(0.0);
-    let high = libm::ceil(pair(slow)).min(dims - 1.0);
+    let (low, high) = match ramp {
+        Ramp::WholePairs => (libm::floor(pair(fast)), libm::ceil(pair(slow))),
+        Ramp::Exact => (pair(fast), pair(slow)),
+    };
+    let (low, high) = (low.max(0.0), high.min(dims - 1.0));
     let length = if low == high { 0.001 } else { high - low };
     for (at, frequency) in rope.inverse_frequencies.iter_mut().enumerate() {
         let ramp = ((at as f64 - low) / length).clamp(0.0, 1.0);
@@ -99,6 +127,14 @@ pub fn level(b: &Builder, rope: &mut Rope) -> Result<()> {
         rope.magnitude /= 1.0 + 0.1 * multiplier * factor;
     }
     Ok(())
+}
+
+/// What DeepSeek's models multiply queries and keys by in long contexts, each of them:
+/// `1 + m ln(factor)` with the file's `m`. `None` if it has none.
+pub fn magnitude_of_scores(b: &Builder) -> Result<Option<f32>> {
+    let multiplier = b.opt_positive(LOG_MULTIPLIER)?;
+    let factor = libm::logf(scaling_factor(b)?.max(1.0));
+    Ok(multiplier.map(|multiplier| 1.0 + multiplier * factor))
 }
 
 /// The same embedding for queries that grow with the position.
@@ -132,6 +168,14 @@ pub fn local(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
     unscaled(b, hp, style, LOCAL_BASE)
 }
 
+/// The same where heads of these layers have a width of their own.
+pub fn local_of_narrow(b: &Builder, narrow: &Decoder, style: RopeStyle) -> Result<Rope> {
+    let dims = b.opt_size(LOCAL_DIMS)?.unwrap_or(narrow.head_dim);
+    check_dims(b, LOCAL_DIMS, dims, narrow)?;
+    let base = b.opt_positive(LOCAL_BASE)?.unwrap_or(DEFAULT_BASE);
+    Ok(Rope::plain(style, dims, base))
+}
+
 /// The same for files that may leave the base out where it is that of all layers.
 pub fn local_or_same(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
     let own = b.opt_positive(LOCAL_BASE)?;
@@ -141,8 +185,6 @@ pub fn local_or_same(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope
 /// LongRoPE (arXiv:2402.13753): one set of frequency factors for contexts up to the
 /// original one, another above it. A file without factors gets [`scaled`].
 pub fn long(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
-    const SHORT: &str = "rope_factors_short.weight";
-    const LONG: &str = "rope_factors_long.weight";
     // Older files do not name the type.
     let is_long = match b.opt_str(SCALING)? {
         Some(kind) => kind == "longrope",
@@ -177,16 +219,21 @@ fn original_context(b: &Builder) -> Result<usize> {
 
 /// The plain embedding whose base is the value of `base_key`.
 fn unscaled(b: &Builder, hp: &Decoder, style: RopeStyle, base_key: &str) -> Result<Rope> {
-    let dims = b.opt_size("rope.dimension_count")?.unwrap_or(hp.head_dim);
-    if dims > hp.head_dim || !dims.is_multiple_of(2) {
-        let reason = format!("{dims} rotary dimensions in a head of {}", hp.head_dim);
-        return Err(bad(b, "rope.dimension_count", reason));
-    }
+    let dims = b.opt_size(DIMS)?.unwrap_or(hp.head_dim);
+    check_dims(b, DIMS, dims, hp)?;
     Ok(Rope::plain(
         style,
         dims,
         b.opt_positive(base_key)?.unwrap_or(DEFAULT_BASE),
     ))
+}
+
+fn check_dims(b: &Builder, key: &str, dims: usize, hp: &Decoder) -> Result<()> {
+    if dims > hp.head_dim || !dims.is_multiple_of(2) {
+        let reason = format!("{dims} rotary dimensions in a head of {}", hp.head_dim);
+        return Err(bad(b, key, reason));
+    }
+    Ok(())
 }
 
 /// The divisor of positions; 1 by default. Older files have the other key.

@@ -83,6 +83,16 @@ impl<'a> Gguf<'a> {
         read::file(bytes)
     }
 
+    /// The bytes before the data of the first tensor: metadata and directory. `bytes` may
+    /// be the beginning of a file.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`] if `bytes` end before; otherwise those of [`Gguf::parse`] for
+    /// what is in the header.
+    pub fn header_len(bytes: &[u8]) -> Result<usize> {
+        read::header(bytes).map(|(_, data_start)| data_start)
+    }
+
     /// Reads a model that is split over several files, given in order; a model
     /// in one file is a set of one.
     ///

@@ -23,6 +23,18 @@ const MAX_ARRAY_DEPTH: usize = 4;
 
 /// Reads one file.
 pub(super) fn file(bytes: &[u8]) -> Result<Gguf<'_>> {
+    let (mut gguf, data_start) = header(bytes)?;
+    for tensor in &mut gguf.tensors {
+        place(tensor, bytes, data_start as u64, gguf.alignment as u64)?;
+    }
+    refuse_overlaps(&gguf.tensors)?;
+    gguf.tensor_index = tensor_index(&gguf.tensors)?;
+    Ok(gguf)
+}
+
+/// Reads metadata and the directory of tensors, whose offsets are still relative and
+/// which have no data. Returns also where the data begins.
+pub(super) fn header(bytes: &[u8]) -> Result<(Gguf<'_>, usize)> {
     if !bytes.starts_with(MAGIC) {
         return Err(Error::NotGguf {
             found: lookalike::describe(bytes),
@@ -47,9 +59,9 @@ pub(super) fn file(bytes: &[u8]) -> Result<Gguf<'_>> {
     if let Some(alignment) = gguf.opt_u32(ALIGNMENT_KEY)? {
         gguf.alignment = checked_alignment(alignment)?;
     }
-    gguf.tensors = tensors(&mut cursor, tensor_count, bytes, gguf.alignment)?;
-    gguf.tensor_index = tensor_index(&gguf.tensors)?;
-    Ok(gguf)
+    gguf.tensors = directory(&mut cursor, tensor_count)?;
+    let data_start = cursor.position().next_multiple_of(gguf.alignment);
+    Ok((gguf, data_start))
 }
 
 /// The look-up of tensors by name.
@@ -177,23 +189,13 @@ fn checked_bools<'a>(bytes: &'a [u8], what: &dyn Display) -> Result<&'a [u8]> {
     }
 }
 
-fn tensors<'a>(
-    cursor: &mut Cursor<'a>,
-    count: u64,
-    bytes: &'a [u8],
-    alignment: usize,
-) -> Result<Vec<TensorInfo<'a>>> {
+fn directory<'a>(cursor: &mut Cursor<'a>, count: u64) -> Result<Vec<TensorInfo<'a>>> {
     // Grows as entries are read: the count is not to be believed.
     let mut tensors = Vec::new();
     for i in 0..count {
         let tensor = directory_entry(cursor, &format_args!("tensor {i} of {count}"))?;
         heap::push(&mut tensors, tensor)?;
     }
-    let data_start = cursor.position().next_multiple_of(alignment);
-    for tensor in &mut tensors {
-        place(tensor, bytes, data_start as u64, alignment as u64)?;
-    }
-    refuse_overlaps(&tensors)?;
     Ok(tensors)
 }
 

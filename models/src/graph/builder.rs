@@ -2,7 +2,7 @@
 
 use super::{Graph, Node, Rope, ValueId, Weight, leftover};
 use crate::gguf::{Array, Gguf, TensorInfo, Value};
-use crate::quant::{Layout, packed::GROUP};
+use crate::quant::{DType, Layout, packed::GROUP};
 use crate::{Error, Float, Result, WHOLE};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -135,6 +135,19 @@ impl<'g, 'a> Builder<'g, 'a> {
         self.gguf.opt_f32(&self.ask(key))
     }
 
+    /// An optional number, also an infinite one; the one of a layer, if the file has an
+    /// array.
+    pub fn opt_f32_of_layer(&self, key: &str, layer: u32) -> Result<Option<f32>> {
+        let Some(per_layer) = self.opt_array(key) else {
+            return self.opt_f32(key);
+        };
+        let value = per_layer.iter().nth(layer as usize);
+        match value.and_then(|value| value.as_f32()) {
+            Some(value) if !value.is_nan() => Ok(Some(value)),
+            _ => Err(self.bad(key, format!("no number for layer {layer}"))),
+        }
+    }
+
     /// A required positive, finite number.
     pub fn positive(&self, key: &str) -> Result<f32> {
         self.opt_above_zero(key)?
@@ -237,6 +250,14 @@ impl<'g, 'a> Builder<'g, 'a> {
         self.gguf.tensor(&self.full_name(name, "weight")).is_some()
     }
 
+    /// Marks the tensors `name.weight` as used, if the file has them, since they change
+    /// nothing.
+    pub fn ignore(&self, names: &[&str]) {
+        for name in names {
+            self.tensor(&self.full_name(name, "weight"));
+        }
+    }
+
     /// The tensor `name.weight` as a matrix of exactly `rows x cols`.
     pub fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Weight> {
         self.shaped(self.full_name(name, "weight"), rows, cols)
@@ -257,6 +278,18 @@ impl<'g, 'a> Builder<'g, 'a> {
             return Err(Error::BadShape { name: full, reason });
         }
         Ok(weight(tensor, info))
+    }
+
+    /// The tensor `name.weight` as sinks of attention, one for each of the `heads`.
+    pub fn sinks(&self, name: &str, heads: usize) -> Result<u32> {
+        let weight = self.vector(name, heads)?;
+        if weight.dtype != DType::F32 {
+            return Err(Error::UnsupportedDType {
+                tensor: self.name_of_vector(name),
+                dtype: weight.dtype.name().into(),
+            });
+        }
+        Ok(weight.tensor)
     }
 
     /// The full name of a vector: with `.weight`, unless the file has it without.

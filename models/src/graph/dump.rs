@@ -42,13 +42,20 @@ fn name(op: &Op) -> &'static str {
             RowFn::Mul { .. } => "mul",
             RowFn::Activate(_) => "activate",
             RowFn::Glu(_) => "glu",
+            RowFn::ClampedGlu { .. } => "clamped_glu",
+            RowFn::KeepAbove { .. } => "keep_above",
+            RowFn::Resize { .. } => "resize",
             RowFn::Softcap { .. } => "softcap",
         },
         Op::Rope { .. } => "rope",
         Op::Attention { .. } => "attention",
+        Op::SharedAttention { .. } => "shared_attention",
         Op::Conv { .. } => "conv",
         Op::Take { .. } => "take",
+        Op::Join { .. } => "join",
+        Op::RouteToAll { .. } => "route_to_all",
         Op::Route { .. } => "route",
+        Op::Weigh { .. } => "weigh",
         Op::Experts { .. } => "experts",
         Op::Mix { .. } => "mix",
         Op::LinearAttention { .. } => "linear_attention",
@@ -57,7 +64,9 @@ fn name(op: &Op) -> &'static str {
 
 fn describe(op: &Op, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match op {
-        Op::Embed { table: w, scale } => {
+        Op::Embed {
+            table: w, scale, ..
+        } => {
             write!(f, " {}[{}x{}] scale {scale}", w.dtype, w.rows, w.cols)
         }
         Op::MatMul {
@@ -75,13 +84,16 @@ fn describe(op: &Op, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 write!(f, " group {group} eps {eps:e}")
             }
             RowFn::Add | RowFn::Bias => Ok(()),
+            RowFn::KeepAbove { deviations } => write!(f, " deviations {deviations}"),
+            RowFn::Resize { least } => write!(f, " least {least:e}"),
             RowFn::Scale { factor } => write!(f, " by {factor}"),
             RowFn::Gain { each } | RowFn::Mul { each } => write!(f, " each {each}"),
             RowFn::Glu(activation) | RowFn::Activate(activation) => write!(f, " {activation:?}"),
+            RowFn::ClampedGlu { limit } => write!(f, " limit {limit}"),
             RowFn::Softcap { cap } => write!(f, " cap {cap}"),
         },
         Op::Rope { head_dim, rope, .. } => write!(f, " head {head_dim} rope {rope}"),
-        Op::Attention { attention: a, .. } => {
+        Op::Attention { attention: a, .. } | Op::SharedAttention { attention: a, .. } => {
             write!(
                 f,
                 " slot {} heads {}/{} x {} scale {}",
@@ -93,6 +105,9 @@ fn describe(op: &Op, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             if let Some(cap) = a.softcap {
                 write!(f, " softcap {cap}")?;
             }
+            if a.sinks.is_some() {
+                write!(f, " sinks")?;
+            }
             Ok(())
         }
         Op::Conv { weight, slot, .. } => write!(f, " slot {slot} taps {}", weight.cols),
@@ -101,7 +116,9 @@ fn describe(op: &Op, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Op::Experts {
             weight: w, count, ..
         } => write!(f, " {count} x {}[{}x{}]", w.dtype, w.rows, w.cols),
-        Op::Mix { .. } => Ok(()),
+        Op::Join { groups, .. } => write!(f, " groups {groups}"),
+        Op::RouteToAll { count } => write!(f, " {count}"),
+        Op::Mix { .. } | Op::Weigh { .. } => Ok(()),
         Op::LinearAttention { linear: l, .. } => {
             write!(
                 f,

@@ -187,6 +187,22 @@ pub struct Attention {
     pub softcap: Option<f32>,
     /// If given, a key is seen only while `query position - key position < window`.
     pub window: Option<usize>,
+    /// The tensor with a sink for each query head, in `f32`, if there is one: a score
+    /// that takes its share of the softmax and has no value (gpt-oss).
+    pub sinks: Option<u32>,
+}
+
+impl Attention {
+    fn sinks(&self) -> Option<Weight> {
+        Some(Weight {
+            tensor: self.sinks?,
+            dtype: DType::F32,
+            layout: Layout::Rows,
+            first_row: 0,
+            rows: 1,
+            cols: self.heads,
+        })
+    }
 }
 
 /// How scores of experts become probabilities.
@@ -209,6 +225,9 @@ pub struct Routing {
     pub normalize: bool,
     /// Factor on the weights.
     pub scale: f32,
+    /// Of how many groups of neighbouring experts how many are chosen first; a group
+    /// counts by the sum of its two best experts (DeepSeek-V3). `[1, 1]` is no choice.
+    pub groups: [usize; 2],
 }
 
 /// Attention whose state has a fixed size: for each head a matrix `S` of
@@ -297,6 +316,23 @@ pub enum RowFn {
     Activate(Activation),
     /// `activation(a) * b`: a gated linear unit with `a` as the gate.
     Glu(Activation),
+    /// `g * sigmoid(1.702 g) * (clamp(b, -limit, limit) + 1)` with `g = min(a, limit)`: the
+    /// gated linear unit of gpt-oss.
+    ClampedGlu {
+        /// The limit.
+        limit: f32,
+    },
+    /// `max(a - (m + deviations * s), 0)` with the mean `m` and the standard deviation `s`
+    /// of all elements of `a`.
+    KeepAbove {
+        /// How many standard deviations above the mean.
+        deviations: f32,
+    },
+    /// `a` with the root mean square of `b`: `a * sqrt(mean(b^2)) / sqrt(max(mean(a^2), least))`.
+    Resize {
+        /// The least mean square of `a` by which it is divided.
+        least: f32,
+    },
     /// `cap * tanh(a / cap)`.
     Softcap {
         /// The cap.
@@ -308,7 +344,11 @@ impl RowFn {
     /// The number of values that it reads: 1 or 2.
     pub fn values(self) -> usize {
         match self {
-            RowFn::Add | RowFn::Glu(_) | RowFn::Mul { .. } => 2,
+            RowFn::Add
+            | RowFn::Glu(_)
+            | RowFn::ClampedGlu { .. }
+            | RowFn::Mul { .. }
+            | RowFn::Resize { .. } => 2,
             _ => 1,
         }
     }
@@ -334,6 +374,9 @@ pub enum Op {
         table: Weight,
         /// Factor on every element (gemma: the square root of the width).
         scale: f32,
+        /// The token whose row stands for a vector that a pass has in the place of a
+        /// token; if `None`, the vector itself does.
+        stand_in: Option<u32>,
     },
     /// `input * weight^T (+ bias)`.
     MatMul {
@@ -375,6 +418,14 @@ pub enum Op {
         /// Heads, scale and options.
         attention: Attention,
     },
+    /// Attention for q over the keys and values that an [`Op::Attention`] before it has
+    /// stored. It has no state of its own.
+    SharedAttention {
+        /// `tokens x (heads * head_dim)`.
+        q: ValueId,
+        /// Heads, scale and options; the slot is that of the other attention.
+        attention: Attention,
+    },
     /// A causal convolution of each column:
     /// `y[t][c] = sum over i of weight[c][i] * input[t - taps + 1 + i][c]`. Rows before
     /// the first token are zero.
@@ -396,6 +447,21 @@ pub enum Op {
         /// are.
         first: usize,
     },
+    /// Of each of `groups` groups of neighbouring columns those of `a`, then those of `b`.
+    Join {
+        /// The first part of each group.
+        a: ValueId,
+        /// The second part of each group.
+        b: ValueId,
+        /// The number of groups, which divides both widths.
+        groups: usize,
+    },
+    /// The routes of a token that uses all experts in their order, each with the weight 1:
+    /// then [`Op::Experts`] multiplies each part of its input with a matrix of its own.
+    RouteToAll {
+        /// The number of experts.
+        count: usize,
+    },
     /// Chooses the experts of each token. The output has [`Routing::used`] indices of
     /// experts, as floats, then as many weights.
     Route {
@@ -407,12 +473,19 @@ pub enum Op {
         /// How many, and how they are weighted.
         routing: Routing,
     },
+    /// Routes with each weight times the number of its expert in `weight`.
+    Weigh {
+        /// An [`Op::Route`].
+        routes: ValueId,
+        /// A vector with a number for each expert.
+        weight: Weight,
+    },
     /// For each chosen expert: `input * weight^T (+ bias)` with the expert's matrix. The
     /// output has the rows of one chosen expert after another.
     Experts {
         /// As wide as the matrices, or with a part of that width for each chosen expert.
         input: ValueId,
-        /// An [`Op::Route`].
+        /// An [`Op::Route`], [`Op::RouteToAll`] or [`Op::Weigh`].
         routes: ValueId,
         /// The matrix of the first of `count` experts; the others follow it.
         weight: Weight,
@@ -425,7 +498,7 @@ pub enum Op {
     Mix {
         /// A part for each chosen expert.
         input: ValueId,
-        /// An [`Op::Route`].
+        /// An [`Op::Route`] or [`Op::Weigh`].
         routes: ValueId,
     },
     /// Linear attention: a recurrent state for each head.
@@ -449,7 +522,7 @@ impl Op {
     /// The values that this operation reads.
     pub fn inputs(&self) -> impl Iterator<Item = ValueId> {
         let list: [Option<ValueId>; 5] = match *self {
-            Op::Embed { .. } => [None; 5],
+            Op::Embed { .. } | Op::RouteToAll { .. } => [None; 5],
             Op::MatMul { input, .. }
             | Op::Rope { input, .. }
             | Op::Take { input, .. }
@@ -458,7 +531,10 @@ impl Op {
             Op::Attention { q, k, v, .. } => [Some(q), Some(k), Some(v), None, None],
             // Firmware has no architecture with the others.
             _ if !WHOLE => [None; 5],
+            Op::Join { a, b, .. } => [Some(a), Some(b), None, None, None],
+            Op::SharedAttention { q, .. } => [Some(q), None, None, None, None],
             Op::Route { scores, .. } => [Some(scores), None, None, None, None],
+            Op::Weigh { routes, .. } => [Some(routes), None, None, None, None],
             Op::Experts { input, routes, .. } | Op::Mix { input, routes } => {
                 [Some(input), Some(routes), None, None, None]
             }
@@ -480,7 +556,8 @@ impl Op {
         match *self {
             Op::MatMul { bias, .. } | Op::Route { bias, .. } | Op::Experts { bias, .. } => bias,
             Op::Row { weight, .. } => weight,
-            Op::Conv { weight, .. } => Some(weight),
+            Op::Conv { weight, .. } | Op::Weigh { weight, .. } => Some(weight),
+            Op::Attention { attention: a, .. } if WHOLE => a.sinks(),
             _ => None,
         }
     }

@@ -27,7 +27,33 @@ impl Builder<'_, '_> {
     /// Token embeddings from the tensor `token_embd`, of `width` floats, times `scale`.
     pub fn embed(&mut self, width: usize, scale: f32) -> Result<ValueId> {
         let table = self.embedding_table(width)?;
-        Ok(self.push(Op::Embed { table, scale }, width))
+        let stand_in = None;
+        let op = Op::Embed {
+            table,
+            scale,
+            stand_in,
+        };
+        Ok(self.push(op, width))
+    }
+
+    /// Embeddings from another table `name` with a row for each token, times `scale`. The
+    /// row of the token `stand_in` stands for a vector in the place of a token.
+    pub fn embed_further(
+        &mut self,
+        name: &str,
+        width: usize,
+        scale: f32,
+        stand_in: u32,
+    ) -> Result<ValueId> {
+        let (_, tokens) = self.required("token_embd.weight")?;
+        let table = self.matrix(name, tokens.rows(), width)?;
+        let stand_in = Some(stand_in);
+        let op = Op::Embed {
+            table,
+            scale,
+            stand_in,
+        };
+        Ok(self.push(op, width))
     }
 
     /// The embedding table: one row for each token of the vocabulary.
@@ -181,6 +207,23 @@ impl Builder<'_, '_> {
         )
     }
 
+    /// Attention over the keys and values of the attention `earlier`. The slot is that of
+    /// `earlier`; `attention.slot` is ignored.
+    pub fn shared_attention(
+        &mut self,
+        q: ValueId,
+        earlier: ValueId,
+        attention: Attention,
+    ) -> ValueId {
+        let slot = match self.nodes[earlier.0 as usize].op {
+            Op::Attention { attention, .. } => attention.slot,
+            _ => unreachable!("{earlier:?} is no attention"),
+        };
+        let attention = Attention { slot, ..attention };
+        let width = attention.heads * attention.head_dim;
+        self.push(Op::SharedAttention { q, attention }, width)
+    }
+
     /// A convolution of each column with the tensor `name.weight` of `width x taps`.
     pub fn conv(&mut self, input: ValueId, name: &str, taps: usize) -> Result<ValueId> {
         let width = self.width(input);
@@ -213,6 +256,26 @@ impl Builder<'_, '_> {
         self.push(op, groups * columns.len())
     }
 
+    /// Of each of `groups` groups of columns those of `a`, then those of `b`.
+    pub fn join(&mut self, a: ValueId, b: ValueId, groups: usize) -> ValueId {
+        let width = self.width(a) + self.width(b);
+        debug_assert!([a, b].map(|part| self.width(part) % groups) == [0; 2]);
+        self.push(Op::Join { a, b, groups }, width)
+    }
+
+    /// The products of each of `count` parts of `input` with a matrix of its own in
+    /// `name.weight`. A matrix has the shape `[rows, cols]`.
+    pub fn linear_of_parts(
+        &mut self,
+        input: ValueId,
+        name: &str,
+        count: usize,
+        shape: [usize; 2],
+    ) -> Result<ValueId> {
+        let routes = self.push(Op::RouteToAll { count }, 2 * count);
+        self.experts(input, (routes, count), name, shape)
+    }
+
     /// Chooses the experts of each token by their scores. `bias` is added for the choice
     /// alone.
     pub fn route(&mut self, scores: ValueId, bias: Option<Weight>, routing: Routing) -> ValueId {
@@ -223,6 +286,12 @@ impl Builder<'_, '_> {
             routing,
         };
         self.push(op, 2 * routing.used)
+    }
+
+    /// `routes` with each weight times the number of its expert in `weight`.
+    pub fn weigh(&mut self, routes: ValueId, weight: Weight) -> ValueId {
+        let width = self.width(routes);
+        self.push(Op::Weigh { routes, weight }, width)
     }
 
     /// The products of `input` with the matrices `name.weight` of the experts that
@@ -324,7 +393,23 @@ impl Builder<'_, '_> {
 
     /// `activation(gate) * up`.
     pub fn glu(&mut self, gate: ValueId, up: ValueId, activation: Activation) -> ValueId {
-        self.row(RowFn::Glu(activation), gate, Some(up), None)
+        self.gated(gate, up, RowFn::Glu(activation))
+    }
+
+    /// A gated linear unit by any function of two values.
+    pub fn gated(&mut self, gate: ValueId, up: ValueId, unit: RowFn) -> ValueId {
+        self.row(unit, gate, Some(up), None)
+    }
+
+    /// What is more than some standard deviations above the mean of `input`, less that.
+    pub fn keep_above(&mut self, input: ValueId, deviations: f32) -> ValueId {
+        self.row(RowFn::KeepAbove { deviations }, input, None, None)
+    }
+
+    /// `input` with the root mean square of `like`; its own mean square counts as at
+    /// least `least`.
+    pub fn resize(&mut self, input: ValueId, like: ValueId, least: f32) -> ValueId {
+        self.row(RowFn::Resize { least }, input, Some(like), None)
     }
 
     /// The usual feed-forward block: `down(activation(gate(x)) * up(x))`.

@@ -7,54 +7,36 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::PRE;
+use super::PRE_TOKENIZER;
 use super::merge::Merger;
+use super::merges::Merges;
 use super::normalizer::Normalizer;
 use super::pretokenizer::{self, PreTokenizer};
-use super::strings::Strings;
 use super::vocab::Vocab;
 use crate::gguf::Gguf;
 use crate::{Error, Result};
-
-const MERGES: &str = "tokenizer.ggml.merges";
 
 /// The merges of a model, and how it splits text into words.
 #[derive(Clone)]
 pub(super) struct Bpe {
     normalizer: Normalizer,
     pre: &'static PreTokenizer,
-    /// Pairs spelled "left right"; the number of a pair is its rank.
-    merges: Strings,
+    merges: Merges,
 }
 
 impl Bpe {
     /// Reads `tokenizer.ggml.pre` and `tokenizer.ggml.merges`.
     pub(super) fn from_gguf(gguf: &Gguf) -> Result<Bpe> {
-        let name = gguf.opt_str(PRE)?.unwrap_or("default");
+        let name = gguf.opt_str(PRE_TOKENIZER)?.unwrap_or("default");
         let pre = pre_tokenizer(name)?;
         let normalizer = Normalizer::of(name).ok_or_else(|| Error::BadValue {
-            key: PRE.into(),
+            key: PRE_TOKENIZER.into(),
             reason: format!("`{name}` normalizes text, which is left out of this build"),
         })?;
-        let list = gguf.array(MERGES)?;
-        if let Some(at) = list.texts().position(|pair| separator(pair).is_none()) {
-            let reason = format!("element {at} is not two parts with a space between");
-            return Err(Error::BadValue {
-                key: MERGES.into(),
-                reason,
-            });
-        }
-        if list.texts().len() != list.len() {
-            let reason = format!("{list:?} is no list of strings");
-            return Err(Error::BadValue {
-                key: MERGES.into(),
-                reason,
-            });
-        }
         Ok(Bpe {
             normalizer,
             pre,
-            merges: Strings::new(list.texts(), "merges")?,
+            merges: Merges::from_gguf(gguf)?,
         })
     }
 
@@ -86,22 +68,10 @@ impl Bpe {
             }
             merger.merge(
                 &word,
-                |pair, at| self.rank(pair, at, &mut pair_name),
+                |pair, at| self.merges.rank(pair, at, &mut pair_name),
                 |part| push_part(vocab, part, ids),
             );
         });
-    }
-
-    fn rank(&self, pair: &[u8], at: usize, name: &mut Vec<u8>) -> Option<u32> {
-        if pair.len() >= self.merges.longest() {
-            return None;
-        }
-        let (left, right) = pair.split_at(at);
-        name.clear();
-        name.extend_from_slice(left);
-        name.push(b' ');
-        name.extend_from_slice(right);
-        self.merges.find(name)
     }
 }
 
@@ -143,16 +113,10 @@ fn pre_tokenizer(name: &str) -> Result<&'static PreTokenizer> {
             known.join(", ")
         );
         Error::BadValue {
-            key: PRE.into(),
+            key: PRE_TOKENIZER.into(),
             reason,
         }
     })
-}
-
-/// The place of the space in a merge; the left part has at least one byte.
-fn separator(pair: &[u8]) -> Option<usize> {
-    let at = pair.iter().skip(1).position(|&byte| byte == b' ')? + 1;
-    (at + 1 < pair.len()).then_some(at)
 }
 
 /// Printable bytes are written as the Latin-1 character of the same number, the
@@ -198,14 +162,5 @@ mod tests {
         }
         assert_eq!(char_to_byte(' '), None);
         assert_eq!(char_to_byte('가'), None);
-    }
-
-    #[test]
-    fn merges_have_two_parts() {
-        assert_eq!(separator(b"a b"), Some(1));
-        assert_eq!(separator(b"  b"), Some(1));
-        for bad in [&b""[..], b"a", b"ab", b" b", b"a ", b" "] {
-            assert_eq!(separator(bad), None, "{bad:?}");
-        }
     }
 }

@@ -12,12 +12,13 @@
 //! | `special` | special tokens, cut out of the text first |
 //! | `normalizer` | Unicode normalization, if the model's tokenizer has it |
 //! | `pretokenizer` | text to words, by a table of rules |
-//! | `bpe`, `spm`, `wordpiece` | the three algorithms; the first two share `merge` |
+//! | `bpe`, `spm`, `wordpiece` | the three algorithms; the first two share `merge`, `merges` |
 //! | `stream` | ids to text, complete characters only |
 //! | `unicode` | categories, lower case, base letters |
 
 mod bpe;
 mod merge;
+mod merges;
 mod normalizer;
 mod pretokenizer;
 mod special;
@@ -52,8 +53,10 @@ const BPE: bool = cfg!(feature = "tokenizer-bpe");
 const SPM: bool = cfg!(feature = "tokenizer-spm");
 const WORDPIECE: bool = cfg!(feature = "tokenizer-wordpiece");
 
+/// The key that says how text is split into words before byte-level BPE.
+pub const PRE_TOKENIZER: &str = "tokenizer.ggml.pre";
+
 const MODEL: &str = "tokenizer.ggml.model";
-const PRE: &str = "tokenizer.ggml.pre";
 const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
 const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
 const BOS: &str = "tokenizer.ggml.bos_token_id";
@@ -91,6 +94,11 @@ enum Algorithm {
     WordPiece(WordPiece),
 }
 
+/// The values of [`PRE_TOKENIZER`] that this build knows.
+pub fn pre_tokenizers() -> impl Iterator<Item = &'static str> {
+    pretokenizer::names()
+}
+
 /// How [`Tokenizer::encode`] handles special tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EncodeOptions {
@@ -120,8 +128,9 @@ impl Tokenizer {
         let (algorithm, bos, eos, before, after) = match model {
             "gpt2" if BPE => {
                 let bpe = Bpe::from_gguf(gguf)?;
-                if gguf.get(PRE).is_none() {
-                    ids.warnings.push(Warning::NoPreTokenizer { key: PRE });
+                if gguf.get(PRE_TOKENIZER).is_none() {
+                    ids.warnings
+                        .push(Warning::NoPreTokenizer { key: PRE_TOKENIZER });
                 }
                 let (bos, eos) = (ids.read(BOS)?, ids.read(EOS)?);
                 let (before, after) = ids.added(bos, eos, bpe.adds_bos())?;
@@ -134,6 +143,13 @@ impl Tokenizer {
                     .unwrap_or(true);
                 let spm = Spm::from_gguf(gguf, &vocab, unknown, prefix)?;
                 let (bos, eos) = (ids.read_or(BOS, 1)?, ids.read_or(EOS, 2)?);
+                let (before, after) = ids.added(bos, eos, true)?;
+                (Algorithm::Spm(spm), bos, eos, before, after)
+            }
+            "gemma4" if SPM && WHOLE => {
+                let unknown = ids.read_or(UNKNOWN, 3)?;
+                let spm = Spm::by_merges(gguf, &vocab, unknown)?;
+                let (bos, eos) = (ids.read_or(BOS, 2)?, ids.read_or(EOS, 1)?);
                 let (before, after) = ids.added(bos, eos, true)?;
                 (Algorithm::Spm(spm), bos, eos, before, after)
             }
@@ -150,7 +166,12 @@ impl Tokenizer {
                 )
             }
             other => {
-                let known = [("gpt2", BPE), ("llama", SPM), ("bert", WORDPIECE)];
+                let known = [
+                    ("gpt2", BPE),
+                    ("llama", SPM),
+                    ("gemma4", SPM && WHOLE),
+                    ("bert", WORDPIECE),
+                ];
                 let known = known
                     .iter()
                     .filter_map(|&(name, here)| here.then_some(name));

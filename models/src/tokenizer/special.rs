@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::ops::Range;
 
-use super::MODEL;
 use super::vocab::{TokenKind, Vocab};
+use super::{MODEL, PRE_TOKENIZER};
 use crate::gguf::Gguf;
 use crate::{Result, heap};
 
@@ -19,6 +19,7 @@ pub(super) const ENDS: &[&str] = &[
     "<|im_end|>",
     "<|end|>",
     "<end_of_turn>",
+    "<turn|>",
     "<|endofturn|>",
     "[|endofturn|]",
     "<end_of_utterance>",
@@ -41,6 +42,7 @@ pub(super) const MARKS: &[(&str, &[&str])] = &[
         ],
     ),
     ("<end_of_turn>", &["<start_of_turn>"]),
+    ("<turn|>", &["<|turn>"]),
     (
         "[|endofturn|]",
         &["[|system|]", "[|user|]", "[|assistant|]", "[|tool|]"],
@@ -240,7 +242,7 @@ fn is_c_space(c: char) -> bool {
 /// Mask tokens of some embedding models take the space before them with them. The
 /// format has no key for this; their pre-tokenizers have names of their own.
 fn left_strippers(gguf: &Gguf, vocab: &Vocab) -> Result<Vec<u32>> {
-    let mask = match gguf.opt_str("tokenizer.ggml.pre")?.unwrap_or_default() {
+    let mask = match gguf.opt_str(PRE_TOKENIZER)?.unwrap_or_default() {
         "jina-v2-de" | "jina-v2-es" | "jina-v2-code" => "<mask>",
         "modern-bert" => "[MASK]",
         _ => return Ok(Vec::new()),

@@ -1,22 +1,32 @@
-//! SentencePiece BPE, as Llama and Gemma use it: neighbours are merged in the
-//! order of the scores of what they make. There are no words and no merge list.
+//! SentencePiece BPE, as Llama and Gemma use it: spaces are marks, bytes have tokens, and
+//! there are no words. Neighbours are merged in the order of the scores of what they
+//! make, or, since Gemma 4, in the order of a list of merges.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::merge::Merger;
+use super::merges::Merges;
 use super::vocab::{self, Vocab, byte_piece};
 use crate::gguf::Gguf;
-use crate::{Error, Result, heap};
+use crate::{Error, Result, WHOLE, heap};
 
 /// The mark that stands for a space in pieces: U+2581.
 pub(super) const SPACE_MARK: char = '\u{2581}';
 
-/// The scores of a vocabulary, and how it spells spaces and bytes.
+/// In which order neighbours are merged.
+#[derive(Debug, Clone)]
+enum Order {
+    /// The rank of each token that a merge makes: lower for a higher score.
+    Scores(Vec<u32>),
+    /// The list of a model.
+    Merges(Merges),
+}
+
+/// The merges of a vocabulary, and how it spells spaces and bytes.
 #[derive(Debug, Clone)]
 pub(super) struct Spm {
-    /// The merge rank of each token: lower for a higher score.
-    ranks: Vec<u32>,
+    order: Order,
     /// The token for each byte, for text that no piece covers.
     bytes: Vec<Option<u32>>,
     unknown: Option<u32>,
@@ -31,15 +41,32 @@ impl Spm {
         unknown: Option<u32>,
         space_prefix: bool,
     ) -> Result<Spm> {
-        refuse_normalizers(gguf)?;
         let scores = vocab::scores(gguf, vocab.len())?;
+        let order = Order::Scores(scores.into_iter().map(descending).collect());
+        Spm::new(gguf, vocab, order, unknown, space_prefix)
+    }
+
+    /// Reads `tokenizer.ggml.merges`.
+    pub(super) fn by_merges(gguf: &Gguf, vocab: &Vocab, unknown: Option<u32>) -> Result<Spm> {
+        let order = Order::Merges(Merges::from_gguf(gguf)?);
+        Spm::new(gguf, vocab, order, unknown, false)
+    }
+
+    fn new(
+        gguf: &Gguf,
+        vocab: &Vocab,
+        order: Order,
+        unknown: Option<u32>,
+        space_prefix: bool,
+    ) -> Result<Spm> {
+        refuse_normalizers(gguf)?;
         let byte_token = |byte| {
             vocab
                 .id_of(&byte_piece(byte))
                 .or_else(|| vocab.id_of(&[byte]))
         };
         Ok(Spm {
-            ranks: scores.into_iter().map(descending).collect(),
+            order,
             bytes: (0..=255).map(byte_token).collect(),
             unknown,
             space_prefix,
@@ -48,7 +75,11 @@ impl Spm {
 
     /// Bytes on the heap.
     pub(super) fn heap_bytes(&self) -> usize {
-        heap::bytes(&self.ranks) + heap::bytes(&self.bytes)
+        let order = match &self.order {
+            Order::Scores(ranks) => heap::bytes(ranks),
+            Order::Merges(merges) => merges.heap_bytes(),
+        };
+        order + heap::bytes(&self.bytes)
     }
 
     /// Whether text begins as if after a space.
@@ -63,14 +94,43 @@ impl Spm {
             marked.push(SPACE_MARK);
         }
         marked.extend(text.chars().map(|c| if c == ' ' { SPACE_MARK } else { c }));
-        Merger::default().merge(
-            &marked,
-            |pair, _| self.ranks.get(vocab.text_id_of(pair)? as usize).copied(),
-            |part| match vocab.text_id_of(part.as_bytes()) {
+        match &self.order {
+            Order::Scores(ranks) => {
+                let rank = |pair: &[u8], _| ranks.get(vocab.text_id_of(pair)? as usize).copied();
+                self.merge(vocab, &marked, rank, ids);
+            }
+            // Firmware has no model with such a list.
+            Order::Merges(_) if !WHOLE => {}
+            Order::Merges(merges) => {
+                let mut name = Vec::new();
+                for run in runs(&marked) {
+                    // A run of newlines that is a token is taken whole.
+                    match vocab.text_id_of(run.as_bytes()) {
+                        Some(id) if run.starts_with('\n') => ids.push(id),
+                        _ => {
+                            let rank = |pair: &[u8], at| merges.rank(pair, at, &mut name);
+                            self.merge(vocab, run, rank, ids);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Appends the tokens of marked text, which is merged by these ranks.
+    fn merge(
+        &self,
+        vocab: &Vocab,
+        marked: &str,
+        rank: impl FnMut(&[u8], usize) -> Option<u32>,
+        ids: &mut Vec<u32>,
+    ) {
+        Merger::default().merge(marked, rank, |part| {
+            match vocab.text_id_of(part.as_bytes()) {
                 Some(id) => ids.push(id),
                 None => ids.extend(part.bytes().filter_map(|byte| self.byte_token(byte))),
-            },
-        );
+            }
+        });
     }
 
     fn byte_token(&self, byte: u8) -> Option<u32> {
@@ -80,6 +140,17 @@ impl Spm {
             .flatten()
             .or(self.unknown)
     }
+}
+
+/// Runs of newlines, and of what is between them.
+fn runs(text: &str) -> impl Iterator<Item = &str> {
+    text.as_bytes()
+        .chunk_by(|&a, &b| (a == b'\n') == (b == b'\n'))
+        .scan(0, |start, run| {
+            let first = *start;
+            *start += run.len();
+            Some(&text[first..*start])
+        })
 }
 
 /// Refuses models with a text normalization that Llama's and Gemma's SentencePiece

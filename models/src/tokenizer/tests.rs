@@ -294,6 +294,53 @@ fn plain_text_never_becomes_a_control_token() {
     }
 }
 
+/// Gemma 4: SentencePiece's spaces and bytes, but a list of merges decides, and neither
+/// scores nor what the vocabulary has.
+#[test]
+fn merges_may_come_from_a_list_in_sentencepiece_too() {
+    let file = File::new("gemma4")
+        .tokens(&[
+            ("<pad>", CONTROL),
+            ("<eos>", CONTROL),
+            ("<bos>", CONTROL),
+            ("<unk>", UNK),
+            ("<0xEA>", BYTE),
+            ("<0xB0>", BYTE),
+            ("<0x80>", BYTE),
+            ("a", NORMAL),
+            ("b", NORMAL),
+            ("c", NORMAL),
+            ("▁", NORMAL),
+            ("ab", NORMAL),
+            ("bc", NORMAL),
+            ("▁a", NORMAL),
+            ("▁ab", NORMAL),
+            ("\n", NORMAL),
+            ("\n\n\n", NORMAL),
+            ("<|turn>", CONTROL),
+            ("<turn|>", CONTROL),
+            ("한", NORMAL),
+        ])
+        .merges(&["b c", "▁ a", "a b", "▁a b"]);
+    let tokenizer = file.load().unwrap();
+    let plain = |text: &str| pieces(&tokenizer, text, PLAIN);
+    assert_eq!(plain("abc"), "a|bc");
+    assert_eq!(plain("ab ab"), "ab|▁ab");
+    assert_eq!(plain("한 가"), "한|▁|<0xEA>|<0xB0>|<0x80>");
+    // No merge makes it.
+    assert_eq!(plain("a\n\n\nb"), "a|\n\n\n|b");
+    assert_eq!(plain("a\n\nb"), "a|\n|\n|b");
+    assert_eq!(
+        plain("<|turn>"),
+        "<unk>|<unk>|<unk>|<unk>|<unk>|<unk>|<unk>"
+    );
+    let chat = "<|turn>a<turn|>\n";
+    assert_eq!(pieces(&tokenizer, chat, ALL), "<bos>|<|turn>|a|<turn|>|\n");
+    assert!(tokenizer.is_end_of_generation(18));
+    let ids = tokenizer.encode("ab 한\n가", PLAIN);
+    assert_eq!(tokenizer.decode(&ids), "ab 한\n가");
+}
+
 #[test]
 fn special_tokens_are_cut_out_of_text_only_when_asked() {
     let tokenizer = bpe_file().load().unwrap();
@@ -698,7 +745,10 @@ fn what_is_plain_is_repaired_and_told() {
     let named = || bare().str("tokenizer.ggml.pre", "gpt-2");
     let past = |key, id| Warning::NoSuchToken { key, id, tokens: 2 };
     assert_eq!(told(named()), []);
-    assert_eq!(told(bare()), [Warning::NoPreTokenizer { key: PRE }]);
+    assert_eq!(
+        told(bare()),
+        [Warning::NoPreTokenizer { key: PRE_TOKENIZER }]
+    );
     let none = i64::from(u32::MAX);
     assert_eq!(
         told(named().u32(BOS, 2).u32(EOT, u32::MAX)),

@@ -110,6 +110,7 @@ fn windowed(b: &mut Builder, x: ValueId, window: Option<usize>) -> ondol_models:
         head_dim,
         scale: 0.3,
         softcap: None,
+        sinks: None,
         window,
     };
     let y = b.attention(q, k, v, attention);

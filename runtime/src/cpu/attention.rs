@@ -46,11 +46,13 @@ impl Shared<'_> {
             let out =
                 SharedSlice::from_raw(self.arena.pointer(step.out), pass.rows * step.out.width);
             let scratch = self.arena.floats_mut(self.plan.layout.scratch[worker]);
+            let sinks = step.sinks.map(|sinks| self.arena.floats(sinks.region));
             let attention = self.kernels.attention();
             let piece = PrefillPiece {
                 piece,
                 queries,
                 kv,
+                sinks,
                 out,
                 scratch,
             };
@@ -96,14 +98,15 @@ impl Shared<'_> {
     pub(super) fn combine_attention(&self, step: &AttentionStep, pass: Pass, row: usize) {
         // SAFETY: the partials were written in an earlier step, and this thread
         // alone works on `row`.
-        let (partials, out) = unsafe {
+        let (partials, sinks, out) = unsafe {
             (
                 self.arena.floats(self.partials(row)),
+                step.sinks.map(|sinks| self.arena.floats(sinks.region)),
                 self.arena.row_mut(step.out, row),
             )
         };
         let attention = self.kernels.attention();
-        attention.combine(&step.shape, pass.position(row), partials, out);
+        attention.combine(&step.shape, pass.position(row), partials, sinks, out);
     }
 
     /// The place of a row's partial results.

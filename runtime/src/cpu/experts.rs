@@ -175,16 +175,24 @@ pub(super) fn route(routing: Routing, scores: &[f32], bias: Option<&[f32]>, out:
         Gate::Sigmoid => 1.0 / (1.0 + libm::expf(-scores[expert])),
         Gate::Softmax => libm::expf(scores[expert] - highest) / total,
     };
+    let rank = |expert: usize| match bias {
+        Some(bias) => probability(expert) + bias[expert],
+        // The order of the probabilities is that of the scores.
+        None if routing.groups[0] == 1 => scores[expert],
+        None => probability(expert),
+    };
+    let group_len = scores.len() / routing.groups[0];
+    let groups = match routing.groups {
+        [1, _] => 1,
+        groups => best_groups(groups, group_len, rank),
+    };
     let (chosen, weights) = out.split_at_mut(routing.used);
     for at in 0..chosen.len() {
         let mut best: Option<(usize, f32)> = None;
         for expert in 0..scores.len() {
-            // Without a bias the order of the probabilities is that of the scores.
-            let rank = match bias {
-                Some(bias) => probability(expert) + bias[expert],
-                None => scores[expert],
-            };
-            let is_free = !chosen[..at].contains(&(expert as f32));
+            let rank = rank(expert);
+            let is_in = groups >> (expert / group_len) & 1 == 1;
+            let is_free = is_in && !chosen[..at].contains(&(expert as f32));
             let beats = |highest: f32| rank > highest || (highest.is_nan() && !rank.is_nan());
             if is_free && best.is_none_or(|(_, highest)| beats(highest)) {
                 best = Some((expert, rank));
@@ -199,6 +207,47 @@ pub(super) fn route(routing: Routing, scores: &[f32], bias: Option<&[f32]>, out:
     };
     let factor = routing.scale / sum;
     weights.iter_mut().for_each(|weight| *weight *= factor);
+}
+
+/// The groups with the largest sums of their two best experts, as bits.
+fn best_groups([count, chosen]: [usize; 2], group_len: usize, rank: impl Fn(usize) -> f32) -> u64 {
+    let worth = |group: usize| {
+        let mut two = [f32::NEG_INFINITY; 2];
+        for rank in (group * group_len..(group + 1) * group_len).map(&rank) {
+            if rank > two[0] {
+                two = [rank, two[0]];
+            } else if rank > two[1] {
+                two[1] = rank;
+            }
+        }
+        two.into_iter().filter(|rank| rank.is_finite()).sum::<f32>()
+    };
+    let mut bits = 0;
+    for _ in 0..chosen {
+        let free = (0..count).filter(|group| bits >> group & 1 == 0);
+        let first =
+            |best: (usize, f32), next: (usize, f32)| if next.1 > best.1 { next } else { best };
+        let best = free.map(|group| (group, worth(group))).reduce(first);
+        bits |= 1 << best.map_or(0, |(group, _)| group);
+    }
+    bits
+}
+
+/// Chooses all experts in their order, each with the weight 1.
+pub(super) fn route_to_all(out: &mut [f32]) {
+    let (chosen, weights) = out.split_at_mut(out.len() / 2);
+    for (expert, chosen) in chosen.iter_mut().enumerate() {
+        *chosen = expert as f32;
+    }
+    weights.fill(1.0);
+}
+
+/// Multiplies the weight of each chosen expert by the expert's number.
+pub(super) fn weigh(routes: &mut [f32], numbers: &[f32]) {
+    let (chosen, weights) = routes.split_at_mut(routes.len() / 2);
+    for (weight, expert) in weights.iter_mut().zip(chosen) {
+        *weight *= numbers[*expert as usize];
+    }
 }
 
 /// The sum of the chosen experts' parts of `input`, each times its weight.
@@ -222,6 +271,7 @@ mod tests {
             gate,
             normalize: true,
             scale: 1.0,
+            groups: [1, 1],
         };
         let mut out = vec![0.0; 4];
         route(routing, scores, bias, &mut out);
@@ -250,6 +300,22 @@ mod tests {
         // Probabilities of 0.5, 0.881 and 0.731, and their sums with the bias.
         assert_eq!(chosen, [2.0, 0.0]);
         assert!((weights[0] - 0.7311 / 1.2311).abs() < 1e-4, "{weights:?}");
+    }
+
+    #[test]
+    fn experts_come_from_the_best_groups_alone() {
+        let scores = [9.0, -9.0, 2.0, 2.1, 1.0, 1.1, -9.0, 8.0];
+        let routing = Routing {
+            used: 3,
+            gate: Gate::Sigmoid,
+            normalize: false,
+            scale: 1.0,
+            groups: [4, 2],
+        };
+        let mut out = [0.0; 6];
+        route(routing, &scores, None, &mut out);
+        // The groups count 1.0, 1.8, 1.5 and 1.0.
+        assert_eq!(out[..3], [3.0, 2.0, 5.0]);
     }
 
     #[test]

@@ -24,13 +24,19 @@ impl Shared<'_> {
                         table = rest;
                     }
                 }
-                RowOp::Embed { table, scale, out } => {
+                RowOp::Embed {
+                    table,
+                    scale,
+                    stand_in,
+                    out,
+                } => {
                     let out: &mut [f32] = arena.row_mut(out, row);
-                    if let Some(token) = pass.token(row) {
+                    let stand_in = stand_in.filter(|_| !SMALL);
+                    if let Some(token) = pass.token(row).or(stand_in) {
                         self.embed(&table, token, scale, out);
                     }
                     #[cfg(feature = "std")]
-                    if let Some(vector) = pass.vector(row) {
+                    if let Some(vector) = pass.vector(row).filter(|_| stand_in.is_none()) {
                         out.copy_from_slice(vector);
                     }
                 }
@@ -99,6 +105,27 @@ impl Shared<'_> {
                     let bias: Option<&[f32]> = bias.map(|v| arena.floats(v.region));
                     let (scores, out) = (arena.row(scores, row), arena.row_mut(out, row));
                     experts::route(routing, scores, bias, out);
+                }
+                RowOp::Join { a, b, groups, out } => {
+                    let (a, b) = (arena.row(a, row), arena.row(b, row));
+                    let parts = a.chunks_exact(a.len() / groups);
+                    let parts = parts.zip(b.chunks_exact(b.len() / groups));
+                    let outs = arena.row_mut(out, row);
+                    for (out, (a, b)) in outs.chunks_exact_mut(outs.len() / groups).zip(parts) {
+                        let (first, second) = out.split_at_mut(a.len());
+                        first.copy_from_slice(a);
+                        second.copy_from_slice(b);
+                    }
+                }
+                RowOp::RouteToAll { out } => experts::route_to_all(arena.row_mut(out, row)),
+                RowOp::Weigh {
+                    routes,
+                    weight,
+                    out,
+                } => {
+                    self.copy_row(routes, out, row);
+                    let numbers = arena.floats(weight.region);
+                    experts::weigh(arena.row_mut(out, row), numbers);
                 }
                 RowOp::Mix { input, routes, out } => {
                     let (input, routes) = (arena.row(input, row), arena.row(routes, row));

@@ -175,9 +175,13 @@ impl Compiler<'_> {
             Op::Embed { .. }
             | Op::Rope { .. }
             | Op::Attention { .. }
+            | Op::SharedAttention { .. }
             | Op::Conv { .. }
             | Op::Take { .. }
+            | Op::Join { .. }
+            | Op::RouteToAll { .. }
             | Op::Route { .. }
+            | Op::Weigh { .. }
             | Op::Experts { .. }
             | Op::Mix { .. }
             | Op::LinearAttention { .. } => {

@@ -128,10 +128,16 @@ fn why_withheld(op: &Op, is_in_head: bool) -> &'static str {
     match op {
         Op::Embed { .. } => "the contract has no embedding",
         Op::Rope { .. } => "the contract has no rotation",
-        Op::Attention { .. } => "the contract has no attention and no cache",
+        Op::Attention { .. } | Op::SharedAttention { .. } => {
+            "the contract has no attention and no cache"
+        }
         Op::Conv { .. } => "the contract has no convolution",
-        Op::Route { .. } | Op::Experts { .. } | Op::Mix { .. } => "the contract has no experts",
-        Op::Take { .. } => "the contract has no choice of columns",
+        Op::Route { .. }
+        | Op::RouteToAll { .. }
+        | Op::Weigh { .. }
+        | Op::Experts { .. }
+        | Op::Mix { .. } => "the contract has no experts",
+        Op::Take { .. } | Op::Join { .. } => "the contract has no choice of columns",
         Op::LinearAttention { .. } => "the contract has no linear attention",
         Op::MatMul { .. } | Op::Row { .. } if is_in_head => {
             "part of the head, which runs only for rows whose logits are wanted"

@@ -1,24 +1,28 @@
 //! Filters of the logits before sampling, and the log-probabilities of tokens.
 
+use super::logits::Logits;
 use alloc::vec::Vec;
 
-/// Changes the logits of the next token before the sampler: for a constraint, a bias or
-/// a ban.
-///
-/// A generation with a filter computes all logits and does not use the screen.
+/// Changes the logits of the next token or forbids tokens: for a constraint, a bias or a
+/// ban. The steps of the sampler (penalties, top-k, top-p, min-p) are such filters too;
+/// they run after those that a generation is given.
 ///
 /// ```
-/// use ondol::{CancelToken, GenerateOptions, LogitFilter, Message, Model, SessionOptions};
+/// use ondol::{CancelToken, GenerateOptions, LogitFilter, Logits, Message, Model};
+/// use ondol::SessionOptions;
 ///
 /// /// Forbids a token.
 /// struct Without(u32);
 ///
 /// impl LogitFilter for Without {
-///     fn filter(&mut self, logits: &mut [f32]) {
-///         logits[self.0 as usize] = f32::NEG_INFINITY;
+///     fn filter(&mut self, logits: &mut Logits) {
+///         logits.retain(|token, _| token != self.0);
 ///     }
 ///
-///     fn accept(&mut self, _token: u32) {}
+///     /// Of the likeliest tokens at most one goes.
+///     fn reads(&self, kept: Option<usize>) -> Option<usize> {
+///         Some(kept? + 1)
+///     }
 /// }
 ///
 /// let model = Model::hello()?;
@@ -30,12 +34,18 @@ use alloc::vec::Vec;
 /// # Ok::<(), ondol::Error>(())
 /// ```
 pub trait LogitFilter: Send {
-    /// Changes `logits`: one number for each token of the vocabulary. Negative infinity
-    /// forbids a token.
-    fn filter(&mut self, logits: &mut [f32]);
+    /// Changes the logits of the tokens that can come next, or forbids some.
+    fn filter(&mut self, logits: &mut Logits);
 
     /// Is called with each token that was sampled.
-    fn accept(&mut self, token: u32);
+    fn accept(&mut self, _token: u32) {}
+
+    /// How many of the likeliest tokens the filter must see so that the `kept` likeliest
+    /// of what it leaves are right; `None` is all of them. If nothing needs all logits,
+    /// the screen may be used.
+    fn reads(&self, _kept: Option<usize>) -> Option<usize> {
+        None
+    }
 }
 
 /// A token and its probability.

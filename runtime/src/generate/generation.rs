@@ -80,8 +80,6 @@ pub struct Generation<S: BorrowMut<Session> = Session> {
     session: S,
     sampler: Sampler,
     filters: Vec<Box<dyn LogitFilter>>,
-    /// A copy of the logits for the filters to change.
-    filtered: Vec<f32>,
     top_logprobs: Option<usize>,
     decoder: StreamDecoder,
     stop: StopMatcher,
@@ -142,7 +140,6 @@ impl<S: BorrowMut<Session>> Generation<S> {
             cached_tokens: 0,
             clock: Clock::start(),
             filters: Vec::new(),
-            filtered: Vec::new(),
             top_logprobs: options.top_logprobs,
             session,
             sampler,
@@ -279,16 +276,7 @@ impl<S: BorrowMut<Session>> Generation<S> {
     fn choose(&mut self, logits: Option<&[f32]>) -> Result<Event> {
         let session = self.session.borrow();
         let logits = logits.unwrap_or_else(|| session.last_logits());
-        let id = if SMALL || self.filters.is_empty() {
-            self.sampler.sample(logits)?
-        } else {
-            self.filtered.clear();
-            self.filtered.extend_from_slice(logits);
-            for filter in &mut self.filters {
-                filter.filter(&mut self.filtered);
-            }
-            self.sampler.sample(&self.filtered)?
-        };
+        let id = self.sampler.sample(logits, &mut self.filters)?;
         let (mut logprob, mut top) = (None, Vec::new());
         if let Some(count) = self.top_logprobs.filter(|_| !SMALL) {
             let (of_token, likeliest) = candidates(logits, id, count);
@@ -321,8 +309,12 @@ impl<S: BorrowMut<Session>> Generation<S> {
     /// How many of the likeliest tokens the sampler needs; `None` if it needs all
     /// logits.
     fn deciding(&self) -> Option<usize> {
-        let all = !self.filters.is_empty() || self.top_logprobs.is_some();
-        self.sampler.deciding().filter(|_| !all)
+        let deciding = self
+            .sampler
+            .deciding()
+            .filter(|_| self.top_logprobs.is_none());
+        let filters = self.filters.iter().rev();
+        filters.fold(deciding, |kept, filter| filter.reads(kept))
     }
 
     /// Computes the logits after `token` that the sampler needs. An accepted draft has

@@ -4,10 +4,12 @@ mod clock;
 mod event;
 mod filter;
 mod generation;
+mod logits;
 mod options;
 mod rng;
 mod sampler;
 mod speculation;
+mod steps;
 mod stop;
 
 pub use event::{Event, FinishReason, Stats, TextChunk, Token};
@@ -15,6 +17,7 @@ pub use filter::{Candidate, LogitFilter, candidates};
 pub use generation::Generation;
 #[cfg(feature = "std")]
 pub use generation::GenerationRefused;
+pub use logits::Logits;
 pub use options::GenerateOptions;
 pub use sampler::{Sampler, SamplerError, SamplerOptions};
 pub use stop::StopMatcher;

@@ -1,9 +1,10 @@
 //! From logits to a token.
 
+use super::filter::LogitFilter;
+use super::logits::{Logits, likeliest};
 use super::rng::Rng;
-use alloc::collections::VecDeque;
-use alloc::vec::Vec;
-use core::cmp::Ordering;
+use super::steps::{MinP, Penalties, TopK, TopP};
+use alloc::boxed::Box;
 use ondol_kernels::SMALL;
 use ondol_models::Float;
 
@@ -99,19 +100,6 @@ impl SamplerOptions {
             None => Ok(()),
         }
     }
-
-    /// Whether the penalties can only lower a logit.
-    fn lowers(&self) -> bool {
-        self.repetition_penalty >= 1.0
-            && self.frequency_penalty >= 0.0
-            && self.presence_penalty >= 0.0
-    }
-
-    fn penalizes(&self) -> bool {
-        self.repetition_penalty != 1.0
-            || self.frequency_penalty != 0.0
-            || self.presence_penalty != 0.0
-    }
 }
 
 /// Why no token can be sampled.
@@ -130,92 +118,16 @@ pub enum SamplerError {
     NothingToSample,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Candidate {
-    token: u32,
-    logit: f32,
-}
-
-/// Moves the `count` likeliest to the front; there are at least as many.
-fn likeliest_first(candidates: &mut [Candidate], count: usize) {
-    if SMALL {
-        split_until(candidates, count);
-    } else {
-        candidates.select_nth_unstable_by(count - 1, likelier);
-    }
-}
-
-/// The same in little code, for firmware: quickselect, which partitions by the middle
-/// element until a partition ends at `count`.
-fn split_until(mut candidates: &mut [Candidate], mut count: usize) {
-    while count > 0 && count < candidates.len() {
-        let last = candidates.len() - 1;
-        candidates.swap(last / 2, last);
-        let middle = candidates[last];
-        let mut likelier_ones = 0;
-        for at in 0..last {
-            if likelier(&candidates[at], &middle).is_lt() {
-                candidates.swap(at, likelier_ones);
-                likelier_ones += 1;
-            }
-        }
-        candidates.swap(likelier_ones, last);
-        if count <= likelier_ones {
-            candidates = &mut candidates[..likelier_ones];
-        } else {
-            candidates = &mut candidates[likelier_ones + 1..];
-            count -= likelier_ones + 1;
-        }
-    }
-}
-
-/// Descending by logit; equal logits by ascending id, so that every platform agrees.
-fn likelier(a: &Candidate, b: &Candidate) -> Ordering {
-    b.logit.total_cmp(&a.logit).then(a.token.cmp(&b.token))
-}
-
-/// Logits that are compared at once: most runs contain no candidate.
-const RUN: usize = 64;
-
-/// The largest logit of a run, ignoring NaN. Written in lanes, so that the compiler
-/// uses vectors.
-fn largest(run: &[f32]) -> f32 {
-    let larger = |a: f32, b: f32| if b > a { b } else { a };
-    let (chunks, rest) = run.as_chunks::<8>();
-    let mut lanes = [f32::NEG_INFINITY; 8];
-    for chunk in chunks {
-        for (lane, &logit) in lanes.iter_mut().zip(chunk) {
-            *lane = larger(*lane, logit);
-        }
-    }
-    lanes
-        .iter()
-        .chain(rest)
-        .copied()
-        .fold(f32::NEG_INFINITY, larger)
-}
-
-/// The index of the largest logit, the lowest if several are equal; without a list of
-/// candidates.
-fn likeliest(logits: &[f32]) -> Option<u32> {
-    let (mut first, mut best) = (0, f32::NEG_INFINITY);
-    for (index, run) in logits.chunks(RUN).enumerate() {
-        let largest = largest(run);
-        if largest > best {
-            (first, best) = (index * RUN, largest);
-        }
-    }
-    let at = logits[first..].iter().position(|&logit| logit == best)?;
-    (best > f32::NEG_INFINITY).then_some((first + at) as u32)
-}
-
 /// Samples tokens. Its buffers are allocated in full when it is made.
 #[derive(Debug, Clone)]
 pub struct Sampler {
-    options: SamplerOptions,
+    temperature: f32,
+    penalties: Penalties,
+    top_k: TopK,
+    top_p: TopP,
+    min_p: MinP,
     rng: Rng,
-    recent: VecDeque<u32>,
-    candidates: Vec<Candidate>,
+    logits: Logits,
 }
 
 impl Sampler {
@@ -225,162 +137,83 @@ impl Sampler {
     /// [`SamplerError::OutOfRange`].
     pub fn new(options: &SamplerOptions, vocabulary: usize) -> Result<Sampler, SamplerError> {
         options.check()?;
-        let rng = Rng::new(options.seed);
-        let recent = VecDeque::with_capacity(options.penalty_window);
         Ok(Sampler {
-            options: options.clone(),
-            rng,
-            recent,
-            candidates: Vec::with_capacity(vocabulary),
+            temperature: options.temperature,
+            penalties: Penalties::new(options),
+            top_k: TopK(options.top_k),
+            top_p: TopP(options.top_p),
+            min_p: MinP(options.min_p),
+            rng: Rng::new(options.seed),
+            logits: Logits::with_room(vocabulary),
         })
     }
 
     /// Adds a token of the prompt, or one that was sampled, to the recent tokens.
     pub fn accept(&mut self, token: u32) {
-        if !self.options.penalizes() || self.options.penalty_window == 0 {
-            return;
-        }
-        if self.recent.len() >= self.options.penalty_window {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(token);
+        self.penalties.accept(token);
     }
 
     /// How many of the likeliest tokens decide the next sample: it is the same if all
     /// other logits are negative infinity. `None` if it depends on every logit.
     pub fn deciding(&self) -> Option<usize> {
-        let options = &self.options;
-        let kept = match options.temperature == 0.0 {
-            true => 1,
-            false => options.top_k,
+        let kept = match self.temperature == 0.0 {
+            true => Some(1),
+            false => self.top_k.reads(None),
         };
-        // At most this many tokens can leave the first `kept`, and none can enter them.
-        (kept > 0 && options.lowers()).then_some(kept.saturating_add(self.recent.len()))
+        self.penalties.reads(kept)
     }
 
-    /// Samples a token from `logits`, one number for each token of the vocabulary. NaN
-    /// counts as negative infinity.
+    /// Samples a token from `logits`, one number for each token of the vocabulary, after
+    /// these filters. NaN counts as negative infinity.
     ///
     /// # Errors
     /// [`SamplerError::NothingToSample`].
-    pub fn sample(&mut self, logits: &[f32]) -> Result<u32, SamplerError> {
-        if self.options.temperature == 0.0 && self.recent.is_empty() {
+    pub fn sample(
+        &mut self,
+        logits: &[f32],
+        filters: &mut [Box<dyn LogitFilter>],
+    ) -> Result<u32, SamplerError> {
+        let is_filtered = !SMALL && !filters.is_empty();
+        if self.temperature == 0.0 && self.penalties.is_idle() && !is_filtered {
             return likeliest(logits).ok_or(SamplerError::NothingToSample);
         }
-        self.candidates.clear();
-        for (run, first) in logits.chunks(RUN).zip((0..).step_by(RUN)) {
-            if largest(run) > f32::NEG_INFINITY {
-                let all = (first..).zip(run);
-                let candidates = all.map(|(token, &logit)| Candidate { token, logit });
-                let possible = candidates.filter(|c| c.logit > f32::NEG_INFINITY);
-                self.candidates.extend(possible);
-            }
+        self.logits.fill(logits);
+        if is_filtered {
+            let logits = &mut self.logits;
+            filters.iter_mut().for_each(|filter| filter.filter(logits));
+            self.logits.keep_possible();
         }
-        if self.candidates.is_empty() {
+        if self.logits.is_empty() {
             return Err(SamplerError::NothingToSample);
         }
-        self.penalize();
+        self.penalties.filter(&mut self.logits);
         // Infinity has no probability: its token is taken.
-        if self.options.temperature == 0.0 || self.best() == f32::INFINITY {
-            let best = self.candidates.iter().min_by(|a, b| likelier(a, b));
-            return best.map(|c| c.token).ok_or(SamplerError::NothingToSample);
+        if self.temperature == 0.0 || self.logits.best() == f32::INFINITY {
+            let likeliest = self.logits.likeliest();
+            return likeliest.ok_or(SamplerError::NothingToSample);
         }
-        self.keep_top_k();
-        if self.options.top_p < 1.0 {
-            self.keep_top_p();
-            self.sort_by_token();
-        }
-        self.keep_min_p();
-        Ok(self.draw())
+        self.top_k.filter(&mut self.logits);
+        self.top_p.filter(&mut self.logits);
+        self.min_p.filter(&mut self.logits);
+        self.draw().ok_or(SamplerError::NothingToSample)
     }
 
-    fn penalize(&mut self) {
-        let options = &self.options;
-        for (index, &token) in self.recent.iter().enumerate() {
-            // Each token is handled once, at its first occurrence.
-            if self.recent.iter().take(index).any(|&t| t == token) {
-                continue;
-            }
-            let Ok(at) = self.candidates.binary_search_by_key(&token, |c| c.token) else {
-                continue;
-            };
-            let logit = &mut self.candidates[at].logit;
-            let times = self.recent.iter().filter(|&&t| t == token).count() as f32;
-            *logit = match *logit > 0.0 {
-                true => *logit / options.repetition_penalty,
-                false => *logit * options.repetition_penalty,
-            };
-            *logit -= times * options.frequency_penalty + options.presence_penalty;
-        }
-    }
-
-    fn keep_top_k(&mut self) {
-        let k = self.options.top_k;
-        if k > 0 && k < self.candidates.len() {
-            likeliest_first(&mut self.candidates, k);
-            self.candidates.truncate(k);
-            self.sort_by_token();
-        }
-    }
-
-    /// Sums and draws must not depend on the order in which candidates were selected.
-    fn sort_by_token(&mut self) {
-        self.candidates.sort_unstable_by_key(|c| c.token);
-    }
-
-    fn best(&self) -> f32 {
-        self.candidates
-            .iter()
-            .fold(f32::NEG_INFINITY, |best, c| best.max(c.logit))
-    }
-
-    /// Sorts only as many of the likeliest as are kept, doubling the number until it is
-    /// enough: a sharp distribution keeps only a few of hundreds of thousands of
-    /// tokens.
-    fn keep_top_p(&mut self) {
-        let best = self.best();
-        let weight = |c: &Candidate| f64::from(libm::expf(c.logit - best));
-        let needed =
-            self.candidates.iter().map(weight).sum::<f64>() * f64::from(self.options.top_p);
-        let (mut sorted, mut reached) = (0, 0.0);
-        while sorted < self.candidates.len() {
-            let rest = &mut self.candidates[sorted..];
-            let step = (sorted.max(32)).min(rest.len());
-            if step < rest.len() {
-                likeliest_first(rest, step);
-            }
-            rest[..step].sort_unstable_by(likelier);
-            for (index, candidate) in rest[..step].iter().enumerate() {
-                reached += weight(candidate);
-                if reached >= needed {
-                    self.candidates.truncate(sorted + index + 1);
-                    return;
-                }
-            }
-            sorted += step;
-        }
-    }
-
-    fn keep_min_p(&mut self) {
-        if self.options.min_p > 0.0 {
-            let least = self.best() + libm::logf(self.options.min_p);
-            self.candidates.retain(|c| c.logit >= least);
-        }
-    }
-
-    fn draw(&mut self) -> u32 {
-        let best = self.best();
-        let temperature = self.options.temperature;
-        let weight = |c: &Candidate| f64::from(libm::expf((c.logit - best) / temperature));
-        let mut rest = self.candidates.iter().map(weight).sum::<f64>() * self.rng.unit();
-        for candidate in &self.candidates {
-            rest -= weight(candidate);
+    fn draw(&mut self) -> Option<u32> {
+        let best = self.logits.best();
+        let temperature = self.temperature;
+        let weight = |logit: f32| f64::from(libm::expf((logit - best) / temperature));
+        let sum: f64 = self.logits.iter().map(|(_, logit)| weight(logit)).sum();
+        let mut rest = sum * self.rng.unit();
+        let mut last = None;
+        for (token, logit) in self.logits.iter() {
+            last = Some(token);
+            rest -= weight(logit);
             if rest < 0.0 {
-                return candidate.token;
+                break;
             }
         }
-        // By rounding the sum can stay below the draw: then it is the last candidate.
-        self.candidates[self.candidates.len() - 1].token
+        // By rounding the sum can stay below the draw: then it is the last token.
+        last
     }
 }
 
@@ -420,13 +253,19 @@ mod tests {
     fn greedy_takes_the_likeliest_and_the_lowest_of_equals() {
         let mut sampler = Sampler::new(&SamplerOptions::greedy(), 5).unwrap();
         assert_eq!(
-            sampler.sample(&[0.0, 3.0, f32::NAN, 3.0, f32::NEG_INFINITY]),
+            sampler.sample(&[0.0, 3.0, f32::NAN, 3.0, f32::NEG_INFINITY], &mut []),
             Ok(1)
         );
         let mut warm = Sampler::new(&SamplerOptions::default(), 3).unwrap();
-        assert_eq!(warm.sample(&[9.0, f32::INFINITY, f32::INFINITY]), Ok(1));
+        assert_eq!(
+            warm.sample(&[9.0, f32::INFINITY, f32::INFINITY], &mut []),
+            Ok(1)
+        );
         let nothing = [f32::NAN, f32::NEG_INFINITY];
-        assert_eq!(sampler.sample(&nothing), Err(SamplerError::NothingToSample));
+        assert_eq!(
+            sampler.sample(&nothing, &mut []),
+            Err(SamplerError::NothingToSample)
+        );
     }
 
     #[test]
@@ -479,9 +318,9 @@ mod tests {
         let mut sampler = Sampler::new(&options, 4).unwrap();
         [3, 1, 1, 2].into_iter().for_each(|t| sampler.accept(t));
         // 1: 6/2 - 2*0.5 - 0.25 = 1.75; 2: -1*2 - 0.5 - 0.25; 3 has left the window.
-        assert_eq!(sampler.sample(&[1.7, 6.0, -1.0, 1.6]), Ok(1));
-        assert_eq!(sampler.sample(&[1.8, 6.0, -1.0, 1.6]), Ok(0));
-        assert_eq!(sampler.sample(&[-2.7, -9.0, -1.0, -2.72]), Ok(0));
+        assert_eq!(sampler.sample(&[1.7, 6.0, -1.0, 1.6], &mut []), Ok(1));
+        assert_eq!(sampler.sample(&[1.8, 6.0, -1.0, 1.6], &mut []), Ok(0));
+        assert_eq!(sampler.sample(&[-2.7, -9.0, -1.0, -2.72], &mut []), Ok(0));
     }
 
     #[test]
@@ -498,7 +337,7 @@ mod tests {
         let mut sampler = Sampler::new(&options, logits.len()).unwrap();
         let draws = 40_000;
         let mut counts = vec![0usize; logits.len()];
-        (0..draws).for_each(|_| counts[sampler.sample(&logits).unwrap() as usize] += 1);
+        (0..draws).for_each(|_| counts[sampler.sample(&logits, &mut []).unwrap() as usize] += 1);
         let expected = naive(&logits, &options);
         for (token, &count) in counts.iter().enumerate() {
             let p = expected
@@ -561,36 +400,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn the_likeliest_is_the_first_of_the_largest(
-            logits in prop::collection::vec(prop::sample::select(
-                &[f32::NAN, f32::NEG_INFINITY, -2.0, 0.0, 1.0, 3.0, 3.5][..],
-            ), 0..200),
-        ) {
-            let mut naive = (None, f32::NEG_INFINITY);
-            for (token, &logit) in (0..).zip(&logits) {
-                if logit > naive.1 {
-                    naive = (Some(token), logit);
-                }
-            }
-            prop_assert_eq!(likeliest(&logits), naive.0);
-            prop_assert_eq!(largest(&logits).to_bits(), naive.1.to_bits());
-        }
-
-        #[test]
-        fn the_likeliest_are_split_off(
-            logits in prop::collection::vec(-20i16..20, 1..300), count in any::<prop::sample::Index>(),
-        ) {
-            let all = (0..).zip(&logits).map(|(token, &x)| Candidate { token, logit: x.into() });
-            let (mut split, mut sorted): (Vec<_>, Vec<_>) = (all.clone().collect(), all.collect());
-            let count = count.index(logits.len()) + 1;
-            split_until(&mut split, count);
-            split[..count].sort_by(likelier);
-            sorted.sort_by(likelier);
-            let tokens = |all: &[Candidate]| all[..count].iter().map(|c| c.token).collect::<Vec<_>>();
-            prop_assert_eq!(tokens(&split), tokens(&sorted));
-        }
-
         /// With the logits of all others at negative infinity the draws are the same.
         #[test]
         fn draws_among_the_deciding_are_draws_among_all(
@@ -617,7 +426,7 @@ mod tests {
             let mut left = vec![f32::NEG_INFINITY; logits.len()];
             order.iter().take(deciding).for_each(|&token| left[token] = logits[token]);
             for _ in 0..8 {
-                prop_assert_eq!(all.sample(&logits), few.sample(&left));
+                prop_assert_eq!(all.sample(&logits, &mut []), few.sample(&left, &mut []));
             }
         }
 
@@ -630,7 +439,7 @@ mod tests {
             let kept = naive(&logits, &options);
             let mut sampler = Sampler::new(&options, logits.len()).unwrap();
             for _ in 0..20 {
-                let token = sampler.sample(&logits).unwrap();
+                let token = sampler.sample(&logits, &mut []).unwrap();
                 // A token on the edge may fall either way by rounding.
                 let edge = kept.last().map_or(0.0, |last| f64::from(logits[last.0 as usize]));
                 let near = (f64::from(logits[token as usize]) - edge).abs() < 0.2;

@@ -20,6 +20,9 @@ pub fn buffers_of_row(op: &RowOp) -> Vec<Buffer> {
         RowOp::Prepare { input, .. } => vec![input],
         RowOp::Take { input, out, .. } => vec![input, out],
         RowOp::Route { scores, out, .. } => vec![scores, out],
+        RowOp::Join { a, b, out, .. } => vec![a, b, out],
+        RowOp::RouteToAll { out } => vec![out],
+        RowOp::Weigh { routes, out, .. } => vec![routes, out],
         RowOp::Mix { input, routes, out } => vec![input, routes, out],
     }
 }

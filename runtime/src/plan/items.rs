@@ -162,6 +162,8 @@ impl<'g> Items<'g> {
                 Op::Attention { .. } => {
                     items.extend([Item::StoreKv(node), Item::Attention(node)]);
                 }
+                // SMALL builds have no architecture with it.
+                Op::SharedAttention { .. } if !SMALL => items.push(Item::Attention(node)),
                 Op::Conv { .. } | Op::LinearAttention { .. } => items.push(Item::Columns(node)),
                 _ => items.push(Item::Row(node)),
             }

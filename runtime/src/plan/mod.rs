@@ -29,8 +29,8 @@ use crate::cache::KvType;
 use crate::memory::{ArenaLayout, Buffer, Region};
 use alloc::vec::Vec;
 use core::ops::Range;
-use ondol_kernels::Kernels;
 use ondol_kernels::attention::AttentionShape;
+use ondol_kernels::{Kernels, SMALL};
 use ondol_models::graph::{Graph, Growth, LinearAttention, Op, RopeStyle, Routing, RowFn, Weight};
 use ondol_models::heap;
 use ondol_models::screen::Screen;
@@ -70,10 +70,12 @@ pub enum RowOp {
     /// Writes the cosines, then the sines, of every rope for the row's position.
     RopeTable { out: Buffer },
     /// Writes the row of `table` that belongs to the token, times `scale`. If the pass
-    /// has vectors in the place of tokens, copies the row's vector unscaled.
+    /// has vectors in the place of tokens, copies the row's vector unscaled, or writes the
+    /// row of the token `stand_in`.
     Embed {
         table: Weight,
         scale: f32,
+        stand_in: Option<u32>,
         out: Buffer,
     },
     /// Applies a function to the row. Works in place if `out` equals `a`.
@@ -103,11 +105,26 @@ pub enum RowOp {
         first: usize,
         out: Buffer,
     },
+    /// [`Op::Join`].
+    Join {
+        a: Buffer,
+        b: Buffer,
+        groups: usize,
+        out: Buffer,
+    },
+    /// [`Op::RouteToAll`].
+    RouteToAll { out: Buffer },
     /// [`Op::Route`].
     Route {
         scores: Buffer,
         bias: Option<Vector>,
         routing: Routing,
+        out: Buffer,
+    },
+    /// [`Op::Weigh`]. Works in place if `out` equals `routes`.
+    Weigh {
+        routes: Buffer,
+        weight: Vector,
         out: Buffer,
     },
     /// [`Op::Mix`].
@@ -204,6 +221,8 @@ pub struct AttentionStep {
     pub shape: AttentionShape,
     /// Queries.
     pub q: Buffer,
+    /// A sink for each query head; never in SMALL builds.
+    pub sinks: Option<Vector>,
     /// Place of the result.
     pub out: Buffer,
 }
@@ -362,8 +381,11 @@ impl Plan {
 
 /// The cache slot and the kernels' shape of an attention; `None` for other operations.
 fn attention_shape(op: &Op) -> Option<(usize, AttentionShape)> {
-    let Op::Attention { attention: a, .. } = op else {
-        return None;
+    let a = match op {
+        Op::Attention { attention, .. } => attention,
+        // SMALL builds have no architecture with it.
+        Op::SharedAttention { attention, .. } if !SMALL => attention,
+        _ => return None,
     };
     let shape = AttentionShape {
         heads: a.heads,

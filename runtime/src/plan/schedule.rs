@@ -396,9 +396,19 @@ impl<'g> Scheduler<'g> {
 
     fn row_op(&mut self, node: usize, now: usize, ops: &mut Vec<RowOp>) {
         match self.graph.nodes[node].op {
-            Op::Embed { table, scale } => {
+            Op::Embed {
+                table,
+                scale,
+                stand_in,
+            } => {
                 let out = self.new_buffer(node, now);
-                ops.push(RowOp::Embed { table, scale, out });
+                ops.push(RowOp::Embed {
+                    table,
+                    scale,
+                    // SMALL builds have no architecture with it.
+                    stand_in: stand_in.filter(|_| !SMALL),
+                    out,
+                });
             }
             Op::Row {
                 function,
@@ -474,6 +484,27 @@ impl<'g> Scheduler<'g> {
                     out,
                 });
             }
+            Op::Join { a, b, groups } => {
+                let (a, b) = (self.buffer(a), self.buffer(b));
+                let out = self.new_buffer(node, now);
+                ops.push(RowOp::Join { a, b, groups, out });
+            }
+            Op::RouteToAll { .. } => {
+                let out = self.new_buffer(node, now);
+                ops.push(RowOp::RouteToAll { out });
+            }
+            Op::Weigh { routes, weight } => {
+                let Some(weight) = self.vector(Some(weight)) else {
+                    return;
+                };
+                let source = self.buffer(routes);
+                let out = self.in_place(node, routes, now);
+                ops.push(RowOp::Weigh {
+                    routes: source,
+                    weight,
+                    out,
+                });
+            }
             Op::Mix { input, routes } => {
                 let (input, routes) = (self.buffer(input), self.buffer(routes));
                 let out = self.new_buffer(node, now);
@@ -483,6 +514,7 @@ impl<'g> Scheduler<'g> {
             Op::MatMul { .. }
             | Op::Experts { .. }
             | Op::Attention { .. }
+            | Op::SharedAttention { .. }
             | Op::Conv { .. }
             | Op::LinearAttention { .. } => {}
         }
@@ -616,16 +648,21 @@ impl<'g> Scheduler<'g> {
 
     fn attention(&mut self, node: usize, now: usize) -> Option<Step> {
         let op = &self.graph.nodes[node].op;
-        let Op::Attention { q, .. } = *op else {
-            return None;
+        let q = match *op {
+            Op::Attention { q, .. } => q,
+            // SMALL builds have no architecture with it.
+            Op::SharedAttention { q, .. } if !SMALL => q,
+            _ => return None,
         };
         let (slot, shape) = attention_shape(op)?;
+        let sinks = if SMALL { None } else { op.vector() };
         let q = self.buffer(q);
         let out = self.new_buffer(node, now);
         Some(Step::Attention(AttentionStep {
             slot,
             shape,
             q,
+            sinks: self.vector(sinks),
             out,
         }))
     }

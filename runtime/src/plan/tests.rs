@@ -142,6 +142,7 @@ impl Sketch {
             head_dim: HEAD_DIM,
             scale: 1.0,
             softcap: None,
+            sinks: None,
             window: None,
         };
         let op = Op::Attention { q, k, v, attention };
@@ -166,7 +167,14 @@ fn sketched(layers: u32, layer: fn(&mut Sketch, ValueId, u32) -> ValueId) -> Gra
     };
     let vocabulary = 1000;
     let table = sketch.weight(vocabulary, WIDTH);
-    let mut x = sketch.push(Op::Embed { table, scale: 25.0 }, WIDTH);
+    let mut x = sketch.push(
+        Op::Embed {
+            table,
+            scale: 25.0,
+            stand_in: None,
+        },
+        WIDTH,
+    );
     for slot in 0..layers {
         x = layer(&mut sketch, x, slot);
     }

@@ -1,8 +1,9 @@
 //! Decoders whose tokens choose among feed-forward blocks.
 
+use super::Cache;
 use super::file::Matrix;
 use super::math::{
-    Attention, Rope, Rows, add, attention, columns, linear, scaled, sigmoid, silu, softmax,
+    Attention, Rope, Rows, add, attention, columns, linear, rounded, scaled, sigmoid, silu, softmax,
 };
 use super::model::Model;
 
@@ -209,6 +210,8 @@ impl Model<'_> {
         let options = Attention {
             head_dim,
             scale: magnitude.powi(2) / (head_dim as f64).sqrt(),
+            // The cache has what keys and values are made of.
+            f16_cache: false,
             ..self.attention()
         };
         let mut x = self.embed(tokens, 1.0);
@@ -249,9 +252,12 @@ impl Model<'_> {
     fn latent_key_and_value(&self, x: &Rows, layer: usize, rope: &Rope) -> (Rows, Rows) {
         let rank = self.file.integer("attention.kv_lora_rank");
         let both = self.linear(x, layer, "attn_kv_a_mqa");
-        let latent = self.norm(&columns(&both, 0..rank), layer, "attn_kv_a_norm");
+        let mut latent = self.norm(&columns(&both, 0..rank), layer, "attn_kv_a_norm");
         let mut rotated = columns(&both, rank..both[0].len());
         rope.rotate(&mut rotated, both[0].len() - rank);
+        if self.cache == Cache::F16 {
+            (latent, rotated) = (rounded(&latent), rounded(&rotated));
+        }
         let (k_b, v_b) = (
             self.weight(layer, "attn_k_b"),
             self.weight(layer, "attn_v_b"),

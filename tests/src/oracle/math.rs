@@ -168,7 +168,7 @@ pub fn dot(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// To the nearest f16.
-fn rounded(x: &Rows) -> Rows {
+pub fn rounded(x: &Rows) -> Rows {
     x.iter()
         .map(|row| row.iter().map(|v| f16::from_f64(*v).to_f64()).collect())
         .collect()

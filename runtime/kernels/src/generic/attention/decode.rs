@@ -8,7 +8,7 @@
 
 use core::ops::Range;
 
-use super::softmax::{NO_MAX, Softcap, inverse_sum};
+use super::softmax::{NO_MAX, Softcap, inverse_sum, sink_max};
 use super::{AttentionShape, Cell, DecodePiece, KvCells};
 use crate::generic::simd::{LANES, SMALL, Simd};
 use crate::generic::vector::{math, rows};
@@ -415,8 +415,10 @@ pub fn combine<S: Simd>(
     shape: &AttentionShape,
     position: usize,
     partials: &[f32],
+    sinks: Option<&[f32]>,
     out: &mut [f32],
 ) {
+    let sinks = if SMALL { None } else { sinks };
     let len = partial_len(shape);
     let group = shape.group();
     let chunks = Chunks::of(shape, position).count;
@@ -429,8 +431,10 @@ pub fn combine<S: Simd>(
             partials[start..start + len].split_at(HEADER)
         };
 
-        let max = (0..chunks).map(|c| of_chunk(c).0[0]).fold(NO_MAX, f32::max);
-        let mut sum = 0.0;
+        let sink = sinks.map(|sinks| sink_max(sinks[head]));
+        let maxima = (0..chunks).map(|c| of_chunk(c).0[0]);
+        let max = maxima.fold(sink.unwrap_or(NO_MAX), f32::max);
+        let mut sum = sink.map_or(0.0, |sink| exp(s, sink - max));
         out.fill(0.0);
         for (header, values) in (0..chunks).map(of_chunk) {
             let weight = exp(s, header[0] - max);

@@ -161,6 +161,9 @@ pub struct PrefillPiece<'a> {
     pub queries: Queries<'a>,
     /// The cache.
     pub kv: KvSlot<'a>,
+    /// For each query head the score of a key without a value, which all tokens see;
+    /// never in SMALL builds.
+    pub sinks: Option<&'a [f32]>,
     /// `[token][head][head_dim]`, of which each piece writes its own part.
     pub out: SharedSlice<'a, f32>,
     /// [`AttentionShape::scratch_len`] floats of any content.
@@ -203,8 +206,16 @@ pub trait Attention: Send + Sync {
     unsafe fn decode(&self, shape: &AttentionShape, piece: DecodePiece<'_>);
 
     /// Joins the partial results of all pieces of [`Attention::decode`] for the
-    /// token at `position`; `out` is `[head][head_dim]`.
-    fn combine(&self, shape: &AttentionShape, position: usize, partials: &[f32], out: &mut [f32]);
+    /// token at `position`; `sinks` is as in [`PrefillPiece`], `out` is
+    /// `[head][head_dim]`.
+    fn combine(
+        &self,
+        shape: &AttentionShape,
+        position: usize,
+        partials: &[f32],
+        sinks: Option<&[f32]>,
+        out: &mut [f32],
+    );
 }
 
 /// Floats are the products of their own ISA.
@@ -240,11 +251,18 @@ impl<P: Products> Attention for P {
         }
     }
 
-    fn combine(&self, shape: &AttentionShape, position: usize, partials: &[f32], out: &mut [f32]) {
+    fn combine(
+        &self,
+        shape: &AttentionShape,
+        position: usize,
+        partials: &[f32],
+        sinks: Option<&[f32]>,
+        out: &mut [f32],
+    ) {
         let s = self.simd();
         self.run(
             #[inline(always)]
-            move || decode::combine(s, shape, position, partials, out),
+            move || decode::combine(s, shape, position, partials, sinks, out),
         );
     }
 }

@@ -15,6 +15,11 @@ use crate::generic::vector::math;
 /// The maximum of no scores.
 pub const NO_MAX: f32 = f32::MIN;
 
+/// A sink as a maximum: the sum of weights with it alone is 1.
+pub fn sink_max(sink: f32) -> f32 {
+    sink.clamp(NO_MAX, f32::MAX)
+}
+
 /// Soft-caps scores, if there is a cap.
 #[derive(Clone, Copy)]
 pub struct Softcap {

@@ -120,6 +120,7 @@ struct Case {
     q: Vec<f32>,
     k: Cells,
     v: Cells,
+    sinks: Option<Vec<f32>>,
 }
 
 impl Case {
@@ -162,6 +163,16 @@ impl Case {
             q,
             k,
             v,
+            sinks: None,
+        }
+    }
+
+    /// The same with sinks of about this size: for each head another one.
+    fn with_sinks(self, size: f32) -> Self {
+        let sink = |head| size * ((head * 7 % 5) as f32 - 2.0);
+        Self {
+            sinks: Some((0..self.shape.heads).map(sink).collect()),
+            ..self
         }
     }
 
@@ -228,8 +239,10 @@ impl Case {
                         })
                     })
                     .collect();
-                let max = scores.iter().copied().fold(f64::MIN, f64::max);
-                let sum: f64 = scores.iter().map(|score| (score - max).exp()).sum();
+                let sink = self.sinks.as_ref().map(|sinks| f64::from(sinks[head]));
+                let all = || scores.iter().copied().chain(sink);
+                let max = all().fold(f64::MIN, f64::max);
+                let sum: f64 = all().map(|score| (score - max).exp()).sum();
                 for (key, score) in (first..).zip(&scores) {
                     let weight = (score - max).exp() / sum;
                     for (out, v) in out[at..].iter_mut().zip(of_cache(&self.v, key)) {
@@ -256,6 +269,7 @@ impl Case {
                 piece,
                 queries,
                 kv: self.kv(),
+                sinks: self.sinks.as_deref(),
                 out: out_of_all,
                 scratch: &mut scratch,
             };
@@ -288,7 +302,8 @@ impl Case {
                 // SAFETY: one thread, one piece after the other.
                 unsafe { isa.decode(shape, piece) };
             }
-            isa.combine(shape, position, &partials, out);
+            let sinks = self.sinks.as_deref();
+            isa.combine(shape, position, &partials, sinks, out);
         }
         out
     }
@@ -380,6 +395,51 @@ proptest! {
     }
 }
 
+/// Sinks that take nearly nothing, about half, and nearly all.
+#[test]
+fn sinks_take_their_share() {
+    for (size, window) in [(0.5, None), (4.0, Some(9)), (40.0, None)] {
+        let shape = AttentionShape {
+            window,
+            ..shape(2, 3, 32)
+        };
+        for cell_type in CellType::ALL {
+            let case = Case::new(cell_type, shape, 130, 20, 1.0, 5).with_sinks(size);
+            let truth = case.truth();
+            for isa in isas() {
+                assert_close(&case.decode(isa, false), &truth, 1e-5);
+            }
+            for isa in exact_isas() {
+                assert_close(&case.prefill(isa), &truth, 1e-5);
+            }
+            for isa in pairs() {
+                assert_close(&case.prefill(isa), &truth, 2e-4);
+            }
+        }
+    }
+}
+
+/// A sink that is no number a softmax can have makes no other result than its limit.
+#[test]
+fn infinite_sinks_make_no_nan() {
+    let plain = Case::new(CellType::F16, shape(1, 2, 32), 130, 20, 1.0, 5);
+    let without = plain.truth();
+    for (sink, is_all) in [(f32::NEG_INFINITY, false), (f32::INFINITY, true)] {
+        let case = Case {
+            sinks: Some(std::vec![sink; 2]),
+            ..Case::new(CellType::F16, shape(1, 2, 32), 130, 20, 1.0, 5)
+        };
+        let truth = match is_all {
+            true => std::vec![0.0; without.len()],
+            false => without.clone(),
+        };
+        for isa in exact_isas() {
+            assert_close(&case.prefill(isa), &truth, 1e-5);
+            assert_close(&case.decode(isa, false), &truth, 1e-5);
+        }
+    }
+}
+
 /// A long context, where chunks are longer than the smallest.
 #[test]
 fn decode_of_a_long_context() {
@@ -427,6 +487,7 @@ fn prefill_does_not_depend_on_chunks() {
                             piece,
                             queries,
                             kv: whole.kv(),
+                            sinks: None,
                             out: out_of_all,
                             scratch: &mut scratch,
                         };

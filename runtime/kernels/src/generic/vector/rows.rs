@@ -110,6 +110,28 @@ pub fn apply<S: Simd>(
         RowFn::Gain { each } => gain(s, x, weight.unwrap_or_default(), each),
         RowFn::Mul { each } => gain(s, x, y, each),
         RowFn::Activate(activation) => activate(s, activation, x),
+        RowFn::KeepAbove { deviations } => keep_above(s, x, deviations),
+        RowFn::Resize { least } => {
+            let own = mean_square(s, x).max(least);
+            scale(s, x, sqrt(mean_square(s, y)) / sqrt(own));
+        }
+        RowFn::ClampedGlu { limit } => {
+            let (least, most) = (s.splat(-limit), s.splat(limit));
+            let (slope, one) = (s.splat(1.702), s.splat(1.0));
+            zip_map(
+                s,
+                x,
+                y,
+                #[inline(always)]
+                |gate, up| {
+                    // In this order a NaN stays one.
+                    let gate = s.min(most, gate);
+                    let up = s.max(least, s.min(most, up));
+                    let swish = s.mul(gate, math::sigmoid(s, s.mul(slope, gate)));
+                    s.mul(swish, s.add(up, one))
+                },
+            );
+        }
         RowFn::Glu(activation) => {
             activate(s, activation, x);
             gain(s, x, y, 1);
@@ -199,37 +221,47 @@ fn rms_norm<S: Simd>(s: S, x: &mut [f32], group: usize, weight: Option<&[f32]>, 
 fn layer_norm<S: Simd>(s: S, x: &mut [f32], group: usize, weight: Option<&[f32]>, eps: f32) {
     assert_eq!(x.len() % group, 0, "a part of a group");
     for x in x.chunks_exact_mut(group) {
-        let sums = fold(
-            s,
-            x,
-            0.0,
-            #[inline(always)]
-            |x, sum| s.add(x, sum),
-        );
-        let [a, b, c, d] = sums;
-        let mean = s.splat(s.sum(s.add(s.add(a, b), s.add(c, d))) / x.len() as f32);
-        map(
-            s,
-            x,
-            #[inline(always)]
-            |x| s.sub(x, mean),
-        );
+        subtract_mean(s, x);
         normalize(s, x, weight, eps);
     }
 }
 
-/// The root mean square norm of all elements, in place.
 #[inline(always)]
-fn normalize<S: Simd>(s: S, x: &mut [f32], weight: Option<&[f32]>, eps: f32) {
+fn subtract_mean<S: Simd>(s: S, x: &mut [f32]) {
     let [a, b, c, d] = fold(
         s,
         x,
         0.0,
         #[inline(always)]
-        |x, sum| s.mul_add(x, x, sum),
+        |x, sum| s.add(x, sum),
     );
-    let mean_square = s.sum(s.add(s.add(a, b), s.add(c, d))) / x.len() as f32;
-    let factor = 1.0 / sqrt(mean_square + eps);
+    let mean = s.splat(s.sum(s.add(s.add(a, b), s.add(c, d))) / x.len() as f32);
+    map(
+        s,
+        x,
+        #[inline(always)]
+        |x| s.sub(x, mean),
+    );
+}
+
+/// `max(x - (mean + deviations * standard deviation), 0)`, in place.
+#[inline(always)]
+fn keep_above<S: Simd>(s: S, x: &mut [f32], deviations: f32) {
+    subtract_mean(s, x);
+    let least = s.splat(deviations * sqrt(mean_square(s, x)));
+    let zero = s.splat(0.0);
+    map(
+        s,
+        x,
+        #[inline(always)]
+        |x| s.max(zero, s.sub(x, least)),
+    );
+}
+
+/// The root mean square norm of all elements, in place.
+#[inline(always)]
+fn normalize<S: Simd>(s: S, x: &mut [f32], weight: Option<&[f32]>, eps: f32) {
+    let factor = 1.0 / sqrt(mean_square(s, x) + eps);
     let Some(weight) = weight else {
         return scale(s, x, factor);
     };
@@ -267,6 +299,18 @@ pub(super) fn fold<S: Simd>(
         sums[i] = f(s.load(&group[i]), sums[i]);
     }
     sums
+}
+
+#[inline(always)]
+fn mean_square<S: Simd>(s: S, x: &[f32]) -> f32 {
+    let [a, b, c, d] = fold(
+        s,
+        x,
+        0.0,
+        #[inline(always)]
+        |x, sum| s.mul_add(x, x, sum),
+    );
+    s.sum(s.add(s.add(a, b), s.add(c, d))) / x.len() as f32
 }
 
 /// The square root, once a row.

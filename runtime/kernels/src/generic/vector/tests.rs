@@ -422,6 +422,50 @@ proptest! {
     }
 
     #[test]
+    fn keep_above((x, _) in two_rows(), deviations in -1.0_f32..2.0) {
+        let wide = widen(&x);
+        let count = wide.len() as f64;
+        let mean = wide.iter().sum::<f64>() / count;
+        let variance = wide.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count;
+        let least = mean + f64::from(deviations) * variance.sqrt();
+        let truth: Vec<f64> = wide.iter().map(|x| (x - least).max(0.0)).collect();
+        let largest = wide.iter().fold(0.0_f64, |a, x| a.max(x.abs()));
+        for isa in isas() {
+            let mut out = x.clone();
+            isa.apply(RowFn::KeepAbove { deviations }, &mut out, None, None);
+            assert_close(&out, &truth, 8.0, 1e-6 * largest);
+        }
+    }
+
+    #[test]
+    fn resize((x, y) in two_rows(), least in prop::sample::select(&[1e-5_f32, 4.0][..])) {
+        let mean_square = |x: &[f32]| widen(x).iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
+        let own = mean_square(&x).max(f64::from(least));
+        let factor = (mean_square(&y) / own).sqrt();
+        let truth: Vec<f64> = widen(&x).iter().map(|x| x * factor).collect();
+        for isa in isas() {
+            let mut out = x.clone();
+            isa.apply(RowFn::Resize { least }, &mut out, Some(&y), None);
+            assert_close(&out, &truth, 16.0, 1e-30);
+        }
+    }
+
+    #[test]
+    fn clamped_glu((x, y) in two_rows(), limit in 0.5_f32..8.0) {
+        let unit = |(&gate, &up): (&f32, &f32)| {
+            let limit = f64::from(limit);
+            let (gate, up) = (f64::from(gate).min(limit), f64::from(up).clamp(-limit, limit));
+            gate / (1.0 + (-1.702 * gate).exp()) * (up + 1.0)
+        };
+        let truth: Vec<f64> = x.iter().zip(&y).map(unit).collect();
+        for isa in isas() {
+            let mut out = x.clone();
+            isa.apply(RowFn::ClampedGlu { limit }, &mut out, Some(&y), None);
+            assert_close(&out, &truth, 9.0, 1e-5);
+        }
+    }
+
+    #[test]
     fn linear_attention(
         columns in 1_usize..75,
         key in prop::collection::vec((-1.0_f32..1.0, -1.0_f32..1.0), 1..20),

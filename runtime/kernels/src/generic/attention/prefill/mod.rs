@@ -13,7 +13,7 @@ mod transpose;
 
 use core::ops::Range;
 
-use super::softmax::{NO_MAX, Softcap};
+use super::softmax::{NO_MAX, Softcap, sink_max};
 use super::{AttentionShape, KvSlot, PrefillPiece, Queries};
 use crate::generic::simd::{LANES, Lanes, SMALL, Simd};
 use crate::generic::vector::{Q8Block, math};
@@ -92,13 +92,18 @@ impl<'a> Rows<'a> {
         }
     }
 
+    /// The query head of row `row`.
+    #[inline(always)]
+    fn head(&self, row: usize) -> usize {
+        let group = self.shape.group();
+        self.kv_head * group + row % group
+    }
+
     /// Where row `row` lies in the queries and in the output.
     #[inline(always)]
     fn place(&self, row: usize) -> Range<usize> {
-        let group = self.shape.group();
-        let head = self.kv_head * group + row % group;
-        let token = self.first_token + row / group;
-        let start = (token * self.shape.heads + head) * self.shape.head_dim;
+        let token = self.first_token + row / self.shape.group();
+        let start = (token * self.shape.heads + self.head(row)) * self.shape.head_dim;
         start..start + self.shape.head_dim
     }
 
@@ -149,6 +154,7 @@ pub unsafe fn attend<P: Products>(p: P, shape: &AttentionShape, piece: PrefillPi
         piece,
         queries,
         kv,
+        sinks,
         out,
         scratch,
     } = piece;
@@ -173,6 +179,12 @@ pub unsafe fn attend<P: Products>(p: P, shape: &AttentionShape, piece: PrefillPi
     sums.fill([0.0; PANEL]);
     max.fill([NO_MAX; PANEL]);
     weight.fill([0.0; PANEL]);
+    if let Some(sinks) = sinks.filter(|_| !SMALL) {
+        for row in 0..rows.count {
+            max[row / PANEL][row % PANEL] = sink_max(sinks[rows.head(row)]);
+            weight[row / PANEL][row % PANEL] = 1.0;
+        }
+    }
 
     let seen = rows.visible(0).start..rows.visible(rows.count - 1).end;
     let mut first_key = seen.start - seen.start % KEYS;
