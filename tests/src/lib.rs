@@ -8,6 +8,7 @@ pub mod offloads;
 pub mod oracle;
 pub mod packing;
 pub mod published;
+pub mod quantizing;
 pub mod random;
 pub mod random_model;
 pub mod reference;

@@ -1,13 +1,17 @@
 //! Small models of each architecture with the answers of its published implementation.
 //!
-//! They can't be committed. They are looked for in the folder `ONDOL_REFERENCE`, else in
-//! `../shared/reference` beside the workspace.
+//! A few are in `tests/data/arch`. The others are looked for in the folder
+//! `ONDOL_REFERENCE`, else in `../shared/reference` beside the workspace.
 
 use std::path::{Path, PathBuf};
 
-/// The folder of the models; says where it is not, for tests that are then skipped.
+fn here(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The folder of all models; says where it is not, for tests that are then skipped.
 pub fn folder() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/reference");
+    let beside = here("../../shared/reference");
     let folder = std::env::var_os("ONDOL_REFERENCE").map_or(beside, PathBuf::from);
     let folder = folder.join("arch");
     if folder.is_dir() {
@@ -18,4 +22,20 @@ pub fn folder() -> Option<PathBuf> {
         folder.display()
     );
     None
+}
+
+/// Those of these models that are to be had; says which are not.
+pub fn models<'n>(names: &[&'n str]) -> Vec<(&'n str, PathBuf)> {
+    let folders = [Some(here("data/arch")), folder()];
+    let find = |name: &&'n str| {
+        let files = folders.iter().flatten();
+        let mut files = files.map(|folder| folder.join(format!("{name}.gguf")));
+        files.find(|file| file.is_file()).map(|file| (*name, file))
+    };
+    let found: Vec<_> = names.iter().filter_map(find).collect();
+    let missing: Vec<_> = names.iter().filter(|name| find(name).is_none()).collect();
+    if !missing.is_empty() {
+        println!("SKIPPED: {missing:?}");
+    }
+    found
 }

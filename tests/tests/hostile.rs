@@ -8,7 +8,7 @@ use ondol_tests::counting::Counting;
 use ondol_tests::hostile::{fields, mutate};
 use ondol_tests::packing::packed;
 use ondol_tests::random::Random;
-use ondol_tests::random_model::RandomModel;
+use ondol_tests::random_model::{FURTHER, RandomModel};
 use std::sync::Mutex;
 
 /// What loading may allocate: vocabulary, graph and messages, for a file of this size.
@@ -123,6 +123,14 @@ fn run_mutants_of(file: &[u8], count: u64) {
         ran > 0 && ran < count,
         "the mutator no longer reaches both outcomes"
     );
+}
+
+/// Keys and shapes of every architecture.
+#[test]
+fn mutants_of_every_architecture_are_survived() {
+    for architecture in FURTHER {
+        run_mutants_of(&RandomModel::small(architecture).to_bytes(), 250);
+    }
 }
 
 #[test]

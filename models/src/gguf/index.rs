@@ -9,12 +9,15 @@ use crate::Error;
 use crate::{Result, heap};
 
 /// The positions of a list's items, sorted by the items' names.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct NameIndex {
     sorted: Vec<usize>,
 }
 
 impl NameIndex {
+    /// That of no items.
+    pub(super) const EMPTY: NameIndex = NameIndex { sorted: Vec::new() };
+
     /// Sorts the positions of `items`; `what` they are, for messages.
     ///
     /// # Errors

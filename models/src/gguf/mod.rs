@@ -70,6 +70,16 @@ pub struct Gguf<'a> {
 }
 
 impl<'a> Gguf<'a> {
+    /// A file before it is read.
+    const EMPTY: Gguf<'a> = Gguf {
+        version: 0,
+        alignment: DEFAULT_ALIGNMENT,
+        metadata: Vec::new(),
+        metadata_index: NameIndex::EMPTY,
+        tensors: Vec::new(),
+        tensor_index: NameIndex::EMPTY,
+    };
+
     /// Reads the header of one file and checks all of it.
     ///
     /// A file without tensors (only a vocabulary) is accepted, and so is a single shard
@@ -90,7 +100,7 @@ impl<'a> Gguf<'a> {
     /// [`Error::Truncated`] if `bytes` end before; otherwise those of [`Gguf::parse`] for
     /// what is in the header.
     pub fn header_len(bytes: &[u8]) -> Result<usize> {
-        read::header(bytes).map(|(_, data_start)| data_start)
+        read::header_len(bytes)
     }
 
     /// Reads a model that is split over several files, given in order; a model

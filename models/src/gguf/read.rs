@@ -10,7 +10,7 @@ use super::index::NameIndex;
 use super::lookalike;
 use super::tensor::{MAX_RANK, Shape, TensorInfo};
 use super::value::{Array, Text, Value, ValueKind};
-use super::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, Gguf, MAX_NAME_BYTES, checked_alignment};
+use super::{ALIGNMENT_KEY, Gguf, MAX_NAME_BYTES, checked_alignment};
 use crate::quant::packed::{self, BadNumber};
 use crate::quant::{DType, Layout};
 use crate::{Error, Result, heap};
@@ -23,18 +23,24 @@ const MAX_ARRAY_DEPTH: usize = 4;
 
 /// Reads one file.
 pub(super) fn file(bytes: &[u8]) -> Result<Gguf<'_>> {
-    let (mut gguf, data_start) = header(bytes)?;
+    let mut gguf = Gguf::EMPTY;
+    let data_start = header(bytes, &mut gguf)? as u64;
     for tensor in &mut gguf.tensors {
-        place(tensor, bytes, data_start as u64, gguf.alignment as u64)?;
+        place(tensor, bytes, data_start, gguf.alignment as u64)?;
     }
     refuse_overlaps(&gguf.tensors)?;
     gguf.tensor_index = tensor_index(&gguf.tensors)?;
     Ok(gguf)
 }
 
+/// The bytes before the data of the first tensor.
+pub(super) fn header_len(bytes: &[u8]) -> Result<usize> {
+    header(bytes, &mut Gguf::EMPTY)
+}
+
 /// Reads metadata and the directory of tensors, whose offsets are still relative and
-/// which have no data. Returns also where the data begins.
-pub(super) fn header(bytes: &[u8]) -> Result<(Gguf<'_>, usize)> {
+/// which have no data. Returns where the data begins.
+fn header<'a>(bytes: &'a [u8], gguf: &mut Gguf<'a>) -> Result<usize> {
     if !bytes.starts_with(MAGIC) {
         return Err(Error::NotGguf {
             found: lookalike::describe(bytes),
@@ -42,26 +48,17 @@ pub(super) fn header(bytes: &[u8]) -> Result<(Gguf<'_>, usize)> {
     }
     let mut cursor = Cursor::new(bytes);
     cursor.take(MAGIC.len() as u64, &"the magic")?;
-    let version = version(&mut cursor)?;
+    gguf.version = version(&mut cursor)?;
     let tensor_count = cursor.u64(&"the number of tensors")?;
     let entry_count = cursor.u64(&"the number of metadata keys")?;
 
-    let metadata = metadata(&mut cursor, entry_count)?;
-    let metadata_index = NameIndex::new(&metadata, "metadata key", |(key, _)| key)?;
-    let mut gguf = Gguf {
-        version,
-        alignment: DEFAULT_ALIGNMENT,
-        metadata,
-        metadata_index,
-        tensors: Vec::new(),
-        tensor_index: NameIndex::default(),
-    };
+    gguf.metadata = metadata(&mut cursor, entry_count)?;
+    gguf.metadata_index = NameIndex::new(&gguf.metadata, "metadata key", |(key, _)| key)?;
     if let Some(alignment) = gguf.opt_u32(ALIGNMENT_KEY)? {
         gguf.alignment = checked_alignment(alignment)?;
     }
     gguf.tensors = directory(&mut cursor, tensor_count)?;
-    let data_start = cursor.position().next_multiple_of(gguf.alignment);
-    Ok((gguf, data_start))
+    Ok(cursor.position().next_multiple_of(gguf.alignment))
 }
 
 /// The look-up of tensors by name.

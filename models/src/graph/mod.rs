@@ -418,14 +418,6 @@ pub enum Op {
         /// Heads, scale and options.
         attention: Attention,
     },
-    /// Attention for q over the keys and values that an [`Op::Attention`] before it has
-    /// stored. It has no state of its own.
-    SharedAttention {
-        /// `tokens x (heads * head_dim)`.
-        q: ValueId,
-        /// Heads, scale and options; the slot is that of the other attention.
-        attention: Attention,
-    },
     /// A causal convolution of each column:
     /// `y[t][c] = sum over i of weight[c][i] * input[t - taps + 1 + i][c]`. Rows before
     /// the first token are zero.
@@ -436,6 +428,14 @@ pub enum Op {
         weight: Weight,
         /// As for [`Attention::slot`].
         slot: u32,
+    },
+    /// Attention for q over the keys and values that an [`Op::Attention`] before it has
+    /// stored. It has no state of its own.
+    SharedAttention {
+        /// `tokens x (heads * head_dim)`.
+        q: ValueId,
+        /// Heads, scale and options; the slot is that of the other attention.
+        attention: Attention,
     },
     /// Some columns of each group of `group` neighbouring columns.
     Take {
@@ -554,10 +554,13 @@ impl Op {
     /// embeddings.
     pub fn vector(&self) -> Option<Weight> {
         match *self {
-            Op::MatMul { bias, .. } | Op::Route { bias, .. } | Op::Experts { bias, .. } => bias,
+            Op::MatMul { bias, .. } => bias,
             Op::Row { weight, .. } => weight,
+            // Firmware has no architecture with the others.
+            _ if !WHOLE => None,
+            Op::Route { bias, .. } | Op::Experts { bias, .. } => bias,
             Op::Conv { weight, .. } | Op::Weigh { weight, .. } => Some(weight),
-            Op::Attention { attention: a, .. } if WHOLE => a.sinks(),
+            Op::Attention { attention: a, .. } => a.sinks(),
             _ => None,
         }
     }

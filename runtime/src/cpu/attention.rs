@@ -5,6 +5,7 @@ use super::executor::Shared;
 use super::pass::Pass;
 use crate::memory::Region;
 use crate::plan::AttentionStep;
+use ondol_kernels::SMALL;
 use ondol_kernels::attention::{DecodePiece, KvSlot, PrefillPiece, Queries, SharedSlice};
 
 impl Shared<'_> {
@@ -21,6 +22,14 @@ impl Shared<'_> {
         let kv = self.plan.cache.slots[step.slot].kv()?;
         // SAFETY: passed on to the caller.
         Some(unsafe { kv.view(pass.place(row).0.memory()) })
+    }
+
+    /// A sink for each query head, if the step has them.
+    fn sinks(&self, step: &AttentionStep) -> Option<&[f32]> {
+        // SMALL builds have no architecture with them.
+        let sinks = step.sinks.filter(|_| !SMALL)?;
+        // SAFETY: vectors are only read while steps run.
+        Some(unsafe { self.arena.floats(sinks.region) })
     }
 
     /// Computes one piece of prefill's attention: a tile of the tokens of one sequence.
@@ -46,7 +55,7 @@ impl Shared<'_> {
             let out =
                 SharedSlice::from_raw(self.arena.pointer(step.out), pass.rows * step.out.width);
             let scratch = self.arena.floats_mut(self.plan.layout.scratch[worker]);
-            let sinks = step.sinks.map(|sinks| self.arena.floats(sinks.region));
+            let sinks = self.sinks(step);
             let attention = self.kernels.attention();
             let piece = PrefillPiece {
                 piece,
@@ -101,7 +110,7 @@ impl Shared<'_> {
         let (partials, sinks, out) = unsafe {
             (
                 self.arena.floats(self.partials(row)),
-                step.sinks.map(|sinks| self.arena.floats(sinks.region)),
+                self.sinks(step),
                 self.arena.row_mut(step.out, row),
             )
         };

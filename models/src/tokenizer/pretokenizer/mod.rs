@@ -7,6 +7,8 @@
 //!
 //! To add one, write its rules in `table.rs` and its expression in `tests.rs`.
 
+#[cfg(feature = "std")]
+mod deepseek;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -41,10 +43,9 @@ enum Rule {
     CasedWord { contraction: bool },
     /// `lead?(\p{L}\p{M}*( \p{L}\p{M}*)*)+`, `lead` as above
     SpacedWords,
-    /// ``[!-/:-@\[-`{-~][A-Za-z]+``
-    PunctuatedWord,
-    /// `\s+$`
-    LastSpace,
+    /// Any other form: the length in bytes of the match at the start of a text.
+    #[cfg(feature = "std")]
+    Other(fn(&str) -> Option<usize>),
 }
 
 /// See [`Rule::Run`].
@@ -124,11 +125,8 @@ impl Rule {
             Rule::SpaceBeforeSpace => space_before_space(text),
             Rule::CasedWord { contraction } => cased_word(text, *contraction),
             Rule::SpacedWords => with_optional_lead(text, spaced_words),
-            Rule::PunctuatedWord => punctuated_word(text),
-            Rule::LastSpace => {
-                let spaces = prefix(text, space, usize::MAX);
-                (spaces > 0 && spaces == text.len()).then_some(spaces)
-            }
+            #[cfg(feature = "std")]
+            Rule::Other(matches) => matches(text),
         }
     }
 }
@@ -255,13 +253,6 @@ fn spaced_words(text: &str) -> Option<usize> {
     }
 }
 
-/// ``[!-/:-@\[-`{-~][A-Za-z]+``
-fn punctuated_word(text: &str) -> Option<usize> {
-    let lead = prefix(text, |c| c.is_ascii_punctuation(), 1);
-    let letters = prefix(&text[lead..], |c| c.is_ascii_alphabetic(), usize::MAX);
-    (lead > 0 && letters > 0).then_some(lead + letters)
-}
-
 /// ` `
 fn blank(c: char) -> bool {
     c == ' '
@@ -338,43 +329,6 @@ fn caseless(c: char) -> bool {
         category(c),
         Category::Modifier | Category::OtherLetter | Category::Mark
     )
-}
-
-/// `\p{P}`
-fn punctuation(c: char) -> bool {
-    category(c) == Category::Punctuation
-}
-
-/// `[\p{P}\p{S}]`
-fn punctuation_or_symbol(c: char) -> bool {
-    matches!(category(c), Category::Punctuation | Category::Symbol)
-}
-
-/// `[^\r\n\p{L}\p{P}\p{S}]`
-fn word_lead_of_deepseek(c: char) -> bool {
-    !newline(c) && !letter(c) && !punctuation_or_symbol(c)
-}
-
-/// `[一-龥ࠀ-一가-퟿]`
-fn wide_of_deepseek(c: char) -> bool {
-    matches!(c, '\u{800}'..='\u{9fa5}' | '\u{ac00}'..='\u{d7ff}')
-}
-
-/// `[一-龥぀-ゟ゠-ヿ]`
-fn chinese_or_kana(c: char) -> bool {
-    matches!(c, '\u{4e00}'..='\u{9fa5}' | '\u{3040}'..='\u{30ff}')
-}
-
-/// `[!-/:-~！-／：-～‘-‟　-。]`
-fn punctuation_of_deepseek(c: char) -> bool {
-    matches!(c, '!'..='/' | ':'..='~' | '\u{ff01}'..='\u{ff0f}' | '\u{ff1a}'..='\u{ff5e}'
-        | '\u{2018}'..='\u{201f}' | '\u{3000}'..='\u{3002}')
-}
-
-/// Letters that have case, as DeepSeek's first models list them.
-fn cased_of_deepseek(c: char) -> bool {
-    let at = table::CASED.partition_point(|&(_, last)| last < c);
-    table::CASED.get(at).is_some_and(|&(first, _)| first <= c)
 }
 
 /// ``[\p{P}$+<=>^~|`]``

@@ -4,6 +4,8 @@
 //! meaning ASCII letters only.
 
 use super::Rule::{self, *};
+#[cfg(feature = "std")]
+use super::deepseek;
 use super::*;
 
 /// How text is split for one family of models.
@@ -127,9 +129,13 @@ pub(super) static TABLE: &[PreTokenizer] = &[
     ),
     plain(&["exaone-moe"], &[EXAONE_MOE]),
     plain(&["falcon"], FALCON),
-    plain(&["deepseek-llm"], DEEPSEEK_LLM),
-    plain(&["deepseek-coder"], DEEPSEEK_CODER),
-    plain(&["deepseek-v3", "hunyuan-dense"], DEEPSEEK_V3),
+    // Firmware has no architecture with these.
+    #[cfg(feature = "std")]
+    plain(&["deepseek-llm"], deepseek::LLM),
+    #[cfg(feature = "std")]
+    plain(&["deepseek-coder"], deepseek::CODER),
+    #[cfg(feature = "std")]
+    plain(&["deepseek-v3", "hunyuan-dense"], deepseek::V3),
 ];
 
 /// `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
@@ -227,138 +233,4 @@ const DEFAULT: Passes = &[
     &[Run(some(number))],
     // [0-9][0-9][0-9]
     &[Run(some(ascii_digit).times(3, 3))],
-];
-
-const DEEPSEEK_LLM: Passes = &[
-    // [\r\n]
-    &[Run(some(newline).times(1, 1))],
-    // \s?[..]+ with the letters of CASED
-    &[Run(some(cased_of_deepseek).after(space))],
-    // \s?[!-/:-~！-／：-～‘-‟　-。]+
-    &[Run(some(punctuation_of_deepseek).after(space))],
-    &[LastSpace],
-    &[Run(some(wide_of_deepseek))],
-    // \p{N}+
-    &[Run(some(number))],
-];
-
-const DEEPSEEK_CODER: Passes = &[
-    // [\r\n]
-    &[Run(some(newline).times(1, 1))],
-    // \s?\p{L}+
-    &[Run(some(letter).after(space))],
-    // \s?\p{P}+
-    &[Run(some(punctuation).after(space))],
-    &[Run(some(wide_of_deepseek))],
-    // \p{N}
-    &[Run(some(number).times(1, 1))],
-];
-
-const DEEPSEEK_V3: Passes = &[
-    // \p{N}{1,3}
-    &[Run(some(number).times(1, 3))],
-    &[Run(some(chinese_or_kana))],
-    // [!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+
-    // | ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
-    &[
-        PunctuatedWord,
-        Run(some(letter_or_mark).after(word_lead_of_deepseek)),
-        Run(some(punctuation_or_symbol)
-            .after(blank)
-            .then(newline, usize::MAX)),
-        ThroughLastNewline,
-        SpaceBeforeSpace,
-        Run(some(space)),
-    ],
-];
-
-/// The first and the last of each range of [`cased_of_deepseek`], in ascending order.
-pub(super) static CASED: &[(char, char)] = &[
-    ('\u{41}', '\u{5a}'),
-    ('\u{61}', '\u{7a}'),
-    ('\u{b5}', '\u{b5}'),
-    ('\u{c0}', '\u{d6}'),
-    ('\u{d8}', '\u{f6}'),
-    ('\u{f8}', '\u{1ba}'),
-    ('\u{1bc}', '\u{1bf}'),
-    ('\u{1c4}', '\u{293}'),
-    ('\u{295}', '\u{2af}'),
-    ('\u{370}', '\u{373}'),
-    ('\u{376}', '\u{376}'),
-    ('\u{377}', '\u{377}'),
-    ('\u{37b}', '\u{37d}'),
-    ('\u{37f}', '\u{37f}'),
-    ('\u{386}', '\u{386}'),
-    ('\u{388}', '\u{38a}'),
-    ('\u{38c}', '\u{38c}'),
-    ('\u{38e}', '\u{3a1}'),
-    ('\u{3a3}', '\u{3f5}'),
-    ('\u{3f7}', '\u{481}'),
-    ('\u{48a}', '\u{52f}'),
-    ('\u{531}', '\u{556}'),
-    ('\u{10a0}', '\u{10c5}'),
-    ('\u{13a0}', '\u{13f5}'),
-    ('\u{13f8}', '\u{13fd}'),
-    ('\u{1c90}', '\u{1cba}'),
-    ('\u{1cbd}', '\u{1cbf}'),
-    ('\u{1d00}', '\u{1d2b}'),
-    ('\u{1d6b}', '\u{1d77}'),
-    ('\u{1d79}', '\u{1d9a}'),
-    ('\u{1e00}', '\u{1f15}'),
-    ('\u{1f18}', '\u{1f1d}'),
-    ('\u{1f20}', '\u{1f45}'),
-    ('\u{1f48}', '\u{1f4d}'),
-    ('\u{1f50}', '\u{1f57}'),
-    ('\u{1f59}', '\u{1f59}'),
-    ('\u{1f5b}', '\u{1f5b}'),
-    ('\u{1f5d}', '\u{1f5d}'),
-    ('\u{1f5f}', '\u{1f7d}'),
-    ('\u{1f80}', '\u{1fb4}'),
-    ('\u{1fb6}', '\u{1fbc}'),
-    ('\u{1fbe}', '\u{1fbe}'),
-    ('\u{1fc2}', '\u{1fc4}'),
-    ('\u{1fc6}', '\u{1fcc}'),
-    ('\u{1fd0}', '\u{1fd3}'),
-    ('\u{1fd6}', '\u{1fdb}'),
-    ('\u{1fe0}', '\u{1fec}'),
-    ('\u{1ff2}', '\u{1ff4}'),
-    ('\u{1ff6}', '\u{1ffc}'),
-    ('\u{2102}', '\u{2102}'),
-    ('\u{2107}', '\u{2107}'),
-    ('\u{210a}', '\u{2113}'),
-    ('\u{2115}', '\u{2115}'),
-    ('\u{2119}', '\u{211d}'),
-    ('\u{2124}', '\u{2124}'),
-    ('\u{2126}', '\u{2126}'),
-    ('\u{2128}', '\u{2128}'),
-    ('\u{212a}', '\u{212d}'),
-    ('\u{212f}', '\u{2134}'),
-    ('\u{2139}', '\u{2139}'),
-    ('\u{213c}', '\u{213f}'),
-    ('\u{2145}', '\u{2149}'),
-    ('\u{214e}', '\u{214e}'),
-    ('\u{2183}', '\u{2183}'),
-    ('\u{2184}', '\u{2184}'),
-    ('\u{2c00}', '\u{2c7b}'),
-    ('\u{2c7e}', '\u{2ce4}'),
-    ('\u{2ceb}', '\u{2cee}'),
-    ('\u{2cf2}', '\u{2cf2}'),
-    ('\u{2cf3}', '\u{2cf3}'),
-    ('\u{a640}', '\u{a66d}'),
-    ('\u{a680}', '\u{a69b}'),
-    ('\u{a722}', '\u{a76f}'),
-    ('\u{a771}', '\u{a787}'),
-    ('\u{a78b}', '\u{a78e}'),
-    ('\u{ab70}', '\u{abbf}'),
-    ('\u{fb00}', '\u{fb06}'),
-    ('\u{fb13}', '\u{fb17}'),
-    ('\u{ff21}', '\u{ff3a}'),
-    ('\u{ff41}', '\u{ff5a}'),
-    ('\u{10400}', '\u{1044f}'),
-    ('\u{104b0}', '\u{104d3}'),
-    ('\u{104d8}', '\u{104fb}'),
-    ('\u{10c80}', '\u{10cb2}'),
-    ('\u{10cc0}', '\u{10cf2}'),
-    ('\u{118a0}', '\u{118df}'),
-    ('\u{1e900}', '\u{1e943}'),
 ];

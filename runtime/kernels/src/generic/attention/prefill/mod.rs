@@ -92,18 +92,13 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The query head of row `row`.
-    #[inline(always)]
-    fn head(&self, row: usize) -> usize {
-        let group = self.shape.group();
-        self.kv_head * group + row % group
-    }
-
     /// Where row `row` lies in the queries and in the output.
     #[inline(always)]
     fn place(&self, row: usize) -> Range<usize> {
-        let token = self.first_token + row / self.shape.group();
-        let start = (token * self.shape.heads + self.head(row)) * self.shape.head_dim;
+        let group = self.shape.group();
+        let head = self.kv_head * group + row % group;
+        let token = self.first_token + row / group;
+        let start = (token * self.shape.heads + head) * self.shape.head_dim;
         start..start + self.shape.head_dim
     }
 
@@ -180,8 +175,10 @@ pub unsafe fn attend<P: Products>(p: P, shape: &AttentionShape, piece: PrefillPi
     max.fill([NO_MAX; PANEL]);
     weight.fill([0.0; PANEL]);
     if let Some(sinks) = sinks.filter(|_| !SMALL) {
+        let group = shape.group();
         for row in 0..rows.count {
-            max[row / PANEL][row % PANEL] = sink_max(sinks[rows.head(row)]);
+            let head = rows.kv_head * group + row % group;
+            max[row / PANEL][row % PANEL] = sink_max(sinks[head]);
             weight[row / PANEL][row % PANEL] = 1.0;
         }
     }
