@@ -35,7 +35,8 @@ pub(super) fn file(bytes: &[u8]) -> Result<Gguf<'_>> {
 
 /// The bytes before the data of the first tensor.
 pub(super) fn header_len(bytes: &[u8]) -> Result<usize> {
-    header(bytes, &mut Gguf::EMPTY)
+    let mut gguf = Gguf::EMPTY;
+    header(bytes, &mut gguf)
 }
 
 /// Reads metadata and the directory of tensors, whose offsets are still relative and

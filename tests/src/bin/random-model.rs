@@ -1,13 +1,14 @@
-//! `random-model ARCH OUT.gguf [--shape small|1b] [--type TYPE]`: writes a model with random weights.
+//! `random-model ARCH OUT.gguf [--shape small|1b|phone] [--type TYPE]`: writes a model with random
+//! weights.
 
 use ondol_models::quant::DType;
-use ondol_tests::random_model::{ARCHITECTURES, FURTHER, RandomModel};
+use ondol_tests::random_model::{ARCHITECTURES, FURTHER, PHONES, RandomModel};
 use std::error::Error;
 use std::fs::File;
 use std::io::BufWriter;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: random-model ARCH OUT.gguf [--shape small|1b] [--type TYPE]";
+const USAGE: &str = "usage: random-model ARCH OUT.gguf [--shape small|1b|phone] [--type TYPE]";
 
 fn main() -> ExitCode {
     match run(std::env::args().skip(1)) {
@@ -40,7 +41,11 @@ fn run(mut args: impl Iterator<Item = String>) -> Result<(), Box<dyn Error>> {
         ("small", _) if dtype == DType::F32 => RandomModel::small(architecture),
         ("small", _) => RandomModel::small(architecture).quantized(dtype),
         ("1b", "llama") => RandomModel::one_billion(dtype),
-        _ => return Err("shapes are `small`, and for llama `1b`".into()),
+        ("phone", _) if PHONES.contains(&architecture) => RandomModel::phone(architecture),
+        _ => {
+            let phones = PHONES.join(", ");
+            return Err(format!("shapes are `small`; `1b` for llama; `phone` for {phones}").into());
+        }
     };
     model.write(BufWriter::new(File::create(path)?))?;
     Ok(())

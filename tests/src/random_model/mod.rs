@@ -6,6 +6,7 @@
 
 mod further;
 mod further_variants;
+mod phones;
 mod shapes;
 mod tensors;
 mod variants;
@@ -15,6 +16,7 @@ use ondol_models::gguf::MetaValue;
 use ondol_models::quant::DType;
 
 pub use further_variants::further_variants;
+pub use phones::PHONES;
 pub use variants::variants;
 
 /// The architectures that random models are made of.
