@@ -560,7 +560,9 @@ impl Op {
             _ if !WHOLE => None,
             Op::Route { bias, .. } | Op::Experts { bias, .. } => bias,
             Op::Conv { weight, .. } | Op::Weigh { weight, .. } => Some(weight),
-            Op::Attention { attention: a, .. } => a.sinks(),
+            Op::Attention { attention: a, .. } | Op::SharedAttention { attention: a, .. } => {
+                a.sinks()
+            }
             _ => None,
         }
     }
