@@ -77,7 +77,7 @@ impl Verdict {
     pub fn print(&self) -> Result<()> {
         let runs = match (self.runs, self.slow.is_empty()) {
             (true, true) => "yes",
-            (true, false) => "yes, but parts are slow",
+            (true, false) => "yes, but parts are not at full speed",
             (false, _) => "no",
         };
         output::line(format!("runs          {runs}"))?;
