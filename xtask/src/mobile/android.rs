@@ -36,8 +36,8 @@ const ABIS: [Abi; 3] = [
         target: "aarch64-linux-android",
         clang: "aarch64-linux-android24",
         budget: Budget {
-            jni: 4_000_000,
-            c: 3_000_000,
+            jni: 4_300_000,
+            c: 3_300_000,
         },
     },
     Abi {
@@ -54,8 +54,8 @@ const ABIS: [Abi; 3] = [
         target: "x86_64-linux-android",
         clang: "x86_64-linux-android24",
         budget: Budget {
-            jni: 5_000_000,
-            c: 5_000_000,
+            jni: 5_500_000,
+            c: 5_500_000,
         },
     },
 ];
