@@ -17,6 +17,14 @@ pub mod refusing;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 pub mod softnpu;
 
+/// `ln(softmax(logits))`.
+pub fn log_probabilities(logits: &[f32]) -> Vec<f64> {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let above = |logit: &f32| f64::from(*logit) - f64::from(max);
+    let sum: f64 = logits.iter().map(|logit| above(logit).exp()).sum();
+    logits.iter().map(|logit| above(logit) - sum.ln()).collect()
+}
+
 /// Root mean square of the differences of logits, over that of the truth.
 ///
 /// # Panics

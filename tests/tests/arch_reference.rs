@@ -5,6 +5,7 @@
 use ondol::{CancelToken, Isa, KvType, Model, Session, SessionOptions};
 use ondol_kernels::Kernels;
 use ondol_models::quant::Mix;
+use ondol_tests::log_probabilities;
 use ondol_tests::published;
 use ondol_tests::quantizing::quantized;
 use serde_json::Value;
@@ -131,11 +132,9 @@ fn decoded(session: &mut Session, ids: &[u32]) -> Vec<Vec<f32>> {
 fn difference(logits: &[Vec<f32>], truth: &Truth) -> f64 {
     let (mut sum, mut count) = (0.0, 0);
     for (logits, top) in logits.iter().zip(&truth.top) {
-        let max = logits.iter().copied().fold(f32::MIN, f32::max);
-        let exps = logits.iter().map(|&x| f64::from(x - max).exp());
-        let log_sum = exps.sum::<f64>().ln();
+        let found = log_probabilities(logits);
         for &(id, truth) in top {
-            sum += (f64::from(logits[id] - max) - log_sum - truth).abs();
+            sum += (found[id] - truth).abs();
             count += 1;
         }
     }
@@ -201,13 +200,7 @@ fn fast_levels_are_near_the_exact_one() {
 
 /// The ten likeliest tokens and their `ln p`.
 fn likeliest(logits: &[f32]) -> Vec<(usize, f64)> {
-    let max = logits.iter().copied().fold(f32::MIN, f32::max);
-    let sum: f64 = logits.iter().map(|&x| f64::from(x - max).exp()).sum();
-    let mut all: Vec<(usize, f64)> = logits
-        .iter()
-        .map(|&x| f64::from(x - max) - sum.ln())
-        .enumerate()
-        .collect();
+    let mut all: Vec<_> = log_probabilities(logits).into_iter().enumerate().collect();
     all.sort_by(|a, b| b.1.total_cmp(&a.1));
     all.truncate(10);
     all

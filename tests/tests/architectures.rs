@@ -9,8 +9,8 @@ use ondol::models::quant::DType;
 use ondol::{CancelToken, Isa, Model, SessionOptions};
 use ondol_tests::error;
 use ondol_tests::oracle::{Cache, Oracle};
-use ondol_tests::random_model::{ARCHITECTURES, FURTHER, RandomModel};
-use ondol_tests::random_model::{further_variants, variants};
+use ondol_tests::random_model::{ARCHITECTURES, RandomModel};
+use ondol_tests::random_model::{further, further_variants, variants};
 
 const CONTEXT: usize = 256;
 /// Longer than every window, and no multiple of a chunk or of a kernel's tile.
@@ -119,10 +119,8 @@ fn phi3() {
     check_variants("phi3");
 }
 
-/// Checks those of the further architectures from `first` to `last`.
 fn check_further(first: &str, last: &str) {
-    let place = |name| FURTHER.iter().position(|&known| known == name).expect(name);
-    FURTHER[place(first)..=place(last)]
+    further(first, last)
         .iter()
         .for_each(|architecture| check_variants(architecture));
 }

@@ -5,9 +5,9 @@
 
 use std::path::Path;
 
-use ondol_tests::error;
 use ondol_tests::oracle::{Cache, Oracle};
 use ondol_tests::published;
+use ondol_tests::{error, log_probabilities};
 use serde_json::Value;
 
 /// Mean difference of ln p. The truth is written with six digits after the point, which
@@ -20,14 +20,6 @@ const LARGEST: f64 = 1e-5;
 const OF_F32: f64 = 0.05;
 /// Root mean square of the differences of logits, over that of the truth.
 const LOGITS: f64 = 2e-6;
-
-/// `ln(softmax(logits))`.
-fn log_probabilities(logits: &[f32]) -> Vec<f64> {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let above = |logit: &f32| f64::from(*logit) - f64::from(max);
-    let sum: f64 = logits.iter().map(|logit| above(logit).exp()).sum();
-    logits.iter().map(|logit| above(logit) - sum.ln()).collect()
-}
 
 fn array(value: &Value) -> &[Value] {
     value.as_array().expect("an array")

@@ -4,7 +4,7 @@
 
 use ondol::{CancelToken, Isa, KvType, Model, Session, SessionOptions};
 use ondol_models::quant::DType;
-use ondol_tests::random_model::{ARCHITECTURES, FURTHER, RandomModel};
+use ondol_tests::random_model::{ARCHITECTURES, RandomModel, further};
 
 /// Longer than every window, and no multiple of a chunk.
 const PROMPT: usize = 43;
@@ -157,21 +157,21 @@ fn of_the_first_architectures() {
 
 #[test]
 fn of_further_dense_ones() {
-    FURTHER[..12]
+    further("gemma", "starcoder2")
         .iter()
         .for_each(|architecture| check(architecture));
 }
 
 #[test]
 fn of_further_experts() {
-    FURTHER[12..18]
+    further("qwen3moe", "deepseek2")
         .iter()
         .for_each(|architecture| check(architecture));
 }
 
 #[test]
 fn of_further_hybrids() {
-    FURTHER[18..]
+    further("lfm2", "gemma3n")
         .iter()
         .for_each(|architecture| check(architecture));
 }

@@ -66,16 +66,21 @@ fn header(agent: &Agent, address: &str) -> Result<(Vec<u8>, u64)> {
     loop {
         let before = bytes.len();
         let read = body.by_ref().take(STEP as u64).read_to_end(&mut bytes);
-        read.map_err(|error| Error::Interrupted {
-            address: address.to_owned(),
-            have: bytes.len() as u64,
-            size,
-            reason: error.to_string(),
-        })?;
+        if let Err(error) = read {
+            return Err(interrupted(
+                address,
+                bytes.len() as u64,
+                size,
+                error.to_string(),
+            ));
+        }
         progress.add((bytes.len() - before) as u64);
         match Gguf::header_len(&bytes) {
             Err(ondol_models::Error::Truncated { .. }) if bytes.len() > before => {}
-            Err(source) => return Err(of_model(address, source)),
+            Err(source) => {
+                let path = address.into();
+                return Err(Error::Model { path, source });
+            }
             Ok(_) => {
                 progress.finish();
                 return Ok((bytes, size));
@@ -109,17 +114,15 @@ fn part(agent: &Agent, address: &str, offset: u64, len: usize) -> Result<Vec<u8>
         Ok(_) => "the server closed the connection".to_owned(),
         Err(error) => error.to_string(),
     };
-    Err(Error::Interrupted {
-        address: address.to_owned(),
-        have: offset + bytes.len() as u64,
-        size,
-        reason,
-    })
+    let have = offset + bytes.len() as u64;
+    Err(interrupted(address, have, size, reason))
 }
 
-fn of_model(address: &str, source: ondol_models::Error) -> Error {
-    Error::Model {
-        path: address.into(),
-        source,
+fn interrupted(address: &str, have: u64, size: u64, reason: String) -> Error {
+    Error::Interrupted {
+        address: address.to_owned(),
+        have,
+        size,
+        reason,
     }
 }

@@ -99,6 +99,13 @@ impl Decoder {
         let x = b.rms_norm(x, "output_norm", self.eps)?;
         b.head(x)
     }
+
+    /// The same, soft-capped if the file says so (Gemma).
+    pub fn capped_logits(&self, b: &mut Builder, x: ValueId) -> Result<ValueId> {
+        let logits = self.logits(b, x)?;
+        let cap = b.opt_positive("final_logit_softcapping")?;
+        Ok(b.softcap(logits, cap))
+    }
 }
 
 /// Refuses heads of a width that kernels do not know, or whose values differ in width

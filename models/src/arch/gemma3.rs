@@ -48,8 +48,6 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         let h = b.rms_norm(h, "post_ffw_norm", hp.eps)?;
         x = b.add(x, h);
     }
-    let logits = hp.logits(&mut b, x)?;
-    let logit_cap = b.opt_positive("final_logit_softcapping")?;
-    let logits = b.softcap(logits, logit_cap);
+    let logits = hp.capped_logits(&mut b, x)?;
     b.finish(logits)
 }

@@ -6,7 +6,7 @@
 //! From the model's published code in transformers (`modeling_gemma3n`).
 
 use super::common::{self, Decoder};
-use super::gemma4::{self, Earlier};
+use super::gemma_layers::{SharedKeys, layer_inputs, per_layer_block};
 use super::rope;
 use crate::graph::{Activation, Attention, Builder, Graph, RopeStyle, ValueId};
 use crate::{Error, Result};
@@ -25,7 +25,7 @@ pub fn build(mut b: Builder) -> Result<Graph> {
     let hp = Decoder::read(&b)?;
     let window = common::sliding_window(&b)?;
     let slides = common::sliding_layers(&b, hp.layers, 0)?;
-    let shared_from = gemma4::first_shared(&b, hp.layers)?;
+    let mut keys = SharedKeys::read(&b, hp.layers)?;
     let active = active_stream(&b)?;
     let full_rope = rope::scaled(&b, &hp, RopeStyle::HalfSplit)?;
     let full_rope = b.add_rope(full_rope);
@@ -33,9 +33,8 @@ pub fn build(mut b: Builder) -> Result<Graph> {
     let local_rope = b.add_rope(local_rope);
 
     let x = b.embed(hp.width, libm::sqrtf(hp.width as f32))?;
-    let inputs = gemma4::layer_inputs(&mut b, x, &hp)?;
+    let inputs = layer_inputs(&mut b, x, &hp)?;
     let mut streams = streams(&mut b, x)?;
-    let mut earlier = Earlier::default();
     for (layer, slides) in (0..).zip(slides) {
         let at = hp.enter(&mut b, layer)?;
         let predicted = predicted(&mut b, &streams, active, hp.eps)?;
@@ -49,10 +48,7 @@ pub fn build(mut b: Builder) -> Result<Graph> {
             scale: 1.0,
             ..at.attention()
         };
-        let keys = earlier.keys(&b, slides, layer < shared_from)?;
-        let h = gemma4::attend(&mut b, h, &hp, rope, attention, keys)?;
-        earlier.put(slides, h, keys);
-        let h = b.linear(h, "attn_output", hp.width)?;
+        let h = keys.attend(&mut b, h, &hp, rope, (layer, slides), attention)?;
         let h = b.rms_norm(h, "post_attention_norm", hp.eps)?;
         let h = b.add(x, h);
         let h = b.add(h, laurel);
@@ -67,15 +63,13 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         if let Some(inputs) = inputs {
             let scale = b.vector("altup_correct_scale", hp.width)?;
             let first = b.gain(streams[active], scale);
-            let h = gemma4::per_layer_block(&mut b, first, inputs, layer, hp.eps)?;
+            let h = per_layer_block(&mut b, first, inputs, layer, hp.eps)?;
             streams[1..].iter_mut().for_each(|x| *x = b.add(*x, h));
         }
     }
     b.enter(None);
     let x = joined(&mut b, &streams)?;
-    let logits = hp.logits(&mut b, x)?;
-    let logit_cap = b.opt_positive("final_logit_softcapping")?;
-    let logits = b.softcap(logits, logit_cap);
+    let logits = hp.capped_logits(&mut b, x)?;
     b.finish(logits)
 }
 

@@ -14,6 +14,7 @@ mod gemma2;
 mod gemma3;
 mod gemma3n;
 mod gemma4;
+mod gemma_layers;
 mod glm4;
 mod gpt_oss;
 mod granite;

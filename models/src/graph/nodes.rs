@@ -27,13 +27,7 @@ impl Builder<'_, '_> {
     /// Token embeddings from the tensor `token_embd`, of `width` floats, times `scale`.
     pub fn embed(&mut self, width: usize, scale: f32) -> Result<ValueId> {
         let table = self.embedding_table(width)?;
-        let stand_in = None;
-        let op = Op::Embed {
-            table,
-            scale,
-            stand_in,
-        };
-        Ok(self.push(op, width))
+        Ok(self.rows_of_tokens(table, scale, None))
     }
 
     /// Embeddings from another table `name` with a row for each token, times `scale`. The
@@ -47,13 +41,16 @@ impl Builder<'_, '_> {
     ) -> Result<ValueId> {
         let (_, tokens) = self.required("token_embd.weight")?;
         let table = self.matrix(name, tokens.rows(), width)?;
-        let stand_in = Some(stand_in);
+        Ok(self.rows_of_tokens(table, scale, Some(stand_in)))
+    }
+
+    fn rows_of_tokens(&mut self, table: Weight, scale: f32, stand_in: Option<u32>) -> ValueId {
         let op = Op::Embed {
             table,
             scale,
             stand_in,
         };
-        Ok(self.push(op, width))
+        self.push(op, table.cols)
     }
 
     /// The embedding table: one row for each token of the vocabulary.

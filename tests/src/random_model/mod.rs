@@ -25,7 +25,7 @@ pub const ARCHITECTURES: [&str; 8] = [
 ];
 
 /// Further architectures, which firmware does not have.
-pub const FURTHER: [&str; 27] = [
+pub static FURTHER: [&str; 27] = [
     "gemma",
     "granite",
     "minicpm",
@@ -54,6 +54,15 @@ pub const FURTHER: [&str; 27] = [
     "gemma4",
     "gemma3n",
 ];
+
+/// Those of the further architectures from `first` to `last`.
+///
+/// # Panics
+/// If one of the two is not among them.
+pub fn further(first: &str, last: &str) -> &'static [&'static str] {
+    let place = |name| FURTHER.iter().position(|&known| known == name).expect(name);
+    &FURTHER[place(first)..=place(last)]
+}
 
 /// What a random model is made of. Fields may be changed before it is written.
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ use serde::Serialize;
 /// Rows of a pass for which a prompt's kernels are chosen.
 const PROMPT: usize = 64;
 
-/// Whether a model runs in this build on this computer. A fault is `Err`, with its reason.
+/// Whether a model runs in this build on this computer.
 #[derive(Serialize)]
 pub struct Verdict {
     /// Whether text can be generated.
