@@ -14,13 +14,6 @@ use std::path::{Path, PathBuf};
 /// Said by a run that found a split.
 const FOUND: &str = "as `ondol bench --auto` found";
 
-/// The sample with a device that takes longer for the jobs of which `which` holds.
-fn slow_for(name: &str, which: &str) -> PathBuf {
-    let run = "ondol_npu_status outcome = run(job);";
-    let late = format!("if ({which}) nanosleep(&(struct timespec){{0, 20000000}}, NULL);\n{run}");
-    softnpu::with_bug(name, "session.c", run, &late)
-}
-
 /// Measures `hello` on one thread.
 fn measure(home: &Path, plugin: &Path, arguments: &[&str]) -> Said {
     let mut command = ondol(home);
@@ -48,7 +41,7 @@ fn answer(home: &Path, plugin: &Path, arguments: &[&str]) -> Said {
 
 #[test]
 fn a_slow_device_leaves_everything_to_the_cpu() {
-    let (home, plugin) = (folder("slow"), slow_for("slow", "true"));
+    let (home, plugin) = (folder("slow"), softnpu::slow_for("slow", "true"));
     let report = measure(&home, &plugin, &["--json"]).json();
     assert_eq!(report["split"]["prefill"], false, "{report}");
     assert_eq!(report["split"]["decode"], false, "{report}");
@@ -86,7 +79,7 @@ fn a_slow_device_leaves_everything_to_the_cpu() {
 #[test]
 fn a_device_that_is_slow_in_decode_gets_prefill_alone() {
     let home = folder("decode");
-    let plugin = slow_for("slow-decode", "job->program->rows == 1");
+    let plugin = softnpu::slow_for("slow-decode", "job->program->rows == 1");
     // Slow, so that a device that the processor plays is faster.
     let cpu = ["--kernels", "exact"];
     let report = measure(&home, &plugin, &[&cpu[..], &["--json"]].concat()).json();
@@ -117,7 +110,7 @@ fn kept_split(home: &Path) -> PathBuf {
 fn a_split_is_kept_for_one_plug_in_and_measured_again_when_damaged() {
     let home = folder("kept");
     let plugin = home.join("npu.so");
-    fs::copy(slow_for("kept", "true"), &plugin).unwrap();
+    fs::copy(softnpu::slow_for("kept", "true"), &plugin).unwrap();
     let found = |said: &Said| said.err.contains(FOUND);
     assert!(!found(&answer(&home, &plugin, &[])));
     measure(&home, &plugin, &[]);
@@ -136,7 +129,11 @@ fn a_split_is_kept_for_one_plug_in_and_measured_again_when_damaged() {
 
     // Removed first: the old one may be mapped.
     fs::remove_file(&plugin).unwrap();
-    fs::copy(slow_for("rebuilt", "job->program->rows > 0"), &plugin).unwrap();
+    fs::copy(
+        softnpu::slow_for("rebuilt", "job->program->rows > 0"),
+        &plugin,
+    )
+    .unwrap();
     assert!(!found(&answer(&home, &plugin, &[])), "a rebuilt plug-in");
 }
 
@@ -166,7 +163,10 @@ fn stages_can_be_chosen() {
 
 #[test]
 fn an_app_uses_what_was_kept() {
-    let (home, plugin) = (folder("app"), slow_for("app", "job->fault == FAULT_NONE"));
+    let (home, plugin) = (
+        folder("app"),
+        softnpu::slow_for("app", "job->fault == FAULT_NONE"),
+    );
     let delegate = DelegateOptions {
         cache: Some(home.join("programs")),
         ..DelegateOptions::new(&plugin)

@@ -291,13 +291,11 @@ fn a_model_without_a_template_says_so_before_the_chat() {
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 #[test]
 fn a_slow_device_is_red() {
-    let home = folder("red");
+    let (home, plugin) = (folder("red"), ondol_tests::softnpu::slow_for("red", "true"));
     let bench = || {
         let mut command = ondol(&home);
         command.args(["bench", "hello", "--auto", "-p", "64", "-n", "4", "-r", "1"]);
-        command
-            .arg("--delegate")
-            .arg(ondol_tests::softnpu::plugin());
+        command.arg("--delegate").arg(&plugin);
         command.env_remove("NO_COLOR");
         command
     };

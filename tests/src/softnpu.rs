@@ -39,6 +39,17 @@ pub fn with_bug(name: &str, source: &str, from: &str, to: &str) -> PathBuf {
     build(&copy, &format!("libsoftnpu-{name}.so"))
 }
 
+/// The library with a device that takes 20 ms longer for the jobs of which `which` holds, an
+/// expression of C over `job`: slower than any CPU.
+///
+/// # Panics
+/// As for [`with_bug`].
+pub fn slow_for(name: &str, which: &str) -> PathBuf {
+    let run = "ondol_npu_status outcome = run(job);";
+    let late = format!("if ({which}) nanosleep(&(struct timespec){{0, 20000000}}, NULL);\n{run}");
+    with_bug(name, "session.c", run, &late)
+}
+
 /// A device of its own: faults that it is asked for are no other's.
 ///
 /// # Panics
