@@ -24,6 +24,7 @@ mod packed;
 mod progress;
 mod record;
 mod sheet;
+mod submission;
 mod terminal;
 mod text;
 

@@ -6,12 +6,18 @@
 mod common;
 
 use common::{Said, folder, ondol, run};
+use ondol_conformance::html;
 use ondol_tests::random_model::RandomModel;
 use ondol_tests::{reference, softnpu};
 use serde_json::Value;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A flaw of softnpu, the level that finds it, and how the ids of the gates begin that
 /// fail.
@@ -91,23 +97,35 @@ fn gates(report: &Value, verdict: &str) -> Vec<String> {
         .collect()
 }
 
+/// The notes that a report's page has in English alone.
+fn english_notes(report: &Value) -> Vec<String> {
+    let page = html::page(&serde_json::from_value(report.clone()).unwrap());
+    let notes = page.split("<p class=\"note\"><span lang=\"\">").skip(1);
+    notes
+        .map(|rest| rest.split("</span>").next().unwrap().to_owned())
+        .collect()
+}
+
 #[test]
 fn every_flaw_is_found_by_its_level() {
     let home = folder("flaws");
     let model = deep_model(&home);
-    let mut missed = Vec::new();
+    let (mut missed, mut english) = (Vec::new(), Vec::new());
     for &(flaw, level, gate) in FLAWS {
         // Some flaws are in layer 2 alone, which `hello` has not.
         let model = if level == "model" { &model } else { "hello" };
         let mut command = verify_model(&home, model, &softnpu::plugin(), level);
         let said = run(command.env("SOFTNPU_FAULT", flaw));
-        let failed = gates(&report(&said), "fail");
+        let report = report(&said);
+        english.extend(english_notes(&report));
+        let failed = gates(&report, "fail");
         let found = failed.iter().any(|id| id.starts_with(gate));
         if !found || said.code != 1 {
             missed.push(format!("{flaw} by {level}: {failed:?}"));
         }
     }
     assert!(missed.is_empty(), "{missed:#?}");
+    assert!(english.is_empty(), "no Korean for {english:#?}");
 }
 
 /// Parts that compute rightly in their arithmetic, whatever their forms lose.
@@ -251,4 +269,76 @@ fn a_plug_in_that_crashes_is_a_failed_gate() {
     }
     assert!(!gates(&command("op"), "fail").is_empty());
     assert!(!gates(&command("end-to-end"), "fail").is_empty());
+}
+
+/// Writes the log of a meter that reads ten times a second, until it is dropped. What the
+/// machine draws rises, so that it is more at work than when idle.
+struct OutsideMeter {
+    running: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl OutsideMeter {
+    fn start(path: &Path) -> OutsideMeter {
+        let running = Arc::new(AtomicBool::new(true));
+        let goes_on = running.clone();
+        let mut log = fs::File::create(path).unwrap();
+        let thread = thread::spawn(move || {
+            let began = Instant::now();
+            writeln!(log, "time,watts").unwrap();
+            while goes_on.load(Ordering::Relaxed) {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+                let watts = 2.0 + 0.1 * began.elapsed().as_secs_f64();
+                writeln!(log, "{:.3},{watts:.3}", now.as_secs_f64()).unwrap();
+                thread::sleep(Duration::from_millis(100));
+            }
+        });
+        OutsideMeter {
+            running,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for OutsideMeter {
+    fn drop(&mut self) {
+        self.running.store(false, Ordering::Relaxed);
+        self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// An emulator that says that it is hardware: its process holds no device, and its
+/// temperature never moves. The outside meter is read.
+#[test]
+fn hardware_that_is_none_is_not_believed() {
+    let home = folder("hardware");
+    let log = home.join("meter.csv");
+    let meter = OutsideMeter::start(&log);
+    let mut command = verify(&home, &softnpu::plugin(), "performance,energy");
+    command.arg("--meter").arg(&log);
+    command.args(["--applicant", "온돌 주식회사", "--serial", "N-7"]);
+    let said = run(command.env("SOFTNPU_FAULT", "says-hardware"));
+    drop(meter);
+    let report = report(&said);
+    assert_eq!(gates(&report, "fail"), ["performance.device-node"]);
+    let partial = gates(&report, "partial");
+    let constant = "energy.temperature-moves".to_owned();
+    assert!(partial.contains(&constant), "{partial:?}");
+    assert_eq!(report["device"]["nodes"].as_array().map(Vec::len), Some(0));
+    let libraries = report["device"]["libraries"].to_string();
+    assert!(libraries.contains("libc.so"), "{libraries}");
+    assert_eq!(report["submission"]["applicant"], "온돌 주식회사");
+    let all = report["levels"].as_array().unwrap().iter();
+    let all: Vec<&Value> = all
+        .flat_map(|level| level["gates"].as_array().unwrap())
+        .collect();
+    let found = |id: &str| {
+        let gate = all.iter().find(|gate| gate["id"] == id);
+        *gate.unwrap_or_else(|| panic!("{id}: {}", said.out))
+    };
+    assert_eq!(found("performance.ttft-128.device")["spread"]["runs"], 5);
+    for id in ["prefill", "decode", "idle"] {
+        let gate = found(&format!("energy.outside.{id}"));
+        assert!(gate["found"].as_f64() > Some(0.0), "{gate}");
+    }
 }

@@ -39,8 +39,8 @@ pub fn run(kit: &mut Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Resu
     let [segment, other] = blocks(kit);
     say("damaged programs");
     let title = Text::new(
-        format!("of {DAMAGED} damaged programs none is taken"),
-        format!("손상된 프로그램 {DAMAGED}개가 모두 거부됨"),
+        format!("of {DAMAGED} programs with a flipped bit and {DAMAGED} cut short none is taken"),
+        format!("비트가 반전된 프로그램 {DAMAGED}개와 잘린 프로그램 {DAMAGED}개가 모두 거부됨"),
     );
     level.holds("abi.blob", title, damaged(&kit.delegate, &segment));
     let title = Text::new(

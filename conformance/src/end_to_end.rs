@@ -319,7 +319,7 @@ fn judge(level: &mut Level, name: &str, stage: &str, compared: &Compared) {
         kl_limit(mean(&declared)),
     );
     gate.unit = "nats".to_owned();
-    gate.note = format!("{} tokens", device.len());
+    gate.note = format!("tokens: {}", device.len());
     let worst = |kls: &[f64]| kls.iter().copied().fold(0.0, worse);
     let title_worst = title("KL of the worst token", "최악 토큰의 KL");
     let limit = 8.0 * worst(&declared) + 1e-3;

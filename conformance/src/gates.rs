@@ -66,6 +66,7 @@ impl Level {
             id: id.to_owned(),
             title,
             found,
+            spread: None,
             limit,
             at_least: false,
             unit: String::new(),

@@ -8,8 +8,10 @@ mod text;
 mod words;
 
 use crate::report::{
-    Conclusion, Device, Format, Gate, Host, Level, Losses, Model, Name, Offload, Report,
+    Conclusion, Device, Format, Gate, Hashed, Host, Level, Losses, Model, Name, Offload, Report,
+    Submission,
 };
+use crate::spread::Spread;
 use text::{Pair, both, bytes, code, count, distinct, number, pair, shell, told};
 use words::Outcome;
 
@@ -72,7 +74,7 @@ fn top(report: &Report) -> String {
         format_sentence(report.format.as_ref()),
         tally(report),
         warning(device),
-        slots(),
+        slots(&report.submission),
         facts(&[
             fact(
                 "Device",
@@ -115,13 +117,20 @@ fn reasons(report: &Report) -> String {
     }
 }
 
-/// Lines for what is written by hand.
-fn slots() -> String {
-    let line = || "<span class=\"slot\"></span>".to_owned();
+/// What the operator stated, and lines to fill in by hand.
+fn slots(submission: &Submission) -> String {
+    let line = |stated: &str| match stated.is_empty() {
+        true => "<span class=\"slot\"></span>".to_owned(),
+        false => told(stated),
+    };
     facts(&[
-        fact("Applicant", "신청 기관", line()),
-        fact("Tester", "시험 담당자", line()),
-        fact("Serial number of the device", "장치 일련번호", line()),
+        fact("Applicant", "신청 기관", line(&submission.applicant)),
+        fact("Tester", "시험 담당자", line(&submission.tester)),
+        fact(
+            "Serial number of the device",
+            "장치 일련번호",
+            line(&submission.serial),
+        ),
     ])
 }
 
@@ -342,7 +351,7 @@ fn offload(offload: Option<&Offload>) -> String {
     let on_cpu = offload.withheld.iter().chain(&offload.refused);
     let on_cpu = on_cpu.map(|part| {
         vec![
-            told(&part.reason),
+            translated(&part.reason, &notes::note(&part.reason)),
             count(part.nodes),
             count(part.multiply_adds),
         ]
@@ -444,9 +453,10 @@ fn gates(level: usize, gates: &[Gate]) -> String {
     let rows = gates.iter().enumerate().map(|(at, gate)| {
         let (found, limit) = found_and_limit(gate);
         let title = format!(
-            "<span id=\"gate-{level}-{at}\">{}</span> {}{}",
+            "<span id=\"gate-{level}-{at}\">{}</span> {}{}{}",
             both(pair(&gate.title)),
             code(&gate.id),
+            runs(gate.spread.as_ref()),
             note(gate)
         );
         let verdict = mark(words::outcome(gate));
@@ -474,6 +484,20 @@ fn found_and_limit(gate: &Gate) -> (String, String) {
         Some(_) => (found, format!("{sign}&nbsp;{limit}")),
         None => (found, limit),
     }
+}
+
+/// How far the runs of a measurement lie apart.
+fn runs(spread: Option<&Spread>) -> String {
+    let Some(spread) = spread else {
+        return String::new();
+    };
+    let [min, max] = distinct([spread.min, spread.max]);
+    let (runs, deviation) = (count(spread.runs), number(spread.deviation));
+    let words = both((
+        &format!("{runs} runs, {min} to {max}, standard deviation {deviation}"),
+        &format!("{runs}회 측정, {min}~{max}, 표준편차 {deviation}"),
+    ));
+    format!("<p class=\"note\">{words}</p>")
 }
 
 fn note(gate: &Gate) -> String {
@@ -526,6 +550,7 @@ fn appendix(report: &Report) -> String {
             &device_facts(device),
         ),
         part(("Model", "모델"), &model),
+        part(("Texts", "비교에 쓴 글"), &hashes(&report.texts)),
         part(
             ("Command line", "실행 명령"),
             &format!("<pre>{}</pre>\n", code(&shell(&report.command))),
@@ -597,6 +622,22 @@ fn model_facts(model: &Model) -> String {
     ])
 }
 
+/// Names with their hashes.
+fn hashes(files: &[Hashed]) -> String {
+    let row = |file: &Hashed| vec![told(&file.name), code(&file.sha256)];
+    let heads = [("Name", "이름"), ("SHA-256", "SHA-256")];
+    table("hashes", &heads, files.iter().map(row))
+}
+
+/// The device nodes that the plug-in's process holds.
+fn nodes(device: &Device) -> String {
+    match &device.nodes {
+        None => both(("Not told by the system", "운영체제가 알려 주지 않음")),
+        Some(nodes) if nodes.is_empty() => both(("None", "없음")),
+        Some(nodes) => told(&nodes.join("; ")),
+    }
+}
+
 fn device_facts(device: &Device) -> String {
     let rows: Vec<String> = device.rows.iter().map(count).collect();
     facts(&[
@@ -638,7 +679,12 @@ fn device_facts(device: &Device) -> String {
             "플러그인 SHA-256",
             code(&device.plugin_sha256),
         ),
-    ])
+        fact(
+            "Device nodes that its process holds",
+            "프로세스가 열어 둔 장치 노드",
+            nodes(device),
+        ),
+    ]) + &hashes(&device.libraries)
 }
 
 /// A sign and a word, readable without colour.

@@ -25,6 +25,7 @@ mod model;
 mod op;
 mod part;
 mod performance;
+mod process;
 pub mod profile;
 pub mod report;
 pub mod seal;
@@ -119,6 +120,8 @@ pub struct Setup {
     pub place: Place,
     /// The log of an outside meter that runs meanwhile, for the level `energy`.
     pub meter: Option<PathBuf>,
+    /// Who hands the report in, and of which device.
+    pub submission: report::Submission,
     /// Gates that may fail, by id, with the reason.
     pub waivers: Vec<(String, String)>,
     /// The command line, for the report.
@@ -247,6 +250,14 @@ fn waive(level: &mut Level, waivers: &[(String, String)]) {
             false => gate.note = format!("can't be waived. {}", gate.note),
         }
     }
+}
+
+/// The waivers of a run whose id no gate has.
+pub fn unknown_waivers<'w>(report: &Report, waivers: &'w [(String, String)]) -> Vec<&'w str> {
+    let gates = || report.levels.iter().flat_map(|level| &level.gates);
+    let ids = waivers.iter().map(|(id, _)| id.as_str());
+    ids.filter(|id| gates().all(|gate| gate.id != *id))
+        .collect()
 }
 
 /// Removes points that JSON can't represent; the gates have used them already.
@@ -412,6 +423,7 @@ impl<'s> Kit<'s> {
         Ok(Report {
             schema: report::SCHEMA,
             created: machine::now_in_korea(),
+            submission: self.setup.submission.clone(),
             seed: self.setup.seed,
             command: self.setup.command.clone(),
             ondol: env!("CARGO_PKG_VERSION").to_owned(),
@@ -429,6 +441,7 @@ impl<'s> Kit<'s> {
             levels,
             partial,
             format: answers.format,
+            texts: self.setup.texts.iter().map(hashed).collect(),
             records: answers.records,
         })
     }
@@ -452,6 +465,13 @@ impl Setup {
 fn load(plugin: &Path) -> Result<Delegate> {
     // SAFETY: the user who verifies a plug-in trusts it like any program that they run.
     Ok(unsafe { Delegate::load(plugin) }?)
+}
+
+fn hashed(text: &Sample) -> report::Hashed {
+    report::Hashed {
+        name: text.name.clone(),
+        sha256: machine::sha256_of(&text.text),
+    }
 }
 
 /// What runs where, for the report.

@@ -17,6 +17,13 @@ pub fn sha256(path: &Path) -> Result<String> {
     Ok(hasher.finish())
 }
 
+/// The hash of a text, hexadecimal.
+pub fn sha256_of(text: &str) -> String {
+    let mut hasher = Hasher::new();
+    hasher.update(text.as_bytes());
+    hasher.finish()
+}
+
 /// The hash of the program that runs.
 pub fn program_sha256() -> Result<String> {
     let file = |source| Error::File {

@@ -15,6 +15,8 @@ pub const GAP: f64 = 2.0;
 /// The least readings of a log in all phases of one kind: with fewer, the ends of the
 /// phases decide the result.
 pub const READINGS: usize = 10;
+/// How often a log that is being written is looked at.
+const LOOK: Duration = Duration::from_millis(100);
 /// Where Linux shows the counters: `energy_uj` and `max_energy_range_uj`, in microjoules,
 /// by domain (`Documentation/power/powercap/powercap.rst` of the kernel).
 const RAPL: &str = "/sys/class/powercap";
@@ -166,13 +168,12 @@ impl Meter {
 
     /// The present moment.
     pub fn now(&mut self) -> Moment {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let counted_uj: u64 = match self {
             Meter::Counters(counters) => counters.iter_mut().map(Counter::count).sum(),
             Meter::Nothing | Meter::Log(_) => 0,
         };
         Moment {
-            seconds: since.unwrap_or_default().as_secs_f64(),
+            seconds: since_1970(),
             counted: counted_uj as f64 / 1e6,
         }
     }
@@ -193,7 +194,8 @@ impl Meter {
         }
     }
 
-    /// What the meter read, after the run; `None` if there is no meter.
+    /// What the meter read, after the run; `None` if there is no meter. Waits until a log
+    /// that is being written has a reading after this call, for at most [`GAP`].
     ///
     /// # Errors
     /// [`MeterError`], if a log can't be used.
@@ -201,12 +203,23 @@ impl Meter {
         let Meter::Log(path) = self else {
             return Ok(self.name().map(|_| Readings(None)));
         };
-        let text = fs::read_to_string(path).map_err(|source| MeterError::File {
-            path: path.clone(),
-            source,
-        })?;
-        Ok(Some(Readings(Some(Log::parse(&text)?))))
+        let asked = since_1970();
+        loop {
+            let log = Log::read(path)?;
+            let last = log.0.last().map_or(f64::NEG_INFINITY, |reading| reading.0);
+            let is_written = asked - last < GAP;
+            if last >= asked || !is_written || since_1970() - asked > GAP {
+                return Ok(Some(Readings(Some(log))));
+            }
+            sleep(LOOK);
+        }
     }
+}
+
+/// Seconds since 1970, by the machine's clock.
+fn since_1970() -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs_f64()
 }
 
 impl Counter {
@@ -297,6 +310,14 @@ impl Phase {
 struct Log(Vec<(f64, f64)>);
 
 impl Log {
+    fn read(path: &Path) -> Result<Log, MeterError> {
+        let text = fs::read_to_string(path).map_err(|source| MeterError::File {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        Log::parse(complete_lines(&text))
+    }
+
     /// A CSV file whose head names a column `time` (seconds since 1970, or
     /// `2026-11-30T12:00:00.5+09:00` as in RFC 3339) and one `watts`.
     fn parse(text: &str) -> Result<Log, MeterError> {
@@ -366,6 +387,12 @@ impl Log {
         let inside = phase.begin.seconds..=phase.end.seconds;
         self.0.iter().filter(|(t, _)| inside.contains(t)).count()
     }
+}
+
+/// Without a last line that has no end: it may not be written yet.
+fn complete_lines(text: &str) -> &str {
+    let end = text.rfind('\n').map_or(text.len(), |at| at + 1);
+    &text[..end]
 }
 
 fn finite(text: &str) -> Option<f64> {

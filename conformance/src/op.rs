@@ -149,7 +149,7 @@ fn worst_of(kit: &Kit, form: Quant, numbers: Numbers) -> Result<Option<Judgement
                 continue;
             }
             let given = vec![numbers.inputs(&mut draw, rows * k)];
-            let place = format!("{rows} rows, {n} x {k}");
+            let place = format!("a program of {rows} rows, {n} x {k}");
             let judgement = judge(kit, &segment, &given, &place)?;
             worst.get_or_insert_default().keep_worst(judgement);
         }
@@ -306,6 +306,8 @@ const COLS: usize = 576;
 struct Elementwise {
     /// Its name, by which it is reported.
     name: &'static str,
+    /// The same in Korean.
+    korean: &'static str,
     function: RowFn,
     /// The size of most numbers.
     size: f32,
@@ -314,8 +316,9 @@ struct Elementwise {
 }
 
 fn elementwise() -> [Elementwise; 11] {
-    let case = |name, function, size, outliers| Elementwise {
+    let case = |[name, korean]: [_; 2], function, size, outliers| Elementwise {
         name,
+        korean,
         function,
         size,
         outliers,
@@ -323,25 +326,60 @@ fn elementwise() -> [Elementwise; 11] {
     let norm = |group, eps| RowFn::RmsNorm { group, eps };
     let [silu, gelu] = [Activation::Silu, Activation::GeluTanh].map(RowFn::Glu);
     [
-        case("rmsnorm", norm(COLS, 1e-5), 1.0, true),
-        case("rmsnorm-groups", norm(64, 1e-6), 1.0, true),
+        case(["rmsnorm", "RMS 정규화"], norm(COLS, 1e-5), 1.0, true),
+        case(
+            ["rmsnorm-groups", "RMS 정규화, 묶음별"],
+            norm(64, 1e-6),
+            1.0,
+            true,
+        ),
         // Where the mean square is as small as eps, eps shows.
-        case("rmsnorm-eps", norm(64, 1e-5), 3e-3, false),
-        case("add", RowFn::Add, 1.0, true),
-        case("scale", RowFn::Scale { factor: 0.37 }, 1.0, true),
-        case("silu-mul", silu, 2.0, false),
-        case("silu-mul-outliers", silu, 1.0, true),
-        case("gelu-mul", gelu, 2.0, false),
-        case("gelu-mul-outliers", gelu, 1.0, true),
-        case("softcap", RowFn::Softcap { cap: 30.0 }, 20.0, false),
-        case("softcap-outliers", RowFn::Softcap { cap: 30.0 }, 1.0, true),
+        case(
+            ["rmsnorm-eps", "RMS 정규화, 매우 작은 입력"],
+            norm(64, 1e-5),
+            3e-3,
+            false,
+        ),
+        case(["add", "덧셈"], RowFn::Add, 1.0, true),
+        case(
+            ["scale", "상수배"],
+            RowFn::Scale { factor: 0.37 },
+            1.0,
+            true,
+        ),
+        case(["silu-mul", "SiLU 게이트"], silu, 2.0, false),
+        case(
+            ["silu-mul-outliers", "SiLU 게이트, 이상치 포함"],
+            silu,
+            1.0,
+            true,
+        ),
+        case(["gelu-mul", "GELU 게이트"], gelu, 2.0, false),
+        case(
+            ["gelu-mul-outliers", "GELU 게이트, 이상치 포함"],
+            gelu,
+            1.0,
+            true,
+        ),
+        case(
+            ["softcap", "소프트캡"],
+            RowFn::Softcap { cap: 30.0 },
+            20.0,
+            false,
+        ),
+        case(
+            ["softcap-outliers", "소프트캡, 이상치 포함"],
+            RowFn::Softcap { cap: 30.0 },
+            1.0,
+            true,
+        ),
     ]
 }
 
 /// One function in every program.
 fn element(kit: &Kit, level: &mut Level, case: &Elementwise) {
     let id = format!("op.{}", case.name);
-    let title = Text::new(case.name, case.name);
+    let title = Text::new(case.name, case.korean);
     let mut worst: Option<Judgement> = None;
     for rows in kit.programs() {
         let mut draw = kit.draw(&format!("{} {rows}", case.name));
@@ -355,7 +393,7 @@ fn element(kit: &Kit, level: &mut Level, case: &Elementwise) {
             }
             Err(error) => return level.holds(&id, title, Err(error.to_string())),
         }
-        match judge(kit, &segment, &given, &format!("{rows} rows")) {
+        match judge(kit, &segment, &given, &format!("a program of {rows} rows")) {
             Ok(judgement) => worst.get_or_insert_default().keep_worst(judgement),
             Err(error) => return level.holds(&id, title, Err(error)),
         }

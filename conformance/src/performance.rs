@@ -1,8 +1,11 @@
 //! Level `performance`: time and memory, compared with the CPU's. Only for hardware:
-//! times of an emulator or a stub mean nothing and are not recorded.
+//! times of an emulator or a stub mean nothing and are not recorded. A device that says
+//! that it is hardware has a device node.
 
 use crate::end_to_end::percentile;
+use crate::process::Holdings;
 use crate::report::{Level, Series, Text, Verdict};
+use crate::spread::Spread;
 use crate::{Kit, Result, scattered};
 use ondol::delegate::{Label, Offload, OffloadOptions};
 use ondol::machine::process_memory;
@@ -12,9 +15,11 @@ use std::time::{Duration, Instant};
 /// Prompts whose time to the first token is measured.
 const PROMPTS: [usize; 3] = [128, 512, 2048];
 /// Runs of each; the median counts.
-const RUNS: usize = 3;
+const RUNS: usize = 5;
 /// Tokens that are decoded.
-const DECODED: usize = 64;
+const DECODED: usize = 256;
+/// The gate of [`device_node`].
+const DEVICE_NODE: &str = "performance.device-node";
 /// The duration of the sustained run.
 const SUSTAINED: Duration = Duration::from_secs(20);
 
@@ -30,7 +35,26 @@ pub fn run(kit: &Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Result<(
         level.not_measured("performance", title, &why);
         return Ok(());
     }
+    device_node(level, Holdings::of(&kit.setup.plugin));
     measure(kit, offload, level, SUSTAINED, say)
+}
+
+/// Whether the process of the plug-in holds a device: a driver does, an emulator need not.
+/// A device that is reached otherwise, by a network, can have this gate waived.
+fn device_node(level: &mut Level, holdings: Option<Holdings>) {
+    let title = Text::new(
+        "the plug-in's process holds a device node",
+        "플러그인 프로세스가 장치 노드를 열어 둠",
+    );
+    let Some(holdings) = holdings else {
+        level.not_measured(DEVICE_NODE, title, "the system does not tell");
+        return;
+    };
+    let outcome = match holdings.nodes.is_empty() {
+        true => Err("it says that it is hardware, and its process holds no device".to_owned()),
+        false => Ok(()),
+    };
+    level.holds(DEVICE_NODE, title, outcome);
 }
 
 /// All measurements, for any kind of device.
@@ -55,17 +79,18 @@ fn measure(
             of_cpu.push(first_token(&mut cpu, &tokens[..n])?);
             of_npu.push(first_token(&mut npu, &tokens[..n])?);
         }
-        let [cpu, npu] = [of_cpu, of_npu].map(|times| percentile(&times, 0.5));
-        let ms = |level: &mut Level, who: &str, ko: &str, seconds: f64| {
+        let ms = |level: &mut Level, who: &str, ko: &str, seconds: &[f64]| {
             let title = Text::new(
                 format!("time to the first token after {n}, {who}"),
                 format!("{n} 토큰 뒤 첫 토큰까지의 시간, {ko}"),
             );
             let id = format!("performance.ttft-{n}.{who}");
-            level.tell(&id, title, seconds * 1e3, "ms");
+            let gate = level.tell(&id, title, percentile(seconds, 0.5) * 1e3, "ms");
+            gate.spread = spread_ms(seconds);
         };
-        ms(level, "device", "장치", npu);
-        ms(level, "cpu", "CPU", cpu);
+        ms(level, "device", "장치", &of_npu);
+        ms(level, "cpu", "CPU", &of_cpu);
+        let [cpu, npu] = [of_cpu, of_npu].map(|times| percentile(&times, 0.5));
         let title = Text::new(
             format!("speed of the device over the CPU's, {n} tokens"),
             format!("장치/CPU 속도비, {n} 토큰"),
@@ -96,6 +121,12 @@ fn measure(
         "MB",
     );
     Ok(())
+}
+
+/// Seconds of all runs, in milliseconds.
+fn spread_ms(seconds: &[f64]) -> Option<Spread> {
+    let ms: Vec<f64> = seconds.iter().map(|seconds| seconds * 1e3).collect();
+    Spread::of(&ms)
 }
 
 fn first_token(session: &mut Session, tokens: &[u32]) -> Result<f64> {
@@ -140,7 +171,8 @@ fn decode(
                 format!("토큰 생성 시간, {ko}, {name}"),
             );
             let id = format!("performance.decode.{who}.{name}");
-            level.tell(&id, title, percentile(times, share) * 1e3, "ms");
+            let gate = level.tell(&id, title, percentile(times, share) * 1e3, "ms");
+            gate.spread = spread_ms(times);
         }
     }
     let title = Text::new(
@@ -217,7 +249,7 @@ fn sustain(session: &mut Session, tokens: &[u32], time: Duration) -> Result<Seri
 mod tests {
     use super::*;
     use crate::report::{Name, Verdict};
-    use crate::{Setup, samples};
+    use crate::{Setup, report::Submission, samples};
     use ondol::Model;
     use ondol_tests::softnpu;
 
@@ -240,6 +272,7 @@ mod tests {
             scratch: std::env::temp_dir().join(format!("ondol-times-{}", std::process::id())),
             place: crate::Place::Here,
             meter: None,
+            submission: Submission::default(),
             waivers: Vec::new(),
             command: Vec::new(),
         };

@@ -1,6 +1,8 @@
 //! The report: what was measured, with which limits, on which device. It is one JSON
 //! file; the HTML page is made from it alone.
 
+use crate::process::Holdings;
+use crate::spread::Spread;
 use crate::{Result, machine};
 use ondol::Engine;
 use ondol::delegate::DeviceInfo;
@@ -9,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// Version of the JSON's layout.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// A text in the two languages of the report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +39,8 @@ pub struct Report {
     pub schema: u32,
     /// The time in Korea: `2026-11-29T21:00:00+09:00`.
     pub created: String,
+    /// Who hands the report in, and of which device.
+    pub submission: Submission,
     /// Inputs, shapes and numbers of rows were drawn from it; `--seed` repeats them.
     pub seed: u64,
     /// The arguments of the command line.
@@ -64,8 +68,30 @@ pub struct Report {
     /// What the weights and the arithmetic of the device lose against the file; `None`
     /// if no answers were compared.
     pub format: Option<Format>,
+    /// The texts on which answers were compared.
+    pub texts: Vec<Hashed>,
     /// The device's distributions on the texts, as `ondol agree` replays them.
     pub records: Vec<Record>,
+}
+
+/// What the operator states; empty is a line to fill in by hand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submission {
+    /// Who applies for the test.
+    pub applicant: String,
+    /// Who carried it out.
+    pub tester: String,
+    /// The serial number of the device.
+    pub serial: String,
+}
+
+/// A file or a text, with its hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hashed {
+    /// The file's path, or the text's name.
+    pub name: String,
+    /// SHA-256, hexadecimal.
+    pub sha256: String,
 }
 
 /// Tokens of a text with the device's distributions, in the layout of `ondol record`.
@@ -204,6 +230,11 @@ pub struct Device {
     pub plugin_licence: String,
     /// SHA-256 of its file, hexadecimal.
     pub plugin_sha256: String,
+    /// The libraries in the plug-in's process, among them the driver's; empty if the system
+    /// does not tell.
+    pub libraries: Vec<Hashed>,
+    /// The device nodes that the plug-in's process holds; `None` if the system does not tell.
+    pub nodes: Option<Vec<String>>,
     /// Who made the device.
     pub vendor: String,
     /// Its name.
@@ -231,11 +262,17 @@ impl Device {
     /// From what a plug-in says, and the plug-in's file.
     pub(crate) fn of(info: &DeviceInfo, file: &Path) -> Result<Device> {
         let [plugin, plugin_version, plugin_licence] = info.plugin.clone();
+        let (libraries, nodes) = match Holdings::of(file) {
+            Some(holdings) => (hashes(&holdings.code, file), Some(holdings.nodes)),
+            None => (Vec::new(), None),
+        };
         Ok(Device {
             plugin,
             plugin_version,
             plugin_licence,
             plugin_sha256: machine::sha256(file)?,
+            libraries,
+            nodes,
             vendor: info.vendor.clone(),
             device: info.device.clone(),
             arch: info.arch.clone(),
@@ -248,6 +285,20 @@ impl Device {
             rows: info.rows.clone(),
         })
     }
+}
+
+/// The hashes of libraries, but for the plug-in and this program, which have their own place
+/// in the report. A library that was removed meanwhile has none.
+fn hashes(code: &[PathBuf], plugin: &Path) -> Vec<Hashed> {
+    let own = [plugin.canonicalize().ok(), std::env::current_exe().ok()];
+    let others = code
+        .iter()
+        .filter(|path| !own.iter().flatten().any(|own| own == *path));
+    let hash = |path: &PathBuf| Hashed {
+        name: path.display().to_string(),
+        sha256: machine::sha256(path).unwrap_or_default(),
+    };
+    others.map(hash).collect()
 }
 
 /// The model.
@@ -464,6 +515,8 @@ pub struct Gate {
     pub title: Text,
     /// The measured number, if it is one.
     pub found: Option<f64>,
+    /// The runs of which `found` is the median, or another share; `None` for one run.
+    pub spread: Option<Spread>,
     /// The largest number that passes, or the smallest where `at_least`.
     pub limit: Option<f64>,
     /// Whether a larger number is better.

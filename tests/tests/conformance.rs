@@ -3,7 +3,7 @@
 #![cfg(all(target_os = "linux", target_pointer_width = "64"))]
 
 use ondol::Model;
-use ondol_conformance::report::{Conclusion, Level, Name, Report, Verdict};
+use ondol_conformance::report::{Conclusion, Level, Name, Report, Submission, Verdict};
 use ondol_conformance::{Error, Place, Sample, Setup, html, samples, verify};
 use ondol_tests::softnpu;
 use std::path::PathBuf;
@@ -27,6 +27,7 @@ fn setup(plugin: PathBuf, levels: &[Name]) -> Setup {
         scratch: scratch.join(format!("{:?}", std::thread::current().id())),
         place: Place::Here,
         meter: None,
+        submission: Submission::default(),
         waivers: Vec::new(),
         command: vec!["ondol".to_owned(), "verify".to_owned()],
     }

@@ -3,6 +3,7 @@
 //! fork, and in a session that was restored; with one thread and with more.
 
 use ondol::{CancelToken, Isa, KvType, Model, Session, SessionOptions};
+use ondol_models::gguf::Gguf;
 use ondol_models::quant::DType;
 use ondol_tests::random_model::{ARCHITECTURES, RandomModel, further};
 
@@ -174,4 +175,25 @@ fn of_further_hybrids() {
     further("lfm2", "gemma3n")
         .iter()
         .for_each(|architecture| check(architecture));
+}
+
+/// Models that differ in their experts alone are different models.
+#[test]
+fn a_saved_session_is_of_the_experts_that_made_it() {
+    let bytes = RandomModel::small("qwen3moe").to_bytes();
+    let gguf = Gguf::parse(&bytes).unwrap();
+    let experts = gguf.tensor("blk.0.ffn_up_exps.weight").unwrap().data;
+    let from = experts.as_ptr() as usize - bytes.as_ptr() as usize;
+    let mut changed = bytes.clone();
+    // The sign of each float.
+    let signs = changed[from..from + experts.len()].iter_mut().skip(3);
+    signs.step_by(4).for_each(|byte| *byte ^= 0x80);
+    let [made, other] = [bytes, changed].map(|bytes| Model::from_bytes(bytes).unwrap());
+    let options = options(KvType::F32, None);
+    let mut saved = Vec::new();
+    prefilled(&made, &options).save(&mut saved).unwrap();
+    assert!(made.session(&options).unwrap().restore(&saved[..]).is_ok());
+    let refused = other.session(&options).unwrap().restore(&saved[..]);
+    let refused = refused.unwrap_err();
+    assert!(refused.to_string().contains("another model"), "{refused}");
 }

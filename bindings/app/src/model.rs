@@ -341,15 +341,16 @@ fn offload(
     // SAFETY: that the plug-in keeps the contract of `ondol_npu.h` is a documented
     // condition of the option.
     let delegate = unsafe { Delegate::load(&options.path) }.map_err(ondol::Error::from)?;
+    let defaults = OffloadOptions::default();
     let mut offload = OffloadOptions {
         rows: options.rows,
         prefill: true,
-        decode: options.decode,
+        decode: options.decode.unwrap_or(defaults.decode),
         strict: options.strict,
         deadline: Duration::from_millis(options.deadline_ms),
         cache: options.cache.clone(),
     };
-    if !options.decode
+    if options.decode.is_none()
         && let Some(split) = kept_split(model, &delegate, &offload, session)?
     {
         (offload.prefill, offload.decode) = (split.prefill, split.decode);

@@ -127,10 +127,10 @@ pub struct DelegateOptions {
     pub path: PathBuf,
     /// The largest number of rows of a prefill program.
     pub rows: usize,
-    /// Whether decode runs on the device as well. If not, the device runs the stages that
-    /// `ondol bench --auto` found faster on it, where that was kept in `cache`, or else
-    /// prefill.
-    pub decode: bool,
+    /// Whether decode runs on the device, as prefill does. `None` runs the stages on the
+    /// device that `ondol bench --auto` found faster on it, where that was kept in `cache`,
+    /// or else prefill alone.
+    pub decode: Option<bool>,
     /// Whether a failure of the device is an error; otherwise the CPU computes the part.
     pub strict: bool,
     /// The time limit of one call of the device, in milliseconds.
@@ -147,7 +147,7 @@ impl DelegateOptions {
         DelegateOptions {
             path: path.into(),
             rows: runtime.rows,
-            decode: runtime.decode,
+            decode: None,
             strict: runtime.strict,
             deadline_ms: runtime.deadline.as_millis() as u64,
             cache: runtime.cache,

@@ -90,6 +90,11 @@ pub fn optional_count(name: &str, value: jint) -> Result<Option<usize>> {
     }
 }
 
+/// 0, 1 or `null`.
+pub fn optional_flag(name: &str, value: jint) -> Result<Option<bool>> {
+    Ok(optional_count(name, value)?.map(|flag| flag != 0))
+}
+
 /// A number of bytes or milliseconds that is not negative.
 pub fn amount(name: &str, value: jlong) -> Result<u64> {
     let amount = u64::try_from(value);

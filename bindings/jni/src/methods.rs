@@ -52,7 +52,7 @@ pub const TABLE: [NativeMethod<'static>; 43] = [
         threads: jint, context: jint, kv_type: jint, prefill_chunk: jint, drafts: jint,
         memory_limit: jlong, kernels: jbyte[], big_cores: jboolean, packed_folder: jbyte[],
         packed_limit: jlong, delegate: jbyte[], delegate_rows: jint,
-        delegate_decode: jboolean, delegate_strict: jboolean, delegate_deadline_ms: jlong,
+        delegate_decode: jint, delegate_strict: jboolean, delegate_deadline_ms: jlong,
         delegate_cache: jbyte[]
     ) -> OptionsHandle),
     method!(options_free(options: OptionsHandle)),

@@ -27,7 +27,7 @@ pub fn options_new(
     packed_limit: jlong,
     delegate: JByteArray,
     delegate_rows: jint,
-    delegate_decode: jboolean,
+    delegate_decode: jint,
     delegate_strict: jboolean,
     delegate_deadline_ms: jlong,
     delegate_cache: JByteArray,
@@ -37,7 +37,7 @@ pub fn options_new(
         Some(path) => Some(DelegateOptions {
             path,
             rows: bytes::count("delegate.rows", delegate_rows)?,
-            decode: delegate_decode,
+            decode: bytes::optional_flag("delegate.decode", delegate_decode)?,
             strict: delegate_strict,
             deadline_ms: bytes::amount("delegate.deadlineMs", delegate_deadline_ms)?,
             cache: bytes::optional_path(env, &delegate_cache)?,

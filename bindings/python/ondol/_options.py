@@ -24,7 +24,9 @@ class Delegate:
     path: Path
     #: The largest number of rows of a prefill program.
     rows: int | None = None
-    #: Whether decode runs on the device as well.
+    #: Whether decode runs on the device, as prefill does. With `None`, the stages run on the
+    #: device that `ondol bench --auto` found faster on it, where that was kept in `cache`, or
+    #: else prefill alone.
     decode: bool | None = None
     #: Whether a failure of the device is an error.
     strict: bool | None = None

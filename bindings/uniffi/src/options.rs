@@ -106,7 +106,9 @@ pub struct DelegateOptions {
     /// The largest number of rows of a prefill program.
     #[uniffi(default = None)]
     pub rows: Option<u32>,
-    /// Whether decode runs on the device as well.
+    /// Whether decode runs on the device, as prefill does. If it is not given, the stages run
+    /// on the device that `ondol bench --auto` found faster on it, where that was kept in
+    /// `cache`, or else prefill alone.
     #[uniffi(default = None)]
     pub decode: Option<bool>,
     /// Whether a failure of the device is an error.
@@ -149,7 +151,7 @@ impl DelegateOptions {
         let defaults = app::DelegateOptions::new(&self.path);
         app::DelegateOptions {
             rows: or(self.rows, defaults.rows),
-            decode: self.decode.unwrap_or(defaults.decode),
+            decode: self.decode,
             strict: self.strict.unwrap_or(defaults.strict),
             deadline_ms: self.deadline_ms.unwrap_or(defaults.deadline_ms),
             cache: self.cache.clone().map(PathBuf::from),

@@ -12,6 +12,7 @@ use crate::packed::LimitArgs;
 use crate::{model, output};
 use ondol::machine::cpu_name;
 use ondol::{CancelToken, Engine, Isa, KvType, Model, SamplerOptions, Session, SessionOptions};
+use ondol_conformance::report::Submission;
 use ondol_conformance::scattered;
 use ondol_kernels::Kernels;
 use serde::Serialize;
@@ -171,6 +172,10 @@ enum Test {
 pub fn run(args: &Args) -> Result<()> {
     if let Some(profile) = args.profile.profile {
         return profile::run(args, profile);
+    }
+    if args.profile.submission.stated() != Submission::default() {
+        let why = "--applicant, --tester and --serial stand on the forms of a --profile";
+        return Err(Error::Usage(why.to_owned()));
     }
     if args.auto {
         return auto::run(args);

@@ -5,6 +5,7 @@ use crate::engine::at_least_one;
 use crate::error::{Error, Result};
 use crate::outfile::Outfile;
 use crate::progress::Progress;
+use crate::submission::SubmissionArgs;
 use crate::{model, numbers, output, sheet};
 use ondol::delegate::{Label, Offload};
 use ondol::{Model, Session, SessionOptions};
@@ -12,7 +13,7 @@ use ondol_conformance::html::profile::{grid_page, mobile_page};
 use ondol_conformance::meter::{Meter, MeterError};
 use ondol_conformance::profile::grid::{self, Cell, Grid, Measuring};
 use ondol_conformance::profile::mobile::{self, Mobile, Plan, Rules};
-use ondol_conformance::profile::tasks::{self, Score, TaskSet};
+use ondol_conformance::profile::tasks::{Score, TaskError, TaskSet, Tasks};
 use ondol_conformance::profile::{Measured, Setting};
 use ondol_conformance::report;
 use ondol_conformance::spread::Spread;
@@ -61,6 +62,8 @@ pub struct ProfileArgs {
     /// or ko-ifeval=FILE; may be repeated
     #[arg(long, value_name = "KIND=FILE", requires = "profile")]
     tasks: Vec<TaskSet>,
+    #[command(flatten)]
+    pub submission: SubmissionArgs,
 }
 
 /// The profiles.
@@ -189,7 +192,9 @@ fn session(args: &bench::Args, ready: &Ready, context: usize) -> Result<Session>
 
 fn setting(args: &bench::Args, session: &Session) -> Result<Setting> {
     let plugin = args.delegate.delegate.as_deref();
-    Ok(Setting::of(session, plugin, std::env::args().collect())?)
+    let submission = args.profile.submission.stated();
+    let command = std::env::args().collect();
+    Ok(Setting::of(session, plugin, submission, command)?)
 }
 
 fn longest(lengths: &[usize]) -> usize {
@@ -238,6 +243,12 @@ fn complain(failed: Option<MeterError>) -> Result<()> {
 
 fn mlperf_mobile(args: &bench::Args, files: Vec<Outfile>) -> Result<()> {
     let own = &args.profile;
+    // Before the run, which lasts a minute: a file that is no set of tasks loses nothing.
+    let sets: Vec<Tasks> = own
+        .tasks
+        .iter()
+        .map(Tasks::read)
+        .collect::<Result<_, TaskError>>()?;
     let ready = ready(args, &args.model)?;
     let lengths = [longest(&args.prompt), longest(&args.generate)];
     let plan = Plan {
@@ -254,7 +265,7 @@ fn mlperf_mobile(args: &bench::Args, files: Vec<Outfile>) -> Result<()> {
     let run = timed(&mut session, &plan, meter).map_err(model::runtime_error(&args.model))?;
     let setting = setting(args, &session)?;
     drop(session);
-    let scores = scores(args, &ready)?;
+    let scores = scores(args, &ready, sets)?;
     let answers: String = scores.iter().flat_map(answer_lines).collect();
     let nothing = || Error::Usage("there is nothing to measure".to_owned());
     let (mobile, failed) = run.report(plan, setting, scores).ok_or_else(nothing)?;
@@ -290,23 +301,22 @@ fn timed(session: &mut Session, plan: &Plan, meter: Meter) -> ondol::Result<mobi
 }
 
 /// Accuracy on every set of tasks.
-fn scores(args: &bench::Args, ready: &Ready) -> Result<Vec<Score>> {
-    let sets = &args.profile.tasks;
+fn scores(args: &bench::Args, ready: &Ready, sets: Vec<Tasks>) -> Result<Vec<Score>> {
     if sets.is_empty() {
         return Ok(Vec::new());
     }
     let context = ready.model.graph().trained_context.min(TASK_CONTEXT);
     let mut session = session(args, ready, context)?;
-    let score = |set: &TaskSet| {
-        let mut progress = None;
-        let found = tasks::run(set, &mut session, |_, all| {
-            let label = || Progress::pieces(&set.kind.to_string(), all as u64);
+    let score = |set: Tasks| {
+        let (kind, mut progress) = (set.kind().to_string(), None);
+        let found = set.run(&mut session, |_, all| {
+            let label = || Progress::pieces(&kind, all as u64);
             progress.get_or_insert_with(label).add(1);
         });
         progress.iter().for_each(Progress::finish);
-        Ok(found?)
+        found.map_err(model::runtime_error(&args.model))
     };
-    sets.iter().map(score).collect()
+    sets.into_iter().map(score).collect()
 }
 
 /// The answers to a set, one a line with the set's kind.

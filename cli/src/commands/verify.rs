@@ -4,11 +4,12 @@ use crate::engine::at_least_one;
 use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::outfile::Outfile;
+use crate::submission::SubmissionArgs;
 use crate::{model, output, text};
 use ondol_conformance::report::{
     Conclusion, Format, Gate, Level, Name, Report, TextLosses, Verdict,
 };
-use ondol_conformance::{Place, Sample, Setup, html, machine, samples, verify};
+use ondol_conformance::{Place, Sample, Setup, html, machine, samples, unknown_waivers, verify};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -35,7 +36,7 @@ Examples:
   ondol verify smollm2 --delegate ./libsoftnpu.so
   ondol verify model.gguf --delegate ./libvendor.so --report evidence
   ondol verify hello --delegate ./libvendor.so --level abi,op --json
-  ondol verify smollm2 --delegate ./libvendor.so --waive \"op.softcap=the part has no tanh\"")]
+  ondol verify smollm2 --delegate ./libvendor.so --waive \"op.softcap.nmse=the part has no tanh\"")]
 pub struct Args {
     /// A file, a name from the catalog, or `hello`
     model: String,
@@ -82,7 +83,9 @@ pub struct Args {
     /// columns `time` (seconds since 1970, or as in 2026-11-30T12:00:00+09:00) and `watts`
     #[arg(long, value_name = "FILE")]
     meter: Option<PathBuf>,
-    /// Let a gate fail, with a reason that the report shows; may be repeated
+    #[command(flatten)]
+    submission: SubmissionArgs,
+    /// Let the gate with this id fail, with a reason that the report shows; may be repeated
     #[arg(long, value_name = "GATE=REASON", value_parser = waiver)]
     waive: Vec<(String, String)>,
     /// Print the report as JSON
@@ -149,6 +152,7 @@ pub fn run(args: &Args) -> Result<()> {
         threads: args.threads,
         scratch: scratch.clone(),
         meter: args.meter.clone(),
+        submission: args.submission.stated(),
         waivers: args.waive.clone(),
         command: std::env::args().collect(),
     };
@@ -165,6 +169,9 @@ pub fn run(args: &Args) -> Result<()> {
     match args.json {
         true => output::json(&report)?,
         false => print(&report)?,
+    }
+    for id in unknown_waivers(&report, &args.waive) {
+        note!("--waive {id}: no gate has this id; each gate is waived by its whole id");
     }
     if let Some(files) = files {
         write(files, &report, log, &texts)?;

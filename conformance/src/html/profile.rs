@@ -75,7 +75,7 @@ fn top(title: Pair, notice: &Text, setting: &Setting, verdict: &str) -> String {
         "<header>\n<h1>{}</h1>\n<p class=\"warning\" role=\"note\">{}</p>\n{verdict}{}{measured}</header>\n",
         both(title),
         both(pair(notice)),
-        slots()
+        slots(&setting.submission)
     )
 }
 

@@ -8,6 +8,8 @@ fn sample() -> Value {
     let gate = |id: &str, verdict: &str, found: Option<f64>, limit: Option<f64>| {
         json!({
             "id": id, "title": {"en": "An error", "ko": "오차"}, "found": found,
+            "spread": found.map(|_| json!({"runs": 5, "mean": 1.0, "deviation": 0.25, "min": 0.5,
+                "p50": 1.0, "p90": 1.5, "p99": 1.5, "max": 1.5})),
             "limit": limit, "at_least": false, "unit": "NMSE", "verdict": verdict,
             "note": "the worst of 12",
         })
@@ -32,7 +34,9 @@ fn sample() -> Value {
         })
     };
     json!({
-        "schema": 2, "created": "2026-11-29T21:00:00+09:00", "command": ["ondol", "verify", "a b"],
+        "schema": 3, "created": "2026-11-29T21:00:00+09:00",
+        "submission": {"applicant": "A maker", "tester": "A lab", "serial": "N-7"},
+        "texts": [{"name": "ko", "sha256": "ee55"}], "command": ["ondol", "verify", "a b"],
         "ondol": "0.1.0", "commit": "c0ffee", "program_sha256": "dd44", "records": [], "seed": 12345678901u64, "conclusion": "fail",
         "partial": [{"en": "hello is a toy", "ko": "소형 모델"}],
         "format": {"passed": false, "texts": [{
@@ -42,7 +46,9 @@ fn sample() -> Value {
                  "os_kernel": "6.1", "memory": 8589934592u64, "governor": "performance"},
         "device": {
             "plugin": "softnpu", "plugin_version": "1.0", "plugin_licence": "Apache-2.0",
-            "plugin_sha256": "aa11", "vendor": "A maker", "device": "A device",
+            "plugin_sha256": "aa11",
+            "libraries": [{"name": "/opt/libdriver.so", "sha256": "ff66"}],
+            "nodes": ["/dev/npu0"], "vendor": "A maker", "device": "A device",
             "arch": "v2", "driver": "1.2", "firmware": "3.4", "label": "contract stub",
             "activations": "i8", "arithmetic": "sums of 32 bits", "weights": ["i8, groups of 32"], "rows": [1, 128],
         },
@@ -162,6 +168,8 @@ fn every_level_and_gate_is_there_in_both_languages() {
     let [ko, en] = ["<span lang=\"ko\">", "<span lang=\"en\">"].map(|l| page.matches(l).count());
     assert!(ko == en && ko > 100, "{ko} {en}");
     assert!(page.contains("99.97 %"), "a share of less than all");
+    assert!(page.contains("5 runs, 0.5 to 1.5, standard deviation 0.25"));
+    assert!(!page.contains("class=\"slot\""), "all was stated");
 }
 
 #[test]

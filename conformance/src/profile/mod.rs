@@ -6,7 +6,7 @@ pub mod mobile;
 pub mod tasks;
 
 use crate::meter::{Energy, Meter, MeterError, Phase, Readings};
-use crate::report::{Device, Host, Model};
+use crate::report::{Device, Host, Model, Submission};
 use crate::{Result, machine, scattered};
 use ondol::delegate::Offload;
 use ondol::{CancelToken, Session};
@@ -15,13 +15,15 @@ use std::path::Path;
 use std::time::Instant;
 
 /// Version of the layout of both profiles' JSON.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// Where, when and by which program a profile was measured.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Setting {
     /// The time in Korea: `2026-11-30T21:00:00+09:00`.
     pub created: String,
+    /// Who hands it in, and of which device.
+    pub submission: Submission,
     /// The arguments of the command line.
     pub command: Vec<String>,
     /// Version of Ondol.
@@ -41,7 +43,12 @@ impl Setting {
     ///
     /// # Errors
     /// If the program or the plug-in can't be read.
-    pub fn of(session: &Session, plugin: Option<&Path>, command: Vec<String>) -> Result<Setting> {
+    pub fn of(
+        session: &Session,
+        plugin: Option<&Path>,
+        submission: Submission,
+        command: Vec<String>,
+    ) -> Result<Setting> {
         let engine = session.engine();
         let device = match (engine.offload().map(Offload::delegate), plugin) {
             (Some(delegate), Some(plugin)) => Some(Device::of(delegate.info(), plugin)?),
@@ -49,6 +56,7 @@ impl Setting {
         };
         Ok(Setting {
             created: machine::now_in_korea(),
+            submission,
             command,
             ondol: env!("CARGO_PKG_VERSION").to_owned(),
             commit: env!("ONDOL_COMMIT").to_owned(),

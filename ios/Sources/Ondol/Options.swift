@@ -81,7 +81,9 @@ public struct DelegateOptions: Sendable, Hashable, Codable {
     public var plugIn: URL
     /// The largest number of rows of a prefill program.
     public var rows: Int?
-    /// Whether decode runs on the device as well.
+    /// Whether decode runs on the device, as prefill does. With `nil`, the stages run on the
+    /// device that `ondol bench --auto` found faster on it, where that was kept in `cache`, or
+    /// else prefill alone.
     public var decode: Bool?
     /// Whether a failure of the device is an error; otherwise the CPU computes the part.
     public var strict: Bool?

@@ -57,6 +57,8 @@ pub fn identity(graph: &Graph, weights: &Weights, kv_type: KvType) -> Identity {
     }
     let matrices = graph.nodes.iter().filter_map(|node| match node.op {
         Op::MatMul { weight, .. } => Some(weight),
+        // Of the first expert.
+        Op::Experts { weight, .. } => Some(weight),
         Op::Embed { table, .. } => Some(table),
         _ => None,
     });

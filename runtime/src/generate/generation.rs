@@ -259,6 +259,8 @@ impl<S: BorrowMut<Session>> Generation<S> {
         let done = match self.done {
             Some(done) => done,
             None => {
+                // Time between the call of `generate` and its first step is the caller's.
+                self.clock = Clock::start();
                 let same = session.tokens().iter().zip(&self.prompt);
                 let shared = same.take_while(|(a, b)| a == b).count();
                 self.cached_tokens = session.rewind(shared.min(self.prompt.len() - 1));

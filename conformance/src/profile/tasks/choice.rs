@@ -127,7 +127,7 @@ pub fn answer(
     kind: Kind,
     questions: &[Question],
     mut say: impl FnMut(usize, usize),
-) -> Result<Vec<Answered>, TaskError> {
+) -> ondol::Result<Vec<Answered>> {
     let mut answers = Vec::with_capacity(questions.len());
     for question in questions {
         answers.push(choose(session, kind, question, answers.len())?);
@@ -155,7 +155,7 @@ fn choose(
     kind: Kind,
     question: &Question,
     item: usize,
-) -> Result<Answered, TaskError> {
+) -> ondol::Result<Answered> {
     let prompt = prompt(kind, question);
     // Encoded whole, as the letter's token depends on what stands before it.
     let encoded = LETTERS.map(|letter| {
@@ -207,7 +207,7 @@ fn likelihood(
     tokens: &[u32],
     same: usize,
     first: &[f32],
-) -> Result<f64, TaskError> {
+) -> ondol::Result<f64> {
     let mut total = ln_p(first, tokens[same]);
     for at in same + 1..tokens.len() {
         session.clear();

@@ -48,7 +48,7 @@ pub fn answer(
     session: &mut Session,
     prompts: &[Prompt],
     mut say: impl FnMut(usize, usize),
-) -> Result<(Vec<Answered>, Instructions), TaskError> {
+) -> ondol::Result<(Vec<Answered>, Instructions)> {
     let (mut answers, mut instructions) = (Vec::new(), Instructions::default());
     for prompt in prompts {
         let mut answered = generate(session, prompt)?;
@@ -91,7 +91,7 @@ fn judge(prompt: &Prompt, answer: &str, counts: &mut Instructions) -> Vec<Verdic
 }
 
 /// A greedy answer. A prompt that fills the context gets an empty one.
-fn generate(session: &mut Session, prompt: &Prompt) -> Result<Answered, TaskError> {
+fn generate(session: &mut Session, prompt: &Prompt) -> ondol::Result<Answered> {
     let model = session.model().clone();
     let prompt_ids = model.encode_chat(&[Message::user(prompt.prompt.as_str())])?;
     let room = session.context().saturating_sub(prompt_ids.len());

@@ -5,7 +5,7 @@ mod checks;
 mod choice;
 mod follow;
 
-use crate::{Error, machine};
+use crate::machine;
 use ondol::Session;
 use serde::{Deserialize, Serialize};
 use std::fmt::{Display, Formatter};
@@ -39,12 +39,6 @@ pub enum TaskError {
         /// The file.
         path: PathBuf,
     },
-    /// The hash of a file can't be taken.
-    #[error(transparent)]
-    Hash(#[from] Error),
-    /// The runtime failed.
-    #[error(transparent)]
-    Runtime(#[from] ondol::Error),
 }
 
 /// A kind of set.
@@ -156,74 +150,99 @@ pub struct Answered {
     pub right: Option<bool>,
 }
 
-/// Runs a set. `say` gets the number of answered items and of all.
-///
-/// # Errors
-/// Every one of [`TaskError`].
-pub fn run(
-    set: &TaskSet,
-    session: &mut Session,
-    say: impl FnMut(usize, usize),
-) -> Result<Score, TaskError> {
-    let text = std::fs::read_to_string(&set.path).map_err(|source| TaskError::File {
-        path: set.path.clone(),
-        source,
-    })?;
-    let text = text.trim_start_matches('\u{feff}');
-    let (answers, instructions) = match set.kind {
-        Kind::Mmlu | Kind::Kmmlu => {
-            let questions = choice::parse(&set.path, text)?;
-            refuse_empty(&set.path, questions.is_empty())?;
-            (choice::answer(session, set.kind, &questions, say)?, None)
-        }
-        Kind::Ifeval | Kind::KoIfeval => {
-            let prompts = follow::parse(&set.path, text)?;
-            refuse_empty(&set.path, prompts.is_empty())?;
-            let (answers, instructions) = follow::answer(session, &prompts, say)?;
-            (answers, Some(instructions))
-        }
-    };
-    Ok(score(
-        set,
-        machine::sha256(&set.path)?,
-        answers,
-        instructions,
-    ))
+/// A set whose file was read.
+#[derive(Debug)]
+pub struct Tasks {
+    kind: Kind,
+    file: String,
+    sha256: String,
+    items: Items,
 }
 
-fn refuse_empty(path: &Path, is_empty: bool) -> Result<(), TaskError> {
-    match is_empty {
-        true => Err(TaskError::Empty {
-            path: path.to_path_buf(),
-        }),
-        false => Ok(()),
+#[derive(Debug)]
+enum Items {
+    /// Of a multiple choice.
+    Questions(Vec<choice::Question>),
+    /// With instructions that can be verified.
+    Prompts(Vec<follow::Prompt>),
+}
+
+impl Tasks {
+    /// Reads a set's file.
+    ///
+    /// # Errors
+    /// Every one of [`TaskError`].
+    pub fn read(set: &TaskSet) -> Result<Tasks, TaskError> {
+        let path = &set.path;
+        let text = std::fs::read_to_string(path).map_err(|source| TaskError::File {
+            path: path.clone(),
+            source,
+        })?;
+        let sha256 = machine::sha256_of(&text);
+        let text = text.trim_start_matches('\u{feff}');
+        let items = match set.kind {
+            Kind::Mmlu | Kind::Kmmlu => Items::Questions(choice::parse(path, text)?),
+            Kind::Ifeval | Kind::KoIfeval => Items::Prompts(follow::parse(path, text)?),
+        };
+        match items.len() {
+            0 => Err(TaskError::Empty { path: path.clone() }),
+            _ => Ok(Tasks {
+                kind: set.kind,
+                file: path.display().to_string(),
+                sha256,
+                items,
+            }),
+        }
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Answers all. `say` gets the number of answered items and of all.
+    ///
+    /// # Errors
+    /// Those of the runtime.
+    pub fn run(self, session: &mut Session, say: impl FnMut(usize, usize)) -> ondol::Result<Score> {
+        let (answers, instructions) = match &self.items {
+            Items::Questions(questions) => {
+                (choice::answer(session, self.kind, questions, say)?, None)
+            }
+            Items::Prompts(prompts) => {
+                let (answers, instructions) = follow::answer(session, prompts, say)?;
+                (answers, Some(instructions))
+            }
+        };
+        Ok(self.score(answers, instructions))
+    }
+
+    fn score(self, answers: Vec<Answered>, instructions: Option<Instructions>) -> Score {
+        let with = |wanted: fn(bool) -> bool| {
+            let verdicts = answers.iter().filter_map(|answer| answer.right);
+            verdicts.filter(|right| wanted(*right)).count()
+        };
+        let (judged, right) = (with(|_| true), with(|right| right));
+        Score {
+            kind: self.kind,
+            file: self.file,
+            sha256: self.sha256,
+            items: answers.len(),
+            judged,
+            right,
+            accuracy: right as f64 / judged.max(1) as f64,
+            instructions,
+            answers,
+        }
     }
 }
 
-fn score(
-    set: &TaskSet,
-    sha256: String,
-    answers: Vec<Answered>,
-    instructions: Option<Instructions>,
-) -> Score {
-    let judged = answers
-        .iter()
-        .filter(|answer| answer.right.is_some())
-        .count();
-    let right = answers
-        .iter()
-        .filter(|answer| answer.right == Some(true))
-        .count();
-    Score {
-        kind: set.kind,
-        file: set.path.display().to_string(),
-        sha256,
-        items: answers.len(),
-        judged,
-        right,
-        accuracy: right as f64 / judged.max(1) as f64,
-        instructions,
-        answers,
+impl Items {
+    fn len(&self) -> usize {
+        match self {
+            Items::Questions(questions) => questions.len(),
+            Items::Prompts(prompts) => prompts.len(),
+        }
     }
 }
 

@@ -108,7 +108,7 @@ public class LoadOptions {
             packedLimit = packedLimit ?: Native.NO_LONG,
             delegate = delegate?.path?.encodeToByteArray(),
             delegateRows = npu.rows,
-            delegateDecode = npu.decode,
+            delegateDecode = npu.decode?.compareTo(false) ?: Native.NO_INT,
             delegateStrict = npu.strict,
             delegateDeadlineMs = npu.deadlineMs,
             delegateCache = npu.cache?.encodeToByteArray(),
@@ -127,9 +127,13 @@ public class DelegateOptions(public val path: String) {
     @set:JvmSynthetic
     public var rows: Int = 256
 
-    /** Whether decode runs on the device as well. */
+    /**
+     * Whether decode runs on the device, as prefill does. With null, the stages run on the device
+     * that `ondol bench --auto` found faster on it, where that was kept in [cache], or else
+     * prefill alone.
+     */
     @set:JvmSynthetic
-    public var decode: Boolean = false
+    public var decode: Boolean? = null
 
     /** Whether a failure of the device is an error; otherwise the CPU computes the part. */
     @set:JvmSynthetic
@@ -145,7 +149,7 @@ public class DelegateOptions(public val path: String) {
 
     public fun rows(rows: Int): DelegateOptions = apply { this.rows = rows }
 
-    public fun decode(decode: Boolean): DelegateOptions = apply { this.decode = decode }
+    public fun decode(decode: Boolean?): DelegateOptions = apply { this.decode = decode }
 
     public fun strict(strict: Boolean): DelegateOptions = apply { this.strict = strict }
 

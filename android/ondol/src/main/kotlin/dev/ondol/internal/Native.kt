@@ -46,7 +46,7 @@ internal object Native {
         packedLimit: Long,
         delegate: ByteArray?,
         delegateRows: Int,
-        delegateDecode: Boolean,
+        delegateDecode: Int,
         delegateStrict: Boolean,
         delegateDeadlineMs: Long,
         delegateCache: ByteArray?,
