@@ -1,4 +1,4 @@
-//! Renders templates for `cargo xtask templates`, which holds the answers against
+//! Renders templates for `cargo xtask templates`, which compares the answers with
 //! jinja2's: JSON lines on standard input, one answer a line on standard output.
 //!
 //! A line is `{"template", "variables"}`; the answer is `{"ok": text}` or

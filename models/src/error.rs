@@ -1,3 +1,5 @@
+//! The errors of this crate.
+
 use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
@@ -80,8 +82,8 @@ pub enum Error {
         /// The tensor.
         name: String,
     },
-    /// The file has tensors that its architecture does not use in this build. It is a
-    /// variant of the architecture, and the result would be wrong.
+    /// The file has tensors that its architecture does not use in this build. The file is
+    /// of a variant of the architecture, and the result would be wrong.
     #[error(
         "the file has tensors that `{architecture}` does not compute with in this build: {names}; \
          it is a variant of that architecture, or not a language model alone"
@@ -126,7 +128,8 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
-    /// The chat template leaves a message's content out, as text and as a list of parts.
+    /// The chat template does not write a message's content, neither if it is given as text
+    /// nor if it is given as a list of parts.
     #[cfg(feature = "std")]
     #[error(
         "chat template: it leaves out what message {index} ({role}) says, as text and as a list \
@@ -155,7 +158,8 @@ pub enum Error {
 /// A result whose error is [`enum@Error`].
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
-/// A float in a message. Without `std` it is not printed: printing floats takes 8 KB of code.
+/// A float in an error message. Without `std` it is printed as "this value", because code
+/// that prints floats takes 8 KB.
 #[derive(Debug, Clone, Copy)]
 pub struct Float<T>(pub T);
 

@@ -10,7 +10,7 @@ pub fn bytes<T>(list: &Vec<T>) -> usize {
     list.capacity() * size_of::<T>()
 }
 
-/// An empty list with room for `count` items.
+/// An empty list with room for this number of items.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].
@@ -20,7 +20,7 @@ pub fn with_capacity<T>(items: usize) -> Result<Vec<T>> {
     Ok(list)
 }
 
-/// A list of `count` equal items.
+/// A list of this number of copies of `item`.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].
@@ -36,7 +36,7 @@ pub fn filled<T: Clone>(item: T, items: usize) -> Result<Vec<T>> {
 /// [`Error::OutOfMemory`].
 pub fn push<T>(list: &mut Vec<T>, item: T) -> Result<()> {
     if list.len() == list.capacity() {
-        // As lists grow by themselves.
+        // The capacity doubles, as with `Vec::push`.
         let more = list.capacity().max(4);
         reserve(list, more)?;
     }

@@ -23,7 +23,8 @@ pub mod template;
 pub mod tokenizer;
 mod warning;
 
-/// Firmware builds leave out checks that `ondol inspect` makes on a computer, to save code.
+/// Whether this build has `std`. Other builds, such as firmware, leave out architectures,
+/// operations and checks, to save code.
 const WHOLE: bool = cfg!(feature = "std");
 
 pub use error::{Error, Float, Result};

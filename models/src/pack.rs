@@ -2,8 +2,8 @@
 //! matrices interleaved as described in [`packed`].
 //!
 //! A packed copy is a GGUF file and is checked like any other. It gives the same logits
-//! as its source, bit for bit, and its weights take as many bytes. Where it pays, a
-//! [`screen`] of the output head is added.
+//! as its source, bit for bit, and its weights take as many bytes. Where a [`screen`] of
+//! the output head saves enough ([`screen::gains`]), it is added.
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -22,13 +22,13 @@ pub const SOURCE_BYTES: &str = "ondol.packed.source_bytes";
 /// Tensors of a packed file start at multiples of a cache line.
 const ALIGNMENT: u32 = 64;
 
-/// About how many bytes are packed, written and counted at a time.
+/// About how many bytes are packed, written and reported to `step` at a time.
 const PIECE: usize = 1 << 20;
 
 /// The source that a packed copy names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// SHA-256 of its files one after another: 64 hexadecimal digits.
+    /// SHA-256 of the bytes of its files, one file after another: 64 hexadecimal digits.
     pub sha256: String,
     /// Bytes of all its files.
     pub bytes: u64,
@@ -40,8 +40,8 @@ pub enum PackError {
     /// Matrices of the source are interleaved already.
     #[error("it is packed already")]
     AlreadyPacked,
-    /// All matrices are plain floats, or have too few rows, and a screen of the
-    /// head does not pay.
+    /// All matrices are plain floats or have too few rows, and a screen of the output
+    /// head would not save enough.
     #[error("no tensor of it gains by packing: plain floats do not")]
     NothingToPack,
     /// The step function asked to stop.
@@ -99,7 +99,7 @@ pub fn file_bytes(gguf: &Gguf<'_>) -> Result<u64, PackError> {
     Ok(writer(gguf, &source, screened_head(gguf))?.file_bytes()?)
 }
 
-/// The output head, if a screen of it pays. A file that is not a model has none.
+/// The output head, if it gets a screen. A file that is not a model has none.
 fn screened_head<'g, 'a>(gguf: &'g Gguf<'a>) -> Option<&'g TensorInfo<'a>> {
     let head = screen::gains(&arch::build(gguf).ok()?)?;
     gguf.tensors().get(head.tensor as usize)
@@ -107,12 +107,13 @@ fn screened_head<'g, 'a>(gguf: &'g Gguf<'a>) -> Option<&'g TensorInfo<'a>> {
 
 /// Writes the packed copy of a model to `out`, flushes it and returns it.
 ///
-/// Needs about a mebibyte of memory, and four bytes for each row of a head that gets a
-/// screen. `step` is called with the bytes of every piece, and can stop the work; `out`
-/// is then incomplete.
+/// Needs about a mebibyte of memory, and four bytes for each row of an output head that
+/// gets a screen. `step` is called with the number of bytes of every piece, and can stop
+/// the work; `out` is then incomplete.
 ///
 /// # Errors
-/// [`PackError`].
+/// [`PackError::AlreadyPacked`], [`PackError::NothingToPack`], [`PackError::Model`];
+/// [`PackError::Write`] for errors of `out`; [`PackError::Cancelled`] where `step` breaks.
 pub fn write<W: Write>(
     gguf: &Gguf<'_>,
     source: &Source,
@@ -144,7 +145,7 @@ pub fn write<W: Write>(
     Ok(stream.finish()?)
 }
 
-/// Writes the two tensors of the head's screen.
+/// Writes the two tensors of the output head's screen.
 fn write_screen<W: Write>(
     head: &TensorInfo<'_>,
     stream: &mut Stream<'_, W>,

@@ -1,10 +1,10 @@
 //! The screen: a 4-bit copy of the output head, with the error of each row.
 //!
-//! In small models with large vocabularies the output head is most of what a token
-//! reads. To find the likeliest tokens, a runtime can score every row on the copy, and
-//! then exactly only the rows that may be among the likeliest: see
-//! `docs/screened-head.md`. The screen is two tensors of a packed copy, made with it
-//! ([`crate::pack`]).
+//! In small models with large vocabularies, the output head is most of the bytes that
+//! decode reads for a token. To find the likeliest tokens, a runtime can compute the score
+//! of every row with the copy, and exact scores only of the rows that may be among the
+//! likeliest: see `docs/screened-head.md`. The screen is two tensors of a packed copy, and
+//! is made with it ([`crate::pack`]).
 
 use crate::gguf::{Gguf, TensorInfo};
 use crate::graph::{Graph, Op, Weight};
@@ -19,7 +19,7 @@ use alloc::vec::Vec;
 pub const WEIGHT: &str = "ondol.screen.weight";
 
 /// The tensor of the errors, an F32 for each row: the Euclidean norm of the difference
-/// of the row and its copy, rounded up, plus 2^-12 times the norm of the row.
+/// of the row and its copy, plus 2^-12 times the norm of the row. The sum is rounded up.
 pub const ERROR: &str = "ondol.screen.error";
 
 /// The type of the copy.
@@ -39,7 +39,7 @@ const LEAST_SAVING: f64 = 1.0 / 8.0;
 /// The screen of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Screen {
-    /// The copy of the head.
+    /// The copy of the output head.
     pub weight: Weight,
     /// The error of each row: a vector of F32.
     pub error: Weight,
@@ -49,8 +49,8 @@ impl Screen {
     /// The screen of a file with this graph, if it has one.
     ///
     /// # Errors
-    /// [`Error::MissingTensor`] where half of it is missing, and
-    /// [`Error::BadShape`] where it does not fit the head, or an error is
+    /// [`Error::MissingTensor`] where only one of its two tensors is in the file, and
+    /// [`Error::BadShape`] where it does not fit the output head, or an error is
     /// negative or not finite.
     pub fn find(gguf: &Gguf, graph: &Graph) -> Result<Option<Screen>> {
         if gguf.tensor(WEIGHT).is_none() && gguf.tensor(ERROR).is_none() {
@@ -111,8 +111,8 @@ fn bad(name: &str, reason: String) -> Error {
     }
 }
 
-/// The output head of a model for which a screen pays: it is large, and much of what a
-/// token reads.
+/// The output head, if a screen of it makes decode faster: the head has at least 1 MiB, and
+/// the screen saves at least an eighth of the bytes that decode reads for a token.
 pub fn gains(graph: &Graph) -> Option<Weight> {
     let bytes =
         |w: &Weight, dtype: DType| Some(dtype.row_bytes(w.cols)?.checked_mul(w.rows)? as f64);
@@ -135,7 +135,7 @@ pub struct Copier {
 }
 
 impl Copier {
-    /// A maker for rows of `cols` elements of type `dtype`.
+    /// A copier for rows of `cols` elements of type `dtype`.
     pub fn new(dtype: DType, cols: usize) -> Copier {
         let (exact, copy) = (vec![0.0; cols], vec![0.0; cols]);
         Copier { dtype, exact, copy }
@@ -147,7 +147,7 @@ impl Copier {
     /// scored exactly.
     ///
     /// # Errors
-    /// [`quant::Error::SizeMismatch`].
+    /// [`quant::Error::SizeMismatch`] where `row` or `out` does not have the bytes of a row.
     pub fn row(&mut self, row: &[u8], out: &mut [u8]) -> Result<f32, quant::Error> {
         quant::dequantize(self.dtype, row, &mut self.exact)?;
         let finite = self.exact.iter().all(|x| x.is_finite());

@@ -43,20 +43,22 @@ pub struct Model {
     pub weights: Vec<Weight>,
 }
 
-/// What a length of sequences needs besides weights.
+/// The tables for sequences of one length: rotary angles and the causal mask.
 pub struct Positions {
-    /// Cosines and sines, `[tokens, head_dim]`.
+    /// Cosines of the angles, `[tokens, head_dim]`.
     cos: Tensor,
+    /// Sines of the angles, `[tokens, head_dim]`.
     sin: Tensor,
-    /// `x . turn` swaps the two halves of each pair, with a sign: `[head_dim, head_dim]`.
+    /// `x . turn` has `(-b, a)` for each pair `(a, b)` of neighbours: `[head_dim, head_dim]`.
     turn: Tensor,
     /// 0 where a query may look, else -1e9: `[queries of a kv head * tokens, tokens]`.
     mask: Tensor,
 }
 
 impl Model {
-    /// Random weights: uniform, with a deviation of `0.6 / sqrt(inputs)` (the
-    /// projections that write to the residual stream less, by the depth).
+    /// Random weights: uniform, with a standard deviation of `0.6 / sqrt(inputs)`, or 0.05 in
+    /// the embedding. In the projections that write to the residual stream it is divided by
+    /// `sqrt(2 * layers)`.
     pub fn new(config: Config, rng: &mut Rng) -> Result<Model> {
         let Config {
             vocabulary,
@@ -71,7 +73,7 @@ impl Model {
         let depth = (2.0 * config.layers as f32).sqrt();
         let mut weights = Vec::new();
         let mut matrix = |name: String, rows: usize, cols: usize, deviation: f32| -> Result<()> {
-            // A uniform number from -1 to 1 deviates by 1 / sqrt(3).
+            // A uniform number from -1 to 1 has a standard deviation of 1 / sqrt(3).
             let scale = deviation * 3f32.sqrt();
             let values: Vec<f32> = (0..rows * cols).map(|_| rng.signed() * scale).collect();
             weights.push(Weight {
@@ -151,7 +153,8 @@ impl Model {
         })
     }
 
-    /// The states after the last norm, `[batch * tokens, width]`, of `ids`, `[batch, tokens]`.
+    /// The hidden vectors after the last norm, `[batch * tokens, width]`, of `ids`,
+    /// `[batch, tokens]`.
     pub fn states(&self, ids: &Tensor, positions: &Positions) -> Result<Tensor> {
         let (batch, tokens) = ids.dims2()?;
         let mut x = self
@@ -174,7 +177,7 @@ impl Model {
         self.rms_norm(&x, "output_norm.weight")
     }
 
-    /// The logits after these states.
+    /// The logits, `[rows, vocabulary]`, of hidden vectors, `[rows, width]`.
     pub fn head(&self, states: &Tensor) -> Result<Tensor> {
         self.linear(states, "token_embd.weight")
     }
@@ -221,7 +224,7 @@ impl Model {
     }
 }
 
-/// Turns neighbours 2i and 2i+1 by the angle of their position.
+/// Rotates elements `2i` and `2i + 1` of each head by the angle of their position.
 fn rope(x: &Tensor, positions: &Positions) -> Result<Tensor> {
     let head_dim = x.dim(D::Minus1)?;
     let turned = x

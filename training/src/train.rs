@@ -10,7 +10,7 @@ use ondol_models::tokenizer::{EncodeOptions, Tokenizer};
 use crate::grammar::Segment;
 use crate::model::{Model, Positions};
 
-/// A stretch of training with batches of one shape.
+/// A part of the training with batches of one shape.
 pub struct Phase {
     /// Optimizer steps.
     pub steps: usize,
@@ -20,6 +20,7 @@ pub struct Phase {
     pub tokens: usize,
 }
 
+/// Learning rates: the highest one, and the one at the end.
 const PEAK_RATE: f64 = 4e-3;
 const LAST_RATE: f64 = 1e-4;
 const WARMUP_STEPS: usize = 40;
@@ -35,7 +36,7 @@ const OPTIMIZER: ParamsAdamW = ParamsAdamW {
 struct Batch {
     /// `[rows, tokens]`.
     ids: Tensor,
-    /// Places in the flattened rows whose next token is learned.
+    /// Indices in the flattened rows of the tokens whose next token is learned.
     places: Tensor,
     /// The next tokens at those places.
     targets: Tensor,
@@ -80,7 +81,8 @@ impl<'a, F: FnMut() -> Vec<Segment>> Batches<'a, F> {
         tokens.collect()
     }
 
-    /// As many whole documents as fit; the rest of the row is not learned.
+    /// As many whole documents as fit, or the beginning of one that is too long. The rest of
+    /// the row is padding, which is not learned.
     fn row(&mut self, tokens: usize) -> Vec<(u32, bool)> {
         let mut row = Vec::new();
         loop {
@@ -120,7 +122,8 @@ fn forward(model: &Model, batch: &Batch, positions: &Positions) -> Result<(Tenso
     Ok((logits, loss))
 }
 
-/// Runs the phases one after the other under one schedule of rates.
+/// Runs the phases one after the other with AdamW (arXiv:1711.05101), under one schedule of
+/// learning rates.
 pub fn train<F: FnMut() -> Vec<Segment>>(
     model: &Model,
     batches: &mut Batches<'_, F>,
@@ -156,7 +159,7 @@ pub fn train<F: FnMut() -> Vec<Segment>>(
     Ok(())
 }
 
-/// Linear warm-up, then half a cosine.
+/// The learning rate of a step: a linear warm-up, then half a cosine.
 fn rate(step: usize, total: usize) -> f64 {
     if step < WARMUP_STEPS {
         return PEAK_RATE * (step + 1) as f64 / WARMUP_STEPS as f64;

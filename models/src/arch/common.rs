@@ -59,8 +59,8 @@ impl Decoder {
         })
     }
 
-    /// The same for layers with a sliding window, if their heads have a width of their
-    /// own.
+    /// These hyperparameters for the layers with a sliding window, whose heads may have
+    /// another width.
     pub fn of_windows(&self, b: &Builder) -> Result<Decoder> {
         let keys = ["attention.key_length_swa", "attention.value_length_swa"];
         let head_dim = b.opt_size(keys[0])?.unwrap_or(self.head_dim);
@@ -68,7 +68,8 @@ impl Decoder {
         Ok(Decoder { head_dim, ..*self })
     }
 
-    /// Enters a layer, and reads what holds in it; kv heads default to heads.
+    /// Enters a layer and reads its hyperparameters. Without a number of key/value heads in
+    /// the file, there are as many as query heads.
     pub fn enter(&self, b: &mut Builder, layer: u32) -> Result<Layer> {
         b.enter(Some(layer));
         let heads = b.size("attention.head_count")?;
@@ -93,14 +94,15 @@ impl Decoder {
         })
     }
 
-    /// The logits of the residual stream after the last layer: its norm, then the head.
+    /// The logits of the residual stream after the last layer: its norm, then the output
+    /// head.
     pub fn logits(&self, b: &mut Builder, x: ValueId) -> Result<ValueId> {
         b.enter(None);
         let x = b.rms_norm(x, "output_norm", self.eps)?;
         b.head(x)
     }
 
-    /// The same, soft-capped if the file says so (Gemma).
+    /// [`Decoder::logits`], with a softcap if the file has one (Gemma).
     pub fn capped_logits(&self, b: &mut Builder, x: ValueId) -> Result<ValueId> {
         let logits = self.logits(b, x)?;
         let cap = b.opt_positive("final_logit_softcapping")?;
@@ -108,8 +110,8 @@ impl Decoder {
     }
 }
 
-/// Refuses heads of a width that kernels do not know, or whose values differ in width
-/// from their keys. `keys` are those of the two widths.
+/// Refuses heads of a width that the kernels do not support, or whose values differ in width
+/// from their keys. `key` and `value` name the metadata keys of the two widths.
 fn check_heads(b: &Builder, head_dim: usize, [key, value]: [&str; 2]) -> Result<()> {
     let value_length = b.opt_size(value)?;
     if !head_dim.is_multiple_of(8) || value_length.is_some_and(|v| v != head_dim) {
@@ -156,7 +158,7 @@ impl Layer {
         ])
     }
 
-    /// The same, with queries and keys normalized per head.
+    /// [`Layer::queries_keys_values`], with queries and keys normalized per head.
     pub fn normed_queries_keys_values(
         &self,
         b: &mut Builder,
@@ -186,7 +188,7 @@ impl Layer {
         b.linear(h, "attn_output", self.width)
     }
 
-    /// Full causal attention, scaled by the root of the head's width.
+    /// Full causal attention with the scale `1 / sqrt(head_dim)`.
     pub fn attention(&self) -> Attention {
         Attention {
             slot: 0,
@@ -201,15 +203,15 @@ impl Layer {
     }
 }
 
-/// The factors of Granite, and of models with the same ones. 1 where a file has none.
+/// The factors of Granite and of models with the same ones.
 pub struct Multipliers {
-    /// On the embedding.
+    /// On the embedding; 1 by default.
     pub embedding: f32,
-    /// On the products of queries and keys; by default the usual scale.
+    /// On the products of queries and keys; `1 / sqrt(head_dim)` by default.
     pub scores: f32,
-    /// On what a block adds to the residual stream.
+    /// On what a block adds to the residual stream; 1 by default.
     pub residual: f32,
-    /// On the logits. Files have its inverse.
+    /// On the logits; 1 by default. Files have its inverse.
     pub logits: f32,
 }
 
@@ -232,8 +234,9 @@ pub fn sliding_window(b: &Builder) -> Result<Option<usize>> {
         .filter(|&window| window > 0))
 }
 
-/// Which layers have the sliding window: those that the file lists, else all except
-/// every `period`-th (0: all layers), where the file may set the period.
+/// Which layers have the sliding window: those that the file lists. Without a list, all
+/// layers except every `period`-th have it, or all if the period is 0; the file may set
+/// another period.
 pub fn sliding_layers(b: &Builder, layers: u32, period: usize) -> Result<Vec<bool>> {
     const PATTERN: &str = "attention.sliding_window_pattern";
     let Some(pattern) = b.opt_array(PATTERN) else {
@@ -259,8 +262,8 @@ pub fn sliding_layers(b: &Builder, layers: u32, period: usize) -> Result<Vec<boo
         })
 }
 
-/// Gemma's scale of a layer's scores: the root of the head's width, except in the model
-/// of `layers_27b` layers.
+/// Gemma's scale of a layer's scores: `1 / sqrt(head_dim)`, or `1 / sqrt(width / heads)` in
+/// the 27B model, which is recognized by its number of layers, `layers_27b`.
 pub fn gemma_scale(hp: &Decoder, layer: &Layer, layers_27b: u32) -> f32 {
     let per_head = if hp.layers == layers_27b {
         hp.width / layer.heads

@@ -1,10 +1,11 @@
-//! DeepSeek V2 and V3 (arXiv:2405.04434, arXiv:2412.19437), Kanana 2: latent attention,
-//! and experts with one that all tokens share after the first dense layers.
+//! DeepSeek V2 and V3 (arXiv:2405.04434, arXiv:2412.19437), Kanana 2: latent attention. The
+//! first layers are dense, the others have experts and an expert that all tokens share.
 //!
-//! A token's keys and values are matrices of each head times one narrow row, which alone
-//! is cached, with a rotated part that all heads share. Here queries are multiplied with
-//! the matrix of keys, and the result of attention with that of values, so that attention
-//! reads the narrow rows themselves, as keys and as values.
+//! The cache holds one narrow row for each token, and a rotated part that all heads share.
+//! By definition, a head's keys and values are its matrices times the narrow row. Here the
+//! queries are multiplied with the key matrices instead, and the results of attention with
+//! the value matrices, so that attention reads the narrow rows themselves, as keys and as
+//! values.
 
 use super::common::{self, Decoder};
 use super::experts::{self, Router};
@@ -20,13 +21,13 @@ const ROUTER: Router = Router {
 
 /// Widths of latent attention.
 struct Latent {
-    /// The narrow row of a token.
+    /// Of the narrow row of a token.
     rank: usize,
-    /// A head's query before it meets the matrix of keys.
+    /// Of a head's query before it is multiplied with the key matrix.
     query: usize,
-    /// The rotated end of a query, and of a key.
+    /// Of the rotated end of a query, and of a key.
     rotated: usize,
-    /// A head's value.
+    /// Of a head's value.
     value: usize,
 }
 
@@ -41,7 +42,8 @@ pub fn build(mut b: Builder) -> Result<Graph> {
     };
     let mut rope = rope::scaled(&b, &hp, RopeStyle::Interleaved)?;
     let mut scale = 1.0 / libm::sqrtf(latent.query as f32);
-    // With this factor on the scores their embedding has none.
+    // The factors on queries and keys become one on the scores, in place of the one on
+    // cosine and sine.
     if let Some(magnitude) = rope::magnitude_of_scores(&b)? {
         rope.magnitude = 1.0;
         scale *= magnitude * magnitude;
@@ -94,7 +96,7 @@ impl Latent {
         Ok(latent)
     }
 
-    /// The values of all heads.
+    /// The results of all heads, `value` columns each.
     fn attend(
         &self,
         b: &mut Builder,
@@ -119,7 +121,8 @@ impl Latent {
         b.linear_of_parts(h, "attn_v_b", heads, [self.value, self.rank])
     }
 
-    /// Queries as wide as the narrow rows. In some files they come from a narrow row too.
+    /// Queries of `rank + rotated` columns for each head. In some files queries are computed
+    /// from a narrow row too.
     fn queries(
         &self,
         b: &mut Builder,

@@ -6,7 +6,7 @@ use crate::{Error, WHOLE};
 use alloc::format;
 use alloc::string::String;
 
-/// The most groups of experts.
+/// The most groups of experts that are supported.
 const MAX_GROUPS: usize = 64;
 
 /// What the router of an architecture does where its files do not say.
@@ -18,15 +18,15 @@ pub struct Router {
     pub normalize: bool,
 }
 
-/// The router of most architectures: softmax over all experts, then again over the
-/// chosen ones.
+/// The router of most architectures: softmax over all experts; the weights of the chosen
+/// experts are then divided by their sum.
 pub const USUAL: Router = Router {
     gate: Gate::Softmax,
     normalize: true,
 };
 
-/// The feed-forward block of a layer: experts if the layer has a router, with the shared
-/// expert beside them if it has one.
+/// The feed-forward block of a layer: experts if the layer has a router, plus the shared
+/// expert if the layer has one.
 pub fn or_feed_forward(b: &mut Builder, x: ValueId, router: Router) -> Result<ValueId> {
     if !WHOLE || !b.has("ffn_gate_inp") {
         return b.feed_forward(x, Activation::Silu);
@@ -58,8 +58,8 @@ pub fn routes(b: &mut Builder, x: ValueId, router: Router) -> Result<ValueId> {
 }
 
 /// The feed-forward blocks of the chosen experts with this gated linear unit, weighted
-/// and added up. Files have the
-/// matrices of gate and up one by one, or one after the other in one tensor.
+/// and added up. Files have the matrices of gate and up in two tensors, or one after the
+/// other in one tensor.
 pub fn mixed(b: &mut Builder, x: ValueId, routes: ValueId, unit: RowFn) -> Result<ValueId> {
     let width = b.width(x);
     let hidden = match b.opt_size("expert_feed_forward_length")? {

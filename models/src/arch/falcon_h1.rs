@@ -1,5 +1,5 @@
 //! Falcon-H1 (arXiv:2507.22448): attention and Mamba-2 side by side in each layer.
-//! Converters multiply the weights by the model's many factors.
+//! Converters multiply the weights by the model's many factors, so the graph has none.
 
 use super::common::Decoder;
 use super::rope;

@@ -1,5 +1,5 @@
 //! Gemma (arXiv:2403.08295): Llama with a scaled embedding and GELU in its gate. Norms
-//! multiply by `1 + w`, which converters add up.
+//! multiply by `1 + w`; the converted file holds the sum.
 
 use super::common::Decoder;
 use super::rope;

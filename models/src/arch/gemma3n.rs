@@ -1,7 +1,7 @@
 //! Gemma 3n: several residual streams, of which a layer computes one and predicts the
-//! others (AltUp, arXiv:2301.13310), a residual of low rank (LAuReL, arXiv:2411.07501),
-//! gates of which first layers keep the largest, and what Gemma 4 has of it: embeddings
-//! for each layer, and last layers without keys and values of their own.
+//! others (AltUp, arXiv:2301.13310); a residual of low rank (LAuReL, arXiv:2411.07501);
+//! feed-forward blocks that keep only their largest gates, in the first layers; and, as in
+//! Gemma 4, embeddings for each layer, and last layers without keys and values of their own.
 //!
 //! From the model's published code in transformers (`modeling_gemma3n`).
 
@@ -102,7 +102,7 @@ fn bad(b: &Builder, key: &str, reason: String) -> Error {
     }
 }
 
-/// The first stream, and projections of it as long as it.
+/// The first stream, and projections of it that are scaled to its root mean square.
 fn streams(b: &mut Builder, x: ValueId) -> Result<Vec<ValueId>> {
     let (count, width) = (count_of_streams(b)?, b.width(x));
     let mut streams = Vec::from([x]);
@@ -113,7 +113,8 @@ fn streams(b: &mut Builder, x: ValueId) -> Result<Vec<ValueId>> {
     Ok(streams)
 }
 
-/// The mean of the first stream and of projections of the others, as long as it.
+/// The mean of the first stream and of projections of the others, which are scaled to its
+/// root mean square.
 fn joined(b: &mut Builder, streams: &[ValueId]) -> Result<ValueId> {
     let (count, width) = (streams.len(), b.width(streams[0]));
     let mut sum = streams[0];
@@ -126,22 +127,24 @@ fn joined(b: &mut Builder, streams: &[ValueId]) -> Result<ValueId> {
     Ok(b.scale(sum, 1.0 / count as f32))
 }
 
-/// What all factors of a layer follow from: a few numbers of -1 to 1.
+/// The `count` numbers from -1 to 1 from which the factors of a layer's predictions and
+/// corrections are computed.
 fn modalities(b: &mut Builder, x: ValueId, count: usize, eps: f32) -> Result<ValueId> {
     let h = b.rms_norm(x, "altup_router_norm", eps)?;
     let h = b.scale(h, 1.0 / b.width(x) as f32);
     let h = b.linear(h, "altup_router", count)?;
-    // The tanh of each.
+    // A softcap of 1 is the tanh.
     Ok(b.softcap(h, Some(1.0)))
 }
 
-/// `x` times the number `at` of each row of `factors`.
+/// `x`, with each row multiplied by the number in column `at` of the same row of `factors`.
 fn times(b: &mut Builder, x: ValueId, factors: ValueId, at: usize) -> ValueId {
     let factor = b.take(factors, b.width(factors), at..at + 1);
     b.mul(x, factor)
 }
 
-/// Each stream, plus all streams by a row of factors.
+/// The prediction for each stream: the stream, plus the sum of all streams, each times a
+/// factor of its own.
 fn predicted(
     b: &mut Builder,
     streams: &[ValueId],
@@ -163,7 +166,8 @@ fn predicted(
     Ok(predicted)
 }
 
-/// Each prediction, plus a factor of the error of the active one.
+/// Each prediction plus `(1 + factor) * error`, where `error` is the computed stream `x` less
+/// its prediction.
 fn corrected(
     b: &mut Builder,
     predicted: &[ValueId],
@@ -194,7 +198,8 @@ fn laurel(b: &mut Builder, x: ValueId, eps: f32) -> Result<ValueId> {
     Ok(b.add(x, h))
 }
 
-/// The usual block, in which first layers keep the largest of a token's gates alone.
+/// The usual feed-forward block. In the first layers only the largest gates of a token are
+/// kept ([`Builder::keep_above`]).
 fn feed_forward(b: &mut Builder, x: ValueId, layer: u32) -> Result<ValueId> {
     let hidden = b.size("feed_forward_length")?;
     let mut gate = b.linear(x, "ffn_gate", hidden)?;

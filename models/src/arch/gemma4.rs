@@ -1,7 +1,7 @@
 //! Gemma 4: layers with a sliding window, whose heads are narrower, between layers
-//! without one; norms of queries, keys and values, and no scale of scores. The last
-//! layers of small models read the keys and values of earlier ones, and all their layers
-//! have an embedding of their own; large models have experts beside a dense block.
+//! without one; norms of queries, keys and values; scores are not scaled. In small models
+//! the last layers read the keys and values of earlier ones, and each layer has token
+//! embeddings of its own; large models have experts beside a dense block.
 //!
 //! From the model's published code in transformers (`modeling_gemma4`).
 
@@ -18,7 +18,7 @@ pub fn build(mut b: Builder) -> Result<Graph> {
     let window = common::sliding_window(&b)?;
     let slides = common::sliding_layers(&b, full.layers, 0)?;
     let mut keys = SharedKeys::read(&b, full.layers)?;
-    // The factors of the file stop the pairs that do not rotate.
+    // Some pairs do not rotate: the file's frequency factors make their frequencies almost 0.
     let full_rope = rope::scaled(&b, &full, RopeStyle::HalfSplit)?;
     let full_rope = b.add_rope(full_rope);
     let narrow_rope = rope::local_of_narrow(&b, &narrow, RopeStyle::HalfSplit)?;
@@ -59,7 +59,7 @@ pub fn build(mut b: Builder) -> Result<Graph> {
     b.finish(logits)
 }
 
-/// A dense block, and in layers with a router experts beside it, with their own norms.
+/// A dense block. In layers with a router, experts with norms of their own are added to it.
 fn feed_forward(b: &mut Builder, x: ValueId, eps: f32) -> Result<ValueId> {
     let h = b.rms_norm(x, "ffn_norm", eps)?;
     let h = b.feed_forward(h, Activation::GeluTanh)?;
@@ -74,8 +74,8 @@ fn feed_forward(b: &mut Builder, x: ValueId, eps: f32) -> Result<ValueId> {
     Ok(b.add(dense, h))
 }
 
-/// The router has a norm of its own with a factor for each number, and the weight of an
-/// expert a factor.
+/// The router reads `x` through a norm of its own with a factor for each column, and each
+/// expert has a factor on its weight.
 fn routes(b: &mut Builder, x: ValueId, eps: f32) -> Result<ValueId> {
     let width = b.width(x);
     let h = b.unit_norm(x, width, eps);

@@ -1,5 +1,5 @@
-//! What layers of Gemma 3n and Gemma 4 have in common: last layers that read the keys and
-//! values of earlier ones, and embeddings for each layer.
+//! What Gemma 3n and Gemma 4 have in common: the last layers read the keys and values of
+//! earlier ones, and each layer has token embeddings of its own.
 
 use super::common::Decoder;
 use crate::graph::{Activation, Attention, Builder, ValueId};
@@ -8,19 +8,20 @@ use alloc::format;
 use core::f32::consts::FRAC_1_SQRT_2;
 
 const SHARED: &str = "attention.shared_kv_layers";
-/// `<pad>`: the token whose embeddings a layer has for a picture or a sound.
+/// `<pad>`: the token whose embeddings a layer reads in the place of a picture or a sound.
 const PAD: u32 = 0;
 
 /// The keys and values that later layers read.
 pub struct SharedKeys {
-    /// The first of the layers that have none of their own.
+    /// The first of the layers that have no keys and values of their own.
     first_shared: u32,
-    /// The last attention that stored some: of layers without a window, and with one.
+    /// The last attention that stored keys and values: among layers without a window, and
+    /// among layers with one.
     last: [Option<ValueId>; 2],
 }
 
 impl SharedKeys {
-    /// Reads how many of the `layers` have none of their own.
+    /// Reads how many of the `layers` have no keys and values of their own.
     pub fn read(b: &Builder, layers: u32) -> Result<SharedKeys> {
         let shared = b.opt_count(SHARED)?.unwrap_or(0);
         let first = (layers as usize).checked_sub(shared);
@@ -37,8 +38,9 @@ impl SharedKeys {
         })
     }
 
-    /// The attention block of a layer, with norms of queries, keys and values: over its
-    /// own keys and values, or those of the last layer before it that slides as it does.
+    /// The attention block of a layer, with norms of queries, keys and values. It reads the
+    /// layer's own keys and values. A layer that has none reads those of the last layer that
+    /// has some: of the layers with a window if it has a window, else of the others.
     pub fn attend(
         &mut self,
         b: &mut Builder,
@@ -62,7 +64,7 @@ impl SharedKeys {
                 key: b.key(SHARED),
                 reason: "a layer has no layer of its kind before it to share with".into(),
             })?;
-            // Some files have these for all layers.
+            // Some files have these tensors for all layers; here they are not used.
             b.ignore(&["attn_k", "attn_v", "attn_k_norm"]);
             b.shared_attention(q, earlier, attention)
         };
@@ -80,7 +82,7 @@ fn over_own_keys(
 ) -> Result<ValueId> {
     let head_dim = attention.head_dim;
     let k = b.linear(x, "attn_k", attention.kv_heads * head_dim)?;
-    // Without a matrix of values these are the keys before their norm.
+    // A layer without a matrix of values has its keys, before their norm, as values.
     let v = match b.has("attn_v") {
         true => b.linear(x, "attn_v", attention.kv_heads * head_dim)?,
         false => k,
@@ -91,8 +93,9 @@ fn over_own_keys(
     Ok(b.attention(q, k, v, attention))
 }
 
-/// The inputs of all layers beside the residual stream, one after the other: of a token's
-/// own embeddings, and of a projection of its first one.
+/// What the layers read beside the residual stream, `each` columns for every layer: the
+/// token's embedding for the layer plus a projection of `x`, divided by `sqrt(2)`. `None` if
+/// the model has no such inputs.
 pub fn layer_inputs(b: &mut Builder, x: ValueId, hp: &Decoder) -> Result<Option<ValueId>> {
     let each = b.opt_count("embedding_length_per_layer_input")?;
     let Some(each) = each.filter(|&each| each > 0) else {
@@ -107,7 +110,8 @@ pub fn layer_inputs(b: &mut Builder, x: ValueId, hp: &Decoder) -> Result<Option<
     Ok(Some(b.scale(sum, FRAC_1_SQRT_2)))
 }
 
-/// What a layer makes of its part of [`layer_inputs`], gated by the residual stream.
+/// What a layer adds to the residual stream from its part of [`layer_inputs`], gated by the
+/// residual stream.
 pub fn per_layer_block(
     b: &mut Builder,
     x: ValueId,

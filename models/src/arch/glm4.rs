@@ -1,5 +1,5 @@
-//! GLM-4-0414 (arXiv:2406.12793): norms before and after each block; neighbours of the
-//! first half of each head rotate; gate and up are one tensor.
+//! GLM-4-0414 (arXiv:2406.12793): norms before and after each block; only the first half of
+//! each head rotates, in pairs of neighbours; gate and up are one tensor.
 
 use super::common::Decoder;
 use super::rope;

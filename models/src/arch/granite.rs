@@ -1,5 +1,5 @@
-//! Granite 3 and 4, dense or with experts (IBM, 2024): Llama with four multipliers, on the embedding, the
-//! scores, what a block adds, and the logits.
+//! Granite 3 and 4, dense or with experts (IBM, 2024): Llama with four multipliers, on the
+//! embedding, the scores, what a block adds, and the logits.
 
 use super::common::{Decoder, Multipliers};
 use super::{experts, rope};

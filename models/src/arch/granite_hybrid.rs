@@ -1,5 +1,5 @@
 //! Granite 4, hybrid (IBM, 2025): most layers have a Mamba-2 block in the place of
-//! attention, which has no rotary embedding; the multipliers of Granite.
+//! attention; attention has no rotary embedding; the multipliers are those of Granite.
 
 use super::common::{Decoder, Multipliers};
 use super::ssm::Ssm;

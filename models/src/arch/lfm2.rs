@@ -1,5 +1,5 @@
 //! LFM2 (Liquid AI, 2025): most layers have a gated short convolution in the place of
-//! attention. In the model with experts (`lfm2moe`) the first layers have none.
+//! attention. In the model with experts (`lfm2moe`) the first layers are dense.
 
 use super::common::Decoder;
 use super::experts::{self, Router};

@@ -1,5 +1,6 @@
 //! Ministral 3 and Mistral Small 3.1 and later (Mistral AI, 2025), text: Llama with YaRN
-//! that leaves cosine and sine at one, and with queries that grow with the position.
+//! without a factor on cosine and sine, and with a factor on queries that grows with the
+//! position.
 
 use super::common::Decoder;
 use super::rope;

@@ -46,7 +46,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-/// `general.type` of a file: a model, or something that belongs to one.
+/// The key that says whether a file is a model, or a part of one such as an adapter.
 const TYPE: &str = "general.type";
 
 type Build = fn(Builder) -> Result<Graph>;
@@ -63,7 +63,7 @@ const FIRMWARE: &[(&str, Option<Build>)] = &[
     row("phi3", phi3::build, cfg!(feature = "arch-phi")),
 ];
 
-/// The architectures of this build. Firmware spends no flash on the names of others.
+/// The architectures of this build. Firmware leaves out the names of others, to save flash.
 const KNOWN: &[(&str, Option<Build>)] = if WHOLE { &ALL } else { FIRMWARE };
 
 const ALL: [(&str, Option<Build>); FIRMWARE.len() + FURTHER.len()] = {
@@ -74,7 +74,7 @@ const ALL: [(&str, Option<Build>); FIRMWARE.len() + FURTHER.len()] = {
     all
 };
 
-/// Architectures that need an operating system.
+/// Architectures of builds with `std` alone.
 const FURTHER: &[(&str, Option<Build>)] = &[
     ("gemma", Some(gemma::build)),
     ("gemma3n", Some(gemma3n::build)),
@@ -110,7 +110,8 @@ pub fn reads(tensor: &str) -> bool {
     rope::READ.contains(&tensor)
 }
 
-/// An architecture that this build leaves out has no function here.
+/// A row of the table, with `None` in place of the function of an architecture that this
+/// build leaves out.
 const fn row(name: &str, build: Build, in_build: bool) -> (&str, Option<Build>) {
     (name, if in_build { Some(build) } else { None })
 }

@@ -1,5 +1,5 @@
-//! Qwen 3.5 (Alibaba, 2026), text: three layers of a gated delta net (arXiv:2412.06464)
-//! to one of gated attention.
+//! Qwen 3.5 (Alibaba, 2026), text: of four layers, three have a gated delta net
+//! (arXiv:2412.06464) and one has gated attention.
 
 use super::common::{Decoder, Layer};
 use super::{experts, rope, ssm};
@@ -20,7 +20,8 @@ pub fn build(mut b: Builder) -> Result<Graph> {
     let hp = Decoder::read(&b)?;
     let net = DeltaNet::read(&b)?;
     let recurrent = recurrent_layers(&b, hp.layers)?;
-    // The position of a text token is the same in each section of a head.
+    // Marks the key as read: a text token has the same position in each section of a head,
+    // so the sections change nothing.
     b.opt_array("rope.dimension_sections");
     let rope = rope::scaled(&b, &hp, RopeStyle::HalfSplit)?;
     let rope = b.add_rope(rope);
@@ -104,7 +105,7 @@ impl DeltaNet {
         let k = b.take(qkv, all, keys..2 * keys);
         let v = b.take(qkv, all, 2 * keys..all);
         let root = 1.0 / libm::sqrtf(self.key_dim as f32);
-        // A query is also scaled like the scores of attention.
+        // Queries are also scaled by `1 / sqrt(key_dim)`, like the scores of attention.
         let q = self.unit_length(b, q, root);
         let k = self.unit_length(b, k, 1.0);
 
@@ -131,8 +132,8 @@ impl DeltaNet {
     }
 }
 
-/// Attention whose output is multiplied by the sigmoid of a gate. The projection of the
-/// queries has a head's query, then its gate.
+/// Attention whose output is multiplied by the sigmoid of a gate. For each head, the tensor
+/// `attn_q` has the rows of the query, then those of the gate.
 fn gated_attention(
     b: &mut Builder,
     hp: &Decoder,

@@ -27,7 +27,7 @@ const FACTORS: &str = "rope_freqs.weight";
 const SHORT: &str = "rope_factors_short.weight";
 const LONG: &str = "rope_factors_long.weight";
 
-/// Tensors whose numbers go into a graph.
+/// Tensors whose contents a graph depends on.
 pub const READ: [&str; 3] = [FACTORS, SHORT, LONG];
 
 /// The file's rotary embedding: plain, with linear scaling (arXiv:2306.15595),
@@ -36,7 +36,8 @@ pub fn scaled(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
     scaled_with(b, hp, style, Ramp::WholePairs)
 }
 
-/// The same for models whose ramp of YaRN may end within a pair.
+/// As [`scaled`], for models whose code does not round the ends of YaRN's ramp to whole
+/// pairs (gpt-oss).
 pub fn scaled_exactly(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
     scaled_with(b, hp, style, Ramp::Exact)
 }
@@ -71,10 +72,11 @@ fn scaled_with(b: &Builder, hp: &Decoder, style: RopeStyle, ramp: Ramp) -> Resul
     Ok(rope)
 }
 
-/// YaRN (arXiv:2309.00071): pairs that rotate often within the original context keep
-/// their frequency, pairs that rotate less than once are divided by the factor, and
-/// between them is a linear ramp. Most models' own code rounds its ends to whole pairs.
-/// Cosine and sine are scaled up a little, so that attention stays equally sharp.
+/// YaRN (arXiv:2309.00071): pairs that turn `beta_fast` times or more within the original
+/// context keep their frequency, pairs that turn `beta_slow` times or less have it divided
+/// by the factor, and between them is a linear ramp. Most models' own code rounds the ends
+/// of the ramp to whole pairs. Cosine and sine are multiplied by `1 + 0.1 ln(factor)`,
+/// unless the file has another number.
 fn yarn(b: &Builder, rope: &mut Rope, ramp: Ramp) -> Result<()> {
     let base = f64::from(b.opt_positive(BASE)?.unwrap_or(DEFAULT_BASE));
     if base <= 1.0 {
@@ -89,7 +91,7 @@ fn yarn(b: &Builder, rope: &mut Rope, ramp: Ramp) -> Result<()> {
     let extrapolation = extrapolation(b)?;
 
     let dims = 2.0 * rope.inverse_frequencies.len() as f64;
-    // The pair that rotates this many times within the context.
+    // The pair that turns this many times within the context.
     let pair =
         |turns: f64| dims * libm::log(context / (turns * 2.0 * PI)) / (2.0 * libm::log(base));
     let (low, high) = match ramp {
@@ -111,16 +113,17 @@ fn yarn(b: &Builder, rope: &mut Rope, ramp: Ramp) -> Result<()> {
     Ok(())
 }
 
-/// Granite's embedding: `None` if the file says by `rope.scaling.finetuned` that
-/// attention has none.
+/// Granite's rotary embedding: `None` if `rope.scaling.finetuned` is false, by which a file
+/// says that its attention has no rotary embedding.
 pub fn of_granite(b: &Builder, hp: &Decoder) -> Result<Option<Rope>> {
     let rope = scaled(b, hp, RopeStyle::Interleaved)?;
     let rotates = b.opt_bool("rope.scaling.finetuned")?.unwrap_or(true);
     Ok(rotates.then_some(rope))
 }
 
-/// Divides cosine and sine by what YaRN multiplies them by, `1 + 0.1 m ln(factor)` with
-/// the file's `m`: the models that have it sharpen attention in another way.
+/// Divides the factor on cosine and sine by `1 + 0.1 m ln(factor)` with the file's `m`
+/// ([`LOG_MULTIPLIER`]), so that with `m = 1` YaRN leaves them as they are. Models with this
+/// key have a factor on queries instead ([`growing`]).
 pub fn level(b: &Builder, rope: &mut Rope) -> Result<()> {
     if let Some(multiplier) = b.opt_positive(LOG_MULTIPLIER)? {
         let factor = libm::logf(scaling_factor(b)?.max(1.0));
@@ -129,15 +132,17 @@ pub fn level(b: &Builder, rope: &mut Rope) -> Result<()> {
     Ok(())
 }
 
-/// What DeepSeek's models multiply queries and keys by in long contexts, each of them:
-/// `1 + m ln(factor)` with the file's `m`. `None` if it has none.
+/// The factor that DeepSeek's models have on queries, and again on keys: `1 + m ln(factor)`
+/// with the file's `m` ([`LOG_MULTIPLIER`]). Unlike in [`level`], `m` includes the 0.1 of
+/// YaRN's formula. `None` if the file has no `m`.
 pub fn magnitude_of_scores(b: &Builder) -> Result<Option<f32>> {
     let multiplier = b.opt_positive(LOG_MULTIPLIER)?;
     let factor = libm::logf(scaling_factor(b)?.max(1.0));
     Ok(multiplier.map(|multiplier| 1.0 + multiplier * factor))
 }
 
-/// The same embedding for queries that grow with the position.
+/// The embedding for queries, with a factor that grows with the position ([`Growth`]) if the
+/// file has one.
 pub fn growing(b: &Builder, rope: &Rope) -> Result<Rope> {
     let length = match b.opt_size("attention.temperature_length")? {
         Some(length) => length,
@@ -150,8 +155,8 @@ pub fn growing(b: &Builder, rope: &Rope) -> Result<Rope> {
     })
 }
 
-/// The share of their frequency that often-rotating pairs keep; with 0 all pairs are
-/// divided by the factor. A negative number in a file means "not set".
+/// The share of their frequency that the fastest pairs keep; with 0 the frequencies of all
+/// pairs are divided by the factor. A negative number in a file means "not set".
 fn extrapolation(b: &Builder) -> Result<f64> {
     match b.opt_f32(EXTRAPOLATION)? {
         Some(share @ 0.0..=1.0) => Ok(f64::from(share)),
@@ -168,7 +173,7 @@ pub fn local(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
     unscaled(b, hp, style, LOCAL_BASE)
 }
 
-/// The same where heads of these layers have a width of their own.
+/// As [`local`], for layers whose heads have another width.
 pub fn local_of_narrow(b: &Builder, narrow: &Decoder, style: RopeStyle) -> Result<Rope> {
     let dims = b.opt_size(LOCAL_DIMS)?.unwrap_or(narrow.head_dim);
     check_dims(b, LOCAL_DIMS, dims, narrow)?;
@@ -176,7 +181,7 @@ pub fn local_of_narrow(b: &Builder, narrow: &Decoder, style: RopeStyle) -> Resul
     Ok(Rope::plain(style, dims, base))
 }
 
-/// The same for files that may leave the base out where it is that of all layers.
+/// As [`local`], but where a file has no base for these layers, they have that of the others.
 pub fn local_or_same(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
     let own = b.opt_positive(LOCAL_BASE)?;
     unscaled(b, hp, style, own.map_or(BASE, |_| LOCAL_BASE))
@@ -236,7 +241,7 @@ fn check_dims(b: &Builder, key: &str, dims: usize, hp: &Decoder) -> Result<()> {
     Ok(())
 }
 
-/// The divisor of positions; 1 by default. Older files have the other key.
+/// The divisor of positions; 1 by default. Older files have it in `rope.scale_linear`.
 fn scaling_factor(b: &Builder) -> Result<f32> {
     let factor = match b.opt_positive(FACTOR)? {
         None => b.opt_positive("rope.scale_linear")?,

@@ -6,7 +6,7 @@ use super::rope;
 use crate::Result;
 use crate::graph::{Activation, Builder, Graph, RopeStyle};
 
-/// Every layer of this number, counted from 1, has no rotary embedding.
+/// Every fourth layer has no rotary embedding.
 const PERIOD: u32 = 4;
 
 /// The graph of a `smollm3` file.

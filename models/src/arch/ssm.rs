@@ -93,8 +93,8 @@ impl Ssm {
     }
 }
 
-/// The time step of each head, and the logarithm of its decay: `softplus(dt + bias)`, and
-/// the same times `ssm_a`, which is `-exp` of the model's own parameter.
+/// The time step of each head, `softplus(dt + bias)`, and the logarithm of its decay: the
+/// time step times `ssm_a`, which is `-exp(A_log)` of the model's own parameter `A_log`.
 pub fn time_step(b: &mut Builder, dt: ValueId, heads: usize) -> Result<(ValueId, ValueId)> {
     let bias = b.bias_vector("ssm_dt", heads)?;
     let a = b.numbers("ssm_a", heads)?;

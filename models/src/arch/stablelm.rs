@@ -1,5 +1,5 @@
-//! StableLM 2 (arXiv:2402.17834): Llama with layer norms, of which a part of each head
-//! rotates. The 12B model has a norm for each head of queries and keys, and attention and
+//! StableLM 2 (arXiv:2402.17834): Llama with layer norms; only a part of each head rotates.
+//! The 12B model has a norm for each head of queries and keys, and attention and
 //! feed-forward block in parallel.
 
 use super::common::Decoder;
@@ -38,7 +38,7 @@ pub fn build(mut b: Builder) -> Result<Graph> {
     b.finish(logits)
 }
 
-/// Whether the feed-forward block reads what attention read; such files have no second
+/// Whether the feed-forward block has the same input as attention; such files have no second
 /// norm.
 fn is_parallel(b: &Builder) -> Result<bool> {
     let said = b.opt_bool("use_parallel_residual")?;

@@ -326,11 +326,11 @@ fn layers_that_predict_further_tokens_are_left_out() {
     let said = || File::new("exaone4", 3).with("nextn_predict_layers", 1u32);
     let file = said().with_vector("blk.2.nextn.eh_proj.weight", &[0.0; 8]);
     assert_eq!(windows(&file.graph().expect("a graph")).len(), 2);
-    // A converter may leave their tensors out.
+    // A converter may leave out the tensors of these layers.
     let file = File::new("exaone4", 2).with("block_count", 3u32);
     let file = file.with("nextn_predict_layers", 1u32);
     assert_eq!(windows(&file.graph().expect("a graph")).len(), 2);
-    // A layer without such a tensor is one of the model's own.
+    // A last layer without a `nextn` tensor is a plain layer, so the key must be wrong.
     assert_names_key(&said().error(), "exaone4.nextn_predict_layers");
     let elsewhere = said().with_vector("blk.1.nextn.eh_proj.weight", &[0.0; 8]);
     assert_names_key(&elsewhere.error(), "exaone4.nextn_predict_layers");
@@ -447,7 +447,7 @@ fn hyperparameters_may_differ_from_layer_to_layer() {
         let file = File::new("llama", 2).with("attention.head_count_kv", bad);
         assert_names_key(&file.error(), "llama.attention.head_count_kv");
     }
-    // What holds in all layers must not differ.
+    // A number that the graph has once must be the same for all layers.
     let rope = File::new("llama", 2).with("rope.dimension_count", vec![8u32, 4]);
     assert_names_key(&rope.error(), "llama.rope.dimension_count");
     let texts = File::new("llama", 2).with("attention.head_count_kv", vec!["2", "2"]);
@@ -644,7 +644,7 @@ fn yarn(architecture: &'static str) -> File {
 /// in plain floats: dims 64, base 1e6, context 4096.
 fn yarn_by_hand(factor: f64, fast: f64, slow: f64) -> (Vec<f64>, f64) {
     use core::f64::consts::PI;
-    // Where a pair turns so often in the context: 4096 = turns * 2 pi * 1e6^(2i/64).
+    // The pair `i` that turns this often in the context: 4096 = turns * 2 pi * 1e6^(2i/64).
     let pair = |turns: f64| 32.0 * (4096.0 / (2.0 * PI * turns)).ln() / 1e6f64.ln();
     let (low, high) = (pair(fast).floor().max(0.0), pair(slow).ceil().min(63.0));
     let frequencies = (0..32).map(|i| {
@@ -820,7 +820,7 @@ fn a_tensor_of_three_dimensions_is_matrices() {
             "{count} of {rows}"
         );
     }
-    // What reads them as one matrix is refused.
+    // The tensor can't be read as one matrix.
     assert!(b.matrix("ffn_up_exps", 3 * rows, cols).is_err());
     assert!(b.matrices("ffn_up", 1, rows, cols).is_err());
 }

@@ -1,4 +1,4 @@
-//! Bounded little-endian reads that name what was cut off.
+//! Bounded little-endian reads; their errors name what was cut off.
 
 use alloc::string::ToString;
 use core::fmt::Display;

@@ -94,7 +94,7 @@ pub struct MetaValue {
 
 impl MetaValue {
     /// The value as the reader would give it; `None` where arrays are nested
-    /// deeper than it reads.
+    /// deeper than the reader accepts.
     pub fn value(&self) -> Option<Value<'_>> {
         read::value(&mut Cursor::new(&self.bytes), self.kind, &"").ok()
     }

@@ -15,10 +15,10 @@ pub(super) struct NameIndex {
 }
 
 impl NameIndex {
-    /// That of no items.
+    /// The index of an empty list.
     pub(super) const EMPTY: NameIndex = NameIndex { sorted: Vec::new() };
 
-    /// Sorts the positions of `items`; `what` they are, for messages.
+    /// Sorts the positions of `items`. `what` says in error messages what an item is.
     ///
     /// # Errors
     /// [`Error::Malformed`] where a name occurs twice; [`Error::OutOfMemory`].

@@ -46,7 +46,7 @@ pub use value::{Array, Text, Texts, Value, ValueKind, Values};
 pub use writer::Stream;
 pub use writer::Writer;
 
-/// Longest key and longest tensor name, in bytes. The specification's limit of keys.
+/// Longest key and longest tensor name, in bytes: the specification's limit for keys.
 const MAX_NAME_BYTES: u64 = 65_535;
 
 /// The key that sets the alignment of tensor data.
@@ -55,7 +55,7 @@ const ALIGNMENT_KEY: &str = "general.alignment";
 /// The default alignment of tensor data, in bytes.
 const DEFAULT_ALIGNMENT: usize = 32;
 
-/// The largest accepted alignment, in bytes: half a huge page.
+/// The largest accepted alignment, in bytes: half of a huge page of 2 MiB.
 const MAX_ALIGNMENT: usize = 1 << 20;
 
 /// A parsed GGUF file, or a set of shards, that borrows the file's bytes.
@@ -70,7 +70,7 @@ pub struct Gguf<'a> {
 }
 
 impl<'a> Gguf<'a> {
-    /// A file before it is read.
+    /// The value to which the reader adds metadata and tensors.
     const EMPTY: Gguf<'a> = Gguf {
         version: 0,
         alignment: DEFAULT_ALIGNMENT,
@@ -87,8 +87,9 @@ impl<'a> Gguf<'a> {
     ///
     /// # Errors
     /// [`Error::NotGguf`], [`Error::UnsupportedVersion`], [`Error::Truncated`],
-    /// [`Error::UnsupportedDType`], [`Error::BadShape`], [`Error::BadValue`] for
-    /// the alignment, and [`Error::Malformed`] for everything else.
+    /// [`Error::UnsupportedDType`], [`Error::UnsupportedPacking`], [`Error::BadShape`],
+    /// [`Error::BadValue`] for the alignment, [`Error::OutOfMemory`], and
+    /// [`Error::Malformed`] for everything else.
     pub fn parse(bytes: &'a [u8]) -> Result<Gguf<'a>> {
         read::file(bytes)
     }
@@ -97,8 +98,8 @@ impl<'a> Gguf<'a> {
     /// be the beginning of a file.
     ///
     /// # Errors
-    /// [`Error::Truncated`] if `bytes` end before; otherwise those of [`Gguf::parse`] for
-    /// what is in the header.
+    /// [`Error::Truncated`] if `bytes` end before the directory does; otherwise those of
+    /// [`Gguf::parse`] for what is in the header.
     pub fn header_len(bytes: &[u8]) -> Result<usize> {
         read::header_len(bytes)
     }
@@ -112,9 +113,10 @@ impl<'a> Gguf<'a> {
     /// # Errors
     /// Those of [`Gguf::parse`] for each shard; [`Error::Parts`] where shards are
     /// missing, out of order, or of another model; [`Error::MissingKey`] where one
-    /// lacks `split.no`; and [`Error::BadValue`] where a later shard has metadata that
-    /// the first one lacks or contradicts. An error of one of several shards is wrapped
-    /// in [`Error::Shard`].
+    /// lacks `split.no`; [`Error::BadValue`] where a later shard has metadata that
+    /// the first one lacks or contradicts; and [`Error::Malformed`] where two shards have a
+    /// tensor of the same name. An error of one of several shards is wrapped in
+    /// [`Error::Shard`].
     pub fn parse_shards(shards: &[&'a [u8]]) -> Result<Gguf<'a>> {
         shards::parse(shards)
     }

@@ -87,7 +87,7 @@ fn version(cursor: &mut Cursor<'_>) -> Result<u32> {
 }
 
 fn metadata<'a>(cursor: &mut Cursor<'a>, count: u64) -> Result<Vec<(&'a str, Value<'a>)>> {
-    // Grows as entries are read: the count is not to be believed.
+    // The list grows as entries are read, because the file's count may be far too large.
     let mut entries = Vec::new();
     for i in 0..count {
         let key = name(cursor, &format_args!("metadata key {i} of {count}"))?;
@@ -98,7 +98,7 @@ fn metadata<'a>(cursor: &mut Cursor<'a>, count: u64) -> Result<Vec<(&'a str, Val
     Ok(entries)
 }
 
-/// A key or a tensor name: not empty, UTF-8, and not longer than the cap.
+/// A key or a tensor name: UTF-8, of 1 to [`MAX_NAME_BYTES`] bytes.
 fn name<'a>(cursor: &mut Cursor<'a>, what: &dyn Display) -> Result<&'a str> {
     let len = cursor.u64(what)?;
     refuse_bad_name(len, what)?;
@@ -169,7 +169,7 @@ fn array<'a>(cursor: &mut Cursor<'a>, depth: usize, what: &dyn Display) -> Resul
             }
         }
     }
-    // Every element took at least a byte, so the count fits.
+    // Every element took at least a byte of `bytes`, so the count fits in a `usize`.
     let len = usize::try_from(count).unwrap_or(usize::MAX);
     Ok(Array {
         kind,
@@ -188,7 +188,7 @@ fn checked_bools<'a>(bytes: &'a [u8], what: &dyn Display) -> Result<&'a [u8]> {
 }
 
 fn directory<'a>(cursor: &mut Cursor<'a>, count: u64) -> Result<Vec<TensorInfo<'a>>> {
-    // Grows as entries are read: the count is not to be believed.
+    // The list grows as entries are read, because the file's count may be far too large.
     let mut tensors = Vec::new();
     for i in 0..count {
         let tensor = directory_entry(cursor, &format_args!("tensor {i} of {count}"))?;
@@ -197,7 +197,7 @@ fn directory<'a>(cursor: &mut Cursor<'a>, count: u64) -> Result<Vec<TensorInfo<'
     Ok(tensors)
 }
 
-/// One tensor, its offset still relative to the data section and without its data.
+/// One tensor without its data. Its offset is still relative to the data section.
 fn directory_entry<'a>(cursor: &mut Cursor<'a>, what: &dyn Display) -> Result<TensorInfo<'a>> {
     let name = name(cursor, what)?;
     let rank = cursor.u32(&format_args!("the rank of tensor `{name}`"))?;
@@ -230,7 +230,7 @@ fn directory_entry<'a>(cursor: &mut Cursor<'a>, what: &dyn Display) -> Result<Te
     })
 }
 
-/// What a type number stands for.
+/// The format and the layout that a type number stands for.
 fn storage(tensor: &str, number: u32) -> Result<(DType, Layout)> {
     Layout::from_gguf(number).map_err(|bad| match bad {
         BadNumber::Type(dtype) => Error::UnsupportedDType {

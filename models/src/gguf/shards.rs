@@ -1,7 +1,7 @@
 //! Models that are split over several files, `name-00001-of-00003.gguf` and so on.
 //!
-//! The first shard has all metadata, and others may repeat it; each has `split.no` (from 0), `split.count`,
-//! and a part of the tensors.
+//! The first shard has all metadata, and others may repeat it. Each shard has `split.no`
+//! (from 0), `split.count`, and a part of the tensors.
 
 use alloc::boxed::Box;
 use alloc::format;

@@ -7,7 +7,7 @@ use core::fmt;
 use crate::quant::{DType, Layout};
 use crate::{Error, Result};
 
-/// Most dimensions that a tensor of this format has.
+/// The most dimensions that a tensor may have, as in the specification.
 pub(super) const MAX_RANK: usize = 4;
 
 /// A tensor: what it is called, how it is stored, and its bytes.

@@ -20,10 +20,10 @@ const VERSION: u32 = 3;
 /// Makes a GGUF file: metadata and the directory of tensors first, then the
 /// tensors' data in the order of the directory.
 ///
-/// Data is laid out as other writers do: one tensor after the other, each padded with
-/// zeros to the alignment (`general.alignment`, or 32 bytes). So such a file, read and
-/// written again, is the same byte for byte. A file without tensors ends with its
-/// metadata.
+/// Data is laid out as by other writers: one tensor after the other, each padded with
+/// zeros to the alignment (`general.alignment`, or 32 bytes). So a file of such a writer
+/// that is read and written again is the same byte for byte. A file without tensors ends
+/// with its metadata.
 ///
 /// ```
 /// use ondol_models::gguf::{Gguf, Writer};
@@ -102,7 +102,8 @@ impl Writer {
     /// Adds a tensor to the directory; `dims` as in [`super::TensorInfo::dims`].
     ///
     /// # Errors
-    /// [`Error::BadShape`].
+    /// [`Error::BadShape`] where there are not 1 to 4 dimensions, one of them is zero, rows
+    /// are not whole blocks, or the size overflows.
     pub fn add_tensor(&mut self, name: &str, dtype: DType, dims: &[u64]) -> Result<()> {
         self.add_tensor_in(Layout::Rows, name, dtype, dims)
     }
@@ -110,7 +111,7 @@ impl Writer {
     /// As [`Writer::add_tensor`], for a tensor in this layout.
     ///
     /// # Errors
-    /// [`Error::BadShape`].
+    /// As for [`Writer::add_tensor`].
     pub fn add_tensor_in(
         &mut self,
         layout: Layout,
@@ -134,7 +135,8 @@ impl Writer {
     ///
     /// # Errors
     /// For files that the reader would refuse: [`Error::Malformed`] for bad or repeated
-    /// names, [`Error::BadValue`] for a bad alignment or arrays nested too deep.
+    /// names or a size that overflows, [`Error::BadValue`] for a bad alignment or arrays
+    /// nested too deep; and [`Error::OutOfMemory`].
     pub fn header(&self) -> Result<Vec<u8>> {
         let alignment = self.alignment()?;
         let mut out = MAGIC.to_vec();
@@ -246,7 +248,7 @@ pub struct Stream<'w, W> {
     out: W,
     alignment: usize,
     left: core::slice::Iter<'w, Planned>,
-    /// Bytes of the next tensor that came in pieces.
+    /// Bytes of the next tensor that were written so far.
     begun: usize,
 }
 
@@ -262,7 +264,8 @@ impl<W: Write> Stream<'_, W> {
         self.end_tensor()
     }
 
-    /// Writes some of the next tensor's data, which [`Stream::end_tensor`] ends.
+    /// Writes a piece of the next tensor's data. [`Stream::end_tensor`] follows the last
+    /// piece.
     ///
     /// # Errors
     /// Those of the output.

@@ -10,7 +10,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::Cell;
 
-/// Limit of layers, heads and widths. No real model exceeds it, so a larger number
+/// Limit of heads, widths and other counts. No real model exceeds it, so a larger number
 /// means a damaged file.
 const MAX_HYPERPARAMETER: u32 = 1 << 20;
 /// Limit of layers. It is lower, because each layer takes memory in the graph itself.
@@ -21,6 +21,13 @@ const MAX_LAYERS: usize = 1024;
 /// Tensor names are given without the `.weight` or `.bias` suffix; inside a layer also
 /// without the `blk.N.` prefix. [`Builder::finish`] checks that nothing in the file was
 /// left unread.
+///
+/// # Errors
+/// Methods that read a key return [`Error::MissingKey`] where a required key is missing, and
+/// [`Error::BadValue`] where its value has the wrong type or is out of range. Methods that
+/// read a tensor, and those that add a node with a weight, return [`Error::MissingTensor`]
+/// where a required tensor is missing, and [`Error::BadShape`] where it does not have the
+/// expected dimensions.
 pub struct Builder<'g, 'a> {
     pub(super) gguf: &'g Gguf<'a>,
     pub(super) architecture: String,
@@ -57,7 +64,7 @@ impl<'g, 'a> Builder<'g, 'a> {
         format!("{}.{key}", self.architecture)
     }
 
-    /// The full name of a key; marks the key as read.
+    /// The full name of a key. Marks the key as read.
     fn ask(&self, key: &str) -> String {
         let key = self.key(key);
         let keys = self.gguf.metadata().iter().zip(&self.asked);
@@ -135,8 +142,8 @@ impl<'g, 'a> Builder<'g, 'a> {
         self.gguf.opt_f32(&self.ask(key))
     }
 
-    /// An optional number, also an infinite one; the one of a layer, if the file has an
-    /// array.
+    /// An optional number, which may be infinite. If the file has an array with a number for
+    /// each layer, returns that of `layer`.
     pub fn opt_f32_of_layer(&self, key: &str, layer: u32) -> Result<Option<f32>> {
         let Some(per_layer) = self.opt_array(key) else {
             return self.opt_f32(key);
@@ -233,7 +240,7 @@ impl<'g, 'a> Builder<'g, 'a> {
         }
     }
 
-    /// The tensor with this full name, and its index; marks it as used.
+    /// The tensor with this full name, and its index. Marks the tensor as used.
     pub fn tensor(&self, name: &str) -> Option<(u32, &'g TensorInfo<'a>)> {
         let info = self.gguf.tensor(name)?;
         let index = self
@@ -280,7 +287,11 @@ impl<'g, 'a> Builder<'g, 'a> {
         Ok(weight(tensor, info))
     }
 
-    /// The tensor `name.weight` as sinks of attention, one for each of the `heads`.
+    /// The index of the tensor `name.weight` with the sinks of an attention, one `f32` for
+    /// each of the `heads` (see [`super::Attention`]).
+    ///
+    /// # Errors
+    /// Also [`Error::UnsupportedDType`] where the sinks are not in `f32`.
     pub fn sinks(&self, name: &str, heads: usize) -> Result<u32> {
         let weight = self.vector(name, heads)?;
         if weight.dtype != DType::F32 {
@@ -311,7 +322,7 @@ impl<'g, 'a> Builder<'g, 'a> {
         self.shaped(self.full_name(name, "bias"), 1, len)
     }
 
-    /// The same, if the file has it.
+    /// The tensor `name.bias` as a vector of `len` elements, if the file has it.
     pub fn opt_bias(&self, name: &str, len: usize) -> Result<Option<Weight>> {
         self.opt_biases(name, 1, len)
     }

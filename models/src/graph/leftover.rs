@@ -1,6 +1,6 @@
-//! Refuses files with tensors or keys that the graph does not use. A variant of an
-//! architecture can be recognized by such a tensor or key; without this check the model
-//! would compute wrong numbers silently.
+//! Refuses files with tensors or keys that the graph does not use. Such a tensor or key
+//! means that the file is of a variant of the architecture; without this check the model
+//! would silently compute wrong numbers.
 
 use super::Builder;
 use crate::gguf::Value;
@@ -60,7 +60,7 @@ fn further_layers(b: &Builder) -> Result<core::ops::Range<usize>> {
     Ok(b.layers()? as usize..b.size("block_count")?)
 }
 
-/// Whether a tensor can be left out without changing the result.
+/// Whether leaving this tensor out does not change the result.
 fn is_unneeded(name: &str, further: core::ops::Range<usize>) -> bool {
     let layer = name.strip_prefix("blk.").and_then(|rest| {
         let (number, rest) = rest.split_once('.')?;

@@ -33,8 +33,8 @@ pub struct Weight {
     pub tensor: u32,
     /// Format of its elements.
     pub dtype: DType,
-    /// Order of its rows. If the tensor is packed, `first_row` is a multiple of eight,
-    /// and so is the end, unless it is the end of the tensor.
+    /// Order of its rows. If the tensor is packed, `first_row` is a multiple of eight. So is
+    /// `first_row + rows`, unless the matrix ends where the tensor ends.
     pub layout: Layout,
     /// First row of the tensor that belongs to this matrix.
     pub first_row: usize,
@@ -67,24 +67,28 @@ pub struct Rope {
     pub inverse_frequencies: Vec<f32>,
     /// Factor on every cosine and sine.
     pub magnitude: f32,
-    /// Frequencies that replace these in long contexts, if there are any.
+    /// Inverse frequencies that replace [`Rope::inverse_frequencies`] in long contexts, if
+    /// the model has them.
     pub long: Option<LongRope>,
-    /// A further factor on every cosine and sine, by the position.
+    /// A further factor on every cosine and sine, which depends on the position.
     pub growth: Option<Growth>,
 }
 
-/// The factor `1 + scale * ln(1 + floor(position / length))`: with it on queries,
-/// attention stays sharp in long contexts (Llama 4, Ministral 3).
+/// The factor `1 + scale * ln(1 + floor(position / length))`. On queries it makes up for
+/// the softmax of attention, which gets flatter in long contexts (Llama 4, Ministral 3).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Growth {
     /// How fast the factor grows.
     pub scale: f32,
-    /// Positions for which the factor is the same; at least one.
+    /// Neighbouring positions that have the same factor; at least one.
     pub length: usize,
 }
 
 impl Growth {
     /// The factor at a position.
+    ///
+    /// # Panics
+    /// If the length is 0.
     pub fn at(&self, position: usize) -> f32 {
         1.0 + self.scale * libm::logf((1 + position / self.length) as f32)
     }
@@ -130,12 +134,12 @@ impl Rope {
     }
 }
 
-/// An activation function, on each number.
+/// An activation function of each number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     /// `x * sigmoid(x)`.
     Silu,
-    /// The tanh approximation of GELU (gemma).
+    /// The tanh approximation of GELU (arXiv:1606.08415; gemma).
     GeluTanh,
     /// `1 / (1 + exp(-x))`.
     Sigmoid,
@@ -187,8 +191,8 @@ pub struct Attention {
     pub softcap: Option<f32>,
     /// If given, a key is seen only while `query position - key position < window`.
     pub window: Option<usize>,
-    /// The tensor with a sink for each query head, in `f32`, if there is one: a score
-    /// that takes its share of the softmax and has no value (gpt-oss).
+    /// Index of the tensor with a sink for each query head, in `f32`, if there is one. A sink
+    /// is a score without a value: it only adds to the denominator of the softmax (gpt-oss).
     pub sinks: Option<u32>,
 }
 
@@ -217,7 +221,7 @@ pub enum Gate {
 /// How [`Op::Route`] chooses experts: those of the highest probabilities.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Routing {
-    /// How many experts a token has.
+    /// How many experts each token uses.
     pub used: usize,
     /// How scores become probabilities.
     pub gate: Gate,
@@ -225,18 +229,20 @@ pub struct Routing {
     pub normalize: bool,
     /// Factor on the weights.
     pub scale: f32,
-    /// Of how many groups of neighbouring experts how many are chosen first; a group
-    /// counts by the sum of its two best experts (DeepSeek-V3). `[1, 1]` is no choice.
+    /// The number of groups of neighbouring experts, and how many of these groups are chosen
+    /// first; experts are then chosen from them alone. The groups with the largest sum of
+    /// their two highest probabilities, with bias, are chosen (DeepSeek-V3). `[1, 1]` means
+    /// that there are no groups.
     pub groups: [usize; 2],
 }
 
 /// Attention whose state has a fixed size: for each head a matrix `S` of
 /// `key_dim x value_dim`, zero before the first token. A token with the vectors `q`, `k`,
-/// `v` and the numbers `decay` and `beta` makes of it
+/// `v` and the numbers `decay` and `beta` updates it in this order:
 ///
-/// - `S = exp(decay) S`,
-/// - `S = S + k (beta v)`, or with `delta` `S = S + k (beta (v - k S))`,
-/// - and its output is `q S`.
+/// - `S = exp(decay) S`;
+/// - `S = S + k (beta v)`, or with `delta` `S = S + k (beta (v - k S))`;
+/// - the output is `q S`.
 ///
 /// Without `delta` this is the state space of Mamba-2 (arXiv:2405.21060; `k` and `q` are
 /// its B and C, `beta` its time step); with it, the gated delta rule (arXiv:2412.06464).
@@ -252,10 +258,11 @@ pub struct LinearAttention {
     pub key_dim: usize,
     /// Numbers in the value of a head.
     pub value_dim: usize,
-    /// Which key head a head reads: number `h / (heads / key_heads)`, or
-    /// `h % key_heads` if this is set.
+    /// Whether head `h` reads the key head `h % key_heads`; otherwise it reads the key head
+    /// `h / (heads / key_heads)`.
     pub interleaved: bool,
-    /// Whether a value is stored as its difference from what its key recalls.
+    /// Whether `v - k S` is stored, the difference of the value and what the state holds for
+    /// its key, in place of the value.
     pub delta: bool,
 }
 
@@ -271,20 +278,20 @@ impl LinearAttention {
 
 /// A function of each row alone, of one or two values.
 ///
-/// The only definition of these functions: the plan's steps, the segments of delegates
-/// and the conformance kit hold this type and add the places of the operands.
+/// This is the only definition of these functions: the plan's steps, the segments of
+/// delegates and the conformance kit hold this type and add the places of the operands.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RowFn {
-    /// Root-mean-square norm of each group of `group` neighbouring elements of `a`,
-    /// times a weight of `group` elements, if there is one.
+    /// Root-mean-square norm (arXiv:1910.07467) of each group of `group` neighbouring
+    /// elements of `a`, times a weight of `group` elements, if there is one.
     RmsNorm {
         /// The whole width, or a head's width for norms of q and k.
         group: usize,
         /// Added to the mean square.
         eps: f32,
     },
-    /// The same after the mean of the group was subtracted from it (layer norm,
-    /// arXiv:1607.06450), times a weight of `group` elements, if there is one.
+    /// Layer norm (arXiv:1607.06450): [`RowFn::RmsNorm`] after the mean of each group was
+    /// subtracted from its elements.
     LayerNorm {
         /// As for [`RowFn::RmsNorm`].
         group: usize,
@@ -314,7 +321,7 @@ pub enum RowFn {
     },
     /// `activation(a)`.
     Activate(Activation),
-    /// `activation(a) * b`: a gated linear unit with `a` as the gate.
+    /// `activation(a) * b`: a gated linear unit with `a` as the gate (arXiv:2002.05202).
     Glu(Activation),
     /// `g * sigmoid(1.702 g) * (clamp(b, -limit, limit) + 1)` with `g = min(a, limit)`: the
     /// gated linear unit of gpt-oss.
@@ -374,8 +381,8 @@ pub enum Op {
         table: Weight,
         /// Factor on every element (gemma: the square root of the width).
         scale: f32,
-        /// The token whose row stands for a vector that a pass has in the place of a
-        /// token; if `None`, the vector itself does.
+        /// The output for a row of a pass that has a vector in the place of a token: the row
+        /// of this token, or the vector itself if `None`.
         stand_in: Option<u32>,
     },
     /// `input * weight^T (+ bias)`.
@@ -447,7 +454,8 @@ pub enum Op {
         /// are.
         first: usize,
     },
-    /// Of each of `groups` groups of neighbouring columns those of `a`, then those of `b`.
+    /// Divides the columns of `a` and of `b` into `groups` groups of neighbours each. For each
+    /// group, the output has the columns of `a`, then those of `b`.
     Join {
         /// The first part of each group.
         a: ValueId,
@@ -456,8 +464,9 @@ pub enum Op {
         /// The number of groups, which divides both widths.
         groups: usize,
     },
-    /// The routes of a token that uses all experts in their order, each with the weight 1:
-    /// then [`Op::Experts`] multiplies each part of its input with a matrix of its own.
+    /// The routes of a token that uses all experts in their order, each with the weight 1.
+    /// With these routes, [`Op::Experts`] multiplies each part of its input with a matrix of
+    /// its own.
     RouteToAll {
         /// The number of experts.
         count: usize,
@@ -473,17 +482,18 @@ pub enum Op {
         /// How many, and how they are weighted.
         routing: Routing,
     },
-    /// Routes with each weight times the number of its expert in `weight`.
+    /// The routes, with the weight of each multiplied by its expert's factor.
     Weigh {
         /// An [`Op::Route`].
         routes: ValueId,
-        /// A vector with a number for each expert.
+        /// A vector with a factor for each expert.
         weight: Weight,
     },
     /// For each chosen expert: `input * weight^T (+ bias)` with the expert's matrix. The
     /// output has the rows of one chosen expert after another.
     Experts {
-        /// As wide as the matrices, or with a part of that width for each chosen expert.
+        /// Either `weight.cols` columns, which all chosen experts read, or `weight.cols`
+        /// columns for each chosen expert.
         input: ValueId,
         /// An [`Op::Route`], [`Op::RouteToAll`] or [`Op::Weigh`].
         routes: ValueId,
@@ -550,8 +560,8 @@ impl Op {
         list.into_iter().flatten()
     }
 
-    /// The weight that it reads as `f32`: any weight except the matrices of matmuls and
-    /// embeddings.
+    /// The weight that it reads as `f32`: any weight except the matrices of matmuls,
+    /// embeddings and experts.
     pub fn vector(&self) -> Option<Weight> {
         match *self {
             Op::MatMul { bias, .. } => bias,
@@ -614,7 +624,7 @@ pub struct Graph {
     pub logits: ValueId,
     /// Size of the vocabulary.
     pub vocabulary: usize,
-    /// Tokens of context the model was trained for.
+    /// The context that the model was trained for, in tokens.
     pub trained_context: usize,
 }
 
@@ -626,6 +636,9 @@ impl Graph {
     }
 
     /// The node that computes a value.
+    ///
+    /// # Panics
+    /// If the value is not of this graph.
     pub fn node(&self, value: ValueId) -> &Node {
         &self.nodes[value.0 as usize]
     }

@@ -20,6 +20,9 @@ impl Builder<'_, '_> {
     }
 
     /// Width of a value.
+    ///
+    /// # Panics
+    /// If the value is not of this graph.
     pub fn width(&self, value: ValueId) -> usize {
         self.nodes[value.0 as usize].width
     }
@@ -30,8 +33,8 @@ impl Builder<'_, '_> {
         Ok(self.rows_of_tokens(table, scale, None))
     }
 
-    /// Embeddings from another table `name` with a row for each token, times `scale`. The
-    /// row of the token `stand_in` stands for a vector in the place of a token.
+    /// Embeddings from another table `name` with a row for each token, times `scale`. Where a
+    /// pass has a vector in the place of a token, the row of the token `stand_in` is used.
     pub fn embed_further(
         &mut self,
         name: &str,
@@ -67,8 +70,12 @@ impl Builder<'_, '_> {
         Ok(self.matmul(input, weight, bias))
     }
 
-    /// The parts of `input * name.weight^T` if several matrices of these `rows` were
-    /// fused in one tensor, one after another.
+    /// The products of `input` with several matrices that the tensor `name.weight` holds one
+    /// after another. `rows` has the number of rows of each.
+    ///
+    /// # Errors
+    /// Also [`Error::BadShape`] where the file has a bias of the tensor, or the tensor is
+    /// packed and a matrix does not begin at a whole group.
     pub fn fused<const N: usize>(
         &mut self,
         input: ValueId,
@@ -206,6 +213,9 @@ impl Builder<'_, '_> {
 
     /// Attention over the keys and values of the attention `earlier`. The slot is that of
     /// `earlier`; `attention.slot` is ignored.
+    ///
+    /// # Panics
+    /// If `earlier` is no attention that stores keys and values.
     pub fn shared_attention(
         &mut self,
         q: ValueId,
@@ -253,7 +263,7 @@ impl Builder<'_, '_> {
         self.push(op, groups * columns.len())
     }
 
-    /// Of each of `groups` groups of columns those of `a`, then those of `b`.
+    /// For each of `groups` groups of neighbouring columns, those of `a`, then those of `b`.
     pub fn join(&mut self, a: ValueId, b: ValueId, groups: usize) -> ValueId {
         let width = self.width(a) + self.width(b);
         debug_assert!([a, b].map(|part| self.width(part) % groups) == [0; 2]);
@@ -273,8 +283,8 @@ impl Builder<'_, '_> {
         self.experts(input, (routes, count), name, shape)
     }
 
-    /// Chooses the experts of each token by their scores. `bias` is added for the choice
-    /// alone.
+    /// Chooses the experts of each token by their scores. `bias` is added to the
+    /// probabilities for the choice, not to the weights.
     pub fn route(&mut self, scores: ValueId, bias: Option<Weight>, routing: Routing) -> ValueId {
         debug_assert!(routing.used <= self.width(scores));
         let op = Op::Route {
@@ -285,7 +295,7 @@ impl Builder<'_, '_> {
         self.push(op, 2 * routing.used)
     }
 
-    /// `routes` with each weight times the number of its expert in `weight`.
+    /// `routes`, with the weight of each multiplied by its expert's element of `weight`.
     pub fn weigh(&mut self, routes: ValueId, weight: Weight) -> ValueId {
         let width = self.width(routes);
         self.push(Op::Weigh { routes, weight }, width)
@@ -366,13 +376,15 @@ impl Builder<'_, '_> {
         self.row(RowFn::Scale { factor }, input, None, None)
     }
 
-    /// `a * b`, where each element of a narrower `b` multiplies neighbours of `a`.
+    /// `a * b`. If `b` is narrower, each of its elements multiplies several neighbouring
+    /// elements of `a`.
     pub fn mul(&mut self, a: ValueId, b: ValueId) -> ValueId {
         let each = self.width(a) / self.width(b);
         self.row(RowFn::Mul { each }, a, Some(b), None)
     }
 
-    /// `input * weight`, where each element of a shorter weight multiplies neighbours.
+    /// `input * weight`. If the weight is shorter, each of its elements multiplies several
+    /// neighbouring elements of `input`.
     pub fn gain(&mut self, input: ValueId, weight: Weight) -> ValueId {
         let each = self.width(input) / (weight.rows * weight.cols);
         self.row(RowFn::Gain { each }, input, None, Some(weight))
@@ -398,13 +410,12 @@ impl Builder<'_, '_> {
         self.row(unit, gate, Some(up), None)
     }
 
-    /// What is more than some standard deviations above the mean of `input`, less that.
+    /// `max(input - (mean + deviations * standard deviation), 0)`: see [`RowFn::KeepAbove`].
     pub fn keep_above(&mut self, input: ValueId, deviations: f32) -> ValueId {
         self.row(RowFn::KeepAbove { deviations }, input, None, None)
     }
 
-    /// `input` with the root mean square of `like`; its own mean square counts as at
-    /// least `least`.
+    /// `input`, scaled to the root mean square of `like`: see [`RowFn::Resize`].
     pub fn resize(&mut self, input: ValueId, like: ValueId, least: f32) -> ValueId {
         self.row(RowFn::Resize { least }, input, Some(like), None)
     }

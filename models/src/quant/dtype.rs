@@ -4,7 +4,7 @@ use alloc::string::String;
 
 /// How a tensor's elements are stored.
 ///
-/// Numbers and layouts are those of the GGUF specification
+/// The numbers are those of the GGUF specification
 /// (<https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>, `ggml_type`).
 #[allow(non_camel_case_types)]
 #[allow(missing_docs)]
@@ -134,8 +134,7 @@ impl DType {
         LAYOUTS.iter().map(|l| l.dtype)
     }
 
-    /// The type with this GGUF number, or the name (or number) of a type that is not
-    /// supported.
+    /// The type with this GGUF number.
     ///
     /// # Errors
     /// The name or number of a type that is not supported.
@@ -172,7 +171,7 @@ impl DType {
     }
 
     fn layout(self) -> &'static Layout {
-        // The table holds every variant: a unit test walks them.
+        // The table has a row for every variant.
         LAYOUTS
             .iter()
             .find(|l| l.dtype == self)
@@ -195,8 +194,8 @@ impl DType {
     }
 
     /// Width in bytes and count of the numbers of a block, in order, as the packed
-    /// layout interleaves them ([`super::packed`]): a single f16 field has width 2, all
-    /// other bytes are taken as words of 4 where they fit. Empty for plain floats.
+    /// layout interleaves them ([`super::packed`]): an f16 that stands alone has width 2, a
+    /// single byte has width 1, and all other bytes are words of 4. Empty for plain floats.
     pub fn fields(self) -> &'static [(usize, usize)] {
         self.layout().fields
     }

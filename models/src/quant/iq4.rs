@@ -7,7 +7,8 @@ use super::search::{Grid, fit_f16_scale, inverse, tame, weights};
 use super::superblock::symmetric;
 use super::{Block, f16_field, field, set_f16_field, set_field};
 
-/// The value of each code, in ascending order; denser around zero, as weights are.
+/// The value of each code, in ascending order (`kvalues_iq4nl` in ggml). Values are denser
+/// around zero, as weights are.
 pub const CODEBOOK: [i8; 16] = [
     -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
 ];
@@ -85,8 +86,9 @@ impl Block<256, 136> for IQ4_XS {
     }
 }
 
-/// The 8 scales of IQ4_XS, in -32 to 31: scale `j` has nibble `j` of `low`
-/// and bits `2j` of `high`.
+/// The 8 scales of IQ4_XS, in -32 to 31. A scale is stored as 6 bits, with 32 added: nibble
+/// `j` of `low` is the lower four bits of scale `j`, and bits `2j` and `2j + 1` of `high` are
+/// the upper two.
 #[inline]
 pub fn iq4_xs_scales(high: &[u8; 2], low: &[u8; 4]) -> [i8; 8] {
     let high = u16::from_le_bytes(*high);
@@ -131,7 +133,8 @@ impl Grid for Codebook {
     const SPACING: f32 = 16.0;
 
     fn nearest(y: f32) -> f32 {
-        // Steps that `y` has passed: loops of this become vector code, look-ups do not.
+        // The sum of the steps that `y` has passed. The compiler makes vector code of this
+        // loop, which it can't of a look-up.
         let mut level = Self::LOW;
         for (i, &middle) in MIDPOINTS.iter().enumerate() {
             let step = f32::from(CODEBOOK[i + 1]) - f32::from(CODEBOOK[i]);

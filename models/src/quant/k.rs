@@ -1,7 +1,8 @@
 //! The K formats: super-blocks of 256 elements, whose sub-blocks have small
 //! integer scales over one f16 scale.
 //!
-//! With `q` an element's code and `sc`, `m` its sub-block's integers, its value is
+//! With `q` an element's code and `sc`, `m` its sub-block's integer scale and minimum as
+//! stored, its value is
 //!
 //! | format | sub-block | value |
 //! | --- | --- | --- |
@@ -210,9 +211,9 @@ impl Block<256, 210> for Q6_K {
 
 /// The 6-bit scale and minimum of sub-block `j` (0 to 7) of Q4_K and Q5_K.
 ///
-/// Bytes 0-3 and 4-7 hold the scales and minima of sub-blocks 0-3 in their low
-/// six bits. Of sub-blocks 4-7, the low nibbles are in bytes 8-11 (scale in the
-/// low nibble, minimum in the high one), and the upper two bits in the top of
+/// Bytes 0-3 hold the scales of sub-blocks 0-3 in their low six bits, and bytes 4-7 their
+/// minima. Of sub-blocks 4-7, the lower four bits are in bytes 8-11 (the scale's in the low
+/// nibble, the minimum's in the high one), and the upper two bits are the upper two bits of
 /// bytes 0-3 (scale) and 4-7 (minimum).
 #[inline]
 pub fn k4_scale_min(scales: &[u8; 12], j: usize) -> (u8, u8) {
@@ -239,8 +240,9 @@ fn pack_k4_scales(scales: &[u8; 8], mins: &[u8; 8]) -> [u8; 12] {
 
 /// The 16 scales of Q3_K, in -32 to 31.
 ///
-/// Bytes 0-7 hold the low nibbles of scales 0-7 (low nibble) and 8-15 (high
-/// nibble); bits `2 * (j / 4)` of byte `8 + j % 4` are the upper two bits of scale `j`.
+/// A scale is stored as 6 bits, with 32 added. Byte `j` (0-7) holds the lower four bits of
+/// scale `j` in its low nibble, and those of scale `j + 8` in its high nibble. The two bits
+/// from bit `2 * (j / 4)` of byte `8 + j % 4` are the upper two bits of scale `j` (0-15).
 #[inline]
 pub fn q3_scales(packed: &[u8; 12]) -> [i8; 16] {
     core::array::from_fn(|j| {
@@ -289,7 +291,7 @@ fn decode_affine<const SUB: usize>(
     }
 }
 
-/// Values of a super-block with 16 signed scales, whose code `offset` is zero.
+/// Values of a super-block with 16 signed scales, in which the code `offset` stands for 0.
 #[inline]
 fn decode_symmetric(
     d: f32,

@@ -1,7 +1,7 @@
 //! The formats with one scale per block of 32: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0.
 //!
-//! Element `i` of a block is `d * (q_i - offset)` in the types `_0` and
-//! `d * q_i + m` in the types `_1`.
+//! Element `i` of a block is `d * (q_i - offset)` in the types `_0` (in Q8_0 codes are
+//! signed and the offset is 0), and `d * q_i + m` in the types `_1`.
 #![allow(non_camel_case_types)]
 
 use half::f16;
@@ -167,7 +167,7 @@ impl Block<32, 34> for Q8_0 {
     }
 }
 
-/// The 32 codes of 16 bytes of nibbles.
+/// The 32 codes in 16 bytes of nibbles.
 pub(super) fn nibbles(qs: &[u8; 16]) -> [u8; 32] {
     let mut levels = [0; 32];
     unpack4::<16>(qs, &mut levels);
@@ -200,7 +200,7 @@ fn fifth_bits(levels: &[u8; 32]) -> [u8; 4] {
     bits.fold(0, |all, bit| all | bit).to_le_bytes()
 }
 
-/// The scale, and the codes from 0 to `2 * HALF - 1` of which `HALF` is zero.
+/// The scale, and the codes from 0 to `2 * HALF - 1`, in which `HALF` stands for 0.
 ///
 /// Without importance the element of largest magnitude becomes code 0.
 fn symmetric<const HALF: u8>(x: &[f32; 32], importance: Option<&[f32; 32]>) -> (f16, [u8; 32]) {

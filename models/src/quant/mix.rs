@@ -115,7 +115,7 @@ impl Mix {
     }
 
     fn row(self) -> &'static Row {
-        // The table holds every variant: a unit test walks them.
+        // The table has a row for every variant.
         MIXES
             .iter()
             .find(|row| row.mix == self)
@@ -127,7 +127,7 @@ impl Mix {
         self.row().name
     }
 
-    /// The value of `general.file_type`.
+    /// The value of `general.file_type` (`llama_ftype` in llama.cpp).
     pub fn file_type(self) -> u32 {
         self.row().file_type
     }
@@ -147,7 +147,8 @@ impl Mix {
         Some(fit_columns(self.wanted_type(name, columns, model), columns))
     }
 
-    /// The intended type of the tensor, even if its columns do not allow it.
+    /// The type by the rules of the mix, even if the tensor's columns are not whole blocks
+    /// of it.
     fn wanted_type(self, name: &str, columns: u64, model: &ModelShape) -> DType {
         let base = self.row().base;
         let role = role(name);
@@ -264,7 +265,8 @@ fn mxfp4_type(name: &str, role: Role, model: &ModelShape) -> DType {
     }
 }
 
-/// The type itself, or the nearest one that fits rows of `columns`.
+/// The wanted type, or, where rows of `columns` elements are not whole blocks of it, the
+/// nearest type with smaller blocks; F16 if that does not fit either.
 fn fit_columns(wanted: DType, columns: u64) -> DType {
     let fits = |dtype: DType| columns.is_multiple_of(dtype.block_len() as u64);
     let smaller_block = match wanted {

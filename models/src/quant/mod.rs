@@ -1,6 +1,7 @@
 //! Block formats of weights: one table of layouts, and for each format a reference
 //! implementation of dequantize and quantize. The runtime's kernels are tested against
-//! these functions.
+//! these functions. The bytes of a block are those of ggml's structs `block_q4_0` and so on
+//! (`ggml/src/ggml-common.h` in <https://github.com/ggml-org/ggml>).
 //!
 //! A format is a type that implements [`Block`], a row in the table of layouts
 //! ([`DType`]) and a row in the list of codecs below. All numbers in a block are
@@ -29,7 +30,8 @@ pub use packed::Layout;
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The two slices do not hold the same number of whole blocks.
+    /// The two slices do not hold the same number of whole blocks, or this build leaves the
+    /// format out.
     #[error("{dtype}: {bytes} bytes do not hold {elements} elements")]
     SizeMismatch {
         /// The format of the bytes.
@@ -157,7 +159,8 @@ fn checked<Codec>(
 /// values. No block causes a panic.
 ///
 /// # Errors
-/// [`Error::SizeMismatch`].
+/// [`Error::SizeMismatch`] where `src` does not hold exactly `dst.len()` elements in whole
+/// blocks, or this build leaves the format out.
 pub fn dequantize(dtype: DType, src: &[u8], dst: &mut [f32]) -> Result<(), Error> {
     let decode = checked(decoder(dtype), dtype, dst.len(), src.len())?;
     decode(src, dst);
@@ -175,8 +178,9 @@ pub fn dequantize(dtype: DType, src: &[u8], dst: &mut [f32]) -> Result<(), Error
 /// beyond the range of a format become its largest value.
 ///
 /// # Errors
-/// [`Error::SizeMismatch`]; [`Error::NonFinite`] for a value that is not finite;
-/// [`Error::BadImportance`].
+/// [`Error::SizeMismatch`] where `dst` does not hold exactly `src.len()` elements in whole
+/// blocks, or this build leaves the format out; [`Error::NonFinite`] for a value that is not
+/// finite; [`Error::BadImportance`].
 pub fn quantize(
     dtype: DType,
     src: &[f32],

@@ -25,9 +25,9 @@ impl Block<32, 17> for MXFP4 {
         }
     }
 
-    /// Of three powers of two, that with the least squared error: the one under
-    /// which the largest element is 4 to 8 as e2m1 (whose largest is 6), and its
-    /// neighbours.
+    /// Of three powers of two, the scale is the one with the least squared error. The three
+    /// are the one under which the largest element is from 4 to 8 (the largest e2m1 is 6),
+    /// and its two neighbours.
     fn encode(x: &[f32; 32], importance: Option<&[f32; 32]>) -> [u8; 17] {
         let largest = x.iter().fold(0.0f32, |a, x| a.max(x.abs()));
         let exponent = (largest.to_bits() >> 23) as u8;
@@ -70,12 +70,13 @@ fn nearest_code(y: f32) -> u8 {
     }
 }
 
-/// The weighted squared error of `x` under `scale`; f64, as the squares of what
-/// this format holds go beyond f32.
+/// The weighted squared error of `x` under `scale`, in f64, because squares of this
+/// format's values exceed the range of f32.
 fn squared_error(x: &[f32; 32], importance: Option<&[f32; 32]>, scale: f32) -> f64 {
     let error = |x: f32| {
         let level = E2M1_DOUBLED[usize::from(nearest_code(x / scale))];
-        // What decodes to infinity has an infinite error, too.
+        // The product is in f32, so that a code which decodes to infinity has an infinite
+        // error.
         f64::from(scale * f32::from(level)) - f64::from(x)
     };
     match importance {
@@ -90,7 +91,7 @@ fn squared_error(x: &[f32; 32], importance: Option<&[f32; 32]>, scale: f32) -> f
 
 /// Half of the scale that an e8m0 byte stands for: `2^(e - 128)`.
 ///
-/// The specification's NaN (255) is read as the next power of two, as other
+/// The specification's NaN (255) is read as the next power of two, 2^127, as other
 /// readers of GGUF do.
 #[inline]
 pub const fn e8m0_half(e: u8) -> f32 {

@@ -121,8 +121,7 @@ pub fn unpack(dtype: DType, cols: usize, packed: &[u8], rows: &mut [u8]) -> Resu
 /// each column; `data` is the whole matrix. Nothing is allocated.
 ///
 /// # Errors
-/// [`Error::SizeMismatch`] if `data` ends before the row's group does, or the columns
-/// are not whole blocks.
+/// [`Error::SizeMismatch`] if `data` has no such row, or the columns are not whole blocks.
 pub fn dequantize_row(
     dtype: DType,
     layout: Layout,
@@ -157,8 +156,8 @@ pub fn dequantize_row(
 /// Bytes of the largest block of a format that can be packed.
 pub const MAX_BLOCK_BYTES: usize = 210;
 
-/// One row of interleaved blocks: `group` holds eight times `row.len()` bytes,
-/// whole blocks of eight rows.
+/// Copies one row of interleaved blocks to `row`: `group` holds eight times `row.len()`
+/// bytes, whole blocks of eight rows, and `lane` is the number of the row among the eight.
 ///
 /// # Panics
 /// If the lengths do not match, or `lane` is 8 or more.
@@ -170,7 +169,7 @@ pub fn gather(dtype: DType, group: &[u8], lane: usize, row: &mut [u8]) {
     });
 }
 
-/// Gathers one row of whole packed rows.
+/// Copies a row of the packed matrix `packed` to `out`.
 fn row_of(dtype: DType, row_bytes: usize, packed: &[u8], row: usize, out: &mut [u8]) {
     let rows = packed.len() / row_bytes;
     if row >= rows - rows % GROUP {
@@ -181,12 +180,12 @@ fn row_of(dtype: DType, row_bytes: usize, packed: &[u8], row: usize, out: &mut [
     gather(dtype, group, row % GROUP, out);
 }
 
-/// Where in a group the number is that begins at byte `at` of a row.
+/// The byte offset in a group of the number that begins at byte `at` of the row `lane`.
 fn place(at: usize, width: usize, lane: usize) -> usize {
     GROUP * at + lane * width
 }
 
-/// Calls `each` with the place and width of every number of a row.
+/// Calls `each` with the byte offset and the width in bytes of every number of a row.
 fn for_each_number(dtype: DType, row_bytes: usize, mut each: impl FnMut(usize, usize)) {
     for block in (0..row_bytes).step_by(dtype.block_bytes()) {
         let mut at = block;

@@ -2,9 +2,9 @@
 //! error when values are rounded to a format's codes.
 //!
 //! For given codes, the best scale is a weighted least-squares fit in closed form. The
-//! best codes have no closed form: so a few dozen scales around the obvious one are
-//! tried, values are rounded to codes under each, and the fit with the smallest error
-//! is taken.
+//! best codes have no closed form. So a few dozen scales are tried, around those that map
+//! the largest value to an end of the codes; values are rounded to codes under each, and
+//! the fit with the smallest error is taken.
 
 use half::f16;
 
@@ -48,7 +48,7 @@ pub(super) fn nearest_int(y: f32) -> f32 {
 /// or underflows.
 pub(super) fn tame<const N: usize>(x: &[f32; N]) -> [f32; N] {
     const SMALLEST: f32 = 1.0 / (1 << 26) as f32; // A quarter of f16's smallest.
-    const LARGEST: f32 = (1 << 28) as f32; // 65504 * 32 * 127, rounded up.
+    const LARGEST: f32 = (1 << 28) as f32; // 65504 * 128 * 32 (Q6_K), rounded up.
     x.map(|x| {
         if x.abs() < SMALLEST {
             0.0
@@ -58,8 +58,8 @@ pub(super) fn tame<const N: usize>(x: &[f32; N]) -> [f32; N] {
     })
 }
 
-/// The weight of each element's error: `importance` (1 without), times a factor that
-/// grows with the element, since large elements contribute more to a sum.
+/// The weight of each element's error: `importance` (1 if there is none), divided by its
+/// largest value, times `rms(x) + |x|`, since large elements contribute more to a product.
 pub(super) fn weights<const N: usize>(x: &[f32; N], importance: Option<&[f32; N]>) -> [f32; N] {
     let rms = libm::sqrtf(dot(x, x) / N as f32);
     let mut weights = x.map(|x| rms + x.abs());
@@ -97,17 +97,17 @@ pub(super) fn product<const N: usize>(a: &[f32; N], b: &[f32; N]) -> [f32; N] {
 
 /// The values that a format's codes stand for, before the scale.
 pub(super) trait Grid {
-    /// The lowest code; the farthest from zero.
+    /// The lowest value, which is the farthest from zero.
     const LOW: f32;
-    /// The highest code.
+    /// The highest value.
     const HIGH: f32;
-    /// The typical distance of neighbouring codes.
+    /// The typical distance of neighbouring values.
     const SPACING: f32;
-    /// The code nearest to `y`.
+    /// The value nearest to `y`.
     fn nearest(y: f32) -> f32;
-    /// Which code is nearest to `y`, counted from the lowest.
+    /// The code of the value nearest to `y`: 0 stands for the lowest value.
     fn index(y: f32) -> u8;
-    /// All codes.
+    /// All values, in ascending order.
     fn levels() -> impl Iterator<Item = f32>;
 }
 
@@ -132,7 +132,8 @@ impl<const HALF: u8> Grid for Integers<HALF> {
     }
 }
 
-/// The scale under which `x` loses least on the codes of `G`.
+/// The scale with the smallest weighted squared error of `x` when it is rounded to the
+/// values of `G`.
 pub(super) fn fit_scale<G: Grid, const N: usize>(x: &[f32; N], w: &[f32; N]) -> f32 {
     let extreme = extreme(x);
     if extreme == 0.0 {
@@ -147,7 +148,7 @@ pub(super) fn fit_scale<G: Grid, const N: usize>(x: &[f32; N], w: &[f32; N]) -> 
         let q = x.map(|x| G::nearest(x * factor));
         let (xq, qq) = (dot(&wx, &q), dot(&product(w, &q), &q));
         let scale = xq * inverse(qq);
-        // The error is sum(w x^2) less this.
+        // The squared error is sum(w x^2) - scale * xq, so the largest `scale * xq` is best.
         best.offer(scale * xq, scale);
     };
     for end in [G::LOW, G::HIGH] {
@@ -180,7 +181,7 @@ pub(super) fn fit_f16_scale<G: Grid, const N: usize>(x: &[f32; N], w: &[f32; N])
     best.1
 }
 
-/// The scale that times one of `factors` comes nearest to `x`.
+/// The f16 scale whose product with one of `factors` is nearest to `x`.
 pub(super) fn anchored_scale(x: f32, factors: impl Iterator<Item = f32>) -> f16 {
     let scales = factors.filter(|&factor| factor != 0.0).map(|factor| {
         let scale = f16_scale(x / factor);
@@ -190,7 +191,8 @@ pub(super) fn anchored_scale(x: f32, factors: impl Iterator<Item = f32>) -> f16 
     best.map_or(f16::ZERO, |(_, scale)| scale)
 }
 
-/// The codes of `x` under `scale`, and the weighted squared error.
+/// The weighted squared error of `x` rounded under `scale`, and the values of `G` that it is
+/// rounded to.
 pub(super) fn round_under<G: Grid, const N: usize>(
     x: &[f32; N],
     w: &[f32; N],
@@ -216,8 +218,8 @@ impl<T> Best<T> {
     }
 }
 
-/// The scale and offset under which `x` loses least as `scale * q + offset` with codes
-/// from 0 to `top`, and an offset of `ceiling` at most.
+/// The scale and offset with the smallest weighted squared error of `x` as
+/// `scale * q + offset`, with codes `q` from 0 to `top` and an offset of `ceiling` at most.
 pub(super) fn fit_affine<const N: usize>(
     x: &[f32; N],
     w: &[f32; N],

@@ -2,9 +2,9 @@
 //! one f16 scale.
 //!
 //! The ideal scale of each sub-block is searched for separately. Then the scales are
-//! rounded to integers; for each, the neighbouring integers are tried too, with the
-//! final error after all roundings; and the f16 scale is fitted again to the resulting
-//! integers and codes.
+//! rounded to integers: for each, the neighbouring integers are tried too, and the one with
+//! the smallest error after all roundings is taken. Last, the f16 scale is fitted again to
+//! the resulting integers and codes.
 
 use half::f16;
 
@@ -23,7 +23,7 @@ pub(super) struct Symmetric<const SUBS: usize> {
     pub levels: [u8; 256],
 }
 
-/// Quantizes a super-block of `SUBS` sub-blocks of `SUB` on the codes of `G`, with
+/// Quantizes a super-block of `SUBS` sub-blocks of `SUB` elements to the values of `G`, with
 /// scales from `-half` to `half - 1`.
 pub(super) fn symmetric<G: Grid, const SUB: usize, const SUBS: usize>(
     x: &[f32; 256],
@@ -242,7 +242,7 @@ struct NormalEquations {
 }
 
 impl NormalEquations {
-    /// Adds a sub-block, of one `v`.
+    /// Adds a sub-block, whose elements have the same `v`.
     fn add<const N: usize>(&mut self, x: &[f32; N], w: &[f32; N], u: &[f32; N], v: f32) {
         let wu = product(w, u);
         self.uu += dot(&wu, u);
@@ -252,7 +252,8 @@ impl NormalEquations {
         self.xv += dot(w, x) * v;
     }
 
-    /// `d` and `dmin`, neither of them negative.
+    /// `d`, which is positive, and `dmin`, which is not negative; `None` where the equations
+    /// are singular or have another solution.
     fn solve(&self) -> Option<(f16, f16)> {
         let determinant = self.uu * self.vv - self.uv * self.uv;
         if determinant <= SINGULAR * self.uu * self.vv {

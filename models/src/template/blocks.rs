@@ -6,14 +6,14 @@
 
 use super::expression::Parsed;
 
-/// Blocks that are functions of their own in jinja2: no loop around them is seen.
+/// Blocks that jinja2 compiles to functions: a jump in them can't leave a loop around them.
 const FUNCTIONS: [&str; 3] = ["call", "generation", "macro"];
 
 /// A block that is not closed yet.
 struct Block {
     /// The tag that opened it; `else` for that part of a loop.
     tag: &'static str,
-    /// Where the inner text of its tag starts in what was written.
+    /// The byte offset in the rewritten source at which the inner text of its tag starts.
     at: usize,
     /// Whether a loop has a `break` or a `continue`.
     jumps: bool,
@@ -37,23 +37,24 @@ impl Blocks {
         });
     }
 
-    /// The innermost loop is `recursive`.
+    /// Notes that the innermost loop is `recursive`.
     pub(super) fn recurse(&mut self) {
         if let Some(block) = self.open.last_mut() {
             block.recursive = true;
         }
     }
 
-    /// Closes the innermost block. The engine's parser finds out what doesn't match.
-    /// Whether it was the `else` of a loop with jumps.
+    /// Closes the innermost block, and returns whether it was the `else` of a loop with
+    /// jumps. An end tag that does not match its block is left to minijinja's parser.
     pub(super) fn close(&mut self) -> bool {
         let closed = self.open.pop();
         closed.is_some_and(|block| block.tag == "else" && block.jumps)
     }
 
-    /// Starts an `else`. Where the tag of its loop starts if that has jumps.
+    /// Starts an `else`, and returns where the tag of its loop starts if the loop has jumps.
     ///
-    /// minijinja would forget the `else` within the calls of a recursive loop.
+    /// # Errors
+    /// For a recursive loop: minijinja would not run its `else` within the recursive calls.
     pub(super) fn begin_else(&mut self) -> Parsed<Option<usize>> {
         let Some(block) = self.open.last_mut().filter(|block| block.tag == "for") else {
             return Ok(None);
@@ -65,7 +66,10 @@ impl Blocks {
         Ok(block.jumps.then_some(block.at))
     }
 
-    /// A jump to the end of the innermost loop or of its pass.
+    /// Notes a jump to the end of the innermost loop or of its iteration.
+    ///
+    /// # Errors
+    /// For a jump outside of a loop, and for one that minijinja can't execute.
     pub(super) fn jump(&mut self, tag: &str) -> Parsed<()> {
         let around = self.open.iter_mut().rev();
         let mut around = around.take_while(|block| !FUNCTIONS.contains(&block.tag));

@@ -7,10 +7,10 @@ use minijinja::Error;
 
 use super::guard::failure;
 
-/// Seconds of ten thousand years: the clock is clamped to a year of four digits.
+/// The last second of the year 9999: the clock is clamped, so that a year has four digits.
 const LATEST: i64 = 253_402_300_799;
-/// Codes that mean the same to C and to chrono. `%s` is not among them: the time
-/// is a clock's, and its zone is not known.
+/// Codes that mean the same to C and to chrono. `%s`, seconds since 1970 in UTC, is not among
+/// them: the time is that of a clock whose zone is not known.
 const CODES: &str = "aAbBcCdDeFgGhHIjklmMnpPrRStTuUVwWxXyY%";
 
 /// The system's clock in the system's zone: seconds since 1970-01-01 00:00 there.
@@ -18,8 +18,8 @@ pub(super) fn local_now() -> i64 {
     Local::now().naive_local().and_utc().timestamp()
 }
 
-/// `seconds` since 1970-01-01 00:00 of the clock to show, by `format`, in English.
-/// As for Python's times without a zone, `%Z` and `%z` are empty.
+/// Formats a time in English. `seconds` is counted from 1970-01-01 00:00 on the clock to
+/// show. As for Python's times without a zone, `%Z` and `%z` are empty.
 ///
 /// # Errors
 /// For a code that is not known.
@@ -33,7 +33,7 @@ pub(super) fn strftime(seconds: i64, format: &str) -> Result<String, Error> {
         let flags = &from_code[..from_code.len() - letters.len()];
         let mut chars = letters.chars();
         let Some(letter) = chars.next() else {
-            // As in C.
+            // As in C, an incomplete code is written unchanged.
             text.push('%');
             text.push_str(flags);
             return Ok(text);

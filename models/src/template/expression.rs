@@ -14,7 +14,7 @@ const MAX_DEPTH: usize = 60;
 /// Names that begin no operand.
 const KEYWORDS: [&str; 6] = ["and", "or", "not", "if", "else", "in"];
 
-/// What is wrong, after "syntax error: ".
+/// A result whose error is what follows "syntax error: ".
 pub(super) type Parsed<T> = Result<T, String>;
 
 /// Reads the tokens of one tag.
@@ -95,7 +95,7 @@ impl<'t, 'a> Parser<'t, 'a> {
         self.at
     }
 
-    /// The names that were read since.
+    /// The names that were read since `position`.
     pub(super) fn names_since(&self, position: usize) -> impl Iterator<Item = &'a str> {
         let read = &self.tokens[position..self.at];
         read.iter()
@@ -112,12 +112,12 @@ impl<'t, 'a> Parser<'t, 'a> {
         Ok(self.line_breaks())
     }
 
-    /// The line breaks that are due.
+    /// Takes the line breaks that are read and not written yet.
     fn line_breaks(&mut self) -> String {
         "\n".repeat(std::mem::take(&mut self.breaks))
     }
 
-    /// A name that is bound or named, as minijinja takes it.
+    /// Reads a name and returns it in the form that minijinja accepts.
     pub(super) fn name(&mut self) -> Parsed<String> {
         if self.token().kind != Kind::Name {
             return self.unexpected("a name");
@@ -126,7 +126,7 @@ impl<'t, 'a> Parser<'t, 'a> {
         Ok(self.line_breaks() + &ascii_name(token.text))
     }
 
-    /// Deeper by one level.
+    /// Parses one level deeper, up to [`MAX_DEPTH`].
     fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
@@ -142,7 +142,7 @@ impl<'t, 'a> Parser<'t, 'a> {
         self.tuple_of(Self::expression)
     }
 
-    /// As [`Parser::tuple`], without `a if b else c`: for what a `for` tag walks.
+    /// As [`Parser::tuple`], without `a if b else c`: for what a `for` tag iterates over.
     pub(super) fn tuple_without_if(&mut self) -> Parsed<String> {
         self.tuple_of(Self::or)
     }
@@ -326,7 +326,7 @@ impl<'t, 'a> Parser<'t, 'a> {
         }
     }
 
-    /// Literals in a row are one.
+    /// Text literals that follow each other are one literal, as in Python.
     fn text(&mut self) -> Parsed<String> {
         let mut text = String::new();
         while self.token().kind == Kind::Text {
@@ -539,7 +539,7 @@ impl<'t, 'a> Parser<'t, 'a> {
     }
 }
 
-/// A value that `.`, `[` and `(` can follow.
+/// The value, in brackets unless `.`, `[` and `(` can follow it without.
 fn in_brackets(value: String) -> String {
     let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
     let plain = value.chars().all(name) && !value.starts_with(|c: char| c.is_ascii_digit());

@@ -234,7 +234,7 @@ fn escape(call: &mut Call) -> Result<Value, Error> {
     }
 }
 
-/// The text with HTML's marks escaped, as `markupsafe` does.
+/// The text with HTML's special characters escaped, as by `markupsafe`.
 pub(super) fn escaped(text: &str) -> Result<String, Error> {
     let marks = text.matches(['&', '<', '>', '\'', '"']).count();
     check_text(text.len().saturating_add(marks * 5))?;
@@ -397,7 +397,7 @@ pub(super) fn attribute(item: &Value, path: &Value) -> Result<Value, Error> {
     })
 }
 
-/// As [`attribute`], with a value for what is not there.
+/// As [`attribute`], with `default` in place of an attribute that the item does not have.
 pub(super) fn attribute_or(
     item: &Value,
     path: &Value,

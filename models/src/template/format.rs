@@ -493,7 +493,7 @@ impl Fields<'_> {
     }
 }
 
-/// Where the field ends whose brace is read.
+/// The byte offset of the brace that closes a field; `text` begins after its opening brace.
 fn end_of_field(text: &str) -> Option<usize> {
     let mut depth = 0;
     for (at, c) in text.char_indices() {

@@ -148,8 +148,9 @@ impl Use<'_> {
         if doubtful.is_empty() {
             return Ok(());
         }
-        // A template may change the text, and cut `/no_think` out of it: a word
-        // in its place tells whether it is there at all.
+        // A template may change a text, for example cut `/no_think` out of it. So the contents
+        // in doubt are replaced by words that can be found: if the output has these, the
+        // template writes the contents.
         let mut words = messages.to_vec();
         for (index, message) in &doubtful {
             words[*index].content = replaced(&message.content, &word(*index));
@@ -170,8 +171,9 @@ impl Use<'_> {
         }
     }
 
-    /// A template may know tools by another name than the variable's only if it
-    /// writes whole messages as JSON.
+    /// Fails where the names of tools or of called functions are missing from the prompt, and
+    /// the template does not name the variable that holds them. The prompt is looked at
+    /// because a template that writes whole messages as JSON need not name the variable.
     fn check_tools(&self, messages: &[Message], prompt: &str) -> Result<()> {
         let tools = self.input.tools.iter().filter_map(|tool| {
             let function = tool.get("function").unwrap_or(tool);
@@ -195,7 +197,7 @@ impl Use<'_> {
         })
     }
 
-    /// Whether a message's text is in the prompt for sure.
+    /// Whether a message's text is certainly in the prompt.
     fn is_shown(&self, message: &Message, prompt: &str) -> bool {
         let shows = match &message.content {
             Content::Absent | Content::Null => return true,
@@ -221,8 +223,9 @@ impl Use<'_> {
         *self.source.as_parts.get_or_init(shown)
     }
 
-    /// Tries the first form for all roles in one conversation, and where that fails
-    /// one by one; then users have the second form if they don't have the first.
+    /// Tries the first form for all roles in one conversation. Where that fails, tries the
+    /// roles one by one; user messages are then in the second form if the template does not
+    /// show the first one.
     fn try_contents(&self, [form, other]: [fn(&str) -> Content; 2]) -> Shown {
         let say = |role, place| Message::new(role, form(&word(place)));
         let shows = |messages: &[Message]| {
@@ -324,8 +327,8 @@ fn word(place: usize) -> String {
     format!("ondol{place}word")
 }
 
-/// Whether a prompt in lower case has this word, and not just in a list that was
-/// printed as Python's: the template takes it for text.
+/// Whether a prompt in lower case has this word. A list of parts that was printed as Python
+/// prints it does not count: the template took the list for text.
 fn says(lower: &str, word: &str) -> bool {
     lower.contains(word) && !lower.contains(&format!("'text': '{word}'"))
 }

@@ -3,7 +3,7 @@
 //! | what | limit |
 //! | --- | --- |
 //! | source | 256 KiB; 2,000 tokens in a tag; 500 `elif` (see `source`) |
-//! | steps | 1,000,000, and 2,000 for each message; one step also pays for 64 bytes |
+//! | steps | 1,000,000, 2,000 a message, and 1 a byte of input; a step also pays for 64 bytes |
 //! | recursion | 200 levels of macros, loops and blocks |
 //! | one list or map | 1 MiB and twice the input, counted as a tree; 100 levels deep |
 //! | output, and each text from `tojson` or a method | 16 MiB |
@@ -20,7 +20,7 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, State};
 use super::objects::{self, Range};
 use super::{RenderInput, python};
 
-/// Filter that passes values within the limits.
+/// Filter that settles a value ([`Limits::settle`]), and fails if it is past the limits.
 pub(super) const GUARD: &str = "ondol_bounded";
 /// As [`GUARD`], and refuses namespaces, so that none can hold itself.
 pub(super) const GUARD_STORED: &str = "ondol_storable";
@@ -34,7 +34,7 @@ const BASE_TREE_BYTES: usize = 1 << 20;
 const NODE_BYTES: usize = 16;
 const BASE_FUEL: u64 = 1_000_000;
 const FUEL_PER_MESSAGE: u64 = 2_000;
-/// What minijinja charges a unit of fuel for, in bytes.
+/// Bytes for which one step (minijinja's unit of fuel) is charged.
 const BYTES_PER_FUEL: u64 = 64;
 const MAX_RECURSION: usize = 200;
 
@@ -111,14 +111,14 @@ impl Limits {
     }
 }
 
-/// The variables, measured: no limit but the depth applies. Also their size.
+/// The variables, measured, and their size in bytes. No limit but that of the depth applies.
 pub(super) fn measure_input(variables: Value) -> Result<(Value, usize), Error> {
     let mut walk = Walk::new(usize::MAX);
     let (settled, size) = walk.settled(variables, 0)?;
     Ok((settled, size.bytes))
 }
 
-/// What a value is as a tree.
+/// The size of a value, counted as a tree.
 #[derive(Debug, Clone, Copy, Default)]
 struct Size {
     bytes: usize,

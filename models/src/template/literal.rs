@@ -2,8 +2,8 @@
 
 use super::expression::Parsed;
 
-/// Pushes the text of a literal with quotes for one between double quotes. A line
-/// break in the source stays one, so that lines are counted as before.
+/// Appends a literal, which has its quotes, as text between double quotes. A line break in
+/// the source stays one, so that lines are counted as before.
 pub(super) fn push_text(out: &mut String, literal: &str) -> Parsed<()> {
     let quote = literal.chars().next().unwrap_or('"');
     let inner = literal[1..].strip_suffix(quote);
@@ -20,7 +20,8 @@ pub(super) fn push_text(out: &mut String, literal: &str) -> Parsed<()> {
     Ok(())
 }
 
-/// Pushes what stands for an escape, whose backslash is read. Returns the rest.
+/// Appends the character of an escape sequence; `rest` begins after its backslash. Returns
+/// what follows the sequence.
 fn push_escape<'a>(out: &mut String, rest: &'a str) -> Parsed<&'a str> {
     let Some(c) = rest.chars().next() else {
         return Err("a text is not closed".to_owned());
@@ -62,7 +63,8 @@ fn push_escape<'a>(out: &mut String, rest: &'a str) -> Parsed<&'a str> {
     Ok(after)
 }
 
-/// Pushes the character of a code of `len` digits, or of two that are halves.
+/// Appends the character of a code of `len` hexadecimal digits, or of two codes that are
+/// UTF-16 surrogates.
 fn push_hex<'a>(out: &mut String, rest: &'a str, len: usize) -> Parsed<&'a str> {
     let code = |text: &str| {
         let digits = text

@@ -13,15 +13,15 @@ use super::variables::{OF_THE_FILE, Variables, quotes};
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 
-/// Roles that every template may take for its own words, and complete to a
-/// control token such as `<|user|>`. Others must stand in the template.
+/// Roles that every template may complete to a control token such as `<|user|>`. With
+/// another role, only a template that has it between quotes may do so.
 const ROLES: [&str; 5] = ["system", "user", "assistant", "tool", "developer"];
 
 /// Noncharacters that no input holds.
 pub(super) struct Noncharacters {
     /// Marks a place that no control token spans.
     pub(super) barrier: char,
-    /// Marks the end of an assistant's words.
+    /// Marks the end of an assistant's content.
     pub(super) end: char,
 }
 
@@ -68,24 +68,24 @@ pub(super) fn take_out(text: &str, mark: char) -> (String, Vec<usize>) {
 /// How the beginning of a text compares with a list of pieces.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Begins {
-    /// With no piece, nor could it.
+    /// It begins with no piece, and is not the beginning of one.
     No,
-    /// It is the beginning of a longer piece.
+    /// All of it is the beginning of a longer piece.
     Part,
-    /// With a piece.
+    /// It begins with a piece.
     Whole,
 }
 
 /// The control tokens of a vocabulary, in lower case: a template may change case.
 pub(super) struct Marks {
     mark: char,
-    /// Sorted.
+    /// The spellings of the tokens, sorted.
     pieces: Vec<Vec<u8>>,
-    /// The bytes that one of them begins with.
+    /// For each byte: whether a piece begins with it.
     first_bytes: [bool; 256],
-    /// Each spelled backwards, sorted.
+    /// The pieces, each with its bytes in reverse order; sorted.
     backwards: Vec<Vec<u8>>,
-    /// Bytes of the longest.
+    /// Length of the longest piece, in bytes.
     longest: usize,
 }
 
@@ -115,7 +115,7 @@ impl Marks {
         }
     }
 
-    /// Marks all that comes from the caller.
+    /// Adds marks to all text that comes from the caller.
     pub(super) fn guard(&self, source: &str, variables: &mut Variables) {
         for (name, value) in variables.iter_mut() {
             match value {
@@ -167,8 +167,9 @@ impl Marks {
         }
     }
 
-    /// The text with marks. With `words`, also where all of it could be the middle
-    /// of a control token; names that templates compare are spared that.
+    /// The text with marks. With `words`, a text that could be the middle of a control token
+    /// gets a mark too. Names, which templates compare, do not: a mark would change the
+    /// result.
     fn guarded(&self, text: &str, words: bool) -> String {
         let lower = text.to_ascii_lowercase();
         let start = text.len() - python::strip_start(text).len();
@@ -213,8 +214,8 @@ impl Marks {
         !text.is_empty() && text.len() <= self.longest && self.pieces.iter().any(within)
     }
 
-    /// Whether one character is a token. A mark has no place within it, so that
-    /// it gets one on each side.
+    /// Whether this character alone is a token. No mark fits inside it, so it gets one on
+    /// each side.
     fn is_token(&self, c: char) -> bool {
         let mut buffer = [0; 4];
         let piece = c.to_ascii_lowercase().encode_utf8(&mut buffer).as_bytes();
@@ -242,8 +243,8 @@ fn begins(pieces: &[Vec<u8>], text: impl Iterator<Item = u8>) -> Begins {
     begun
 }
 
-/// Whether a control token at `start..end` of a text with marks at `barriers`
-/// (sorted) is the template's alone.
+/// Whether a control token at the bytes `start..end` of a text, with marks at the offsets
+/// `barriers` (sorted), was written by the template alone.
 pub(super) fn is_templates(text: &str, barriers: &[usize], start: usize, end: usize) -> bool {
     let next = barriers.partition_point(|&barrier| barrier <= start);
     let spans = barriers.get(next).is_some_and(|&barrier| barrier < end);

@@ -1,3 +1,5 @@
+//! The input of a chat template: messages and tool calls.
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -31,8 +33,8 @@ pub struct Message {
     pub extra: Map<String, Value>,
     /// The token ids of an assistant's message, as the model generated them. The prompt
     /// has them in place of the text's tokens, so that a session finds its answer in
-    /// its cache. They are ignored if their text does not end with the content. JSON
-    /// and templates do not contain them.
+    /// its cache. They are ignored if their text neither ends nor begins with the content.
+    /// JSON and templates do not contain them.
     #[serde(skip)]
     pub ids: Vec<u32>,
 }
@@ -184,7 +186,7 @@ fn function_kind() -> String {
     "function".to_owned()
 }
 
-/// A message as JSON spells it: servers give reasoning by several names, some by
+/// A message as JSON spells it: servers give reasoning under several names, some under
 /// two at once.
 #[derive(Deserialize)]
 struct Fields {

@@ -254,14 +254,15 @@ fn swapped(text: &str) -> String {
     text.chars().map(swap).collect()
 }
 
-/// The first letter large, the others small.
+/// The text with the first letter in upper case and the others in lower case.
 pub(super) fn capitalized(text: &str) -> String {
     let mut chars = text.chars();
     let first = chars.next().map(|c| c.to_uppercase().collect::<String>());
     first.unwrap_or_default() + &chars.as_str().to_lowercase()
 }
 
-/// Each letter after what is no letter large.
+/// The text with each letter that does not follow a letter in upper case, and the others in
+/// lower case.
 fn title(text: &str) -> String {
     let mut out = String::new();
     let mut in_word = false;
@@ -288,7 +289,7 @@ fn strip(text: &str, name: &str, arguments: &mut Arguments) -> Result<Value, Err
     }))
 }
 
-/// The text between two indices of characters, and the first of them.
+/// The text from the character `start` to the character `end`, and the number of the first.
 fn part<'t>(text: &'t str, arguments: &mut Arguments) -> Result<Option<(&'t str, usize)>, Error> {
     let (start, end) = (arguments.integer("start")?, arguments.integer("end")?);
     if start.is_none() && end.is_none() {
@@ -366,7 +367,7 @@ fn search(text: &str, name: &str, arguments: &mut Arguments) -> Result<Value, Er
 
 fn replace(text: &str, arguments: &mut Arguments) -> Result<Value, Error> {
     let (old, new) = (arguments.need_text("old")?, arguments.need_text("new")?);
-    // Named only from Python 3.13 on.
+    // Python has a name for this argument only from 3.13 on.
     let count = arguments.integer("")?;
     let count = count.and_then(|count| usize::try_from(count).ok());
     replaced(text, &old, &new, count).map(Value::from)
@@ -433,7 +434,7 @@ fn words(text: &str, most: usize) -> Vec<&str> {
     while !rest.is_empty() {
         let end = rest.find(is_space).filter(|_| words.len() < most);
         let Some(end) = end else {
-            // All of the rest where no more may be split.
+            // No space is left, or no more may be split: the rest is one word.
             words.push(rest);
             break;
         };
@@ -528,7 +529,7 @@ pub(super) fn justified(text: &str, name: &str, width: i64, fill: &str) -> Resul
     let before = match name {
         "ljust" => 0,
         "rjust" => missing,
-        // As CPython rounds: to the left where both are odd.
+        // As in CPython, the odd one goes to the left where the width is odd too.
         _ => missing / 2 + (missing & width & 1),
     };
     Ok(fill.repeat(before) + text + &fill.repeat(missing - before))

@@ -22,11 +22,11 @@ pub(super) const PLUS: &str = "ondol_pos";
 pub(super) const KEY: &str = "ondol_key";
 pub(super) const SLICE: &str = "ondol_slice";
 pub(super) const METHOD: &str = "ondol_method";
-/// What a loop walks.
+/// Applied to what a loop iterates over; fails where Python can't iterate.
 pub(super) const ITERATE: &str = "ondol_iterate";
-/// What is bound to names in a row.
+/// Applied to a value that is unpacked into several names.
 pub(super) const UNPACK: &str = "ondol_unpack";
-/// `loop.cycle`, which minijinja divides by its number of arguments.
+/// `loop.cycle`; fails without arguments, where minijinja would divide by zero.
 pub(super) const CYCLE: &str = "ondol_cycle";
 
 /// Bytes that a step pays for.
@@ -371,7 +371,7 @@ fn slice_of_range(range: &Range, bounds: [Option<i64>; 3]) -> Value {
     })
 }
 
-/// The indices that a slice takes of `len`.
+/// The indices that a slice takes of `len` items.
 fn picked(
     len: usize,
     [start, stop, step]: [Option<i64>; 3],

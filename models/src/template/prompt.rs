@@ -19,7 +19,7 @@ pub(super) struct Prompt {
     pub(super) text: String,
     /// Byte offsets that no control token spans, sorted.
     barriers: Vec<usize>,
-    /// What the model said, in order.
+    /// The answers of the model whose ids are known, in order.
     answers: Vec<Answer>,
 }
 
@@ -54,7 +54,7 @@ impl Prompt {
         Ok(prompt)
     }
 
-    /// The tokens, with what the file puts before a text unless it is there.
+    /// The tokens, with the BOS that the file asks for, unless they begin with it.
     pub(super) fn encode(&self, tokenizer: &Tokenizer) -> Vec<u32> {
         let mut ids = Vec::new();
         let mut done = 0;
@@ -85,8 +85,9 @@ impl Prompt {
             || is_templates(&self.text, &self.barriers, token.start, token.end)
     }
 
-    /// Where the words of assistants end in the text: by a mark behind each, in a
-    /// second rendering. Nowhere, where the marks change what the template writes.
+    /// The byte offsets at which the contents of assistants end in the text. They are found by
+    /// a second rendering with a mark after each content. Empty if the marks change what the
+    /// template writes.
     fn ends_of_answers(
         &self,
         template: &Use,
@@ -150,22 +151,23 @@ fn mark_end(content: &mut Value, mark: char) {
     }
 }
 
-/// What the model said.
+/// An answer as the model generated it.
 struct Spoken<'m> {
     ids: &'m [u32],
     /// The text of the ids.
     text: String,
-    /// Where in the text each token begins, and where the last one ends; `None`
-    /// is within a character.
+    /// The byte offset in the text at which each token begins, and the one at which the last
+    /// token ends; `None` for an offset within a character.
     borders: Vec<Option<usize>>,
-    /// Whether the text began with a space that is not shown.
+    /// Whether the text began with a space that decoding drops.
     space: bool,
-    /// Where the message's content ends in the text, less white space.
+    /// The byte offset in the text at which the message's content ends, without the white
+    /// space at its end.
     end: usize,
 }
 
 impl<'m> Spoken<'m> {
-    /// `None` where the ids do not say what the content says.
+    /// `None` where the text of the ids neither ends nor begins with the content.
     fn new(message: &'m Message, tokenizer: &Tokenizer) -> Option<Spoken<'m>> {
         let is_end = |&id: &u32| tokenizer.is_end_of_generation(id);
         let count = message.ids.iter().rposition(|id| !is_end(id))? + 1;
@@ -198,15 +200,15 @@ impl<'m> Spoken<'m> {
         })
     }
 
-    /// The stretch of `prompt` that ends at `end`, or behind it where white space
-    /// is kept, and that is these ids' text or the last part of it, at the border
-    /// of a token. It begins at `floor` or behind it.
+    /// The stretch of `prompt` that these ids, or the last of them, are the text of. It begins
+    /// at `floor` or later, and ends at `end`, or later where the prompt keeps white space
+    /// that follows there. It begins and ends where a token does.
     fn place(&self, prompt: &str, floor: usize, end: usize) -> Option<Answer> {
         let said = &self.text[..self.end];
         let kept = common_suffix(&prompt[floor..end], said);
         let mut from = self.end - kept;
         if from > 0 {
-            // White space there may be the template's as well.
+            // White space at the beginning may be the template's, not the answer's.
             from += said[from..].len() - python::strip_start(&said[from..]).len();
         }
         let rest = self.text[self.end..].chars().zip(prompt[end..].chars());
@@ -228,8 +230,8 @@ impl<'m> Spoken<'m> {
         })
     }
 
-    /// The first token that begins at `from` or behind it, and where it does. Of
-    /// tokens without text before it, those of an answer's beginning belong to it.
+    /// The first token that begins at `from` or later, and the offset at which it begins.
+    /// Tokens without text before it are included only at the beginning of the answer.
     fn first_token(&self, from: usize) -> Option<(usize, usize)> {
         if from == 0 {
             return Some((0, 0));
@@ -240,7 +242,8 @@ impl<'m> Spoken<'m> {
         Some((token, place))
     }
 
-    /// The token behind the last one that ends by `to`, and where that one ends.
+    /// The number of the last token that ends at `to` or earlier, plus one, and the offset at
+    /// which that token ends.
     fn last_token(&self, to: usize) -> Option<(usize, usize)> {
         let place = self.borders.iter().flatten().copied();
         let place = place.filter(|&place| place <= to).max()?;
@@ -249,8 +252,8 @@ impl<'m> Spoken<'m> {
     }
 }
 
-/// The text of bytes, less the first `skipped`, and for each offset in the bytes
-/// the one in the text; `None` within a character.
+/// The text of `bytes` without the first `skipped`, and, for each offset in `bytes`, the
+/// offset in the text; `None` within a character.
 fn characters(bytes: &[u8], skipped: usize) -> (String, Vec<Option<usize>>) {
     let mut text = String::with_capacity(bytes.len());
     let mut places = vec![None; bytes.len() + 1];

@@ -46,7 +46,7 @@ pub(super) fn is_dict(value: &Value) -> bool {
     value.kind() == ValueKind::Map && !guard::is_engines_own(value)
 }
 
-/// Whether an iteration over it is one in Python.
+/// Whether Python can iterate over it; an undefined value of jinja2 has no items.
 pub(super) fn is_iterable(value: &Value) -> bool {
     let leaf = matches!(
         value.kind(),
@@ -74,7 +74,7 @@ pub(super) fn float(value: &Value) -> Option<f64> {
     }
 }
 
-/// An integer as a value, short where it fits.
+/// An integer as a value: an `i64` where it fits, else an `i128`.
 pub(super) fn from_integer(number: i128) -> Value {
     match i64::try_from(number) {
         Ok(short) => Value::from(short),
@@ -278,7 +278,8 @@ pub(super) fn is_printable(c: char) -> bool {
     if c.is_ascii() {
         return !c.is_ascii_control();
     }
-    // Not the first, because there a mark that combines is escaped.
+    // The character is tested as the second one, because Rust escapes a combining mark that
+    // is the first.
     let pair: String = ['a', c].into_iter().collect();
     pair.escape_debug().nth(1) == Some(c)
 }

@@ -3,16 +3,16 @@
 //!
 //! - Line breaks of all systems become line feeds, as jinja2 reads them.
 //! - Expressions are rewritten (see `expression`): operators get Python's meaning, and
-//!   values pass through a guard where they are made. minijinja pays for what an
-//!   operation produces, not for the values that it walks on the way, and a few steps
+//!   values pass through a guard where they are made. minijinja counts steps for what an
+//!   operation produces, not for the values that it visits on the way, and a few steps
 //!   can build a list of lists whose text is petabytes, or a namespace that holds
 //!   itself.
 //! - `{% generation %}`, which marks the model's own words for training, becomes
-//!   `{% with %}`: it has a scope.
+//!   `{% with %}`, because it has a scope.
 //! - `set` and `filter` blocks get a scope, as in jinja2.
-//! - `else` runs after a loop where no pass reached its end, as in jinja2;
-//!   minijinja asks whether there was a pass.
-//! - `break` and `continue` that minijinja can't do are refused (see `blocks`).
+//! - `else` of a loop runs where no iteration reached its end, as in jinja2; minijinja runs
+//!   it where there was no iteration.
+//! - `break` and `continue` that minijinja can't execute are refused (see `blocks`).
 //! - A line break after `{% raw %}` stays, as in jinja2.
 //! - Tags so long that compiling them would need an unbounded stack are refused.
 
@@ -33,7 +33,7 @@ const MAX_ELIFS: usize = 500;
 
 /// Tags that open a block; `set` does so without `=`.
 const BLOCKS: [&str; 7] = ["call", "filter", "for", "generation", "if", "macro", "with"];
-/// Tags that have no body.
+/// Tags that have nothing after their name.
 const PLAIN: [&str; 9] = [
     "endcall",
     "endfilter",
@@ -45,9 +45,10 @@ const PLAIN: [&str; 9] = [
     "endwith",
     "raw",
 ];
-/// After a tag whose block gets a scope.
+/// Written after a tag whose block gets a scope.
 const SCOPE: &str = " %}{% with";
-/// Namespace that notes whether a pass of a loop reached its end, with a number.
+/// The name of the namespace that notes whether an iteration of a loop reached its end; a
+/// number follows it.
 const RAN: &str = "ondol_ran";
 
 /// The source for minijinja.
@@ -94,7 +95,7 @@ pub(super) fn rewrite(source: &str) -> Result<String> {
         })?;
         rest = &from_tag[tag.len..];
         out.push_str(tag.open);
-        // A sign at the start would be taken for one of the delimiter.
+        // Without the space, a sign at the start would belong to the delimiter.
         out.push(' ');
         out.push_str(&inner);
         out.push(' ');
@@ -214,7 +215,8 @@ fn statement(tag: &Tag, blocks: &mut Blocks, out: &mut String) -> Parsed<String>
     Ok(format!("{end_of_scope}{keyword} {body}{}", parser.end()?))
 }
 
-/// `else` of a loop with jumps, which starts at `at`: the end of a pass is noted.
+/// `else` of a loop with jumps. The tag of the loop starts at `at` of `out`. The rewritten
+/// loop notes the end of an iteration in a namespace.
 fn else_of_loop(parser: &mut Parser, keyword: &str, at: usize, out: &mut String) -> Parsed<String> {
     let ran = format!("{RAN}{at}");
     out.insert_str(at, &format!("set {ran} = namespace() %}}{{% "));
@@ -284,7 +286,7 @@ fn assignment(target: &str, parser: &mut Parser) -> Parsed<String> {
     Ok(format!("{target} = {value}|{guard}{unpack}"))
 }
 
-/// `set x|filter` gathers the text of a block.
+/// `set x|filter` without `=`, which collects the text of its block.
 fn gathering(target: String, parser: &mut Parser) -> Parsed<String> {
     let mut body = target;
     while parser.takes("|") {
@@ -306,7 +308,7 @@ fn bindings(parser: &mut Parser) -> Parsed<String> {
     Ok(match names.len() {
         0 => String::new(),
         1 => format!("{} = {}", names[0], values[0]),
-        // At once: no value sees another's name.
+        // All names are bound at once, so that no value can refer to another's name.
         _ => format!("({}) = ({})", names.join(","), values.join(",")),
     })
 }
@@ -327,7 +329,7 @@ fn parameters(parser: &mut Parser) -> Parsed<String> {
         if parser.takes("=") {
             let from = parser.position();
             let default = parser.expression()?;
-            // minijinja would take it for undefined, without a word.
+            // minijinja would evaluate the other parameter as undefined, without an error.
             if parser
                 .names_since(from)
                 .any(|other| names.iter().any(|name| name == other))
@@ -343,7 +345,8 @@ fn parameters(parser: &mut Parser) -> Parsed<String> {
     Ok(format!("({})", parameters.join(",")))
 }
 
-/// `call(parameters) macro(arguments)`; minijinja wants the call itself here.
+/// `call(parameters) macro(arguments)`. minijinja's grammar has a plain call here, so
+/// nothing is added to it.
 fn call(parser: &mut Parser) -> Parsed<String> {
     let parameters = match parser.sees("(") {
         true => parameters(parser)?,

@@ -8,10 +8,10 @@ use crate::{Error, Result};
 /// Variables by name.
 pub(super) type Variables = Map<String, Value>;
 
-/// The names of the text that comes from the file.
+/// The variables whose text comes from the model's file, not from the caller.
 pub(super) const OF_THE_FILE: [&str; 2] = ["bos_token", "eos_token"];
 
-/// The field of a message that holds reasoning, by the names that templates know.
+/// The names under which templates read a message's reasoning.
 const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
 /// The variables for the template `source`, with these messages in place of the input's.
@@ -52,7 +52,7 @@ pub(super) fn variables(
     Ok(variables)
 }
 
-/// Whether a template reads the field `name` of something.
+/// Whether a template reads a field `name` of any value.
 fn reads(source: &str, name: &str) -> bool {
     quotes(source, name)
         || source.match_indices(&format!(".{name}")).any(|(at, dot)| {

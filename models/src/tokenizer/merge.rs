@@ -11,7 +11,7 @@ use core::cmp::Reverse;
 /// No neighbour.
 const NONE: u32 = u32::MAX;
 
-/// Text is merged in pieces of at most this many bytes, so that places fit 32 bits.
+/// Text is merged in pieces of at most this many bytes, so that offsets fit in 32 bits.
 const MAX_BYTES: usize = 1 << 30;
 
 /// Merges words, reusing its memory from one to the next.
@@ -36,15 +36,16 @@ struct Part {
 struct Candidate {
     rank: u32,
     left: u32,
-    /// Bytes of both parts when this was queued: if they differ now, it is out of date.
+    /// Bytes of both parts when the pair was queued. If their length differs now, one of
+    /// them was joined since, and this candidate is dropped.
     len: u32,
 }
 
 impl Merger {
     /// Splits a word into its final parts and hands each to `emit`.
     ///
-    /// `rank(pair, at)` says whether `pair[..at]` and `pair[at..]` may be joined:
-    /// the lower the number, the earlier.
+    /// `rank(pair, at)` is the rank of the merge of `pair[..at]` and `pair[at..]`, `None` if
+    /// they may not be joined; lower ranks are joined first.
     pub(super) fn merge(
         &mut self,
         word: &str,

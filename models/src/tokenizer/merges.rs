@@ -39,7 +39,8 @@ impl Merges {
         self.0.heap_bytes()
     }
 
-    /// The rank of the merge of `pair[..at]` and `pair[at..]`. `name` is overwritten.
+    /// The rank of the merge of `pair[..at]` and `pair[at..]`. `name` is scratch, which is
+    /// overwritten.
     pub(super) fn rank(&self, pair: &[u8], at: usize, name: &mut Vec<u8>) -> Option<u32> {
         if pair.len() >= self.0.longest() {
             return None;

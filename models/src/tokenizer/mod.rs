@@ -65,7 +65,7 @@ const EOS: &str = "tokenizer.ggml.eos_token_id";
 const EOT: &str = "tokenizer.ggml.eot_token_id";
 const EOM: &str = "tokenizer.ggml.eom_token_id";
 const UNKNOWN: &str = "tokenizer.ggml.unknown_token_id";
-/// The format spells it so.
+/// GGUF spells the key `seperator`.
 const SEPARATOR: &str = "tokenizer.ggml.seperator_token_id";
 
 /// The vocabulary of a model, and its conversion of text to tokens and back.
@@ -116,7 +116,7 @@ impl Tokenizer {
     /// [`Error::MissingKey`] for keys that the algorithm needs; [`Error::BadValue`] for
     /// an unknown algorithm or pre-tokenizer, ids that are not integers, and lists of
     /// the wrong type or length; [`Error::Tokenizer`] for a vocabulary that is too
-    /// large or has too many equal tokens.
+    /// large or has too many equal tokens; [`Error::OutOfMemory`].
     pub fn from_gguf(gguf: &Gguf) -> Result<Tokenizer> {
         let model = gguf.str(MODEL)?;
         let mut vocab = Vocab::from_gguf(gguf)?;
@@ -229,8 +229,9 @@ impl Tokenizer {
         ids
     }
 
-    /// Appends the ids of a part of a text. `first` if it begins the text; `counts`
-    /// says whether a special token of this kind may be in this place of the part.
+    /// Appends the ids of a part of a text. `first` says whether the part begins the text;
+    /// `counts` says whether a special token of this kind is recognized at these byte
+    /// offsets of the part.
     pub(crate) fn encode_part(
         &self,
         part: &str,
@@ -268,7 +269,7 @@ impl Tokenizer {
         ids.filter_map(|&id| self.vocab.piece(id))
     }
 
-    /// The places of control tokens in a text where `counts` allows them, with the
+    /// The byte ranges of control tokens in a text where `counts` allows them, with the
     /// white space that they strip.
     #[cfg(feature = "std")]
     pub(crate) fn control_places(
@@ -282,7 +283,8 @@ impl Tokenizer {
         claims.map(|(start, (end, _))| start..end).collect()
     }
 
-    /// The text of these tokens, with U+FFFD for bytes that are not UTF-8.
+    /// The text of these tokens, with U+FFFD for bytes that are not UTF-8. The space that
+    /// some tokenizers put before a text is left out.
     pub fn decode(&self, ids: &[u32]) -> String {
         let mut bytes = Vec::new();
         for &id in ids {
@@ -373,7 +375,8 @@ impl Tokenizer {
         self.ends.contains(&id)
     }
 
-    /// Whether a space at the beginning of decoded text is not the text's own.
+    /// Whether a space at the beginning of decoded text comes from the tokenizer, and is to
+    /// be dropped.
     pub(crate) fn strips_first_space(&self) -> bool {
         match &self.algorithm {
             Algorithm::Bpe(_) => false,
@@ -397,7 +400,7 @@ impl fmt::Debug for Tokenizer {
     }
 }
 
-/// Makes control tokens of all [`ENDS`] in the vocabulary, and returns their ids.
+/// Makes all [`ENDS`] in the vocabulary control tokens, and returns their ids.
 fn retype_ends(vocab: &mut Vocab, warnings: &mut Vec<Warning>) -> Vec<u32> {
     let ends: Vec<u32> = ENDS
         .iter()
@@ -414,8 +417,8 @@ fn retype_ends(vocab: &mut Vocab, warnings: &mut Vec<Warning>) -> Vec<u32> {
     ends
 }
 
-/// Makes control tokens of all [`MARKS`] that are text, where their family's end
-/// is in the vocabulary too.
+/// Makes those [`MARKS`] control tokens that the file marks as text, if the piece that ends
+/// a turn in their family is in the vocabulary too.
 fn retype_marks(vocab: &mut Vocab, warnings: &mut Vec<Warning>) {
     let families = MARKS
         .iter()
@@ -432,7 +435,7 @@ fn retype_marks(vocab: &mut Vocab, warnings: &mut Vec<Warning>) {
     }
 }
 
-/// Reads ids of special tokens. What is wrong with them is ignored and told.
+/// Reads ids of special tokens. An invalid id is ignored, with a warning.
 struct Ids<'a> {
     gguf: &'a Gguf<'a>,
     tokens: usize,
@@ -478,7 +481,8 @@ impl Ids<'_> {
         Ok((before, self.asked_for(add_eos, eos, ADD_EOS, EOS)))
     }
 
-    /// The token if the file asks for it; it may have forgotten to name it.
+    /// The token, if the file asks for it. A file that asks for a token which it does not
+    /// name gets a warning.
     fn asked_for(
         &mut self,
         asked: bool,

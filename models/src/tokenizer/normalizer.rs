@@ -22,7 +22,8 @@ use alloc::borrow::Cow;
 /// Names of pre-tokenizers whose models normalize to NFC.
 pub(super) const NFC: &[&str] = &["qwen2", "qwen35", "command-r", "olmo", "mpt"];
 
-/// Whether this build can normalize. The tables take 60 KB, so firmware leaves them out.
+/// Whether this build can normalize. The tables take 60 KB, so builds without `arch-qwen`
+/// leave them out.
 const IN_BUILD: bool = cfg!(feature = "arch-qwen");
 
 /// A normalization of text.
@@ -44,7 +45,8 @@ impl Normalizer {
         }
     }
 
-    /// The text as the model has seen it in training. Most text is so already.
+    /// The text as the model has seen it in training. It is borrowed where nothing changes,
+    /// as with most text.
     pub(super) fn apply(self, text: &str) -> Cow<'_, str> {
         match self {
             Normalizer::Nothing => Cow::Borrowed(text),

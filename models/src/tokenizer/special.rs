@@ -29,8 +29,9 @@ pub(super) const ENDS: &[&str] = &[
     "<｜end▁of▁sentence｜>",
 ];
 
-/// Pieces that stand before what a turn says, by the piece that ends the turn.
-/// Where a vocabulary has both whole, the former are control tokens as well.
+/// Pieces that begin a turn or name its role, by the piece that ends the turn. Where a
+/// vocabulary has the piece that ends the turn, those of the others that it has are control
+/// tokens too.
 pub(super) const MARKS: &[(&str, &[&str])] = &[
     ("<|im_end|>", &["<|im_start|>"]),
     (
@@ -69,8 +70,9 @@ pub(super) enum Fragment<'t> {
 pub(super) struct SpecialTokens {
     /// Control, unknown and user-defined tokens, sorted by piece.
     by_piece: Vec<u32>,
-    /// Tokens that take the space before, or after them, with them.
+    /// Tokens that strip the white space before them from the text.
     strip_left: Vec<u32>,
+    /// Tokens that strip the white space after them.
     strip_right: Vec<u32>,
 }
 
@@ -140,7 +142,8 @@ impl SpecialTokens {
         }
     }
 
-    /// Start, end and id of each special token in the text, with the space it strips.
+    /// Start, end and id of each special token in the text; start and end include the white
+    /// space that it strips.
     pub(super) fn claims(
         &self,
         vocab: &Vocab,
@@ -239,8 +242,8 @@ fn is_c_space(c: char) -> bool {
     matches!(c, ' ' | '\t'..='\r')
 }
 
-/// Mask tokens of some embedding models take the space before them with them. The
-/// format has no key for this; their pre-tokenizers have names of their own.
+/// The mask tokens of some embedding models strip the white space before them. GGUF has no
+/// key for this, so the models are recognized by the names of their pre-tokenizers.
 fn left_strippers(gguf: &Gguf, vocab: &Vocab) -> Result<Vec<u32>> {
     let mask = match gguf.opt_str(PRE_TOKENIZER)?.unwrap_or_default() {
         "jina-v2-de" | "jina-v2-es" | "jina-v2-code" => "<mask>",
@@ -250,10 +253,9 @@ fn left_strippers(gguf: &Gguf, vocab: &Vocab) -> Result<Vec<u32>> {
     Ok(vocab.id_of(mask.as_bytes()).into_iter().collect())
 }
 
-/// In Phi-3 and 3.5, nearly all special tokens take the space after them with them
-/// (`rstrip` in their `tokenizer.json`, which the format does not keep). They are
-/// the models of this architecture that have a SentencePiece vocabulary; Phi-4's is
-/// byte-level BPE.
+/// In Phi-3 and 3.5, nearly all special tokens strip the white space after them (`rstrip` in
+/// their `tokenizer.json`, which GGUF does not keep). These are the models of this
+/// architecture that have a SentencePiece vocabulary; Phi-4's is byte-level BPE.
 fn right_strippers(gguf: &Gguf, vocab: &Vocab, special: &[u32]) -> Result<Vec<u32>> {
     let architecture = gguf.opt_str("general.architecture")?;
     if (architecture, gguf.opt_str(MODEL)?) != (Some("phi3"), Some("llama")) {

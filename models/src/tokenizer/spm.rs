@@ -1,6 +1,7 @@
-//! SentencePiece BPE, as Llama and Gemma use it: spaces are marks, bytes have tokens, and
-//! there are no words. Neighbours are merged in the order of the scores of what they
-//! make, or, since Gemma 4, in the order of a list of merges.
+//! SentencePiece BPE (arXiv:1808.06226), as Llama and Gemma use it. A space is spelled
+//! U+2581, each byte has a token, and text is not split into words first. The two neighbours
+//! are merged first whose joined piece has the highest score; Gemma 4 has a list of merges
+//! in place of the scores.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -19,7 +20,7 @@ pub(super) const SPACE_MARK: char = '\u{2581}';
 enum Order {
     /// The rank of each token that a merge makes: lower for a higher score.
     Scores(Vec<u32>),
-    /// The list of a model.
+    /// The model's list of merges.
     Merges(Merges),
 }
 
@@ -34,7 +35,8 @@ pub(super) struct Spm {
 }
 
 impl Spm {
-    /// Reads `tokenizer.ggml.scores`. `space_prefix`: text begins as if after a space.
+    /// Reads `tokenizer.ggml.scores`. `space_prefix` says whether a space is put before a
+    /// text.
     pub(super) fn from_gguf(
         gguf: &Gguf,
         vocab: &Vocab,
@@ -82,7 +84,7 @@ impl Spm {
         order + heap::bytes(&self.bytes)
     }
 
-    /// Whether text begins as if after a space.
+    /// Whether a space is put before a text.
     pub(super) fn space_prefix(&self) -> bool {
         self.space_prefix
     }
@@ -99,7 +101,7 @@ impl Spm {
                 let rank = |pair: &[u8], _| ranks.get(vocab.text_id_of(pair)? as usize).copied();
                 self.merge(vocab, &marked, rank, ids);
             }
-            // Firmware has no model with such a list.
+            // No architecture of firmware builds has models with such a list.
             Order::Merges(_) if !WHOLE => {}
             Order::Merges(merges) => {
                 let mut name = Vec::new();
@@ -192,7 +194,8 @@ fn descending(score: f32) -> u32 {
     // Adding 0 makes -0 and 0 the same.
     let bits = (score + 0.0).to_bits();
     let negative = bits >> 31 == 1;
-    // Bits of floats sort as integers do, once negative ones are turned around.
+    // Bits of floats sort like unsigned integers, once those of negative ones are inverted
+    // and the sign bit of the others is set.
     let ascending = if negative { !bits } else { bits | 1 << 31 };
     !ascending
 }

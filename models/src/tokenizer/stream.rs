@@ -5,19 +5,19 @@ use alloc::vec::Vec;
 
 use super::Tokenizer;
 
-/// Joins emoji: what follows belongs to what came before.
+/// The zero-width joiner: makes one emoji of those before and after it.
 const JOINER: char = '\u{200d}';
 
-/// A sequence of joined emoji longer than this is not waited for, in bytes. The
-/// longest in use is a family of four with skin tones: 41 bytes.
+/// The longest sequence of joined emoji that is held back until it is complete, in bytes.
+/// The longest in use is a family of four with skin tones: 41 bytes.
 const LONGEST_SEQUENCE: usize = 64;
 
 /// Converts a stream of tokens to text that is complete UTF-8 at every step.
 ///
 /// A character whose bytes are spread over several tokens (Hangul, emoji) is held back
 /// until it is complete, and so is an emoji that ends in a joiner. The whole text
-/// equals the result of [`Tokenizer::decode`], without a last character that stayed
-/// incomplete.
+/// equals the result of [`Tokenizer::decode`], except that a last character which stayed
+/// incomplete is dropped.
 #[derive(Debug, Clone, Default)]
 pub struct StreamDecoder {
     /// Bytes that were not given out yet.
@@ -31,9 +31,9 @@ impl StreamDecoder {
         StreamDecoder::default()
     }
 
-    /// A decoder of text that follows these tokens. A space at its beginning belongs to
-    /// the text if the tokens end in text; it is SentencePiece's own space, and is
-    /// dropped, if they end in a control token or there are none.
+    /// A decoder of text that follows these tokens. If the tokens end in text, a space at the
+    /// beginning of the decoded text is kept. If they end in a control token or there are
+    /// none, it is SentencePiece's own space and is dropped.
     pub fn after(tokenizer: &Tokenizer, tokens: &[u32]) -> StreamDecoder {
         let mut last = Vec::new();
         if let Some(&id) = tokens.last() {
@@ -85,7 +85,7 @@ fn incomplete_character(bytes: &[u8]) -> usize {
     }
 }
 
-/// How many bytes at the end are emoji that a joiner holds open.
+/// How many bytes at the end are emoji that end in a joiner, so that more may follow.
 fn open_sequence(bytes: &[u8]) -> usize {
     let Some(last) = bytes
         .utf8_chunks()

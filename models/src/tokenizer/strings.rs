@@ -1,7 +1,7 @@
 //! Many short byte strings in one buffer, with look-up of a string's number.
 //!
-//! A vocabulary of 262,144 tokens must be ready milliseconds after a cold start: so
-//! there are three allocations, no comparisons while building, and no keyed hash.
+//! A vocabulary of 262,144 tokens must be ready milliseconds after a cold start. So a table
+//! has three allocations, is built without comparisons, and has a hash without a key.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -17,7 +17,7 @@ const NUMBER_MASK: u32 = (1 << NUMBER_BITS) - 1;
 const FREE: u32 = u32::MAX;
 
 /// The most slots that are probed for a string. A vocabulary that needs more has too
-/// many equal strings, or was made to collide; real ones stay far below.
+/// many equal strings, or was made so that hashes collide; real ones need far fewer.
 const MAX_PROBES: usize = 1024;
 
 /// Numbered byte strings with look-up by content.

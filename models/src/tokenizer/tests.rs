@@ -142,7 +142,7 @@ fn stream(tokenizer: &Tokenizer, ids: &[u32]) -> Vec<String> {
     steps
 }
 
-/// What decoding gives, less a last character that is incomplete.
+/// The decoded text without a last character that is incomplete.
 fn complete(tokenizer: &Tokenizer, ids: &[u32]) -> String {
     let mut bytes = Vec::new();
     ids.iter().for_each(|&id| tokenizer.piece(id, &mut bytes));
@@ -238,7 +238,7 @@ fn bpe_merges_by_rank_within_words() {
 #[test]
 fn bpe_drops_what_the_vocabulary_cannot_spell() {
     let tokenizer = bpe_file().load().unwrap();
-    // "ac" is a merge that names no token: its letters are taken. There is no "z".
+    // "ac" is a merge, but no token: it becomes the tokens of its letters. "z" is no token.
     assert_eq!(pieces(&tokenizer, "acz", PLAIN), "a|c");
 }
 
@@ -251,7 +251,7 @@ fn whole_words_go_before_merges_in_the_llama3_family() {
     );
 }
 
-/// Merges, words and characters can spell a control token, too.
+/// A control token can also be spelled by merges, whole words or characters of plain text.
 #[test]
 fn plain_text_never_becomes_a_control_token() {
     let spm = File::new("llama")
@@ -294,8 +294,8 @@ fn plain_text_never_becomes_a_control_token() {
     }
 }
 
-/// Gemma 4: SentencePiece's spaces and bytes, but a list of merges decides, and neither
-/// scores nor what the vocabulary has.
+/// Gemma 4 spells spaces and bytes like SentencePiece. What is merged is decided by a list
+/// of merges, and neither by scores nor by which pieces the vocabulary has.
 #[test]
 fn merges_may_come_from_a_list_in_sentencepiece_too() {
     let file = File::new("gemma4")
@@ -327,7 +327,7 @@ fn merges_may_come_from_a_list_in_sentencepiece_too() {
     assert_eq!(plain("abc"), "a|bc");
     assert_eq!(plain("ab ab"), "ab|▁ab");
     assert_eq!(plain("한 가"), "한|▁|<0xEA>|<0xB0>|<0x80>");
-    // No merge makes it.
+    // The token of three newlines is used, although no merge makes it.
     assert_eq!(plain("a\n\n\nb"), "a|\n\n\n|b");
     assert_eq!(plain("a\n\nb"), "a|\n|\n|b");
     assert_eq!(
@@ -353,7 +353,8 @@ fn special_tokens_are_cut_out_of_text_only_when_asked() {
         pieces(&tokenizer, text, parsed),
         "<|im_start|>|ab|[b]|<|im_end|>"
     );
-    // User-defined tokens always count. What else is in there, this vocabulary can't spell.
+    // User-defined tokens are always recognized. The vocabulary has no tokens for the
+    // characters of `<|im_end|>`, so they are dropped.
     assert_eq!(pieces(&tokenizer, "ab[b]c<|im_end|>", PLAIN), "ab|[b]|c");
 }
 
@@ -385,7 +386,7 @@ fn phi3_control_tokens_take_the_space_after_them() {
         ("a", NORMAL),
         ("Ġ", NORMAL),
     ];
-    // A display name says nothing.
+    // The model is recognized by its architecture and vocabulary, not by `general.name`.
     let named = |model: &str, architecture: &str, name: &str| {
         let file = File::new(model).str("general.architecture", architecture);
         let file = file.str("general.name", name).tokens(&tokens);
@@ -466,7 +467,7 @@ fn text_is_normalized_where_the_published_tokenizer_does_so() {
 #[test]
 fn special_tokens_are_cut_out_before_text_is_normalized() {
     let tokenizer = byte_tokenizer("qwen2");
-    // The accent is at the beginning of a piece, so it joins nothing.
+    // The accent after the special token begins a piece, so it is not joined with an `e`.
     let ids = tokenizer.encode("e<|im_end|>\u{301}e\u{301}", ALL);
     assert_eq!(ids[1], 256);
     assert_eq!(tokenizer.decode(&ids), "e\u{301}é");
@@ -510,7 +511,7 @@ fn ends_are_known_by_id_and_by_name() {
     );
     assert!(tokenizer.is_end_of_generation(0) && tokenizer.is_end_of_generation(2));
     assert!(!tokenizer.is_end_of_generation(1));
-    // The file calls it normal.
+    // The file marks this token as normal.
     assert_eq!(tokenizer.token_kind(2), Some(TokenKind::Control));
     let html = File::new("gpt2")
         .tokens(&[("</s>", USER)])
@@ -537,7 +538,7 @@ fn spm_merges_by_score_and_falls_back_to_bytes() {
         pieces(&tokenizer, "a 가", PLAIN),
         "▁a|▁|<0xEA>|<0xB0>|<0x80>"
     );
-    // No token for this byte: unknown.
+    // A byte without a token becomes the unknown token.
     assert_eq!(pieces(&tokenizer, "az", PLAIN), "▁a|<unk>");
 }
 
@@ -588,12 +589,12 @@ fn characters_come_out_of_the_stream_whole() {
     let ids = ["a", "ê", "°", "Ģ", "b", "ê°"].map(id);
     // The last one stays incomplete.
     assert_eq!(stream(&tokenizer, &ids), ["a", "", "", "가", "b", "", ""]);
-    // A character that breaks off is replaced as soon as that is certain.
+    // A character whose last bytes do not come is replaced by U+FFFD with the next token.
     assert_eq!(
         stream(&tokenizer, &["ê", "a"].map(id)),
         ["", "\u{fffd}a", ""]
     );
-    // A byte that no character begins with is not waited for, not even at the end.
+    // A byte that no character begins with is replaced at once, even at the end.
     assert_eq!(
         stream(&tokenizer, &["a", "°"].map(id)),
         ["a", "\u{fffd}", ""]
@@ -623,7 +624,7 @@ fn joined_emoji_come_out_of_the_stream_whole() {
         ["x👩", "", "\u{200d}👧", ""]
     );
     assert_eq!(stream(&tokenizer, &[0]), ["", "👩\u{200d}"]);
-    // Nobody waits for ever.
+    // A sequence that does not end is not held back for ever.
     assert!(
         stream(&tokenizer, &[0; 20])
             .iter()
@@ -767,7 +768,7 @@ fn what_is_plain_is_repaired_and_told() {
     );
 }
 
-/// A mark that is text would be cut into the pieces that spell it.
+/// If a mark of a chat stayed text, it would be encoded as several pieces.
 #[test]
 fn marks_of_a_known_family_are_control_tokens() {
     let families: [&[&str]; 6] = [
@@ -797,7 +798,8 @@ fn marks_of_a_known_family_are_control_tokens() {
             }
         }
     }
-    // What the file types otherwise, or what stands without its family, is left.
+    // A mark of another kind than normal stays as it is, and so does a mark of a family whose
+    // end is not in the vocabulary.
     let tokens = [
         ("<|im_end|>", CONTROL),
         ("<|im_start|>", USER),

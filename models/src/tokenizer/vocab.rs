@@ -23,7 +23,7 @@ pub enum TokenKind {
     Control,
     /// A user-defined token, which is recognized in text before other tokens.
     UserDefined,
-    /// Unused.
+    /// A token that the model does not use, without text.
     Unused,
     /// One byte, spelled `<0xNN>`.
     Byte,
@@ -88,8 +88,8 @@ impl Vocab {
         self.pieces.find(piece)
     }
 
-    /// The token that text with this raw piece may become: never one that steers
-    /// the model, even where merges could spell it.
+    /// The token with this raw piece, unless it is a control or unknown token: text must not
+    /// become one, even where merges could spell it.
     pub(super) fn text_id_of(&self, piece: &[u8]) -> Option<u32> {
         let steers = |id| matches!(self.kind(id), Some(TokenKind::Control | TokenKind::Unknown));
         self.id_of(piece).filter(|&id| !steers(id))

@@ -109,8 +109,8 @@ enum Role {
 }
 
 /// Each Chinese character is a word. The ranges are those of BERT's own tokenizer,
-/// except for a gap from U+2B820 to U+2B91F: it is an error in a widely used port, with
-/// which models in this format are run.
+/// except for a gap from U+2B820 to U+2B91F: an error of Hugging Face's `tokenizers` that
+/// llama.cpp repeats, so that models in this format are run with it.
 fn is_ideograph(c: char) -> bool {
     matches!(u32::from(c),
         0x4e00..=0x9fff

@@ -21,7 +21,7 @@ mod topics;
 use crate::rng::Rng;
 use topics::{Item, Phrases, Topic};
 
-/// One in so many pairs of form and item is kept for the evaluation.
+/// One in this many pairs of form and item is kept for the evaluation.
 const HELD_OUT: u64 = 10;
 
 /// The languages that the model speaks.
@@ -38,7 +38,7 @@ pub enum Language {
 pub struct Segment {
     /// The text, control tokens spelled out.
     pub text: String,
-    /// False for what others say.
+    /// False for the text of the user and of the system message.
     pub learned: bool,
 }
 
@@ -74,7 +74,7 @@ pub struct Grammar {
 }
 
 impl Grammar {
-    /// The text of this seed.
+    /// A grammar whose text depends on this seed alone.
     pub fn new(seed: u64) -> Grammar {
         Grammar {
             topics: topics::all(),
@@ -280,7 +280,7 @@ fn is_held_out(topic: usize, language: Language, form: usize, item: usize) -> bo
     Rng::new(pair).bits().is_multiple_of(HELD_OUT)
 }
 
-/// The template with the words put in, and a capital letter first.
+/// The template with the words put in, and in English a capital letter first.
 fn fill(template: &str, words: &[String], language: Language) -> String {
     let text = substitute(template, words);
     match language {

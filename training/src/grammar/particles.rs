@@ -3,9 +3,11 @@
 //! Templates spell both forms, the one after a final consonant first:
 //! `온돌(은/는)`, `나무(이에요/예요)`. [`resolve`] keeps the one that fits.
 
-/// The final consonant of a syllable, as the number of its jamo; ㄹ is 8.
+/// The number of the final consonant ㄹ in a Hangul syllable; 0 is none (The Unicode
+/// Standard, 3.12).
 const RIEUL: u32 = 8;
-/// Final consonants of 영 일 이 삼 사 오 육 칠 팔 구; 십, 백 and 천 end in one as 영 does.
+/// Final consonants of the digits' names: 영 일 이 삼 사 오 육 칠 팔 구. A number that ends in
+/// the digit 0 is read 십, 백 or 천 at its end; these have a final consonant as 영 has.
 const DIGITS: [u32; 10] = [21, RIEUL, 0, 16, 0, 0, 1, RIEUL, RIEUL, 0];
 
 /// Replaces each `(A/B)` by what fits the character before it.

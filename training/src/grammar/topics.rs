@@ -126,7 +126,7 @@ fn names() -> Vec<Item> {
         .collect()
 }
 
-/// Words that mean nothing, so that the model learns what it does not know.
+/// Words that mean nothing, so that the model learns to say that it does not know a word.
 fn nonsense() -> Vec<Item> {
     let mut rng = Rng::new(7);
     (0..400)

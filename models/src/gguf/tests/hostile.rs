@@ -27,7 +27,7 @@ fn truncation_names_what_was_read() {
         .put(4u32)
         .put(1u32)
         .tensor("t", &[8, 8], 0, 0);
-    // The end of each field, and what reading it is called.
+    // The end of each field in bytes, and its name in the error.
     for (end, wanted) in [
         (8, "the version"),
         (16, "the number of tensors"),
@@ -147,7 +147,8 @@ fn bad_shapes_and_types_name_the_tensor() {
         (tensor(&[4, 0], 0), "is zero"),
         (tensor(&[1 << 40, 1 << 40], 0), "overflow"),
         (tensor(&[1 << 62], 0), "overflow"),
-        // Elements overflow here, while bytes of half an element would not.
+        // The number of elements overflows, but that of bytes would not: an element of Q4_0
+        // has about half a byte.
         (tensor(&[1 << 33, 1 << 31], 2), "overflow"),
         (
             tensor(&[48, 2], 2),

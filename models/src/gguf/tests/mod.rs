@@ -1,4 +1,4 @@
-//! The container against files that are right, cut, wrong, and of no meaning at all.
+//! Tests of the container: with valid, truncated and malformed files, and with random bytes.
 
 mod hostile;
 mod read;
@@ -8,8 +8,8 @@ mod write;
 use super::*;
 use crate::quant::DType;
 
-/// A small file with every kind of value and three tensors; the last one fills
-/// its padding, so that the file has no byte to spare.
+/// A small file with every kind of value and three tensors. The data of the last one ends at
+/// a multiple of the alignment, so that the file does not end in padding.
 fn sample() -> Vec<u8> {
     let mut writer = Writer::new();
     writer.set("general.architecture", "llama");
@@ -76,7 +76,7 @@ impl Raw {
     }
 }
 
-/// Reads all there is to read; for files that parse but may hold anything.
+/// Reads all metadata and tensors of a file that was parsed, whose contents may be anything.
 fn walk(gguf: &Gguf<'_>) -> usize {
     fn elements(array: Array<'_>) -> usize {
         let inner: usize = array

@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-/// The file again, by way of the reader and the writer.
+/// The file, read by the reader and written again by the writer.
 fn rewritten(file: &[u8]) -> Vec<u8> {
     let gguf = Gguf::parse(file).unwrap();
     let mut writer = Writer::with_metadata_of(&gguf);

@@ -89,7 +89,7 @@ fn files_without_a_template() {
     assert!(template.is_none());
 }
 
-/// The tokenizer tells that there is no such token.
+/// The template does not report this fault, because the tokenizer warns of it.
 #[test]
 fn a_token_that_the_vocabulary_lacks_has_no_text() {
     let bytes = gguf(
@@ -217,7 +217,7 @@ fn named_templates() {
     assert_eq!(template.source(), default.1);
     assert_eq!(template.render(&with_tools).unwrap(), "tools 안녕");
 
-    // Only the one for tools is there: without tools the format is a guess.
+    // The file has only the template for tools: without tools the format is a guess.
     let bytes = gguf(&[tool_use], &[], &["a"]);
     let template = ChatTemplate::from_gguf_or_fallback(&Gguf::parse(&bytes).unwrap()).unwrap();
     assert_eq!(template.origin(), TemplateOrigin::Plain);

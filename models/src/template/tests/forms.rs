@@ -1,5 +1,5 @@
-//! Templates get what the caller gave, in another form only where they don't
-//! take that one, and what they leave out is an error.
+//! A template gets messages in the caller's form, or in another one only where it does not
+//! accept the caller's. A content that it leaves out is an error.
 
 use serde_json::{Value, json};
 
@@ -49,7 +49,8 @@ fn contents_come_as_text_or_as_parts() {
     assert_eq!(checked(AS_TEXT, &two).unwrap(), "[user]U\nV");
 }
 
-/// Words are found in any case, and a printed list is no form that a template takes.
+/// The test words are found in any case. A template that prints the list of parts does not
+/// accept parts.
 #[test]
 fn templates_may_change_the_case() {
     let messages = [Message::system("be Kind"), Message::user("hello World")];
@@ -91,12 +92,12 @@ fn what_a_template_leaves_out_is_an_error() {
     assert_eq!(checked(only_users, &user).unwrap(), "a");
     let instructed = [Message::system("user"), Message::user("user")];
     assert_eq!(left_out(only_users, &instructed), (0, "system".to_owned()));
-    // What the template says itself comes first.
+    // An exception that the template raises itself is reported first.
     let raises =
         "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}";
     let error = checked(&(raises.to_owned() + only_users), &instructed).unwrap_err();
     assert_eq!(error.to_string(), "chat template: line 1: no system");
-    // Old answers may be cut, and so may words of a command.
+    // A template may leave out old answers, and cut commands out of a message.
     let cuts = "{{ messages[-1].content.replace('/no_think', '') }}";
     let messages = [
         Message::user("a"),
@@ -177,7 +178,7 @@ fn arguments_come_in_the_form_that_is_shown() {
             assert_eq!(rendered, expected, "{argument} of {given}");
         }
     }
-    // JSON that is no object stays what it is.
+    // JSON that is not an object stays unchanged.
     let messages = call(Content::Null, json!("no json"));
     let rendered = checked(&calls("{{ c.function.arguments|tojson }}"), &messages);
     assert_eq!(rendered.unwrap(), r#"q"no json""#);

@@ -54,7 +54,7 @@ fn chains_that_the_compiler_recurses_over() {
         let chain = link.repeat(30_000 / link.len());
         let source = format!("\n{{{{ x{chain} }}}}");
         assert_eq!(refused(&source), "line 2: this tag is too long", "{link}");
-        // What is let through must compile, whatever it renders.
+        // Source that is not refused must compile; what it renders does not matter.
         let allowed = link.repeat(650 / link.len().max(2));
         let _ = render(&format!("{{{{ x{allowed} }}}}"), &RenderInput::default());
     }
@@ -92,7 +92,7 @@ fn values_that_hold_themselves_or_grow_without_end() {
 
 #[test]
 fn trees_that_share_their_branches() {
-    // Doubled ten times it is half the limit; a few of it in one list are past it.
+    // After these doublings, `x` is about half the limit; a few of them in one list exceed it.
     let half = "{% set ns = namespace(x=range(100)|list) %}\
             {% for i in range(8) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{% set x = ns.x %}";
     let large = "[x, x, x, x]";
@@ -207,7 +207,7 @@ fn filters_and_methods_that_explode() {
     }
 }
 
-/// Values that hide in our own objects count, too.
+/// Values inside of our own objects (methods and groups) are counted too.
 #[test]
 fn methods_and_groups_that_nest() {
     let grow = |step: &str| {
@@ -230,7 +230,7 @@ fn methods_and_groups_that_nest() {
     refused("{% set ns = namespace() %}{% set x = namespace(a=ns) %}");
 }
 
-/// The engine divides by the number of arguments, and a panic may end a process.
+/// minijinja would divide by the number of arguments, and a panic may end the process.
 #[test]
 fn cycle_without_arguments() {
     for source in [
@@ -269,7 +269,7 @@ fn texts_that_explode() {
     assert_eq!(large, "line 1: `replace` would make 20010000 bytes");
 }
 
-/// The engine must not fail on what is no template, whatever it answers.
+/// Source that is no template must not cause a panic; any result is right.
 #[test]
 fn noise() {
     use proptest::prelude::*;

@@ -1,9 +1,9 @@
-//! Templates that minijinja alone answers otherwise. The answers are jinja2's (3.1,
-//! set up as `transformers` does); `cargo xtask templates` holds many more against it.
+//! Templates whose output is another in minijinja alone. The expected output is that of
+//! jinja2 3.1, set up as by `transformers`; `cargo xtask templates` compares many more.
 
 use super::*;
 
-/// What the templates see.
+/// The variables of the templates.
 const VARIABLES: &str = r##"{
     "text": "Hello, World",
     "korean": "안녕 세상",
@@ -604,7 +604,7 @@ fn jumps_out_of_a_scope_are_refused() {
     }
 }
 
-/// minijinja would run it for the outermost list alone.
+/// minijinja would run the `else` for the outermost list alone.
 #[test]
 fn else_of_a_recursive_loop_is_refused() {
     let source = "{% for n in tree recursive %}{{ loop(n.kids) }}{% else %}e{% endfor %}";

@@ -1,4 +1,5 @@
-//! Long conversations: what a template does is paid for, not what it looks at.
+//! Long conversations: steps are counted for what a template does, not for the size of the
+//! values that it reads.
 
 use serde_json::json;
 
@@ -108,8 +109,8 @@ fn long(count: usize) -> Vec<Message> {
     messages
 }
 
-/// The limit on steps grows with the conversation, so steps for each message must
-/// not: a square would be past it long before.
+/// The limit on steps grows in proportion to the number of messages. So the steps for one
+/// message must not grow with that number, or long conversations would exceed the limit.
 #[test]
 fn thousands_of_messages() {
     for source in [BACKWARDS, GATHERS, CUTS] {
@@ -134,8 +135,8 @@ fn a_long_conversation_ends_as_a_short_one() {
     );
 }
 
-/// A template that walks the whole conversation for each message has a square of
-/// work, and is refused in time.
+/// A template that walks the whole conversation for each message takes steps in proportion
+/// to the square of the number of messages, and is refused.
 #[test]
 fn squares_end() {
     let messages = long(2_000);

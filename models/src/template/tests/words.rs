@@ -1,5 +1,5 @@
-//! The caller's words are text, whatever they spell, and the model's own words
-//! are the tokens that it generated.
+//! The caller's text never becomes control tokens, whatever it spells, and the model's
+//! answers are encoded as the tokens that it generated.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -71,16 +71,16 @@ fn templates() -> Vec<(Vec<&'static str>, Option<&'static str>)> {
     ];
     all.extend(
         [
-            // As parts that are put together.
+            // Contents as lists of parts.
             "{% for m in messages %}<|im_start|>{{ m.role }}\n\
              {% for p in m.content %}{{ p['text'] }}{% endfor %}<|im_end|>\n{% endfor %}",
-            // One after the other.
+            // Contents with nothing between them.
             "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}",
             "{% for m in messages %}{{ m.content|trim }}{% endfor %}<|im_end|>",
             // Between what could be the two ends of a token.
             "{% for m in messages %}<|{{ m.content }}|>{% endfor %}",
             "{% for m in messages %}<|im_{{ m.content|trim }}|><{{ m.content }}>{% endfor %}",
-            // In other cases and in code.
+            // Contents in lower and upper case, and as JSON.
             "{% for m in messages %}{{ m.content|lower }}<|im_end|>{{ m.content|upper }}{% endfor %}",
             "{% for m in messages %}{{ m.content|tojson }}<|im_end|>{% endfor %}",
             "{% for m in messages %}{{ m|tojson(ensure_ascii=true) }}<|im_end|>{% endfor %}",
@@ -205,7 +205,7 @@ proptest! {
         }
     }
 
-    /// Whatever the model said, its ids come again, or text that says the same.
+    /// The prompt has the ids of an answer, or other ids with the same text.
     #[test]
     fn answers_keep_their_ids(
         said in prop::collection::vec(prop::collection::vec(3..285_u32, 0..9), 2),
@@ -320,8 +320,8 @@ fn a_text_with_all_noncharacters_is_refused() {
     assert!(matches!(error, Error::Template { .. }), "{error}");
 }
 
-/// Ids stay where a template keeps the last part of an answer, and the end token
-/// is the template's.
+/// Where a template writes only the last part of an answer, the prompt has the ids of that
+/// part. The end token comes from the template.
 #[test]
 fn an_answers_kept_part_keeps_its_ids() {
     let source = "{% for m in messages %}{% if m.role == 'assistant' %}\
@@ -330,7 +330,7 @@ fn an_answers_kept_part_keeps_its_ids() {
     let (template, tokenizer) = load(&file(&CHATML, Some(source)));
     let id = |piece: &str| tokenizer.id_of(piece).unwrap();
     let spell = |text: &[&str]| text.iter().map(|piece| id(piece)).collect::<Vec<_>>();
-    // The vocabulary has "abc": nobody would tokenize it so.
+    // These are not the ids that the encoded text would have.
     let own = spell(&[
         "<think>",
         "a",
@@ -360,7 +360,7 @@ fn an_answers_kept_part_keeps_its_ids() {
         ids[at + 4..].windows(4).find(|&part| part == kept),
         Some(kept)
     );
-    // Ids that say something else are passed over.
+    // Ids whose text is not that of the message are ignored.
     let messages = [
         messages[0].clone(),
         Message::assistant("ab").with_ids(spell(&["a", "a"])),

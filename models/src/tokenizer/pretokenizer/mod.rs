@@ -224,7 +224,7 @@ fn ends_in_lower(text: &str) -> Option<usize> {
     if lowers > 0 {
         return Some(uppers + lowers);
     }
-    // Give back upper ones, up to one that is lower too.
+    // Backtracks to the last of the upper ones that is lower too.
     let (at, c) = text[..uppers].char_indices().rfind(|&(_, c)| lower(c))?;
     Some(at + c.len_utf8())
 }

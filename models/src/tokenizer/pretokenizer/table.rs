@@ -29,7 +29,7 @@ pub(in super::super) fn names() -> impl Iterator<Item = &'static str> {
     TABLE.iter().flat_map(|entry| entry.names).copied()
 }
 
-/// An entry without special habits.
+/// An entry without `whole_words` and without `add_bos`.
 const fn plain(names: &'static [&'static str], passes: Passes) -> PreTokenizer {
     PreTokenizer {
         names,
@@ -224,7 +224,7 @@ const FALCON: Passes = &[
     &[Run(some(ascii_digit).times(3, 3))],
 ];
 
-/// What files made before there were names are split by.
+/// The rules for files without `tokenizer.ggml.pre`, which are older than this key.
 const DEFAULT: Passes = &[
     // [\p{P}$+<=>^~|]+
     &[Run(some(punctuation_or_most_ascii_symbols))],
