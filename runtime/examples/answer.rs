@@ -1,4 +1,4 @@
-//! An answer of the built-in model, or of the file that is named:
+//! Prints an answer of the built-in model, or of the GGUF file that is named:
 //! `cargo run --release -p ondol --example answer -- model.gguf`
 
 use ondol::{CancelToken, GenerateOptions, Message, Model, SessionOptions};

@@ -42,11 +42,11 @@ pub struct Batch {
 }
 
 impl Engine {
-    /// Room for passes that decode up to `rows` sessions together, at most
-    /// [`SessionOptions::batch`](crate::SessionOptions::batch).
+    /// Makes a batch for passes that decode up to `rows` sessions together: at least one,
+    /// and at most [`SessionOptions::batch`](crate::SessionOptions::batch).
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`]: the batch has a row of logits for each.
+    /// [`Error::OutOfMemory`]: the batch has a row of logits for each session.
     pub fn batch(&self, rows: usize) -> Result<Batch> {
         Batch::new(self, rows.clamp(1, self.0.sizes.decode_rows))
     }
@@ -134,7 +134,7 @@ impl Batch {
     }
 
     /// The logits after the token of session `row` of the last pass, one for each token
-    /// of the vocabulary.
+    /// of the vocabulary. `row` is below the number of sessions of that pass.
     pub fn logits(&self, row: usize) -> &[f32] {
         self.logits.row(row.min(self.rows - 1))
     }

@@ -60,9 +60,10 @@ impl Model {
     /// # Errors
     /// [`Error::DoesNotFit`] if [`Model::memory`] exceeds the options' limit,
     /// [`Error::OutOfMemory`] if the system does not provide the memory;
-    /// [`Error::UnsupportedIsa`]; [`Error::UnsupportedKvType`];
-    /// [`Error::PartKvBlock`]; [`Error::BadMargin`]; [`Error::MemoryPressure`] while
-    /// the options' governor reports critical memory pressure.
+    /// those of [`Model::memory`]; [`Error::BadMargin`]; [`Error::MemoryPressure`] while
+    /// the options' governor reports critical memory pressure; [`Error::Model`] for a
+    /// damaged vector of the file; with a strict offload also `Error::Delegate` if the
+    /// device refuses a session.
     pub fn engine(&self, options: &SessionOptions) -> Result<Engine> {
         let screen = options.screen.filter(|_| !SMALL && self.has_screen());
         screen.iter().try_for_each(ScreenOptions::check)?;

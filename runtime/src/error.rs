@@ -136,7 +136,8 @@ pub enum Error {
     /// The margin of the screen is negative or not finite.
     #[error("the screen's margin can't be {}", Float(*.0))]
     BadMargin(f32),
-    /// A delegate failed, and fallback to the CPU is switched off.
+    /// A delegate can't run the model, or failed while fallback to the CPU is switched
+    /// off.
     #[cfg(feature = "delegate")]
     #[error("delegate: {0}")]
     Delegate(#[from] crate::delegate::DelegateError),

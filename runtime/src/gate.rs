@@ -7,8 +7,8 @@
 //! No wake-up is lost: a waiter increments [`WAITING`] before it checks its condition,
 //! and a notifier stores its change before it reads [`WAITING`]. On both sides a
 //! sequentially consistent fence stands in between, so at least one side sees the
-//! other's write (`cpu/pool/threads.rs` says why fences). The notifier takes the lock
-//! before it notifies, and the waiter holds the lock from its check until it sleeps.
+//! other's write (`cpu/pool/threads.rs` says why fences are used). The notifier takes the
+//! lock before it notifies, and the waiter holds the lock from its check until it sleeps.
 
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicUsize, fence};

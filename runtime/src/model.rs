@@ -52,7 +52,7 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// FileBytes on the heap.
+    /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         #[cfg(feature = "std")]
         let template = self.template.heap_bytes();
@@ -78,7 +78,7 @@ impl Model {
         Model::checked(path.as_ref()).inspect(Model::log_warnings)
     }
 
-    /// As [`Model::open`], without a word to the log: for files that are only checked.
+    /// As [`Model::open`], but logs no warnings: for files that are only checked.
     #[cfg(feature = "std")]
     pub(crate) fn checked(path: &std::path::Path) -> Result<Model> {
         let paths = files::parts(path);

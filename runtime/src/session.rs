@@ -224,7 +224,8 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::EmptyPrompt`], [`Error::BadToken`] and [`Error::ContextFull`] before
-    /// anything is run. After [`Error::Cancelled`] the session has the tokens of the
+    /// anything is run; [`Error::Panicked`]; with a strict offload also
+    /// `Error::Delegate`. After [`Error::Cancelled`] the session has the tokens of the
     /// passes that were completed.
     pub fn prefill(&mut self, tokens: &[u32], cancel: &CancelToken) -> Result<&[f32]> {
         self.check(tokens)?;
@@ -327,7 +328,8 @@ impl Session {
     /// of the vocabulary.
     ///
     /// # Errors
-    /// [`Error::BadToken`], [`Error::ContextFull`].
+    /// [`Error::BadToken`], [`Error::ContextFull`], [`Error::Panicked`]; with a strict
+    /// offload also `Error::Delegate`.
     pub fn decode(&mut self, token: u32) -> Result<&[f32]> {
         self.decode_with_drafts(&[token])
     }

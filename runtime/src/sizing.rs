@@ -32,9 +32,9 @@ impl Model {
     /// allocated.
     ///
     /// # Errors
-    /// [`Error::UnsupportedIsa`], [`Error::UnsupportedKvType`],
-    /// [`Error::PartKvBlock`]; with delegates also `Error::OtherModel` if the offload
-    /// was made for another model.
+    /// [`Error::UnsupportedIsa`], [`Error::UnknownIsa`] for the name in `ONDOL_KERNELS`,
+    /// [`Error::UnsupportedKvType`], [`Error::PartKvBlock`]; with delegates also
+    /// `Error::OtherModel` if the offload was made for another model.
     pub fn memory(&self, options: &SessionOptions) -> Result<Memory> {
         Ok(Sizing::new(self, options)?.memory)
     }

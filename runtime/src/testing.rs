@@ -1,5 +1,5 @@
 //! For the tests of this workspace (feature `testing`): passes with drafts, which
-//! generations alone make otherwise.
+//! otherwise only generations make.
 
 use crate::{Result, Session};
 

@@ -165,8 +165,8 @@ fn sessions(offload: &Offload, options: &SessionOptions) -> Result<[Session; 2]>
     Ok([on(None, model)?, on(Some(offload), model)?])
 }
 
-/// The times of a run on the CPU and of one with the device. Who goes first changes with
-/// the round: a second run may find a hotter or a warmer machine.
+/// The times of a run on the CPU and of one with the device. The order changes with each
+/// round, because the second run may find a hotter CPU or warmer caches.
 fn in_turns(
     cpu: &mut Session,
     device: &mut Session,

@@ -8,7 +8,7 @@ use ondol_models::gguf::Gguf;
 use ondol_models::graph::Weight;
 use ondol_models::heap;
 
-/// FileBytes of one file.
+/// The bytes of one file.
 pub(crate) enum FileBytes {
     /// Mapped from a file.
     #[cfg(feature = "std")]
@@ -75,7 +75,8 @@ impl Weights {
         self.shards.iter().map(|s| s.len() as u64).sum()
     }
 
-    /// FileBytes on the heap: files that were read there, and the places of tensors.
+    /// Bytes on the heap: those of files that were read there, and of the places of
+    /// tensors.
     pub fn heap_bytes(&self) -> usize {
         let held = self.shards.iter().map(|shard| match shard {
             FileBytes::Owned(bytes) => bytes.capacity(),
@@ -84,7 +85,7 @@ impl Weights {
         heap::bytes(&self.shards) + heap::bytes(&self.tensors) + held.sum::<usize>()
     }
 
-    /// FileBytes of the files that are mapped.
+    /// Bytes of the files that are mapped, or are in read-only memory.
     pub fn mapped_bytes(&self) -> u64 {
         match self.shards.first() {
             Some(FileBytes::Owned(_)) => 0,

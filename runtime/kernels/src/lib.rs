@@ -1,10 +1,11 @@
 //! The arithmetic of Ondol. Everything above it says what to compute; only this crate
-//! knows how the CPU does it: `generic/` has all that instruction sets share, written
-//! once over vectors, `x86/` and `aarch64/` what each of theirs adds.
+//! knows how the CPU does it: `generic/` has what all instruction sets share, written
+//! once over vectors; `x86/` and `aarch64/` have what each instruction set adds.
 //!
 //! # Names
-//! A kernel's name says, in this order, what it does, on which weights, with
-//! which activations, in which shape, and its token says at which ISA:
+//! A kernel's name says, in this order, what it does, on which weights, with which
+//! activations and in which shape; its proof type (see `generic/simd.rs`) says at which
+//! ISA:
 //!
 //! | part | words |
 //! | --- | --- |
@@ -12,7 +13,7 @@
 //! | weights | a format's own name (`Q4_K`), or the panel type that it unpacks to: `OneScale<DEPTH>`, `TwoScales<DEPTH>`, `I8Panel`, `I16Panel` |
 //! | activations | a block type: `I8Block`, `SplitBlock`, `I16Block`; or plain floats |
 //! | shape | `P` panels of eight rows, `T` tokens |
-//! | ISA | the token: `Scalar`, `Avx2`, `Avx512`, `Neon`, ... |
+//! | ISA | the proof type: `Scalar`, `Avx2`, `Avx512`, `Neon`, ... |
 //!
 //! # ISAs
 //! [`Isa::Exact`] dequantizes the weights and computes in f32. The others
@@ -54,13 +55,15 @@ use generic::matrix::Call;
 use ondol_models::quant::DType;
 use vector::{Scalar, VectorOps};
 
-/// Most tokens whose activations keep 16 bits with low-bit weights. So few
-/// rows are bound by memory, and the finer activations cost nothing; with
-/// speculation, checking a handful of tokens must equal decoding them one by one.
+/// The most tokens of a matmul whose activations keep 16 bits with low-bit weights. With
+/// so few tokens a matmul waits for memory, so the finer activations cost nothing. And
+/// speculation needs them: checking a few tokens in one pass must equal decoding them one
+/// by one.
 pub const FINE_TOKENS: usize = 32;
 
-/// The list of ISAs, lowest first: the name that `ONDOL_KERNELS` takes, and what makes the
-/// backend, on which architecture, if the CPU has the instructions.
+/// The list of ISAs, lowest first. Each has the name that `ONDOL_KERNELS` takes and, if it
+/// is one of SIMD, its architecture and the function that makes its backend if the CPU has
+/// the instructions.
 macro_rules! isas {
     ($($(#[$doc:meta])* $isa:ident $name:literal $($arch:literal $backend:path)?;)*) => {
         /// How the arithmetic is done.
@@ -80,7 +83,7 @@ macro_rules! isas {
                 }
             }
 
-            /// What SIMD runs, if this CPU has it.
+            /// The backend of an ISA of SIMD, if this CPU has it.
             fn simd(self) -> Option<Backend> {
                 match self {
                     $($(#[cfg(target_arch = $arch)] Isa::$isa => $backend(),)?)*
@@ -117,6 +120,9 @@ impl Isa {
     }
 
     /// The ISA that the environment variable `ONDOL_KERNELS` names, if it is set.
+    ///
+    /// # Errors
+    /// [`UnknownIsa`] if no ISA has this name.
     #[cfg(feature = "std")]
     pub fn from_env() -> Result<Option<Isa>, UnknownIsa> {
         let name = std::env::var_os("ONDOL_KERNELS");
@@ -151,13 +157,13 @@ impl core::fmt::Display for Isa {
 struct Backend {
     vector: &'static dyn VectorOps,
     attention: &'static dyn Attention,
-    /// With products of floats.
+    /// Attention whose products are those of floats.
     exact_attention: &'static dyn Attention,
     matmul: &'static dyn Matmul,
 }
 
 impl Backend {
-    /// Tokens have no size, so that to box them allocates nothing.
+    /// Proof types have no size, so boxing their values allocates nothing.
     fn new(
         vector: impl VectorOps + 'static,
         attention: impl Attention + 'static,
@@ -272,12 +278,12 @@ impl Kernels {
     ///
     /// Activations of [`ActKind::F32`] go with any weights at any ISA;
     /// the integer forms are those that [`Self::act_kind`] gives. Ranges that start at
-    /// multiples of 16 are fastest. `scratch` needs [`Self::scratch_bytes`],
-    /// holds nothing before or after, and is each thread's own.
+    /// multiples of 16 are fastest. `scratch` has at least [`Self::scratch_bytes`] bytes
+    /// of any content, and each thread has its own.
     ///
     /// # Panics
-    /// If rows are out of range, the scratch is too short, or the activations
-    /// do not fit the weights: all the planner's to get right.
+    /// If rows are out of range, the scratch is too short, or the activations do not fit
+    /// the weights. The planner prevents all three.
     pub fn matmul(
         &self,
         w: &Matrix,

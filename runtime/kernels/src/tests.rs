@@ -1,5 +1,5 @@
-//! Every format at every isa that the CPU has, against products in f64 of
-//! the dequantized weights and the dequantized prepared activations.
+//! Every format at every ISA that the CPU has, against products in f64 of the dequantized
+//! weights and the dequantized prepared activations.
 
 use super::generic::acts::{
     ActBlock, BLOCK, I8Block, I16Block, SplitBlock, blocks, floats, widened_place,
@@ -271,13 +271,13 @@ impl Case {
             .filter(move |kind| kind.fits(dtype))
     }
 
-    /// The forms that a isa multiplies.
+    /// The forms that an ISA multiplies.
     fn kinds_of(&self, kernels: &Kernels) -> impl Iterator<Item = ActKind> {
         let kinds = ActKind::ALL.into_iter();
         kinds.filter(|&kind| kernels.backend.matmul.takes(kind, self.dtype))
     }
 
-    /// Every isa and form is near to the oracle.
+    /// Every ISA and form is near to the oracle.
     fn check(&self) {
         for kernels in isas() {
             for kind in self.kinds_of(&kernels) {

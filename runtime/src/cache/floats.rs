@@ -4,7 +4,7 @@ use super::push;
 use crate::memory::Arena;
 use crate::memory::Region;
 
-/// The place of such a state.
+/// The place of one state in floats.
 ///
 /// A pass reads one copy and writes the other, so that a pass that fails or is cancelled
 /// leaves the state as it was.

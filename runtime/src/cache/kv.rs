@@ -168,7 +168,7 @@ impl Kv {
         for region in [self.keys, self.values] {
             for head in 0..self.kv_heads {
                 let unused = self.part(region, head, used.min(self.capacity)..self.capacity);
-                // SAFETY: no pass runs, and a position is written before it is read.
+                // SAFETY: no step runs, and a position is written before it is read.
                 unsafe { memory.discard(unused) };
             }
         }

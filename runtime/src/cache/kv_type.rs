@@ -40,8 +40,8 @@ impl KvType {
         KNOWN.iter().copied().find(|ty| ty.name() == name)
     }
 
-    /// Whether this build has the type. Known when the program is built: what
-    /// stands behind a `false` is not in it.
+    /// Whether this build has the type. A constant of the build, so the compiler drops
+    /// the code for types that it lacks.
     #[inline(always)]
     pub const fn in_build(self) -> bool {
         match self {
@@ -59,8 +59,8 @@ impl KvType {
         }
     }
 
-    /// Bytes of so many numbers, which are whole cells; saturates, so that the
-    /// plan can refuse them.
+    /// Bytes of `numbers` numbers, which make whole cells. The product saturates, so that
+    /// the plan can refuse it.
     pub fn bytes(self, numbers: usize) -> usize {
         let cell = match self {
             KvType::Q8_0 => size_of::<Q8Block>(),

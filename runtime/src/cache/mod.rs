@@ -126,8 +126,8 @@ impl CacheLayout {
             } => {
                 let mut kv =
                     |capacity| Kv::new(kv_heads, head_dim, kv_type, capacity, &mut self.bytes);
-                // The first row of a pass reads a whole window, and all rows of the
-                // pass are stored before it is read.
+                // All rows of a pass are stored before its first row reads a whole
+                // window.
                 let sees = |window: usize| window.saturating_add(chunk + TILE_KEYS - 1);
                 let whole_tiles =
                     |positions: usize| positions.div_ceil(TILE_KEYS).saturating_mul(TILE_KEYS);
@@ -157,7 +157,8 @@ impl CacheLayout {
         2 * self.list_len() * size_of::<usize>()
     }
 
-    /// Length of a cache's lists of slots; small builds have no rings.
+    /// Length of each list of a cache: one element for each slot. Only rings use the
+    /// lists, and small builds have no rings.
     fn list_len(&self) -> usize {
         if SMALL { 0 } else { self.slots.len() }
     }
@@ -166,7 +167,7 @@ impl CacheLayout {
 /// The states of one sequence.
 pub struct Cache {
     memory: Arena,
-    /// Tokens whose states are in it.
+    /// Number of tokens whose states are in the cache.
     end: usize,
     /// For each slot: the first position that a ring still holds.
     first: Vec<usize>,
@@ -196,7 +197,7 @@ impl Cache {
         &self.memory
     }
 
-    /// Tokens whose states are in it.
+    /// Number of tokens whose states are in the cache.
     pub fn end(&self) -> usize {
         self.end
     }
@@ -330,11 +331,10 @@ impl Cache {
         Ok(fork)
     }
 
-    /// Releases to the system the pages without positions below `used`. No pass may
-    /// run.
+    /// Releases to the system the pages without positions below `used`. No step may run.
     pub fn discard_unused(&self, layout: &CacheLayout, used: usize) {
         for (slot, &first) in layout.slots.iter().zip(&self.first) {
-            // A full ring has no unused positions.
+            // A ring whose positions have wrapped has no unused places.
             if let Some(kv) = slot.kv().filter(|_| first == 0) {
                 kv.discard_from(&self.memory, used);
             }

@@ -48,7 +48,8 @@ pub enum SnapshotError {
 pub type Identity = [u8; 32];
 
 /// The identity of a model's states in a KV cache of this type. A packed copy has the
-/// identity of its original. The digest has one row of each weight.
+/// identity of its original. The digest covers the middle row of each matrix of a matmul
+/// and of the embedding table, and the vectors.
 pub fn identity(graph: &Graph, weights: &Weights, kv_type: KvType) -> Identity {
     let mut digest = Sha256::new();
     digest.update(kv_type.name());

@@ -1,4 +1,5 @@
-//! Some columns of a buffer's row: what a thread uses where threads share columns.
+//! Borrows some columns of a row of a buffer, for steps in which threads share the
+//! columns of each row.
 
 use super::executor::Shared;
 use crate::memory::{Buffer, Region};

@@ -15,9 +15,9 @@ use crate::{Error, Governor, Result};
 use core::ops::Range;
 use ondol_kernels::{FINE_TOKENS, Kernels, SMALL};
 
-/// Cuts of each piece of a matmul in a pass with more than [`FINE_TOKENS`] rows. A cut
-/// is then still more work than a whole piece is for one row, and threads share cuts
-/// more evenly.
+/// The number of cuts into which each piece of a matmul is divided in a pass with more
+/// than [`FINE_TOKENS`] rows. A cut is then still more work than a whole piece is for one
+/// row, and threads share cuts more evenly.
 const PREFILL_CUTS: usize = 4;
 
 /// Runs passes over an engine's memory.

@@ -20,7 +20,7 @@ impl ExpertsStep {
 }
 
 impl Shared<'_> {
-    /// The number of pieces of a step for so many rows.
+    /// The number of pieces of a step for `rows` rows.
     pub(super) fn experts_pieces(&self, step: &ExpertsStep, rows: usize) -> usize {
         let groups = if step.by_expert(rows) {
             step.count
@@ -154,7 +154,8 @@ impl Shared<'_> {
     }
 }
 
-/// The row of activations of a choice, if a row of a pass has so many of them.
+/// The row of activations that a choice reads. Each row of the pass has `inputs` of them:
+/// one for all its experts, or one for each.
 fn input(inputs: usize, (row, slot): Choice) -> usize {
     match inputs {
         1 => row,
@@ -163,8 +164,8 @@ fn input(inputs: usize, (row, slot): Choice) -> usize {
 }
 
 /// Chooses the experts of a row: writes their indices to the first half of `out`, and
-/// their weights to the second. Of equal probabilities the first one wins; one that is
-/// not a number never does, while there are others.
+/// their weights to the second. Of experts with equal ranks the first one is chosen. One
+/// whose rank is NaN is chosen only if the ranks of all others are NaN too.
 pub(super) fn route(routing: Routing, scores: &[f32], bias: Option<&[f32]>, out: &mut [f32]) {
     let highest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let total: f32 = match routing.gate {
@@ -242,7 +243,8 @@ pub(super) fn route_to_all(out: &mut [f32]) {
     weights.fill(1.0);
 }
 
-/// Multiplies the weight of each chosen expert by the expert's number.
+/// Multiplies the weight of each chosen expert by the element of `numbers` at the
+/// expert's index.
 pub(super) fn weigh(routes: &mut [f32], numbers: &[f32]) {
     let (chosen, weights) = routes.split_at_mut(routes.len() / 2);
     for (weight, expert) in weights.iter_mut().zip(chosen) {

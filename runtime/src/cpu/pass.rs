@@ -53,7 +53,7 @@ pub(crate) enum Phase<'c> {
 #[derive(Clone, Copy)]
 pub(crate) struct Pass<'t> {
     segments: &'t [SequenceRows<'t>],
-    /// Index of the first row, counted over all segments.
+    /// Index of the first row, counted over the rows of all sequences.
     first: usize,
     pub rows: usize,
     pub phase: Phase<'t>,
@@ -64,7 +64,7 @@ pub(crate) struct Pass<'t> {
 }
 
 impl<'t> Pass<'t> {
-    /// A pass over all rows of the segments. Prefill has one segment.
+    /// A pass over all rows of these sequences. Prefill has one sequence.
     pub fn new(segments: &'t [SequenceRows<'t>], phase: Phase<'t>) -> Pass<'t> {
         let rows = segments.iter().map(|segment| segment.input.rows()).sum();
         Pass {
@@ -86,12 +86,12 @@ impl<'t> Pass<'t> {
         }
     }
 
-    /// The segment of a row, and the row's index in it.
+    /// The rows of the sequence that has this row, and the row's index among them.
     fn find(&self, row: usize) -> (&'t SequenceRows<'t>, usize) {
         let mut row = self.first + row;
         let mut segment = &self.segments[0];
         for next in &self.segments[1..] {
-            // SMALL builds have one segment.
+            // SMALL builds have one sequence.
             if SMALL || row < segment.input.rows() {
                 break;
             }

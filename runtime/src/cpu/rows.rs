@@ -177,11 +177,11 @@ impl Shared<'_> {
     }
 }
 
-/// Writes the cosines, then the sines, of a position's angles. Computed in f64: an f32
-/// product is off by a thousandth of a turn at position 10,000.
+/// Writes the cosines, then the sines, of a position's angles. The angles are computed in
+/// f64: as an f32 product, an angle near 10,000 radians is off by up to 0.0005.
 fn fill_angles(rope: &Angles, position: usize, out: &mut [f32]) {
     let (cos, sin) = out.split_at_mut(rope.inverse_frequencies.len());
-    // SMALL builds have no architecture with queries that grow.
+    // SMALL builds have no architecture whose queries grow with their position.
     let magnitude = match rope.growth {
         Some(growth) if !SMALL => rope.magnitude * growth.at(position),
         _ => rope.magnitude,

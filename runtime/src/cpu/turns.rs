@@ -176,7 +176,8 @@ mod alone {
             while self.in_use.swap(true, Ordering::Acquire) {
                 core::hint::spin_loop();
             }
-            // SAFETY: `in_use` was false and is true now.
+            // SAFETY: this thread changed `in_use` from false to true, so it alone has
+            // the value.
             let done = work(unsafe { &mut *self.value.get() });
             self.in_use.store(false, Ordering::Release);
             done

@@ -47,7 +47,8 @@ impl Blobs {
         is_whole.then(|| bytes.split_off(MAGIC.len() + 2 * HASH))
     }
 
-    /// The file with this key, if there is one: damaged if [`Blobs::read`] finds nothing.
+    /// The path of the file with this key, if the file exists. If [`Blobs::read`] finds
+    /// no program, the file is damaged.
     pub fn file(&self, key: &Hash) -> Option<PathBuf> {
         Some(self.path(key)).filter(|path| path.exists())
     }

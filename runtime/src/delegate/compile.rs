@@ -67,8 +67,8 @@ pub(super) fn choose_forms(model: &Model, quants: &[Quant]) -> (Forms, Refused) 
 fn weight_row(model: &Model, weight: &Weight, row: usize) -> Vec<f32> {
     let mut floats = vec![0.0; weight.cols];
     let bytes = model.0.weights.rows(weight);
-    // The loader checked the shape. A row that can't be read becomes NaN, which no form
-    // keeps.
+    // The loader checked the shape, so every row can be read. One that could not would
+    // become NaN.
     if packed::dequantize_row(weight.dtype, weight.layout, bytes, row, &mut floats).is_err() {
         floats.fill(f32::NAN);
     }
@@ -217,8 +217,8 @@ impl Compiler<'_> {
         [inputs, outputs].map(|list| list.into_iter().map(with_width).collect())
     }
 
-    /// Loads or compiles the programs of a span, one for each number of rows. Each comes
-    /// with whether it was loaded. The weights are converted once for all of them.
+    /// Loads or compiles the programs of a span, one for each number of rows. The flag of
+    /// each says whether it was loaded. The weights are converted once for all of them.
     pub fn programs(
         &self,
         span: &Span,

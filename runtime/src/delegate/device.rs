@@ -30,9 +30,9 @@ pub(super) struct Device {
     file_hash: OnceLock<Option<Hash>>,
 }
 
-// SAFETY: the contract lets any thread use a device,
+// SAFETY: the contract lets any thread use a device.
 unsafe impl Send for Device {}
-// SAFETY: and several threads at the same time.
+// SAFETY: the contract lets several threads use a device at the same time.
 unsafe impl Sync for Device {}
 
 impl core::fmt::Debug for Delegate {
@@ -70,7 +70,7 @@ impl Delegate {
         let get_api = *get_api.map_err(refused)?;
         // Drivers start threads and keep state, and are not made to be unloaded.
         mem::forget(library);
-        // The system looks for a name without a folder where it likes.
+        // The system searches for a name without a folder, so the file is not known.
         let is_path = path.components().nth(1).is_some();
         let file = is_path.then(|| std::path::absolute(path).ok()).flatten();
         // SAFETY: passed on to the caller.
@@ -89,8 +89,9 @@ impl Delegate {
         unsafe { Delegate::open_first(get_api, None) }
     }
 
-    /// Opens the first device of a plug-in that runs elsewhere, for which `get_api`
-    /// stands: stored programs belong to `file`, the plug-in's own.
+    /// Opens the first device of a plug-in that runs elsewhere, such as in another
+    /// process: `get_api` passes the calls on. Stored programs belong to `file`, the file
+    /// of the plug-in itself.
     ///
     /// # Safety
     /// As for [`Delegate::open`].
@@ -103,6 +104,8 @@ impl Delegate {
         unsafe { Delegate::open_first(get_api, file) }
     }
 
+    /// Opens the first device. `file` is the plug-in's file, if it is known.
+    ///
     /// # Safety
     /// As for [`Delegate::open`].
     unsafe fn open_first(get_api: ffi::GetApi, file: Option<PathBuf>) -> Result<Delegate> {
@@ -235,9 +238,9 @@ impl Delegate {
         Ok(Program(Arc::new(ProgramHandle { device, raw })))
     }
 
-    /// Injects a fault into the submit that comes `after` this many others, or into
-    /// another call, as the fault says. `docs/add-a-delegate.md` lists the faults;
-    /// "none" ends all.
+    /// Injects a fault into the submit that follows `after` other submits, or into
+    /// another call, as the fault says. `docs/add-a-delegate.md` lists the faults; the
+    /// fault `none` ends all others.
     ///
     /// # Errors
     /// Those of [`Stage::Inject`]: [`Code::Unsupported`] if the plug-in does not have

@@ -40,7 +40,8 @@ pub struct DeviceInfo {
     pub rows: Vec<usize>,
     /// Bytes of the device's memory; 0 if unknown.
     pub memory: u64,
-    /// Bytes of it that were free when the description was read; 0 if unknown.
+    /// Bytes of the device's memory that were free when the description was read; 0 if
+    /// unknown.
     pub memory_free: u64,
     /// Whether the plug-in can inject faults ([`super::Delegate::inject`]).
     pub injects_faults: bool,
@@ -107,7 +108,7 @@ impl core::fmt::Display for Arithmetic {
     }
 }
 
-/// How a number is rounded to a type with fewer numbers.
+/// How a number is rounded to a type that has fewer values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rounding {
     /// To the nearest; from the middle of two to the even one.
@@ -308,7 +309,7 @@ fn odd(what: impl Into<String>) -> DelegateError {
 /// A list of a plug-in as a slice.
 ///
 /// # Safety
-/// The list has that many elements and lives long enough.
+/// The list is null, or has `len` elements and lives for `'l`.
 unsafe fn listed<'l, T>(list: *const T, len: u32) -> Result<&'l [T]> {
     match len as usize {
         0 => Ok(&[]),

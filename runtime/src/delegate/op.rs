@@ -48,8 +48,8 @@ impl Op {
         raw.op != ffi::Node::EMPTY.op
     }
 
-    /// Writes the operation into a node of the C ABI. Leaves the number 0, which is none
-    /// of its operations, if the contract does not have it.
+    /// Writes the operation into a node of the C ABI. If the contract does not have the
+    /// operation, the node's number becomes 0, which no operation has.
     pub fn write(self, raw: &mut ffi::Node) {
         raw.op = match self {
             Op::MatMul => ffi::MATMUL,

@@ -59,8 +59,8 @@ pub(super) unsafe fn table(get_api: ffi::GetApi) -> Result<ffi::Api> {
                 message,
             ));
         }
-        // Functions beyond the end of the plug-in's table are null, also one that is
-        // cut.
+        // Functions beyond the end of the plug-in's table stay null, and so does one of
+        // which the table has only a part.
         let mut api: ffi::Api = mem::zeroed();
         let bytes = size_of::<ffi::Api>().min(hdr.struct_size as usize);
         let bytes = bytes - bytes % size_of::<usize>();

@@ -18,9 +18,9 @@ pub(super) struct ProgramHandle {
     pub raw: *mut Opaque,
 }
 
-// SAFETY: the contract lets any thread use a program,
+// SAFETY: the contract lets any thread use a program.
 unsafe impl Send for ProgramHandle {}
-// SAFETY: and several threads at the same time.
+// SAFETY: the contract lets several threads use a program at the same time.
 unsafe impl Sync for ProgramHandle {}
 
 impl Drop for ProgramHandle {

@@ -49,8 +49,8 @@ pub struct Quantized {
     pub scales: Vec<u8>,
 }
 
-/// A form whose loss is above this is not chosen if another form loses less. About the
-/// loss of 8-bit integers in groups of 32.
+/// A form whose loss is above this is not chosen if another form loses less. It is about
+/// the loss of 8-bit integers in groups of 32.
 const ACCEPTED: f64 = 5e-5;
 
 impl core::fmt::Display for Quant {
@@ -186,6 +186,9 @@ impl Quant {
     }
 
     /// Appends `row` in this form. Its length must satisfy [`Quant::fits`].
+    ///
+    /// # Panics
+    /// If the form has groups of 0 numbers, which [`Quant::fits`] excludes.
     pub fn quantize_row(&self, row: &[f32], out: &mut Quantized) {
         match self.store {
             Store::F32 => out.data.extend(row.iter().flat_map(|x| x.to_le_bytes())),
@@ -261,6 +264,9 @@ impl Quant {
     }
 
     /// The floats that row `row` of `cols` numbers in this form represents.
+    ///
+    /// # Panics
+    /// If `stored` does not have this row.
     pub fn dequantize_row(&self, stored: &Quantized, row: usize, cols: usize) -> Vec<f32> {
         let bytes = |width: usize| &stored.data[row * cols * width..(row + 1) * cols * width];
         match self.store {

@@ -19,8 +19,8 @@ pub struct OffloadReport {
     /// Operations that the device refused, or whose weights it takes in no form that
     /// fits; grouped by reason.
     pub refused: Vec<UnclaimedNodes>,
-    /// Operations that the host did not offer, because the contract has none for them
-    /// or they are not beside a matmul; grouped by reason.
+    /// Operations that the host did not offer, because the contract lacks them or because
+    /// there is no matmul beside them that the device takes; grouped by reason.
     pub withheld: Vec<UnclaimedNodes>,
     /// Weights that were handed over, grouped by form.
     pub weights: Vec<WeightsReport>,

@@ -523,7 +523,7 @@ fn drop_in_background(lane: DeviceBuffers, job: Job) {
         .spawn(move || drop(grave));
 }
 
-/// The row of a program's call that is audited, of `rows`.
+/// Chooses which of the `rows` rows of a program's call is audited.
 fn random_row(seed: u64, program: usize, call: u64, rows: usize) -> usize {
     let mut hasher = DefaultHasher::new();
     (seed, program, call).hash(&mut hasher);

@@ -58,12 +58,13 @@ impl Buffer {
         buffer.imported()
     }
 
-    /// Imports `bytes` bytes of the caller's memory from `start` on, a multiple of a page.
+    /// Imports `bytes` bytes of the caller's memory from `start` on. `start` is aligned to
+    /// 4096 bytes.
     ///
     /// # Safety
     /// The memory is readable, writable and initialized, it lives longer than the buffer,
-    /// and until then nothing uses it but through the buffer. Another process may, while
-    /// no reference to the floats exists.
+    /// and until then nothing uses it but through the buffer. Another process may use the
+    /// memory while no reference to the floats exists.
     ///
     /// # Errors
     /// Those of [`Stage::Session`].
@@ -110,7 +111,8 @@ impl Buffer {
 
     /// The floats, to write while no job uses them.
     pub fn floats_mut(&mut self) -> &mut [f32] {
-        // SAFETY: as above.
+        // SAFETY: the block has this length. Callers write inputs only while no job uses
+        // them.
         unsafe { core::slice::from_raw_parts_mut(self.start.cast(), self.bytes / 4) }
     }
 }

@@ -62,8 +62,8 @@ impl AtomicFile {
         self.file.sync_all()
     }
 
-    /// Syncs the bytes to the disk and renames the file to `name` in its folder; an
-    /// existing file is replaced. Returns the number of bytes.
+    /// Syncs the bytes to the disk and renames the file to `path`, which is on the same
+    /// file system; an existing file is replaced. Returns the number of bytes.
     ///
     /// # Errors
     /// Errors of the disk, and of renaming.

@@ -1,6 +1,6 @@
-//! Regular files: opened without waiting for the other end of a pipe, hashed, and
-//! written completely or not at all. Used by the store, and by programs that keep their
-//! own files beside it.
+//! Opens regular files only, since opening a pipe would wait for its other end; hashes
+//! files; and writes them completely or not at all. The store uses this, and so do
+//! programs that keep files of their own.
 
 mod atomic;
 mod hash;

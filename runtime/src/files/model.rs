@@ -48,7 +48,8 @@ impl ModelFiles {
         Gguf::parse_shards(&views).map_err(|source| self.error(source))
     }
 
-    /// An error of the model; that of a part of a split model by the part's path.
+    /// Converts an error of the model. An error in a part of a split model gets the
+    /// part's path.
     pub fn error(&self, source: ondol_models::Error) -> Error {
         match source {
             ondol_models::Error::Shard { index, source } => match self.paths().get(index) {
@@ -80,7 +81,7 @@ impl ModelFiles {
         self.parts.iter().map(|part| &**part)
     }
 
-    /// The bytes of all files together.
+    /// The number of bytes of all files together.
     pub fn byte_len(&self) -> u64 {
         self.bytes().map(|bytes| bytes.len() as u64).sum()
     }

@@ -24,8 +24,8 @@ pub(crate) fn open_model(path: &Path) -> Result<File> {
     File::open(path)
 }
 
-/// The length in bytes of the part of a file that starts at `offset`; `None` is all
-/// that follows.
+/// Checks that a file has `length` bytes from `offset` on, and returns that length in
+/// bytes. `None` stands for all bytes that follow `offset`.
 ///
 /// # Errors
 /// [`ErrorKind::UnexpectedEof`] for a part that the file does not have, and those of

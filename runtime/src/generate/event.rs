@@ -51,8 +51,8 @@ pub enum Event {
     },
     /// A token was chosen.
     Token(Token),
-    /// Text that was held back because a stop string or an incomplete emoji could have
-    /// followed.
+    /// Text that was held back because it could have been the beginning of a stop string
+    /// or of a longer emoji.
     Rest(String),
 }
 
@@ -116,7 +116,7 @@ pub struct Stats {
     pub drafted_tokens: usize,
     /// Of these, drafts that were accepted; each saved a pass.
     pub accepted_tokens: usize,
-    /// Time from the first step to the first sampled token.
+    /// Time from the call that made the generation to the first sampled token.
     pub ttft: Duration,
     /// Prompt tokens that were run, per second of prefill.
     pub prefill_tokens_per_s: f64,

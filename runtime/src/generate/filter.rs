@@ -19,7 +19,7 @@ use alloc::vec::Vec;
 ///         logits.retain(|token, _| token != self.0);
 ///     }
 ///
-///     /// Of the likeliest tokens at most one goes.
+///     /// At most one of the likeliest tokens is removed.
 ///     fn reads(&self, kept: Option<usize>) -> Option<usize> {
 ///         Some(kept? + 1)
 ///     }
@@ -40,9 +40,9 @@ pub trait LogitFilter: Send {
     /// Is called with each token that was sampled.
     fn accept(&mut self, _token: u32) {}
 
-    /// How many of the likeliest tokens the filter must see so that the `kept` likeliest
-    /// of what it leaves are right; `None` is all of them. If nothing needs all logits,
-    /// the screen may be used.
+    /// How many of the likeliest tokens the filter must see, so that the `kept` likeliest
+    /// that it leaves are the same as if it saw all tokens; `None` stands for all tokens.
+    /// The screen is used only if neither a filter nor the sampler needs all logits.
     fn reads(&self, _kept: Option<usize>) -> Option<usize> {
         None
     }
@@ -63,6 +63,9 @@ pub struct Candidate {
 /// number for each token of the vocabulary.
 ///
 /// The formula is `logit - max - ln(sum of exp(logit - max))`, with the sum in f64.
+///
+/// # Panics
+/// If `chosen` is not below the length of `logits`.
 pub fn candidates(logits: &[f32], chosen: u32, count: usize) -> (f32, Vec<Candidate>) {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let weights = logits.iter().filter(|logit| !logit.is_nan());

@@ -166,7 +166,7 @@ impl<S: BorrowMut<Session>> Generation<S> {
         self.finish
     }
 
-    /// The tokens that were run, in order; [`Session::VECTOR`] for each vector.
+    /// The tokens that were generated, in order, the end token included.
     pub fn tokens(&self) -> &[u32] {
         &self.tokens
     }

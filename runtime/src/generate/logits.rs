@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 use ondol_kernels::SMALL;
 
-/// Logits that are compared at once: most runs contain no token that can come next.
+/// Logits that are compared at once. After a screened output head most runs have only
+/// logits of negative infinity, and are skipped.
 const RUN: usize = 64;
 
 /// A token that can come next.
@@ -144,8 +145,8 @@ fn likeliest_first(entries: &mut [Entry], count: usize) {
     }
 }
 
-/// The same in little code, for firmware: quickselect, which partitions by the middle
-/// element until a partition ends at `count`.
+/// Does the same with little code, for firmware: quickselect, which partitions by the
+/// middle element until a partition ends at `count`.
 fn split_until(mut entries: &mut [Entry], mut count: usize) {
     while count > 0 && count < entries.len() {
         let last = entries.len() - 1;
@@ -191,8 +192,8 @@ fn largest(run: &[f32]) -> f32 {
         .fold(f32::NEG_INFINITY, larger)
 }
 
-/// The index of the largest logit, the lowest if several are equal; without a list of
-/// tokens.
+/// The index of the largest logit, the lowest if several are equal. It needs no
+/// [`Logits`].
 pub(super) fn likeliest(logits: &[f32]) -> Option<u32> {
     let (mut first, mut best) = (0, f32::NEG_INFINITY);
     for (index, run) in logits.chunks(RUN).enumerate() {

@@ -113,7 +113,8 @@ pub enum SamplerError {
         /// Its value.
         value: f32,
     },
-    /// Every logit is NaN or negative infinity: the model's weights may be damaged.
+    /// Every logit is NaN or negative infinity: the model's weights may be damaged, or
+    /// the filters forbid every token.
     #[error("the model gives no token a finite score; its weights may be damaged")]
     NothingToSample,
 }

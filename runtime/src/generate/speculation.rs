@@ -23,7 +23,8 @@ const REACH: usize = 8192;
 /// Longer matches are counted with this length.
 const LONGEST: usize = 8;
 
-/// How many times as many tokens per second a pass with drafts must promise.
+/// A pass with drafts must promise more than this many times the tokens per second of a
+/// pass without.
 const MARGIN: f32 = 1.05;
 
 /// The drafts of one generation.

@@ -70,8 +70,8 @@ impl LogitFilter for Penalties {
         self.recent.push_back(token);
     }
 
-    /// At most as many tokens as are recent can leave the likeliest, and none can enter
-    /// them.
+    /// Penalties lower the logits of recent tokens only. So at most as many tokens as are
+    /// recent can leave the likeliest, and none of the recent ones can enter them.
     fn reads(&self, kept: Option<usize>) -> Option<usize> {
         let kept = kept.filter(|_| self.lowers())?;
         Some(kept.saturating_add(self.recent.len()))

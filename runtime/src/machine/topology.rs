@@ -75,9 +75,9 @@ pub fn pin_to_big_cores() -> bool {
 /// below `/sys/devices/system/cpu`, which `file` reads. Empty if there are no such
 /// files.
 ///
-/// All are big if they have the same strength, or if the strength of one is not
-/// reported. So they also are if only little cores are allowed, which Android does to
-/// apps in the background.
+/// All are big if they have the same strength, or if the strength of one is not reported.
+/// So all are also big if only little cores are allowed, as Android does with apps in the
+/// background.
 fn big_cores(file: impl Fn(&str) -> Option<String>, allowed: impl Fn(usize) -> bool) -> Vec<usize> {
     let list = |name| file(name).and_then(|text| parse_list(&text));
     let mut ids = list("online")

@@ -111,7 +111,8 @@ impl Arena {
         self.at(buffer.offset, 0).cast()
     }
 
-    /// The address of a region's first float, for such kernels.
+    /// The address of a region's first float, for kernels that write parts of it from
+    /// several threads.
     pub fn pointer_at(&self, region: Region) -> *mut f32 {
         self.at(region.offset, region.bytes).cast()
     }
@@ -190,8 +191,8 @@ impl Arena {
     /// # Safety
     /// As for [`Arena::bytes`].
     pub unsafe fn cells<C: Cell>(&self, region: Region) -> &[C] {
-        // SAFETY: every region starts at a multiple of 2, and any bits are a valid
-        // cell.
+        // SAFETY: a region of cells starts at a multiple of the cell's alignment (2
+        // bytes, or 4 for floats), and any bits are a valid cell.
         unsafe {
             core::slice::from_raw_parts(
                 self.at(region.offset, region.bytes).cast(),
@@ -206,8 +207,8 @@ impl Arena {
     /// As for [`Arena::bytes_mut`].
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn cells_mut<C: Cell>(&self, region: Region) -> &mut [C] {
-        // SAFETY: every region starts at a multiple of 2, and any bits are a valid
-        // cell.
+        // SAFETY: a region of cells starts at a multiple of the cell's alignment (2
+        // bytes, or 4 for floats), and any bits are a valid cell.
         unsafe {
             core::slice::from_raw_parts_mut(
                 self.at(region.offset, region.bytes).cast(),

@@ -103,7 +103,8 @@ pub struct ArenaLayout {
 }
 
 impl ArenaLayout {
-    /// Appends a region of `bytes`. Saturates: an excessive total is refused later.
+    /// Appends a region of `bytes` bytes. The total saturates: an excessive one is
+    /// refused later.
     pub fn push(&mut self, bytes: usize) -> Region {
         let region = Region {
             offset: self.total,

@@ -35,7 +35,8 @@ impl Logits {
 
     /// One row: `vocabulary` floats.
     pub fn row(&self, row: usize) -> &[f32] {
-        // SAFETY: a pass that writes these rows borrows them exclusively.
+        // SAFETY: callers ask for rows that were allocated, and a pass that writes them
+        // borrows them exclusively.
         unsafe { self.block.floats(self.region(row)) }
     }
 

@@ -8,8 +8,9 @@ use core::ptr::NonNull;
 /// Returns the whole pages among `bytes` bytes from `start`. They then read as zeros or
 /// as before.
 ///
-/// Nothing else uses the bytes, and their owner accepts any contents afterwards.
-/// The bytes are the caller's own, and any bytes will do for them afterwards.
+/// # Safety
+/// Nothing else uses the bytes during the call, and their owner accepts any contents
+/// afterwards.
 pub unsafe fn discard(start: NonNull<u8>, bytes: usize) {
     #[cfg(all(feature = "std", unix))]
     {
@@ -46,6 +47,8 @@ pub fn unload(map: &memmap2::Mmap, from_cache: bool) {
     let _ = (map, from_cache);
 }
 
+/// Gives the advice for the whole pages among `bytes` bytes from `start`.
+///
 /// # Safety
 /// The advice must not change bytes that other code relies on.
 #[cfg(all(feature = "std", unix))]

@@ -1,5 +1,6 @@
 //! Checks once, before a plan runs, that every buffer lies within its block of memory.
-//! Views of the arena rely on this check and do not repeat it.
+//! Builds without `std` leave this out. Views of the arena rely on this check and do not
+//! repeat it.
 
 use super::{Plan, Region, RowOp, Step};
 use crate::memory::Buffer;

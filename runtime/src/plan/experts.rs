@@ -3,7 +3,7 @@
 use crate::memory::Region;
 use ondol_kernels::{ActKind, Acts};
 
-/// The most rows that meet an expert's matrix at once.
+/// The most rows that one call of a kernel multiplies with an expert's matrix.
 pub const GATHERED: usize = 32;
 
 /// The parts of a worker's scratch.

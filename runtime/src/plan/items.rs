@@ -76,7 +76,8 @@ impl<'g> Items<'g> {
 
     /// The index of the span that holds a node.
     pub fn span_of(&self, node: usize) -> Option<usize> {
-        // Firmware has no delegates, and no flash for the search.
+        // Builds without delegates have no spans. This leaves the search out of their
+        // code.
         if !cfg!(any(test, feature = "delegate")) {
             return None;
         }
@@ -204,7 +205,7 @@ impl<'g> Items<'g> {
     }
 }
 
-/// The nodes of a range that join, which become taken.
+/// Returns the nodes of a range for which `joins` is true, and marks them as taken.
 fn take(range: Range<usize>, taken: &mut [bool], joins: impl Fn(usize) -> bool) -> Vec<usize> {
     let group: Vec<usize> = range.filter(|&node| joins(node)).collect();
     group.iter().for_each(|&node| taken[node] = true);

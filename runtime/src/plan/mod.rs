@@ -1,11 +1,11 @@
 //! The plan: a graph scheduled as steps, with the place of every buffer.
 //!
 //! A [`Plan`] has the operations of a graph in the order in which the CPU runs them.
-//! Each step is one fork-join of the thread pool. There are four kinds: row operations
-//! (each concerns one row alone), matmuls that share an input, attention, and columns
-//! (convolutions and linear attention). [`schedule`] decides what is fused, [`placer`]
-//! assigns memory, [`mod@spans`] finds the parts that a device can run, and [`screen`]
-//! plans a screened output head.
+//! Each step is one fork-join of the thread pool. There are five kinds: row operations
+//! (each concerns one row alone), matmuls that share an input, matmuls with the matrices
+//! of chosen experts, attention, and columns (convolutions and linear attention).
+//! [`schedule`] decides what is fused, [`placer`] assigns memory, [`mod@spans`] finds the
+//! parts that a device can run, and [`screen`] plans a screened output head.
 
 #[cfg(feature = "std")]
 mod check;
@@ -159,7 +159,7 @@ pub struct Angles {
     pub inverse_frequencies: Vec<f32>,
     /// Factor on every cosine and sine.
     pub magnitude: f32,
-    /// A further factor, by the position.
+    /// A further factor, which depends on the position.
     pub growth: Option<Growth>,
 }
 
@@ -255,11 +255,11 @@ impl Step {
     }
 }
 
-/// [`Op::Experts`] with its operands: all with one input.
+/// The [`Op::Experts`] that share input and routes, with their operands.
 #[derive(Debug, Clone)]
 pub struct ExpertsStep {
     /// Index in [`Plan::matmuls`]. Its parts and pieces are those of one expert; its
-    /// weights are of the first one.
+    /// weights are those of the first expert.
     pub matmul: usize,
     /// The experts that each row chose.
     pub routes: Buffer,

@@ -5,7 +5,7 @@
 //!   not needed afterwards, the matmul adds to that operand in place.
 //! - Consecutive operations that concern one row alone are one step, so that each row
 //!   passes through all of them while it is in the CPU's cache.
-//! - An attention or a convolution is a step of its own.
+//! - An attention, a convolution or a linear attention is a step of its own.
 //! - Rotations and functions of rows work in place if nothing reads their input
 //!   afterwards.
 //! - No step crosses the start or end of a span: none of these rules joins operations
@@ -131,7 +131,7 @@ impl<'g> Scheduler<'g> {
         let angles = |rope: &Rope| Angles {
             inverse_frequencies: rope.frequencies(self.options.context).to_vec(),
             magnitude: rope.magnitude,
-            // SMALL builds have no architecture with queries that grow.
+            // SMALL builds have no architecture whose queries grow with their position.
             growth: rope.growth.filter(|_| !SMALL),
         };
         let ropes = self.graph.ropes.iter().map(angles).collect();
@@ -702,7 +702,7 @@ impl<'g> Scheduler<'g> {
         bytes.max().unwrap_or(0)
     }
 
-    /// Bytes of scratch that a thread needs for those of the steps that have experts.
+    /// Bytes of scratch that a thread needs for the expert steps among `steps`.
     fn experts_scratch<'s>(&self, steps: impl Iterator<Item = &'s Step>) -> usize {
         let of_step = |step: &ExpertsStep| {
             let matmul = &self.matmuls[step.matmul];
@@ -721,8 +721,8 @@ impl<'g> Scheduler<'g> {
         experts.max().unwrap_or(0)
     }
 
-    /// Bytes of the largest number of floats that any attention needs, as told by
-    /// `floats`.
+    /// The most bytes that any attention needs, where `floats` gives the number of floats
+    /// for one shape.
     fn largest_attention(&self, floats: impl Fn(&AttentionShape) -> usize) -> usize {
         let shapes = self
             .graph

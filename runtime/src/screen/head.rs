@@ -10,10 +10,11 @@ use crate::memory::{Buffer, Region};
 use crate::plan::{CHUNK, Piece, RowOp, ScreenPlan};
 use ondol_models::graph::RowFn;
 
-/// Rows that are scored exactly at first, for each wanted token. The score that other
-/// rows must reach is taken from them. If there are fewer than [`CHUNKS_PER_SEED`]
-/// times as many chunks, fewer rows are scored, but at least one for each wanted token.
+/// Seeds for each wanted token: rows that are scored exactly first. Their exact scores
+/// give the score that other rows must reach.
 const SEEDS: usize = 4;
+/// There is at most one seed for this many chunks of rows, but at least one for each
+/// wanted token.
 const CHUNKS_PER_SEED: usize = 8;
 
 /// Groups of rows in one piece of exact scoring.

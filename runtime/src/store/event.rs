@@ -83,6 +83,8 @@ impl Watch<'_> {
         (self.events)(event);
     }
 
+    /// Checks whether the caller cancelled.
+    ///
     /// # Errors
     /// [`StoreError::Cancelled`].
     pub fn check(&self) -> Result<()> {
@@ -101,7 +103,7 @@ impl Watch<'_> {
         self.check()
     }
 
-    /// The same for [`ondol_models::pack`].
+    /// As [`Watch::advance`], in the form that [`ondol_models::pack`] calls.
     pub fn step(&mut self, bytes: u64) -> ControlFlow<()> {
         match self.advance(bytes) {
             Ok(()) => ControlFlow::Continue(()),

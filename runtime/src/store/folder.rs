@@ -118,8 +118,8 @@ impl Store {
                 }
             }
             Some("json") if !is_there(&path.with_extension("gguf"))? => remove(&[record]),
-            // Parts of the killed, for the living hold the lock; and locks of older
-            // versions, which had one for each copy.
+            // A part was left by a killed process: a process that writes one holds the
+            // lock that this one holds now. Older versions had a lock for each copy.
             Some("lock" | "part") => remove(&[path.to_path_buf()]),
             _ => Ok(None),
         }
@@ -158,7 +158,7 @@ impl Place {
         };
         let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
         paths.retain(is_older);
-        // The record goes first.
+        // The record is removed before its copy.
         paths.splice(..0, [self.record.clone(), self.copy.clone()]);
         remove(&paths)
     }

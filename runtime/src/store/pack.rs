@@ -105,7 +105,7 @@ fn refused(files: &ModelFiles, source: PackError) -> StoreError {
 }
 
 impl Store {
-    /// Makes the copy of a model if it would decode faster. The folder is locked.
+    /// Makes the copy of a model. The caller holds the lock of the folder.
     pub(super) fn make(
         &self,
         place: &Place,
@@ -116,7 +116,8 @@ impl Store {
         check_loads(files)?;
         let bytes = pack::file_bytes(gguf).map_err(|reason| refused(files, reason))?;
         self.allow(bytes)?;
-        // What is there is of no use, and its bytes are wanted.
+        // An existing copy is damaged or of other bytes, and the new one may need its
+        // place on the disk.
         place.remove()?;
         self.make_room(bytes, watch)?;
         let failed = || StoreError::file("write", &place.copy);

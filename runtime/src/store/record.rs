@@ -12,7 +12,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::vec::Vec;
 
-/// The version of copies: a change makes older copies be made again.
+/// The version of the contents of copies. Copies of another version are made again.
 const CONTENTS: u32 = 2;
 
 /// The seals of a copy and of its source.
@@ -94,7 +94,7 @@ impl Record {
         Ok(self.is_of(&files) && are_there(&files)? && self.source.renew(&files, false, watch)?)
     }
 
-    /// The same without hashing, for display.
+    /// As [`Record::is_of_use`], but without hashing, for display.
     pub fn state(&self) -> CopyState {
         let files = self.files();
         let holds = match are_there(&files) {

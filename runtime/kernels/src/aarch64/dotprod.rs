@@ -20,8 +20,8 @@ impl Arithmetic for DotProd {
     shared!();
 
     tile! {
-        /// So many tokens have a sum of integers and one of floats in 24 of 32
-        /// registers.
+        /// One panel with six tokens: their sums of integers and of floats take 24 of the
+        /// 32 registers.
         1, 6
     }
 

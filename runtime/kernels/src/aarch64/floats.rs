@@ -25,7 +25,7 @@ impl Simd for Neon {
     both_ops! {
         fn add(a: V, b: V) -> V: "`fadd`" = vaddq_f32(a, b);
         fn sub(a: V, b: V) -> V: "`fsub`" = vsubq_f32(a, b);
-        // `fmin` is not this: it keeps a NaN of `a`.
+        // Not `fmin`, which keeps a NaN of `a`.
         fn min(a: V, b: V) -> V: "`fcmgt`, `bsl`" = vbslq_f32(vcltq_f32(a, b), a, b);
         fn select_lt(a: V, b: V, x: V, y: V) -> V: "`fcmgt`, `bsl`" =
             vbslq_f32(vcltq_f32(a, b), x, y);

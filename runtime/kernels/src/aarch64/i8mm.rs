@@ -27,8 +27,8 @@ impl Arithmetic for I8mm {
     shared!();
 
     tile! {
-        /// So many tokens have a sum of integers and one of floats in 24 of 32
-        /// registers.
+        /// One panel with six tokens: their sums of integers and of floats take 24 of the
+        /// 32 registers.
         1, 6
     }
 
@@ -114,8 +114,8 @@ fn columns(a: Halves, b: Halves) -> Columns {
     [even[0], odd[0], even[1], odd[1]]
 }
 
-/// Two tokens each; one that is left over goes with itself. The second half of
-/// the array has no meaning.
+/// Pairs of tokens; a token that is left over is paired with itself. Only the first half
+/// of the array is used.
 #[inline(always)]
 fn token_pairs<const T: usize>(x: [&[i8; 32]; T]) -> [Columns; T] {
     let x = all_halves(x);
@@ -128,7 +128,7 @@ fn token_pairs<const T: usize>(x: [&[i8; 32]; T]) -> [Columns; T] {
     )
 }
 
-/// Sums of two rows and two columns to a vector, for each two of eight rows.
+/// Sums of eight rows and two columns: each vector has those of two rows.
 type Square = [int32x4_t; 4];
 
 /// The sums of the first `count` pairs of columns over the given eights of

@@ -1,4 +1,4 @@
-//! Eight lanes of 32 bits in two 128-bit registers, by NEON; three tokens that differ in
+//! Eight lanes of 32 bits in two 128-bit registers, by NEON; three ISAs that differ in
 //! how they multiply integers.
 
 use crate::generic::simd::{Integers, Lanes, MAX_LANES, ops, run_with};
@@ -26,7 +26,8 @@ macro_rules! both {
 }
 pub(super) use both;
 
-/// [`ops`] whose operands are vectors: a row says what is done with either register.
+/// [`ops`] whose operands are vectors of two registers: a line says what is done with
+/// each of the two.
 macro_rules! both_ops {
     ($(
         fn $name:ident $(<const $n:ident: $of:ty>)? ($($arg:ident: $ty:ty),*) -> $result:ty:
@@ -42,7 +43,7 @@ macro_rules! both_ops {
 }
 pub(super) use both_ops;
 
-/// A token, and its lanes of floats and integers.
+/// The proof type of an ISA, and its lanes of floats and integers.
 macro_rules! neon {
     ($(#[$doc:meta])* $token:ident, $has:expr, #[$feature:meta]) => {
         $(#[$doc])*
@@ -50,8 +51,8 @@ macro_rules! neon {
         pub(crate) struct $token(());
 
         impl $token {
-            /// The token, if this CPU has the features. Lanes are taken for
-            /// little-endian throughout.
+            /// The proof, if this CPU has the features. All code takes lanes for
+            /// little-endian.
             pub(super) fn new() -> Option<$token> {
                 (cfg!(target_endian = "little") && $has).then_some($token(()))
             }
@@ -69,7 +70,7 @@ macro_rules! neon {
                 fn mul(a: V, b: V) -> V: "`fmul`" = vmulq_f32(a, b);
                 fn div(a: V, b: V) -> V: "`fdiv`" = vdivq_f32(a, b);
                 fn mul_add(a: V, b: V, c: V) -> V: "`fmla`" = vfmaq_f32(c, a, b);
-                // `fmax` is not this: it keeps a NaN of `a`.
+                // Not `fmax`, which keeps a NaN of `a`.
                 fn max(a: V, b: V) -> V: "`fcmgt`, `bsl`" = vbslq_f32(vcltq_f32(b, a), a, b);
                 fn abs(v: V) -> V: "`fabs`" = vabsq_f32(v);
             }
@@ -117,7 +118,7 @@ macro_rules! neon {
                 fn sar_32<const N: i32>(v: I) -> I: "`sshr`" = vshrq_n_s32::<N>(v);
                 fn select_gt_i32(a: I, b: I, x: I, y: I) -> I: "`cmgt`, `bsl`" =
                     vbslq_s32(vcgtq_s32(a, b), x, y);
-                // It gives zero for any index beyond 15, and negative ones are.
+                // `tbl` gives zero for an index above 15, and reads a negative one as such.
                 fn shuffle(v: I, index: I) -> I: "`tbl`" = vreinterpretq_s32_s8(vqtbl1q_s8(
                     vreinterpretq_s8_s32(v),
                     vreinterpretq_u8_s32(index),
@@ -175,7 +176,7 @@ macro_rules! neon {
             }
             #[inline(always)]
             fn unknown(self, mut at: *const u8) -> *const u8 {
-                // SAFETY: no instruction at all.
+                // SAFETY: the assembly is a comment, so no instruction runs.
                 unsafe {
                     asm!("/* {0} */", inout(reg) at, options(nomem, nostack, preserves_flags))
                 };
@@ -185,8 +186,8 @@ macro_rules! neon {
     };
 }
 
-/// Whether the CPU has a feature; without `std` nobody asks it, and what the target does
-/// not promise is left out.
+/// Whether the CPU has a feature. Without `std` the CPU is not asked: it has the features
+/// that the target promises.
 macro_rules! has {
     ($feature:tt) => {{
         #[cfg(feature = "std")]
@@ -200,7 +201,8 @@ macro_rules! has {
 neon! {
     /// NEON, which every 64-bit Arm has, but for targets without floats. Multiplies by
     /// `smull` and `smlal`.
-    // A function of its own for each closure, as the others' features make it.
+    // `inline(never)` gives each closure a function of its own. For the other two, the
+    // target features do that.
     Neon, cfg!(target_feature = "neon"), #[inline(never)]
 }
 neon! {

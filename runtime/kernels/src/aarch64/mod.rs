@@ -30,8 +30,8 @@ pub(super) fn i8mm() -> Option<Backend> {
     I8mm::new().map(backend)
 }
 
-/// Rows of floats are the same at every ISA of Arm, and no products of attention are
-/// faster than theirs.
+/// Every ISA of Arm has the same functions on rows of floats, and none has faster
+/// products for attention.
 fn backend<L: Arithmetic<Floats = Neon> + Into<Neon>>(l: L) -> Backend {
     let floats: Neon = l.into();
     Backend::new(floats, floats, floats, l)

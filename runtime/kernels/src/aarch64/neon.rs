@@ -17,7 +17,8 @@ type Lanes16 = [int16x8_t; 4];
 /// all rows, in the order of the activations.
 pub(super) type Wide = [[int16x8_t; 2]; 16];
 
-/// What the three ISAs share of [`Arithmetic`], for no products of theirs are better.
+/// The part of [`Arithmetic`] that the three ISAs share, because none of them has better
+/// products for it.
 macro_rules! shared {
     () => {
         type Sub = I;
@@ -91,8 +92,8 @@ impl Arithmetic for Neon {
     shared!();
 
     tile! {
-        /// So many panels and tokens have four sums in 16 bits each in half of the
-        /// registers, and one of floats in a quarter.
+        /// Two panels with two tokens: their sums in 16 bits take half of the registers,
+        /// and their sums in floats a quarter.
         2, 2
     }
 

@@ -1,10 +1,9 @@
 //! Activations in the forms that the kernels multiply.
 //!
-//! A row is prepared once and then meets every row of the weights. The integer
-//! forms are blocks of 32 values with one scale, so that they line up with the
-//! blocks of the weights. All ISAs run this one source, and no step of it
-//! depends on the order of sums or on fused rounding, so that their prepared
-//! rows are equal bit for bit.
+//! A row is prepared once and then multiplied with every row of the weights. The integer
+//! forms are blocks of 32 values with one scale, so that they line up with the blocks of
+//! the weights. All ISAs run this one source, and no step of it depends on the order of
+//! sums or on fused rounding, so that their prepared rows are equal bit for bit.
 
 use super::formats::Codes;
 use super::matrix::Acts;
@@ -24,15 +23,16 @@ pub enum ActKind {
     /// The same, where the weights' super-blocks are rounded to 8 bits with one scale
     /// each: prefill with K-quants, where products of 8 bits add up in 32 at once.
     I8Rounded,
-    /// 16 bits, |q| <= 32639, as two planes of 8 bits: decode, where [`ActKind::I8`]
-    /// is for prefill.
+    /// 16 bits, |q| <= 32639, as two planes of 8 bits: decode, with the weights for which
+    /// prefill uses [`ActKind::I8`].
     I16Split,
     /// 16 bits, |q| <= 32639: signed codes of 8 bits where products of 8 bits do not
     /// add up in 32 at once.
     I16,
-    /// 14 bits, |q| <= 8191: prefill with weights of half floats, which are
-    /// rounded to as many (their own 11 bits leave room for three in a block's
-    /// range), so that the sum of a block fits in 32.
+    /// 14 bits, |q| <= 8191: prefill with weights of half floats, which are rounded to 14
+    /// bits too, so that the sum of a block fits in 32. A half float has 11 significant
+    /// bits, so weights down to an eighth of a block's largest keep about their
+    /// precision.
     I14,
 }
 
@@ -52,7 +52,7 @@ const I14_MAX: f32 = 8191.0;
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 pub(crate) struct Meta {
-    /// The value of one step: NaN where the block held a value that is not finite.
+    /// The value of the integer 1: NaN where the block held a value that is not finite.
     pub scale: f32,
     /// `scale` times the sum of all 32 integers.
     pub sum: f32,
@@ -65,8 +65,8 @@ pub(crate) struct Meta {
 #[repr(C)]
 pub(crate) struct I8Plane {
     pub q: [i8; BLOCK],
-    /// -128 times the sum of `q`: what signed codes lack where they multiply as
-    /// unsigned ones, 128 higher.
+    /// -128 times the sum of `q`: the correction where signed codes are multiplied as
+    /// unsigned ones, which are 128 higher.
     pub offset: i32,
 }
 
@@ -82,8 +82,9 @@ pub(crate) struct I8Block {
     pub plane: I8Plane,
 }
 
-/// A value that the blocks of an [`ActKind::I8`] row leave out, since it would take
-/// the others' precision: about [`FAR`] times as large as any other of its block.
+/// A value that the blocks of an [`ActKind::I8`] row leave out, since with it the others
+/// would lose precision. It is at least about [`FAR`] times as large as any other of its
+/// block.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(C)]
 pub(crate) struct Outlier {
@@ -93,7 +94,8 @@ pub(crate) struct Outlier {
     pub value: f32,
 }
 
-/// How far out an [`Outlier`] is. benches/NOTES.md has what other bounds gave.
+/// An [`Outlier`] is at least about this many times as large as any other value of its
+/// block. benches/NOTES.md has the results with other bounds.
 const FAR: u8 = 6;
 
 /// A block of [`ActKind::I16Split`]: q = 256 * high + low.
@@ -210,7 +212,8 @@ pub(crate) fn prepare<S: Simd>(s: S, kind: ActKind, x: &[f32], dst: &mut [u8]) {
     }
 }
 
-/// Blocks, then what they leave out, up to an entry of value zero or the row's end.
+/// Writes the blocks, then the outliers that they leave out. The list ends with an entry
+/// of value zero, or with the row.
 #[inline(always)]
 fn prepare_bytes<S: Simd>(s: S, x: &[f32], dst: &mut [u8]) {
     let (blocks, outliers) = dst.split_at_mut(x.len() / BLOCK * size_of::<I8Block>());
@@ -241,7 +244,8 @@ fn prepare_bytes<S: Simd>(s: S, x: &[f32], dst: &mut [u8]) {
 }
 
 /// Which value of a block, by its integers, is far larger than all others, if one is.
-// A loop to count: closures would not melt into the ISA's code.
+// Counts in a loop: closures might not be inlined into the code that has the ISA's
+// features.
 #[inline(always)]
 fn outlier(q: &[i8; BLOCK]) -> Option<usize> {
     const NEAR: u8 = 127 / FAR;
@@ -447,7 +451,8 @@ struct Rounded<S: Simd> {
 
 /// The integers nearest to `x / scale`, ties to even, where `scale` takes the
 /// largest magnitude to `max <= 32767`.
-// Loops, not closures, here and below: those would not melt into the ISA's code.
+// Loops, not closures, here and below: closures might not be inlined into the code that
+// has the ISA's features.
 #[inline(always)]
 fn round<S: Simd>(s: S, x: &[f32; BLOCK], max: f32) -> Rounded<S> {
     let magic = s.splat(MAGIC);
@@ -517,8 +522,8 @@ fn multiples_of_256<S: Simd>(s: S, mut v: [S::V; VECTORS]) -> [S::V; VECTORS] {
 }
 
 impl Meta {
-    /// Of a block whose integers are all zero: as good as zero itself, or with
-    /// values that are not finite.
+    /// The meta of a block whose integers are all zero: its values are nearly zero, or
+    /// some are not finite.
     #[cold]
     fn unrounded(x: &[f32; BLOCK]) -> Meta {
         if x.iter().all(|v| v.is_finite()) {

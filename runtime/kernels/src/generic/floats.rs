@@ -2,15 +2,14 @@
 //! of any format are dequantized.
 //!
 //! Rows go through in chunks of columns, so that what is worked on stays in
-//! the nearest cache: a few rows of a chunk are widened to f32 in scratch and
-//! meet all tokens. Of each chunk, one output element has eight partial sums,
-//! of the elements whose index is 0 to 7 modulo 8, which are then added
-//! pairwise; chunks are added to the output in ascending order. So an element
-//! depends on nothing but its row and its token. ISAs differ by the rounding
-//! between multiplication and addition.
+//! the nearest cache: a few rows of a chunk are widened to f32 in scratch and multiplied
+//! with all tokens. Of each chunk, one output element has eight partial sums, of the
+//! elements whose index is 0 to 7 modulo 8, which are then added pairwise; chunks are
+//! added to the output in ascending order. So an element depends on nothing but its row
+//! and its token. ISAs differ by the rounding between multiplication and addition.
 //!
-//! A single token is bound by memory: it meets weights of plain floats as they
-//! lie there.
+//! With a single token, reading the weights takes the time: weights of plain floats are
+//! used where they lie, without scratch.
 
 // `t` and `r` name tokens and rows of several arrays at once.
 #![allow(clippy::needless_range_loop)]
@@ -24,14 +23,14 @@ use core::ops::Range;
 use half::f16;
 use ondol_models::quant::{DType, dequantize};
 
-/// Rows that meet a single token at once: the latency of one sum is hidden
-/// behind the others.
+/// Rows that are multiplied with a single token at once, so that the sums hide each
+/// other's latency.
 const ROWS: usize = 8;
 
-/// Rows that are widened at once, and meet [`TOKENS`]: twelve sums.
+/// Rows that are widened at once, and multiplied with [`TOKENS`] tokens: twelve sums.
 const WIDENED: usize = 4;
 
-/// Tokens that meet widened rows at once.
+/// Tokens that are multiplied with widened rows at once.
 const TOKENS: usize = 3;
 
 /// Most columns of a chunk: whole blocks of any format.
@@ -66,7 +65,7 @@ pub(crate) trait Element {
     const BYTES: usize;
 
     /// # Safety
-    /// The elements must be there.
+    /// `from` points to eight elements, which need not be aligned.
     unsafe fn load<S: Simd>(s: S, from: *const u8) -> S::V;
 }
 
@@ -109,7 +108,7 @@ impl Element for BF16 {
     }
 }
 
-/// The chunks of a row: as few as can be, of about one length.
+/// The chunks of a row: as few as possible, of about the same length.
 fn chunks(cols: usize) -> impl Iterator<Item = Range<usize>> {
     let even = cols.div_ceil(cols.div_ceil(CHUNK));
     let step = even.next_multiple_of(BLOCK_LEN);
@@ -136,8 +135,8 @@ fn gemv<S: Simd, E: Element>(s: S, call: Call) {
     }
 }
 
-/// The products of a chunk of columns, a multiple of [`LANES`]. Meanwhile the
-/// next rows are asked for.
+/// The products of a chunk of columns, a multiple of [`LANES`]. Meanwhile the next rows
+/// are prefetched.
 #[inline(always)]
 fn chunk_products<S: Simd, E: Element>(
     s: S,
@@ -242,7 +241,7 @@ fn dequantized(dtype: DType, blocks: &[u8], to: &mut [f32]) {
     debug_assert!(result.is_ok(), "chunks are whole blocks");
 }
 
-/// Widened rows, and the columns of the activations that they meet.
+/// Widened rows, and the columns of the activations that they are multiplied with.
 struct Chunk<'a> {
     widened: &'a [f32],
     rows: Range<usize>,

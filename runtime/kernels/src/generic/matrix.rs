@@ -64,8 +64,8 @@ impl<'a> Matrix<'a> {
         self.row_bytes
     }
 
-    /// The rows that are interleaved, all but the last seven at most: they are
-    /// read by whole groups. The rows from this one on lie one after another.
+    /// The number of rows that are interleaved, in whole groups: all but the last seven
+    /// at most. The rows after them lie one after another.
     pub(crate) fn packed_rows(&self) -> usize {
         match self.layout {
             Layout::Rows => 0,
@@ -118,8 +118,8 @@ impl<'a> Acts<'a> {
     /// A view of the first `tokens` prepared rows of `cols` elements in `data`.
     ///
     /// # Panics
-    /// If `data` is too short or not aligned to [`Acts::ALIGN`]: both are the
-    /// planner's to get right, and no file can change them.
+    /// If `data` is too short or not aligned to [`Acts::ALIGN`]. The planner prevents
+    /// both, and no file can cause them.
     pub fn new(kind: ActKind, tokens: usize, cols: usize, data: &'a [u8]) -> Acts<'a> {
         let row_bytes = kind.bytes(cols);
         assert!(
@@ -175,6 +175,8 @@ pub struct OutRows {
 }
 
 impl OutRows {
+    /// An output whose first element is at `base`.
+    ///
     /// # Safety
     /// While this value is used, `base + t * stride + r` must be valid for
     /// reads and writes for every token `t` and every row `r` that is passed

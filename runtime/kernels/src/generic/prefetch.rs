@@ -1,18 +1,18 @@
-//! Asking for memory ahead of its use.
+//! Prefetching: memory is asked for before it is used.
 
-/// By how many bytes more than a run of rows those of the file are asked for ahead,
-/// for the last row of the next run is used soon after it is asked for: of runs up to
-/// [`NEAR`], and of longer ones.
+/// Plain rows are prefetched one run of rows and this many bytes ahead: without the extra
+/// bytes, the last row of the next run would be used soon after its prefetch. `EARLY` is
+/// for runs of up to [`NEAR`] bytes, `FAR_EARLY` for longer ones.
 const EARLY: usize = 1024;
 const FAR_EARLY: usize = 4096;
 
-/// The longest run of which the next one has room in the first cache too: two such,
-/// and activations, take half of the 32 KB that most cores have.
+/// Bytes of the longest run whose next one also has room in the first-level cache: two
+/// such runs take half of the 32 KB that most cores have.
 const NEAR: usize = 8192;
 
-/// Asks, while the `bytes` at `offset` of each row of a run are used, for as many of
-/// the next run: in the order in which rows lie and not in that of their use, since
-/// memory gives neighbouring lines at once.
+/// Is called while the `bytes` at `offset` of each row of a run are used, and prefetches
+/// as many bytes of the next run. It takes these in the order of addresses, not of use,
+/// since memory delivers neighbouring lines together.
 #[inline(always)]
 pub(crate) fn prefetch_next_run(
     run: *const u8,
@@ -29,9 +29,10 @@ pub(crate) fn prefetch_next_run(
     }
 }
 
-/// Asks for the cache lines of `bytes` bytes from `at` on, wherever it points, to come
-/// to the second cache: what is far ahead would push the nearer out of the first, and
-/// take of the few lines that it can wait for at once.
+/// Prefetches the cache lines of `bytes` bytes from `at` on into the second-level cache;
+/// `at` may point anywhere. In the first-level cache, lines that are used much later
+/// would replace lines that are used sooner, and would be among the few that it can wait
+/// for at once.
 #[inline(always)]
 pub(crate) fn prefetch_far(at: *const u8, bytes: usize) {
     each_line(at, bytes, line_to_second_cache);

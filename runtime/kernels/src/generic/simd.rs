@@ -5,11 +5,11 @@
 //! `Integers` adds what block formats are decoded with, a row of weights in each
 //! lane.
 //!
-//! A value of an ISA (`Scalar`, `Avx2`, ...) is a token: it can be made only where the
-//! CPU has the features, so it is the proof that lets the methods be safe. All methods
-//! are `#[inline(always)]`, so that they melt into a caller that has the features;
-//! [`Lanes::run`] makes such callers. An ISA declares its operations in a table
-//! (`ops`), beside the names that its vendor has for the instructions.
+//! Each ISA has a proof type (`Scalar`, `Avx2`, ...) without size. A value of it can be
+//! made only where the CPU has the features, so the value proves that the methods are
+//! safe. All methods are `#[inline(always)]`, so that they become part of a caller that
+//! has the features; [`Lanes::run`] makes such callers. An ISA declares its operations in
+//! a table (`ops`), beside the names that its vendor has for the instructions.
 
 use super::array::from_fn;
 use half::f16;
@@ -20,8 +20,9 @@ pub const LANES: usize = 8;
 /// The most lanes that an ISA has.
 pub(crate) const MAX_LANES: usize = 16;
 
-/// Without `std`, bytes of code go before speed: kernels come in one size of
-/// tile, which gives the same bits, and what every lane does is kept once.
+/// Whether small code is preferred to speed: in builds without `std`. Kernels then have
+/// one size of tile, which gives the same bits, and what every lane does is compiled
+/// once, not inlined.
 pub const SMALL: bool = cfg!(not(feature = "std"));
 
 /// Lanes of floats.
@@ -48,7 +49,7 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     fn abs(self, v: Self::V) -> Self::V;
 }
 
-/// Eight lanes of floats, which rows of floats go through.
+/// Eight lanes of floats, for functions on rows of floats.
 pub trait Simd: Lanes {
     /// Reads eight floats.
     fn load(self, x: &[f32; LANES]) -> Self::V;
@@ -173,32 +174,33 @@ pub(crate) trait Integers: Lanes {
     /// Reads 32 bytes of each group of eight rows, `group` bytes apart.
     ///
     /// # Safety
-    /// They must be there.
+    /// The bytes are readable.
     unsafe fn load_lanes(self, from: *const u8, group: usize) -> Self::I;
     /// Reads eight half floats of each group, widened.
     ///
     /// # Safety
-    /// The 16 bytes must be there, of each group.
+    /// The 16 bytes of each group are readable.
     unsafe fn load_f16s(self, from: *const u8, group: usize) -> Self::V;
     /// Reads 16 bytes of each row, `stride` bytes apart: lane `r` of vector `j`
     /// gets bytes `4j..4j + 4` of row `r`.
     ///
     /// # Safety
-    /// The bytes must be there.
+    /// The bytes are readable.
     unsafe fn load_transposed(self, from: *const u8, stride: usize) -> [Self::I; 4];
-    /// The same address; the compiler need not know so, where it would rather keep
-    /// what was read there on the stack than read it again.
+    /// Returns the same address, if possible in a way that hides this from the compiler.
+    /// Otherwise the compiler may keep what was read there on the stack instead of
+    /// reading it again.
     #[inline(always)]
     fn unknown(self, at: *const u8) -> *const u8 {
         at
     }
 }
 
-/// Declares operations of a token, a row for each: `fn name(operands) -> result: "the
+/// Declares operations of an ISA, a line for each: `fn name(operands) -> result: "the
 /// vendor's name of the instruction" = the intrinsics;`.
 ///
-/// The operands are values, no addresses: so the token is all that a row needs to be
-/// safe. What reads or writes memory is a method with its own reasons.
+/// The operands are values, not addresses, so the proof is all that makes an operation
+/// safe. What reads or writes memory is a method with a SAFETY comment of its own.
 macro_rules! ops {
     ($(
         $vis:vis fn $name:ident $(<const $n:ident: $of:ty>)? ($($arg:ident: $ty:ty),*) -> $result:ty:
@@ -214,7 +216,7 @@ macro_rules! ops {
 }
 pub(crate) use ops;
 
-/// [`Lanes::run`] with these attributes, which switch the features of the token on.
+/// [`Lanes::run`] with these attributes, which switch the features of the ISA on.
 macro_rules! run_with {
     ($(#[$feature:meta])+) => {
         #[inline(always)]
@@ -239,8 +241,8 @@ pub const MAGIC: f32 = 12_582_912.0;
 /// exponent, whose bias is 127, in the low bits of the sum.
 pub const EXPONENT_MAGIC: f32 = MAGIC + 127.0;
 
-/// The token of plain Rust, which every CPU runs, and the oracle of the others: plain loops
-/// over arrays, which compilers turn into whatever vectors are the baseline.
+/// Plain Rust, which every CPU runs, and the oracle of the other ISAs: plain loops over
+/// arrays, which compilers turn into whatever vectors are the baseline.
 #[derive(Clone, Copy, Debug)]
 pub struct Scalar;
 

@@ -24,7 +24,8 @@ impl Arithmetic for Avx2 {
     wide_by_madd!();
 
     tile! {
-        /// So many panels and tokens have two sums each in twelve of sixteen registers.
+        /// Two panels with three tokens: two sums for each take twelve of the sixteen
+        /// registers.
         2, 3
     }
 

@@ -1,14 +1,15 @@
-//! Products of 16-bit integers: two products an instruction and lane, where a
-//! CPU multiplies pairs of them.
+//! Products of 16-bit integers: where a CPU multiplies pairs of them, an instruction
+//! computes two products in each lane.
 //!
-//! As exact as the half floats of the cache. Keys and queries are scaled by
-//! their norms, for by the inequality of Cauchy and Schwarz no sum of products
-//! then leaves 32 bits; so a step is the norm / 46000 (seldom more), and what
-//! rounding adds to a score is as much as what rounding the key to half floats
-//! did, at a head_dim of 256, and half of that at 64. Values are scaled by the
-//! largest of a key, and each row's weights of a tile by what keeps their sums
-//! with the values within 32 bits. Keys that a row does not see weigh 0, so that
-//! they change nothing for it.
+//! The products are as exact as the half floats of the cache. Keys and queries are scaled
+//! by their norms: by the inequality of Cauchy and Schwarz, no sum of products then
+//! leaves 32 bits. So a scale is the norm / 46000 (seldom more). At a head_dim of 256,
+//! this rounding adds as much to the error of a score as rounding the key to half floats
+//! did, and half of that at 64.
+//!
+//! The values of a key are scaled by the largest of them, and each row's weights of a
+//! tile so that their sums with the values stay within 32 bits. Keys that a row does not
+//! see weigh 0, so that they change nothing for it.
 
 use core::ops::Range;
 
@@ -33,14 +34,14 @@ const NORM: f32 = 46_000.0;
 /// The largest magnitude of scaled values.
 const VALUE: f32 = 16_383.0;
 
-/// The largest sum of a tile's weights: times [`VALUE`], with half a step more
-/// for each key, it is below 2^31.
+/// The largest sum of a tile's weights: times [`VALUE`], with half a unit more for each
+/// key, it is below 2^31.
 const TOTAL: f32 = 131_000.0;
 
 /// Lines that are paired at a time: line `i` with line `i + 8`.
 const PAIRED: usize = 2 * LANES;
 
-/// What zeros are taken for: its inverse times the numbers above is finite.
+/// Replaces a largest magnitude of zero: its inverse times the numbers above is finite.
 const TINY: f32 = 1e-30;
 
 /// An ISA that multiplies pairs, on 256 bits, and computes all else by its floats.
@@ -150,7 +151,8 @@ impl<L: PairProducts> Products for Pairs<L> {
         let (tiny, one) = (s.splat(TINY), s.splat(1.0));
         let (mut multipliers, mut factors) = (largest, largest);
         for half in 0..2 {
-            // In this order a NaN, which the sum then is, stays one.
+            // If a weight is NaN, `total` is NaN, and in this order `max` and `min` keep
+            // it.
             let by_largest = s.div(s.splat(MAX), s.max(tiny, largest[half]));
             let by_total = s.div(s.splat(TOTAL), s.max(tiny, total[half]));
             multipliers[half] = s.min(by_largest, by_total);
@@ -182,7 +184,7 @@ impl<L: PairProducts> Products for Pairs<L> {
     }
 }
 
-/// Pairs of two lines' numbers, multiplied.
+/// Pairs of the numbers of two lines, each times `by`.
 #[inline(always)]
 fn line_of_pairs(s: Avx2, first: [V; 2], second: [V; 2], by: [V; 2]) -> [V; 2] {
     [
@@ -191,8 +193,7 @@ fn line_of_pairs(s: Avx2, first: [V; 2], second: [V; 2], by: [V; 2]) -> [V; 2] {
     ]
 }
 
-/// The step of numbers with this norm and largest magnitude:
-/// NaN where the norm is.
+/// The scale of numbers with this norm and largest magnitude: NaN where the norm is.
 #[inline(always)]
 fn scale_of(norm: f32, largest: f32) -> f32 {
     let (by_norm, by_largest) = (norm / NORM, largest / MAX);
@@ -203,7 +204,7 @@ fn scale_of(norm: f32, largest: f32) -> f32 {
     }
 }
 
-/// What takes each row of a panel to integers, and what it takes back.
+/// The factors that turn each row of a panel into integers, and those that turn it back.
 #[inline(always)]
 fn norm_scales(s: Avx2, q: &[Line]) -> ([V; 2], [V; 2]) {
     let mut largest = [s.splat(TINY); 2];
@@ -212,7 +213,8 @@ fn norm_scales(s: Avx2, q: &[Line]) -> ([V; 2], [V; 2]) {
         largest[0] = s.max(s.abs(line[0]), largest[0]);
         largest[1] = s.max(s.abs(line[1]), largest[1]);
     }
-    // The squares of what is scaled already: those of huge queries are infinite.
+    // The rows are scaled before they are squared: the squares of huge queries are
+    // infinite.
     let one = s.splat(1.0);
     let inverses = [s.div(one, largest[0]), s.div(one, largest[1])];
     let mut squares = [s.splat(0.0); 2];
@@ -234,8 +236,7 @@ fn norm_scales(s: Avx2, q: &[Line]) -> ([V; 2], [V; 2]) {
     )
 }
 
-/// A key, padded with zeros, as pairs of elements eight apart. Returns their
-/// step.
+/// A key, padded with zeros, as pairs of elements eight apart. Returns their scale.
 #[inline(always)]
 fn key_pairs(s: Avx2, key: &[f32], to: &mut [f32]) -> f32 {
     let (chunks, _) = key.as_chunks::<LANES>();
@@ -256,8 +257,7 @@ fn key_pairs(s: Avx2, key: &[f32], to: &mut [f32]) -> f32 {
     scale
 }
 
-/// The values of two keys, padded with zeros, as pairs. Returns the step of
-/// each.
+/// The values of two keys, padded with zeros, as pairs. Returns the scale of each.
 #[inline(always)]
 fn value_pairs(s: Avx2, first: &[f32], second: &[f32], to: &mut [f32]) -> [f32; 2] {
     let (a, b) = (value_scale(s, first), value_scale(s, second));
@@ -272,7 +272,7 @@ fn value_pairs(s: Avx2, first: &[f32], second: &[f32], to: &mut [f32]) -> [f32; 
     [a, b]
 }
 
-/// The step of these values: NaN if any is not finite.
+/// The scale of these values: NaN if any is not finite.
 #[inline(always)]
 fn value_scale(s: Avx2, values: &[f32]) -> f32 {
     let zero = s.splat(0.0);

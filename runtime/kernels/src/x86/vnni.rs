@@ -12,8 +12,8 @@ use crate::generic::simd::{Integers, Lanes, ops};
 use core::arch::x86_64::*;
 use core::ops::Range;
 
-/// Sums of products of a token: by which instructions, which lanes have a single token,
-/// and how many panels meet how many tokens.
+/// [`Arithmetic`] of an ISA: its instructions, the lanes that multiply a single token,
+/// and the panels and tokens whose sums its registers hold.
 macro_rules! vnni {
     (
         $token:ty, $I:ty, single $single:ty,
@@ -61,8 +61,8 @@ macro_rules! vnni {
                 x: [&[i8; 32]; T],
                 fours: Range<usize>,
             ) -> [[Self::V; T]; P] {
-                // A single sum goes in two halves, since each of its steps waits for the
-                // one before.
+                // A single sum is computed as two, since each addition to a sum waits for
+                // the one before.
                 let halves = if P * T == 1 { 2 } else { 1 };
                 let mut second = [[self.splat_i32(0); T]; P];
                 for j in fours {
@@ -141,7 +141,8 @@ macro_rules! wide_by_dpwssd {
 
 vnni! {
     AvxVnni, __m256i, single Self,
-    /// So many panels and tokens have two sums each in twelve of sixteen registers.
+    /// Two panels with three tokens: two sums for each take twelve of the sixteen
+    /// registers.
     2 x 3,
     _mm256_dpbusd_avx_epi32, wide_by_madd!();
 }
@@ -151,11 +152,12 @@ vnni! {
     2 x 3,
     _mm256_dpbusd_epi32, wide_by_madd!();
 }
-// A single token goes on 256 bits, where packed rows are read in the order in which they
-// lie: two groups side by side are two streams, for which a core's own prefetching waits.
+// A single token is multiplied on 256 bits, where packed rows are read in the order in
+// which they lie. Two groups side by side would be two streams, which a core's own
+// prefetching starts later.
 vnni! {
     Avx512, __m512i, single Avx512Ymm,
-    /// So many tokens have two sums each in 24 of 32 registers.
+    /// One panel with twelve tokens: two sums for each take 24 of the 32 registers.
     1 x 12,
     _mm512_dpbusd_epi32, wide_by_dpwssd!();
 }

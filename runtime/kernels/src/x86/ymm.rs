@@ -1,4 +1,4 @@
-//! Eight lanes of 32 bits in 256-bit vectors, by AVX2, FMA and F16C; three tokens that
+//! Eight lanes of 32 bits in 256-bit vectors, by AVX2, FMA and F16C; three ISAs that
 //! differ in how they multiply integers.
 // `p` and `t` name runs and tokens of several arrays at once.
 #![allow(clippy::needless_range_loop)]
@@ -10,7 +10,7 @@ use core::arch::x86_64::*;
 type V = __m256;
 type I = __m256i;
 
-/// A token, and its lanes of floats and integers.
+/// The proof type of an ISA, and its lanes of floats and integers.
 macro_rules! ymm {
     ($(#[$doc:meta])* $token:ident: $($feature:tt),+) => {
         $(#[$doc])*
@@ -18,7 +18,7 @@ macro_rules! ymm {
         pub(crate) struct $token(());
 
         impl $token {
-            /// The token, if this CPU has the features.
+            /// The proof, if this CPU has the features.
             pub(super) fn new() -> Option<$token> {
                 #[cfg(feature = "std")]
                 let has = $(std::is_x86_feature_detected!($feature))&&+;
@@ -215,16 +215,16 @@ pub(super) use wide_by_madd;
 #[inline(always)]
 pub(super) fn read_i32<T: Copy>(x: &[T; 32], at: usize) -> i32 {
     assert!(at * size_of::<T>() + 4 <= size_of_val(x));
-    // SAFETY: the four bytes are there, and any are a number.
+    // SAFETY: the four bytes are there, and any four bytes are a number.
     unsafe { x.as_ptr().add(at).cast::<i32>().read_unaligned() }
 }
 
-/// The same vector, in a register, in program order: else the compiler gathers
-/// the steps of each sum, and spills the weights that the sums share.
+/// Returns the same vector, in a register, in program order. Otherwise the compiler
+/// groups the additions of each sum, and spills the weights that the sums share.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn kept_in_order(mut v: I) -> I {
-    // SAFETY: no instruction at all.
+    // SAFETY: the assembly is a comment, so no instruction runs.
     unsafe {
         core::arch::asm!("/* {0} */", inlateout(ymm_reg) v, options(nomem, nostack, preserves_flags));
     }

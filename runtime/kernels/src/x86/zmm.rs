@@ -12,7 +12,7 @@ type I = __m512i;
 pub(crate) struct Avx512(Avx512Ymm);
 
 impl Avx512 {
-    /// The token, if this CPU has the features.
+    /// The proof, if this CPU has the features.
     pub(super) fn new() -> Option<Avx512> {
         Avx512Ymm::new().map(Avx512)
     }
@@ -52,7 +52,8 @@ impl Lanes for Avx512 {
 impl Integers for Avx512 {
     type I = I;
 
-    // By `_mm512_sll_epi16` and its like: those with a constant take unsigned ones.
+    // Shifts use `_mm512_sll_epi16` and its like, because the intrinsics for constants
+    // take unsigned constants.
     ops! {
         fn splat_i8(x: i8) -> I: "`vpbroadcastb`" = _mm512_set1_epi8(x);
         fn splat_i32(x: i32) -> I: "`vpbroadcastd`" = _mm512_set1_epi32(x);

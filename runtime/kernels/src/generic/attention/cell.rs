@@ -8,8 +8,7 @@ use crate::generic::vector::{Q8Block, rows};
 /// What keys and values are made of in a cache.
 ///
 /// # Safety
-/// Any bytes are a value, there is no padding, and any multiple of four will do as an
-/// address.
+/// Any bytes are a value, there is no padding, and the alignment is at most four.
 pub unsafe trait Cell: Copy + Send + Sync + 'static {
     /// Numbers of a cell.
     const LEN: usize;
@@ -31,7 +30,7 @@ pub unsafe trait Cell: Copy + Send + Sync + 'static {
     fn to_f32<S: Simd>(s: S, row: &[Self], out: &mut [f32]);
 }
 
-// SAFETY: a half float is two bytes, and any are one.
+// SAFETY: any two bytes are a half float.
 unsafe impl Cell for f16 {
     const LEN: usize = 1;
 
@@ -73,7 +72,7 @@ unsafe impl Cell for Q8Block {
     }
 }
 
-// SAFETY: a float is four bytes, and any are one.
+// SAFETY: any four bytes are a float.
 unsafe impl Cell for f32 {
     const LEN: usize = 1;
 

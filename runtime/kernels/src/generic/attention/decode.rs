@@ -118,7 +118,7 @@ pub unsafe fn attend<S: Simd, C: Cell>(
         let (k, v) = kv.run(shape, kv_head, positions.clone());
         let before = k.len() * C::LEN / head_dim;
         score(s, head_dim, scaled, k, scores, 0);
-        // A ring's places may end in between, and go on at its start.
+        // In a ring, the places of these keys may wrap.
         let wrapped = (!SMALL && before < count)
             .then(|| kv.run(shape, kv_head, first + before..positions.end));
         if let Some((k, _)) = wrapped {
@@ -282,7 +282,7 @@ fn softmax_update<S: Simd>(
     let highest = s.splat(f32::MAX);
     let mut max = s.splat(header[0]);
     for score in vectors.iter_mut() {
-        // In this order a NaN stays one.
+        // In this order `min` keeps a NaN of the score.
         let held = s.min(highest, s.load(score));
         s.store(held, score);
         max = s.max(held, max);
@@ -305,7 +305,7 @@ fn softmax_update<S: Simd>(
     header[1] += s.sum(sum);
 }
 
-/// `e^x` of one number not above 0, as the lanes have it.
+/// `e^x` of one number not above 0, with the bits that the lanes give.
 #[inline(always)]
 fn exp<S: Simd>(s: S, x: f32) -> f32 {
     let mut lanes = [0.0; LANES];

@@ -1,14 +1,14 @@
 //! Attention over a KV cache, in tiles with a running softmax
-//! (Dao et al., "FlashAttention", 2022): scores never touch memory as a whole.
+//! (Dao et al., "FlashAttention", 2022): the scores of all keys are never in memory at
+//! once.
 //!
-//! Queries, scores and sums are `f32`; keys and values are cells of a
-//! [`Cell`] in the cache. The arithmetic is that of `f32`, but where a CPU
-//! multiplies 16-bit integers faster, they carry the products of `prefill`. Two
-//! paths, for two shapes of work:
-//! `prefill` sweeps tiles of keys over tiles of tokens; `decode` splits one
-//! token's keys into chunks that are joined at the end. Both cut the work into
-//! pieces by the shape and the context alone, never by the number of threads,
-//! so that results do not depend on it.
+//! Queries, scores and sums are `f32`; keys and values are [`Cell`]s of the cache. The
+//! arithmetic is that of `f32`, except that `prefill` computes its products with 16-bit
+//! integers where a CPU multiplies these faster. Two paths, for two shapes of work:
+//! `prefill` sweeps tiles of keys over tiles of tokens; `decode` splits one token's keys
+//! into chunks that are joined at the end. Both cut the work into pieces by the shape and
+//! the context alone, never by the number of threads, so that results do not depend on
+//! it.
 
 mod cell;
 mod decode;
@@ -73,8 +73,8 @@ pub struct KvCells<'a, C> {
 }
 
 impl<'a, C: Cell> KvCells<'a, C> {
-    /// The keys and values of a head's positions from the first on: of all, or of those
-    /// before the places end and go on at the start.
+    /// The keys and values of a head at these positions. If their places wrap in a ring,
+    /// only those before the wrap.
     #[inline(always)]
     pub(crate) fn run(
         &self,
@@ -132,7 +132,7 @@ impl AttentionShape {
         prefill::scratch_len(self).max(decode::scratch_len(self))
     }
 
-    /// Pieces of [`Attention::prefill`] for so many tokens.
+    /// Pieces of [`Attention::prefill`] for `tokens` tokens.
     #[must_use]
     pub fn prefill_pieces(&self, tokens: usize) -> usize {
         self.kv_heads * tokens.div_ceil(prefill::tile_tokens(self))
@@ -218,7 +218,8 @@ pub trait Attention: Send + Sync {
     );
 }
 
-/// Floats are the products of their own ISA.
+/// Attention with products of any numbers. For floats, the products are those of each
+/// ISA's [`Simd`](super::simd::Simd).
 impl<P: Products> Attention for P {
     unsafe fn prefill(&self, shape: &AttentionShape, piece: PrefillPiece<'_>) {
         let p = *self;

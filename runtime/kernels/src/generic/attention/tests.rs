@@ -602,8 +602,8 @@ proptest! {
     }
 }
 
-/// What the planner reserves is enough and not idle: the formulas name the
-/// figures that DESIGN's memory rule adds up.
+/// The planner reserves enough memory and not more than is used: the formulas give the
+/// sizes that the memory rule of docs/design.md adds up.
 #[test]
 fn memory_is_known_in_advance() {
     let shape = shape(3, 3, 64);

@@ -1,6 +1,6 @@
-//! The block formats of weights, a file for each: how vectors decode it, a row in each
-//! lane, and how plain Rust does. What its fields mean is written at the format itself,
-//! in `ondol_models::quant`.
+//! The block formats of weights. A file for each says how vectors decode it, a row in
+//! each lane, and how plain Rust does. What its fields mean is written at the format
+//! itself, in `ondol_models::quant`.
 
 mod iq4_nl;
 mod iq4_xs;
@@ -70,7 +70,7 @@ pub(crate) trait Format {
     /// Hands the sink the blocks, in order, of the (super-)block at this offset of the rows.
     ///
     /// # Safety
-    /// The rows have it.
+    /// The rows have this (super-)block.
     unsafe fn decode<L: Integers, const PACKED: bool>(
         l: L,
         rows: Rows<L, PACKED>,
@@ -86,7 +86,7 @@ pub(crate) trait Format {
 /// order.
 ///
 /// # Safety
-/// The rows have them.
+/// The rows have these blocks.
 #[inline(always)]
 pub(super) unsafe fn for_each_block<L: Integers, F: Format, const PACKED: bool>(
     l: L,

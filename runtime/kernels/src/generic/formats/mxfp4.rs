@@ -1,4 +1,4 @@
-//! Floats of 4 bits with a power of two.
+//! Floats of 4 bits, with a power of two as the scale.
 
 use super::unpack::{centred, e8m0_half, look_up, nibbles};
 use super::{Codes, Format};

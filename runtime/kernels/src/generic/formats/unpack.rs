@@ -70,6 +70,10 @@ pub(super) struct K4Head<L: Integers> {
 }
 
 impl<L: Integers> K4Head<L> {
+    /// Loads the head of the super-block at byte `at` of each row.
+    ///
+    /// # Safety
+    /// The rows have this super-block.
     #[inline(always)]
     pub unsafe fn load<const PACKED: bool>(l: L, rows: Rows<L, PACKED>, at: usize) -> K4Head<L> {
         // SAFETY: the caller has a block there.
@@ -104,6 +108,9 @@ impl<L: Integers> K4Head<L> {
 }
 
 /// The 16 scales of Q3_K: byte `i` of lanes of vector `v` is scale `4v + i`.
+///
+/// # Safety
+/// The rows have 12 bytes from byte `at` on.
 #[inline(always)]
 pub(super) unsafe fn q3_scales<L: Integers, const PACKED: bool>(
     l: L,
@@ -161,7 +168,8 @@ pub(super) fn sub<L: Integers>(l: L, scales: &[L::I; 4], j: usize) -> [L::I; 2] 
     byte_pair(l, shifted_out(l, scales[j / 2], j % 2))
 }
 
-/// A block with integer scales; `zero` is what stands for zero, times `scale`.
+/// A block with integer scales; `zero` is minus the code that stands for zero, times
+/// `scale`.
 #[inline(always)]
 pub(super) fn centred_halves<L: Integers>(
     l: L,
@@ -197,8 +205,8 @@ pub(super) fn masked<L: Integers>(l: L, mut v: [L::I; 8], mask: i8) -> [L::I; 8]
     v
 }
 
-/// Shifted right, so that the next bits of each byte are its lowest; what
-/// comes in at the top of a byte is another's.
+/// Shifted right, so that the next bits of each byte are its lowest. The bits that come
+/// in at the top are those of the next byte.
 #[inline(always)]
 pub(super) fn shifted<L: Integers, const BITS: i32>(l: L, mut v: [L::I; 8]) -> [L::I; 8] {
     for v in &mut v {

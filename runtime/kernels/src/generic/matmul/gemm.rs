@@ -50,7 +50,8 @@ pub(crate) fn gemm<L, W, A, const P: usize, const T: usize>(
             }
         }
         let sweep = &Sweep {
-            // A panel without rows is left with those of the one before.
+            // If the second of two panels has no rows, the first is computed twice, and
+            // stored once.
             panels: if filled[P - 1].is_empty() {
                 [panels[0]; P]
             } else {

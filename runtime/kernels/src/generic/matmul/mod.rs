@@ -1,13 +1,12 @@
 //! Integer matmul by vectors: eight or sixteen weight rows at a time, one in each lane.
 //! Written once over [`Integers`]; an ISA adds the sums of products ([`Arithmetic`]).
 //!
-//! Formats and arithmetic are apart. A [`Format`] lays a block of 32 k of as
-//! many rows as lanes before the arithmetic, as [`Block`]; there are four ways
-//! to compute with it, the [`panel`] types. `gemv` feeds blocks to the
-//! arithmetic as they come, `gemm` keeps the blocks of a few runs of rows in
-//! scratch and sweeps all tokens over them. Both call the same few lines for a
-//! block, in the same order, so that their results are equal bit for bit. Where
-//! the rows lie is a third matter: formats read them through [`Rows`], as a file
+//! Formats and arithmetic are apart. A [`Format`] decodes 32 elements of as many rows as
+//! there are lanes to a [`Block`]; there are four ways to compute with it, the [`panel`]
+//! types. `gemv` feeds blocks to the arithmetic as they come, `gemm` keeps the blocks of
+//! a few runs of rows in scratch and sweeps all tokens over them. Both call the same few
+//! lines for a block, in the same order, so that their results are equal bit for bit.
+//! Where the rows lie is a third matter: formats read them through [`Rows`], as a file
 //! has them or packed. K-quants may be [`rounded`] on their way to scratch.
 
 mod gemm;
@@ -31,7 +30,7 @@ use ondol_models::quant::DType;
 /// Blocks of a super-block.
 pub(crate) const SUPER: usize = 8;
 
-/// A row in each lane x 32 k of weights: `scale * sub * q + min`.
+/// 32 weights of as many rows as lanes, a row in each lane: `scale * sub * q + min`.
 ///
 /// A panel type says which of these fields its formats fill; the others are
 /// left at zero, and no instruction is spent on them.
@@ -67,8 +66,8 @@ impl<L: Integers> Block<L> {
 pub(crate) trait Arithmetic: Integers {
     /// The ISA's functions on rows of floats.
     type Floats: Simd + From<Self>;
-    /// The lanes of `gemv`: where products of several tokens ask for another
-    /// arrangement of the weights, those of a single one.
+    /// The arithmetic of `gemv`: another one where products with several tokens need
+    /// another arrangement of the weights than those with one.
     type Single: Arithmetic + From<Self>;
     /// The panel of signed codes of 8 bits: [`I8Panel`] where products of 8 bits add up
     /// in 32 bits at once, whatever the codes are; else [`I16Panel`], by products of 16.
@@ -84,8 +83,8 @@ pub(crate) trait Arithmetic: Integers {
     /// Runs of rows that [`Self::gemm`] sweeps at once.
     const PANELS: usize;
 
-    /// Runs [`gemm`] with [`Self::PANELS`] and as many tokens as the registers have room
-    /// for the sums of.
+    /// Runs [`gemm`] with [`Self::PANELS`] panels, and as many tokens as have room for
+    /// their sums in registers.
     fn gemm<W: Panel<Self>, A: ActBlock<Plane = W::Plane>>(
         self,
         call: Call,
@@ -115,9 +114,9 @@ pub(crate) trait Arithmetic: Integers {
     /// Integer scales that are [`Self::arranged_sub`].
     fn sub_floats(self, sub: Self::Sub) -> Self::V;
 
-    /// For each run and token `total` and the rows' sums of `q * x` over these vectors of
-    /// four elements (all, or half of them), integers rounded once. `DEPTH` products of
-    /// four codes with |x| <= 128, pairwise added, fit in 16 bits.
+    /// For each run and token: `total` plus the rows' sums of `q * x` over these vectors
+    /// of four elements (all, or half of them), as integers that are rounded to floats
+    /// once. The sum of `DEPTH` pairs of products with |x| <= 128 fits in 16 bits.
     fn sums<const DEPTH: usize, const P: usize, const T: usize>(
         self,
         total: [[Self::I; T]; P],
@@ -296,6 +295,6 @@ fn multiply<L: Arithmetic, F: Format>(l: L, call: Call) {
     }
 }
 
-/// Blocks of activations, as the format's panel meets them.
+/// Blocks of activations, as the format's panel multiplies them.
 type Prompt<L, F> = <<F as Format>::Panel<L> as Panel<L>>::Prompt;
 type Fine<L, F> = <<F as Format>::Panel<L> as Panel<L>>::Fine;

@@ -1,5 +1,5 @@
-//! The arithmetic of one block: what it keeps of the weights (which is also
-//! what a panel in scratch is made of), and how that meets activations.
+//! The arithmetic of one block: what it keeps of the weights (which is also what a panel
+//! in scratch is made of), and how it multiplies that with activations.
 //!
 //! Low-bit codes are unsigned and multiply 8-bit activations; pairs of
 //! products add up in 16 bits as long as they fit: `DEPTH` of them do, if
@@ -15,7 +15,7 @@ use crate::generic::simd::Integers;
 
 /// What the arithmetic keeps of a block of weights.
 pub(crate) trait Panel<L: Integers>: Sized {
-    /// 32 activations as they meet it.
+    /// 32 activations as they are multiplied with it.
     type Plane;
     /// Blocks of them, for a prompt's many tokens.
     type Prompt: ActBlock<Plane = Self::Plane>;
@@ -132,8 +132,8 @@ pub(super) fn accumulate<'a, L, W, A, const P: usize, const T: usize>(
     }
 }
 
-/// The same of blocks that share a scale, and have no minimum and activations of one
-/// plane: the scale multiplies their sum.
+/// As [`accumulate`], for blocks that share a scale, and have no minimum and activations
+/// of one plane: the scale multiplies their sum.
 #[inline(always)]
 fn accumulate_group<'a, L, W, A, const P: usize, const T: usize>(
     l: L,

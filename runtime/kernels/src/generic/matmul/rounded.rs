@@ -1,7 +1,7 @@
 //! K-quants in prefill, where products of 8 bits add up in 32 bits at once: a
 //! super-block's weights are rounded to bytes with one scale. Then a block takes no
 //! more than its products and one step of floats, whatever scales and minima its format
-//! has; scales of blocks and minima are spent once, where a panel is filled.
+//! has; scales of blocks and minima are applied once, where a panel is filled.
 
 use super::gemm::decode_run;
 use super::{Arithmetic, Block, I8Panel, Panel, SUPER};

@@ -8,7 +8,7 @@ use crate::generic::simd::{Integers, MAX_LANES};
 use core::ops::Range;
 use ondol_models::quant::packed::GROUP;
 
-/// How far ahead packed rows are asked for, in bytes.
+/// How far ahead packed rows are prefetched, in bytes.
 const AHEAD: usize = 8192;
 
 /// Cuts rows into runs, as many at once as there are lanes: all of a run lie
@@ -121,8 +121,8 @@ impl<L: Integers, const PACKED: bool> Rows<L, PACKED> {
         all
     }
 
-    /// Asks ahead for what comes after the `bytes` at this offset. A walk over
-    /// a row in steps of `bytes` thus asks for each cache line once.
+    /// Prefetches what comes after the `bytes` at this offset. A walk over a row in steps
+    /// of `bytes` thus prefetches each cache line once.
     #[inline(always)]
     pub fn prefetch(self, offset: usize, bytes: usize) {
         if !PACKED {
@@ -158,8 +158,8 @@ impl<L: Integers, const PACKED: bool> Rows<L, PACKED> {
         [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]]
     }
 
-    /// What [`Self::load32`] has `loaded` there, for a second use: read again
-    /// where that costs less than to keep it meanwhile.
+    /// What [`Self::load32`] has `loaded` there, for a second use. Packed rows are read
+    /// again, which costs less than keeping the vectors meanwhile.
     #[inline(always)]
     pub unsafe fn load32_again(self, offset: usize, loaded: [L::I; 8]) -> [L::I; 8] {
         if !PACKED {

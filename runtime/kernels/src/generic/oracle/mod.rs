@@ -15,9 +15,10 @@
 //! acc = fma(part, w.scale, acc)         (after the last of them)
 //! ```
 //!
-//! with the inner sum in integers, and to that the products of what the blocks of
-//! the activations leave out, added up apart. All ISAs compute exactly this, so that
-//! they agree bit for bit (with `std`; without it the two `fma` round twice).
+//! The inner sum is in integers. The products with the values that the blocks of the
+//! activations leave out have a sum of their own, which is added at the end. All ISAs
+//! compute exactly this, so that they agree bit for bit (with `std`; without it the two
+//! `fma` round twice).
 
 mod rounded;
 mod unpack;
@@ -126,11 +127,11 @@ fn matmul_as<B: ActBlock>(
     decode: Decode,
 ) {
     let blocks = w.cols().div_ceil(BLOCK);
-    // Of 32 elements at least.
+    // Blocks of 32 elements in a block of the format; at least one.
     let len = w.dtype().block_len().div_ceil(BLOCK);
     let bytes = w.dtype().row_bytes(len * BLOCK).unwrap_or(w.row_bytes());
     let mut buffer = [0; MAX_BLOCK_BYTES];
-    // Without `std` no ISA rounds, and there is nothing to be an oracle of.
+    // Plain Rust gets rounded super-blocks only as the oracle of tests, which need `std`.
     let rounds = !SMALL && acts.kind() == ActKind::I8Rounded;
     for row in rows {
         for first in (0..acts.tokens()).step_by(TILE) {
@@ -175,9 +176,9 @@ fn matmul_as<B: ActBlock>(
 /// What adds up to an element of the output.
 struct Sum<'a, I: Iterator<Item = &'a Outlier>> {
     blocks: f32,
-    /// Of blocks that share a scale, without it.
+    /// The sum of blocks that share a scale, before the scale multiplies it.
     part: f32,
-    /// What comes after the blocks that are in the sum.
+    /// The outliers of the blocks that are not in the sum yet.
     outliers: Peekable<I>,
     apart: f32,
 }
@@ -212,7 +213,7 @@ fn accumulate<B: ActBlock>(acc: f32, w: &WeightBlock, x: &B) -> f32 {
     }
 }
 
-/// The sum of `sub[i / 16] * q[i] * x(i)`. It fits: |q| < 2^7, |sub| <= 2^7
+/// The sum of `sub[i / 16] * q[i] * x(i)`. It fits in 32 bits: |q| < 2^7, |sub| <= 2^7
 /// with |x| <= 2^7, and |sub| = 1 with |x| < 2^15 or both below 2^13.
 #[inline]
 pub(super) fn dot(w: &WeightBlock, x: impl Fn(usize) -> i32) -> i32 {
@@ -223,7 +224,7 @@ pub(super) fn dot(w: &WeightBlock, x: impl Fn(usize) -> i32) -> i32 {
     half(0) + half(1)
 }
 
-/// `a * b + c`, rounded once where that is to be had.
+/// `a * b + c`, rounded once with `std`, and twice without.
 #[inline]
 pub(super) fn fma(a: f32, b: f32, c: f32) -> f32 {
     #[cfg(feature = "std")]

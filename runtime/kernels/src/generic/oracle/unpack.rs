@@ -4,7 +4,7 @@ use super::{BLOCK, Min, WeightBlock};
 use half::f16;
 use ondol_models::quant::k::k4_scale_min;
 
-/// Sub-block `j` of Q4_K or Q5_K, whose scales lie alike.
+/// Sub-block `j` of Q4_K or Q5_K, which store their scales in the same way.
 #[inline]
 pub(crate) fn k4(block: &[u8], j: usize, q: [u8; BLOCK]) -> WeightBlock {
     let (scale, min) = k4_scale_min(block[4..].first_chunk().unwrap_or(&[0; 12]), j);

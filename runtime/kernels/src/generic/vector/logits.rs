@@ -1,6 +1,7 @@
 //! Reductions over a row of logits (up to some 260,000 floats).
 //!
-//! Programs at a desk call them often. Small builds take the shortest code instead.
+//! Builds with `std` have fast code, since programs call them often. Small builds have
+//! the shortest code.
 
 use super::math;
 use super::rows::fold;
@@ -64,7 +65,8 @@ pub fn argmax<S: Simd>(s: S, x: &[f32]) -> usize {
     }
     let from = x.get(best_start..).unwrap_or_default();
     for (i, few) in from.chunks(FEW).enumerate() {
-        // Of NaN alone the largest is that of nothing, and none is equal to it.
+        // If all are NaN, their maximum is negative infinity, and no element is equal to
+        // it.
         if max(s, few) == best
             && let Some(at) = few.iter().position(|&x| x == best)
         {

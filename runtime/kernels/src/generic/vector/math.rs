@@ -63,7 +63,7 @@ pub fn sigmoid<S: Simd>(s: S, x: S::V) -> S::V {
     s.div(one, s.add(one, e))
 }
 
-/// `ln(1 + e^x)`. Large arguments, whose exponential would overflow, are the result.
+/// `ln(1 + e^x)`. For large `x` the result is `x`, since `e^x` would overflow.
 ///
 /// For the few numbers of a row that set how fast a recurrent state decays.
 pub fn softplus(x: f32) -> f32 {

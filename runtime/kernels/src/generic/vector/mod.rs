@@ -73,7 +73,8 @@ vector_ops! {
     /// The largest of `x`, NaN left out; negative infinity if nothing is left.
     logits::fn max(x: &[f32]) -> f32;
     /// The sum of `exp(x - max)`; so `ln p` of a logit `x` is `x - max -
-    /// ln(sum)`. Summed in `f32` over stretches, in `f64` over these.
+    /// ln(sum)`. Summed in `f32` over stretches of 4096 floats, and in `f64` over the
+    /// stretches.
     logits::fn sum_exp(x: &[f32], max: f32) -> f64;
     /// The index of the largest of `x`, the lowest of equal ones, NaN left out;
     /// 0 if nothing is left.

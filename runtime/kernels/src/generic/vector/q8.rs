@@ -8,21 +8,22 @@ use super::simd::{LANES, MAGIC, Simd};
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C)]
 pub struct Q8Block {
-    /// The value of one step. Where the block held a number that is not finite,
-    /// or beyond 127 of the largest steps, it makes NaN of all.
+    /// The value of the integer 1. If the block held a number that is not finite, or more
+    /// than 127 times the largest scale, then the scale makes all its numbers NaN.
     pub scale: f16,
-    /// The steps.
+    /// The integers, from -127 to 127.
     pub q: [i8; Q8Block::LEN],
 }
 
 impl Q8Block {
     /// Numbers of a block.
     pub const LEN: usize = 32;
-    /// Whether this build has a cache of them. What stands behind a `false` is
-    /// not in it.
+    /// Whether this build has a cache of them. If not, the compiler drops the code for
+    /// it.
     pub const IN_BUILD: bool = cfg!(feature = "kv-q8_0");
 
-    /// Rounds 32 numbers to the nearest steps of the scale as it is kept.
+    /// Rounds 32 numbers to the nearest multiples of the scale, after the scale was
+    /// rounded to f16.
     #[inline(always)]
     pub(super) fn of<S: Simd>(s: S, x: &[f32; Self::LEN]) -> Self {
         let (parts, _) = x.as_chunks::<LANES>();
@@ -30,7 +31,8 @@ impl Q8Block {
         for part in parts {
             let v = s.load(part);
             largest = s.max(s.abs(v), largest);
-            // Nought times what is not finite is NaN, which a maximum hides.
+            // Zero times a number that is not finite is NaN. The maximum would hide such
+            // a number.
             zeros = s.add(s.mul(v, s.splat(0.0)), zeros);
         }
         let scale = f16::from_f32((s.max_lane(largest) + s.sum(zeros)) / 127.0);
@@ -38,7 +40,8 @@ impl Q8Block {
         let inverse = s.splat(if step == 0.0 { 0.0 } else { 1.0 / step });
         let mut v = [inverse; Self::LEN / LANES];
         for (v, part) in v.iter_mut().zip(parts) {
-            // A scale that is small has few bits, and may be too small.
+            // A small scale has few bits, and may be rounded down so far that a quotient
+            // exceeds 127.
             let steps = s.min(s.mul(s.load(part), inverse), s.splat(127.0));
             *v = s.add(s.max(steps, s.splat(-127.0)), s.splat(MAGIC));
         }

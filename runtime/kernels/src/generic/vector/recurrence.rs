@@ -15,7 +15,8 @@ pub struct Recurrence<'a> {
     pub decay: f32,
     /// The factor on what is stored.
     pub beta: f32,
-    /// Whether the difference from what the key recalls is stored.
+    /// Whether the delta rule applies: what is stored is the value minus what the key
+    /// recalls.
     pub delta: bool,
 }
 

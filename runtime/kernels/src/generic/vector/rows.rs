@@ -50,7 +50,7 @@ fn pad(x: &[f32]) -> [f32; LANES] {
     padded
 }
 
-/// A function of a row, in place; each is an arm here.
+/// Applies a function of a row, in place; each function is an arm here.
 #[inline(always)]
 pub fn apply<S: Simd>(
     s: S,
@@ -59,7 +59,7 @@ pub fn apply<S: Simd>(
     y: Option<&[f32]>,
     weight: Option<&[f32]>,
 ) {
-    // A row that is missing has the wrong length.
+    // A missing row counts as empty, so the checks of lengths find it.
     let y = y.unwrap_or_default();
     match function {
         RowFn::RmsNorm { group, eps } => rms_norm(s, x, group, weight, eps),
@@ -124,7 +124,7 @@ pub fn apply<S: Simd>(
                 y,
                 #[inline(always)]
                 |gate, up| {
-                    // In this order a NaN stays one.
+                    // In this order `min` and `max` keep a NaN of `gate` or `up`.
                     let gate = s.min(most, gate);
                     let up = s.max(least, s.min(most, up));
                     let swish = s.mul(gate, math::sigmoid(s, s.mul(slope, gate)));

@@ -28,7 +28,7 @@ const PANEL: usize = 2 * LANES;
 pub const KEYS: usize = 64;
 
 /// Most rows of a piece: they share the work of turning a tile of keys into
-/// numbers, and all lie in the second cache. Small builds are short of memory.
+/// numbers, and all lie in the second-level cache. Small builds are short of memory.
 const MAX_ROWS: usize = if SMALL { 32 } else { 256 };
 
 /// One line of a panel: a number for each row.
@@ -127,7 +127,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Sixteen rows on their way: the queries and the running softmax.
+/// The state of sixteen rows: the queries and the running softmax.
 struct Panel<'a, P: Products> {
     /// Scaled queries, [`Products::query_lines`], and their factors.
     q: &'a [Line],
@@ -283,7 +283,7 @@ fn softmax_update<P: Products>(
         let mut new = old;
         for line in scores.iter_mut() {
             let score = &mut line.as_chunks_mut::<LANES>().0[half];
-            // In this order a NaN stays one.
+            // In this order `min` keeps a NaN of the score.
             let held = s.min(highest, s.load(score));
             s.store(held, score);
             new = s.max(held, new);

@@ -51,10 +51,10 @@ pub(crate) trait Products: Copy + Send + Sync {
         total: [V<Self>; 2],
     ) -> (usize, [V<Self>; 2]);
 
-    /// `sum + a b`, all numbers.
+    /// `sum + a b`, all three in numbers.
     fn add_products(self, a: V<Self>, b: V<Self>, sum: V<Self>) -> V<Self>;
 
-    /// `c + factor sum`, where `sum` alone is not floats.
+    /// `c + factor sum`, where `sum` is in numbers and the others are floats.
     fn add_scaled(self, sum: V<Self>, factor: V<Self>, c: V<Self>) -> V<Self>;
 }
 
@@ -63,9 +63,9 @@ pub struct Tile<'a> {
     pub positions: Range<usize>,
     pub k: Strided<'a>,
     pub v: Strided<'a>,
-    /// The step of each key's numbers.
+    /// The scale of each key's numbers.
     pub key_scales: &'a [f32],
-    /// The step of each value's numbers.
+    /// The scale of each value's numbers.
     pub value_scales: &'a [f32],
 }
 
@@ -85,7 +85,7 @@ impl<'a> TileArea<'a> {
         KEYS * (padded(head_dim) + value_stride(head_dim) + 2)
     }
 
-    /// Cuts an area of so many floats.
+    /// Divides an area of [`TileArea::floats`] floats.
     #[inline(always)]
     pub fn new(area: &'a mut [f32], head_dim: usize) -> Self {
         let (k, rest) = area.split_at_mut(KEYS * padded(head_dim));
@@ -99,8 +99,8 @@ impl<'a> TileArea<'a> {
         }
     }
 
-    /// The tile in it, with the floats between the numbers of neighbouring keys,
-    /// and of the values that are multiplied one after another.
+    /// The tile in this area. `key_stride` is the number of floats between neighbouring
+    /// keys, `value_stride` that between values that are multiplied one after another.
     #[inline(always)]
     pub fn tile(self, positions: Range<usize>, key_stride: usize, value_stride: usize) -> Tile<'a> {
         Tile {
@@ -163,7 +163,7 @@ impl<S: Simd> Products for S {
         area: TileArea<'a>,
     ) -> Tile<'a> {
         let (head_dim, stride) = (shape.head_dim, value_stride(shape.head_dim));
-        // Tiles do not wrap: the capacity is made of whole ones.
+        // Tiles do not wrap, because a ring consists of whole tiles.
         let (k, v) = kv.run(shape, kv_head, positions.clone());
         C::to_f32(self, k, &mut area.k[..positions.len() * head_dim]);
         let values = v.chunks_exact(head_dim / C::LEN);
@@ -236,8 +236,8 @@ struct Product<'a, P: Products, F> {
 }
 
 impl<P: Products, F: Fn(usize) -> f32> Product<'_, P, F> {
-    /// As many whole blocks of `N` lines as `c` has, the first of which is line
-    /// `first` of `a`; returns the line after them, and the rest.
+    /// Adds to as many whole blocks of `N` lines as `c` has, beginning with line `first`
+    /// of `a`. Returns the line after them, and the rest of `c`.
     #[inline(always)]
     fn add_blocks<'c, const N: usize>(
         &self,
@@ -253,7 +253,7 @@ impl<P: Products, F: Fn(usize) -> f32> Product<'_, P, F> {
         (line, rest)
     }
 
-    /// Lines `first..first + N` of `a`.
+    /// Adds the products of lines `first..first + N` of `a`.
     #[inline(always)]
     fn add_block<const N: usize>(&self, first: usize, c: &mut [Line; N]) {
         let Product { p, a, b, .. } = *self;
