@@ -17,7 +17,7 @@ use std::time::Duration;
 /// What inputs and weights look like.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Numbers {
-    /// All of similar size.
+    /// All numbers have a similar size.
     Even,
     /// Some inputs are a hundred times as large, as in hidden states.
     Outliers,
@@ -90,13 +90,13 @@ impl Numbers {
 /// The smallest normal half float is 6.1e-5.
 const SMALL: f32 = 2e-5;
 
-/// From 0.97 to 1, for a number from -6 to 6.
+/// Maps a number from -6 to 6 to one from 0.97 to 1.
 fn one_sign(x: f32) -> f32 {
     1.0 - 0.0025 * (x + 6.0)
 }
 
-/// Rows and columns of weights: odd ones, long ones, and one of a model's size. A drawn
-/// one is added.
+/// Rows and columns of weights: odd shapes, long ones, and one of a model's size. A shape that is
+/// drawn from the seed is added.
 const SHAPES: [(usize, usize); 5] = [(64, 64), (100, 96), (3, 2048), (17, 8192), (192, 576)];
 
 pub fn run(kit: &Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Result<()> {
@@ -251,7 +251,7 @@ pub fn bench(kit: &Kit, segment: &Segment) -> Result<Bench, String> {
 
 // ---- numbers of rows --------------------------------------------------------------
 
-/// The rows of a call do not depend on how many there are.
+/// Checks that the rows of a call do not depend on how many rows there are.
 fn counts(kit: &Kit, level: &mut Level, form: Quant) {
     let title = Text::new(
         format!("matmul, weights {form}: a row is the same bits whatever the number of rows"),
@@ -325,7 +325,7 @@ fn elementwise() -> [Elementwise; 11] {
     [
         case("rmsnorm", norm(COLS, 1e-5), 1.0, true),
         case("rmsnorm-groups", norm(64, 1e-6), 1.0, true),
-        // Where the mean square is as small as eps, eps shows.
+        // Inputs whose mean square is as small as eps, so that a wrong eps is seen.
         case("rmsnorm-eps", norm(64, 1e-5), 3e-3, false),
         case("add", RowFn::Add, 1.0, true),
         case("scale", RowFn::Scale { factor: 0.37 }, 1.0, true),
@@ -338,7 +338,7 @@ fn elementwise() -> [Elementwise; 11] {
     ]
 }
 
-/// One function in every program.
+/// Judges one function in every program.
 fn element(kit: &Kit, level: &mut Level, case: &Elementwise) {
     let id = format!("op.{}", case.name);
     let title = Text::new(case.name, case.name);
