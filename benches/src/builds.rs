@@ -135,7 +135,7 @@ fn cmake(source: &Path, build: &Path, flags: &[&str]) -> Result<()> {
     let tools = std::path::absolute(tools)?;
     let cmake = || {
         let mut command = Command::new(tools.join("bin/cmake"));
-        // The programs of a folder installed so are small scripts in Python.
+        // The programs that pip installs in a folder are Python scripts, which need this.
         command.env("PYTHONPATH", &tools);
         command
     };

@@ -1,4 +1,4 @@
-//! What the machine can do at most: plain loops that read memory or only multiply.
+//! The limits of the machine: plain loops that only read memory or only multiply.
 
 use std::sync::Barrier;
 use std::time::Instant;
@@ -6,13 +6,12 @@ use std::time::Instant;
 /// Tries of each loop; the best counts.
 const TRIES: usize = 5;
 
-/// Bytes that a try reads at least.
+/// The fewest bytes that a try reads.
 const ENOUGH: usize = 1 << 30;
 
-/// Bytes/s of a loop that reads a buffer of so many bytes and does nothing with
-/// them, on so many threads.
+/// Bytes/s of a loop that only reads a buffer of `bytes` bytes, on `threads` threads.
 pub fn read_bytes_per_s(bytes: usize, threads: usize) -> f64 {
-    // Zeros would all be one and the same page.
+    // Not zeros: the system may map them all to one page.
     let buffer: Vec<u64> = (1..=(bytes / 8).max(threads) as u64).collect();
     let passes = ENOUGH.div_ceil(bytes.max(1)).max(2);
     let part = buffer.len().div_ceil(threads);
@@ -23,7 +22,7 @@ pub fn read_bytes_per_s(bytes: usize, threads: usize) -> f64 {
     (0..TRIES).map(speed).fold(0.0, f64::max)
 }
 
-/// Seconds until the last thread has read its part so many times.
+/// Seconds until the last thread has read its part `passes` times.
 fn slowest(buffer: &[u64], part: usize, passes: usize) -> f64 {
     let parts = buffer.chunks(part);
     let start = Barrier::new(parts.len());
@@ -56,7 +55,7 @@ fn xor(words: &[u64]) -> u64 {
     xor_lanes(words)
 }
 
-/// Sixteen lanes at a time, which the compiler turns into vectors.
+/// XORs sixteen lanes at a time, for which the compiler uses vectors.
 #[inline(always)]
 fn xor_lanes(words: &[u64]) -> u64 {
     let mut lanes = [0; 16];
@@ -73,16 +72,16 @@ fn xor_lanes(words: &[u64]) -> u64 {
 /// no loop is written for the CPU.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Peaks {
-    /// 8-bit products added in 16 bits (`maddubs` and an add, AVX2).
+    /// 8-bit products that are added in 16 bits (`maddubs` and an add, AVX2).
     pub maddubs: Option<f64>,
-    /// 8-bit products added in 32 bits (`dpbusd`, AVX-512 VNNI).
+    /// 8-bit products that are added in 32 bits (`dpbusd`, AVX-512 VNNI).
     pub dpbusd: Option<f64>,
-    /// `f32` (`fma`, AVX2).
+    /// Products of `f32` (`fma`, AVX2).
     pub fma: Option<f64>,
 }
 
 impl Peaks {
-    /// Measures them.
+    /// Measures the peaks of this CPU.
     pub fn measure() -> Peaks {
         #[cfg(target_arch = "x86_64")]
         return x86::peaks();
@@ -100,7 +99,7 @@ mod x86 {
 
     /// Rounds of a loop.
     const ROUNDS: usize = 4_000_000;
-    /// Sums that a loop keeps apart, so that it waits for none.
+    /// Independent sums of a loop, so that no instruction waits for the one before it.
     const SUMS: usize = 10;
 
     #[target_feature(enable = "avx2")]
@@ -121,7 +120,7 @@ mod x86 {
         }
     }
 
-    /// Multiply-adds/s of the fastest try of a loop whose instruction does `lanes`.
+    /// Multiply-adds/s of the fastest try of a loop whose instruction does `lanes` of them.
     fn best(lanes: usize, run: impl Fn()) -> f64 {
         let seconds = |_| {
             let start = Instant::now();

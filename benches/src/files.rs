@@ -62,7 +62,7 @@ impl Shelf {
         })
     }
 
-    /// What the other formats of a model are made of: its file and format.
+    /// The file from which the other formats of a model are made, and its format.
     fn original(&self, model: &str) -> Result<(PathBuf, &'static str)> {
         match model {
             "smollm2" => Ok((self.pulled(model)?, "Q4_1")),
@@ -108,7 +108,7 @@ impl Shelf {
         Ok(path)
     }
 
-    /// A copy that this version can't read any more is made again.
+    /// The packed copy of a file; a copy that this version can't read is made again.
     fn packed(&self, path: &Path, model: &str, format: &str) -> Result<Option<PathBuf>> {
         // Plain floats gain nothing by packing.
         if format == "F16" {
@@ -124,6 +124,9 @@ impl Shelf {
     }
 
     /// What Ondol says of a file.
+    ///
+    /// # Errors
+    /// If `ondol inspect` fails or its output lacks a figure.
     pub fn facts(&self, path: &Path, context: usize, threads: usize) -> Result<Facts> {
         facts(&self.inspect(path, context, threads)?)
     }
@@ -148,7 +151,7 @@ fn facts(about: &Value) -> Result<Facts> {
         .as_array()
         .ok_or("`ondol inspect` lists no tensors")?;
     let named = |name: &str| tensors.iter().any(|tensor| tensor["name"] == name);
-    // An embedding table of its own is read by one row a token.
+    // Decode reads one row per token of an embedding table that is not also the output head.
     let own_head = named("output.weight");
     let read = tensors
         .iter()

@@ -1,6 +1,6 @@
-//! Measurements. `bin/peers` runs Ondol beside other engines on the same files,
-//! `bin/kernels` holds each kernel against the machine's ceilings, `bin/redraw`
-//! makes table and plot of results again. `README.md` says how to read them.
+//! Measurements. `bin/peers` compares Ondol with other engines on the same files,
+//! `bin/kernels` compares each kernel with the machine's limits, `bin/redraw` writes
+//! tables and plots of results again. `README.md` says how to read the figures.
 
 pub mod builds;
 pub mod ceilings;
@@ -15,7 +15,7 @@ pub mod table;
 
 use std::path::{Path, PathBuf};
 
-/// What can go wrong in a tool for people at a desk: anything, told in words.
+/// The result of a step. Its error is a text for people, since no caller distinguishes errors.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The workspace's folder.

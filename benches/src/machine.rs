@@ -1,11 +1,11 @@
-//! What a figure depends on besides the program: the machine, the date, the commit.
+//! The conditions of a measurement: the machine, the date, the commit.
 
 use ondol::machine::cpu_name;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::process::Command;
 
-/// CPU flags that kernels choose by.
+/// The CPU flags on which the choice of kernels depends.
 const FEATURES: [&str; 17] = [
     "avx",
     "avx2",
@@ -26,14 +26,14 @@ const FEATURES: [&str; 17] = [
     "sve",
 ];
 
-/// A machine, as far as it matters. What the system does not tell is empty.
+/// The properties of a machine on which figures depend. What the system does not report is empty.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Machine {
     /// The CPU's own name.
     pub cpu: String,
     /// Cores that a program may use.
     pub cores: usize,
-    /// Those of its features that kernels choose by.
+    /// The CPU's features on which the choice of kernels depends.
     pub features: Vec<String>,
     /// Caches of a core, as the system writes them: level and size.
     pub caches: Vec<String>,
@@ -46,7 +46,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// This one.
+    /// Describes this machine.
     pub fn describe() -> Machine {
         let cpu = read("/proc/cpuinfo");
         let flags = field(&cpu, "flags").or_else(|| field(&cpu, "Features"));
@@ -125,7 +125,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
-/// The value of `key: value` or `key=value`, at its first place.
+/// The value of the first `key: value` or `key=value`.
 fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     let value = |line: &'a str| {
         let (name, value) = line.split_once([':', '='])?;

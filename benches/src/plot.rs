@@ -1,12 +1,12 @@
-//! Results as a plot in SVG: how many times as fast as each peer, a dot for every
-//! round, on a logarithmic scale. Text is grey and nothing is filled behind it, so it
-//! can be read on white and on black.
+//! Results as a plot in SVG: how many times as fast as each peer Ondol was, a dot for every
+//! round, on a logarithmic scale. Text is grey on a transparent background, so it can be
+//! read on white and on black.
 
 use crate::results::{EngineName, Isa, Measurement, Results, Round, Test, tests_of};
 use std::fmt::Write;
 
 const GREY: &str = "#808080";
-/// Against llama.cpp, and against candle: told apart by colour-blind people too.
+/// The colours of llama.cpp and of candle, which colour-blind people can distinguish too.
 const COLOURS: [&str; 2] = ["#e07b00", "#3a8fd0"];
 
 const LEFT: f64 = 160.0;
@@ -15,12 +15,12 @@ const GAP: f64 = 36.0;
 const TOP: f64 = 78.0;
 const ROW: f64 = 18.0;
 
-/// The ends of the scale; what lies outside is drawn at the end.
+/// The ends of the scale; a ratio beyond an end is drawn at the end.
 const SCALE: (f64, f64) = (0.5, 16.0);
 const TICKS: [f64; 6] = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0];
 
-/// A column of the plot: a test, and which of Ondol's figures is shown, the first
-/// that there is.
+/// A column of the plot: a test, and Ondol's engines, of which the first that has a figure is
+/// shown.
 struct Panel {
     test: Test,
     own: &'static [EngineName],
@@ -75,9 +75,9 @@ pub fn svg(results: &Results) -> String {
     svg + "</svg>\n"
 }
 
-/// The columns of a test. Decoding has two: the packed copy, and the file as it is.
-/// A start is the packed copy's if there is one, as for `ondol run`. Of a busy
-/// machine the table shows what counts.
+/// The columns of a test. Decode has two: the packed copy, and the file as it is.
+/// A start is that of the packed copy if there is one, as in `ondol run`. A batch and the busy
+/// machine have no column; the table has their figures.
 fn panels_of(test: Test) -> Vec<Panel> {
     let panel = |own, title| Panel { test, own, title };
     let [packed, as_it_is] = [&EngineName::OURS[..1], &EngineName::OURS[1..]];

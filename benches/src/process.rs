@@ -1,5 +1,4 @@
-//! Runs a program and says how long it took and how much memory it held; keeps a
-//! core busy meanwhile.
+//! Runs a program and measures its time and memory, if wanted while a core is kept busy.
 
 use crate::Result;
 use ondol::machine::{ProcessMemory, process_memory};
@@ -10,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How often a process's memory is looked at: seldom enough to cost it nothing.
+/// The time between two readings of a process's memory: long enough not to slow the process down.
 const LOOK: Duration = Duration::from_millis(25);
 
 /// A program that ended well.
@@ -18,11 +17,11 @@ const LOOK: Duration = Duration::from_millis(25);
 pub struct Finished {
     /// What it printed.
     pub stdout: String,
-    /// From its start to its end.
+    /// Seconds from its start to its end.
     pub seconds: f64,
-    /// Most memory that was resident.
+    /// The most bytes of memory that were resident.
     pub peak_rss: u64,
-    /// Most memory that was resident and no page of a file (Linux).
+    /// The most bytes that were resident and not pages of a file (Linux).
     pub peak_anonymous: Option<u64>,
 }
 
@@ -99,7 +98,7 @@ fn wait(pid: u32) -> Result<(i32, u64)> {
     Ok((status, usage.ru_maxrss as u64 * unit))
 }
 
-/// The most that a process held of each kind until it ended.
+/// The most bytes of each kind of memory that a process had until it ended.
 fn peaks(pid: u32, ended: &AtomicBool) -> ProcessMemory {
     let mut peaks = ProcessMemory::default();
     while !ended.load(Ordering::Relaxed) {
@@ -111,14 +110,14 @@ fn peaks(pid: u32, ended: &AtomicBool) -> ProcessMemory {
     peaks
 }
 
-/// Keeps a core busy with a thread that is pinned to it and spins, until dropped.
+/// Keeps a core busy until dropped, with a spinning thread that is pinned to the core.
 pub struct BusyCore {
     stop: Arc<AtomicBool>,
     spinner: Option<JoinHandle<()>>,
 }
 
 impl BusyCore {
-    /// Takes a core.
+    /// Starts the thread.
     ///
     /// # Errors
     /// The thread can't be pinned: there is no such core, or the system is not Linux.

@@ -1,4 +1,4 @@
-//! What was measured, as the JSON files in `results/` keep it.
+//! The results of measurements, as they are in the JSON files in `results/`.
 
 use crate::Result;
 use crate::machine::Machine;
@@ -11,7 +11,7 @@ use std::str::FromStr;
 /// All that was measured on a machine at one instruction set on one day.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Results {
-    /// Where.
+    /// The machine.
     pub machine: Machine,
     /// What the engines were allowed to use of the CPU.
     pub isa: Isa,
@@ -52,13 +52,13 @@ pub struct Measurement {
 /// What Ondol says of a file, for a context as long as the test's.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Facts {
-    /// The file.
+    /// Bytes of the file.
     pub file_bytes: u64,
-    /// Weights that decoding one token reads.
+    /// Bytes of weights that decode reads for one token.
     pub weight_bytes: u64,
-    /// The key/value cache when the context is full.
+    /// Bytes of the KV cache when the context is full.
     pub kv_bytes: u64,
-    /// All memory beyond the mapped file.
+    /// Bytes of all memory beyond the mapped file.
     pub memory_bytes: u64,
 }
 
@@ -72,10 +72,10 @@ impl Facts {
 /// Every engine once, one after the other.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Round {
-    /// A plain read loop over as many bytes as a token touches, on as many threads.
+    /// Bytes/s of a plain read loop over as many bytes as a token touches, on as many threads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_bytes_per_s: Option<f64>,
-    /// By engine; one that could not run the file is missing.
+    /// The figures of each engine; an engine that could not run the file is missing.
     pub samples: BTreeMap<EngineName, Sample>,
 }
 
@@ -102,7 +102,7 @@ impl Round {
     }
 }
 
-/// One engine's figure, and what its process took.
+/// One engine's figure, and the memory of its process.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Sample {
     /// Tokens/s; seconds for [`Test::Start`].
@@ -110,9 +110,9 @@ pub struct Sample {
     /// Tokens/s just before, with no core taken: [`Test::Busy`] only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quiet: Option<f64>,
-    /// Most memory that was resident.
+    /// The most bytes of memory that were resident.
     pub peak_rss: u64,
-    /// Most memory that was resident and no page of a file, where the system tells it.
+    /// The most bytes that were resident and not pages of a file, if the system reports it.
     pub peak_anonymous: Option<u64>,
 }
 
@@ -136,7 +136,7 @@ pub enum EngineName {
 impl EngineName {
     /// The engines that are Ondol.
     pub const OURS: [EngineName; 2] = [EngineName::OndolPacked, EngineName::Ondol];
-    /// The engines that it is held against.
+    /// The engines with which Ondol is compared.
     pub const PEERS: [EngineName; 2] = [EngineName::LlamaCpp, EngineName::Candle];
 
     /// As people read it.
@@ -154,15 +154,16 @@ impl EngineName {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Test {
-    /// `pp512`: prefill of so many tokens into an empty context.
+    /// `pp512`: prefill of this many tokens into an empty context.
     Prefill(usize),
-    /// `tg128`: decoding of so many tokens from an empty context.
+    /// `tg128`: decode of this many tokens from an empty context.
     Decode(usize),
-    /// `tg128x8`: the same of so many sequences together, whose tokens all count.
+    /// `tg128x8`: decode of this many tokens of each of several sequences together; the tokens of
+    /// all sequences count.
     Batch(usize, usize),
     /// `start`: process start to the first token of a short prompt and exit.
     Start,
-    /// `busy64`: decoding of so many tokens while a process that spins has one core.
+    /// `busy64`: decode of this many tokens while a spinning thread occupies one core.
     Busy(usize),
 }
 
@@ -211,18 +212,18 @@ impl From<Test> for String {
     }
 }
 
-/// What the engines may use of the CPU, so that like meets like.
+/// The instructions of the CPU that all engines may use, so that they can be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Isa {
-    /// All that the CPU has.
+    /// All instructions that the CPU has.
     Native,
     /// AVX2, FMA and F16C.
     Avx2,
 }
 
 impl Isa {
-    /// As in options and file names.
+    /// The text in options and file names.
     pub fn as_str(self) -> &'static str {
         match self {
             Isa::Native => "native",
@@ -233,12 +234,18 @@ impl Isa {
 
 impl Results {
     /// Reads a file.
+    ///
+    /// # Errors
+    /// If it can't be read, or is not a file of results.
     pub fn load(path: &Path) -> Result<Results> {
         let text = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
         serde_json::from_slice(&text).map_err(|e| format!("{}: {e}", path.display()).into())
     }
 
     /// Writes the JSON file, and beside it the table and the plot.
+    ///
+    /// # Errors
+    /// If a file can't be written.
     pub fn save(&self, path: &Path) -> Result<()> {
         let json = serde_json::to_string_pretty(self)?;
         std::fs::write(path, json + "\n")?;
@@ -247,8 +254,8 @@ impl Results {
         Ok(())
     }
 
-    /// Every measurement; of those that were made again, the newest. The order is
-    /// that of the first.
+    /// All measurements; of those that were repeated, only the newest. The order is that in which
+    /// each was made for the first time.
     pub fn latest(&self) -> Vec<&Measurement> {
         let mut latest: Vec<&Measurement> = Vec::new();
         for new in self.runs.iter().flat_map(|run| &run.measurements) {
@@ -266,13 +273,13 @@ impl Measurement {
         (&self.model, &self.format, self.test) == (&other.model, &other.format, other.test)
     }
 
-    /// What `figure` says of each round; rounds that lack it are left out.
+    /// The figure of each round; rounds that lack it are left out.
     pub fn each_round(&self, figure: impl Fn(&Round) -> Option<f64>) -> Vec<f64> {
         self.rounds.iter().filter_map(figure).collect()
     }
 }
 
-/// The tests that there are results of, in the order of their first.
+/// The tests that have results, in the order of their first measurement.
 pub fn tests_of(measurements: &[&Measurement]) -> Vec<Test> {
     let mut tests = Vec::new();
     for measurement in measurements {
@@ -283,7 +290,7 @@ pub fn tests_of(measurements: &[&Measurement]) -> Vec<Test> {
     tests
 }
 
-/// The middle value; the mean of the two in the middle of an even number.
+/// The middle value, or the mean of the two in the middle; `None` without values.
 pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! Which tests a file gets, and the rounds in which the engines take turns.
+//! Chooses the tests of a file, and runs the rounds in which the engines take turns.
 
 use crate::Result;
 use crate::ceilings;
@@ -8,10 +8,10 @@ use crate::machine::cores;
 use crate::process::{self, BusyCore};
 use crate::results::{EngineName, Measurement, Round, Sample, Test};
 
-/// Most bytes that the read loop goes over: far more than any cache.
+/// The most bytes that the read loop reads: far more than any cache.
 const MOST_READ: u64 = 1 << 30;
 
-/// Tokens of context for which memory is told beside a cold start.
+/// Tokens of context for which a cold start shows the memory.
 const START_CONTEXT: usize = 512;
 
 /// How everything is measured.
@@ -20,7 +20,7 @@ pub struct Suite {
     pub engines: Vec<Box<dyn Engine>>,
     /// Threads of each.
     pub threads: usize,
-    /// Times that every engine takes its turn.
+    /// The number of turns of every engine.
     pub rounds: usize,
     /// Runs of which a turn gives the median.
     pub repeat: usize,
@@ -47,7 +47,7 @@ impl Suite {
     /// Measures one test on one file.
     ///
     /// # Errors
-    /// Ondol fails. A peer that fails is told of and left out.
+    /// If Ondol fails. A peer that fails is left out with a message.
     pub fn measure(&self, shelf: &Shelf, file: &ModelFile, test: Test) -> Result<Measurement> {
         let facts = shelf.facts(&file.path, context(test), self.threads)?;
         let mut rounds = Vec::new();
@@ -152,8 +152,8 @@ impl Suite {
     }
 }
 
-/// Prompts do not care how weights lie, so they run on the file as it is; a busy
-/// machine is for the copy that `ondol run` uses.
+/// Whether an engine takes part in a test. Prefill is as fast with every order of rows, so it runs
+/// on the file as it is; on a busy machine the packed copy runs, which `ondol run` uses.
 fn takes_part(engine: EngineName, test: Test) -> bool {
     match test {
         Test::Prefill(_) => engine != EngineName::OndolPacked,

@@ -58,7 +58,7 @@ fn head(results: &Results) -> String {
     text
 }
 
-/// Medians of every engine, and how many times as fast as each peer Ondol was.
+/// The medians of every engine, and how many times as fast as each peer Ondol was.
 fn speeds(test: Test, rows: &[&Measurement]) -> String {
     let engines = engines(rows);
     let pairs = pairs(&engines);
@@ -136,7 +136,7 @@ fn bandwidth(rows: &[&Measurement]) -> String {
     )
 }
 
-/// Memory beyond mapped files, beside what Ondol said, and all that was resident.
+/// Memory beyond mapped files, beside the figure that Ondol announced, and all resident memory.
 fn memory(rows: &[&Measurement]) -> String {
     let engines = engines(rows);
     let beyond = engines
@@ -191,7 +191,7 @@ fn engines(rows: &[&Measurement]) -> Vec<EngineName> {
     all.filter(seen).collect()
 }
 
-/// Each of ours with each peer.
+/// Each of Ondol's engines with each peer.
 fn pairs(engines: &[EngineName]) -> Vec<(EngineName, EngineName)> {
     let ours = engines
         .iter()

@@ -37,9 +37,9 @@ pub struct Figures {
     pub accepted_tokens: usize,
     /// Seconds from the request to the first token.
     pub ttft_s: f64,
-    /// Speed of the prompt.
+    /// Prefill speed.
     pub prefill_tokens_per_s: f64,
-    /// Speed of the answer.
+    /// Decode speed.
     pub decode_tokens_per_s: f64,
     /// Peak memory of the process, if the system reports it.
     pub peak_memory_bytes: Option<u64>,

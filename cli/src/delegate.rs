@@ -146,7 +146,7 @@ pub fn in_words(split: Split) -> &'static str {
 }
 
 /// Loads a plug-in and opens its first device.
-#[allow(unsafe_code)] // A library's code.
+#[allow(unsafe_code)] // Loading a library runs its code.
 pub fn load(path: &Path) -> Result<Delegate> {
     // A name without a folder would be searched for where the system's libraries lie.
     let path = path.canonicalize().map_err(Error::file("open", path))?;
@@ -200,7 +200,7 @@ pub fn compile(
 #[derive(Debug, Clone, Serialize)]
 pub struct DelegateFigures {
     device: String,
-    /// Times mean something only for "hardware".
+    /// The times are those of hardware only if this is "hardware".
     label: String,
     spans_on_device: u64,
     spans_on_cpu: u64,

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use ondol::CancelToken;
 
-/// The exit code of a program that Ctrl-C ended, as shells have it.
+/// The exit code that shells report for a program that Ctrl-C ended.
 pub const EXIT_CODE: u8 = 130;
 
 /// A token that Ctrl-C cancels. Reset it before each answer.

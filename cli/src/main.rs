@@ -1,6 +1,6 @@
 //! The `ondol` command, a thin layer over the runtime; each subcommand has its own file.
 #![deny(unsafe_code)]
-// These panic where standard output or error can't be written: `output` does not.
+// `print!` and `eprint!` panic if the output can't be written; the module `output` does not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 #[macro_use]
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     };
     match cli.command.run() {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read our output has seen enough, as in `ondol list | head`.
+        // The reader of our output has closed it, as in `ondol list | head`.
         Err(Error::Standard { source, .. }) if source.kind() == ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }

@@ -141,7 +141,7 @@ mod system {
     }
 
     pub fn end(message: &[&[u8]]) -> ! {
-        // The first thread that comes here speaks for all.
+        // Only the first thread that comes here writes its message.
         if ENDING.swap(true, SeqCst) {
             loop {
                 // SAFETY: waits for the process to end.
@@ -196,7 +196,7 @@ mod system {
         if memory_is_short() {
             end(&[OUT_OF_MEMORY]);
         }
-        // Any other abort takes its course: `abort` raises the signal once more.
+        // Any other abort ends the process: after this, `abort` raises the signal once more.
         unlink();
     }
 }

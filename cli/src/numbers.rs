@@ -47,7 +47,7 @@ pub fn share<T: Float>(text: &str) -> Result<T, String> {
     within(text, 0.0..=1.0, "a number from 0 to 1")
 }
 
-/// A share that is not nothing.
+/// A share of a whole, above 0.
 pub fn share_above_zero<T: Float>(text: &str) -> Result<T, String> {
     let range = (Bound::Excluded(0.0), Bound::Included(1.0));
     within(text, range, "a number above 0 and at most 1")

@@ -65,7 +65,8 @@ impl Outfile {
                 private(target, about.as_ref()).map_err(Error::file("create", path))?
             }
             None => {
-                // Appending leaves what the shell's `>>` writes after in place.
+                // Without append mode, output to a file that the shell opened with `>>` would
+                // overwrite the file from its start.
                 let file = OpenOptions::new().append(true).open(path);
                 Output::Through(file.map_err(Error::file("open", path))?, 0)
             }
@@ -112,7 +113,7 @@ impl Outfile {
             Output::Through(_, bytes) => Ok(bytes),
             Output::Private { file, target, .. } => {
                 file.sync().map_err(failed())?;
-                // It may have come since: the work took its time.
+                // Another program may have made the target since `create`.
                 refuse_existing(&target, self.force)?;
                 file.commit(&target).map_err(failed())
             }
@@ -124,7 +125,7 @@ impl Outfile {
 fn private(target: PathBuf, replaced: Option<&fs::Metadata>) -> io::Result<Output> {
     let file = AtomicFile::create_in(folder_of(&target))?;
     if let Some(about) = replaced {
-        // Rights are the user's business; where they can't be given, the default ones stay.
+        // If the system can't set the rights, the default ones stay: that is no error.
         let _ = fs::set_permissions(file.part(), about.permissions());
     }
     Ok(Output::Private {
@@ -181,7 +182,7 @@ fn is_same_file(a: &Path, b: &Path) -> bool {
 
 #[cfg(not(unix))]
 fn is_same_file(a: &Path, b: &Path) -> bool {
-    // What isn't there is the same as nothing.
+    // A path that does not exist is not the same file as any other.
     same_file::is_same_file(a, b).unwrap_or(false)
 }
 

@@ -48,7 +48,7 @@ impl FromStr for Limit {
 
     fn from_str(text: &str) -> Result<Limit, String> {
         match text {
-            // A variable that is set to nothing is not set.
+            // An empty variable counts as one that is not set.
             "" | "none" => Ok(Limit(None)),
             size => numbers::bytes(size).map(|bytes| Limit(Some(bytes))),
         }
@@ -116,7 +116,7 @@ pub fn write(files: &Files, mut out: Outfile, cancel: &CancelToken) -> Result<u6
     });
     progress.finish();
     packed.map_err(failed)?;
-    // What can't be loaded is never kept.
+    // A copy that can't be loaded is not kept.
     let loaded = out.part().map(Model::open).transpose();
     loaded.map_err(|reason| error(files.path(), reason.into()))?;
     out.commit()
@@ -140,7 +140,7 @@ pub fn prune(home: &Home, limit: &LimitArgs) -> Result<Vec<(PathBuf, u64)>> {
     let store = limit.store(home, Check::Seals);
     let mut teller = Teller::default();
     let pruned = store.prune(&CancelToken::new(), &mut |event| match event {
-        // It is among what is returned.
+        // The removed copy is returned, and the caller prints it.
         Event::Evicted { .. } => {}
         event => teller.tell(event),
     });

@@ -5,8 +5,8 @@ use rust_xlsxwriter::{
     Chart, ChartType, DocProperties, ExcelDateTime, Format, Workbook, Worksheet, XlsxError,
 };
 
-/// Columns of the chart: model and precision, and lengths, name a bar; its height is the
-/// median of tokens by second.
+/// Columns of the chart: model, precision and lengths name a bar, whose height is the median
+/// of tokens per second.
 const NAMES: [u16; 2] = [0, 3];
 const SPEED: u16 = 17;
 
@@ -43,7 +43,7 @@ fn results(sheet: &mut Worksheet, grid: &Grid) -> Result<(), XlsxError> {
     Ok(())
 }
 
-/// Tokens by second of every cell.
+/// A bar chart of the tokens per second of every cell.
 fn speeds(last: u32) -> Chart {
     let sheet = "결과 Results";
     let mut chart = Chart::new(ChartType::Column);

@@ -105,7 +105,7 @@ impl Lines {
         );
     }
 
-    /// What a dumb terminal's lines are together.
+    /// Joins the lines of a dumb terminal's input.
     fn joined(&self, input: String) -> String {
         match self.has_keys.load(Relaxed) {
             true => input,
@@ -170,7 +170,7 @@ mod signals {
         let wait = move || {
             if let Some(signal) = signals.forever().next() {
                 give_back(&before);
-                // As shells have it.
+                // Shells report this code for a program that a signal ended.
                 std::process::exit(128 + signal);
             }
         };
@@ -181,13 +181,13 @@ mod signals {
         })
     }
 
-    /// A terminal that is gone, as after SIGHUP, needs nothing.
+    /// Restores the terminal; does nothing if it is gone, as after SIGHUP.
     fn give_back(before: &Termios) {
         let is_raw = |now: Termios| !now.local_modes.contains(LocalModes::ICANON);
         if tcgetattr(stdin()).is_ok_and(is_raw) {
             let _ = tcsetattr(stdin(), OptionalActions::Now, before);
-            // Pasted text can't be told from typed text any more. Without a lock, which
-            // an answer that is being written may hold.
+            // Ends bracketed paste. Written directly, because a thread that writes an answer
+            // may hold the lock of standard output.
             let _ = rustix::io::write(stdout(), b"\x1b[?2004l\r\n");
         }
     }

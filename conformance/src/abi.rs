@@ -12,11 +12,11 @@ use std::path::Path;
 use std::ptr;
 use std::time::Duration;
 
-/// How often the device is opened and closed.
+/// How many times the device is opened and closed.
 const CYCLES: usize = 1000;
-/// The allowed growth of the process meanwhile, in kilobytes.
+/// The allowed growth of the process's resident memory meanwhile, in kilobytes.
 const LEAK_KB: f64 = 2048.0;
-/// The number of damaged programs that the plug-in gets.
+/// The plug-in gets this many programs with a flipped bit, and as many that end too early.
 const DAMAGED: usize = 256;
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -60,7 +60,7 @@ pub fn run(kit: &mut Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Resu
 }
 
 /// Gets the function table of a plug-in.
-#[allow(unsafe_code)] // A library's code.
+#[allow(unsafe_code)] // Loading a library runs its code.
 fn table(plugin: &Path, major: u32, minor: u32) -> Result<Option<&'static ffi::Api>, String> {
     // SAFETY: as for `open`; the kit has loaded the library before.
     unsafe {
@@ -70,7 +70,7 @@ fn table(plugin: &Path, major: u32, minor: u32) -> Result<Option<&'static ffi::A
             .map_err(|e| e.to_string())?;
         let mut found: *const ffi::Api = ptr::null();
         let status = get_api(major, minor, &mut found);
-        // It stays loaded by the delegate that was opened from it.
+        // The delegate that the kit opened from the library keeps it loaded.
         Ok(match status {
             ffi::OK => found.as_ref(),
             _ => None,
@@ -96,7 +96,7 @@ fn minors(plugin: &Path) -> Result<(), String> {
     Ok(())
 }
 
-#[allow(unsafe_code)] // A library's code.
+#[allow(unsafe_code)] // Calls the plug-in's functions.
 fn nulls(plugin: &Path) -> Result<(), String> {
     let api = table(plugin, 1, 0)?.ok_or("no table")?;
     let missing = || "an entry of the table is missing".to_owned();
@@ -196,7 +196,7 @@ fn saved(delegate: &Delegate, segments: [&Segment; 2]) -> Result<(), String> {
         let blobs = programs.iter().map(|program| program.clone()?.save());
         let blobs = blobs.collect::<Result<Vec<_>, _>>()?;
         let again = blobs.iter().map(|blob| delegate.load_program(blob));
-        // Both are there before either runs.
+        // Both are loaded before either runs.
         let again = again.collect::<Result<Vec<_>, _>>()?;
         for ((segment, program), again) in segments.into_iter().zip(programs).zip(again) {
             let given = inputs(segment);
@@ -251,7 +251,7 @@ fn cycles(kit: &Kit, level: &mut Level, segment: &Segment) {
         format!("the device can be opened, used and closed {CYCLES} times"),
         format!("장치를 {CYCLES}번 열고 사용하고 닫을 수 있음"),
     );
-    // The first ones fill caches of the allocator and the driver.
+    // The first cycles fill caches of the allocator and the driver.
     let first = (0..CYCLES / 10).try_for_each(|_| cycle());
     let resident_kb = || {
         process_memory(None)

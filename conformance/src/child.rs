@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// How long a level may take.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
-/// How often the process is looked at.
+/// The time between two checks whether the process has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Whether a level runs in a process of its own.
@@ -47,7 +47,7 @@ fn level_of(command: &mut Command, name: Name) -> Result<Level, String> {
         .spawn()
         .map_err(|e| format!("it did not start: {e}"))?;
     let printed = child.stdout.take();
-    // Read meanwhile, so that a full pipe does not stop it.
+    // Its output is read while it runs, so that a full pipe does not stop it.
     let reader = std::thread::spawn(move || {
         let mut text = String::new();
         let read = printed.map(|mut printed| printed.read_to_string(&mut text));
@@ -80,7 +80,7 @@ fn wait(child: &mut Child) -> Result<ExitStatus, String> {
     }
 }
 
-/// How it ended, in words: `signal: 11 (SIGSEGV)`.
+/// How a process ended, in words: `signal: 11 (SIGSEGV)`.
 fn ended(status: ExitStatus) -> String {
     format!("it ended without a report: {status}")
 }

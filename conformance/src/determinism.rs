@@ -5,7 +5,7 @@ use crate::{Kit, Result};
 use ondol::delegate::Offload;
 use ondol::{CancelToken, Session};
 
-/// How often the tokens are run.
+/// How many times the tokens are run.
 const RUNS: usize = 4;
 /// Tokens of the prompt, and those decoded after it.
 const PROMPT: usize = 40;
@@ -29,7 +29,7 @@ pub fn run(kit: &Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Result<(
     Ok(())
 }
 
-/// The bits of all logits, by run; every other run in a session of its own.
+/// The bits of all logits of each run. Even runs share one session, odd runs have a new one.
 fn runs(kit: &Kit, offload: &Offload, tokens: &[u32]) -> Result<Vec<Vec<u32>>> {
     let mut kept = kit.npu(offload, tokens.len())?;
     let mut runs = Vec::new();

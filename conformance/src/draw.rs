@@ -6,7 +6,7 @@
 pub struct Draw(u64);
 
 impl Draw {
-    /// For a purpose: draws for different purposes are independent.
+    /// Draws for one purpose: draws for different purposes are independent.
     pub fn new(seed: u64, purpose: &str) -> Draw {
         // FNV-1a
         let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3);
@@ -22,7 +22,10 @@ impl Draw {
         x ^ (x >> 31)
     }
 
-    /// A number below `end`, which is not 0.
+    /// A number from 0 to `end - 1`.
+    ///
+    /// # Panics
+    /// If `end` is 0.
     pub fn below(&mut self, end: usize) -> usize {
         (self.bits() % end as u64) as usize
     }

@@ -23,7 +23,7 @@ const DECODED: usize = 32;
 const LEAST: usize = 48;
 /// Likeliest tokens that are kept of a distribution.
 const TOP: usize = 10;
-/// The likeliest tokens are as good as equal if their logits are as near as this.
+/// Two likeliest tokens count as the same if their logits differ by no more than this.
 const NEAR_TIE: f64 = 0.1;
 
 /// What is kept of the texts beside gates and curves.
@@ -93,8 +93,8 @@ fn record(prompt: &[u32], rest: &[u32], prefill: &Compared, decode: &Compared) -
 pub struct Difference {
     /// KL divergence of the distribution from the reference, in nats.
     pub kl: f64,
-    /// If the likeliest token is another one: by how much the reference prefers its
-    /// own to that one, as a difference of logits. Otherwise 0.
+    /// If the likeliest token differs from the reference's: the reference's logit of its own
+    /// likeliest token minus its logit of the other one. Otherwise 0.
     pub flip: f64,
 }
 
@@ -111,18 +111,18 @@ struct Lanes {
     device: Session,
 }
 
-/// The differences by position.
+/// The differences at each position, of one distribution from another.
 #[derive(Default)]
 struct Compared {
-    /// Of the device from exact sums on the same weights.
+    /// The device from exact sums on the same weights.
     device: Vec<Difference>,
-    /// Of the declared arithmetic from the same.
+    /// The declared arithmetic from exact sums on the same weights.
     declared: Vec<Difference>,
-    /// Of exact sums on the weights that were handed over from the file.
+    /// Exact sums on the weights that were handed over, from the file.
     weights: Vec<Difference>,
-    /// Of the declared arithmetic on them from the file.
+    /// The declared arithmetic on the weights that were handed over, from the file.
     all: Vec<Difference>,
-    /// Of the CPU's fast kernels from the file.
+    /// The CPU's fast kernels from the CPU in full precision, both on the file.
     cpu: Vec<Difference>,
     /// The device's likeliest tokens with `ln p`, best first.
     tops: Vec<Vec<(u32, f64)>>,
@@ -279,7 +279,7 @@ pub fn mean(values: &[f64]) -> f64 {
 
 /// The quantile for a share; NaN counts as the largest value. NaN for an empty list.
 pub fn percentile(values: &[f64], share: f64) -> f64 {
-    // A NaN with its sign set would come first.
+    // `total_cmp` would sort a NaN whose sign bit is set first.
     let unsigned = |x: &f64| if x.is_nan() { f64::NAN } else { *x };
     let mut sorted: Vec<f64> = values.iter().map(unsigned).collect();
     sorted.sort_by(f64::total_cmp);
@@ -292,8 +292,8 @@ pub fn percentile(values: &[f64], share: f64) -> f64 {
 
 // ---- the device -------------------------------------------------------------------
 
-/// The mean divergence that a device may have whose declared arithmetic has
-/// `explained`, in nats. The constant is what half floats between operations do.
+/// The largest mean divergence that passes, in nats, for a device whose declared arithmetic
+/// has the mean divergence `explained`. The constant allows for half floats between operations.
 pub fn kl_limit(explained: f64) -> f64 {
     4.0 * explained + 2e-5
 }
@@ -339,7 +339,7 @@ fn judge(level: &mut Level, name: &str, stage: &str, compared: &Compared) {
 
 fn curve(name: &str, prefill: &Compared, decode: &Compared) -> Series {
     let all = prefill.device.iter().chain(&decode.device);
-    // Rounding can make a divergence of nothing a little negative.
+    // Rounding can make a divergence of zero a little negative.
     let y: Vec<f64> = all.map(|d| worse(d.kl, 1e-12)).collect();
     Series {
         title: Text::new(

@@ -1,6 +1,6 @@
 //! Level `energy`: energy and temperature, if the device has meters, and what an outside
-//! meter says. A missing meter is reported as "not measured", never as zero; a meter that
-//! can't be right fails.
+//! meter read. A missing meter is reported as "not measured", never as zero; readings that
+//! can't be true fail.
 
 use crate::meter::{Meter, MeterError, Phase};
 use crate::report::{Level, Text};
@@ -9,19 +9,20 @@ use ondol::delegate::{Label, Offload, StageStats};
 use ondol::{CancelToken, Session};
 use std::time::{Duration, Instant};
 
-/// Tokens that are run for the measurement.
+/// Tokens of the prompt that is run for the measurement.
 const PROMPT: usize = 256;
-/// Tokens that are decoded for it.
+/// Tokens that are decoded for the measurement.
 const DECODED: usize = 32;
-/// The least energy of a multiply-add, in joules: 200 tera-operations a second and watt,
-/// several times what products reach (30 and less). Reading the weights comes on top.
+/// The least energy of a multiply-add, in joules: that of 200 tera-operations per second and
+/// watt, several times what products on the market reach (30 and less). Reading the weights
+/// takes more energy beside this.
 const LEAST_JOULES: f64 = 1e-14;
 /// The least energy of a multiply-add in decode, in joules, where weights are read from
 /// DRAM: each reads one weight, which has at least 4 bits in this contract, at 1 pJ a bit.
 /// That is a bound of ours, a few times below what DRAM is reported to take (HBM2 about
 /// 4 pJ a bit, the LPDDR of edge devices more).
 const LEAST_DRAM_JOULES: f64 = 4.0 * 1e-12;
-/// With more bytes of weights than this, no part for the edge holds them all on the chip.
+/// Bytes of weights that no device for the edge can hold on the chip.
 const ON_CHIP: u64 = 256 << 20;
 /// Parts of the prompt between which the temperature is read.
 const READINGS: usize = 8;
@@ -217,8 +218,9 @@ fn tell_outside(
     }
 }
 
-/// The highest temperature, and whether the readings are those of a meter: work warms a
-/// part. A coarse meter may miss it, so the report is partial, not failed.
+/// The highest temperature, and whether the readings differ: work warms a device, so readings
+/// that are all equal may be made up. A coarse meter may give equal readings too, so the report
+/// is partial, not failed.
 fn heat_gates(level: &mut Level, heat: Text, milli_degrees: &[i32]) {
     let Some(highest) = milli_degrees.iter().max() else {
         level.not_measured(

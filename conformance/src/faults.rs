@@ -62,7 +62,7 @@ pub fn run(kit: &mut Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Resu
     damaged_programs(kit, level, tokens, &expected)
 }
 
-/// A fault in the second call of a prompt.
+/// Injects a fault into the second call of a prompt.
 fn device_fault(
     kit: &mut Kit,
     level: &mut Level,
@@ -118,14 +118,14 @@ fn faulty(kit: &Kit, strict: bool) -> Result<Offload> {
     let options = OffloadOptions {
         deadline: DEADLINE,
         strict,
-        // Compiled once for all of them.
+        // Stored, so that programs are compiled once for all faults.
         cache: Some(kit.setup.scratch.clone()),
         ..kit.offload_options()
     };
     Ok(kit.compile(&options)?)
 }
 
-/// A device without faults again.
+/// Ends all faults; opens the device again if that fails.
 fn recover(kit: &mut Kit) -> Result<()> {
     if kit.delegate.inject(c"none", 0).is_err() {
         kit.reopen()?;

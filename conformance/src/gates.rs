@@ -5,7 +5,7 @@ use crate::report::{Gate, Level, Text, Verdict};
 impl Level {
     /// A number that must be at most `limit`.
     pub(crate) fn at_most(&mut self, id: &str, title: Text, found: f64, limit: f64) -> &mut Gate {
-        // What is no number passes no gate.
+        // NaN passes no gate.
         let passed = found <= limit;
         self.push(id, title, Some(found), Some(limit), passed)
     }

@@ -9,14 +9,16 @@
 use crate::gates::{is_as_bad, worse};
 use crate::report::{Level, Text};
 
-/// What the device's error may be, as a multiple of the declared arithmetic's.
+/// The largest error of a device that passes, as a multiple of the declared arithmetic's error.
+/// A row has more room: a few outputs say little about an error.
 const ROOM: f64 = 4.0;
 
-/// The NMSE that any part may have: values between operations may be half floats.
+/// The NMSE (squared error divided by squared length) that passes whatever the device declares:
+/// values between operations may be half floats.
 pub const FLOOR: f64 = 1e-6;
 
-/// The error of an element that any part may have, in standard deviations of its row's
-/// errors. A normal distribution has one beyond 8 in 10^15 elements.
+/// The error of an element that passes whatever the device declares, in standard deviations of
+/// its row's errors. In a normal distribution one of 10^15 elements is beyond 8.
 const SIGMAS: f64 = 8.0;
 
 /// The three results of one output, row after row.
@@ -40,7 +42,7 @@ pub struct Measured {
     pub place: String,
 }
 
-/// The worst that was found.
+/// The worst measurements of several outputs.
 #[derive(Debug, Clone, Default)]
 pub struct Judgement {
     /// NMSE of an output.
@@ -63,7 +65,7 @@ impl Measured {
         }
     }
 
-    /// Keeps the one that is nearer to its limit, or farther beyond it.
+    /// Keeps the measurement that is the larger share of its limit.
     fn keep_worse(&mut self, other: Measured) {
         let of_limit = |measured: &Measured| match measured.limit {
             0.0 => measured.found,
@@ -122,7 +124,7 @@ impl Judgement {
         for (row, ((found, exact), declared)) in rows.zip(declared.chunks_exact(cols)).enumerate() {
             let place = format!("row {row}, {place}");
             let length = energy(exact);
-            // Few outputs say little of their error: it may be small by chance.
+            // The declared arithmetic's error in one row may be small by chance.
             let explained = distance(declared, exact).max(share * length);
             let room = ROOM * (1.0 + 8.0 / (cols as f64).sqrt());
             let limit = (room * relative(explained, length)).max(FLOOR);
@@ -137,7 +139,7 @@ impl Judgement {
         }
     }
 
-    /// Records the four as gates `id.nmse`, `id.row`, `id.element` and `id.scale`.
+    /// Records the four measurements as gates `id.nmse`, `id.row`, `id.element` and `id.scale`.
     pub fn record(&self, level: &mut Level, id: &str, title: &Text) {
         let gates = [
             ("nmse", "NMSE", "정규화 제곱오차", &self.whole, ""),
@@ -179,8 +181,8 @@ fn whole(results: Results, place: &str) -> Measured {
     Measured::new(found, (ROOM * explained).max(FLOOR), place)
 }
 
-/// A factor on all outputs hides in an NMSE: a part that truncates makes everything one
-/// percent smaller.
+/// How far the best-fitting factor of an output is from 1. An NMSE hides such a factor: a device
+/// that truncates can make every output one percent smaller.
 fn scale(results: Results, place: &str) -> Measured {
     let exact = results.exact;
     let length = energy(exact);
@@ -189,14 +191,14 @@ fn scale(results: Results, place: &str) -> Measured {
         length => (product(values, exact) / length - 1.0).abs(),
     };
     let explained = nmse(results.declared, exact).max(FLOOR);
-    // The deviation of the factor that errors of this size have by chance.
+    // The standard deviation of the factor if errors of this size are random.
     let chance = (explained / exact.len() as f64).sqrt();
     let limit = ROOM * (factor(results.declared) + chance) + 1e-4;
     Measured::new(factor(results.found), limit, place)
 }
 
-/// The largest error of the declared arithmetic, in standard deviations of its row's:
-/// in a span that multiplies values the errors are no normal distribution.
+/// The largest error of the declared arithmetic, in standard deviations of its row's errors. In
+/// a span that multiplies values, errors are not normally distributed, so it may be large.
 fn tail(results: Results) -> f64 {
     let Results {
         exact,

@@ -108,7 +108,7 @@ pub struct Setup {
     pub rows: usize,
     /// The number from which inputs, shapes and numbers of rows are drawn.
     pub seed: u64,
-    /// Calls of the level `soak`.
+    /// Calls of each of the two programs in the level `soak`.
     pub soak: usize,
     /// The deadline of a call.
     pub deadline: Duration,
@@ -131,7 +131,7 @@ pub struct Setup {
 /// Where the plug-in runs during a verification.
 #[derive(Debug, Clone, Default)]
 pub enum Place {
-    /// In this process: what it does to the process, it does to the verification.
+    /// In this process: a plug-in that crashes ends the verification.
     #[default]
     Here,
     /// In processes of its own. A plug-in that ends one fails a gate.
@@ -190,8 +190,8 @@ pub fn verify(setup: &Setup, model: &Model, mut say: impl FnMut(&str)) -> Result
     kit.report(levels, answers)
 }
 
-/// Runs a level in this process. What the device does not survive is a gate that fails;
-/// the next level begins with the device opened again.
+/// Runs a level in this process. An error that ends the level is a gate that fails, and the
+/// device is opened again for the next level.
 fn here(
     kit: &mut Kit,
     name: Name,
@@ -223,8 +223,8 @@ fn here(
     Ok(level)
 }
 
-/// Whether a gate of a level can be waived. A device may lack an operation or a meter;
-/// nobody may lack a contract that is kept and results that are the same every time.
+/// Whether a gate of a level can be waived. A device may lack an operation or a meter, but
+/// every device must keep the contract and give the same results every time.
 fn may_be_waived(level: Name) -> bool {
     !matches!(
         level,
@@ -275,7 +275,7 @@ struct Kit<'s> {
     delegate: Delegate,
     /// The parts of the model that run on the device; an error if there are none.
     offload: Result<Offload, String>,
-    /// The same on the reference part; made when it is first needed.
+    /// The same spans on the reference part; made when they are first needed.
     parts: OnceCell<Option<Parts>>,
 }
 
@@ -392,7 +392,8 @@ impl<'s> Kit<'s> {
         Ok(self.model.session(&options)?)
     }
 
-    /// A level that has nothing to look at, since the device takes nothing.
+    /// Records a failed gate for a level that has nothing to check, because the device takes no
+    /// part of the model.
     fn nothing_runs(&self, level: &mut Level, id: &str) {
         let why = self.offload.as_ref().err().cloned().unwrap_or_default();
         let title = Text::new(
@@ -402,7 +403,7 @@ impl<'s> Kit<'s> {
         level.holds(id, title, Err(why));
     }
 
-    /// The first tokens of a text.
+    /// The first tokens of a text: [`Setup::tokens`], or `needed` if that is more.
     fn tokens(&self, sample: &Sample, needed: usize) -> Result<Vec<u32>> {
         let mut tokens = self.model.encode_prompt(&sample.text);
         let context = self.model.graph().trained_context;
@@ -461,7 +462,7 @@ impl Setup {
 }
 
 /// Loads the plug-in into this process and opens its device.
-#[allow(unsafe_code)] // A library's code.
+#[allow(unsafe_code)] // Loading a library runs its code.
 fn load(plugin: &Path) -> Result<Delegate> {
     // SAFETY: the user who verifies a plug-in trusts it like any program that they run.
     Ok(unsafe { Delegate::load(plugin) }?)

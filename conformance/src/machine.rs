@@ -1,11 +1,14 @@
-//! What is known of the machine, its files and the time.
+//! What a report says of the machine, its files and the time.
 
 use crate::{Error, Result};
 use ondol::files::Hasher;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The hash of a file, hexadecimal.
+/// The SHA-256 of a file, hexadecimal.
+///
+/// # Errors
+/// [`Error::File`] if the file can't be read.
 pub fn sha256(path: &Path) -> Result<String> {
     let file = |source| Error::File {
         path: path.to_path_buf(),
@@ -24,7 +27,10 @@ pub fn sha256_of(text: &str) -> String {
     hasher.finish()
 }
 
-/// The hash of the program that runs.
+/// The SHA-256 of the running program's file, hexadecimal.
+///
+/// # Errors
+/// [`Error::File`] if the program's file can't be found or read.
 pub fn program_sha256() -> Result<String> {
     let file = |source| Error::File {
         path: "the program".into(),
@@ -33,7 +39,7 @@ pub fn program_sha256() -> Result<String> {
     sha256(&std::env::current_exe().map_err(file)?)
 }
 
-/// What a file of the system says in one line; empty if it is not there.
+/// The text of a file of the system, such as one in `/proc`; empty if it can't be read.
 pub fn told(path: &str) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.trim().to_owned()

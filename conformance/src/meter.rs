@@ -10,10 +10,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long the machine is left idle before a run.
 pub const IDLE: Duration = Duration::from_secs(5);
-/// Readings of a log may be this far apart, in seconds.
+/// The largest time between two readings of a log during a run, in seconds.
 pub const GAP: f64 = 2.0;
-/// The least readings of a log in all phases of one kind: with fewer, the ends of the
-/// phases decide the result.
+/// The fewest readings of a log in all phases of one kind together: with fewer, the result
+/// depends on what happened at the ends of the phases.
 pub const READINGS: usize = 10;
 /// How often a log that is being written is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -32,7 +32,7 @@ pub enum MeterError {
         /// The system's error.
         source: std::io::Error,
     },
-    /// The log's head names no such column.
+    /// The log's first line does not name a column that is needed.
     #[error("the meter's log has no column of {0}; its first line must name `time` and `watts`")]
     NoColumn(&'static str),
     /// A line of the log is no reading.
@@ -82,7 +82,8 @@ pub enum MeterError {
         /// How long it was.
         seconds: f64,
     },
-    /// Work drew less than idling: something else was running before.
+    /// The machine drew less during the work than when idle: another program may have run
+    /// while it should have been idle.
     #[error("the machine drew less at work than idle ({idle_watts:.3} W)")]
     BelowIdle {
         /// What it drew idle.
@@ -95,7 +96,7 @@ pub enum MeterError {
 pub enum Meter {
     /// None.
     Nothing,
-    /// An outside one that writes a log.
+    /// An outside meter that writes a log.
     Log(PathBuf),
     /// The CPU's counters.
     Counters(Vec<Counter>),
@@ -105,10 +106,10 @@ pub enum Meter {
 #[derive(Debug)]
 pub struct Counter {
     path: PathBuf,
-    /// Where it begins again at 0.
+    /// The counter's range, in microjoules: it begins again at 0 after it.
     range_uj: u64,
     last_uj: u64,
-    /// Since the meter was opened.
+    /// Microjoules since the meter was opened.
     total_uj: u64,
 }
 
@@ -117,7 +118,7 @@ pub struct Counter {
 pub struct Moment {
     /// Seconds since 1970, by the machine's clock.
     seconds: f64,
-    /// What the counters counted until then, in joules.
+    /// Joules that the counters counted from the opening of the meter to this moment.
     counted: f64,
 }
 
@@ -128,12 +129,12 @@ pub struct Phase {
     end: Moment,
 }
 
-/// What a phase of a run took, without what the machine draws idle.
+/// The energy and time of the work of a run, without the energy that the machine draws idle.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Energy {
-    /// The energy.
+    /// The energy in joules.
     pub joules: f64,
-    /// The time.
+    /// The time in seconds.
     pub seconds: f64,
 }
 
@@ -157,7 +158,7 @@ impl Meter {
         }
     }
 
-    /// In English; `None` if there is no meter.
+    /// What the meter is, in English; `None` if there is no meter.
     pub fn name(&self) -> Option<String> {
         match self {
             Meter::Nothing => None,
@@ -178,7 +179,7 @@ impl Meter {
         }
     }
 
-    /// Does some work and returns its phase with what it gives.
+    /// Does some work; returns its phase, and what the work returns.
     pub fn during<T>(&mut self, work: impl FnOnce() -> T) -> (Phase, T) {
         let begin = self.now();
         let given = work();
@@ -223,7 +224,8 @@ fn since_1970() -> f64 {
 }
 
 impl Counter {
-    /// The counter of a package; those within it would be counted twice.
+    /// Opens the counter of a CPU package; `None` for a domain within a package, whose energy is
+    /// part of the package's.
     fn open(folder: &Path) -> Option<Counter> {
         let number = |name: &str| read_number(&folder.join(name));
         let name = fs::read_to_string(folder.join("name")).ok()?;
@@ -239,7 +241,8 @@ impl Counter {
         })
     }
 
-    /// Microjoules since it was opened. It begins again at 0 every few minutes or hours.
+    /// Microjoules since the counter was opened. Must be called more often than the counter begins
+    /// again at 0, which it does every few minutes or hours.
     fn count(&mut self) -> u64 {
         let now = read_number(&self.path).unwrap_or(self.last_uj);
         self.total_uj += match now >= self.last_uj {
@@ -255,7 +258,7 @@ fn read_number(path: &Path) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// What a meter read: a log, or `None` where the moments have it.
+/// What a meter read: a log, or `None` for counters, whose readings are in the moments.
 #[derive(Debug)]
 pub struct Readings(Option<Log>);
 

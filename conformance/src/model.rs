@@ -12,11 +12,11 @@ use ondol::CancelToken;
 use ondol::delegate::Offload;
 use ondol::delegate::segment::Segment;
 
-/// Between two ways to cut one prompt.
+/// The largest KL divergence, in nats, between a prompt at once and the same in parts.
 const CUT_KL: f64 = 1e-3;
 /// Tokens of the prompt that is cut.
 const PROMPT: usize = 48;
-/// Tokens that are decoded after it.
+/// Tokens that are decoded after the prompt.
 const DECODED: usize = 16;
 
 pub fn run(kit: &Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Result<()> {
@@ -35,7 +35,7 @@ pub fn run(kit: &Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Result<(
     hand_over(kit, offload, level, tokens)
 }
 
-/// Every span on inputs of the size of hidden states, some of them large.
+/// Judges every span, on inputs of the size of hidden states, some of them large.
 fn spans(kit: &Kit, offload: &Offload, level: &mut Level, rows: usize) {
     let id = |what: &str| format!("model.spans-{rows}.{what}");
     let title = Text::new(
@@ -96,7 +96,7 @@ fn span(kit: &Kit, segment: &Segment) -> Result<(Judgement, Result<(), String>),
     let mut run = |given: &[Vec<f32>]| bench.run(given).map_err(|e| e.to_string());
     let found = run(&given)?;
     let judgement = op::judge_outputs(kit, segment, &given, &found, &segment.name)?;
-    // One number of rows for each span; together they meet them all.
+    // One number of rows for each span: many spans together cover all numbers.
     let counts = row_counts(kit.setup.seed, segment.rows);
     let one = counts[draw.below(counts.len())];
     let padded = run(&large_beyond(&given, segment, one))?;
@@ -130,7 +130,7 @@ fn same_rows(
     Ok(())
 }
 
-/// One prompt at once, and in parts of odd lengths.
+/// Compares one prompt at once with the same in two parts.
 fn cuts(kit: &Kit, offload: &Offload, level: &mut Level, tokens: &[u32]) -> Result<()> {
     let cancel = CancelToken::new();
     let mut whole = kit.npu(offload, tokens.len())?;
@@ -147,8 +147,8 @@ fn cuts(kit: &Kit, offload: &Offload, level: &mut Level, tokens: &[u32]) -> Resu
     Ok(())
 }
 
-/// The device runs prefill, and the CPU decodes with the same cache: as far from the
-/// CPU alone as the declared arithmetic explains.
+/// The device runs prefill, and the CPU decodes with the same cache. The result may be only as
+/// far from the CPU's alone as the declared arithmetic explains.
 fn hand_over(kit: &Kit, offload: &Offload, level: &mut Level, tokens: &[u32]) -> Result<()> {
     let title = Text::new(
         "mean KL of tokens decoded on the CPU after a prompt on the device",
@@ -181,5 +181,5 @@ fn hand_over(kit: &Kit, offload: &Offload, level: &mut Level, tokens: &[u32]) ->
     Ok(())
 }
 
-/// Why something was not judged.
+/// The reason in the report if the reference part can't compute.
 pub const NO_PARTS: &str = "the reference part can't compute in the declared arithmetic";

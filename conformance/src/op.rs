@@ -17,7 +17,7 @@ use std::time::Duration;
 /// What inputs and weights look like.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Numbers {
-    /// All of similar size.
+    /// All numbers have a similar size.
     Even,
     /// Some inputs are a hundred times as large, as in hidden states.
     Outliers,
@@ -90,13 +90,13 @@ impl Numbers {
 /// The smallest normal half float is 6.1e-5.
 const SMALL: f32 = 2e-5;
 
-/// From 0.97 to 1, for a number from -6 to 6.
+/// Maps a number from -6 to 6 to one from 0.97 to 1.
 fn one_sign(x: f32) -> f32 {
     1.0 - 0.0025 * (x + 6.0)
 }
 
-/// Rows and columns of weights: odd ones, long ones, and one of a model's size. A drawn
-/// one is added.
+/// Rows and columns of weights: odd shapes, long ones, and one of a model's size. A shape that is
+/// drawn from the seed is added.
 const SHAPES: [(usize, usize); 5] = [(64, 64), (100, 96), (3, 2048), (17, 8192), (192, 576)];
 
 pub fn run(kit: &Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Result<()> {
@@ -251,7 +251,7 @@ pub fn bench(kit: &Kit, segment: &Segment) -> Result<Bench, String> {
 
 // ---- numbers of rows --------------------------------------------------------------
 
-/// The rows of a call do not depend on how many there are.
+/// Checks that the rows of a call do not depend on how many rows there are.
 fn counts(kit: &Kit, level: &mut Level, form: Quant) {
     let title = Text::new(
         format!("matmul, weights {form}: a row is the same bits whatever the number of rows"),
@@ -306,8 +306,6 @@ const COLS: usize = 576;
 struct Elementwise {
     /// Its name, by which it is reported.
     name: &'static str,
-    /// The same in Korean.
-    korean: &'static str,
     function: RowFn,
     /// The size of most numbers.
     size: f32,
@@ -316,9 +314,8 @@ struct Elementwise {
 }
 
 fn elementwise() -> [Elementwise; 11] {
-    let case = |[name, korean]: [_; 2], function, size, outliers| Elementwise {
+    let case = |name, function, size, outliers| Elementwise {
         name,
-        korean,
         function,
         size,
         outliers,
@@ -326,60 +323,43 @@ fn elementwise() -> [Elementwise; 11] {
     let norm = |group, eps| RowFn::RmsNorm { group, eps };
     let [silu, gelu] = [Activation::Silu, Activation::GeluTanh].map(RowFn::Glu);
     [
-        case(["rmsnorm", "RMS 정규화"], norm(COLS, 1e-5), 1.0, true),
-        case(
-            ["rmsnorm-groups", "RMS 정규화, 묶음별"],
-            norm(64, 1e-6),
-            1.0,
-            true,
-        ),
-        // Where the mean square is as small as eps, eps shows.
-        case(
-            ["rmsnorm-eps", "RMS 정규화, 매우 작은 입력"],
-            norm(64, 1e-5),
-            3e-3,
-            false,
-        ),
-        case(["add", "덧셈"], RowFn::Add, 1.0, true),
-        case(
-            ["scale", "상수배"],
-            RowFn::Scale { factor: 0.37 },
-            1.0,
-            true,
-        ),
-        case(["silu-mul", "SiLU 게이트"], silu, 2.0, false),
-        case(
-            ["silu-mul-outliers", "SiLU 게이트, 이상치 포함"],
-            silu,
-            1.0,
-            true,
-        ),
-        case(["gelu-mul", "GELU 게이트"], gelu, 2.0, false),
-        case(
-            ["gelu-mul-outliers", "GELU 게이트, 이상치 포함"],
-            gelu,
-            1.0,
-            true,
-        ),
-        case(
-            ["softcap", "소프트캡"],
-            RowFn::Softcap { cap: 30.0 },
-            20.0,
-            false,
-        ),
-        case(
-            ["softcap-outliers", "소프트캡, 이상치 포함"],
-            RowFn::Softcap { cap: 30.0 },
-            1.0,
-            true,
-        ),
+        case("rmsnorm", norm(COLS, 1e-5), 1.0, true),
+        case("rmsnorm-groups", norm(64, 1e-6), 1.0, true),
+        // Inputs whose mean square is as small as eps, so that a wrong eps is seen.
+        case("rmsnorm-eps", norm(64, 1e-5), 3e-3, false),
+        case("add", RowFn::Add, 1.0, true),
+        case("scale", RowFn::Scale { factor: 0.37 }, 1.0, true),
+        case("silu-mul", silu, 2.0, false),
+        case("silu-mul-outliers", silu, 1.0, true),
+        case("gelu-mul", gelu, 2.0, false),
+        case("gelu-mul-outliers", gelu, 1.0, true),
+        case("softcap", RowFn::Softcap { cap: 30.0 }, 20.0, false),
+        case("softcap-outliers", RowFn::Softcap { cap: 30.0 }, 1.0, true),
     ]
 }
 
-/// One function in every program.
+/// The name of a function's test in Korean.
+fn korean(name: &str) -> &str {
+    match name {
+        "rmsnorm" => "RMS 정규화",
+        "rmsnorm-groups" => "RMS 정규화, 묶음별",
+        "rmsnorm-eps" => "RMS 정규화, 매우 작은 입력",
+        "add" => "덧셈",
+        "scale" => "상수배",
+        "silu-mul" => "SiLU 게이트",
+        "silu-mul-outliers" => "SiLU 게이트, 이상치 포함",
+        "gelu-mul" => "GELU 게이트",
+        "gelu-mul-outliers" => "GELU 게이트, 이상치 포함",
+        "softcap" => "소프트캡",
+        "softcap-outliers" => "소프트캡, 이상치 포함",
+        other => other,
+    }
+}
+
+/// Judges one function in every program.
 fn element(kit: &Kit, level: &mut Level, case: &Elementwise) {
     let id = format!("op.{}", case.name);
-    let title = Text::new(case.name, case.korean);
+    let title = Text::new(case.name, korean(case.name));
     let mut worst: Option<Judgement> = None;
     for rows in kit.programs() {
         let mut draw = kit.draw(&format!("{} {rows}", case.name));

@@ -1,5 +1,5 @@
-//! The reference part: what a device is compared with. It computes on the host, through
-//! the same contract, the same spans with the weights in the same forms.
+//! The reference part: a delegate on the host, with which a device is compared. It gets the same
+//! spans, with the weights in the same forms, through the same contract.
 
 use crate::Result;
 use ondol::delegate::{Delegate, Offload};
@@ -14,7 +14,10 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// The spans of a device's offload.
+    /// Compiles the spans of a device's offload for the reference part.
+    ///
+    /// # Errors
+    /// Those of the runtime, if the reference part can't take what the device takes.
     pub fn of(offload: &Offload) -> Result<Parts> {
         let info = offload.delegate().info();
         let on = |arithmetic| -> Result<Offload> {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// Prompts whose time to the first token is measured.
 const PROMPTS: [usize; 3] = [128, 512, 2048];
-/// Runs of each; the median counts.
+/// Runs of each prompt; the median counts.
 const RUNS: usize = 5;
 /// Tokens that are decoded.
 const DECODED: usize = 256;
@@ -73,7 +73,7 @@ fn measure(
     let tokens = scattered(longest + DECODED, kit.model.graph().vocabulary);
     for n in prompts {
         say(&format!("time to the first token after {n}"));
-        // In alternation, so that a machine that changes its speed changes it for both.
+        // In alternation: a machine that changes its speed then affects both.
         let (mut of_cpu, mut of_npu) = (Vec::new(), Vec::new());
         for _ in 0..RUNS {
             of_cpu.push(first_token(&mut cpu, &tokens[..n])?);

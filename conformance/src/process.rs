@@ -93,7 +93,7 @@ fn is_device(path: &str) -> bool {
         true => path.starts_with(*known),
         false => path == *known,
     };
-    path.starts_with("/dev/") && !COMMON.iter().any(|known| common(&known))
+    path.starts_with("/dev/") && !COMMON.iter().any(common)
 }
 
 #[cfg(all(test, unix))]

@@ -23,7 +23,7 @@ pub struct Text {
 }
 
 impl Text {
-    /// From both.
+    /// A text from its English and Korean forms.
     pub fn new(en: impl Into<String>, ko: impl Into<String>) -> Text {
         Text {
             en: en.into(),
@@ -41,7 +41,7 @@ pub struct Report {
     pub created: String,
     /// Who hands the report in, and of which device.
     pub submission: Submission,
-    /// Inputs, shapes and numbers of rows were drawn from it; `--seed` repeats them.
+    /// The number from which inputs, shapes and numbers of rows were drawn; `--seed` repeats them.
     pub seed: u64,
     /// The arguments of the command line.
     pub command: Vec<String>,
@@ -119,7 +119,7 @@ pub enum Conclusion {
     /// Every level ran on a real model, every gate passed or was waived, and the device
     /// runs at least nine tenths of what it can be given.
     Pass,
-    /// No gate failed, but that is not all of a verification.
+    /// No gate failed, but a part of a whole verification is missing.
     Partial,
     /// A gate failed.
     Fail,
@@ -140,11 +140,11 @@ pub struct Format {
 pub struct TextLosses {
     /// The text's name.
     pub name: String,
-    /// Of the weights in the forms that were handed over, with exact sums.
+    /// The loss of the weights in the forms that were handed over, with exact sums.
     pub weights: Losses,
-    /// Of these weights in the arithmetic that the device declares.
+    /// The loss of these weights in the arithmetic that the device declares.
     pub all: Losses,
-    /// Of the CPU's fast kernels, to compare with.
+    /// The loss of the CPU's fast kernels, to compare with.
     pub cpu: Losses,
 }
 
@@ -155,10 +155,10 @@ pub struct Losses {
     pub tokens: usize,
     /// Mean of the Kullback-Leibler divergence, in nats.
     pub mean_kl: f64,
-    /// Its 99th percentile.
+    /// 99th percentile of the divergence, in nats.
     pub p99_kl: f64,
-    /// Share of tokens after which the likeliest next token is the same, or as good as
-    /// equal (0.1 nats).
+    /// Share of tokens, from 0 to 1, after which the likeliest next token is the same, or another
+    /// one whose logit in the file's distribution is at most 0.1 smaller.
     pub top1: f64,
 }
 
@@ -200,7 +200,8 @@ pub struct Host {
     pub os_kernel: String,
     /// Bytes of memory; 0 if unknown.
     pub memory: u64,
-    /// How the frequency of the first core is chosen; empty if it is not told.
+    /// The policy by which the system chooses the frequency of the first core (Linux's scaling
+    /// governor); empty if unknown.
     pub governor: String,
 }
 
@@ -372,13 +373,13 @@ pub struct Span {
 /// Shares of the multiply-adds of a stage that the device takes, from 0 to 1.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Work {
-    /// Of the matmuls of a pass of many tokens, without the output head.
+    /// The share of the matmuls of a pass of many tokens, without the output head.
     pub prefill: f64,
-    /// Of the matmuls of a pass of one token, without the output head.
+    /// The share of the matmuls of a pass of one token, without the output head.
     pub decode: f64,
-    /// Of attention.
+    /// The share of attention.
     pub attention: f64,
-    /// Of the output head.
+    /// The share of the output head.
     pub head: f64,
 }
 
@@ -410,11 +411,12 @@ pub struct Weights {
 pub enum Name {
     /// The plug-in's function table, life cycles, and reaction to wrong calls.
     Abi,
-    /// Single operations against 64-bit floats.
+    /// Single operations against exact sums and the declared arithmetic.
     Op,
     /// The model's spans, separately and in sequence.
     Model,
-    /// Whole answers against the CPU's, in Korean and English.
+    /// The distributions of the next token, in Korean and English texts, against exact sums on the
+    /// same weights.
     EndToEnd,
     /// Repeated runs.
     Determinism,
@@ -496,11 +498,11 @@ impl Level {
 pub enum Verdict {
     /// Within its limit.
     Pass,
-    /// Beyond it.
+    /// Beyond its limit.
     Fail,
-    /// Beyond it, but waived; the note has the reason.
+    /// Beyond its limit, but waived; the note has the reason.
     Waived,
-    /// Beyond a limit below which the report as a whole is partial.
+    /// Beyond its limit, which makes the report as a whole partial instead of failed.
     Partial,
     /// Not decided; the note has the reason. Also for numbers without a limit.
     NotMeasured,

@@ -1,4 +1,4 @@
-//! Signed evidence: a folder, or a zip of one, whose files nobody can change unseen.
+//! Signed evidence: a folder, or a zip of one, in which every change of a file is found.
 //!
 //! `SHA256SUMS` lists every file with its hash, as `sha256sum` writes it, and
 //! `SHA256SUMS.sig` is an Ed25519 signature of that list. Keys are PEM files (PKCS #8),
@@ -25,7 +25,7 @@ pub const SIGNATURE: &str = "SHA256SUMS.sig";
 /// The most bytes of evidence, so that a hostile zip fills no memory.
 const MOST: u64 = 1 << 30;
 
-/// Why evidence can't be sealed or is not believed.
+/// Why evidence can't be sealed, or why a check fails.
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
     /// A file can't be read.
@@ -67,7 +67,7 @@ pub enum SealError {
     /// A file is not in the list.
     #[error("{0} was added after the seal")]
     Added(String),
-    /// A line of the list is none.
+    /// A line of the list is not a hash and a name.
     #[error("line {0} of {SUMS} is not a hash and a name")]
     BadSums(usize),
 }
@@ -198,7 +198,7 @@ impl Evidence {
     /// sealed.
     ///
     /// # Errors
-    /// Every one of [`SealError`]; none of the files is to be believed then.
+    /// Every one of [`SealError`]. After an error none of the files can be trusted.
     pub fn check(&self, public_key: &Path) -> Result<Vec<String>> {
         let pem = fs::read_to_string(public_key).map_err(at(public_key))?;
         let key = VerifyingKey::from_public_key_pem(&pem).map_err(|e| bad_key(public_key, e))?;
@@ -210,7 +210,7 @@ impl Evidence {
         self.check_files(&String::from_utf8_lossy(sums))
     }
 
-    /// Checks every file against a list that is believed.
+    /// Checks every file against a list whose signature was checked.
     fn check_files(&self, sums: &str) -> Result<Vec<String>> {
         let mut listed = Vec::new();
         for (index, line) in sums.lines().enumerate() {
@@ -246,7 +246,7 @@ impl Evidence {
 
 fn sha256(bytes: &[u8]) -> String {
     let mut hasher = Hasher::new();
-    // A hasher takes all bytes.
+    // Writing to a hasher does not fail.
     let _ = hasher.write_all(bytes);
     hasher.finish()
 }

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 /// Values of tensors, `rows x cols` each.
 pub type Values = Vec<Vec<f32>>;
 
-/// Floats behind each output that nobody may write.
+/// Floats behind each output that the device must not write.
 const GUARD: usize = 256;
 
-/// What stands there, and in the outputs before they are written: not a number.
+/// The value of these floats, and of the outputs before the device writes them: a NaN.
 const UNTOUCHED: f32 = f32::from_bits(0x7FC0_5AFE);
 
 /// A compiled segment with the memory to run it.
@@ -35,7 +35,7 @@ impl Bench {
         Bench::of_program(delegate, delegate.compile(segment)?, segment, deadline)
     }
 
-    /// For a program that was compiled from the segment.
+    /// Makes the memory to run a program that was compiled from the segment.
     pub fn of_program(
         delegate: &Delegate,
         program: Program,
@@ -56,14 +56,14 @@ impl Bench {
         })
     }
 
-    /// The outputs, in order, for inputs in order.
+    /// Computes the outputs for inputs; both are in the order of [`Segment::interface`].
     pub fn run(&mut self, inputs: &[Vec<f32>]) -> Result<Values, DelegateError> {
         let mut at = 0;
         for values in inputs {
             self.inputs.floats_mut()[at..at + values.len()].copy_from_slice(values);
             at += values.len() + GUARD;
         }
-        // What the device leaves alone shows.
+        // A number that the device does not write stays NaN, and is found.
         self.outputs.floats_mut().fill(UNTOUCHED);
         let places = places(&self.interface, &self.inputs, &self.outputs);
         // SAFETY: the buffers live as long as the session, and are not looked at

@@ -9,19 +9,19 @@ use crate::{Kit, Result};
 use ondol::delegate::segment::Segment;
 use ondol::machine::{ProcessMemory, process_memory};
 
-/// The calls of a program after which memory is compared for the first time: before,
+/// The calls of a program after which memory is measured for the first time: until then,
 /// allocators and drivers fill their caches.
 const WARM: usize = 500;
 /// The most rows of a program: a call is to be short.
 const ROWS: usize = 16;
 /// The allowed growth of the process' resident memory, in kilobytes.
 const RESIDENT_KB: f64 = 4096.0;
-/// The allowed growth of its address space.
+/// The allowed growth of its address space, in kilobytes.
 const VIRTUAL_KB: f64 = 65_536.0;
-/// The allowed shrinking of the device's free memory.
+/// The allowed shrinking of the device's free memory, in kilobytes.
 const DEVICE_KB: f64 = 4096.0;
 
-/// What may grow, in kilobytes; `None` if it is not told.
+/// Memory that is measured, in kilobytes; `None` if the system or the device does not report it.
 struct Watched {
     resident: Option<f64>,
     virtual_size: Option<f64>,
@@ -131,7 +131,7 @@ fn both(runners: &mut [Runner], calls: usize) -> Result<(), String> {
             let thread = thread.spawn_scoped(scope, move || runner.run(calls));
             threads.push(thread.map_err(|e| format!("no thread could be made: {e}"))?);
         }
-        // All are joined before the first error is told.
+        // All threads are joined before the first error is returned.
         let ends: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
         let panicked = |_| Err("a thread panicked".to_owned());
         ends.into_iter()

@@ -51,14 +51,14 @@ impl Kit<'_> {
     }
 }
 
-/// `None` if nothing was to run.
+/// The share of the work that ran on the device; `None` if there was no work.
 fn ran(counts: &StageStats) -> Option<f64> {
     let [device, cpu] = [counts.on_device, counts.on_cpu].map(|count| count.multiply_adds);
     let all = device + cpu;
     (all > 0).then(|| device as f64 / all as f64)
 }
 
-/// Why no more than a partial verdict is possible; empty if one is.
+/// The reasons why the verdict can't be better than partial; empty if it can.
 pub fn partial(kit: &Kit, levels: &[Level]) -> Vec<Text> {
     let mut why = Vec::new();
     let mut because = |en: String, ko: String| why.push(Text::new(en, ko));

@@ -1,4 +1,4 @@
-//! Whatever the bytes: the parser refuses them, or all that it gives can be read.
+//! For all bytes: the parser refuses them, or everything that it returns can be read.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Whatever the vocabulary: it is refused, or it encodes any text to ids that it has.
+//! For all vocabularies: the tokenizer refuses one, or encodes any text to ids that it has.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -6,7 +6,7 @@ use ondol_models::gguf::Gguf;
 use ondol_models::tokenizer::{EncodeOptions, Tokenizer};
 
 /// Bytes of the file that are encoded as text. They hold pieces of the
-/// vocabulary, so merges and special tokens are met.
+/// vocabulary, so merges and special tokens occur.
 const TEXT_BYTES: usize = 4096;
 
 fuzz_target!(|bytes: &[u8]| {

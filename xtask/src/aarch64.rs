@@ -44,9 +44,9 @@ pub const CORES: [Core; 3] = [
     },
 ];
 
-/// The part of each file of records that every ISA is tested with, because qemu takes
-/// long: one prompt that is long enough for the kernels of many tokens, and a few steps
-/// for the kernels of one. [`records`] tests all.
+/// The part of each file of records with which every ISA is tested, because qemu is slow: one
+/// prompt that is long enough for the kernels of prefill, and a few steps for those of decode.
+/// [`records`] tests all.
 const RECORD: usize = 1;
 const STEPS: usize = 4;
 
@@ -123,13 +123,13 @@ pub fn target_folder() -> PathBuf {
     root().join("target/aarch64")
 }
 
-/// Debian's cargo for the target, in release mode. Programs that it runs, it runs on
-/// this core.
+/// Runs Debian's cargo for the target, in release mode. Cargo runs tests and programs on this
+/// emulated core.
 pub fn cross(args: &[&str], core: &str) -> Outcome {
     let runner = emulator(core).join(" ");
     let folder = text(&target_folder());
     let (command, rest) = args.split_at(1);
-    // Only the workspace's own code is in hot loops.
+    // Dependencies are built with few optimizations: hot loops are in the workspace's own code.
     let others = "profile.release.package.\"*\".opt-level=1";
     let how = ["--release", "--config", others, "--target", TARGET];
     run_env(
@@ -137,7 +137,7 @@ pub fn cross(args: &[&str], core: &str) -> Outcome {
         &[command, &how, rest].concat(),
         &[
             ("RUSTC", "/usr/bin/rustc"),
-            // It takes as long as all other tests together, and changes no kernel.
+            // LTO would take as long as all tests together, and changes no kernel.
             ("CARGO_PROFILE_RELEASE_LTO", "off"),
             ("CARGO_TARGET_DIR", &folder),
             (

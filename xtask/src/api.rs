@@ -2,7 +2,7 @@
 //! is visible.
 //!
 //! rustdoc writes the API as JSON, whose format changes with the compiler. If the crate
-//! `public-api` can't read this format, the chore says so and checks nothing.
+//! `public-api` can't read this format, the chore prints so and checks nothing.
 
 use crate::steps::{Outcome, root, run_env};
 use std::fs;
@@ -49,8 +49,8 @@ fn page() -> Result<Option<String>, String> {
         "std,delegate,all",
     ];
     let json = ["--", "-Z", "unstable-options", "--output-format", "json"];
-    // A separate folder: the variable that allows unstable options makes cargo rebuild
-    // everything.
+    // A separate folder, because cargo rebuilds everything when the variable that allows unstable
+    // options changes.
     let env = [("RUSTC_BOOTSTRAP", "1"), ("CARGO_TARGET_DIR", &*target)];
     run_env("cargo", &[&arguments[..], &json].concat(), &env)?;
     let json = root().join("target/api/doc/ondol.json");

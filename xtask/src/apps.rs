@@ -4,7 +4,7 @@ use crate::steps::Outcome;
 use crate::{bindings, kotlin, python, swift};
 
 /// Checks the generated code, and runs the tests of Kotlin and Java, Swift, and Python.
-/// With `--long` those for growth make 1,000 loads and 10,000 answers.
+/// With `--long` the tests for memory growth make 1,000 loads and 10,000 answers.
 pub fn apps(args: &[String]) -> Outcome {
     bindings::bindings(&["--check".to_owned()])?;
     kotlin::kotlin(args)?;

@@ -27,7 +27,7 @@ impl Loop {
         lines.any(|line| line.starts_with("fmla"))
     }
 
-    /// Its multiplications without what they wait for: registers of their own.
+    /// Its multiplications with independent registers, so that none waits for another instruction.
     pub fn products_alone(&self) -> Vec<String> {
         let all = self.instructions.iter().filter(|line| products(line) > 0);
         let alone = all.enumerate().map(|(i, line)| {

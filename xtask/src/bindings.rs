@@ -1,6 +1,6 @@
-//! Writes the code that UniFFI generates, or compares it with what is committed. Only
-//! Swift's is: a package needs it at once, and the others are generated where they are
-//! tested.
+//! Writes the code that UniFFI generates, or compares it with the committed code. Only Swift's
+//! code is committed, because a Swift package needs it in the repository. The code of the other
+//! languages is generated when it is tested.
 
 use crate::models;
 use crate::steps::{Outcome, cargo, root, run};
@@ -13,7 +13,7 @@ pub const SWIFT: [(&str, &str); 2] = [
     ("COndolFFI.h", "ios/Sources/COndolFFI/COndolFFI.h"),
 ];
 
-/// Writes the committed code anew, or with `--check` compares it.
+/// Writes the committed code again, or with `--check` compares it.
 pub fn bindings(args: &[String]) -> Outcome {
     let check = match args {
         [] => false,
@@ -35,7 +35,7 @@ pub fn bindings(args: &[String]) -> Outcome {
     Ok(())
 }
 
-/// What the bindings' tests need: a way to provoke a panic.
+/// The features that the bindings' tests need, to cause a panic.
 pub const TESTING: [&str; 2] = ["ondol-uniffi/testing", "ondol-jni/testing"];
 
 /// Builds the libraries of the bindings with these features, and the generator; returns

@@ -2,8 +2,8 @@
 
 use std::thread;
 
-/// Runs both, and fails if one fails. For builds that mostly link, which keeps one core
-/// busy. They must have separate target folders, because cargo locks a target folder.
+/// Runs both functions, and fails if one fails. For builds that mostly link, which uses only one
+/// core. The builds must have separate target folders, because cargo locks a target folder.
 pub fn both<A: Send, B>(
     first: impl FnOnce() -> Result<A, String> + Send,
     second: impl FnOnce() -> Result<B, String>,

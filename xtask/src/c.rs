@@ -17,7 +17,7 @@ pub const HELLO: &str = "models/hello/hello.gguf";
 /// A file that is not a model.
 const NO_MODEL: &str = "bindings/c/tests/api.c";
 
-/// What the test programs use themselves.
+/// The libraries that the test programs themselves use.
 const OWN: [&str; 2] = ["-pthread", "-lm"];
 
 const SANITIZERS: [&str; 3] = [
@@ -84,7 +84,7 @@ fn test(name: &str, prefix: &Path, arguments: &[&str]) -> Outcome {
     run_env(&program, arguments, &[("LD_LIBRARY_PATH", &lib)])
 }
 
-/// Runs the program that asks a real model, if that can be had.
+/// Runs the program that uses a real model, if the model is available.
 fn smollm2(prefix: &Path) -> Outcome {
     let Some(model) = models::smollm2()? else {
         return Ok(());

@@ -1,6 +1,6 @@
-/* A plugin of qemu that counts the instructions of the program it plays, and says so
- * at its end. qemu's header is not in every package: what of it is needed is declared
- * here, as version 1 of the interface has it. */
+/* A plugin of qemu that counts the instructions of the program that qemu runs, and prints
+ * the count at the end. Not every package has qemu's header, so this file declares what it
+ * needs of version 1 of the interface. */
 #include <stdint.h>
 #include <stdio.h>
 
@@ -18,7 +18,7 @@ int qemu_plugin_version = 1;
 
 static uint64_t instructions;
 
-/* A block of instructions adds their number whenever it runs. */
+/* Makes a block of instructions add their number whenever it runs. */
 static void translated(id plugin, struct qemu_plugin_tb *block) {
     uint64_t number = qemu_plugin_tb_n_insns(block);
     (void)plugin;

@@ -21,8 +21,8 @@ const PACKAGES: [&str; 8] = [
     "qemu-system-misc",
 ];
 
-/// The llama architecture with one family of block formats and one tokenizer: what
-/// `hello` needs. The limits of bytes apply to this build.
+/// The features that `hello` needs: the llama architecture, one family of block formats and one
+/// tokenizer. The limits of bytes apply to this build.
 const LEAST: &str = "formats-legacy,tokenizer-bpe";
 const ALL: &str = "all";
 /// A build without the block format of `hello`.
@@ -31,11 +31,11 @@ const TOO_LITTLE: &str = "tokenizer-bpe";
 /// Bytes of flash that the code with [`LEAST`] may take on a Cortex-M, without the model.
 const BUDGET: u64 = 150 * 1024;
 
-/// Bytes of RAM for the library in the example, and of its stack.
+/// Bytes of RAM for the library in the example, and bytes of its stack.
 const ARENA: u32 = 320 * 1024;
 const STACK: u32 = 64 * 1024;
 
-/// Size of an arena in which the model's vocabulary does not fit.
+/// Bytes of an arena in which the model's vocabulary does not fit.
 const TOO_SMALL: u32 = 16 * 1024;
 
 /// Seconds after which a run is assumed to hang.
@@ -95,7 +95,7 @@ const OTHERS: [Board; 3] = [
 ];
 
 /// Runs the example on the boards and counts its bytes. The limits are checked on the
-/// Cortex-M. The last board is like the one before, with wider words.
+/// Cortex-M. The last board is like the one before it, but has 64-bit words.
 pub fn firmware(extent: Extent) -> Outcome {
     if !apt::install("firmware", &PACKAGES)? {
         return Ok(());
@@ -265,7 +265,7 @@ fn emulate(board: &Board, program: &str) -> Result<(Option<i32>, String), String
         .current_dir(root())
         .output()
         .map_err(|e| e.to_string())?;
-    // Semihosting prints to the emulator's standard error.
+    // Boards print by semihosting, to the emulator's standard error.
     let printed = [output.stdout, output.stderr].concat();
     let printed = String::from_utf8_lossy(&printed).into_owned();
     Ok((output.status.code(), printed))
@@ -316,7 +316,7 @@ impl Figures {
         let sizes = String::from_utf8(sizes.ok()?.stdout).ok()?;
         Some(Figures {
             code: number(&sizes, ".text")?,
-            // Initial values of variables are in flash too; there may be none.
+            // Initial values of variables are in flash too; a program may have none.
             rodata: number(&sizes, ".rodata")? + number(&sizes, ".data").unwrap_or(0),
             model_heap: number(printed, "ram.model")?,
             session: number(printed, "ram.session")?,

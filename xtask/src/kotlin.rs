@@ -88,15 +88,15 @@ fn test(properties: &[&str]) -> Outcome {
 /// Turns of a measurement, each of Rust and then of Kotlin.
 const TURNS: usize = 3;
 
-/// What a streamed token may cost in Kotlin more than in Rust.
+/// The most nanoseconds that a streamed token may cost in Kotlin in addition to its cost in Rust.
 const MOST_NANOSECONDS: u64 = 2000;
 
-/// The only one of Kotlin's ways that is held to it: it hands the text over and does
+/// The only measurement in Kotlin to which this limit applies: it passes the text on and does
 /// nothing else.
 const HELD: &str = "JNI, TokenStream";
 
-/// Measures with the libraries as apps have them, except that a panic unwinds: Rust, and
-/// Kotlin over JNI and over UniFFI with JNA. Fails if JNI costs too much.
+/// Measures Rust, and Kotlin over JNI and over UniFFI with JNA, with the libraries that apps have,
+/// except that a panic unwinds. Fails if JNI costs too much.
 fn bench() -> Outcome {
     let generator = bindings::libraries(&bindings::TESTING)?.join("uniffi-bindgen");
     let build = ["build", "--release", "--lib", "--example", "stream"];
@@ -130,7 +130,7 @@ fn measured(line: &str) -> Option<(&str, u64)> {
     unit.starts_with("ns a ").then_some((name, number))
 }
 
-/// Prints the fastest of all turns, and holds JNI to its limit.
+/// Prints the fastest of all turns, and checks the limit of JNI.
 fn compare(fastest: &BTreeMap<String, u64>) -> Outcome {
     let of = |name: &str| {
         fastest

@@ -2,8 +2,8 @@
 //! with the counts of [`crate::count`].
 //!
 //! llvm-mca has a model of how many instructions of each kind a core starts in each
-//! cycle. It gets the inner loops of the release build, as the compiler wrote them, and
-//! computes their cycles if all loads hit the first-level cache.
+//! cycle. Its input is the inner loops of the release build, as the compiler wrote them. It
+//! computes their cycles under the assumption that all loads hit the first-level cache.
 
 use crate::aarch64::{self, TARGET, cross, target_folder};
 use crate::asm::{Loop, loops_of};

@@ -66,8 +66,8 @@ const PERPLEXITIES: [Perplexity; 3] = [
 const FAST: (&str, f64) = ("avx2", 0.005);
 const EXACT: (&str, f64) = ("exact", 0.0005);
 
-/// Records of which the exact kernels are tested with a part: they take five times as
-/// long as fast ones.
+/// The number of records with which the exact kernels are tested: they take five times as long as
+/// fast ones.
 const PART: usize = 2;
 
 /// Tests an answer from each model, its memory against the announced size, its
@@ -114,7 +114,7 @@ pub fn fetch() -> Outcome {
 }
 
 /// The file of SmolLM2, which is fetched if it is not here yet; `None`, and prints why, if
-/// it can't be had. The command must have been built.
+/// it can't be fetched. The command must have been built.
 pub fn smollm2() -> Result<Option<String>, String> {
     let ondol = text(&target().join("debug/ondol"));
     if let Err(failed) = run(&ondol, &["pull", "smollm2"]) {
@@ -138,7 +138,7 @@ fn memory(ondol: &str) -> Outcome {
         .try_for_each(|file| run_env("cargo", &test, &[("ONDOL_TEST_MODEL", file)]))
 }
 
-/// Tests the exact kernels on some records or all, and the fast ones on all.
+/// Tests the exact kernels on some records or all, and the fast kernels on all.
 fn agree(ondol: &str, record: &Record, extent: Extent) -> Outcome {
     let exact = match extent {
         Extent::Part => part(record)?,

@@ -59,7 +59,7 @@ fn error_codes_are_rusts() {
     let kotlin = codes(&kotlin, |line| line.strip_suffix("),")?.split_once('('));
     assert_eq!(kotlin, rust, "ErrorCode.kt");
 
-    // A buffer of the caller's is C's and JNI's.
+    // Only C and JNI write into a buffer of the caller.
     let mut rust = rust;
     rust.remove("buffertoosmall");
     let python = read("bindings/python/ondol/_errors.py");
@@ -117,8 +117,8 @@ fn options_have_rusts_names() {
         assert_eq!(names, rust, "AnswerOptions in {language}");
     }
     let (mut rust, languages) = options("LoadOptions");
-    // Two values of an enum are a truth in the other languages; the governor is an
-    // object of its own where options are plain data.
+    // The other languages have a truth value in place of this enum of two values. The governor is
+    // not compared: it is an object, and not an option in every language.
     assert!(rust.remove("affinity") && rust.remove("governor"));
     rust.insert("bigcores".to_owned());
     for (language, mut names) in languages {
@@ -148,7 +148,7 @@ fn c_has_the_options_of_an_answer_and_of_a_session() {
     );
     let (load, _) = options("LoadOptions");
     let c: BTreeSet<_> = c("ondol_session_options");
-    // Copies and delegates are objects of their own in C.
+    // Packed copies and delegates are separate objects in C.
     let missing = load
         .difference(&c)
         .filter(|name| !name.starts_with("packed"));
@@ -164,6 +164,6 @@ fn versions_are_the_workspaces() {
     let cargo = read("Cargo.toml");
     let version = between(&cargo, "[workspace.package]\nversion = \"", "\"");
     let line = format!("<version>{version}</version>");
-    // Python's comes from Cargo, and C's files are made with it.
+    // Python's version comes from Cargo, and C's files are made with Cargo's.
     assert!(read("android/pom.xml").contains(&line), "no `{line}`");
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 const PACKAGE: &str = "openvino==2026.4.0";
 const CRATE: &str = "ondol-delegate-openvino";
 
-/// Levels that a CPU in the place of the NPU can pass.
+/// Levels that OpenVINO's CPU device can pass.
 const LEVELS: &str = "abi,op,model,end-to-end,determinism";
 
 /// Runs the plug-in's own tests, then `ondol verify` with it.

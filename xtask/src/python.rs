@@ -10,7 +10,7 @@ const SOURCE: &str = "bindings/python";
 /// The tools and their versions.
 const REQUIREMENTS: &str = "bindings/python/tests/requirements.txt";
 
-/// What maturin writes beside the glue too.
+/// The file that maturin also writes beside the glue.
 const INIT: &str = "from .ondol_ffi import *  # NOQA\n";
 
 /// Checks the package and runs its tests over a library from the shared build; with

@@ -6,11 +6,11 @@ use crate::steps::{Outcome, run};
 
 const PACKAGES: [&str; 1] = ["aapt"];
 
-/// It needs `androidx.test`, which is in Google's repository and not in Maven Central.
+/// Robolectric needs `androidx.test`, which is in Google's repository and not in Maven Central.
 const ROBOLECTRIC: &str = "org.robolectric:robolectric:4.16.1";
 
-/// Builds the native library, compiles the sample app, and uses it in tests that play
-/// Android 7. Prints why if something for it can't be had.
+/// Builds the native library, compiles the sample app, and uses it in tests in which Robolectric
+/// simulates Android 7. Prints why if a tool for it is missing.
 pub fn sample() -> Outcome {
     if !kotlin::tools()? || !apt::install("the sample app", &PACKAGES)? {
         return Ok(());

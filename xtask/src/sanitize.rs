@@ -16,21 +16,21 @@ const SANITIZERS: [Sanitizer; 2] = [
         name: "address",
         flags: "-Zsanitizer=address",
     },
-    // The standard library is not rebuilt. The sanitizer knows its synchronization, but
-    // does not check its other accesses.
+    // The standard library is not built with the sanitizer, which knows the library's
+    // synchronization but does not check its other accesses.
     Sanitizer {
         name: "thread",
         flags: "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer",
     },
 ];
 
-/// The runtime's tests of the pool, the queue of passes and the governor.
+/// The runtime's tests of the thread pool and the queue of passes, of memory and of the governor.
 /// ThreadSanitizer does not support fences: it finds data races, but no lost wake-ups
 /// (`tests/loom` does).
 const TESTS: [&str; 3] = ["cpu::", "memory::", "governor::"];
 
-/// No optimization: the built-in model is small, so compiling would take longer than
-/// optimization saves.
+/// No optimization: the built-in model is small, so that optimizing would take longer than the
+/// faster code saves.
 const PLAIN: [&str; 4] = [
     "--config",
     "profile.dev.package.ondol.opt-level=0",

@@ -80,8 +80,7 @@ pub fn cargo(args: &[&str]) -> Outcome {
 /// A chore: its name and its function.
 type Step = (&'static str, fn() -> Outcome);
 
-/// How much of a chore runs: CI runs the parts that find faults soonest, people run
-/// everything.
+/// How much of a chore runs: CI runs the parts that find faults fastest, a person runs everything.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Extent {
     Part,
@@ -103,13 +102,13 @@ const HOST: [Step; 10] = [
     ("openvino", crate::openvino::openvino),
 ];
 
-/// The chores that CI runs at the same time as [`HOST`]. Each has a separate target
-/// folder, and most of its time is linking, which keeps one core busy. The first one
-/// uses the host's build least, because cargo locks that.
+/// The chores that CI runs at the same time as [`HOST`]. Most of their time is linking, which
+/// keeps one core busy. The first ones have separate target folders, because cargo locks a target
+/// folder.
 const BESIDE: [Step; 3] = [
     ("aarch64", crate::aarch64::aarch64),
     ("firmware", || crate::firmware::firmware(Extent::Part)),
-    // Uses the host's build, which is there by then.
+    // Uses the host's build, which is complete by then.
     ("apps", || crate::apps::apps(&[])),
 ];
 
@@ -186,8 +185,8 @@ fn cpu_seconds() -> f64 {
         / TICKS_PER_SECOND
 }
 
-/// The second sequence: this program again. Its output goes to a file, so that the two
-/// outputs do not mix.
+/// The second sequence, a process of this same program. Its output goes to a file, so that the
+/// outputs of the two sequences do not mix.
 struct Beside(Child);
 
 impl Beside {
@@ -203,20 +202,20 @@ impl Beside {
         let mut command = Command::new(program);
         command.arg("beside").stdin(Stdio::null());
         command.stdout(out.try_clone().map_err(failed)?).stderr(out);
-        // A process group, so that it can be ended with everything that it started.
+        // A process group, so that the process can be ended with everything that it started.
         #[cfg(unix)]
         command.process_group(0);
         command.spawn().map(Beside).map_err(failed)
     }
 
-    /// Ends it after the first sequence has failed.
+    /// Ends the second sequence after the first has failed.
     fn stop(mut self) {
         let group = format!("-{}", self.0.id());
         let _ = Command::new("kill").args(["--", &group]).status();
         let _ = self.0.wait();
     }
 
-    /// Waits for it, and prints its output.
+    /// Waits for the second sequence, and prints its output.
     fn finish(mut self, log: &Path) -> Outcome {
         let status = self.0.wait();
         let said = fs::read(log).unwrap_or_default();

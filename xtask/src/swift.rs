@@ -25,7 +25,7 @@ const ENTER: &str = "mount --make-rprivate / && mount -t proc proc \"$0/proc\" &
 const PAGE: &str = "docs/ios.md";
 
 /// Builds the package and runs its tests with the library, then builds it as an app on
-/// Linux has it. `--long` runs the tests for growth in full.
+/// Linux would. `--long` runs the tests for memory growth in full.
 pub fn swift(args: &[String]) -> Outcome {
     let long = match args {
         [] => "",
@@ -58,13 +58,13 @@ pub fn swift(args: &[String]) -> Outcome {
 struct Chroot(PathBuf);
 
 impl Chroot {
-    /// Makes it if it is not there; `None`, and prints why, if that is impossible. It is
-    /// kept outside the repository, in `$ONDOL_TOOLS` or the user's folder for caches.
+    /// Makes the chroot if it is missing; `None`, and prints why, if that is impossible. The chroot
+    /// is kept outside the repository, in `$ONDOL_TOOLS` or the user's folder for caches.
     fn find() -> Result<Option<Chroot>, String> {
         let tools = tools()?;
         let home = tools.join(format!("swift-{SUITE}"));
         fs::create_dir_all(&tools).map_err(|e| format!("{}: {e}", tools.display()))?;
-        // Others may make it at this moment.
+        // Another process may be making it.
         let lock = File::create(tools.join("lock")).and_then(|file| file.lock().map(|()| file));
         let _lock = lock.map_err(|e| format!("the lock in {} ({e})", tools.display()))?;
         if !home.exists() {
@@ -97,7 +97,7 @@ fn make(home: &Path) -> Outcome {
     let mirror = mirror()?;
     let base = ["--variant=minbase", "--include=ca-certificates", SUITE];
     run("debootstrap", &[&base[..], &[&path, &mirror]].concat())?;
-    // Names are resolved as outside.
+    // Host names are resolved as outside the chroot.
     let _ = fs::copy("/etc/resolv.conf", making.join("etc/resolv.conf"));
     let quiet = "DEBIAN_FRONTEND=noninteractive apt-get -q";
     let inside = INSIDE.join(" ");
@@ -113,7 +113,7 @@ fn mirror() -> Result<String, String> {
     let list = output("apt-get", &["indextargets", "--format", format])?;
     let debian = list.lines().filter_map(|line| line.strip_prefix("Debian "));
     let mut mirrors = debian.filter_map(|line| line.split_once(' '));
-    // `bookworm-security` and the like are no whole releases.
+    // Suites such as `bookworm-security` are not complete releases.
     let first = mirrors.find(|(suite, _)| !suite.contains('-'));
     let first = first.map(|(_, mirror)| mirror.to_owned());
     first.ok_or("apt knows no mirror of Debian".into())
@@ -121,7 +121,7 @@ fn mirror() -> Result<String, String> {
 
 /// A folder in the chroot: one for each checkout of the repository, kept for the next run.
 struct Place {
-    /// As the chroot sees it.
+    /// The path in the chroot.
     inside: String,
     outside: PathBuf,
 }
@@ -139,8 +139,8 @@ impl Place {
     /// Copies the package, with the code of a library that has a panic for the tests, and
     /// the page's snippets.
     fn fill_tests(&self, library: &Path) -> Outcome {
-        // Put together beside the copy that is built, whose files keep their times if they
-        // stay the same.
+        // Put together in another folder than the one that is built, whose files keep their times
+        // if they do not change.
         let sources = self.outside.join("sources");
         let glue = bindings::swift(library)?;
         let page = fs::read_to_string(root().join(PAGE)).map_err(|e| format!("{PAGE}: {e}"))?;
@@ -154,7 +154,7 @@ impl Place {
         mirror_folder(&sources, &self.outside.join("tests"))
     }
 
-    /// Copies SmolLM2's file, if it can be had; returns the variable that says where it is.
+    /// Copies SmolLM2's file, if it is available; returns the environment variable with its path.
     fn smollm2(&self) -> Result<String, String> {
         let Some(file) = models::smollm2()? else {
             return Ok(String::new());
@@ -212,7 +212,7 @@ fn copy(from: &Path, to: &Path) -> Outcome {
     write(to, &bytes)
 }
 
-/// Writes a file if that changes it: SwiftPM builds anew what has a new time.
+/// Writes a file only if that changes it: SwiftPM builds every file again whose time changed.
 fn write(path: &Path, bytes: &[u8]) -> Outcome {
     if fs::read(path).is_ok_and(|had| had == bytes) {
         return Ok(());

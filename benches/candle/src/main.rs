@@ -1,6 +1,6 @@
 //! `ondol-bench-candle MODEL.gguf prefill|decode TOKENS REPEAT`: prints
-//! `{"tokens_per_s": [...]}`, a speed for each run, each from an empty context after
-//! one run to warm up. Threads are what `RAYON_NUM_THREADS` says.
+//! `{"tokens_per_s": [...]}`, the speed of each run. Every run begins with an empty context;
+//! one more run before them warms up. `RAYON_NUM_THREADS` sets the number of threads.
 
 use candle_core::quantized::gguf_file::Content;
 use candle_core::{Device, Result, Tensor};
@@ -77,8 +77,8 @@ impl Model {
         })
     }
 
-    /// The logits after these tokens, which come after `position` others; position
-    /// 0 empties the cache.
+    /// The logits after these tokens, the first of which is at `position`; position 0 empties the
+    /// cache.
     fn forward(&mut self, tokens: &[u32], position: usize) -> Result<Vec<f32>> {
         let tokens = Tensor::new(tokens, &Device::Cpu)?.unsqueeze(0)?;
         let logits = match &mut self.weights {

@@ -1,5 +1,5 @@
-//! How fast the matmul kernels are on one thread: gemv in GB/s of weights,
-//! gemm in G multiply-adds/s, beside what plain loops reach in the same run.
+//! Measures the matmul kernels on one thread: GEMV in GB/s of weights, GEMM in
+//! G multiply-adds/s, and beside them what plain loops reach in the same run.
 //! Arguments choose formats by name.
 
 use ondol_benches::ceilings::{self, Peaks};
@@ -10,13 +10,13 @@ use std::time::Instant;
 /// Inputs of a matmul: the width of a 1B-shaped model.
 const COLS: usize = 2048;
 
-/// Rows of the gemv, too many for the caches.
+/// Rows of the GEMV, too many for the caches.
 const LONG: usize = 65536;
 
-/// Rows of the gemv whose weights stay in a cache.
+/// Rows of the GEMV whose weights stay in a cache.
 const SHORT: usize = 512;
 
-/// Rows and tokens of the gemm.
+/// Rows and tokens of the GEMM.
 const ROWS: usize = 512;
 const TOKENS: usize = 256;
 
@@ -68,7 +68,7 @@ fn main() {
     }
 }
 
-/// What one thread can multiply and add at most, by instruction.
+/// Prints the most multiply-adds/s that one thread can do with each instruction.
 fn print_peaks(peaks: &Peaks) {
     let named = [
         ("maddubs", peaks.maddubs),

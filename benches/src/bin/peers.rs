@@ -123,7 +123,7 @@ fn main() -> Result<()> {
             if let Some(run) = results.runs.last_mut() {
                 run.measurements.push(found);
             }
-            // After each, so that what is interrupted keeps what it has.
+            // After each measurement, so that an interrupted run keeps its results.
             results.save(&path)?;
         }
     }
@@ -149,7 +149,7 @@ fn engines(args: &Args, ondol: &std::path::Path) -> Result<Vec<Box<dyn Engine>>>
     Ok(engines)
 }
 
-/// The results' file, and what it holds already.
+/// The path of the results' file, and the results that it already has.
 fn results(args: &Args) -> Result<(PathBuf, Results)> {
     let machine = Machine::describe();
     let now = machine::now();

@@ -1,4 +1,4 @@
-//! `redraw RESULTS.json...`: makes the table and the plot of results again.
+//! `redraw RESULTS.json...`: writes the tables and plots of results again.
 
 use ondol_benches::Result;
 use ondol_benches::results::Results;

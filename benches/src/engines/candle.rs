@@ -32,7 +32,7 @@ impl Engine for Candle {
         &self.version
     }
 
-    /// Runs once, however often the others do: it takes several times as long.
+    /// Runs once, whatever the number of runs of other engines: it takes several times as long.
     fn speed(&self, file: &ModelFile, speed: Speed, _: usize) -> Option<Command> {
         let (test, tokens) = match speed {
             Speed::Prefill(tokens) => ("prefill", tokens),

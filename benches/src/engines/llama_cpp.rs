@@ -58,8 +58,8 @@ impl Engine for LlamaCpp {
         median(&test.samples_ts).ok_or_else(|| "a test without samples".into())
     }
 
-    /// Without the run to warm up that it makes by default: that would count
-    /// against it, and a user of a phone would switch it off.
+    /// Without the warm-up run that is llama.cpp's default: it would be part of the measured time,
+    /// and an app would switch it off.
     fn start(&self, file: &ModelFile) -> Option<Command> {
         let mut command = Command::new(self.programs.join("llama-completion"));
         command
@@ -73,7 +73,8 @@ impl Engine for LlamaCpp {
 }
 
 impl LlamaCpp {
-    /// It runs once, after one to warm up, and begins each sequence with one token.
+    /// The command for a batch: it runs once, after one run to warm up, and begins each sequence
+    /// with one token.
     fn batch(&self, file: &ModelFile, tokens: usize, sequences: usize) -> Command {
         let mut command = Command::new(self.programs.join("llama-batched-bench"));
         command.arg("-m").arg(&file.path);

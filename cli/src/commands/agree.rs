@@ -80,8 +80,8 @@ fn check_evidence(args: &Args, found: &Tally) -> Result<()> {
     })
 }
 
-/// Checks that the prompts have the record's tokens in this vocabulary, and that it has
-/// all tokens of the record.
+/// Checks that the prompts have the record's tokens in this vocabulary, and that the
+/// vocabulary has all tokens of the record.
 fn check_ids(records: &[Record], model: &Model) -> Result<()> {
     let vocabulary = model.graph().vocabulary;
     for (index, record) in records.iter().enumerate() {

@@ -103,8 +103,8 @@ pub struct Args {
     pub delegate: DelegateArgs,
     #[command(flatten)]
     pub profile: ProfileArgs,
-    /// Find out which stages the device computes faster than the CPU, and keep it; with
-    /// one length of prefill and of decode, and one number of threads
+    /// Measure which stages the device computes faster than the CPU, and keep the result;
+    /// takes one length of prefill and of decode, and one number of threads
     #[arg(
         long,
         requires = "delegate",
@@ -145,9 +145,9 @@ struct Measurement {
     test: String,
     threads: usize,
     tokens_per_s: Spread,
-    /// Peak over all runs so far with this number of threads.
+    /// Counts over all tests so far with this number of threads.
     screen: Option<ScreenFigures>,
-    /// Peak over all runs so far with this number of threads.
+    /// Counts over all tests so far with this number of threads.
     #[serde(skip_serializing_if = "Option::is_none")]
     delegate: Option<DelegateFigures>,
 }
@@ -164,7 +164,7 @@ struct Spread {
 enum Test {
     Prefill(usize),
     Decode(usize),
-    /// Tokens of each of several sessions.
+    /// Tokens of each session, and the number of sessions that decode together.
     Batch(usize, usize),
 }
 

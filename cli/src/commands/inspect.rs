@@ -108,7 +108,7 @@ fn memory(args: &Args, model: &Model) -> Result<Memory> {
         .map_err(model::runtime_error(&args.model))
 }
 
-/// Whether it belongs to the screen and not to the model itself.
+/// Whether a tensor belongs to the screen and not to the model itself.
 fn is_screen(tensor: &TensorInfo) -> bool {
     [screen::WEIGHT, screen::ERROR].contains(&tensor.name)
 }

@@ -61,7 +61,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Runs it.
+    /// Runs the command.
     pub fn run(&self) -> Result<()> {
         match self {
             Command::Run(args) => run::run(args),

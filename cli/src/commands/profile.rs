@@ -411,7 +411,7 @@ fn print_score(score: &Score) -> Result<()> {
             all.not_judged
         )
     });
-    // Of nothing there is no share.
+    // If nothing was judged, there is no share.
     let share = match score.judged {
         0 => String::new(),
         _ => format!(", {:.2} %", score.accuracy * 100.0),

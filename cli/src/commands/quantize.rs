@@ -235,7 +235,7 @@ fn convert(
     let (from_bytes, to_bytes) = (row_bytes(tensor.dtype)?, row_bytes(to)?);
     let rows = (PIECE / cols).max(1);
     let mut out = heap::filled(0, to_bytes * tensor.rows())?;
-    // Threads that find no memory stop early; the caller's own buffer is there.
+    // Allocated here, so that the work is done even if no other thread gets memory.
     let mut own_floats = heap::filled(0.0, rows * cols)?;
     let pieces = Mutex::new(
         tensor
@@ -243,7 +243,7 @@ fn convert(
             .chunks(rows * from_bytes)
             .zip(out.chunks_mut(rows * to_bytes)),
     );
-    // Taken one at a time: whoever is free takes the next.
+    // A thread that is free takes the next piece.
     let next = || match cancel.is_cancelled() {
         true => None,
         false => pieces.lock().ok()?.next(),
@@ -262,7 +262,7 @@ fn convert(
         Err(_) => Ok(()),
     };
     thread::scope(|scope| {
-        // Where the system has no thread to give, fewer do the work.
+        // If the system refuses a thread, fewer threads do the work.
         let spawn = |_| thread::Builder::new().spawn_scoped(scope, other).ok();
         let others: Vec<_> = (1..threads).map_while(spawn).collect();
         let mut outcome = work(&mut own_floats);

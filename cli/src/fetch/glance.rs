@@ -1,4 +1,4 @@
-//! A file at an address of which only the header was read: enough to say whether it runs.
+//! Reads only the header of a file at an address: enough to say whether the model runs.
 
 use super::http;
 use crate::error::{Error, Result};
@@ -27,7 +27,7 @@ impl Glance {
     /// Reads the header of the file at an address.
     ///
     /// # Errors
-    /// Those of the transfer; [`Error::Model`] for a header that is none.
+    /// Those of the transfer; [`Error::Model`] if the header is not valid.
     pub fn at(address: &str) -> Result<Glance> {
         let agent = http::agent(address)?;
         let (header, size) = header(&agent, address)?;
@@ -89,7 +89,7 @@ fn header(agent: &Agent, address: &str) -> Result<(Vec<u8>, u64)> {
     }
 }
 
-/// The places of the tensors that are needed too: offset and length.
+/// The tensors that are needed too: offset in the file and length of each, in bytes.
 fn needed(path: &Path, address: &str) -> Result<Vec<(u64, usize)>> {
     let files = ondol::files::ModelFiles::open(path);
     let files = files.map_err(crate::model::runtime_error(address))?;

@@ -23,7 +23,8 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// Attempts in a row without new bytes before the source is abandoned.
 const FRUITLESS_TRIES: u32 = 3;
 
-/// Beside the part: the entity tag of the file that its bytes are from.
+/// The path of a file beside the part, with the entity tag of the file that the part's bytes
+/// are from.
 pub fn etag_path(part: &Path) -> PathBuf {
     let mut name = part.as_os_str().to_owned();
     name.push(".etag");

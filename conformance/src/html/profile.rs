@@ -37,7 +37,7 @@ pub fn grid_page(grid: &Grid) -> String {
     document("Ondol · K-Perf", &body.concat())
 }
 
-/// The page of a run after MLPerf Mobile's rules.
+/// The page of a run by MLPerf Mobile's rules.
 pub fn mobile_page(mobile: &Mobile) -> String {
     let title = (
         "Single stream after the run rules of MLPerf Mobile",
@@ -203,7 +203,7 @@ fn score_row(score: &Score) -> Vec<String> {
         count(score.items),
         count(score.judged),
         count(score.right),
-        // Of nothing there is no share.
+        // If nothing was judged, there is no share.
         number(match score.judged {
             0 => f64::NAN,
             _ => score.accuracy * 100.0,

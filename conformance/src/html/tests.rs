@@ -1,4 +1,4 @@
-//! Of the whole page.
+//! Tests of the whole page.
 
 use super::*;
 use serde_json::{Value, json};

@@ -33,7 +33,7 @@ pub fn code(text: &str) -> String {
     format!("<code lang=\"\">{}</code>", escape(text))
 }
 
-/// For text and for attributes in double quotes.
+/// Escapes a string for text and for attributes in double quotes.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -106,7 +106,7 @@ pub fn bytes(value: u64) -> String {
     format!("{} B ({} GiB)", count(value), number(gib))
 }
 
-/// To three digits, integers in full.
+/// Formats a number with three digits, integers in full.
 pub fn number(value: f64) -> String {
     rounded(value, 3)
 }
@@ -128,7 +128,7 @@ pub fn digits_of(values: &[f64]) -> usize {
     (3..17).find(told_apart).unwrap_or(17)
 }
 
-/// To `digits` digits, integers in full.
+/// Formats a number with `digits` digits, integers in full.
 pub fn rounded(value: f64, digits: usize) -> String {
     if !value.is_finite() {
         return NONE.to_string();
@@ -137,7 +137,7 @@ pub fn rounded(value: f64, digits: usize) -> String {
         let sign = if value < 0.0 { "-" } else { "" };
         return format!("{sign}{}", count(value.abs() as u64));
     }
-    // To decimal and back: what is left prints as its digits and no more.
+    // Rounded by formatting and parsing: the result prints with these digits and no more.
     let scientific = format!("{value:.*e}", digits - 1);
     let value: f64 = scientific.parse().unwrap_or(value);
     match value.abs() {

@@ -34,7 +34,7 @@ impl Outcome {
         Outcome::Told,
     ];
 
-    /// In a word or two.
+    /// The outcome in a word or two.
     pub fn words(self) -> Pair<'static> {
         match self {
             Outcome::Pass => ("Passed", "통과"),
@@ -46,7 +46,7 @@ impl Outcome {
         }
     }
 
-    /// Of the whole report.
+    /// The outcome of the whole report, as a sentence.
     pub fn sentence(self) -> Pair<'static> {
         match self {
             Outcome::Pass => (
@@ -72,7 +72,7 @@ impl Outcome {
         }
     }
 
-    /// For a page in black and white.
+    /// A sign that distinguishes the outcome on a page in black and white.
     pub fn sign(self) -> char {
         match self {
             Outcome::Pass => '✓',
@@ -84,7 +84,7 @@ impl Outcome {
         }
     }
 
-    /// Its class in the style sheet.
+    /// The outcome's class in the style sheet.
     pub fn class(self) -> &'static str {
         match self {
             Outcome::Pass => "pass",
@@ -95,7 +95,7 @@ impl Outcome {
     }
 }
 
-/// Of one gate.
+/// The outcome of one gate.
 pub fn outcome(gate: &Gate) -> Outcome {
     match gate.verdict {
         Verdict::Pass => Outcome::Pass,
@@ -123,7 +123,7 @@ pub fn conclusion<'g>(gates: impl IntoIterator<Item = &'g Gate>) -> Outcome {
     .unwrap_or(Outcome::NotMeasured)
 }
 
-/// Gates of a level that ended so.
+/// The number of gates of a level with this outcome.
 pub fn count_of(level: &Level, wanted: Outcome) -> usize {
     let gates = level.gates.iter();
     gates.filter(|gate| outcome(gate) == wanted).count()

@@ -1,5 +1,5 @@
-//! A grid of precisions, input lengths and output lengths, with the figures that are
-//! public of K-Perf.
+//! A grid of precisions, input lengths and output lengths, with the figures of K-Perf that are
+//! public.
 //!
 //! K-Perf is the performance index for domestic NPUs of Korea's Ministry of Science and
 //! ICT and its council of 12 companies and 3 public bodies, announced on 10 December
@@ -14,7 +14,7 @@ use crate::spread::Spread;
 use ondol::Session;
 use serde::{Deserialize, Serialize};
 
-/// What stands on every form of a grid.
+/// The notice on every form of a grid, in English and Korean.
 pub const NOTICE: (&str, &str) = (
     "The variables are those that are public of K-Perf: model, precision, lengths of input and \
      output. The layout is Ondol's own; this is no official K-Perf sheet and no certificate.",
@@ -22,7 +22,7 @@ pub const NOTICE: (&str, &str) = (
      정한 것이며, K-Perf 공식 서식이나 인증서가 아닙니다.",
 );
 
-/// How the figures are defined.
+/// The definitions of the figures, in English and Korean.
 pub const DEFINITIONS: (&str, &str) = (
     "TTFT: time from the prompt to the first token. TPOT: (latency - TTFT) / (output tokens - 1). \
      Tokens per second: output tokens / latency, one answer at a time. Tokens are scattered over \
@@ -64,11 +64,11 @@ pub struct Cell {
     pub output: usize,
     /// Time to the first token, in milliseconds.
     pub ttft_ms: Spread,
-    /// Time by token after the first, in milliseconds; `None` for an answer of one token.
+    /// Time per token after the first, in milliseconds; `None` for an answer of one token.
     pub tpot_ms: Option<Spread>,
-    /// Tokens of the answer by second.
+    /// Tokens of the answer per second.
     pub tokens_per_s: Spread,
-    /// Energy by token; `None` without a meter.
+    /// Energy per token; `None` without a meter.
     pub joules: Option<Joules>,
 }
 
@@ -81,7 +81,7 @@ pub struct Measuring {
 }
 
 impl Measuring {
-    /// Looks at the idle draw first, if there is a meter.
+    /// Begins with a measurement of the idle draw, if there is a meter.
     pub fn begin(mut meter: Meter) -> Measuring {
         Measuring {
             idle: meter.idle(),
@@ -91,7 +91,7 @@ impl Measuring {
         }
     }
 
-    /// The models that come next.
+    /// Adds a model: the cells that follow are this model's.
     pub fn model(&mut self, model: Measured) {
         self.models.push(model);
     }
@@ -122,7 +122,7 @@ impl Measuring {
         Ok(())
     }
 
-    /// The grid, and why the meter could not be used, if it could not.
+    /// Ends the measurement. Returns the grid, and the error of a meter that could not be used.
     pub fn end(self, setting: Setting) -> (Grid, Option<MeterError>) {
         let (notice_en, notice_ko) = NOTICE;
         let mut grid = Grid {

@@ -1,4 +1,4 @@
-//! The single-stream scenario after the run rules of MLPerf Mobile.
+//! The single-stream scenario by the run rules of MLPerf Mobile.
 //!
 //! Sources, in the repository `mlcommons/mobile_open`:
 //!
@@ -11,8 +11,8 @@
 //! - `llm/Readme.md`, version 6.0: prompts of at most 2048 tokens; accuracy on parts of
 //!   MMLU and IFEval.
 //!
-//! A result of MLPerf needs its load generator, its app and its models as well, so this is
-//! none, and says so ([`NOTICE`]).
+//! A result of MLPerf needs its load generator, its app and its models as well. So this is not a
+//! result of MLPerf, and its forms say so ([`NOTICE`]).
 
 use super::tasks::Score;
 use super::{Answer, Joules, Measured, Metered, SCHEMA, Setting, answer, joules, metered};
@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
-/// What stands on every form.
+/// The notice on every form, in English and Korean.
 pub const NOTICE: (&str, &str) = (
     "The run rules are those of MLPerf Mobile (single stream). This is no MLPerf result: MLPerf's \
      load generator, app and models were not used, and MLCommons did not review it. It is no \
@@ -33,10 +33,10 @@ pub const NOTICE: (&str, &str) = (
      않았고 MLCommons의 검토를 받지 않았으므로 MLPerf 결과가 아닙니다. 인증서도 아닙니다.",
 );
 
-/// The temperature of the room, in degrees Celsius.
+/// The temperatures of the room that the rules allow, in degrees Celsius.
 pub const AMBIENT: RangeInclusive<f64> = 20.0..=25.0;
 
-/// How long a run lasts: until both are reached.
+/// How long a run lasts: until both minima are reached.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rules {
     /// The least duration, in seconds.
@@ -46,7 +46,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Those of MLPerf Mobile.
+    /// The rules of MLPerf Mobile.
     pub const PUBLIC: Rules = Rules {
         seconds: 60.0,
         queries: 1024,
@@ -77,7 +77,7 @@ pub struct Mobile {
     pub latency_ms: Spread,
     /// Time to the first token, in milliseconds.
     pub ttft_ms: Spread,
-    /// Time by token after the first, in milliseconds.
+    /// Time per token after the first, in milliseconds; `None` for answers of one token.
     pub tpot_ms: Option<Spread>,
     /// The temperature of the room in degrees Celsius, as the operator stated it.
     pub ambient: Option<f64>,
@@ -85,7 +85,7 @@ pub struct Mobile {
     pub departures: Vec<Text>,
     /// The meter; `None` if there was none.
     pub meter: Option<Metered>,
-    /// Energy by token; `None` without a meter.
+    /// Energy per token; `None` without a meter.
     pub joules: Option<Joules>,
     /// Accuracy, by set of tasks.
     pub tasks: Vec<Score>,
@@ -99,7 +99,7 @@ pub struct Run {
     idle: Option<crate::meter::Phase>,
 }
 
-/// What a run is about.
+/// What a run measures, and by which rules.
 pub struct Plan {
     /// The model.
     pub model: Measured,
@@ -107,7 +107,7 @@ pub struct Plan {
     pub lengths: [usize; 2],
     /// How long it lasts.
     pub rules: Rules,
-    /// The stated temperature of the room.
+    /// The temperature of the room in degrees Celsius, as the operator stated it.
     pub ambient: Option<f64>,
 }
 

@@ -1,5 +1,5 @@
-//! Performance in the forms that laboratories hand in: [`grid`], after what is public of
-//! K-Perf, and [`mobile`], after the run rules of MLPerf Mobile.
+//! Performance in the forms that laboratories hand in: [`grid`] follows what is public of
+//! K-Perf, and [`mobile`] the run rules of MLPerf Mobile.
 
 pub mod grid;
 pub mod mobile;
@@ -39,7 +39,7 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// Of this program and machine, with the engine of a session.
+    /// Describes this program and machine, with the engine of a session.
     ///
     /// # Errors
     /// If the program or the plug-in can't be read.
@@ -81,20 +81,20 @@ pub struct Measured {
 pub struct Metered {
     /// What it is, in English.
     pub name: String,
-    /// What was drawn idle, in watts.
+    /// What the machine drew idle, in watts.
     pub idle_watts: f64,
     /// How long idleness was measured, in seconds.
     pub idle_seconds: f64,
 }
 
-/// Energy by token, without what the machine draws idle.
+/// Joules per token, without what the machine draws idle.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Joules {
-    /// Prefill, by token of the prompt.
+    /// Prefill, per token of the prompt.
     pub prefill: Option<f64>,
-    /// Decode, by token after the first.
+    /// Decode, per token after the first.
     pub decode: Option<f64>,
-    /// Both, by token of the answer.
+    /// Prefill and decode together, per token of the answer.
     pub whole: Option<f64>,
 }
 
@@ -105,20 +105,20 @@ struct Answer {
     decode: Phase,
     /// Seconds until the first token.
     ttft: f64,
-    /// Seconds of all.
+    /// Seconds until the last token.
     latency: f64,
 }
 
 impl Answer {
-    /// Milliseconds by token after the first.
+    /// Milliseconds per token after the first; `None` for one token.
     fn tpot_ms(&self, output: usize) -> Option<f64> {
         (output > 1).then(|| (self.latency - self.ttft) * 1e3 / (output - 1) as f64)
     }
 }
 
-/// Answers a prompt of `input` tokens with `output` tokens. Both are scattered over the
-/// vocabulary, from place `from` on: the same work whatever a model would say, and no two
-/// queries alike.
+/// Answers a prompt of `input` tokens with `output` tokens. Their ids are scattered over the
+/// vocabulary and begin at place `from` of that list: so the work does not depend on what the
+/// model would say, and queries with different `from` differ.
 fn answer(
     session: &mut Session,
     meter: &mut Meter,
@@ -146,7 +146,7 @@ fn answer(
     })
 }
 
-/// The energy of answers of one form. Work that is too short for the meter has none.
+/// The energy of answers of the same lengths. Work that is too short for the meter has none.
 fn joules(
     readings: &Readings,
     idle_watts: f64,
@@ -176,7 +176,7 @@ fn joules(
     })
 }
 
-/// Looks at the idle draw, after the run.
+/// The readings of the run, and the idle draw in them; `None` if there is no meter.
 fn metered(meter: &Meter, idle: Option<Phase>) -> Result<Option<(Readings, Metered)>, MeterError> {
     let (Some(readings), Some(idle), Some(name)) = (meter.readings()?, idle, meter.name()) else {
         return Ok(None);

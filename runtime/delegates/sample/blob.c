@@ -1,9 +1,9 @@
 /* blob.c - programs to bytes and back.
  *
- * A blob is a header and then the program: its name, its sizes, its tensors (a weight's is
- * followed by its numbers and floats in the device's layout), its nodes. Where values go is not in
- * it; loading plans that anew, so that no blob can point out of memory. Numbers are in the
- * machine's own byte order: on a machine of the other one the format version reads as another.
+ * A blob is a header and then the program: its name, its sizes, its tensors (a weight's numbers and
+ * floats follow it, in the device's layout), its nodes. The places of values are not in a blob:
+ * loading plans them again, so that no blob can make the device use other memory. Numbers are in
+ * the machine's byte order: a machine of the other byte order reads another format version.
  *
  * FORMAT_VERSION goes up whenever the layout here or in weights.c changes. */
 #include "softnpu.h"
@@ -18,8 +18,8 @@ typedef struct blob_header {
     char magic[4];
     uint32_t version;
     char arch[32];
-    uint64_t length;   /* of the whole blob */
-    uint64_t checksum; /* of all that follows */
+    uint64_t length;   /* bytes of the whole blob */
+    uint64_t checksum; /* of all bytes after the header */
 } blob_header;
 
 static const blob_header OWN = {.magic = {'S', 'N', 'P', 'U'}, .version = FORMAT_VERSION,
@@ -36,7 +36,7 @@ static uint64_t checksum(const uint8_t *bytes, size_t n) {
 
 /* ---- saving --------------------------------------------------------------------- */
 
-/* Writes where `bytes` is, or only counts where that is NULL. */
+/* Writes to `bytes`; only counts if `bytes` is NULL. */
 typedef struct writer {
     uint8_t *bytes;
     size_t length;
@@ -116,8 +116,8 @@ ondol_npu_status program_save(ondol_npu_program *program, void *blob, size_t *si
 
 /* ---- loading -------------------------------------------------------------------------------
  *
- * A checksum is no signature: whoever can write a file can make it right. So everything is
- * checked as if there were none, and memory is taken only for bytes that are there. */
+ * A checksum is no signature: an attacker who writes a blob can compute it. So everything is
+ * checked as if there were no checksum, and memory is allocated only for bytes that are there. */
 
 typedef struct reader {
     const uint8_t *bytes;
@@ -138,7 +138,7 @@ static bool take_u32(reader *from, uint32_t *number) {
     return take(from, number, sizeof *number);
 }
 
-/* NOMEM is the machine's fault, CORRUPT the blob's. */
+/* Returns NOMEM if the machine has no memory, CORRUPT if the blob is wrong. */
 static ondol_npu_status take_weight(reader *from, tensor *weight) {
     if (!weight_storable(weight)) {
         return ONDOL_NPU_E_CORRUPT;

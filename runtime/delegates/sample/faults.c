@@ -1,4 +1,4 @@
-/* faults.c - what goes wrong on purpose: the names, when it strikes, what a submit does wrong.
+/* faults.c - the faults: their names, when each strikes, and what a submit then does wrong.
  *
  * Each fault has a countdown of its own, so several may be armed at a time. */
 #include "softnpu.h"
@@ -14,8 +14,8 @@
 static const struct {
     const char *name;
     uint32_t times;
-    uint32_t first; /* submits that go well before it can strike at all */
-    uint32_t every; /* of how many submits it strikes one; 0 is each */
+    uint32_t first; /* how many submits go well before it can strike */
+    uint32_t every; /* it strikes one of so many submits; 0 is every one */
 } KINDS[FAULT_COUNT] = {
     [FAULT_NONE] = {"none", 0, 0, 0},
     [FAULT_NO_MEMORY] = {"no-memory", 1, 0, 0},
@@ -45,7 +45,7 @@ static const struct {
     [FLAW_TRUNCATES] = {"truncates", FOR_EVER, 0, 0},
     /* Values pass through half floats without subnormal numbers. */
     [FLAW_FLUSH_TINY] = {"flush-tiny", FOR_EVER, 0, 0},
-    /* The same for the scales of weights. */
+    /* Scales of weights pass through half floats without subnormal numbers. */
     [FLAW_TINY_SCALES] = {"tiny-scales", FOR_EVER, 0, 0},
     /* The pipeline fetches a scale one group too early. */
     [FLAW_SCALE_OF_NEXT_GROUP] = {"scale-of-next-group", FOR_EVER, 0, 0},
@@ -55,9 +55,9 @@ static const struct {
     [FLAW_LOSES_TAIL] = {"loses-tail", FOR_EVER, 0, 0},
     /* The compiler drops the third input of a matmul. */
     [FLAW_NO_BIAS] = {"no-bias", FOR_EVER, 0, 0},
-    /* The compiler drops eps, but for what keeps zero from being divided by zero. */
+    /* The compiler replaces eps by the smallest number that avoids a division by zero. */
     [FLAW_NO_EPS] = {"no-eps", FOR_EVER, 0, 0},
-    /* The compiler knows norms over whole rows only. */
+    /* The compiler supports norms over whole rows only. */
     [FLAW_WIDE_NORM] = {"wide-norm", FOR_EVER, 0, 0},
     /* The compiler takes SOFTCAP for an identity. */
     [FLAW_NO_SOFTCAP] = {"no-softcap", FOR_EVER, 0, 0},
@@ -67,7 +67,7 @@ static const struct {
     [FLAW_WEARS_OUT] = {"wears-out", FOR_EVER, 1000, 0},
     /* A marginal voltage, or memory without error correction. */
     [FLAW_RARE_BIT_FLIP] = {"rare-bit-flip", FOR_EVER, 9999, 10000},
-    /* A register keeps what the program before has left in it. */
+    /* A register still has a value of the program that ran before. */
     [FLAW_ORDER_MATTERS] = {"order-matters", FOR_EVER, 0, 0},
     /* Sessions share one scratch memory without a lock. */
     [FLAW_SESSIONS_COLLIDE] = {"sessions-collide", FOR_EVER, 0, 0},
@@ -81,15 +81,15 @@ static const struct {
     [FLAW_OTHER_WEIGHTS] = {"other-weights", FOR_EVER, 0, 0},
     /* The driver frees what a job needs when the device is closed, not when the job ends. */
     [FLAW_LEAK_SUBMIT] = {"leak-submit", FOR_EVER, 0, 0},
-    /* The same for mappings that nobody touches. */
+    /* The driver does so with mappings that are never touched. */
     [FLAW_LEAK_VIRTUAL] = {"leak-virtual", FOR_EVER, 0, 0},
     /* The last output is read from the wrong half of a double buffer. */
     [FLAW_STALE_OUTPUT] = {"stale-output", FOR_EVER, 0, 0},
-    /* Zeros are not transferred, and the sums of the first row take in the padding. */
+    /* Rows of zeros are not transferred, and padding is added to the first row's sums. */
     [FLAW_STALE_PADDING] = {"stale-padding", FOR_EVER, 0, 0},
     /* The interrupt comes before the last transfer is done. */
     [FLAW_ENDS_EARLY] = {"ends-early", FOR_EVER, 499, 500},
-    /* The same for one row. */
+    /* The interrupt comes before one row is transferred. */
     [FLAW_ROW_LATE] = {"row-late", FOR_EVER, 99, 100},
     /* Transfers come in bursts of 64 bytes, one too many. */
     [FLAW_OVERRUN] = {"overrun", FOR_EVER, 0, 0},
@@ -98,7 +98,7 @@ _Static_assert(FAULT_COUNT <= 64, "a flaw has a bit in 64");
 
 /* ---- arming --------------------------------------------------------------------- */
 
-/* FAULT_COUNT if there is none of that name. */
+/* The fault of this name; FAULT_COUNT if there is none. */
 static int kind_of(const char *name, size_t length) {
     int kind = 0;
     while (kind < FAULT_COUNT && (strlen(KINDS[kind].name) != length ||
@@ -108,7 +108,7 @@ static int kind_of(const char *name, size_t length) {
     return kind;
 }
 
-/* The names do not fit into the message of an error. */
+/* Logs the names of all faults, which do not fit into the message of an error. */
 static void log_names(void) {
     char line[2048] = "softnpu: SOFTNPU_FAULT takes names, separated by commas, of:";
     for (int kind = 0; kind < FAULT_COUNT; kind++) {
@@ -143,7 +143,7 @@ static void disarm_all(faults *faults) {
             faults->armed[kind].times = faults->armed[kind].after = 0;
         }
     }
-    faults->lost = false; /* This plays the reset of a device. */
+    faults->lost = false; /* This simulates the reset of a device. */
 }
 
 ondol_npu_status faults_inject(faults *faults, const char *name, uint32_t after,
@@ -247,7 +247,7 @@ uint32_t fault_seed(faults *faults) {
 
 /* ---- spoiling ------------------------------------------------------------------- */
 
-/* Puts another number of the row, with its sign turned, in the place of every twentieth. */
+/* Replaces every twentieth number by another number of the row, negated. */
 static void spoil_row(uint32_t seed, float *row, uint32_t cols) {
     for (uint32_t i = seed % (cols < 20 ? cols : 20); i < cols; i += 20) {
         row[i] = -row[(i + 1) % cols];

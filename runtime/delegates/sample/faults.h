@@ -1,10 +1,11 @@
-/* faults.h - what goes wrong on purpose, for the tests of a host.
+/* faults.h - faults that are injected on purpose, to test a host.
  *
- *   faults.c            the names; when a fault strikes; what a submit does wrong
+ *   faults.c            the names; when a fault strikes; what a submit then does wrong
  *   flaws_arithmetic.c  flaws of the arithmetic
  *   flaws_device.c      flaws of claims, programs, memory and delivery
  *
- * A flaw is a fault that stays. A submit meets one other fault at most, but all flaws. */
+ * A flaw is a fault that stays. A submit has all flaws that are armed, and at most one other
+ * fault. */
 #ifndef FAULTS_H
 #define FAULTS_H
 
@@ -17,7 +18,7 @@
 typedef enum fault {
     FAULT_NONE,
     FAULT_NO_MEMORY,
-    FAULT_CRASH, /* from here on in the order in which a submit heeds them */
+    FAULT_CRASH, /* from here on in the order in which a submit checks them */
     FAULT_BUSY,
     FAULT_THROTTLE,
     FAULT_DEVICE_LOST,
@@ -68,12 +69,12 @@ typedef enum fault {
 typedef struct faults {
     pthread_mutex_t lock;
     struct {
-        uint32_t after;   /* submits that still go well */
-        uint32_t times;   /* how often it strikes then */
-        bool from_open;   /* by SOFTNPU_FAULT, so no inject changes it */
+        uint32_t after;   /* how many submits still go well */
+        uint32_t times;   /* how many times it strikes after these */
+        bool from_open;   /* armed by SOFTNPU_FAULT, so no inject changes it */
     } armed[FAULT_COUNT];
     bool lost;
-    uint32_t jobs; /* that have gone well so far */
+    uint32_t jobs; /* how many jobs have gone well so far */
 } faults;
 
 /* Arms the faults that the variable SOFTNPU_FAULT names, for as long as the device is open. */
@@ -90,7 +91,7 @@ bool has_now(faults *faults, fault flaw);
 bool has(uint64_t flaws, fault flaw);
 /* A number that differs from job to job. */
 uint32_t fault_seed(faults *faults);
-/* Spoils a result as FAULT_NAN and FAULT_SILENT have it; other faults leave it be. */
+/* Spoils a result for FAULT_NAN and FAULT_SILENT; does nothing for other faults. */
 void spoil(fault kind, uint32_t seed, float *values, uint32_t rows, uint32_t cols);
 
 /* ---- flaws_arithmetic.c: called for jobs with flaws only ---------------------- */
@@ -106,19 +107,19 @@ void flaw_outputs(ondol_npu_job *job);
 
 /* ---- flaws_device.c ----------------------------------------------------------- */
 
-/* What a device with flaws has in mind. */
+/* The state of a device's flaws. */
 typedef struct device_flaws {
-    pthread_mutex_t lock; /* of the lists */
+    pthread_mutex_t lock; /* guards the two lists */
     struct leaked *leaked;
     struct remembered *programs;
     pthread_mutex_t delivery; /* held while an ended job's outputs are still to be written */
-    _Atomic(const ondol_npu_program *) scratch; /* whose numbers the shared memory has */
+    _Atomic(const ondol_npu_program *) scratch; /* the program that uses the shared memory */
 } device_flaws;
 
-/* What a session with flaws has in mind. Its worker alone uses it. */
+/* The state of a session's flaws. Only the session's worker uses it. */
 typedef struct session_flaws {
     struct kept *kept;               /* inputs and outputs of earlier calls */
-    struct late *late;               /* what an ended job has still to write */
+    struct late *late;               /* what is still to be written for an ended job */
     const ondol_npu_program *before; /* the program that ran last */
     bool padded;                     /* the job that runs has rows of padding */
 } session_flaws;
@@ -127,24 +128,24 @@ void device_flaws_init(device_flaws *flaws);
 void device_flaws_free(device_flaws *flaws);
 void session_flaws_free(session_flaws *flaws);
 
-/* The first layer that a graph's name tells of, "layer 2" or "layers 2 to 3"; -1 if none. */
+/* The first layer in the name of a program's graph, "layer 2" or "layers 2 to 3"; -1 if none. */
 long first_layer(const ondol_npu_program *program);
 /* Whether a flaw makes the device refuse a graph. */
 bool flaw_of_claim(const ondol_npu_program *program);
 /* Gives a new program the weights of an earlier one if the device has that flaw. */
 void mix_up_weights(ondol_npu_program *program, fault flaw);
-/* Puts copies in the place of a weight's arrays; false is out of memory. */
+/* Replaces a weight's arrays by copies; false if there is no memory. */
 bool weight_copy(struct tensor *weight);
-/* Leaks what a submit leaks. */
+/* Leaks memory for one submit, if the device has such a flaw. */
 void leak(ondol_npu_device *device, uint64_t flaws);
 
-/* Fills in padding rows as FLAW_STALE_PADDING has it; later adds them to the first row. */
+/* For FLAW_STALE_PADDING: fills in rows of padding, and later adds them to the first row. */
 void keep_padding(ondol_npu_job *job);
 void add_padding(ondol_npu_job *job);
 /* Exchanges the last output with that of the call before. */
 void exchange_output(ondol_npu_job *job);
-/* Writes a job's outputs to the host's memory, in place of write_rows: perhaps too much, or not
- * all. The rest is written by write_late once the job has ended. */
+/* Writes a job's outputs to the host's memory, instead of write_rows: perhaps too much, or not
+ * all. write_late writes the rest once the job has ended. */
 void flawed_write(ondol_npu_job *job);
 void write_late(ondol_npu_session *session);
 

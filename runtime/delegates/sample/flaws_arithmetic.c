@@ -1,6 +1,6 @@
 /* flaws_arithmetic.c - flaws of the arithmetic.
  *
- * kernels.c knows nothing of them: most alter what goes into its node_run, or what comes out. */
+ * kernels.c has no code for them: most alter the arguments or the results of its node_run. */
 #include "softnpu.h"
 
 #include <float.h>
@@ -20,7 +20,7 @@ static void flush_tiny(float *numbers, size_t n) {
     }
 }
 
-/* Turns the sign of a column in the middle. */
+/* Negates the middle column. */
 static void flip_column(float *values, const tensor *value) {
     for (size_t row = 0; row < value->rows; row++) {
         float *number = &values[row * value->cols + value->cols / 2];
@@ -53,8 +53,8 @@ static bool alters_input(const node *node, uint64_t flaws) {
            (has(flaws, FLAW_STEPPED_ACTIVATION) && activation);
 }
 
-/* Makes the numbers of a group such that the kernel rounds them to what is nearer to zero. The
- * largest stays, so that the scale does. */
+/* Alters the numbers of a group so that the kernel's rounding gives what truncation would. The
+ * largest number stays, so that the scale is the same. */
 static void truncate_group(float *numbers) {
     float size = 0;
     for (int i = 0; i < GROUP; i++) {
@@ -118,7 +118,7 @@ static void alter_weight(tensor *weight, uint64_t flaws) {
 
 /* ---- narrow accumulators ------------------------------------------------------ */
 
-/* How many bits an accumulator has; 0 if there are enough. */
+/* How many bits an accumulator has; 0 if no flaw makes it narrow. */
 static int accumulator_bits(uint64_t flaws) {
     return has(flaws, FLAW_SATURATE_21)   ? 21
            : has(flaws, FLAW_SATURATE_22) ? 22
@@ -126,7 +126,7 @@ static int accumulator_bits(uint64_t flaws) {
                                           : 0;
 }
 
-/* As tile_times_row in kernels.c sums up one row of a tile, but within the limit. */
+/* Sums one row of a tile as tile_times_row in kernels.c does, but saturates at the limit. */
 static float saturated_sum(const int8_t *numbers, const int16_t *in, const float *in_scales,
                            size_t groups, float limit) {
     float sum = 0;
@@ -141,8 +141,9 @@ static float saturated_sum(const int8_t *numbers, const int16_t *in, const float
     return sum;
 }
 
-/* What an accumulator holds at most. This device sums up in F32, with a scale for each group of
- * inputs; the largest of a row is what one integer would stand for if there were one scale. */
+/* The largest value of an accumulator of `bits` bits. This device sums in F32, with a scale for
+ * each group of inputs. The flaw acts as if the row's largest scale were the scale of the whole
+ * row, so that 1 in the accumulator is this scale. */
 static float largest_sum(const float *in_scales, size_t groups, int bits) {
     float unit = 0;
     for (size_t g = 0; g < groups; g++) {
@@ -204,7 +205,7 @@ static void run_node(const ondol_npu_program *program, const node *node, workspa
     }
 }
 
-/* Runs a matmul with an altered copy of its weight; unaltered where there is no memory for it. */
+/* Runs a matmul with an altered copy of its weight; with the weight itself if memory is short. */
 static void run_with_altered_weight(const ondol_npu_program *program, const node *node,
                                     workspace *space, uint64_t flaws) {
     ondol_npu_program altered = *program;
@@ -237,7 +238,7 @@ static void run_with_weight(const ondol_npu_program *program, const node *node, 
     }
 }
 
-/* Alters the first input for the time of the node: others may read it too. */
+/* Runs a node with an altered first input, and restores the input: other nodes may read it too. */
 static void run_with_input(const ondol_npu_program *program, const node *node, workspace *space,
                            uint64_t flaws) {
     const tensor *value = &program->tensors[node->in[0]];
@@ -303,7 +304,7 @@ static void flip_bit(float *number) {
     memcpy(number, &bits, sizeof bits);
 }
 
-/* What the first output alone has. */
+/* The flaws of a program's first output. */
 static void flaw_first_output(const ondol_npu_job *job, float *values, const tensor *value) {
     uint64_t flaws = job->flaws;
     const ondol_npu_program *before = job->session->flaws.before;

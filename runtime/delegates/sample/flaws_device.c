@@ -179,7 +179,8 @@ typedef struct kept {
     float numbers[];
 } kept;
 
-/* What a session keeps of a value; at first what the value is now. NULL is out of memory. */
+/* The session's copy of a value from an earlier call; in the first call, of the value as it is
+ * now. NULL if there is no memory. */
 static float *kept_of(ondol_npu_session *session, const tensor *value) {
     for (kept *entry = session->flaws.kept; entry != NULL; entry = entry->next) {
         if (entry->value == value) {
@@ -206,7 +207,8 @@ static bool is_zero(const float *row, size_t n) {
     return true;
 }
 
-/* Rows of zeros get what they had before. Says whether the last row is one. */
+/* Replaces rows of zeros by what they had in earlier calls. Returns whether the last row is a row
+ * of zeros. */
 static bool keep_rows(const tensor *value, float *values, float *kept) {
     size_t cols = value->cols, bytes = cols * sizeof *values;
     bool zero = false;

@@ -101,9 +101,9 @@ ondol_npu_status graph_read(ondol_npu_device *device, const ondol_npu_graph *gra
     return ONDOL_NPU_OK;
 }
 
-/* ---- whether a graph makes sense ------------------------------------------------ */
+/* ---- checks of a graph ---------------------------------------------------------- */
 
-/* Each of the functions below says what is wrong; NULL is nothing. */
+/* Each of the functions below returns what is wrong, or NULL if nothing is. */
 
 static const char *wrong_with_tensor(const ondol_npu_program *program, const tensor *tensor) {
     if (tensor->role > ONDOL_NPU_WEIGHT) {
@@ -164,7 +164,7 @@ static const char *wrong_with_elementwise(const ondol_npu_program *program, cons
     return NULL;
 }
 
-/* An op that is unknown here may make sense to the host. */
+/* Whether an op can have `n` inputs. An op that is unknown here may be of a later version. */
 static bool takes_inputs(ondol_npu_op op, uint32_t n) {
     switch (op) {
     case ONDOL_NPU_MATMUL:
@@ -292,7 +292,7 @@ static bool matmul_supported(const ondol_npu_program *program, const node *node,
     return false;
 }
 
-/* Of the ops other than a matmul: all operands are values, but for the vector of a norm. */
+/* For ops other than a matmul: all operands must be values, except the vector of a norm. */
 static bool operands_supported(const ondol_npu_program *program, const node *node, char *reason,
                                size_t size) {
     uint32_t n_values = node->op == ONDOL_NPU_RMSNORM ? 1 : node->n_in;

@@ -37,7 +37,7 @@ bool job_wait_for(ondol_npu_job *job, const bool *flag, uint64_t until) {
 
 /* ---- submit --------------------------------------------------------------------- */
 
-/* What is wrong with a binding; NULL is nothing. Notes its memory in the job. */
+/* Keeps the memory of a binding in the job. Returns what is wrong with the binding, or NULL. */
 static const char *bind(ondol_npu_job *job, const ondol_npu_binding *binding) {
     if (!VALID(binding, ondol_npu_binding, offset) || binding->buffer == NULL) {
         return "it is missing or too small a struct, or has no buffer";
@@ -152,7 +152,7 @@ ondol_npu_status job_submit(ondol_npu_session *session, uint32_t program,
         return status;
     }
     leak(session->device, job->flaws);
-    *out = job; /* Before the worker has it, or it might end before the host knows it. */
+    *out = job; /* Written before the worker gets the job, which may end it at once. */
     enqueue(session, job);
     return ONDOL_NPU_OK;
 }
@@ -170,7 +170,7 @@ static const char *text_of(ondol_npu_status outcome) {
     }
 }
 
-/* A made-up device has no temperature and no battery: time is all that it measures. */
+/* An emulated device has no temperature and uses no energy of its own: it measures only time. */
 static void fill_metrics(ondol_npu_metrics *metrics, const ondol_npu_job *job, bool ended,
                          uint64_t exec_ns) {
     if (metrics == NULL) {
@@ -222,7 +222,7 @@ void job_free(ondol_npu_job *job) {
     bool ended = job->ended;
     pthread_mutex_unlock(&job->lock);
     if (!ended) {
-        /* The worker still has it: better leaked than freed under its hands. */
+        /* The worker still uses the job: a leak is better than a use after free. */
         log_line(0, "softnpu: job_free came before the job had ended; it is leaked");
         return;
     }

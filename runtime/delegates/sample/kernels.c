@@ -9,8 +9,8 @@
 #include <string.h>
 
 /* On x86-64 the compiler makes a second version of a function for AVX2, and the dynamic linker
- * takes the one that fits (an "ifunc" of glibc). Sanitizers do not get on with those: their
- * run-time is not up yet when the linker asks. */
+ * chooses the one that the CPU can run (an "ifunc" of glibc). Builds with a sanitizer do without,
+ * because the linker chooses before the sanitizer's run-time is initialized. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__GLIBC__) && \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define FAST __attribute__((target_clones("avx2", "default")))
@@ -29,7 +29,7 @@ bool workspace_new(workspace *space, ondol_npu_program *const *programs, uint32_
         rounded = inputs > rounded ? inputs : rounded;
         inner = program->max_inner > inner ? program->max_inner : inner;
     }
-    /* One more of each, since a program without a matmul has none. */
+    /* One more of each: a program without a matmul needs none, and calloc(0) may return NULL. */
     space->values = calloc(values + 1, sizeof *space->values);
     space->rounded = calloc(rounded + 1, sizeof *space->rounded);
     space->scales = calloc(rounded / GROUP + 1, sizeof *space->scales);
@@ -49,7 +49,7 @@ void workspace_free(workspace *space) {
 
 /* Rounds GROUP numbers to int8 and gives their scale. */
 static float round_group(const float *in, int16_t *out) {
-    /* Without their sign bit floats are in the order of their bits, infinity and NaN last. */
+    /* Floats without their sign bit are ordered like their bits; infinity and NaN come last. */
     uint32_t largest = 0;
     for (int i = 0; i < GROUP; i++) {
         uint32_t bits;
@@ -59,16 +59,16 @@ static float round_group(const float *in, int16_t *out) {
     }
     memset(out, 0, GROUP * sizeof *out);
     if (largest >= 0x7f800000) {
-        return NAN; /* Zero times this is NaN, so all outputs of the row will be. */
+        return NAN; /* Zero times NaN is NaN, so all outputs of the row will be NaN. */
     }
     float size;
     memcpy(&size, &largest, sizeof size);
     float scale = size / 127;
     if (scale == 0) {
-        return 0; /* So small that no scale is smaller. */
+        return 0; /* The scale is too small for a float. */
     }
     for (int i = 0; i < GROUP; i++) {
-        /* A subnormal scale is so coarse that a number may be more than 127 of them. */
+        /* A subnormal scale is so coarse that a number divided by it may exceed 127. */
         float number = fminf(fmaxf(in[i] / scale, -127), 127);
         out[i] = (int16_t)(number + (number < 0 ? -0.5f : 0.5f));
     }
@@ -81,9 +81,9 @@ static FAST void round_inputs(const float *in, size_t n, workspace *space) {
     }
 }
 
-/* The sums of a tile's rows times one row of inputs. `scales` go with the groups of the tile;
- * they are one for all where `step` is 0. The inner sum is what vectorizes: products of 16 bits
- * into sums of 32. */
+/* The sums of a tile's rows times one row of inputs. The tile's group g has its scales at
+ * scales + g * step; with a `step` of 0 all groups share them. The compiler vectorizes the inner
+ * sum: products of 16 bits are added to sums of 32. */
 static inline void tile_times_row(const int16_t *tile, const float *scales, size_t step,
                                   const int16_t *in, const float *in_scales, size_t groups,
                                   float *sums) {
@@ -168,7 +168,7 @@ static float gelu(float x) {
     return 0.5f * x * (1 + tanhf(root_2_over_pi * (x + 0.044715f * x * x * x)));
 }
 
-/* One number of an op that goes number by number; `b` is 0 where there is no second input. */
+/* One number of an elementwise op; `b` is 0 if there is no second input. */
 static float element(const node *node, float a, float b) {
     switch (node->op) {
     case ONDOL_NPU_ADD:
@@ -184,7 +184,7 @@ static float element(const node *node, float a, float b) {
     }
 }
 
-/* The numbers of a tensor, NULL if the node has not so many inputs. */
+/* The numbers of the node's input `i`; NULL if the node has fewer inputs. */
 static float *input(const ondol_npu_program *program, const node *node, uint32_t i,
                     const workspace *space) {
     if (i >= node->n_in) {

@@ -12,7 +12,7 @@
 
 /* ---- running a job, on the worker ----------------------------------------------- */
 
-/* Why a job is to end now; OK if it is to go on. */
+/* The outcome with which a job must end now; OK if it may go on. */
 static ondol_npu_status why_end(ondol_npu_job *job) {
     pthread_mutex_lock(&job->lock);
     bool cancelled = job->cancelled;
@@ -134,7 +134,7 @@ static ondol_npu_job *next_job(ondol_npu_session *session) {
     return job;
 }
 
-/* After this the job is the host's alone, so it leaves the queue first. */
+/* Ends a job. It leaves the queue first, because the host may free it as soon as it has ended. */
 static void end_job(ondol_npu_session *session, ondol_npu_job *job, ondol_npu_status outcome,
                     uint64_t exec_ns) {
     pthread_mutex_lock(&session->lock);

@@ -20,7 +20,7 @@ void log_line(int level, const char *message) {
     }
 }
 
-/* A text that was cut off must not end within a character. */
+/* Removes an incomplete last character from a text that was cut off. */
 static void drop_last_character(char *text, size_t length) {
     while (length > 0 && ((unsigned char)text[length - 1] & 0xC0) == 0x80) {
         length--;
@@ -90,8 +90,8 @@ bool rows_allowed(uint32_t rows) {
     return false;
 }
 
-/* A process may hold several hosts that know nothing of each other (the tests of one program,
- * say), so a second call is no error: the last host gets the log. */
+/* A process may have several independent hosts (the tests of one program, for example), so a second
+ * call is no error: the last host gets the log. */
 static ondol_npu_status init(const ondol_npu_host *host, ondol_npu_error *error) {
     if (!VALID(host, ondol_npu_host, log)) {
         return fail(error, ONDOL_NPU_E_INVALID, "no host, or one that is too small");
@@ -262,7 +262,7 @@ static ondol_npu_status buffer_import(ondol_npu_device *device, const ondol_npu_
 
 static void buffer_release(ondol_npu_buffer *buffer) {
     if (buffer != NULL) {
-        /* A flawed session may still write into it. */
+        /* A session with a flaw may still write into the buffer: wait until it has. */
         pthread_mutex_lock(&buffer->device->flaws.delivery);
         pthread_mutex_unlock(&buffer->device->flaws.delivery);
         free(buffer);
@@ -299,7 +299,7 @@ static const ondol_npu_api API = {
 
 __attribute__((visibility("default"))) ondol_npu_status
 ondol_npu_get_api(uint32_t host_major, uint32_t host_minor, const ondol_npu_api **out) {
-    (void)host_minor; /* Minor versions only append, and each side asks before it reads. */
+    (void)host_minor; /* Minor versions only append fields, and the reader tests for them. */
     if (out == NULL) {
         return ONDOL_NPU_E_INVALID;
     }

@@ -8,7 +8,7 @@
  *   kernels.c  the arithmetic
  *   session.c  sessions and their worker threads
  *   job.c      submitting jobs and waiting for them
- *   faults.h   what goes wrong on purpose: faults.c, flaws_arithmetic.c, flaws_device.c
+ *   faults.h   faults on purpose: faults.c, flaws_arithmetic.c, flaws_device.c
  */
 #ifndef SOFTNPU_H
 #define SOFTNPU_H
@@ -24,7 +24,7 @@
 #define ARCH "softnpu1"
 
 enum {
-    GROUP = 32, /* numbers along a row that are multiplied and summed as integers */
+    GROUP = 32, /* how many numbers along a row are multiplied and summed as integers */
     TILE = 8,   /* rows of a weight that are kept side by side, see kernels.c */
     MAX_TENSORS = 4096,
     MAX_NODES = 4096,
@@ -35,7 +35,7 @@ enum {
 /* Sizes of weights are computed in size_t from sides of at most MAX_SIDE. */
 _Static_assert(sizeof(size_t) >= 8, "softnpu is for 64-bit machines");
 
-/* Whether a struct of the host is there and as large as in version 1.0. */
+/* Whether `p` is not NULL and its struct has the last field of version 1.0. */
 #define VALID(p, T, last_field) ((p) != NULL && ONDOL_NPU_HAS(p, T, last_field))
 
 /* ---- errors and the log, softnpu.c ---------------------------------------------- */
@@ -84,8 +84,8 @@ typedef struct tensor {
     format format;   /* of a weight */
     int8_t *numbers; /* of a weight that is not F32: as kernels.c has it */
     float *floats;   /* of a weight: its scales, or the numbers of F32 */
-    uint64_t place;  /* of a value: where in the workspace, in floats */
-    uint32_t first;  /* of a value: the steps from and to which it is in use */
+    uint64_t place;  /* of a value: its offset in the workspace, in floats */
+    uint32_t first;  /* of a value: the first and the last step that use it */
     uint32_t last;
 } tensor;
 
@@ -99,10 +99,10 @@ typedef struct node {
     float factor;
 } node;
 
-/* Nobody writes to a program once it is made, so any number of sessions may run it. */
+/* A program never changes once it is made, so several sessions may run it at the same time. */
 struct ondol_npu_program {
     ondol_npu_device *device;
-    char name[64]; /* of its graph, perhaps cut off */
+    char name[64]; /* of its graph, shortened if it is too long */
     uint32_t rows;
     uint32_t n_tensors;
     uint32_t n_nodes;
@@ -112,18 +112,19 @@ struct ondol_npu_program {
     uint32_t max_inner;    /* the most columns of a matmul's weight */
 };
 
-/* Makes a program of the right size with nothing in it; NULL is out of memory. */
+/* Makes a program with room for so many tensors and nodes, all zero; NULL if there is no memory. */
 ondol_npu_program *program_new(ondol_npu_device *device, uint32_t rows, uint32_t n_tensors,
                                uint32_t n_nodes);
 void program_free(ondol_npu_program *program);
 
-/* Reads all of the host's graph but its weights' data, and checks it: INVALID if it is broken. */
+/* Reads the host's graph without the data of its weights, and checks it: INVALID if it is
+ * broken. */
 ondol_npu_status graph_read(ondol_npu_device *device, const ondol_npu_graph *graph,
                             ondol_npu_program **out, ondol_npu_error *error);
 /* INVALID with a message if the tensors and nodes make no sense together. */
 ondol_npu_status graph_check(const ondol_npu_program *program, const char *name,
                              ondol_npu_error *error);
-/* Whether the device takes a node of a graph that makes sense; if not, says why. */
+/* Whether the device takes a node of a valid graph; if not, writes the reason. */
 bool node_supported(const ondol_npu_program *program, const node *node, char *reason,
                     size_t reason_size);
 
@@ -168,9 +169,9 @@ void node_run(const ondol_npu_program *program, const node *node, workspace *spa
 
 /* ---- session.c and job.c ------------------------------------------------------------
  *
- * A session's lock guards its queue, a job's lock what it says of itself. Where both are held the
- * session's comes first. A job that has ended does not use its session, so it may be freed after
- * it. */
+ * A session's lock guards its queue, a job's lock the job's fields. A thread that needs both takes
+ * the session's first. A job that has ended does not use its session, so it may be freed after
+ * the session. */
 
 struct ondol_npu_job {
     ondol_npu_session *session;

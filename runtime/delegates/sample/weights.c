@@ -1,12 +1,12 @@
 /* weights.c - how the device keeps weights.
  *
- * A weight of a matmul is kept in tiles of TILE rows; of a tile come the first GROUP columns of
- * each row, then the next ones of each, as the kernel goes through them:
+ * A weight of a matmul is kept in tiles of TILE rows. A tile has the first GROUP columns of each of
+ * its rows, then the next GROUP columns of each, which is the order in which the kernel reads them:
  *
  *     numbers[tile][group][row of the tile][column of the group]
  *     scales[tile][group][row of the tile], or scales[tile][row of the tile]
  *
- * Rows that the last tile has too many are zero. Numbers of four bits are widened to eight, and
+ * The last tile is padded with rows of zeros. Numbers of four bits are widened to eight, and
  * scales to F32. All other weights are F32 and stay as they are. */
 #include "softnpu.h"
 
@@ -91,7 +91,7 @@ static float half_to_float(uint16_t half) {
     return half & 0x8000 ? -size : size;
 }
 
-/* The host promises no alignment of its scales, hence memcpy. */
+/* The host does not promise that scales are aligned, so they are read by memcpy. */
 static float host_scale(const tensor *weight, const uint8_t *scales, size_t i) {
     if (weight->format == FORMAT_I8_ROW) {
         float scale;

@@ -1,9 +1,9 @@
 /* npu.c - the smallest complete plug-in of Ondol's NPU contract, ondol_npu.h: matmuls with weights
- * in F32. "STUB:" marks what the processor does here in the place of a device; everything else is
- * what the contract asks of every plug-in, and stays.
+ * in F32. "STUB:" marks what the processor does here instead of a device; everything else is
+ * what the contract requires of every plug-in, and stays.
  *
- * Values are F32, and weights are kept as they come: whatever the device takes, claim no more than
- * it computes, and say in device_info how it computes. */
+ * Values are F32, and weights are kept as the host gives them. Whatever your device takes: claim
+ * only what it computes, and say in device_info how it computes. */
 #define _POSIX_C_SOURCE 200809L /* for clock_gettime */
 #include "ondol_npu.h"
 
@@ -15,7 +15,7 @@
 #include <time.h>
 
 #define HEADER(T) {sizeof(T), ONDOL_NPU_ABI_MAJOR, ONDOL_NPU_ABI_MINOR}
-/* Whether a struct of the host is there, with all fields of version 1.0. */
+/* Whether `p` is not NULL and its struct has all fields of version 1.0. */
 #define VALID(p, T, last_field) ((p) != NULL && ONDOL_NPU_HAS(p, T, last_field))
 
 enum { MAX_LISTED = 4096, MAX_SIDE = 1 << 20, MAX_VALUES = 1 << 26 };
@@ -179,7 +179,7 @@ static bool is_value(const tensor *tensor) {
     return tensor->role != ONDOL_NPU_WEIGHT;
 }
 
-/* Each of the next functions says what is wrong with a graph; NULL is nothing. */
+/* Each of the next functions returns what is wrong with a graph, or NULL if nothing is. */
 
 static const char *wrong_with_tensors(const ondol_npu_program *program) {
     size_t values = 0;
@@ -235,7 +235,7 @@ static const char *wrong_with_nodes(const ondol_npu_program *program, bool *writ
     return NULL;
 }
 
-/* INVALID for a graph that makes no sense. */
+/* INVALID if the graph is broken. */
 static ondol_npu_status check(const ondol_npu_program *program, ondol_npu_error *error) {
     const char *wrong = wrong_with_tensors(program);
     bool *written = calloc(program->n_tensors, sizeof *written);
@@ -247,7 +247,7 @@ static ondol_npu_status check(const ondol_npu_program *program, ondol_npu_error 
     return wrong == NULL ? ONDOL_NPU_OK : fail(error, ONDOL_NPU_E_INVALID, "%s", wrong);
 }
 
-/* Why the device does not take a node of a graph that makes sense; NULL if it does. */
+/* Why the device does not take a node of a valid graph; NULL if it takes the node. */
 static const char *why_refused(const ondol_npu_program *program, const node *node) {
     if (node->op != ONDOL_NPU_MATMUL) {
         return "only matmuls run on the device"; /* STUB: take more of the seven operations */
@@ -397,7 +397,7 @@ static ondol_npu_status compile(ondol_npu_device *device, const ondol_npu_graph 
 typedef struct blob_header {
     char magic[8];
     uint64_t size;
-    uint64_t checksum; /* of the bytes behind the header */
+    uint64_t checksum; /* of all but the magic, the version and itself */
     uint32_t rows;
     uint32_t n_tensors;
     uint32_t n_nodes;
@@ -416,7 +416,7 @@ static uint64_t checksum(uint64_t hash, const void *data, size_t n) {
     return hash;
 }
 
-/* Of everything but the magic, the version and itself. */
+/* The checksum of everything but the magic, the version and the checksum itself. */
 static uint64_t checksum_of(const blob_header *header, const void *rest) {
     uint64_t hash = checksum(0xcbf29ce484222325u, &header->size, sizeof header->size);
     hash = checksum(hash, &header->rows, 3 * sizeof header->rows);
@@ -472,7 +472,8 @@ typedef struct reader {
     size_t left;
 } reader;
 
-/* A checksum is no signature: nothing is read that is not there. */
+/* Reads `n` bytes; false if there are fewer. Checked in spite of the checksum, which an attacker
+ * can compute too. */
 static bool take(reader *from, void *to, size_t n) {
     if (from->left < n) {
         return false;
@@ -611,8 +612,8 @@ static void matmul(const ondol_npu_program *program, const node *node, float *co
     }
 }
 
-/* Where the values of a call are: those that are bound in the host's memory, the others in memory
- * of their own, which `values_free` frees. */
+/* Finds the values of a call: bound values are in the host's memory, the others in memory that is
+ * allocated here and that `values_free` frees. */
 static bool values_find(const ondol_npu_program *program, const ondol_npu_binding *const *bindings,
                         uint32_t n, float **values) {
     for (uint32_t i = 0; i < n; i++) {
@@ -738,7 +739,7 @@ static const ondol_npu_api API = {
 
 __attribute__((visibility("default"))) ondol_npu_status
 ondol_npu_get_api(uint32_t host_major, uint32_t host_minor, const ondol_npu_api **out) {
-    (void)host_minor; /* Minor versions only append, and each side asks before it reads. */
+    (void)host_minor; /* Minor versions only append fields, and the reader tests for them. */
     if (out == NULL) {
         return ONDOL_NPU_E_INVALID;
     }

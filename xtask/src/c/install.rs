@@ -11,13 +11,13 @@ use std::path::Path;
 pub const SYSTEM: [&str; 3] = ["pthread", "dl", "m"];
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// What programs that were linked with the shared library look for; `build.rs` of
-/// `ondol-c` gives it to the library.
+/// The name by which linked programs find the shared library; `build.rs` of `ondol-c` writes it
+/// into the library.
 const SONAME: &str = concat!("libondol.so.", env!("CARGO_PKG_VERSION_MAJOR"));
 /// The file of the shared library.
 const SHARED: &str = concat!("libondol.so.", env!("CARGO_PKG_VERSION"));
 
-/// The files that are made from a text with `@NAME@` in the place of values.
+/// The files that are made from a template with `@NAME@` in place of values.
 const TEMPLATES: [(&str, &str); 3] = [
     (
         "lib/pkgconfig/ondol.pc",
@@ -76,8 +76,8 @@ fn filled(template: &str) -> String {
     values.iter().fold(template.to_owned(), fill)
 }
 
-/// Makes the folder of a file, and removes the file: programs that run may have it
-/// mapped.
+/// Makes the folder of a file, and removes the file: overwriting it would damage running programs
+/// that have it mapped.
 fn prepare(path: &Path) -> Outcome {
     let folder = path.parent().unwrap_or(path);
     fs::create_dir_all(folder).map_err(failed(folder))?;

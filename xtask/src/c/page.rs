@@ -8,7 +8,7 @@ use std::path::Path;
 
 const PAGE: &str = "docs/c.md";
 
-/// What parts of a program on the page may use.
+/// The headers that parts of a program on the page may use.
 const INCLUDES: &str = "#include <ondol.h>\n#include <stdio.h>\n#include <stdlib.h>\n";
 
 /// The commands of the console that build and run programs.

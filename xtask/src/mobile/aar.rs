@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 const PACKAGES: [&str; 3] = ["aapt", "maven", "openjdk-17-jdk-headless"];
 
-/// An AAR that no NDK linked.
+/// The name of an AAR whose libraries were linked without an NDK.
 const UNLINKED: &str = "ondol-unlinked";
 
 /// The manifest of the AAR of the C API.
@@ -50,9 +50,9 @@ pub fn kotlin(toolchain: &Toolchain, abis: &[Abi]) -> Outcome {
     Ok(())
 }
 
-/// Maven's arguments for an AAR with the library of this computer in the place of a
-/// phone's, and its checks: all of them but those of what a phone's linker makes. `None`,
-/// and prints why, if a tool is missing or no phone has such a CPU.
+/// Maven's arguments for an AAR with the library of this computer instead of a phone's, and for its
+/// checks, except those of what a phone's linker makes. `None`, and prints why, if a tool is
+/// missing or Android has no ABI for this CPU.
 pub fn stand_in(library: &Path) -> Result<Option<Vec<String>>, String> {
     let abi = match std::env::consts::ARCH {
         "aarch64" => "arm64-v8a",

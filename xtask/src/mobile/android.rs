@@ -29,7 +29,7 @@ struct Budget {
     c: u64,
 }
 
-/// The first one is that of nearly every phone.
+/// The ABIs. The first one is that of nearly every phone.
 const ABIS: [Abi; 3] = [
     Abi {
         name: "arm64-v8a",
@@ -114,7 +114,7 @@ fn c(toolchain: &Toolchain, abi: &Abi) -> Outcome {
     size::check(&shared, abi.budget.c)
 }
 
-/// Checks what every shared library must fulfil.
+/// Makes the checks of every shared library.
 fn check(toolchain: &Toolchain, abi: &Abi, library: &Path) -> Outcome {
     check_needs(toolchain, library)?;
     check_pages(toolchain, library)?;

@@ -46,11 +46,11 @@ __attribute__((visibility(\"hidden\"))) void __aeabi_unwind_cpp_pr1(void) {}
 #endif
 ";
 
-/// What a library that was linked with the stubs writes to Android's log.
+/// The message that a library that was linked with the stubs writes to Android's log.
 const WARNING: &str = "this library was linked without an NDK, with a stand-in for its unwinder: \
                        use it for trials only";
 
-/// The code that writes it, when the library is loaded.
+/// The code that writes the message when the library is loaded.
 const UNLINKED: &str = "\
 int __android_log_write(int priority, const char *tag, const char *text);
 __attribute__((constructor)) static void warn(void) {

@@ -77,7 +77,7 @@ impl Toolchain {
         let folder = built.display().to_string();
         let package = ["rustc", "--profile", "mobile", "--lib", "-p", package];
         let what = ["--target", target, "--crate-type", kinds];
-        // Without the code that prints backtraces, which has no names to print here.
+        // Without the code that prints backtraces: the libraries have no names to print.
         let std = ["-Zbuild-std=std,panic_abort", "-Zbuild-std-features="];
         let link: Vec<&str> = link.iter().map(String::as_str).collect();
         let target_folder = ("CARGO_TARGET_DIR", folder.as_str());

@@ -1,7 +1,6 @@
 //! Compares the privacy manifest of the Swift package with what its library calls.
 //!
-//! Apple wants a reason for calls of some kinds in an app or in a library that an app
-//! links.
+//! Apple requires a reason for some kinds of calls in an app, or in a library that an app links.
 
 use super::{Toolchain, symbols};
 use crate::steps::{Outcome, root};

@@ -1,4 +1,4 @@
-//! Compares the symbols that a library exports and imports with what it may.
+//! Compares the symbols that a library exports and imports with those that are allowed.
 
 use super::Toolchain;
 use crate::steps::{Outcome, output, root};
@@ -43,7 +43,8 @@ fn functions(header: &str) -> Names {
         .collect()
 }
 
-/// What the JVM looks for in a library of native methods; [`declared`] is for the others.
+/// The name that the JVM looks for in a library of native methods; [`declared`] is for the other
+/// libraries.
 pub fn of_jni() -> Names {
     Names::from(["JNI_OnLoad".to_string()])
 }

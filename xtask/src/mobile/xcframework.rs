@@ -1,5 +1,5 @@
-//! Puts together an XCFramework without Xcode: a folder for each library, and a list of
-//! them. No linker of Apple's has seen what is inside, so its name and its list say so.
+//! Puts together an XCFramework without Xcode: a folder for each library, and a list of them.
+//! Apple's linker never linked the libraries, and the XCFramework's name and list say so.
 
 use super::{copy, make_folder, write};
 use crate::steps::{Outcome, root};

@@ -1,8 +1,9 @@
-//! Makes a test's source of the snippets of a page.
+//! Makes the source of a test from the snippets of a page.
 
 use crate::page::blocks;
 
-/// What snippets may use without saying where it comes from.
+/// The parameters of the snippets' functions, except the first one's: what snippets may use without
+/// a declaration.
 const GIVEN: &str = "url: URL, model: Model, conversation: Conversation, governor: Governor";
 
 /// The source: a function for each snippet, or its declarations as they are. `firstSnippet`
@@ -33,7 +34,7 @@ fn snippets(page: &str) -> Vec<Vec<&str>> {
     swift.map(|block| block.code.lines().collect()).collect()
 }
 
-/// Each import once, and those that what is given needs.
+/// Each import once, and the imports that [`GIVEN`] needs.
 fn imports<'a>(snippets: &[Vec<&'a str>]) -> Vec<&'a str> {
     let mut imports = vec!["import Foundation", "import Ondol"];
     for line in snippets.iter().flatten().filter(|line| is_import(line)) {

@@ -30,7 +30,7 @@ struct Report {
 struct Device {
     name: String,
     driver: String,
-    /// Times say something about hardware only for "hardware".
+    /// The times are those of hardware only if this is "hardware".
     label: String,
 }
 
@@ -38,10 +38,10 @@ struct Device {
 struct Stage {
     stage: &'static str,
     tokens: usize,
-    /// Times of all tokens; `null` if the stage can't run on the device.
+    /// Median time of all tokens; `null` if the stage can't run on the device.
     cpu_ms: Option<f64>,
     device_ms: Option<f64>,
-    /// Of the device, divided by the CPU's.
+    /// [`Pair::speedup`]: above 1 the device is faster.
     speedup: Option<f64>,
     slower_than_cpu: bool,
     /// "device" or "cpu".
@@ -104,8 +104,8 @@ fn only(lengths: &[usize]) -> Option<usize> {
     }
 }
 
-/// Every stage that the device has programs for. The times of a device that fails would
-/// be the CPU's, so a failure is an error.
+/// Offloads every stage that the device has programs for. A failure of the device is an
+/// error: otherwise the CPU would take over, and its time would count as the device's.
 fn offload(args: &Args, model: &Model, delegate: &Delegate) -> Result<Offload> {
     let all = Split {
         prefill: true,
@@ -214,7 +214,7 @@ fn print(args: &Args, report: &Report) -> Result<()> {
     output::line(format!("\nkept: {}", in_words(report.split)))
 }
 
-/// What an emulator's times are worth.
+/// A warning if the device is not hardware.
 fn caution(device: &Device) -> &'static str {
     match device.label == Label::Hardware.to_string() {
         true => "",

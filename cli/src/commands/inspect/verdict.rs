@@ -10,7 +10,7 @@ use ondol_models::template::{ChatTemplate, Message, RenderInput, TemplateOrigin}
 use ondol_models::tokenizer::Tokenizer;
 use serde::Serialize;
 
-/// Rows of a pass for which a prompt's kernels are chosen.
+/// Rows of a pass, enough of them that kernels for prefill are chosen.
 const PROMPT: usize = 64;
 
 /// Whether a model runs in this build on this computer.
@@ -22,9 +22,9 @@ pub struct Verdict {
     tensors: Fact,
     /// The vocabulary and how text is split.
     tokenizer: Fact,
-    /// Conversations. A model runs without, on raw text.
+    /// The chat template. Without one, a model still completes raw text.
     template: Fact,
-    /// What has no fast kernel.
+    /// The parts that have no fast kernel.
     slow: Vec<String>,
 }
 
@@ -126,7 +126,7 @@ fn template(gguf: &Gguf) -> ondol_models::Result<String> {
     })
 }
 
-/// Each thing that has no fast kernel, once.
+/// The parts that have no fast kernel, each once.
 fn slow(graph: &Graph, kernels: &Kernels) -> Vec<String> {
     let mut slow: Vec<String> = Vec::new();
     for node in &graph.nodes {

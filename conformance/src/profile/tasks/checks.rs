@@ -1,7 +1,8 @@
 //! One checker for each kind of instruction of IFEval, after the rules of its reference
 //! (`instruction_following_eval` of `google-research/google-research`). Where the
 //! reference asks a library for language or sentences, the docs here say what is done
-//! instead. An id without a checker, or without its kwargs, is not judged.
+//! instead. An instruction is not judged if its id has no checker or its arguments (`kwargs`) are
+//! missing.
 
 use serde::Deserialize;
 
@@ -40,13 +41,13 @@ pub struct Kwargs {
 pub enum Verdict {
     /// The answer does what was asked.
     Followed,
-    /// It does not.
+    /// The answer does not do it.
     NotFollowed,
-    /// Nothing here verifies the instruction.
+    /// There is no checker for the instruction.
     NotJudged,
 }
 
-/// Judges an answer by one instruction. An empty answer follows none.
+/// Judges an answer by one instruction. An empty answer follows no instruction.
 pub fn check(id: &str, kwargs: &Kwargs, answer: &str) -> Verdict {
     match judge(id, kwargs, answer) {
         None => Verdict::NotJudged,
@@ -135,7 +136,7 @@ fn has_all(folded: &str, keywords: &[String]) -> bool {
     keywords.iter().all(has)
 }
 
-/// How often a text is there, without overlaps. Nothing is there for an empty one.
+/// How many times a text occurs, without overlaps; 0 for an empty text.
 fn count(folded: &str, text: &str) -> usize {
     match text.is_empty() {
         true => 0,
@@ -147,7 +148,7 @@ fn is_of_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Whether a word is there with no letter or digit beside it.
+/// Whether a word occurs with no letter or digit beside it.
 fn has_word(folded: &str, word: &str) -> bool {
     !word.is_empty()
         && folded.match_indices(word).any(|(at, _)| {
@@ -163,8 +164,9 @@ fn words(answer: &str) -> impl Iterator<Item = &str> {
     words.filter(|word| !word.is_empty())
 }
 
-/// Ends of sentences: `.`, `!`, `?` or `…`, one or more, before a space or the end. Text
-/// after the last counts as one. The reference asks NLTK, which also knows abbreviations.
+/// The number of sentences. One or more of `.`, `!`, `?` or `…` before a space or the end end a
+/// sentence; text after the last end counts as one. The reference asks NLTK, which also knows
+/// abbreviations.
 fn sentences(answer: &str) -> usize {
     let ends = |c: char| matches!(c, '.' | '!' | '?' | '…' | '。' | '！' | '？');
     let closed = |word: &str| {
@@ -176,7 +178,7 @@ fn sentences(answer: &str) -> usize {
     ended + usize::from(words.last().is_some_and(|last| !closed(last)))
 }
 
-/// Paragraphs between `***`; `None` if one between two others is empty.
+/// The number of paragraphs between `***`; `None` if one between two others is empty.
 fn paragraphs(answer: &str) -> Option<usize> {
     let parts: Vec<&str> = answer.split("***").map(str::trim).collect();
     let last = parts.len() - 1;
@@ -190,8 +192,8 @@ fn paragraphs(answer: &str) -> Option<usize> {
     Some(parts.iter().filter(|part| !part.is_empty()).count())
 }
 
-/// Whether there are so many paragraphs, between empty lines, and the nth (from 1) begins
-/// with a word.
+/// Whether there are `all` paragraphs, separated by empty lines, and the `nth` (from 1) begins
+/// with `word`.
 fn begins_nth(answer: &str, all: usize, nth: usize, word: &str) -> bool {
     let parts = answer.split("\n\n").map(str::trim);
     let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
@@ -201,7 +203,7 @@ fn begins_nth(answer: &str, all: usize, nth: usize, word: &str) -> bool {
     parts.len() == all && first.is_some_and(|first| bare(first) == bare(word))
 }
 
-/// `[..]` on one line.
+/// The number of `[..]`, each on one line.
 fn placeholders(answer: &str) -> usize {
     let in_line = |line: &str| {
         let opened = line.split('[').skip(1);
@@ -219,7 +221,7 @@ fn has_postscript(folded: &str, marker: &str) -> bool {
     }
 }
 
-/// Lines that begin with `- ` or one `*`.
+/// The number of lines that begin with `- ` or one `*`.
 fn bullets(answer: &str) -> usize {
     let is_bullet = |line: &&str| {
         let line = line.trim_start();
@@ -240,7 +242,7 @@ fn is_constrained(answer: &str) -> bool {
     options.iter().any(|option| answer.contains(option))
 }
 
-/// `*text*` and `**text**` on one line, each once.
+/// The number of `*text*` and `**text**`, each on one line and counted once.
 fn highlights(answer: &str) -> usize {
     let in_line = |line: &str| {
         let parts: Vec<&str> = line.split('*').collect();
@@ -260,7 +262,7 @@ fn highlights(answer: &str) -> usize {
     answer.lines().map(in_line).sum()
 }
 
-/// How often the splitter stands before a number.
+/// How many times the splitter occurs before a number.
 fn sections(answer: &str, splitter: &str) -> usize {
     let mut parts = answer.split(splitter);
     parts.next();
@@ -271,7 +273,7 @@ fn sections(answer: &str, splitter: &str) -> usize {
     }
 }
 
-/// JSON, with or without a fence of Markdown.
+/// Whether the answer is JSON, with or without a code fence of Markdown.
 fn is_json(answer: &str) -> bool {
     let mut text = answer.trim();
     for fence in ["```json", "```Json", "```JSON", "```"] {
@@ -284,7 +286,7 @@ fn is_json(answer: &str) -> bool {
     serde_json::from_str::<serde_json::Value>(text.trim()).is_ok()
 }
 
-/// `<<text>>` on one line.
+/// Whether there is a `<<text>>` on one line.
 fn has_title(answer: &str) -> bool {
     answer.lines().any(|line| {
         let rest = line.split_once("<<").map(|(_, rest)| rest);
@@ -293,7 +295,7 @@ fn has_title(answer: &str) -> bool {
     })
 }
 
-/// Two different texts with `******` between them.
+/// Whether the answer is two different texts with `******` between them.
 fn are_two(answer: &str) -> bool {
     let parts: Vec<&str> = answer.split("******").map(str::trim).collect();
     let last = parts.len() - 1;
@@ -310,25 +312,26 @@ fn is_quoted(answer: &str) -> bool {
     answer.len() > 1 && answer.starts_with('"') && answer.ends_with('"')
 }
 
-/// Has letters with case, and all are upper-case.
+/// Whether there are letters with case, and all are upper-case.
 fn is_upper(text: &str) -> bool {
     text.chars().any(char::is_uppercase) && !text.chars().any(char::is_lowercase)
 }
 
-/// Has letters with case, and all are lower-case.
+/// Whether there are letters with case, and all are lower-case.
 fn is_lower(text: &str) -> bool {
     text.chars().any(char::is_lowercase) && !text.chars().any(char::is_uppercase)
 }
 
-/// All letters are those of English. The reference asks a library for the language.
+/// Whether all letters are those of English. The reference asks a library for the language.
 fn is_latin(text: &str) -> bool {
     text.chars()
         .filter(|c| c.is_alphabetic())
         .all(|c| c.is_ascii())
 }
 
-/// Korean is told by its letters: more than half are Hangul. Other languages share theirs
-/// and are not judged; the reference asks a library.
+/// Whether an answer is in a language; `None` for a language that is not judged. An answer is
+/// Korean if more than half of its letters are Hangul. Other languages share their letters; the
+/// reference asks a library.
 fn is_in(answer: &str, language: &str) -> Option<bool> {
     if language != "ko" {
         return None;

@@ -136,7 +136,7 @@ pub fn answer(
     Ok(answers)
 }
 
-/// The prompt, up to and without the letter.
+/// The prompt up to the letter, which is not part of it.
 fn prompt(kind: Kind, question: &Question) -> String {
     let options = LETTERS.iter().zip(&question.options);
     let options = options.map(|(letter, option)| format!("{letter}. {}\n", option.trim()));
@@ -157,7 +157,8 @@ fn choose(
     item: usize,
 ) -> ondol::Result<Answered> {
     let prompt = prompt(kind, question);
-    // Encoded whole, as the letter's token depends on what stands before it.
+    // Prompt and letter are encoded together, because the letter's token depends on the text
+    // before it.
     let encoded = LETTERS.map(|letter| {
         let whole = format!("{prompt} {letter}");
         session.model().encode_prompt(&whole)
@@ -185,14 +186,14 @@ fn choose(
             .push(likelihood(session, tokens, same, &first)?);
     }
     let mut places = 0..LETTERS.len();
-    // The first of equal ones. Likelihoods that are no numbers choose nothing.
+    // The first of equal ones. If a likelihood is NaN, none is chosen.
     let best = places.find(|&at| answered.ln_p.iter().all(|ln_p| answered.ln_p[at] >= *ln_p));
     answered.answer = best.map_or("", |at| LETTERS[at]).to_owned();
     answered.right = Some(best == Some(question.right));
     Ok(answered)
 }
 
-/// Tokens with which all begin, leaving each at least one.
+/// The number of tokens with which all four begin, but at most all but one of the shortest.
 fn common(encoded: &[Vec<u32>; 4]) -> usize {
     let [first, others @ ..] = encoded;
     let shortest = encoded.iter().map(Vec::len).min().unwrap_or(0);

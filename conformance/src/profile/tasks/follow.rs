@@ -60,7 +60,8 @@ pub fn answer(
     Ok((answers, instructions))
 }
 
-/// Whether all were followed: known if one was not, or if all were judged.
+/// Whether all instructions were followed: no if one was not, otherwise `None` if one was not
+/// judged.
 fn all(verdicts: &[Verdict]) -> Option<bool> {
     match verdicts {
         verdicts if verdicts.contains(&Verdict::NotFollowed) => Some(false),

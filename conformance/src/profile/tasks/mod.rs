@@ -108,11 +108,11 @@ pub struct Score {
     pub items: usize,
     /// Those that were judged.
     pub judged: usize,
-    /// Those that were answered rightly, or whose every instruction was followed.
+    /// Questions that were answered rightly, or prompts whose every instruction was followed.
     pub right: usize,
     /// `right / judged`; 0 if nothing was judged.
     pub accuracy: f64,
-    /// The instructions of a set of these.
+    /// The instructions, if the set has instructions.
     pub instructions: Option<Instructions>,
     /// What was answered, one for each item, to look at and to judge again.
     #[serde(skip)]
@@ -126,10 +126,10 @@ pub struct Instructions {
     pub judged: usize,
     /// Those that were followed.
     pub followed: usize,
-    /// Those that were not judged, because nothing here verifies them. They count neither
-    /// as followed nor as not followed.
+    /// Those that were not judged, because there is no checker for them. They count neither as
+    /// followed nor as not followed.
     pub not_judged: usize,
-    /// The ids of these.
+    /// The ids of the instructions that were not judged.
     pub unknown: Vec<String>,
 }
 

@@ -1,7 +1,8 @@
-//! What a job costs more in a process of its own: `cost LIBRARY`.
+//! Measures what a job costs more in a process of its own: `cost LIBRARY`.
 //!
-//! The values have the sizes of a span of SmolLM2 between two attentions; the operations
-//! are cheap, so that the rest shows. Both ways in turns; medians in microseconds.
+//! The values have the sizes of a span of SmolLM2 between two attentions. The operations
+//! are cheap, so that most of the time is overhead. Jobs run in this process and in another in
+//! turns; the program prints medians in microseconds.
 
 use ondol::delegate::segment::{Node, Op, Role, RowFn, Segment};
 use ondol::delegate::{Buffer, Delegate, DeviceSession, Outcome, Place};
@@ -11,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Columns of a span's outputs: the residual, queries, keys and values. Its inputs are a
-/// quarter less; here they are the same.
+/// Columns of a span's outputs: the residual, queries, keys and values. The span's inputs have a
+/// quarter fewer columns; here they have the same.
 const COLS: [usize; 4] = [576, 576, 192, 192];
 const JOBS: usize = 400;
 const TURNS: usize = 5;

@@ -1,11 +1,11 @@
-//! Runs the plug-in of an NPU in a process of its own, so that whatever the plug-in
-//! does, the app goes on: a crash, an abort, a call that does not return, or a write
-//! beyond an output is an error of the delegate, and the CPU takes over.
+//! Runs the plug-in of an NPU in a process of its own, so that no fault of the plug-in ends
+//! the app: a crash, an abort, a call that does not return, or a write beyond an output is an
+//! error of the delegate, and the CPU takes over.
 //!
 //! [`open`] starts a *helper*, a program that calls [`serve`], and gives a [`Delegate`]
 //! like any other. Its table of functions sends each call to the helper, which calls the
 //! plug-in. Weights, saved programs and values travel in shared memory. In the helper
-//! each value ends right before a page that nobody may touch.
+//! each value ends just before a page that can't be read or written.
 //!
 //! ```no_run
 //! # use std::{path::Path, process::Command};
@@ -25,8 +25,8 @@ use std::path::Path;
 use std::process::Command;
 
 /// Starts `helper`, loads a plug-in there and opens its first device. The helper's
-/// standard input is the connection; what it and the plug-in print is copied to standard
-/// error. It ends when the delegate, and everything that was made from it, is dropped.
+/// standard input is the connection; what the helper and the plug-in print is copied to standard
+/// error. The helper ends when the delegate, and everything that was made from it, is dropped.
 ///
 /// The plug-in's programs are stored with a header, so programs that were stored by
 /// [`Delegate::load`] are compiled again, and the other way round.
@@ -51,9 +51,9 @@ pub fn open(plugin: &Path, helper: Command) -> Result<Delegate, DelegateError> {
     }
 }
 
-/// Serves a host: the whole work of a helper. Ends the process when the host is gone.
-/// Returns only if standard input is not the socket of [`open`], if the system has no
-/// thread for a connection, or if it is not Linux.
+/// Serves a host: a helper does nothing else. Ends the process when the host is gone.
+/// Returns only after an error: standard input is not the socket of [`open`], the system has no
+/// thread for a connection, or the system is not Linux.
 pub fn serve() -> io::Error {
     #[cfg(target_os = "linux")]
     return linux::serve();

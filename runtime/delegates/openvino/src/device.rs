@@ -39,7 +39,7 @@ const NPU_FORMS: [Quant; 4] = [I4_BY_128, I4_BY_ROW, I8_BY_ROW, Quant::F16];
 /// its likeliest tokens.
 const OTHER_FORMS: [Quant; 5] = [I4_BY_128, I4_BY_32, I4_BY_ROW, I8_BY_ROW, Quant::F16];
 
-/// OpenVINO, loaded. It starts threads and is never unloaded.
+/// The loaded OpenVINO. It starts threads and is never unloaded.
 pub struct Runtime {
     /// Compiles models.
     pub core: Core,

@@ -1,4 +1,5 @@
-//! A safe interface to the part of OpenVINO's C API that the plug-in uses.
+//! A safe interface to the part of OpenVINO's C API that the plug-in uses. Every function that
+//! returns a `Result` fails with OpenVINO's own message.
 //!
 //! The SAFETY comments here rely on OpenVINO's documentation of its objects. They count
 //! references, so a model may be freed once it is compiled, and a compiled model while
@@ -138,7 +139,7 @@ pub struct Compiled {
     _memory: Option<Tensor>,
 }
 
-// SAFETY: as for the others.
+// SAFETY: as for the objects above: OpenVINO's objects are not bound to a thread.
 unsafe impl Send for Compiled {}
 
 impl Drop for Compiled {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 use std::{env, fs, io, process};
 
-/// How often a running job checks whether it must end early.
+/// The time between two checks of a running job whether it must end early.
 const LOOK: Duration = Duration::from_millis(2);
 
 /// A compiled graph.

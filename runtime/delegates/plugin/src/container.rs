@@ -1,5 +1,5 @@
-//! Saved programs: a header that identifies the program, a checksum, and the bytes of
-//! the plug-in's own.
+//! Saved programs: a header that identifies the program, a checksum, and the plug-in's own
+//! bytes.
 //!
 //! All numbers are little-endian. `FORMAT` must be incremented when the layout changes.
 

@@ -57,7 +57,7 @@ unsafe impl Send for Lists {}
 unsafe impl Sync for Lists {}
 
 impl Lists {
-    /// Of forms of matrices, and of numbers of rows.
+    /// Makes the lists of forms of matrices and of numbers of rows.
     pub fn new(forms: Vec<ffi::Quant>, rows: Vec<u32>) -> Lists {
         Lists {
             form_list: forms.iter().map(core::ptr::from_ref).collect(),

@@ -30,11 +30,11 @@ pub struct Tensor<'g> {
     pub role: Role,
     /// 1 for a vector.
     pub rows: usize,
-    /// Numbers of a row.
+    /// How many numbers a row has.
     pub cols: usize,
     /// For a weight: its form; `None` for one that this build does not know.
     pub form: Option<Quant>,
-    /// For a weight: its numbers; empty when the host claims, before it has them.
+    /// For a weight: its numbers; empty during a claim, when the host has no data yet.
     pub data: &'g [u8],
     /// For a weight: its scales.
     pub scales: &'g [u8],
@@ -250,9 +250,9 @@ unsafe fn read_node(raw: *const ffi::Node, id: usize) -> Result<Node> {
     })
 }
 
-// ---- whether a graph makes sense --------------------------------------------------
+// ---- checks of a graph ------------------------------------------------------------
 
-/// The result of a check: the error says what is wrong, or why not.
+/// The result of a check: the error says what is wrong, or why the device refuses.
 pub type Verdict = core::result::Result<(), String>;
 
 fn unless(holds: bool, wrong: &str) -> Verdict {
@@ -295,7 +295,8 @@ impl Graph<'_> {
         )
     }
 
-    /// `defined` says for each tensor whether it has a value when the node runs.
+    /// Checks the inputs and the output of a node. `defined` says for each tensor whether it has a
+    /// value when the node runs.
     fn check_wiring(&self, node: &Node, defined: &[bool]) -> Verdict {
         // An operation that is unknown here may be valid for the host.
         let takes = |op: Op| op.inputs().contains(&node.inputs.len());

@@ -1,4 +1,4 @@
-//! Handles, and what else a function of the table gets from the host.
+//! Handles, and the other arguments that a function of the table gets from the host.
 //!
 //! Handles are boxes. The SAFETY comments here rely on the contract of `ondol_npu.h`:
 //! arguments are null or what the header says, and live during the call.

@@ -1,8 +1,8 @@
 //! Writes an NPU plug-in in Rust: the C ABI of `ondol_npu.h` over three traits,
 //! [`Plugin`], [`Device`] and [`Program`].
 //!
-//! The traits have what differs from vendor to vendor. The rest is here: the table of
-//! functions with its handles, errors and caught panics; graphs, read and checked;
+//! The traits have what differs from vendor to vendor. This crate does the rest: the table of
+//! functions with its handles, errors and caught panics; reading and checking graphs;
 //! the header and checksum of saved programs; buffers; sessions, each with a thread
 //! that runs its jobs, with deadlines and cancelling.
 //!
@@ -85,9 +85,8 @@ pub trait Device: Send + Sync + Sized + 'static {
     /// What the device compiles graphs to.
     type Program: Program;
 
-    /// Makes a job that comes `after` that many others, or another call, fail as the
-    /// fault of this name says (docs/add-a-delegate.md); UNSUPPORTED for unknown names.
-    /// `None` if the plug-in can't.
+    /// Arms a fault ([`Inject`]); docs/add-a-delegate.md lists the names. UNSUPPORTED for an
+    /// unknown name. `None` if the plug-in has no faults.
     const INJECT: Option<Inject<Self>> = None;
 
     /// Describes the device. Called once, when it is opened.
@@ -111,11 +110,12 @@ pub trait Device: Send + Sync + Sized + 'static {
     /// from the same version of the plug-in and from a device of the same description.
     ///
     /// # Errors
-    /// INCOMPATIBLE if they must be compiled again.
+    /// INCOMPATIBLE if the graph must be compiled again.
     fn load(&self, bytes: &[u8]) -> Result<Self::Program>;
 }
 
-/// Arms a fault of a device, by its name and the number of submits before it strikes.
+/// Arms a fault of a device. The arguments are the device, the fault's name, and the number of
+/// submits that still succeed before one fails; the fault may also be one of another call.
 pub type Inject<D> = fn(&D, &str, u32) -> Result<()>;
 
 /// A compiled graph. Several sessions may run it at the same time.
@@ -135,7 +135,7 @@ pub trait Program: Send + Sync + 'static {
     /// failure. Nothing may use the values after the return.
     ///
     /// # Errors
-    /// That of `go_on`; if the device fails.
+    /// The failure of `go_on`; a failure of the device.
     fn run(
         &self,
         request: &mut Self::Request,

@@ -18,7 +18,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-/// Memory of the host that is imported for jobs.
+/// Memory of the host that was imported for jobs.
 pub struct Buffer<D> {
     opened: Arc<Opened<D>>,
     start: *mut u8,
@@ -255,7 +255,7 @@ impl<D: Device> Drop for Session<D> {
         self.closing.store(true, Ordering::Relaxed);
         self.queue = None;
         if let Some(worker) = self.worker.take() {
-            // The thread does not panic; if it did, it has ended.
+            // The thread does not panic. If it does, it has ended too.
             let _ = worker.join();
         }
     }
@@ -293,7 +293,7 @@ impl<D: Device> Worker<D> {
 }
 
 impl Job {
-    /// Returns an error, the reason, if the job must end now.
+    /// Fails, with the reason, if the job must end now.
     fn may_go_on(&self, closing: &AtomicBool) -> Result<()> {
         if self.cancelled.load(Ordering::Relaxed) || closing.load(Ordering::Relaxed) {
             return Err(Failure::new(Code::Cancelled, "the job was cancelled"));
@@ -307,7 +307,7 @@ impl Job {
         }
     }
 
-    /// The memory of the values.
+    /// The values, in the host's memory.
     ///
     /// # Safety
     /// The job has not ended, and nothing else has its values.

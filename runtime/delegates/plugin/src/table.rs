@@ -16,7 +16,7 @@ use ondol::delegate::ffi::{self, Opaque};
 use std::ffi::CString;
 use std::sync::{Mutex, PoisonError};
 
-/// What handles stand for, and what the functions of the table do with it. [`Plugin`]
+/// The objects behind the handles, and what the functions of the table do with them. [`Plugin`]
 /// is simpler; this is for a plug-in that must see the host's calls as they are.
 ///
 /// [`Plugin`]: crate::Plugin
@@ -35,7 +35,7 @@ pub trait Objects: 'static {
     /// Loads what the plug-in needs.
     ///
     /// # Errors
-    /// If it can't be used.
+    /// If the plug-in can't be used on this machine.
     fn init(host: &ffi::Host) -> Result<()>;
 
     /// The number of devices.
@@ -44,7 +44,7 @@ pub trait Objects: 'static {
     /// Opens a device.
     ///
     /// # Errors
-    /// If there is none, or it can't be used.
+    /// If there is no device of this index, or it can't be used.
     fn open(index: u32) -> Result<Self::Device>;
 
     /// Describes a device. Lists in it live as long as the device.
@@ -53,7 +53,7 @@ pub trait Objects: 'static {
     /// If the device can't be asked.
     fn info(device: &Self::Device) -> Result<ffi::DeviceInfo>;
 
-    /// Arms a fault, by its name and the number of submits before it strikes.
+    /// Arms a fault ([`crate::Inject`]): `after` submits still succeed before one fails.
     ///
     /// # Errors
     /// UNSUPPORTED for a fault that the plug-in does not have.
@@ -65,7 +65,7 @@ pub trait Objects: 'static {
     /// `graph` is null or keeps the contract.
     ///
     /// # Errors
-    /// INVALID for a graph that is none.
+    /// INVALID if the graph is null or broken.
     unsafe fn claim(device: &Self::Device, graph: *const ffi::Graph)
     -> Result<Vec<Option<String>>>;
 
@@ -75,13 +75,14 @@ pub trait Objects: 'static {
     /// As for [`Objects::claim`].
     ///
     /// # Errors
-    /// If the graph or the device is not fit for it.
+    /// INVALID for a broken graph, UNSUPPORTED for one that the device does not take; if the
+    /// device fails.
     unsafe fn compile(device: &Self::Device, graph: *const ffi::Graph) -> Result<Self::Program>;
 
     /// A program as bytes for [`Objects::load`].
     ///
     /// # Errors
-    /// If it can't be saved.
+    /// If the program can't be saved.
     fn save(program: &Self::Program) -> Result<Vec<u8>>;
 
     /// Loads a saved program.
@@ -102,7 +103,7 @@ pub trait Objects: 'static {
     /// Imports memory of the host.
     ///
     /// # Errors
-    /// UNSUPPORTED or INVALID.
+    /// UNSUPPORTED for other kinds of memory than the host's; INVALID if the memory is wrong.
     fn import(device: &Self::Device, memory: &ffi::Mem) -> Result<Self::Buffer>;
 
     /// Starts a program. A `deadline` of zero is none.
@@ -474,7 +475,7 @@ unsafe extern "C" fn job_wait<O: Objects>(
             // SAFETY: by the contract.
             unsafe { given(metrics.cast_const()) }?;
         }
-        // Before the wait, which ends the job for good: there is a place for the answer.
+        // Written before the wait, whose result would be lost if `ended` were null.
         // SAFETY: by the contract.
         unsafe { put(ended, 0) }?;
         let (has_ended, outcome) = O::wait(job, Duration::from_nanos(timeout_ns));
@@ -491,7 +492,7 @@ unsafe extern "C" fn job_wait<O: Objects>(
     unsafe { entry(error, call) }
 }
 
-/// Writes what was measured for the host.
+/// Writes what the device measured into the host's struct.
 fn fill(metrics: &mut ffi::Metrics, measured: &Metrics) {
     let flag = |is: bool, flag| if is { flag } else { 0 };
     metrics.measured = flag(measured.time.is_some(), ffi::MEASURED_TIME)

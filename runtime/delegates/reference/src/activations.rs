@@ -16,8 +16,8 @@ pub fn round(x: &[f32], arithmetic: &Arithmetic) -> Row {
     }
 }
 
-/// Rounds a row to integers of at most `most`, which the largest number of each group
-/// becomes.
+/// Rounds a row to integers from `-most` to `most`. The scale of each group is such that its
+/// number of largest magnitude becomes `most` or `-most`.
 fn integers(x: &[f32], most: f32, arithmetic: &Arithmetic) -> Row {
     let group = match arithmetic.group {
         Group::Of(group) => group,

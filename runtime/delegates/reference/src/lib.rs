@@ -1,8 +1,8 @@
 //! A delegate on the CPU that computes in exactly the arithmetic that it declares.
 //!
 //! [`run`] and [`matmul`] compute without the C ABI: they are the oracle of the
-//! conformance kit. [`open`] opens a device of any arithmetic, which is the healthy
-//! part in tests. As a shared library it reads its setting from `ONDOL_REFERENCE`.
+//! conformance kit. [`open`] opens a device of any arithmetic; tests use it as a device without
+//! faults. As a shared library it reads its setting from `ONDOL_REFERENCE`.
 //!
 //! With 32-bit float activations and sums of 24 bits or more it is exact: the results
 //! are those of 64-bit floats, rounded once ([`EXACT`]).
@@ -29,7 +29,7 @@ use ondol_plugin::ondol::delegate::{
 };
 use ondol_plugin::{Description, Graph, Log, Plugin, Result, Values, get_api, invalid};
 
-/// The arithmetic of exact results: nothing is rounded but the result.
+/// The arithmetic of exact results: only the result is rounded.
 pub const EXACT: Arithmetic = Arithmetic {
     activations: Activations::F32,
     group: Group::Row,

@@ -1,4 +1,4 @@
-//! A matmul in an arithmetic.
+//! A matmul in a given arithmetic.
 
 use crate::activations;
 use crate::rounding::{power_of_two, significant};
@@ -28,7 +28,7 @@ use ondol_plugin::ondol::delegate::{Activations, Arithmetic};
 /// A row's result depends on that row alone.
 ///
 /// # Panics
-/// If the weight is none, or its data or `x` have not the length of their shape.
+/// If `weight` is not a weight, or if the length of its data or of `x` does not fit the shape.
 pub fn matmul(
     x: &[f32],
     weight: &Tensor,
@@ -42,7 +42,10 @@ pub fn matmul(
     }
 }
 
-/// [`matmul`], which ends early with the error of `go_on`.
+/// [`matmul`] that ends early if `go_on` fails.
+///
+/// # Errors
+/// The error of `go_on`.
 pub fn compute<E>(
     x: &[f32],
     matrix: &Matrix,
@@ -78,9 +81,9 @@ enum Sums {
     Exact,
     /// Rounded to so many significant bits after each product.
     Rounded(u32),
-    /// By groups, whose sums are added in 32-bit floats.
+    /// One sum for each group; these sums, scaled, are added in 32-bit floats.
     Grouped,
-    /// The same with integers, whose sums saturate at these limits.
+    /// As [`Sums::Grouped`] with integers, whose sums saturate at these limits.
     Integers {
         /// The lowest and the highest sum.
         limits: [f64; 2],
@@ -153,7 +156,7 @@ impl Sums {
     }
 }
 
-/// Sums times both their scales.
+/// Sums times the scales of inputs and weights.
 fn scaled(sums: &Lanes<f64>, scales: &Lanes<f64>, scale: f64) -> Lanes<f64> {
     from_fn(|lane| sums[lane] * scales[lane] * scale)
 }

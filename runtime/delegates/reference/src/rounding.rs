@@ -1,4 +1,4 @@
-//! Rounds numbers to types with fewer numbers.
+//! Rounds numbers to types with fewer bits.
 
 use ondol_plugin::ondol::delegate::Rounding;
 

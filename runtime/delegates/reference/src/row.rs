@@ -8,7 +8,7 @@ pub struct Row {
     pub numbers: Vec<f32>,
     /// One for each group. NaN for a group with a number that is not finite.
     pub scales: Vec<f64>,
-    /// Neighbours that share a scale. The last group may be shorter.
+    /// How many neighbouring numbers share a scale. The last group may be shorter.
     pub group: usize,
 }
 

@@ -1,4 +1,4 @@
-//! A segment in an arithmetic.
+//! A segment in a given arithmetic.
 
 use crate::matmul;
 use crate::weights::{Matrix, f32s};
@@ -12,8 +12,8 @@ use ondol_plugin::{Graph, Node, Role};
 /// 64-bit floats; each value is rounded to 32 bits once.
 ///
 /// # Panics
-/// If the segment is not one that a device would compile, or an input is missing or has
-/// not the length of its tensor.
+/// If a device could not compile the segment, or if an input is missing or its length does not
+/// fit its tensor.
 pub fn run(segment: &Segment, inputs: &[Vec<f32>], arithmetic: &Arithmetic) -> Vec<Vec<f32>> {
     let go_on = || Ok::<(), Infallible>(());
     match compute(&Graph::from(segment), inputs, arithmetic, &go_on) {
@@ -22,7 +22,10 @@ pub fn run(segment: &Segment, inputs: &[Vec<f32>], arithmetic: &Arithmetic) -> V
     }
 }
 
-/// [`run`], which ends early with the error of `go_on`.
+/// [`run`] that ends early if `go_on` fails.
+///
+/// # Errors
+/// The error of `go_on`.
 pub fn compute<E>(
     graph: &Graph,
     inputs: &[impl AsRef<[f32]>],
@@ -51,7 +54,8 @@ pub fn compute<E>(
     Ok(outputs.map(|(_, value)| value).collect())
 }
 
-/// By tensor: inputs and the vectors among the weights. The rest is empty.
+/// The values before the first node, by tensor: inputs, and weights that are vectors. The other
+/// tensors are empty.
 fn given(graph: &Graph, inputs: &[impl AsRef<[f32]>]) -> Vec<Vec<f32>> {
     let is_matrix = |id: usize| {
         let reads = |node: &Node| node.op == Ok(Op::MatMul) && node.inputs[1] == id;
@@ -71,7 +75,7 @@ fn given(graph: &Graph, inputs: &[impl AsRef<[f32]>]) -> Vec<Vec<f32>> {
         .collect()
 }
 
-/// A function of rows; `second` is its other value, or its weight.
+/// Computes a function of rows; `second` is its second operand, a value or a weight.
 fn row(function: RowFn, x: &[f32], second: Option<&[f32]>) -> Vec<f32> {
     if let RowFn::RmsNorm { group, eps } = function {
         let groups = x.chunks_exact(group);

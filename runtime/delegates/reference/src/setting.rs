@@ -3,7 +3,7 @@
 use core::str::FromStr;
 use ondol_plugin::ondol::delegate::{Activations, Arithmetic, Group, Quant, Rounding, Store};
 
-/// What a device is to be.
+/// The properties of a device to open.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Setting {
     /// How its matmuls compute.
@@ -39,8 +39,8 @@ const ROUNDINGS: [(&str, Rounding); 3] = [
 ];
 
 impl Setting {
-    /// The arithmetic in few letters, such as `i8-32 sums=32 nearest-even`: a program
-    /// belongs to it.
+    /// The arithmetic as a short text, such as `i8-32 sums=32 nearest-even`. A saved program is
+    /// only loaded by a device of the same arithmetic.
     pub(crate) fn arch(&self) -> String {
         let arithmetic = &self.arithmetic;
         let group = match (arithmetic.activations.are_integers(), arithmetic.group) {
@@ -57,9 +57,9 @@ impl Setting {
 }
 
 /// Words such as `activations=i8 group=32 sums=32 rounding=nearest-even
-/// weights=i8-row,i4-32 rows=1,16,64,256`, in any order. What is not said is as in
-/// [`Setting::default`], but sums are as [`Arithmetic::of`] the activations. Scales of
-/// rows are 32-bit floats, of groups 16-bit floats.
+/// weights=i8-row,i4-32 rows=1,16,64,256`, in any order. A word that is missing has its value in
+/// [`Setting::default`]; a missing `sums` follows from the activations ([`Arithmetic::of`]).
+/// Scales of rows are 32-bit floats, scales of groups 16-bit floats.
 impl FromStr for Setting {
     type Err = String;
 

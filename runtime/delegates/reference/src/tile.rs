@@ -1,5 +1,5 @@
-//! Some rows of a matmul's inputs side by side, so that one number of a weight meets
-//! all of them at once. What a lane computes does not depend on the other lanes.
+//! Several rows of a matmul's inputs side by side, so that one number of a weight is multiplied
+//! with all of them at once. A lane's result does not depend on the other lanes.
 
 use crate::row::Row;
 use core::array::from_fn;
@@ -8,32 +8,32 @@ use core::ops::Range;
 /// Rows of a tile.
 pub const LANES: usize = 16;
 
-/// Products that are summed in 32-bit floats, before the sum is added to one of 64
-/// bits. Sums of integers of 8 bits are exact in them.
+/// How many products are summed in a 32-bit float before the sum is added to a 64-bit float.
+/// Sums of so many products of 8-bit integers are exact in 32-bit floats.
 const BLOCK: usize = 32;
 
 /// A number for each row.
 pub type Lanes<T> = [T; LANES];
 
-/// Rows of inputs; missing ones are zeros.
+/// At most [`LANES`] rows of inputs; the missing ones are zeros.
 pub struct Tile {
-    /// Numbers are the sum of their parts.
+    /// Each number of a row is the sum of its parts.
     parts: Vec<Part>,
     /// The scales of each group.
     scales: Vec<Lanes<f64>>,
-    /// Neighbours that share a scale.
+    /// How many neighbouring columns share a scale.
     pub group: usize,
 }
 
-/// Column by column, a part of the numbers: `factor` times these.
+/// A part of the numbers, column by column: `factor` times the numbers in `columns`.
 struct Part {
     factor: f64,
     columns: Vec<Lanes<f32>>,
 }
 
 impl Tile {
-    /// `split` splits integers of 16 bits in two parts of 8, so that their products with
-    /// integers of 8 bits are summed exactly.
+    /// A tile of these rows. `split` splits integers of 16 bits in two parts of 8, so that their
+    /// products with integers of 8 bits are summed exactly.
     pub fn new(rows: &[Row], split: bool) -> Tile {
         let group = rows[0].group;
         let number = |lane: usize, col: usize| rows.get(lane).map_or(0.0, |r| r.numbers[col]);
@@ -70,7 +70,7 @@ impl Tile {
         sums
     }
 
-    /// The same one product after the other: `add` adds a product to a sum.
+    /// As [`Tile::dots`], one product after the other: `add` adds a product to a sum.
     pub fn fold(
         &self,
         run: Range<usize>,

@@ -1,5 +1,5 @@
-/* oracle.c - what a node computes, in double precision and straight from the header's words. The
- * rounding of a matmul's inputs alone is done in F32, as README.md has it. */
+/* oracle.c - what a node computes, in double precision, as ondol_npu.h defines it. Only the
+ * rounding of a matmul's inputs is done in F32, as README.md says. */
 #include "test.h"
 
 #include <float.h>

@@ -26,12 +26,13 @@ const LENGTH: usize = 4;
 /// One end of a connection.
 pub struct Channel {
     stream: UnixStream,
-    /// Kept, so that small messages allocate nothing.
+    /// The last message. Its memory is kept, so that small messages allocate nothing.
     bytes: Vec<u8>,
 }
 
 impl Channel {
-    /// Two ends. A write that the other side does not read fails after `patience`.
+    /// The two ends of a new connection. A write that the other side does not read fails after
+    /// `patience`.
     ///
     /// # Errors
     /// The system's.
@@ -54,7 +55,7 @@ impl Channel {
         self.stream.into()
     }
 
-    /// Ends the connection: both sides read its end.
+    /// Ends the connection: reads on both sides then find its end.
     pub fn shut_down(&self) {
         // It may have ended already.
         let _ = self.stream.shutdown(Shutdown::Both);

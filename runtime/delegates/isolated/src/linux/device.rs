@@ -85,7 +85,7 @@ impl Device {
 
 impl Drop for Device {
     fn drop(&mut self) {
-        // A helper that is gone has no device.
+        // If the helper is gone, there is no device to close.
         let _ = self.do_call(&Request::Close);
     }
 }
@@ -165,7 +165,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // A helper that is gone has no programs.
+        // If the helper is gone, there is no program to free.
         let _ = self
             .device
             .do_call(&Request::FreeProgram { program: self.id });
@@ -182,8 +182,8 @@ pub fn no_memory(error: io::Error) -> Failure {
 
 // ---- graphs -------------------------------------------------------------------------
 
-/// Reads the host's graph, and the bytes of its weights. Nothing is checked, so that the
-/// plug-in gets what the host has made.
+/// Reads the host's graph, and the bytes of its weights. The graph is not checked, so that the
+/// plug-in gets it as the host made it.
 ///
 /// # Safety
 /// The graph is null, or keeps the contract and lives for `'g`.
@@ -262,9 +262,9 @@ fn values_of(graph: &Graph) -> Vec<Value> {
 
 // ---- the head of a saved program ----------------------------------------------------
 
-/// Begins a saved program. Then come the length of the values, their checksum, and the
-/// values that a job binds, which else only the plug-in could tell. The rest is the
-/// plug-in's, unchanged and unchecked, so that the plug-in sees any damage of it.
+/// The first bytes of a saved program. The length of the values, their checksum, and the values
+/// that a job binds follow; without them only the plug-in would know the values. The rest are
+/// the plug-in's bytes, unchanged and unchecked, so that the plug-in finds damage in them.
 const MAGIC: &[u8; 8] = b"ONDOLIP1";
 
 fn head(values: &[Value]) -> Result<Vec<u8>> {

@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What a call may take beyond the time that its caller gave it.
+/// The time that a call may take in addition to the time that its caller gave it.
 pub const GRACE: Duration = Duration::from_secs(2);
 
 /// The limit of calls that take a driver little time.
@@ -29,7 +29,7 @@ const ENDING: Duration = Duration::from_secs(2);
 /// A running helper, until it is dropped.
 pub struct Helper {
     child: Mutex<Child>,
-    /// Takes further connections. The helper ends when it is shut down.
+    /// Sends further connections to the helper. The helper ends when this connection is shut down.
     control: Mutex<Channel>,
     /// Connections that no call uses.
     idle: Mutex<Vec<Channel>>,
@@ -47,14 +47,14 @@ impl Helper {
         let start = || -> io::Result<Helper> {
             let [control, served] = Channel::pair(GRACE)?;
             let (printed, print) = io::pipe()?;
-            // Ctrl-C in a terminal is for the host, which then ends what it wants to end.
+            // Ctrl-C in a terminal must not reach the helper: the host decides what to end.
             command.process_group(0);
             command.stdin(served.into_fd());
             command
                 .stdout(Stdio::from(print.try_clone()?))
                 .stderr(print);
             let child = command.spawn()?;
-            // The ends that the helper has; the host's own would keep the pipe open.
+            // Closes the host's copies of the helper's ends, which would keep the pipe open.
             drop(command);
             thread::Builder::new()
                 .name("ondol-helper".into())
@@ -159,7 +159,7 @@ impl Helper {
                 format!("{name}: {error}; the plug-in's process was killed")
             }
         };
-        // The call may be one that can't report it.
+        // Logged too, because some calls can't return an error.
         log::warn!("{message}");
         Failure::new(Code::DeviceLost, message)
     }
@@ -208,7 +208,7 @@ fn words(status: ExitStatus) -> String {
     name.to_owned()
 }
 
-/// Copies what a helper prints to standard error: the log of its plug-in too.
+/// Copies what a helper prints, with the log of its plug-in, to standard error.
 fn copy_lines(printed: PipeReader) {
     for line in BufReader::new(printed).split(b'\n') {
         let Ok(line) = line else { return };
@@ -219,6 +219,7 @@ fn copy_lines(printed: PipeReader) {
     }
 }
 
+/// Locks a mutex, also after a panic of another thread.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Both sides must have the same. The messages of two releases may differ.
+/// The version of the messages, which must be the same on both sides: two releases may have
+/// different messages.
 pub const VERSION: &str = concat!("1 of ", env!("CARGO_PKG_VERSION"));
 
 /// The answer to a request.
@@ -34,7 +35,7 @@ pub enum Request {
     Compile(Graph),
     /// The file has a saved program of so many bytes. The program's id, `u64`.
     Load { bytes: u64 },
-    /// The number of bytes, `u64`; they come in a file.
+    /// The number of bytes, `u64`; the bytes come in a file.
     Save { program: u64 },
     /// `()`.
     FreeProgram { program: u64 },
@@ -54,7 +55,7 @@ pub enum Request {
 }
 
 impl Request {
-    /// The request in words.
+    /// The request in words, for error messages.
     pub fn name(&self) -> &'static str {
         match self {
             Request::Open { .. } => "opening the device",
@@ -156,7 +157,7 @@ pub struct Node {
     pub factor: f32,
 }
 
-/// What came of a wait.
+/// The result of a wait.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Waited {
     /// Whether the job has ended.
@@ -196,7 +197,7 @@ impl From<Measured> for Metrics {
     }
 }
 
-/// A failure that the plug-in or the helper tells of.
+/// A failure of the plug-in or the helper, as it is sent to the host.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Told {
     pub code: i32,

@@ -19,6 +19,7 @@ use ondol_plugin::Failure;
 use std::path::Path;
 use std::process::Command;
 
+/// [`crate::open`] on Linux.
 pub fn open(plugin: &Path, helper: Command) -> Result<Delegate, DelegateError> {
     let helper = Helper::start(helper).map_err(error)?;
     let request = Request::Open {

@@ -23,8 +23,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// The stack of the threads that call the plug-in, in bytes: compilers may recurse, and
-/// a program's first thread has as much.
+/// The stack of the threads that call the plug-in, in bytes. It is as large as that of a
+/// program's first thread, because a compiler may recurse deeply.
 const STACK: usize = 8 << 20;
 
 /// Serves the host whose socket is standard input, and ends the process when it is gone.
@@ -145,7 +145,8 @@ impl Device {
             let message = format!("a helper of version {VERSION}, and a host of {version}");
             return Err(Told::new(Code::Incompatible, message));
         }
-        // SAFETY: this process is there for the plug-in. Whatever it does stays here.
+        // SAFETY: this process serves only the plug-in. Damage by the plug-in stays in it: the host
+        // trusts nothing that the helper says.
         let delegate = unsafe { Delegate::load(plugin) }?;
         let opened = Opened {
             plugin: delegate.info().plugin.clone(),
@@ -246,7 +247,7 @@ impl Device {
 
     fn free_program(&self, id: u64) -> Reply<()> {
         let program = lock(&self.programs).by_id.remove(&id);
-        // Not under the lock, since it calls the plug-in.
+        // Dropped without the lock, because the drop calls the plug-in.
         drop(program);
         Ok(())
     }

@@ -21,7 +21,7 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// Notes the memory.
+    /// Remembers the address and size of the memory.
     ///
     /// # Errors
     /// UNSUPPORTED for other kinds of memory; INVALID without memory.
@@ -88,7 +88,7 @@ impl Session {
 
     /// Ends all jobs and frees the session in the helper.
     pub fn end(&self) {
-        // A helper that is gone has no session.
+        // If the helper is gone, there is no session to free.
         let _ = self.call::<()>(&Request::FreeSession, SHORT);
     }
 
@@ -183,7 +183,7 @@ impl Job {
         let waited = self
             .session
             .call::<Waited>(&Request::Wait { timeout }, limit);
-        // A helper that is gone runs nothing.
+        // If the helper is gone, no job runs.
         let has_ended = waited.as_ref().map_or(true, |waited| waited.ended);
         if !has_ended {
             return Ok(waited?.outcome?);
@@ -224,7 +224,7 @@ impl Job {
 }
 
 impl Drop for Job {
-    /// Comes after the end of the job, or of a submit that failed.
+    /// Called after the job has ended, or after a submit that failed.
     fn drop(&mut self) {
         self.ended();
     }

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 thread_local! {
-    /// The device that this thread opens: `get_api` and `device_open` take no argument
-    /// that could name it.
+    /// The device that this thread is opening. It is here because `get_api` and `device_open` take
+    /// no argument that could name it.
     pub static PENDING: RefCell<Option<Pending>> = const { RefCell::new(None) };
 }
 
@@ -78,7 +78,7 @@ impl Table {
     }
 }
 
-/// The objects in the host, each of which stands for one in the helper.
+/// The objects in the host. Each represents one in the helper.
 struct Isolated;
 
 impl Objects for Isolated {

@@ -1,10 +1,10 @@
 //! The shared memory of a session's values, with guards around each value.
 //!
 //! The memory is one file. Each value has a zone of whole pages and lies at its end. The
-//! host maps the file as it is. The helper maps each zone between pages that nobody may
-//! touch, so that a plug-in that writes or reads far beyond a value is stopped by the
-//! system. The bytes of a zone around its value hold a pattern, by which the host finds
-//! smaller overruns of outputs when a job has ended.
+//! host maps the file as it is. The helper maps each zone between pages that can't be read or
+//! written, so that the system stops a plug-in that writes or reads far beyond a value. The
+//! bytes of a zone around its value (its guards) hold a pattern, by which the host finds smaller
+//! overruns of outputs when a job has ended.
 
 use memmap2::MmapRaw;
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
@@ -16,11 +16,11 @@ use std::io::{self, Write};
 use std::ops::Range;
 use std::{ptr, slice};
 
-/// The alignment of values, and the fewest bytes in front of one.
+/// The alignment of values in bytes, and the fewest bytes in front of a value.
 const ALIGN: usize = 64;
 
-/// The byte in the guards. Floats of it are no numbers, so a plug-in that reads them as
-/// part of an input fails too.
+/// The byte in the guards. Floats of this byte are NaN, so the results of a plug-in that reads
+/// them as part of an input are NaN too.
 const PATTERN: u8 = 0xff;
 
 /// The most bytes in front of an output that are checked.
@@ -31,7 +31,7 @@ const FRONT: usize = 4096;
 pub struct Value {
     /// Id of its tensor.
     pub tensor: u32,
-    /// Its size.
+    /// Its size in bytes.
     pub bytes: u64,
     /// Whether the device writes it.
     pub is_output: bool,
@@ -42,9 +42,9 @@ pub struct Value {
 pub struct Zone {
     /// Offset in the file; a multiple of the page size, as `len` is.
     pub start: usize,
-    /// Bytes.
+    /// Length in bytes.
     pub len: usize,
-    /// The value's first byte, from `start`.
+    /// Offset of the value's first byte from `start`.
     pub value: usize,
     /// The value's bytes.
     pub bytes: usize,
@@ -60,8 +60,8 @@ pub struct Slot {
 }
 
 /// The zones of a session, and for each of its programs the places of its values.
-/// Programs share zones, since a session runs one at a time; inputs do not lie where
-/// outputs lie. `None` if the memory would be larger than the address space.
+/// Programs share zones, because a session runs one program at a time; a zone is for inputs or
+/// for outputs, not for both. `None` if the memory would be larger than the address space.
 pub fn layout(programs: &[&[Value]]) -> Option<(Vec<Zone>, Vec<Vec<Slot>>)> {
     let mut zones: Vec<Zone> = Vec::new();
     let mut kinds = Vec::new();
@@ -142,9 +142,9 @@ impl Memory {
         let len = zones.last().map_or(1, |zone| zone.start + zone.len);
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let file = File::from(rustix::fs::memfd_create("ondol-values", flags)?);
-        // Now, so that a system without memory says so here and not by a signal later.
+        // Allocated now: if memory is short, this is an error here and no signal later.
         rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, len as u64)?;
-        // A plug-in that could cut the file could end the host by a signal.
+        // If the plug-in could shorten the file, an access of the host would end it by a signal.
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
         rustix::fs::fcntl_add_seals(&file, seals)?;
         let map = MmapRaw::map_raw(&file)?;
@@ -177,10 +177,10 @@ impl Memory {
         unsafe { ptr::copy_nonoverlapping(self.at(zone.start + zone.value), to, zone.bytes) }
     }
 
-    /// What a job has done to the guards of a zone; they are whole again afterwards.
+    /// Checks whether a job wrote into the guards of a zone, and restores them.
     ///
     /// # Errors
-    /// The end of the value beyond which it wrote.
+    /// The place of the write: "past the end" or "in front".
     pub fn check(&self, zone: usize) -> Result<(), &'static str> {
         let [front, behind] = self.zones[zone].guards().map(|guard| self.is_whole(guard));
         if front && behind {
@@ -207,7 +207,7 @@ impl Memory {
     }
 }
 
-/// The helper's side: each zone between pages that nobody may touch.
+/// The helper's side: each zone lies between pages that can't be read or written.
 pub struct Guarded {
     start: *mut u8,
     len: usize,

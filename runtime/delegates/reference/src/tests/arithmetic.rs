@@ -1,4 +1,4 @@
-//! The arithmetic against slow and obvious loops.
+//! Compares the arithmetic with slow and simple loops.
 
 use super::{I8_BY_ROW, bits, numbers, stored};
 use crate::rounding::{BF16, F16, Float, significant};
