@@ -3,15 +3,15 @@
 
 import PackageDescription
 
-/// The library with a panic to provoke, and stand-ins for Apple's modules: the tests of
-/// `cargo xtask swift` alone.
+/// Whether to build for the tests of `cargo xtask swift`: with a library in which a panic
+/// can be provoked, and with stand-ins for Apple's modules.
 let testing = Context.environment["ONDOL_TESTING"] != nil
 
 #if os(Linux)
 /// `libondol_ffi.so`, which the linker must find: `-Xlinker -L<folder>`.
 let library: Target = .systemLibrary(name: "COndolFFI")
 #else
-/// `cargo xtask ios` makes it and says where it is; copy it here.
+/// `cargo xtask ios` makes the XCFramework and prints its path; copy it here.
 let library: Target = .binaryTarget(name: "COndolFFI", path: "Ondol.xcframework")
 #endif
 
@@ -48,8 +48,8 @@ let package = Package(
     targets: [library, ffi, ondol, foundationModels, tests, foundationModelsTests]
 )
 
-/// A module that has Apple's name and those declarations of Apple's that this package
-/// uses, so that code for it can be compiled on Linux.
+/// A module with the name of one of Apple's modules and the declarations of it that this
+/// package uses, so that code for Apple's module can be compiled on Linux.
 func standIn(_ name: String) -> Target {
     .target(name: name, path: "StandIns/\(name)")
 }
@@ -67,7 +67,7 @@ if testing {
 
     ondol.dependencies.append(contentsOf: ["UIKit", "os"])
     foundationModels.dependencies.append("FoundationModels")
-    // What the snippets of the page import.
+    // The snippets of docs/ios.md import these modules.
     tests.dependencies.append(contentsOf: ["OndolFoundationModels", "SwiftUI"])
     tests.swiftSettings = [.define("ONDOL_TESTING")]
 }

@@ -18,8 +18,8 @@ android {
 
     sourceSets.named("main") {
         kotlin.srcDirs("src/main/android", "src/main/android29")
-        // What `cargo xtask android` builds: jniLibs/<abi>/libondol_jni.so, aligned to
-        // pages of 16 KB.
+        // `cargo xtask android` builds jniLibs/<abi>/libondol_jni.so, aligned to pages of
+        // 16 KB.
         jniLibs.srcDir("../../target/mobile/android/jniLibs")
     }
 
@@ -35,7 +35,7 @@ android {
 kotlin {
     explicitApi()
     compilerOptions {
-        // What apps with Kotlin 2.1 can read.
+        // Apps with Kotlin 2.1 can read metadata of this version.
         languageVersion = KotlinVersion.KOTLIN_2_1
         apiVersion = KotlinVersion.KOTLIN_2_1
         jvmTarget = JvmTarget.JVM_1_8

@@ -2,7 +2,7 @@
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    // On Android a library has no version, and elsewhere there is no such name.
+    // Libraries on Android have no version, and other systems have no soname.
     if std::env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
         let name = concat!("libondol.so.", env!("CARGO_PKG_VERSION_MAJOR"));
         println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,{name}");

@@ -26,7 +26,8 @@ final class Chat: ObservableObject {
 
     var canSend: Bool { conversation != nil && !isAnswering }
 
-    /// A file of the document picker, which the app may open only in between.
+    /// Loads a file that the document picker returned. The app may read it only between
+    /// the start and the stop of the security-scoped access, so the file is copied.
     func open(_ url: URL) {
         load {
             let allowed = url.startAccessingSecurityScopedResource()
@@ -101,7 +102,8 @@ final class Chat: ObservableObject {
     }
 }
 
-/// The model must stay where it is while it is used.
+/// Copies a file to the documents folder: a model's file must stay where it is while the
+/// model is used.
 private func copyToDocuments(_ file: URL, named name: String? = nil) throws -> URL {
     let documents = try FileManager.default.url(
         for: .documentDirectory, in: .userDomainMask, appropriateFor: nil, create: true)

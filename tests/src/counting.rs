@@ -1,4 +1,4 @@
-//! An allocator that counts: each test program makes its own the global one.
+//! An allocator that counts: a test program uses it as its global allocator.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ pub struct Counting {
 }
 
 impl Counting {
-    /// Nothing counted yet.
+    /// An allocator with all counts at 0.
     pub const fn new() -> Counting {
         Counting {
             calls: AtomicUsize::new(0),
@@ -21,7 +21,7 @@ impl Counting {
         }
     }
 
-    /// Allocations so far.
+    /// The number of allocations so far.
     pub fn calls(&self) -> usize {
         self.calls.load(Ordering::Relaxed)
     }
@@ -31,7 +31,7 @@ impl Counting {
         self.now.load(Ordering::Relaxed)
     }
 
-    /// Bytes allocated now; [`Counting::peak`] starts from here.
+    /// Returns the bytes allocated now, and restarts [`Counting::peak`] from there.
     pub fn restart_peak(&self) -> usize {
         let now = self.now();
         self.peak.store(now, Ordering::Relaxed);

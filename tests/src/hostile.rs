@@ -1,6 +1,5 @@
-//! A structured mutator of GGUF files: it knows where each field of the header
-//! lies, so that damage lands on counts, types, names, dimensions and offsets
-//! rather than on megabytes of weights.
+//! A structured mutator of GGUF files: it knows where each field of the header is, so that
+//! it damages counts, types, names, dimensions and offsets rather than megabytes of weights.
 
 use crate::random::Random;
 
@@ -11,11 +10,11 @@ pub struct Field {
     pub at: usize,
     /// Bytes.
     pub len: usize,
-    /// What it means.
+    /// What the field means.
     pub kind: Kind,
 }
 
-/// What a field means, as far as damage differs.
+/// What a field means: each kind is damaged in its own way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Magic, version.
@@ -146,7 +145,7 @@ pub fn mutate(file: &[u8], fields: &[Field], header: usize, random: &mut Random)
 }
 
 fn damage(bytes: &mut Vec<u8>, fields: &[Field], header: usize, random: &mut Random) {
-    // Vocabulary arrays make most of the fields; half of the picks go elsewhere.
+    // Most fields are in the vocabulary's arrays; half of the picks are other fields.
     let interesting = |f: &&Field| !matches!(f.kind, Kind::Text | Kind::Count);
     let field = match random.below(2) {
         0 => random.pick(fields),
@@ -173,7 +172,7 @@ fn flip(bytes: &mut [u8], at: usize, random: &mut Random) {
     }
 }
 
-/// NaN, infinities and noise where the weights are.
+/// Writes NaN, infinities and noise over some weights.
 fn poison_weights(bytes: &mut [u8], header: usize, random: &mut Random) {
     let patterns: [[u8; 4]; 5] = [
         [0, 0, 0xC0, 0x7F],
@@ -191,7 +190,8 @@ fn poison_weights(bytes: &mut [u8], header: usize, random: &mut Random) {
     }
 }
 
-/// Two fields of one kind change places: duplicate names, overlapping tensors, swapped types.
+/// Copies one field over another of the same kind: makes duplicate names, overlapping
+/// tensors, wrong types.
 fn swap(bytes: &mut [u8], fields: &[Field], kind: Kind, random: &mut Random) {
     let same: Vec<&Field> = fields.iter().filter(|f| f.kind == kind).collect();
     let (a, b) = (*random.pick(&same), *random.pick(&same));

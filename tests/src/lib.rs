@@ -1,4 +1,4 @@
-//! Oracles and small models shared by the whole-path tests.
+//! Oracles, small models and other helpers of the tests of whole paths.
 
 pub mod counting;
 pub mod holding;
@@ -25,10 +25,11 @@ pub fn log_probabilities(logits: &[f32]) -> Vec<f64> {
     logits.iter().map(|logit| above(logit) - sum.ln()).collect()
 }
 
-/// Root mean square of the differences of logits, over that of the truth.
+/// Root mean square of the differences between `got` and `truth`, divided by the root mean
+/// square of `truth`. Both have one row of logits for each token.
 ///
 /// # Panics
-/// If there are more or fewer rows than in the truth.
+/// If the two have different numbers of rows.
 pub fn error(got: &[Vec<f32>], truth: &[Vec<f32>]) -> f64 {
     assert_eq!(got.len(), truth.len());
     let pairs = || got.iter().flatten().zip(truth.iter().flatten());

@@ -1,17 +1,19 @@
-//! Offloads to the sample plug-in, sessions on them, and what their tests compare.
+//! Offloads to the sample plug-in, sessions that use them, and the comparisons of their
+//! tests.
 
 use crate::{error, softnpu};
 use ondol::delegate::{Delegate, Offload, OffloadOptions, OffloadStats, SpanCount};
 use ondol::{CancelToken, Error, Model, Session, SessionOptions};
 use std::time::Duration;
 
-/// Tokens of one prefill pass: more than a program of 16 rows takes.
+/// Tokens of one prefill pass: more than the 16 rows of a program of [`small_programs`].
 pub const CHUNK: usize = 64;
 
-/// Root mean square error that 8-bit weights and activations add to logits.
+/// The largest relative root mean square error of logits that 8-bit weights and activations
+/// may cause.
 pub const NEAR: f64 = 0.1;
 
-/// Long beside a test, for those that do not wait for it.
+/// A deadline that no test reaches, for tests that do not test deadlines.
 pub const LONG: Duration = Duration::from_secs(60);
 
 /// The built-in model.
@@ -19,7 +21,7 @@ pub fn hello() -> Model {
     Model::hello().unwrap()
 }
 
-/// Prefill in programs of 16 rows.
+/// Options with prefill in programs of 16 rows.
 pub fn small_programs() -> OffloadOptions {
     OffloadOptions {
         rows: 16,
@@ -28,7 +30,7 @@ pub fn small_programs() -> OffloadOptions {
     }
 }
 
-/// Decode runs on the device too.
+/// The same options, and decode on the device too.
 pub fn all_passes() -> OffloadOptions {
     OffloadOptions {
         decode: true,
@@ -48,12 +50,12 @@ pub fn try_offload(
     Offload::new(model, device, options, &CancelToken::new(), |_, _| ())
 }
 
-/// An offload to a device of its own.
+/// An offload to a device that only this offload uses.
 pub fn offload(model: &Model, options: &OffloadOptions) -> Offload {
     try_offload(model, &softnpu::open(), options).unwrap()
 }
 
-/// Options of a session on the offload, or on the CPU alone.
+/// Options of a session with the offload, or on the CPU alone.
 pub fn options(offload: Option<&Offload>) -> SessionOptions {
     SessionOptions {
         threads: Some(2),
@@ -64,12 +66,12 @@ pub fn options(offload: Option<&Offload>) -> SessionOptions {
     }
 }
 
-/// A session on the offload, or on the CPU alone.
+/// A session with the offload, or on the CPU alone.
 pub fn session(model: &Model, offload: Option<&Offload>) -> Session {
     model.session(&options(offload)).unwrap()
 }
 
-/// A prompt of so many tokens.
+/// A prompt of `tokens` tokens.
 pub fn prompt(tokens: u32) -> Vec<u32> {
     (0..tokens).map(|i| (i * 7919 + 13) % 300).collect()
 }
@@ -79,7 +81,7 @@ pub fn bits(logits: &[f32]) -> Vec<u32> {
     logits.iter().map(|x| x.to_bits()).collect()
 }
 
-/// Bits of the logits after a prompt, from an empty cache.
+/// The bits of the logits after a prompt of `tokens` tokens, from an empty cache.
 ///
 /// # Errors
 /// Those of [`Session::prefill`].
@@ -90,12 +92,12 @@ pub fn try_prefill(session: &mut Session, tokens: u32) -> Result<Vec<u32>, Error
         .map(bits)
 }
 
-/// As [`try_prefill`], where nothing fails.
+/// As [`try_prefill`], for sessions in which nothing fails.
 pub fn prefill(session: &mut Session, tokens: u32) -> Vec<u32> {
     try_prefill(session, tokens).unwrap()
 }
 
-/// Logits after each token of a prompt.
+/// The logits after each token of a prompt of `tokens` tokens.
 pub fn scores(session: &mut Session, tokens: u32) -> Vec<Vec<f32>> {
     let mut all = Vec::new();
     let cancel = CancelToken::new();
@@ -109,14 +111,15 @@ fn floats(bits: &[u32]) -> Vec<f32> {
     bits.iter().map(|&x| f32::from_bits(x)).collect()
 }
 
-/// Not a number is near nothing.
+/// Asserts that the error of `got` is at most [`NEAR`]; both are bits of logits. A NaN in
+/// either fails.
 #[track_caller]
 pub fn assert_near(got: &[u32], truth: &[u32]) {
     let error = error(&[floats(got)], &[floats(truth)]);
     assert!(error <= NEAR, "{error}");
 }
 
-/// What the session's device did so far.
+/// The counts of the work of the session's device so far.
 pub fn stats(session: &Session) -> OffloadStats {
     session.engine().offload_stats().unwrap().clone()
 }
@@ -126,7 +129,8 @@ pub fn spans(session: &Session) -> u64 {
     session.engine().offload().unwrap().report().spans.len() as u64
 }
 
-/// All spans of so many passes ran on the device, and audits found nothing.
+/// Asserts that all spans of `prefills` and `decodes` passes ran on the device, and that the
+/// audits found nothing.
 #[track_caller]
 pub fn assert_all_on_device(session: &Session, prefills: u64, decodes: u64) {
     let (stats, spans) = (stats(session), spans(session));
@@ -135,7 +139,7 @@ pub fn assert_all_on_device(session: &Session, prefills: u64, decodes: u64) {
         assert_eq!(stage.on_cpu, SpanCount::default(), "{stats:?}");
     }
     assert_eq!(stats.failures, 0, "{stats:?}");
-    // The first call of each program, and then each sixteenth.
+    // The first call of each program is audited, and then every 16th.
     let audited = prefills.div_ceil(16) + decodes.div_ceil(16);
     assert_eq!(stats.audits, spans * audited, "{stats:?}");
     assert!(

@@ -1,7 +1,7 @@
-//! Small models of each architecture with the answers of its published implementation.
+//! Small models of each architecture, with the answers of its published implementation.
 //!
-//! A few are in `tests/data/arch`. The others are looked for in the folder
-//! `ONDOL_REFERENCE`, else in `../shared/reference` beside the workspace.
+//! A few are in `tests/data/arch`. The others are in the folder that the environment
+//! variable `ONDOL_REFERENCE` names, by default `../shared/reference` beside the workspace.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,8 @@ fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// The folder of all models; says where it is not, for tests that are then skipped.
+/// The folder of all models. If there is none, prints where it was looked for, and that the
+/// test is skipped.
 pub fn folder() -> Option<PathBuf> {
     let beside = here("../../shared/reference");
     let folder = std::env::var_os("ONDOL_REFERENCE").map_or(beside, PathBuf::from);
@@ -24,7 +25,7 @@ pub fn folder() -> Option<PathBuf> {
     None
 }
 
-/// Those of these models that are to be had; says which are not.
+/// The paths of those of these models that exist; prints the names of the others.
 pub fn models<'n>(names: &[&'n str]) -> Vec<(&'n str, PathBuf)> {
     let folders = [Some(here("data/arch")), folder()];
     let find = |name: &&'n str| {

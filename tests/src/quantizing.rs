@@ -3,7 +3,7 @@
 use ondol_models::gguf::{Gguf, Writer};
 use ondol_models::quant::{self, Mix, ModelShape};
 
-/// The file with the types of a mix, as for a dense model of few layers.
+/// The file with its tensors in the types that a mix has for a dense model of one layer.
 pub fn quantized(file: &[u8], mix: Mix) -> Vec<u8> {
     let gguf = Gguf::parse(file).expect("a file that is whole");
     let shape = ModelShape {

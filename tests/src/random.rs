@@ -13,17 +13,18 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `end`.
+    /// A number below `end`; 0 if `end` is 0.
     pub fn below(&mut self, end: usize) -> usize {
         (self.next_u64() % end.max(1) as u64) as usize
     }
 
-    /// One of these.
+    /// One element of `from`, which must not be empty.
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }
 
-    /// Nearly normal, with mean 0 and deviation 1: the sum of four 16-bit uniforms.
+    /// A number that is nearly normally distributed, with mean 0 and standard deviation 1:
+    /// the sum of four uniform 16-bit numbers, scaled.
     pub fn normal(&mut self) -> f32 {
         let bits = self.next_u64();
         let sum: u32 = (0..4).map(|i| (bits >> (16 * i)) as u32 & 0xffff).sum();

@@ -1,13 +1,13 @@
-//! The reference part as a plug-in: a healthy part of any arithmetic, which
-//! `ONDOL_REFERENCE` chooses. It is an example of its crate, which `cargo test` of the
-//! whole workspace builds.
+//! The reference part as a plug-in: a device that computes correctly, in an arithmetic that
+//! the environment variable `ONDOL_REFERENCE` chooses. It is an example of its crate, and
+//! `cargo test` of the whole workspace builds it.
 
 use std::path::PathBuf;
 
 /// The library, which cargo builds with the tests.
 ///
 /// # Panics
-/// Where it was not built.
+/// If the library was not built.
 pub fn plugin() -> PathBuf {
     let program = std::env::current_exe().expect("a program with a path");
     let profile = program.ancestors().nth(2).expect("target/debug");

@@ -1,4 +1,4 @@
-//! The sample plug-in, except that its device refuses what a test wants.
+//! The sample plug-in, except that its device refuses the operations that a test chooses.
 
 use crate::softnpu;
 use ondol::delegate::{Delegate, ffi};
@@ -11,9 +11,9 @@ use std::sync::OnceLock;
 pub struct Offered {
     /// Its number in `ondol_npu.h`.
     pub op: u32,
-    /// Its place among the segment's matmuls of the same input, from 0.
+    /// Its index among the segment's matmuls with the same input, from 0.
     pub sibling: usize,
-    /// The number of these.
+    /// The number of these matmuls.
     pub siblings: usize,
 }
 
@@ -24,7 +24,8 @@ thread_local! {
     static REFUSES: Cell<Refuses> = const { Cell::new(|_| false) };
 }
 
-/// A device that refuses what `refuses` says, of all that is offered on this thread.
+/// A device that refuses the operations for which `refuses` returns true, of all that are
+/// offered on this thread.
 ///
 /// # Panics
 /// As for [`softnpu::open`].
@@ -34,13 +35,13 @@ pub fn open(refuses: Refuses) -> Delegate {
     unsafe { Delegate::open(get_api) }.expect("the sample opens")
 }
 
-/// The sample's table, and the same with the changed claim.
+/// The sample's table of functions, and the same table with another `claim`.
 struct Tables {
     sample: ffi::Api,
     changed: ffi::Api,
 }
 
-// SAFETY: the pointers in them are to things that live for ever and are not written.
+// SAFETY: the tables point to functions and data that are never freed or written.
 unsafe impl Send for Tables {}
 // SAFETY: as above.
 unsafe impl Sync for Tables {}

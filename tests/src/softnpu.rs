@@ -8,10 +8,10 @@ use std::sync::OnceLock;
 
 const FLAGS: [&str; 5] = ["-std=c11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden"];
 
-/// The library, built once in a process.
+/// The path of the library, which is built once in a process.
 ///
 /// # Panics
-/// Where there is no compiler, or the sample is broken.
+/// If there is no compiler, or the sample does not compile.
 pub fn plugin() -> PathBuf {
     static PLUGIN: OnceLock<PathBuf> = OnceLock::new();
     PLUGIN
@@ -19,10 +19,10 @@ pub fn plugin() -> PathBuf {
         .clone()
 }
 
-/// The library with a bug: in its file `source` the text `from` is `to`.
+/// The library with a bug: in its file `source`, the text `from` is replaced by `to`.
 ///
 /// # Panics
-/// As for [`plugin`], and where `from` does not stand there once.
+/// As for [`plugin`], and if the file does not contain `from` exactly once.
 pub fn with_bug(name: &str, source: &str, from: &str, to: &str) -> PathBuf {
     let copy = folder().join(format!("softnpu-{name}-{}", std::process::id()));
     fs::create_dir_all(&copy).expect("a folder to write to");
@@ -39,8 +39,8 @@ pub fn with_bug(name: &str, source: &str, from: &str, to: &str) -> PathBuf {
     build(&copy, &format!("libsoftnpu-{name}.so"))
 }
 
-/// The library with a device that takes 20 ms longer for the jobs of which `which` holds, an
-/// expression of C over `job`: slower than any CPU.
+/// The library with a device that takes 20 ms longer for some jobs, and so is slower than
+/// any CPU. `which` is a C expression over `job` that is true for these jobs.
 ///
 /// # Panics
 /// As for [`with_bug`].
@@ -50,7 +50,7 @@ pub fn slow_for(name: &str, which: &str) -> PathBuf {
     with_bug(name, "session.c", run, &late)
 }
 
-/// A device of its own: faults that it is asked for are no other's.
+/// Opens a device. Faults that are injected into it do not concern other devices.
 ///
 /// # Panics
 /// As for [`plugin`].
@@ -59,7 +59,8 @@ pub fn open() -> Delegate {
     unsafe { Delegate::load(&plugin()) }.expect("the sample opens")
 }
 
-/// Builds beside the place and renames: other processes do the same at the same time.
+/// Builds the library under another name and renames it, since other processes may build it
+/// at the same time.
 fn build(sample: &Path, name: &str) -> PathBuf {
     let library = folder().join(name);
     let beside = library.with_extension(format!("so.{}", std::process::id()));
@@ -83,7 +84,7 @@ fn delegates() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/delegates")
 }
 
-/// Where the test program lies: below the target folder.
+/// The folder of the test program, which is in the target folder.
 fn folder() -> PathBuf {
     let program = std::env::current_exe().expect("a program with a path");
     program.parent().expect("a folder").to_path_buf()

@@ -4,7 +4,7 @@
 use ondol_app::{AnswerEvent, AnswerOptions, ConversationOptions, LoadOptions, Model, Source};
 use std::time::{Duration, Instant};
 
-/// As `CostTest.kt` does.
+/// Rounds of which the fastest counts: as many as in `CostTest.kt`.
 const ROUNDS: usize = 60;
 
 fn main() -> ondol_app::Result<()> {
@@ -13,7 +13,8 @@ fn main() -> ondol_app::Result<()> {
         ..LoadOptions::default()
     };
     let model = Model::load(Source::Hello, &options)?;
-    // The same text with each run: nearly all tokens are as likely as the end.
+    // The same text in each run, and a long one: nearly all tokens are as likely as the
+    // token that ends the answer.
     let options = AnswerOptions {
         temperature: 50.0,
         top_k: 0,

@@ -1,4 +1,4 @@
-//! An answer while it is generated.
+//! An answer that is being generated.
 
 use crate::conversation::{ChatMessage, Shared};
 use crate::error::{AppError, Result};
@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// An answer that is generated step by step, on the thread that calls
-/// [`Answer::next`]. Dropping it ends it, as a cancel does.
+/// [`Answer::next`]. Dropping the answer ends it, as a cancel does.
 pub struct Answer {
     shared: Arc<Shared>,
     /// `None` after the end, when the conversation has its session again.
@@ -16,7 +16,7 @@ pub struct Answer {
     text: String,
     finish: Option<FinishReason>,
     stats: AnswerStats,
-    /// Bytes of text at which the tests have it panic.
+    /// Bytes of text after which [`Answer::next`] panics, for the tests.
     #[cfg(test)]
     pub(crate) panics_at: usize,
 }
@@ -24,9 +24,9 @@ pub struct Answer {
 /// What [`Answer::next`] reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AnswerEvent {
-    /// Tokens of the prompt were computed, those in the cache included.
+    /// Tokens of the prompt were computed.
     Prompt {
-        /// Tokens so far.
+        /// Tokens so far, those in the cache included.
         done: usize,
         /// Tokens of the prompt.
         total: usize,
@@ -35,8 +35,8 @@ pub enum AnswerEvent {
     Text {
         /// The text.
         text: String,
-        /// The token that completed it; `None` for text that was held back until the
-        /// end.
+        /// The token that completed the text; `None` for text that was held back until
+        /// the end because it could have been the start of a stop string.
         token: Option<u32>,
     },
 }
@@ -46,7 +46,7 @@ pub enum AnswerEvent {
 pub struct AnswerStats {
     /// Tokens of the prompt.
     pub prompt_tokens: u64,
-    /// Of these, tokens that were in the cache and not computed.
+    /// Of these, tokens that were in the cache and were not computed again.
     pub cached_tokens: u64,
     /// Tokens of the answer.
     pub generated_tokens: u64,
@@ -88,13 +88,13 @@ impl Answer {
         }
     }
 
-    /// Runs until there is something to report; `None` at the end, where
-    /// [`Answer::finish_reason`] says why.
+    /// Runs until there is an event to report; returns `None` at the end, after which
+    /// [`Answer::finish_reason`] gives the reason.
     ///
     /// # Errors
-    /// The answer failed and has ended; the conversation is as it was before
-    /// [`crate::Conversation::send`]. [`ondol::ErrorCode::Panicked`] for a panic, after
-    /// which the conversation can only be closed.
+    /// If the answer failed and has ended; the conversation is then as it was before
+    /// [`crate::Conversation::send`]. [`ondol::ErrorCode::Panicked`] after a panic: then
+    /// the conversation can only be closed.
     #[allow(clippy::should_implement_trait)] // An iterator can't return an error and end.
     pub fn next(&mut self) -> Result<Option<AnswerEvent>> {
         loop {
@@ -131,7 +131,7 @@ impl Answer {
         }
     }
 
-    /// Ends the answer soon, from any thread that has a clone.
+    /// A token that ends the answer soon, from any thread that has a clone of it.
     pub fn cancel_token(&self) -> CancelToken {
         self.cancel.clone()
     }
@@ -141,12 +141,12 @@ impl Answer {
         &self.text
     }
 
-    /// Why it ended; `None` before.
+    /// Why the answer ended; `None` before its end.
     pub fn finish_reason(&self) -> Option<FinishReason> {
         self.finish
     }
 
-    /// Counts and speeds so far, and of the whole answer after its end.
+    /// Counts and speeds so far; after the end, those of the whole answer.
     pub fn stats(&self) -> AnswerStats {
         match &self.generation {
             Some(generation) => generation.stats().into(),
@@ -154,7 +154,8 @@ impl Answer {
         }
     }
 
-    /// Gives the session back to the conversation, with the messages as they are then.
+    /// Gives the session back to the conversation, and adds the answer to its messages,
+    /// or removes the user's message if the answer leaves no trace.
     fn end(&mut self, reason: Option<FinishReason>) {
         let Some(generation) = self.generation.take() else {
             return;

@@ -1,4 +1,4 @@
-//! A conversation: its messages, and the session that has computed them.
+//! A conversation: its messages, and the session whose cache they are in.
 
 use crate::answer::Answer;
 use crate::error::{AppError, Result};
@@ -17,14 +17,14 @@ pub struct ChatMessage {
     pub role: String,
     /// The text.
     pub content: String,
-    /// The tokens of an answer as the model generated them, so that they are found in
-    /// the cache.
+    /// The tokens of an answer as the model generated them. The next prompt repeats
+    /// them, so that they are found in the cache; empty for other messages.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) ids: Vec<u32>,
 }
 
 impl ChatMessage {
-    /// A message.
+    /// A message of `role` with the text `content`.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> ChatMessage {
         ChatMessage {
             role: role.into(),
@@ -38,8 +38,8 @@ impl ChatMessage {
     }
 }
 
-/// A conversation with a model. It may be used from any thread; one answer at a time is
-/// generated, and other conversations of the model are independent of it.
+/// A conversation with a model. It may be used from any thread. It generates one answer
+/// at a time; other conversations of the model are independent of it.
 ///
 /// Its history is always defined:
 /// - An answer that ended, or was cancelled or dropped after some of its text had been
@@ -60,13 +60,13 @@ struct State {
 
 /// Where the session is.
 enum Place {
-    /// Here.
+    /// In the conversation.
     Idle(Box<Session>),
-    /// In an answer, which this cancels.
+    /// In an answer or a `prewarm`, which this token cancels.
     Answering(CancelToken),
-    /// A panic destroyed it.
+    /// A panic destroyed the session.
     Broken,
-    /// Gone. An answer that still has it drops it.
+    /// The conversation was closed. An answer that still has the session drops it.
     Closed,
 }
 
@@ -92,9 +92,11 @@ impl Conversation {
     /// [`Answer::next`].
     ///
     /// # Errors
-    /// [`ondol::ErrorCode::Busy`] while another answer is generated, [`ondol::ErrorCode::Closed`],
-    /// [`ondol::ErrorCode::ContextFull`], [`ondol::ErrorCode::Template`], [`ondol::ErrorCode::Sampler`] for
-    /// options out of range. The conversation is as before.
+    /// [`ondol::ErrorCode::Busy`] while another answer is generated,
+    /// [`ondol::ErrorCode::Closed`], [`ondol::ErrorCode::ContextFull`],
+    /// [`ondol::ErrorCode::Template`], [`ondol::ErrorCode::Sampler`] for options out of
+    /// range, [`ondol::ErrorCode::Panicked`] if an earlier answer panicked. The
+    /// conversation does not change.
     pub fn send(&self, text: &str, options: &AnswerOptions) -> Result<Answer> {
         let cancel = CancelToken::new();
         let mut state = self.0.lock();
@@ -114,11 +116,11 @@ impl Conversation {
     }
 
     /// Computes the messages so far, so that the next answer computes only what the
-    /// user adds: for a long system message or a restored history. Without messages it
-    /// reads the weights once.
+    /// user adds: for a long system message or a history that was given as messages. If
+    /// there are no messages, it computes one token, which reads the weights once.
     ///
     /// # Errors
-    /// As for [`Conversation::send`]; [`ondol::ErrorCode::Cancelled`].
+    /// Those of [`Conversation::send`]; [`ondol::ErrorCode::Cancelled`].
     pub fn prewarm(&self, cancel: &CancelToken) -> Result<()> {
         let mut state = self.0.lock();
         let mut session = state.take(cancel)?;
@@ -129,9 +131,9 @@ impl Conversation {
         outcome
     }
 
-    /// Cancels the answer that is being generated, if there is one. It ends with
-    /// [`ondol::FinishReason::Cancelled`], within a layer's time of prefill or a token's
-    /// of decode.
+    /// Cancels the answer that is being generated, if there is one. The answer ends with
+    /// [`ondol::FinishReason::Cancelled`], within the time of one layer in prefill or of
+    /// one token in decode.
     pub fn cancel(&self) {
         if let Place::Answering(cancel) = &self.0.lock().place {
             cancel.cancel();
@@ -155,8 +157,8 @@ impl Conversation {
         }
     }
 
-    /// Keeps the first `messages` messages and forgets the rest. What they have in
-    /// common with the next prompt is not computed again.
+    /// Keeps the first `messages` messages and forgets the rest. The next prompt does not
+    /// compute the kept messages again.
     ///
     /// # Errors
     /// [`ondol::ErrorCode::Busy`], [`ondol::ErrorCode::Closed`].
@@ -175,8 +177,8 @@ impl Conversation {
         self.0.model.count_chat_tokens(&self.history()?)
     }
 
-    /// A second conversation with the same history, which goes on independently. What
-    /// was computed is copied.
+    /// A second conversation with the same history, which continues independently. The
+    /// session's cache is copied.
     ///
     /// # Errors
     /// [`ondol::ErrorCode::Busy`], [`ondol::ErrorCode::Closed`], [`ondol::ErrorCode::DoesNotFit`],
@@ -191,11 +193,13 @@ impl Conversation {
         ))
     }
 
-    /// Writes the conversation to a file, with what was computed, so that it goes on
-    /// without computing it again. The file is complete or not there.
+    /// Writes the conversation and its session's cache to a file, so that
+    /// [`Conversation::restore`] does not compute it again. Afterwards the file is either
+    /// complete or not there.
     ///
     /// # Errors
-    /// [`ondol::ErrorCode::Busy`], [`ondol::ErrorCode::Closed`], [`ondol::ErrorCode::Io`].
+    /// [`ondol::ErrorCode::Busy`], [`ondol::ErrorCode::Closed`], [`ondol::ErrorCode::Io`]
+    /// or [`ondol::ErrorCode::Snapshot`] if the system refuses the file or a write.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let mut state = self.0.lock();
         let messages = state.messages.clone();
@@ -206,25 +210,26 @@ impl Conversation {
     /// and type of KV cache.
     ///
     /// # Errors
-    /// [`ondol::ErrorCode::Snapshot`] for a file that is none, is damaged, or belongs to
-    /// another model; [`ondol::ErrorCode::Io`]; those of [`Model::conversation`].
+    /// [`ondol::ErrorCode::Snapshot`] if the file is not a saved conversation, is damaged,
+    /// or belongs to another model; [`ondol::ErrorCode::Io`]; those of
+    /// [`Model::conversation`].
     pub fn restore(model: &Model, path: impl AsRef<Path>) -> Result<Conversation> {
         let mut session = model.session()?;
         let messages = saved::read(path.as_ref(), &mut session)?;
         Ok(Conversation::with(model.clone(), session, messages))
     }
 
-    /// Gives memory that the idle conversation does not need back to the system; does
-    /// nothing while it answers.
+    /// Releases memory that the idle conversation does not need to the system; does
+    /// nothing while an answer is generated.
     pub fn release_unused(&self) {
         if let Place::Idle(session) = &mut self.0.lock().place {
             session.release_unused();
         }
     }
 
-    /// Ends the conversation and frees its memory at once; an answer that is being
-    /// generated is cancelled and frees it with its end. Further calls fail with
-    /// [`ondol::ErrorCode::Closed`].
+    /// Ends the conversation and frees its memory at once. An answer that is being
+    /// generated is cancelled, and the memory is freed when the answer has ended. Further
+    /// calls fail with [`ondol::ErrorCode::Closed`].
     pub fn close(&self) {
         let mut state = self.0.lock();
         let place = std::mem::replace(&mut state.place, Place::Closed);
@@ -242,7 +247,7 @@ impl Conversation {
 }
 
 impl State {
-    /// The session, if it is here.
+    /// The session, if the conversation is idle.
     fn session(&mut self) -> Result<&mut Session> {
         match &mut self.place {
             Place::Idle(session) => Ok(session),
@@ -252,7 +257,7 @@ impl State {
         }
     }
 
-    /// The session, for work that `cancel` ends.
+    /// Takes the session out for an answer or a `prewarm` that `cancel` ends.
     fn take(&mut self, cancel: &CancelToken) -> Result<Box<Session>> {
         self.session()?;
         let answering = Place::Answering(cancel.clone());
@@ -272,8 +277,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A generation of the answer to these messages; the session comes back with an
-    /// error.
+    /// Begins the generation of the answer to these messages; an error returns the
+    /// session.
     fn begin(
         &self,
         messages: &[ChatMessage],
@@ -291,8 +296,8 @@ impl Shared {
             .map_err(|refused| (refused.session, refused.error.into()))
     }
 
-    /// Takes a session back after an answer; `change` makes the messages what they are
-    /// then. A conversation that was closed meanwhile drops it.
+    /// Takes the session back after an answer; `change` updates the messages. If the
+    /// conversation was closed in the meantime, the session is dropped.
     pub(crate) fn put_back(
         &self,
         session: Box<Session>,
@@ -305,7 +310,8 @@ impl Shared {
         }
     }
 
-    /// The answer panicked, and the session is in no defined state.
+    /// Marks the conversation as broken: the answer panicked, and the session is in no
+    /// defined state.
     pub(crate) fn broke(&self) {
         let mut state = self.lock();
         if matches!(state.place, Place::Answering(_)) {
@@ -326,7 +332,7 @@ fn prewarm(
     };
     let same = session.tokens().iter().zip(&prompt);
     let same = same.take_while(|(had, wanted)| had == wanted).count();
-    // The last token is run again if all are there, since a prefill needs one.
+    // If all tokens are in the cache, the last one is run again: a prefill needs a token.
     let kept = session.rewind(same.min(prompt.len() - 1));
     session.prefill(&prompt[kept..], cancel)?;
     Ok(())

@@ -1,4 +1,4 @@
-//! Errors as plain data, for languages that can't hold Rust's.
+//! Errors as plain data, for languages that can't hold Rust's error types.
 
 use ondol::ErrorCode;
 use ondol::store::StoreError;
@@ -12,10 +12,10 @@ pub struct AppError {
     pub code: ErrorCode,
     /// What was wrong, where, and what to do; English.
     pub message: String,
-    /// Bytes or tokens that were needed, for the kinds that say so
-    /// ([`ondol::Error::amounts`]).
+    /// Bytes or tokens that were needed, for the kinds that have amounts
+    /// ([`ondol::Error::amounts`]); otherwise 0.
     pub needed: u64,
-    /// Bytes or tokens that are allowed, likewise.
+    /// Bytes or tokens that are allowed, for the same kinds; otherwise 0.
     pub allowed: u64,
 }
 

@@ -1,9 +1,10 @@
-//! What an app holds: a [`Model`], its [`Conversation`]s, and an [`Answer`] at a time
-//! in each.
+//! The objects that an app uses: a [`Model`], its [`Conversation`]s, and in each
+//! conversation one [`Answer`] at a time.
 //!
 //! The bindings (`bindings/jni`, `bindings/uniffi`) are thin layers over this crate, so
 //! that Kotlin, Java, Swift and Python behave in the same way. Every value may be used
-//! from any thread; errors are plain data ([`AppError`]); no panic leaves an answer.
+//! from any thread; errors are plain data ([`AppError`]); [`Answer::next`] catches panics
+//! and returns them as errors, where the build unwinds.
 //!
 //! ```
 //! use ondol_app::{AnswerEvent, AnswerOptions, ConversationOptions, LoadOptions, Model, Source};

@@ -1,5 +1,5 @@
-//! The library's log: lines of the crate `log` from Ondol's own crates, for a function
-//! of the app.
+//! The library's log: passes lines that Ondol's own crates log through the crate `log` to
+//! a function of the app.
 
 use log::{LevelFilter, Log, Metadata, Record};
 use std::sync::{Arc, Once, PoisonError, RwLock};
@@ -9,9 +9,9 @@ use std::sync::{Arc, Once, PoisonError, RwLock};
 pub enum Level {
     /// Something failed.
     Error,
-    /// Something is not as it should be, and goes on.
+    /// Something is wrong, and the library continues.
     Warn,
-    /// What was chosen and loaded.
+    /// Reports what was chosen and loaded.
     Info,
     /// Details for the developers of Ondol.
     Debug,
@@ -21,7 +21,7 @@ impl Level {
     /// Every level, the most important first.
     pub const ALL: [Level; 4] = [Level::Error, Level::Warn, Level::Info, Level::Debug];
 
-    /// The level of the crate `log`; its finest has no counterpart.
+    /// The level for a level of the crate `log`; `None` for `Trace`, its finest.
     fn of(level: log::Level) -> Option<Level> {
         match level {
             log::Level::Error => Some(Level::Error),
@@ -46,10 +46,11 @@ type Sink = dyn Fn(Level, &str) + Send + Sync;
 
 static SINK: RwLock<Option<Arc<Sink>>> = RwLock::new(None);
 
-/// Passes the lines of this level and of more important ones to `sink`, in place of the
-/// function before. Any thread may call it, two at the same time too. It must not panic.
+/// Passes the lines of this level and of more important ones to `sink`, which replaces the
+/// previous function. Any thread may call `sink`, several threads at the same time too. It
+/// must not panic.
 ///
-/// Has no effect in a program that has a logger of the crate `log` itself.
+/// Has no effect in a program that has already set a logger of the crate `log`.
 pub fn set(level: Level, sink: impl Fn(Level, &str) + Send + Sync + 'static) {
     static FORWARD: Once = Once::new();
     FORWARD.call_once(|| {
@@ -70,7 +71,7 @@ fn replace(sink: Option<Arc<Sink>>) {
         &mut *SINK.write().unwrap_or_else(PoisonError::into_inner),
         sink,
     );
-    // Outside of the lock, because it may run code of the app.
+    // Dropped outside of the lock, because the drop may run code of the app.
     drop(before);
 }
 

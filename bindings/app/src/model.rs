@@ -12,14 +12,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How a user's text is tokenized by itself.
+/// How a user's text is tokenized without a chat template.
 const USER_TEXT: EncodeOptions = EncodeOptions {
     add_special: false,
     parse_special: false,
 };
 
-/// A loaded model. Clones refer to the same one; it is freed with the last of them and
-/// the last of its conversations.
+/// A loaded model. Clones refer to the same model; it is freed when its last clone and its
+/// last conversation are dropped.
 #[derive(Clone)]
 pub struct Model(Arc<Loaded>);
 
@@ -47,8 +47,8 @@ pub struct ModelInfo {
     pub vocabulary: u64,
     /// Bytes of its files.
     pub file_bytes: u64,
-    /// Whether the file has a chat template of its own; else one is guessed from the
-    /// vocabulary.
+    /// Whether the file has a chat template of its own; otherwise the library chooses one
+    /// from the vocabulary.
     pub has_chat_template: bool,
     /// The packed copy that it runs from.
     pub packed_copy: Option<String>,
@@ -68,16 +68,19 @@ impl Model {
         Model::load_with(source, options, &CancelToken::new(), &mut |_| ())
     }
 
-    /// Loads a model: maps its file, makes or checks its packed copy, and compiles the
-    /// programs of a delegate, as the options ask. `progress` is called on this thread,
-    /// often, while something takes time; `cancel` ends the work.
+    /// Loads a model: maps its file, and, as the options ask, makes or checks its packed
+    /// copy and compiles the programs of a delegate. `progress` is called on this thread,
+    /// often, while a packed copy is made or programs are compiled; `cancel` ends the work.
+    /// A packed copy that can't be made is no error: [`ModelInfo::no_packed_copy`] then has
+    /// the reason.
     ///
     /// No other program may truncate or rewrite the file while the model exists.
     ///
     /// # Errors
-    /// One of the codes 10 to 23 for a file that can't be used;
+    /// One of the error codes 10 to 23 if the file can't be used;
     /// [`ondol::ErrorCode::Cancelled`]; [`ondol::ErrorCode::Delegate`];
-    /// [`ondol::ErrorCode::InvalidArgument`].
+    /// [`ondol::ErrorCode::InvalidArgument`]; [`ondol::ErrorCode::UnsupportedKernels`] and
+    /// [`ondol::ErrorCode::UnsupportedKvType`].
     pub fn load_with(
         source: Source,
         options: &LoadOptions,
@@ -89,8 +92,9 @@ impl Model {
         if let Some(delegate) = &options.delegate {
             session.offload = offload(&opened.model, delegate, &session, cancel, progress)?;
         }
-        // Wrong options are found now, and not by the first conversation. What does not
-        // fit may fit with a shorter context, or when other conversations are closed.
+        // This finds wrong options now, and not with the first conversation. It does not
+        // compare with the memory limit: a conversation may still fit with a shorter
+        // context, or when other conversations are closed.
         opened.model.memory(&session)?;
         Ok(Model(Arc::new(Loaded {
             model: opened.model,
@@ -105,8 +109,8 @@ impl Model {
     /// before it is loaded. Only the file's header is read.
     ///
     /// # Errors
-    /// As for [`Model::load_with`]; [`ondol::ErrorCode::DoesNotFit`] if that is more
-    /// than the options' memory limit.
+    /// Those of [`Model::load_with`]; [`ondol::ErrorCode::DoesNotFit`] if the memory is
+    /// more than the options' memory limit.
     pub fn memory_before_load(source: Source, options: &LoadOptions) -> Result<Memory> {
         let session = options.session()?;
         let plain = LoadOptions {
@@ -118,12 +122,12 @@ impl Model {
     }
 
     /// The exact memory of the model, its engine and one conversation with a context of
-    /// so many tokens; `None` is the context that it was loaded with. Nothing is
+    /// `context` tokens; `None` is the context that the model was loaded with. Nothing is
     /// allocated.
     ///
     /// # Errors
-    /// [`ondol::ErrorCode::DoesNotFit`] if that is more than the memory limit that it
-    /// was loaded with.
+    /// [`ondol::ErrorCode::DoesNotFit`] if the memory is more than the memory limit that
+    /// the model was loaded with.
     pub fn memory(&self, context: Option<usize>) -> Result<Memory> {
         let options = SessionOptions {
             context: context.or(self.0.options.context),
@@ -151,14 +155,14 @@ impl Model {
         }
     }
 
-    /// Tokens of a text, as a user's text is counted: control tokens that it spells are
+    /// The number of tokens of a user's text: control tokens that the text spells count as
     /// text.
     pub fn count_tokens(&self, text: &str) -> usize {
         self.encode(text).len()
     }
 
-    /// Tokens of these messages with the template around them: what an answer to them
-    /// would have as its prompt.
+    /// The number of tokens of these messages with the chat template around them: the
+    /// length of the prompt for an answer to them.
     ///
     /// # Errors
     /// [`ondol::ErrorCode::Template`].
@@ -167,7 +171,7 @@ impl Model {
         Ok(self.0.model.encode_chat(&messages)?.len())
     }
 
-    /// The ids of a text's tokens; control tokens that it spells are text.
+    /// The ids of a text's tokens; control tokens that the text spells are encoded as text.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         self.0.model.tokenizer().encode(text, USER_TEXT)
     }
@@ -177,8 +181,8 @@ impl Model {
         self.0.model.tokenizer().decode(ids)
     }
 
-    /// Makes the engine and reads all weights once, so that the first answer starts at
-    /// once. Takes as long as a token from a cold disk; call it in the background.
+    /// Makes the engine and reads all weights once, so that the first answer does not wait
+    /// for the disk. This takes as long as reading the file; call it in the background.
     ///
     /// # Errors
     /// [`ondol::ErrorCode::DoesNotFit`], [`ondol::ErrorCode::MemoryPressure`],
@@ -190,7 +194,7 @@ impl Model {
     }
 
     /// A new conversation. The first one makes the engine; each further one takes only
-    /// [`Memory::further_session`].
+    /// [`Memory::further_session`] bytes.
     ///
     /// # Errors
     /// [`ondol::ErrorCode::DoesNotFit`], [`ondol::ErrorCode::MemoryPressure`].
@@ -198,12 +202,12 @@ impl Model {
         Conversation::new(self.clone(), self.session()?, options)
     }
 
-    /// The governor that it was loaded with.
+    /// The governor that the model was loaded with.
     pub fn governor(&self) -> &Governor {
         &self.0.options.governor
     }
 
-    /// Gives memory that no answer needs at this moment back to the system.
+    /// Releases memory that no answer needs at this moment to the system.
     pub fn release_unused(&self) {
         let engine = self.0.engine.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(engine) = &*engine {
@@ -236,7 +240,7 @@ impl Model {
     }
 }
 
-/// Refuses what is more than the limit of the options.
+/// Fails with [`ondol::Error::DoesNotFit`] if the memory is more than the options' limit.
 fn within_limit(memory: Memory, options: &SessionOptions) -> Result<Memory> {
     match options.memory_limit {
         Some(allowed) if memory.total > allowed => Err(ondol::Error::DoesNotFit {
@@ -287,7 +291,7 @@ fn open(
     Ok(plain(model))
 }
 
-/// Adds up what a store reports.
+/// Adds up the bytes that a store reports, and passes the sums on as progress.
 struct Report<'a> {
     progress: &'a mut dyn FnMut(Progress),
     stage: Stage,
@@ -325,8 +329,8 @@ impl<'a> Report<'a> {
     }
 }
 
-/// Compiles what the delegate's device is to run; `None` if `ondol bench --auto` found the
-/// CPU faster in everything.
+/// Compiles the spans that the delegate's device shall run; `None` if `ondol bench --auto`
+/// found the CPU faster in both stages.
 #[allow(unsafe_code)] // A plug-in's code.
 fn offload(
     model: &ondol::Model,
@@ -370,7 +374,8 @@ fn offload(
     )?))
 }
 
-/// The split that was kept in the folder of programs, if it can be read.
+/// The split that `ondol bench --auto` stored in the folder of programs; `None` if there
+/// is none or it can't be read.
 fn kept_split(
     model: &ondol::Model,
     delegate: &Delegate,

@@ -13,14 +13,14 @@ use std::path::{Path, PathBuf};
 pub enum Source {
     /// A GGUF file; of a split model the first part.
     Path(PathBuf),
-    /// A part of an open file that is a whole GGUF file: an asset in an app's package,
-    /// or what a document picker hands over. It can have no packed copy.
+    /// A range of bytes of an open file that holds a whole GGUF file: an asset in an app's
+    /// package, or a document picker's file. Such a model can have no packed copy.
     File {
         /// The open file. It is closed after loading.
         file: File,
-        /// The first byte.
+        /// The first byte of the range.
         offset: u64,
-        /// Bytes; `None` is the rest of the file.
+        /// Bytes of the range; `None` is the rest of the file.
         length: Option<u64>,
     },
     /// The built-in model, for tests and first steps.
@@ -28,10 +28,10 @@ pub enum Source {
 }
 
 impl Source {
-    /// A part of the file with this path.
+    /// A range of bytes of the file with this path, as in [`Source::File`].
     ///
     /// # Errors
-    /// [`ondol::ErrorCode::Io`].
+    /// [`ondol::ErrorCode::Io`] if the file can't be opened.
     pub fn part(path: impl AsRef<Path>, offset: u64, length: Option<u64>) -> Result<Source> {
         let path = path.as_ref();
         let file = regular::open(path).map_err(|source| ondol::Error::Io {
@@ -49,7 +49,8 @@ impl Source {
 /// How a model is loaded and run. All its conversations share this.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
-    /// Threads, with the caller's; `None` uses one for each big core.
+    /// The number of threads that compute, the calling thread included; `None` uses one
+    /// for each big core.
     pub threads: Option<usize>,
     /// Context in tokens; `None` uses the context that the model was trained for, at
     /// most 4096.
@@ -60,21 +61,23 @@ pub struct LoadOptions {
     pub prefill_chunk: usize,
     /// The largest number of drafts in one decode pass; 0 switches drafts off.
     pub drafts: usize,
-    /// The most bytes that all conversations and the model's own heap may take
-    /// together; `None` sets no limit.
+    /// The most bytes that all conversations and the model's own heap may take together,
+    /// without the mapped weights; `None` sets no limit.
     pub memory_limit: Option<u64>,
-    /// The kernels by name; `None` uses the fastest that the CPU can run.
+    /// The name of the kernels, "avx2" or "exact" for example; `None` uses the fastest that
+    /// the CPU can run.
     pub kernels: Option<String>,
     /// The cores on which the threads run.
     pub affinity: Affinity,
-    /// Through it the app reports thermal state and memory pressure.
+    /// The governor through which the app reports thermal state and memory pressure, and
+    /// pauses answers.
     pub governor: Governor,
-    /// A folder for the packed copy, which decodes faster and takes as many bytes as
-    /// the file; `None` makes none.
+    /// A folder for the packed copy, which decodes faster and takes about as many bytes as
+    /// the file; `None` makes no packed copy.
     pub packed_folder: Option<PathBuf>,
     /// The most bytes of all packed copies in the folder; `None` sets no limit.
     pub packed_limit: Option<u64>,
-    /// Runs parts of the model on an NPU.
+    /// A plug-in that runs parts of the model on an NPU; `None` runs all on the CPU.
     pub delegate: Option<DelegateOptions>,
 }
 
@@ -123,15 +126,15 @@ impl LoadOptions {
 /// An NPU's plug-in, and how it is used.
 #[derive(Debug, Clone)]
 pub struct DelegateOptions {
-    /// The plug-in: a library with the contract of `ondol_npu.h`, which is trusted.
+    /// The plug-in: a library that keeps the contract of `ondol_npu.h`. Its code is trusted.
     pub path: PathBuf,
     /// The largest number of rows of a prefill program.
     pub rows: usize,
     /// Whether decode runs on the device, as prefill does. `None` runs the stages on the
-    /// device that `ondol bench --auto` found faster on it, where that was kept in `cache`,
+    /// device that `ondol bench --auto` found faster on it, where that was stored in `cache`,
     /// or else prefill alone.
     pub decode: Option<bool>,
-    /// Whether a failure of the device is an error; otherwise the CPU computes the part.
+    /// Whether a failure of the device is an error; otherwise the CPU computes the span.
     pub strict: bool,
     /// The time limit of one call of the device, in milliseconds.
     pub deadline_ms: u64,
@@ -141,7 +144,7 @@ pub struct DelegateOptions {
 }
 
 impl DelegateOptions {
-    /// The runtime's defaults, for a plug-in.
+    /// The runtime's defaults, with the plug-in at `path`.
     pub fn new(path: impl Into<PathBuf>) -> DelegateOptions {
         let runtime = ondol::delegate::OffloadOptions::default();
         DelegateOptions {
@@ -160,9 +163,9 @@ impl DelegateOptions {
 pub struct Progress {
     /// What is being done.
     pub stage: Stage,
-    /// Bytes that are done; programs when an NPU's are compiled.
+    /// Bytes that are done; in [`Stage::Compiling`], programs.
     pub done: u64,
-    /// Bytes of the stage, or programs.
+    /// All bytes of the stage, or all programs; 0 in [`Stage::Waiting`].
     pub total: u64,
 }
 
@@ -191,7 +194,7 @@ impl Stage {
     }
 }
 
-/// How a conversation begins, and how its answers are generated.
+/// How a conversation begins.
 #[derive(Debug, Clone, Default)]
 pub struct ConversationOptions {
     /// The system message: instructions for the whole conversation.
@@ -203,25 +206,27 @@ pub struct ConversationOptions {
 /// How an answer is generated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnswerOptions {
-    /// 0 always takes the likeliest token; higher values vary more.
+    /// Divides the logits: 0 always takes the likeliest token; higher values vary more.
     pub temperature: f32,
     /// Samples from this many of the likeliest tokens; 0 is all.
     pub top_k: usize,
-    /// Samples from the likeliest tokens whose probabilities add up to this.
+    /// Samples from the likeliest tokens whose probabilities add up to this; 1 is all.
     pub top_p: f32,
-    /// Leaves out tokens whose probability is less than this share of the likeliest's.
+    /// Leaves out tokens whose probability is less than this share of the likeliest
+    /// token's; 0 leaves out none.
     pub min_p: f32,
     /// Divides positive and multiplies negative logits of recent tokens; 1 is off.
     pub repetition_penalty: f32,
-    /// Subtracted from a recent token's logit for each time it occurs.
+    /// Is subtracted from a recent token's logit for each time the token occurs; 0 is off.
     pub frequency_penalty: f32,
-    /// Subtracted once from the logit of recent tokens.
+    /// Is subtracted once from the logit of each recent token; 0 is off.
     pub presence_penalty: f32,
-    /// How many of the last tokens the penalties look at.
+    /// How many of the last tokens count as recent for the penalties.
     pub penalty_window: usize,
-    /// The same seed gives the same answer; `None` takes another one each time.
+    /// Seed of the random draws: the same seed gives the same answer; `None` takes a new
+    /// seed for each answer.
     pub seed: Option<u64>,
-    /// The most tokens of an answer; `None` goes on until the model ends it.
+    /// The most tokens of an answer; `None` sets no limit.
     pub max_tokens: Option<usize>,
     /// The text ends before the first of these strings.
     pub stop: Vec<String>,
@@ -248,7 +253,7 @@ impl Default for AnswerOptions {
 
 impl AnswerOptions {
     pub(crate) fn generate(&self) -> GenerateOptions {
-        // The keys that the system gives hash maps are random.
+        // `RandomState` has random keys, so the hash of nothing is a random number.
         let random = || RandomState::new().build_hasher().finish();
         GenerateOptions {
             sampler: SamplerOptions {

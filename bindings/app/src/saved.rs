@@ -7,8 +7,8 @@
 //! | n | the messages, a JSON array |
 //! | rest | what [`Session::save`] writes, which has its own digest |
 //!
-//! The JSON needs no digest: what it says is compared with the session's tokens by the
-//! next prompt, and what differs is computed again.
+//! The JSON needs no digest: the next prompt is made from its messages and compared with
+//! the session's tokens, and tokens that differ are computed again.
 
 use crate::conversation::ChatMessage;
 use crate::error::{AppError, Result};
@@ -19,10 +19,13 @@ use std::path::Path;
 
 const MAGIC: &[u8; 8] = b"ONDOLCH1";
 
-/// The most bytes of JSON that are read.
+/// The most bytes of JSON that [`read`] accepts.
 const LONGEST: u64 = 256 << 20;
 
-/// Writes a conversation; the file is complete or not there.
+/// Writes a conversation. Afterwards the file is either complete or not there.
+///
+/// # Errors
+/// [`ErrorCode::Io`], or [`ErrorCode::Snapshot`] for a write of the session that failed.
 pub fn write(path: &Path, messages: &[ChatMessage], session: &Session) -> Result<()> {
     let failed = |error: &dyn std::fmt::Display| io_error(path, error);
     let json = serde_json::to_vec(messages).map_err(|e| failed(&e))?;
@@ -36,7 +39,11 @@ pub fn write(path: &Path, messages: &[ChatMessage], session: &Session) -> Result
     Ok(())
 }
 
-/// Reads a conversation into a session.
+/// Reads a conversation: returns its messages, and restores its session into `session`.
+///
+/// # Errors
+/// [`ErrorCode::Snapshot`] if the file is not a saved conversation of this model or is
+/// damaged; [`ErrorCode::Io`].
 pub fn read(path: &Path, session: &mut Session) -> Result<Vec<ChatMessage>> {
     let file = regular::open(path).map_err(|e| io_error(path, &e))?;
     let mut from = BufReader::new(file);
@@ -58,7 +65,7 @@ fn json(from: &mut impl Read) -> io::Result<Vec<u8>> {
         return Err(io::ErrorKind::InvalidData.into());
     }
     let mut json = Vec::new();
-    // Grows as the file has bytes, whatever the length claims.
+    // The vector grows with the bytes that the file has, whatever the length field claims.
     let read = from.take(length).read_to_end(&mut json)?;
     match read as u64 == length {
         true => Ok(json),

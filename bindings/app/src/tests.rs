@@ -78,7 +78,7 @@ fn a_system_message_comes_first_and_is_computed_by_prewarm() {
     };
     let conversation = hello().conversation(&options).unwrap();
     conversation.prewarm(&CancelToken::new()).unwrap();
-    // Twice does no harm.
+    // A second call changes nothing.
     conversation.prewarm(&CancelToken::new()).unwrap();
     let (text, stats) = ask(&conversation, "Hello!");
     assert!(stats.cached_tokens > 0, "{stats:?}");
@@ -255,7 +255,7 @@ fn a_cancel_of_another_thread_ends_an_answer_soon() {
     let conversation = conversation(&model);
     let mut answer = conversation.send("Hello!", &greedy(50)).unwrap();
     first_text(&mut answer);
-    // Holds the answer, which would be over too soon otherwise.
+    // Pauses the answer, which would end too soon otherwise.
     model.governor().pause();
     let cancel = answer.cancel_token();
     let cancelled = thread::spawn(move || {

@@ -1,4 +1,4 @@
-/* Answers one question, the likeliest way: answer MODEL QUESTION
+/* Answers one question, always with the likeliest token: answer MODEL QUESTION
  *
  *     cargo build --release -p ondol-c
  *     cc -Ibindings/c bindings/c/examples/answer.c target/release/libondol.a -lpthread -ldl -lm

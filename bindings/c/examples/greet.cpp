@@ -17,7 +17,7 @@ struct Free {
 using Model = std::unique_ptr<ondol_model, Free<ondol_model_free>>;
 using Session = std::unique_ptr<ondol_session, Free<ondol_session_free>>;
 
-// A struct of Ondol: zeros, and its size.
+// Makes a struct of Ondol: all zeros, except its size.
 template <class Struct>
 Struct sized()
 {
@@ -26,7 +26,7 @@ Struct sized()
     return made;
 }
 
-// Calls a function of Ondol, and throws what its error says.
+// Calls a function of Ondol; throws an exception with the error's message if it fails.
 template <class Function, class... Arguments>
 void call(Function function, Arguments... arguments)
 {
@@ -61,7 +61,8 @@ std::vector<uint32_t> encode(const Model &model, const char *question)
     return ids;
 }
 
-// Prints a piece of the answer. No exception may leave it: streams throw none by default.
+// Prints a piece of the answer. No exception may leave this function; by default streams
+// throw none.
 int print(void *, const char *text, size_t length)
 {
     std::cout << std::string_view(text, length) << std::flush;

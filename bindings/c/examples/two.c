@@ -45,7 +45,7 @@ static ondol_session *begin(const ondol_model *model, const ondol_engine *engine
     return session;
 }
 
-/* One step, and what it brought. */
+/* Runs one step, and handles its event. */
 static void step(talk *talk)
 {
     ondol_error error = {.struct_size = sizeof error};
@@ -76,7 +76,7 @@ static void in_threads(talk talks[2])
         pthread_join(threads[i], NULL);
 }
 
-/* Prompts are run one by one, tokens together. */
+/* Runs the prompts one after another, and decodes the tokens of both together. */
 static void in_a_batch(const ondol_engine *engine, talk talks[2])
 {
     ondol_error error = {.struct_size = sizeof error};
@@ -92,7 +92,7 @@ static void in_a_batch(const ondol_engine *engine, talk talks[2])
     ondol_batch_free(batch);
 }
 
-/* Both answers, by threads or by a batch. */
+/* Generates both answers, in threads or in a batch. */
 static void answer(const ondol_model *model, const ondol_engine *engine, talk talks[2], int batched)
 {
     ondol_session *sessions[2];

@@ -1,9 +1,13 @@
-//! Pointers of C as references of Rust, or a failure that names the argument.
+//! Converts pointers of C to references of Rust, or fails with a text that names the
+//! argument.
 
 use crate::call::Failure;
 use core::ffi::{CStr, c_char};
 
 /// The value that a handle or an argument points to.
+///
+/// # Errors
+/// [`Failure::Argument`] with the text `null` for a null pointer.
 ///
 /// # Safety
 /// `pointer` is null or valid for reads for `'a`.
@@ -12,7 +16,10 @@ pub unsafe fn reference<'a, T>(pointer: *const T, null: &'static str) -> Result<
     unsafe { pointer.as_ref() }.ok_or(Failure::Argument(null))
 }
 
-/// The place of a result.
+/// The place at which a result is stored.
+///
+/// # Errors
+/// As for [`reference`].
 ///
 /// # Safety
 /// `pointer` is null or valid for writes for `'a`.
@@ -21,7 +28,11 @@ pub unsafe fn output<'a, T>(pointer: *mut T, null: &'static str) -> Result<&'a m
     unsafe { pointer.as_mut() }.ok_or(Failure::Argument(null))
 }
 
-/// `length` elements; none where the length is zero, whatever the pointer.
+/// The `length` elements at `start`; an empty slice if the length is zero, whatever the
+/// pointer.
+///
+/// # Errors
+/// As for [`reference`]; also if the length is impossible.
 ///
 /// # Safety
 /// `start` is null or points to `length` elements that live for `'a`.
@@ -40,7 +51,10 @@ pub unsafe fn slice<'a, T>(
     Ok(unsafe { core::slice::from_raw_parts(start, length) })
 }
 
-/// Text of `length` bytes.
+/// The text of `length` bytes at `start`.
+///
+/// # Errors
+/// [`Failure::Argument`] with the text `wrong` for a null pointer or text that is not UTF-8.
 ///
 /// # Safety
 /// As for [`slice`].
@@ -54,7 +68,10 @@ pub unsafe fn text<'a>(
     core::str::from_utf8(bytes).map_err(|_| Failure::Argument(wrong))
 }
 
-/// Text that ends with a zero.
+/// The text at `start`, which ends with a zero.
+///
+/// # Errors
+/// As for [`text`].
 ///
 /// # Safety
 /// `start` is null or points to a string that ends with a zero and lives for `'a`.
@@ -68,6 +85,9 @@ pub unsafe fn string<'a>(start: *const c_char, wrong: &'static str) -> Result<&'
 }
 
 /// Copies elements to the caller's buffer and stores their number, even if they do not fit.
+///
+/// # Errors
+/// [`Failure::BufferTooSmall`] if they do not fit.
 ///
 /// # Safety
 /// `to` is null or has room for `capacity` elements; `length` is null or valid for a write.
@@ -86,12 +106,15 @@ pub unsafe fn copy<T: Copy>(
         let needed = from.len();
         return Err(Failure::BufferTooSmall { needed, capacity });
     }
-    // SAFETY: there is room, and a buffer of the caller is none of ours.
+    // SAFETY: there is room, and the caller's buffer does not overlap memory of the library.
     unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()) };
     Ok(())
 }
 
 /// Copies text and a terminating zero, and stores the number of bytes without the zero.
+///
+/// # Errors
+/// As for [`copy`].
 ///
 /// # Safety
 /// As for [`copy`].

@@ -10,8 +10,9 @@ use crate::status::{ondol_error, ondol_status};
 use runtime::Batch;
 
 /// Decodes one token of each of several sessions of one engine in one pass, which reads
-/// the weights once for all of them. Each pass may have other sessions. Only one call
-/// at a time may use a batch; another gets `ONDOL_STATUS_BUSY`. Not in firmware builds.
+/// the weights once for all of them. Each pass may run different sessions. Only one call
+/// at a time may use a batch; a second call returns `ONDOL_STATUS_BUSY`. Not in firmware
+/// builds.
 pub struct ondol_batch {
     slot: Slot<Batch>,
 }
@@ -94,10 +95,10 @@ pub unsafe extern "C" fn ondol_batch_decode(
     unsafe { call(error, body) }
 }
 
-/// Runs, in one pass, the next token of every generation that has one to decode; the
-/// next `ondol_generation_step` of each returns the result. Generations that are not at
-/// that point, for example in their prompt, are skipped, and so are those beyond the
-/// batch's rows.
+/// Decodes, in one pass, the next token of every generation whose next step is to decode
+/// one; the next `ondol_generation_step` of each returns the result. Other generations,
+/// for example those in their prompt, are skipped, and so are those beyond the batch's
+/// rows.
 ///
 /// # Safety
 /// `generations` has `count` handles; the other pointers are NULL or point to what their

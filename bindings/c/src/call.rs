@@ -1,4 +1,4 @@
-//! The frame of every call: failures and panics become a status.
+//! Every call runs in [`call`], which turns failures and panics into a status.
 
 use crate::status::{self, ondol_error, ondol_status};
 
@@ -64,7 +64,7 @@ pub fn quietly(free: impl FnOnce()) {
 
 #[cfg(feature = "std")]
 fn unless_panicked(body: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
-    // What a panic leaves half done is not seen again: a session stays claimed.
+    // No later call sees a value that a panic left half changed: its slot stays claimed.
     let body = std::panic::AssertUnwindSafe(body);
     std::panic::catch_unwind(body).unwrap_or(Err(Failure::Panicked))
 }

@@ -9,7 +9,7 @@ pub struct ondol_cancel {
     pub(crate) token: CancelToken,
 }
 
-/// The token of a caller's handle; for NULL one that is never cancelled.
+/// The token of a caller's handle; for NULL, a token that is never cancelled.
 ///
 /// # Safety
 /// `cancel` is NULL or was made by this library.

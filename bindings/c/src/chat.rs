@@ -29,10 +29,10 @@ pub struct ondol_message {
 unsafe impl Sized32 for ondol_message {}
 
 /// The token ids of a conversation as a prompt for the model's next answer, by the
-/// file's template. Only the template writes control tokens: text of a user stays text,
-/// even if it spells a control token. `count` gets the number of ids, even if they do
-/// not fit in `ids`. Not in firmware builds, because templates need more code than the
-/// rest of the library.
+/// chat template of the model's file. Only the template produces control tokens: a user's
+/// text is encoded as text, even if it spells a control token. `count` gets the number of
+/// ids, even if they do not fit in `ids`. Not in firmware builds, because templates need
+/// more code than the rest of the library.
 ///
 /// # Safety
 /// `messages` has `message_count` messages, `ids` has room for `capacity` ids.

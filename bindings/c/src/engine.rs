@@ -46,8 +46,8 @@ pub fn new_engine(engine: Engine) -> *mut ondol_engine {
 
 /// Makes an engine; NULL for `options` means the defaults. If it exceeds the memory
 /// limit, or the system does not provide the memory, the status is
-/// `ONDOL_STATUS_DOES_NOT_FIT`. The model's, governor's and offload's handles may be
-/// freed afterwards. Not in firmware builds.
+/// `ONDOL_STATUS_DOES_NOT_FIT`. The handles of the model, the governor and the offload may
+/// be freed afterwards. Not in firmware builds.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -163,8 +163,8 @@ pub unsafe extern "C" fn ondol_engine_memory(
     unsafe { call(error, body) }
 }
 
-/// Releases to the system the memory that only passes use, until the next pass. Waits
-/// for a running pass.
+/// Releases the memory that only passes use to the system; the next pass takes it again.
+/// Waits for a running pass.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.

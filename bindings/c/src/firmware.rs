@@ -1,7 +1,7 @@
 //! A heap and a panic handler, which firmware does not have by itself.
 //!
-//! There is one thread of control: no function of the library may run while another
-//! does, in an interrupt or on another core. So the heap has no lock.
+//! There is one thread of control: while a function of the library runs, no other may run,
+//! in an interrupt or on another core. So the heap has no lock.
 
 #[cfg(target_os = "none")]
 mod system;
@@ -15,8 +15,8 @@ use linked_list_allocator::Heap;
 
 /// The global allocator over one array of memory that the firmware provides.
 ///
-/// First fit over a list of holes: there are few allocations, made at load and
-/// for each piece of text, and the largest by far is a session's arena.
+/// It uses the first fit in a list of holes: there are few allocations, at load and for
+/// each piece of text, and a session's arena is by far the largest.
 pub struct StaticHeap(UnsafeCell<State>);
 
 struct State {

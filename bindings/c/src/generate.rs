@@ -12,8 +12,8 @@ use core::ffi::{c_char, c_int, c_void};
 use runtime::{CancelToken, FinishReason, GenerateOptions, Generation, SamplerOptions, Session};
 
 /// Options of a generation. Fill them in with `ondol_generate_defaults`, then change
-/// what you want: no value has a hidden meaning. NULL in place of the struct means the
-/// defaults.
+/// what you want: a zero does not stand for a default. NULL in place of the struct means
+/// the defaults.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ondol_generate_options {
@@ -49,9 +49,9 @@ pub struct ondol_generate_options {
     pub stop_count: usize,
     /// Cancels the generation; may be NULL.
     pub cancel: *const ondol_cancel,
-    /// How many of the likeliest tokens `ondol_event` reports with each token; their
-    /// and its own log-probabilities are computed if this is 0 or more. Less than 0,
-    /// the default, reports none. Not in firmware builds.
+    /// How many of the likeliest tokens `ondol_event` reports with each sampled token. If
+    /// this is 0 or more, their log-probabilities and that of the sampled token are
+    /// computed. A negative number, the default, reports none. Not in firmware builds.
     pub top_logprobs: i32,
 }
 
@@ -200,7 +200,10 @@ pub unsafe extern "C" fn ondol_generate_defaults(
     unsafe { call(error, body) }
 }
 
-/// The runtime's options for the caller's, and what cancels.
+/// The runtime's options for the caller's options, and the token that cancels.
+///
+/// # Errors
+/// [`Failure::Argument`] for a struct or a stop string that can't be read.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -242,7 +245,11 @@ unsafe fn stop_strings(options: &ondol_generate_options) -> Result<Vec<String>, 
     }
 }
 
-/// Generates, and hands each piece to the callback.
+/// Generates, and passes each piece of text to the callback.
+///
+/// # Errors
+/// The runtime's; the request's `generated` is filled in nevertheless, once the generation
+/// has begun.
 pub fn run(
     conversation: &mut Conversation,
     prompt: &[u32],

@@ -15,18 +15,18 @@ use core::ptr::null;
 use runtime::{Candidate, Event, Generation, Session};
 use std::sync::Arc;
 
-/// A generation that `ondol_generation_step` runs. It has its session until it is
-/// freed. Only one call at a time may use it; another gets `ONDOL_STATUS_BUSY`. Not in
+/// A generation that `ondol_generation_step` runs. It uses its session until it is freed.
+/// Only one call at a time may use it; a second call returns `ONDOL_STATUS_BUSY`. Not in
 /// firmware builds.
 pub struct ondol_generation {
     pub(crate) slot: Slot<Running>,
 }
 
-/// A generation, and the session that it has: they are dropped in this order.
+/// A generation, and the session that it uses: they are dropped in this order.
 pub struct Running {
     pub(crate) generation: Generation<&'static mut Session>,
     claim: Claim<'static, Conversation>,
-    /// Keeps both alive.
+    /// Keeps the session alive for the two fields above.
     _session: Arc<ondol_session>,
     /// What the last event points to.
     text: String,
@@ -81,7 +81,7 @@ pub struct ondol_event {
 unsafe impl Sized32 for ondol_event {}
 
 /// Makes a generation after a prompt of token ids, as for `ondol_session_generate_ids`.
-/// Nothing is run before the first step. Other calls on the session get
+/// Nothing is run before the first step. Other calls on the session return
 /// `ONDOL_STATUS_BUSY` until the generation is freed.
 ///
 /// # Safety
@@ -120,7 +120,7 @@ unsafe fn begin(
 ) -> Result<Running, Failure> {
     // SAFETY: passed on to the caller.
     let (options, cancel) = unsafe { read(options) }?;
-    // SAFETY: sessions are made as `Arc`s; the caller keeps his own count.
+    // SAFETY: sessions are made as `Arc`s; the caller's handle keeps its own count.
     let (kept, session) = unsafe {
         Arc::increment_strong_count(session);
         (Arc::from_raw(session), &*session)
@@ -174,8 +174,8 @@ fn give_back(running: Running) {
 }
 
 /// Runs the next step, with at most one pass, and stores its result in `event`: first
-/// the prompt's progress, then one token per step, then the end. A cancel is an end and
-/// not an error. After an error the next step is the end.
+/// the prompt's progress, then one token per step, then the end. A cancelled generation
+/// ends without an error. After an error the next step is the end.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -236,7 +236,7 @@ impl Running {
         Ok(event)
     }
 
-    /// Keeps what the event points to.
+    /// Keeps the text and the candidates, and makes the event point to them.
     fn keep(&mut self, mut text: String, top: &[Candidate], event: &mut ondol_event) {
         event.text_length = text.len();
         text.push('\0');

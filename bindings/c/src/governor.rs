@@ -1,4 +1,4 @@
-//! Reports of the app to the running library.
+//! The functions through which an app reports the state of the device.
 
 use crate::arguments::reference;
 use crate::call::{Failure, call, quietly};

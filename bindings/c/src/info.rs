@@ -9,7 +9,7 @@ use core::ffi::{CStr, c_char};
 use runtime::Model;
 use std::ffi::CString;
 
-/// In place of a token id: there is no such token.
+/// Stands for a token id where there is no such token.
 pub const ONDOL_NO_TOKEN: u32 = u32::MAX;
 
 /// Properties of a model.
@@ -45,7 +45,7 @@ pub struct ondol_model_info {
 // SAFETY: repr(C), starts with a u32, zeros are a value.
 unsafe impl Sized32 for ondol_model_info {}
 
-/// The strings of a model's handle.
+/// The strings to which [`ondol_model_info`] points.
 pub struct Names {
     name: CString,
     architecture: CString,
@@ -60,7 +60,7 @@ impl Names {
     }
 }
 
-/// The text without zeros, which would end it.
+/// The text as a C string, without its zero bytes, which would end it.
 pub fn c_string(text: &str) -> CString {
     CString::new(text.replace('\0', "")).unwrap_or_default()
 }

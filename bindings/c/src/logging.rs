@@ -12,13 +12,13 @@ use std::sync::{OnceLock, PoisonError, RwLock};
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ondol_log_level {
-    /// This version logs no errors: they are statuses.
+    /// This version logs no errors: functions return them as statuses.
     Error = 1,
-    /// What is worse than it should be: a fault of a model's file that was repaired, a
-    /// missing or damaged packed copy, a device that failed.
+    /// Warnings: a fault of a model's file that was repaired, a missing or damaged packed
+    /// copy, a device that failed.
     Warn = 2,
-    /// What was made: an engine with its kernels, threads, context and bytes, or a
-    /// packed copy.
+    /// An engine that was made, with its kernels, threads, context and bytes; a packed copy
+    /// that was made.
     Info = 3,
     /// Changes of a governor.
     Debug = 4,
@@ -53,11 +53,11 @@ unsafe impl Sync for Sink {}
 /// an old function runs after it was replaced.
 static SINK: RwLock<Option<Sink>> = RwLock::new(None);
 
-/// Whether [`Forward`] is the process's logger; decided once.
+/// Whether [`Forward`] is the process's logger; the first call with a callback decides it.
 static IS_LOGGER: OnceLock<bool> = OnceLock::new();
 
 std::thread_local! {
-    /// Whether this thread is in a call of the function.
+    /// Whether this thread is in a call of the program's function.
     static IN_CALL: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -70,12 +70,12 @@ impl Log for Forward {
     }
 
     fn log(&self, record: &Record<'_>) {
-        // A second read of the lock could wait for ever.
+        // A second read of the lock on this thread could wait for ever.
         if IN_CALL.get() {
             return;
         }
         let sink = SINK.read().unwrap_or_else(PoisonError::into_inner);
-        // The most serious level may have changed since the record was made.
+        // The level may have changed since the crate `log` compared the record with it.
         let sink = sink.as_ref().filter(|sink| record.level() <= sink.max);
         if let Some(sink) = sink {
             sink.tell(record);
@@ -103,16 +103,16 @@ impl Sink {
 }
 
 /// Passes the library's log to `callback`, from `ONDOL_LOG_LEVEL_ERROR` up to
-/// `max_level`, a value of `ondol_log_level`. It replaces the callback before; NULL,
-/// the state at the start, switches the log off. Nothing is formatted for lines that
-/// nobody gets. Prefill and decode on the CPU log nothing.
+/// `max_level`, a value of `ondol_log_level`. It replaces the previous callback. NULL
+/// switches the log off; at the start it is off. Lines that are not passed on are not
+/// formatted. Prefill and decode on the CPU log nothing.
 ///
-/// It may be called at any time, from any thread but in a log callback. It waits for
-/// running calls of the callback before: after it `user` of that callback is not used
-/// any more. So hold no lock that the callback takes.
+/// It may be called at any time, from any thread, but not in a log callback. It waits for
+/// running calls of the previous callback: when it returns, the `user` of that callback is
+/// not used any more. So hold no lock that the callback takes.
 ///
-/// There is one log for the process. If the library was linked into a program in Rust
-/// that has a logger already, it keeps that, and the status is `ONDOL_STATUS_OTHER`.
+/// There is one log for the process. If the library was linked into a program in Rust that
+/// already has a logger, that logger stays, and the status is `ONDOL_STATUS_OTHER`.
 /// Not in firmware builds.
 ///
 /// # Safety
@@ -164,7 +164,7 @@ fn level(number: i32) -> Result<Level, Failure> {
 
 fn replace(sink: Option<Sink>) {
     let mut place = SINK.write().unwrap_or_else(PoisonError::into_inner);
-    // The logger of another owner keeps its own level.
+    // The level belongs to the process's logger: it changes only if that is `Forward`.
     if IS_LOGGER.get() == Some(&true) {
         let max = sink.as_ref().map(|sink| sink.max.to_level_filter());
         log::set_max_level(max.unwrap_or(LevelFilter::Off));

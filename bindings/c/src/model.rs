@@ -114,8 +114,8 @@ pub unsafe extern "C" fn ondol_model_from_memory(
     error: *mut ondol_error,
 ) -> ondol_status {
     let body = || {
-        // SAFETY: the header asks it of the caller; the bytes outlive all that
-        // is made of them, as if they were static.
+        // SAFETY: the header asks it of the caller; the bytes outlive the model and all
+        // objects made from it, as if they were static.
         let (bytes, out) = unsafe {
             let bytes: &'static [u8] = slice(bytes.cast(), length, "bytes is NULL")?;
             (bytes, output(model, "model is NULL")?)

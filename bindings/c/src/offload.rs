@@ -39,7 +39,7 @@ pub struct ondol_offload_options {
 // SAFETY: repr(C), starts with a u32, zeros are a value.
 unsafe impl Sized32 for ondol_offload_options {}
 
-/// Counts of the work of an engine's device so far, for all sessions.
+/// Counts of the work of an engine's device so far, summed over all sessions.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct ondol_offload_stats {

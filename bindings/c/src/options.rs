@@ -12,10 +12,10 @@ use runtime::SessionOptions;
 #[cfg(feature = "std")]
 use runtime::{Affinity, ScreenOptions};
 
-/// Reports thermal state and memory pressure to the engines that were made with it, and
-/// pauses their sessions, from any thread. It changes when the work is done and by how
-/// many threads, never the result. Its functions must not be called from a signal
-/// handler. Not in firmware builds.
+/// Passes thermal state and memory pressure, which the app reports, to the engines that
+/// were made with it, and pauses their sessions. Any thread may use it. It changes when the
+/// work is done and by how many threads, never the result. Its functions must not be called
+/// from a signal handler. Not in firmware builds.
 #[cfg_attr(not(feature = "std"), allow(dead_code))]
 pub struct ondol_governor {
     pub(crate) governor: runtime::Governor,
@@ -46,7 +46,8 @@ pub struct ondol_session_options {
     /// smaller number needs less memory.
     pub prefill_chunk: u32,
     /// The most bytes that an engine, its sessions and the model's own memory may take
-    /// together; more is refused. 0, the default, sets no limit.
+    /// together, without the mapped weights; an engine or session beyond it is refused. 0,
+    /// the default, sets no limit.
     pub memory_limit: u64,
     /// Name of the kernels ("exact", "scalar", ...); NULL, the default, uses the
     /// fastest that the CPU can run.
@@ -149,7 +150,11 @@ pub unsafe extern "C" fn ondol_session_defaults(
     unsafe { call(error, body) }
 }
 
-/// The runtime's options for the caller's.
+/// The runtime's options for the caller's options.
+///
+/// # Errors
+/// [`Failure::Argument`] and the runtime's errors for a struct, a name or a value that
+/// can't be used.
 ///
 /// # Safety
 /// As for [`sized::read`], and names are strings.
@@ -219,7 +224,7 @@ unsafe fn hosted(
     })
 }
 
-/// What a name stands for, if there is one.
+/// The value that a name stands for; `None` for NULL.
 ///
 /// # Safety
 /// It is NULL or a string.

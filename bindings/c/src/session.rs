@@ -14,7 +14,7 @@ use core::ffi::{c_char, c_void};
 use runtime::Session;
 
 /// One conversation: its tokens, their states and the last logits. Only one call or one
-/// generation at a time may use it; another call gets `ONDOL_STATUS_BUSY`.
+/// generation at a time may use it; a second call returns `ONDOL_STATUS_BUSY`.
 pub struct ondol_session {
     pub(crate) slot: Slot<Conversation>,
 }
@@ -103,10 +103,10 @@ pub unsafe extern "C" fn ondol_session_clear(
 /// Control tokens that the prompt spells are parsed: for text of users use
 /// `ondol_model_encode_chat` and `ondol_session_generate_ids`.
 ///
-/// `generated` may be NULL; it is filled in whenever text was generated, even if the
+/// `generated` may be NULL; it is filled in whenever the generation has begun, even if the
 /// call failed later. A cancel is not a failure: the finish reason is then
-/// `ONDOL_FINISH_CANCELLED`. The work is done by the calling thread and the engine's
-/// threads; `on_text` is called on the calling thread.
+/// `ONDOL_FINISH_CANCELLED`. The calling thread and the engine's threads do the work;
+/// `on_text` is called on the calling thread.
 ///
 /// # Safety
 /// `prompt` has `length` bytes; the other pointers are NULL or point to what

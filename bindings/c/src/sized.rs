@@ -13,7 +13,10 @@ use core::mem::size_of;
 /// The type is `repr(C)`, its first field is a `u32`, and zeros are a value of it.
 pub unsafe trait Sized32: Copy {}
 
-/// The caller's struct, or zeros where there is none.
+/// The caller's struct, or zeros if the pointer is null.
+///
+/// # Errors
+/// As for [`read_or`].
 ///
 /// # Safety
 /// As for [`read_or`].
@@ -23,7 +26,12 @@ pub unsafe fn read<T: Sized32>(from: *const T) -> Result<T, Failure> {
     unsafe { read_or(from, core::mem::zeroed()) }
 }
 
-/// The caller's struct; `value` where there is none, and in the fields that it lacks.
+/// The caller's struct; `value` if the pointer is null, and in the fields that the struct
+/// lacks.
+///
+/// # Errors
+/// [`Failure::Argument`] if `struct_size` is not set, or a field that this version does not
+/// know is not zero.
 ///
 /// # Safety
 /// `from` is null or points to a struct of as many bytes as its first field says.
@@ -50,7 +58,10 @@ pub unsafe fn read_or<T: Sized32>(from: *const T, mut value: T) -> Result<T, Fai
     Ok(value)
 }
 
-/// The caller's array of structs, each as long as the first one says.
+/// The caller's array of structs, each with the `struct_size` of the first one.
+///
+/// # Errors
+/// As for [`read_or`]; also if the structs have different values of `struct_size`.
 ///
 /// # Safety
 /// `from` is null or points to `count` such structs.
@@ -89,7 +100,7 @@ pub unsafe fn read_array<T: Sized32>(
     (0..count).map(one).collect()
 }
 
-/// Fills in the caller's struct, if there is one, past `struct_size`.
+/// Fills in the fields of the caller's struct after `struct_size`; does nothing for null.
 ///
 /// # Safety
 /// `to` is null or points to a struct of as many bytes as its first field says.
@@ -98,8 +109,8 @@ pub unsafe fn write<T: Sized32>(value: &T, to: *mut T) {
         return;
     }
     let head = size_of::<u32>();
-    // SAFETY: the first field is a u32; no more is written than the caller's
-    // struct and ours have.
+    // SAFETY: the first field is a u32; no more bytes are copied than the caller's struct
+    // and `value` have.
     unsafe {
         let size = to.cast::<u32>().read() as usize;
         let rest = size.min(size_of::<T>()).saturating_sub(head);

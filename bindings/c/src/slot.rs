@@ -23,10 +23,10 @@ impl<T> Slot<T> {
         }
     }
 
-    /// The value, until the claim is dropped.
+    /// Access to the value until the claim is dropped.
     ///
     /// # Errors
-    /// [`Failure::Busy`] where another call has it.
+    /// [`Failure::Busy`] while another call has a claim, or after a call with one panicked.
     pub fn claim(&self) -> Result<Claim<'_, T>, Failure> {
         match self.claimed.swap(true, Ordering::Acquire) {
             true => Err(Failure::Busy),
@@ -46,7 +46,7 @@ impl<T> Slot<T> {
 pub struct Claim<'s, T>(&'s Slot<T>);
 
 impl<T> Claim<'_, T> {
-    /// Where the value is.
+    /// The address of the value.
     #[cfg(feature = "std")]
     pub fn place(&self) -> *mut T {
         self.0.value.get()

@@ -78,7 +78,7 @@ pub unsafe extern "C" fn ondol_session_prefill(
 
 /// As `ondol_session_prefill`, with vectors in the place of tokens: embeddings of an
 /// image or of sound. `vectors` has `count` numbers: rows of `embedding_width` numbers
-/// each. Not in firmware builds.
+/// (`ondol_model_info`) each. Not in firmware builds.
 ///
 /// # Safety
 /// `vectors` has `count` numbers; the other pointers are NULL or point to what their
@@ -235,8 +235,8 @@ pub unsafe extern "C" fn ondol_session_rewind(
     unsafe { with(session, error, body) }
 }
 
-/// Makes a second session of the engine with the same tokens, states and last logits.
-/// Not in firmware builds.
+/// Makes a second session of the engine with the same tokens, states and last logits. The
+/// statuses are those of `ondol_engine_session`. Not in firmware builds.
 ///
 /// # Safety
 /// The pointers are NULL or point to what their types say.
@@ -326,9 +326,9 @@ fn save(session: &Session, path: &Path) -> runtime::Result<()> {
 }
 
 /// Replaces the session's tokens and states by those that `ondol_session_save` wrote.
-/// The engine may have another context, as long as the tokens fit. With
-/// `ONDOL_STATUS_SNAPSHOT` the session is unchanged if the file could not be opened,
-/// and empty otherwise. Not in firmware builds.
+/// The engine may have another context than the one that saved them, as long as the tokens
+/// fit. If the status is `ONDOL_STATUS_SNAPSHOT`, the session is unchanged if the file could
+/// not be opened, and empty otherwise. Not in firmware builds.
 ///
 /// # Safety
 /// `path` is a string; the other pointers are NULL or point to what their types say.

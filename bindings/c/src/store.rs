@@ -231,7 +231,7 @@ pub unsafe extern "C" fn ondol_store_free(store: *mut ondol_store) {
 
 /// Opens a model from its packed copy. The copy is made first if it does not exist, is
 /// damaged, or was made from other bytes; this reads and writes the whole model, and
-/// `on_event` is called meanwhile. If there can be no copy, the model's own file is
+/// `on_event` is called during this work. If a copy can't be made, the model's own file is
 /// opened, and `opened` says why. `cancel`, `on_event` and `opened` may be NULL. The
 /// conditions of `ondol_model_open` apply to both files.
 ///

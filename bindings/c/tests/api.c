@@ -1,7 +1,7 @@
 /* The C API from the outside: `cargo xtask c` links this against the static and
- * the shared library and runs it, also under valgrind where that is to be had.
- * `engine.c` has what is beside text from a prompt.
- * Arguments: the model `hello`, and a file that is no model. */
+ * the shared library and runs it, also under valgrind if that is installed.
+ * `engine.c` tests the functions other than text from a prompt.
+ * Arguments: the model `hello`, and a file that is not a model. */
 #include "ondol.h"
 #include "utf8.h"
 #include <pthread.h>
@@ -20,7 +20,7 @@
         }                                                                     \
     } while (0)
 
-/* As the model's template has it. */
+/* A question in the form of the model's chat template. */
 #define QUESTION "<|im_start|>user\nWhat is ondol?<|im_end|>\n<|im_start|>assistant\n"
 
 static ondol_error error = {.struct_size = sizeof error};
@@ -199,7 +199,7 @@ static void options_of_other_versions(const ondol_model *model)
     ondol_session_options options = {0};
     CHECK(ondol_session_new(model, &options, &session, &error) == ONDOL_STATUS_INVALID_ARGUMENT);
     options.struct_size = sizeof options;
-    /* Nobody filled in the defaults. */
+    /* The defaults were not filled in. */
     CHECK(ondol_session_new(model, &options, &session, &error) == ONDOL_STATUS_INVALID_ARGUMENT);
     CHECK(strstr(error.message, "prefill_chunk"));
     options = session_options(1, 256);

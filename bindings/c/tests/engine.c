@@ -1,6 +1,6 @@
-/* The parts of the C API beside text from a prompt: engines, steps, batches, states,
+/* The parts of the C API other than text from a prompt: engines, steps, batches, states,
  * governor, store, delegates. `cargo xtask c` runs it as it runs `api.c`. Arguments: the
- * model `hello`, a file that is no model, and the plug-in `softnpu`. */
+ * model `hello`, a file that is not a model, and the plug-in `softnpu`. */
 #include "ondol.h"
 #include <math.h>
 #include <pthread.h>
@@ -112,7 +112,7 @@ static void a_model_tells_of_itself(const ondol_model *model)
     CHECK(ondol_model_is_end(model, ids[0]) == 0);
 }
 
-/* The loop of the caller's own: the same tokens as a generation's. */
+/* A generation loop in the caller's code gives the same tokens as a generation. */
 static void logits_are_there_to_choose_from(const ondol_engine *engine)
 {
     ondol_session *session = NULL;
@@ -218,7 +218,7 @@ static void a_generation_tells_its_steps(const ondol_engine *engine)
     IS(ondol_session_answer_ids(session, said, 16, &count, &error), OK);
     CHECK(count == tokens && memcmp(ids, said, count * sizeof *ids) == 0);
 
-    /* A cancel is an end; and a generation outlives the handle of its session. */
+    /* A cancelled generation ends; and a generation outlives its session's handle. */
     options.cancel = ondol_cancel_new();
     ondol_cancel_request(options.cancel);
     IS(ondol_generation_new(session, prompt, prompt_count, &options, &generation, &error), OK);
@@ -371,7 +371,7 @@ static void a_store_keeps_packed_copies(const char *hello)
     IS(ondol_store_remove(store, hello, NULL, &freed, &error), OK);
     CHECK(freed == 0);
     ondol_store_free(store);
-    /* A copy that is larger than all may be is not made. */
+    /* A copy that alone exceeds the limit of all copies is not made. */
     options.limit = 1000;
     IS(ondol_store_new(folder, &options, &store, &error), OK);
     IS(ondol_store_open(store, hello, NULL, NULL, NULL, &model, &opened, &error), OK);

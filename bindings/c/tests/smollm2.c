@@ -1,5 +1,5 @@
 /* SmolLM2 answers in Korean and in English: `cargo xtask c`. Its vocabulary cuts Hangul
- * and emoji into several tokens, and the callback's pieces are whole nevertheless.
+ * and emoji into several tokens, but the callback's pieces have whole characters.
  * Argument: the model. */
 #include "ondol.h"
 #include "utf8.h"

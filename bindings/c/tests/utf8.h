@@ -1,6 +1,6 @@
 #include <stddef.h>
 
-/* Whether a text has whole characters alone. */
+/* Whether a text consists of whole characters. */
 static int is_whole_utf8(const char *text, size_t length)
 {
     for (size_t at = 0; at < length;) {

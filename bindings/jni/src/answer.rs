@@ -1,4 +1,4 @@
-//! Answers, which the JVM pulls event by event.
+//! Answers, from which the JVM takes one event at a time.
 
 use crate::bytes;
 use crate::call::Result;
@@ -12,7 +12,7 @@ use ondol_app::{
 };
 use std::sync::{Mutex, TryLockError};
 
-/// The reasons in the order of the Kotlin enum.
+/// The finish reasons in the order of the Kotlin enum `FinishReason`.
 pub const REASONS: [FinishReason; 6] = [
     FinishReason::EndOfGeneration,
     FinishReason::Stop,
@@ -41,13 +41,13 @@ struct Text {
     token: Option<u32>,
 }
 
-/// What [`answer_next`] returns, in one number: a kind in the highest four bits, then a
-/// number of 28 bits, then one of 32. `Answer.kt` reads it.
+/// What [`answer_next`] returns, as one number: a kind in the highest four bits, then a
+/// number of 28 bits, then a number of 32 bits. `Answer.kt` reads it.
 #[derive(Clone, Copy)]
 enum Next {
     /// The answer has ended.
     End,
-    /// Tokens of the prompt that were computed, and all of them.
+    /// Tokens of the prompt that were computed, and all tokens of the prompt.
     Prompt { done: usize, total: usize },
     /// Bytes of text in the buffer, and the token that completed it.
     Token { bytes: usize, token: u32 },
@@ -70,6 +70,7 @@ impl Next {
     }
 }
 
+/// Begins an answer to the message `text`.
 #[allow(clippy::too_many_arguments)] // One for each option.
 pub fn send(
     env: &mut Env,
@@ -110,7 +111,7 @@ pub fn send(
     }))
 }
 
-/// Runs until there is something to report, and writes text into the buffer.
+/// Runs until there is an event to report, and writes its text into the buffer.
 pub fn answer_next(
     env: &mut Env,
     _: JClass,
@@ -127,8 +128,8 @@ pub fn answer_next(
             return Err(AppError::new(ErrorCode::Busy, message).into());
         }
     };
-    // SAFETY: the buffer's memory lives as long as the buffer, which the caller holds
-    // during the call, and no one else uses it then: it is `Answer.kt`'s own.
+    // SAFETY: the buffer's memory lives as long as the buffer, to which the caller has a
+    // reference during the call, and nothing else uses it: it is private to `Answer.kt`.
     let buffer = unsafe { std::slice::from_raw_parts_mut(address, capacity) };
     Ok(state.next(buffer)?.to_java())
 }
@@ -180,8 +181,8 @@ pub fn answer_cancel(_: &mut Env, _: JClass, running: Handle<Running>) -> Result
     Ok(())
 }
 
-/// Why it ended, as a place in [`REASONS`], and its counts and speeds in the order in
-/// which `AnswerStats.kt` reads them.
+/// Why the answer ended, as an index into [`REASONS`]; stores its counts and speeds in
+/// `stats`, in the order in which `AnswerStats.of` in `AnswerEvent.kt` reads them.
 pub fn answer_end(
     env: &mut Env,
     _: JClass,
@@ -217,7 +218,7 @@ mod tests {
     use super::*;
     use ondol_app::{ConversationOptions, LoadOptions, Model, Source};
 
-    /// The text of an answer that is delivered through a buffer of so many bytes.
+    /// The text of an answer that is delivered through a buffer of `bytes` bytes.
     fn through(bytes: usize) -> Result<String, AppError> {
         let model = Model::load(Source::Hello, &LoadOptions::default())?;
         let conversation = model.conversation(&ConversationOptions::default())?;

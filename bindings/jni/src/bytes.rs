@@ -1,7 +1,7 @@
-//! Texts and numbers of both sides.
+//! Conversion of texts and numbers between the JVM and Rust.
 //!
-//! A list of texts is one array of bytes: before each text its length, as four
-//! big-endian bytes. `Packed.kt` does the same.
+//! A list of texts is one array of bytes: each text is preceded by its length in bytes, as
+//! four big-endian bytes. `Packed.kt` uses the same format.
 
 use crate::call::Result;
 use jni::Env;
@@ -10,9 +10,9 @@ use jni::sys::{jint, jlong};
 use ondol_app::AppError;
 use std::path::PathBuf;
 
-/// Stands for `null` where a number is expected. `Native.kt` has the same values.
+/// Stands for `null` where an `int` is expected. `Native.kt` has the same value.
 pub const NO_INT: jint = jint::MIN;
-/// As [`NO_INT`].
+/// Stands for `null` where a `long` is expected. `Native.kt` has the same value.
 pub const NO_LONG: jlong = jlong::MIN;
 
 /// A text; `null` is an error.
@@ -109,12 +109,12 @@ pub fn optional_amount(name: &str, value: jlong) -> Result<Option<u64>> {
     }
 }
 
-/// A number for the JVM, whose largest is smaller.
+/// A number for the JVM, at most the largest `long`.
 pub fn java_long(value: u64) -> jlong {
     jlong::try_from(value).unwrap_or(jlong::MAX)
 }
 
-/// As [`java_long`].
+/// A number for the JVM, at most the largest `int`.
 pub fn java_int(value: usize) -> jint {
     jint::try_from(value).unwrap_or(jint::MAX)
 }

@@ -1,4 +1,4 @@
-//! How a native method fails: as an exception.
+//! Turns the failure of a native method into an exception.
 
 use crate::bytes;
 use jni::errors::{Error as JniError, ErrorPolicy};
@@ -12,8 +12,8 @@ use std::any::Any;
 pub enum Failure {
     /// The library's error.
     App(AppError),
-    /// A call of the JVM failed. [`JniError::JavaException`] means that the exception is
-    /// thrown already.
+    /// A call of a JVM function failed. [`JniError::JavaException`] means that an
+    /// exception is already pending.
     Jni(JniError),
 }
 
@@ -45,7 +45,7 @@ impl<T: Default> ErrorPolicy<T, Failure> for Throw {
     ) -> jni::errors::Result<T> {
         match failure {
             Failure::App(error) => throw(env, &error)?,
-            // An exception of a callback goes on to the caller.
+            // The exception of a callback stays pending, for the method's caller.
             Failure::Jni(_) if env.exception_check() => (),
             Failure::Jni(error) => throw(env, &of_jni(&error))?,
         }
@@ -70,9 +70,9 @@ fn of_jni(error: &JniError) -> AppError {
     AppError::new(ErrorCode::Other, format!("the JVM refused a call: {error}"))
 }
 
-/// Throws what `Errors.create` of the Kotlin library makes.
+/// Throws the exception that `Errors.create` of the Kotlin library makes.
 fn throw(env: &mut Env, error: &AppError) -> jni::errors::Result<()> {
-    // The class is looked up for each error, so that no reference to it is held.
+    // The class is looked up for each error, so that Rust keeps no reference to it.
     let class: JClass = env.find_class(jni_str!("dev/ondol/internal/Errors"))?;
     let message = bytes::to_java(env, error.message.as_bytes())?;
     let exception = env.call_static_method(
@@ -88,7 +88,7 @@ fn throw(env: &mut Env, error: &AppError) -> jni::errors::Result<()> {
     )?;
     let exception = env.cast_local::<JThrowable>(exception.l()?)?;
     match env.throw(exception) {
-        // What a successful throw returns.
+        // A successful throw returns this error.
         Err(JniError::JavaException) => Ok(()),
         other => other,
     }

@@ -77,7 +77,7 @@ pub fn conversation_is_answering(
     Ok(conversation.get().is_answering())
 }
 
-/// A packed list of roles and texts in turn.
+/// The messages as a packed list of texts: role and content of each message in turn.
 pub fn conversation_history<'l>(
     env: &mut Env<'l>,
     _: JClass<'l>,
@@ -118,7 +118,7 @@ pub fn conversation_release_unused(
     Ok(())
 }
 
-/// Ends it; the handle is freed by [`conversation_free`].
+/// Ends the conversation; [`conversation_free`] frees the handle.
 pub fn conversation_close(
     _: &mut Env,
     _: JClass,

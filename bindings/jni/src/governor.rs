@@ -1,4 +1,5 @@
-//! Heat, memory pressure and pause: states of the device, so all models share them.
+//! Thermal state, memory pressure and pause: they concern the device, so all models share
+//! one governor.
 
 use crate::call::Result;
 use jni::Env;
@@ -10,7 +11,7 @@ use std::sync::LazyLock;
 /// The governor of all models.
 pub static GOVERNOR: LazyLock<Governor> = LazyLock::new(Governor::new);
 
-/// The states in the order of the Kotlin enum.
+/// The states in the order of the Kotlin enum `ThermalState`.
 const THERMAL: [ThermalState; 4] = [
     ThermalState::Nominal,
     ThermalState::Fair,
@@ -18,7 +19,7 @@ const THERMAL: [ThermalState; 4] = [
     ThermalState::Critical,
 ];
 
-/// The states in the order of the Kotlin enum.
+/// The states in the order of the Kotlin enum `MemoryPressure`.
 const PRESSURE: [MemoryPressure; 3] = [
     MemoryPressure::Normal,
     MemoryPressure::Low,

@@ -1,9 +1,9 @@
 //! Values that the JVM owns: each is boxed, and the address of the box is the handle.
 //!
-//! `Handle.kt` counts the calls that use a handle and frees it after the last of them,
-//! so that `close()` during a call of another thread waits for it, and a call after
-//! `close()` never gets here. Values are therefore shared, and changed only through
-//! locks of their own.
+//! `Handle.kt` counts the calls that use a handle. `close()` during a call of another
+//! thread returns at once, and the value is freed after the last such call; a call after
+//! `close()` never gets here. Several calls may use a value at the same time, so values
+//! are shared, and change only under their own locks.
 
 use jni::sys::jlong;
 use std::marker::PhantomData;
@@ -33,7 +33,7 @@ impl<T: Send + Sync> Handle<T> {
 }
 
 impl<T> Default for Handle<T> {
-    /// What a method returns that has thrown; the JVM never sees it.
+    /// The result of a method that has thrown an exception; the JVM ignores it.
     fn default() -> Handle<T> {
         Handle(0, PhantomData)
     }

@@ -4,9 +4,9 @@
 //! - Every method is in one table ([`methods::TABLE`]), which is registered when the
 //!   library is loaded, and whose signatures the compiler checks. A test of the Kotlin
 //!   library compares the table with the class.
-//! - Texts and paths travel as arrays of UTF-8 bytes, lists of them as one packed array
-//!   ([`bytes`]). The text of an answer is written into a direct `ByteBuffer`.
-//!   `NewStringUTF` is never called: it expects another encoding.
+//! - Texts and paths are passed as arrays of UTF-8 bytes, lists of texts as one packed
+//!   array ([`bytes`]). The text of an answer is written into a direct `ByteBuffer`.
+//!   `NewStringUTF` is never called: it expects modified UTF-8.
 //! - A handle is a boxed value that the JVM owns ([`handle`]).
 //! - An error or panic becomes an exception ([`call`]).
 //! - No method keeps a reference to an object of the JVM, except for the logger
@@ -29,8 +29,8 @@ use jni::sys::{JNI_ERR, JNI_VERSION_1_6, jint};
 use jni::{Env, JavaVM, jni_str};
 use std::ffi::c_void;
 
-/// Registers the native methods. The JVM calls it in `System.loadLibrary`, which throws
-/// `UnsatisfiedLinkError` if it fails.
+/// Registers the native methods. The JVM calls this function in `System.loadLibrary`, which
+/// throws `UnsatisfiedLinkError` if this function fails.
 ///
 /// # Safety
 /// `vm` is the JVM that loads the library.
@@ -46,8 +46,8 @@ pub unsafe extern "system" fn JNI_OnLoad(vm: *mut jni::sys::JavaVM, _: *mut c_vo
 
 fn register(env: &mut Env) -> jni::errors::Result<()> {
     let class = env.find_class(jni_str!("dev/ondol/internal/Native"))?;
-    // SAFETY: the methods were made by `native_method!`, and are static there and in
-    // the class.
+    // SAFETY: `native_method!` made the methods, and they are declared static both there
+    // and in the class.
     unsafe { env.register_native_methods(class, &methods::TABLE)? };
     #[cfg(feature = "testing")]
     testing::register(env)?;

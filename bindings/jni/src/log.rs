@@ -1,4 +1,4 @@
-//! The app's logger, which any thread may call.
+//! The app's logger, which any thread of the library may call.
 
 use crate::bytes;
 use crate::call::Result;
@@ -7,7 +7,7 @@ use jni::sys::jint;
 use jni::{Env, JavaVM, jni_sig, jni_str};
 use ondol_app::log::Level;
 
-/// Sets the logger, or takes it away with `null`.
+/// Sets the logger; `null` removes it.
 pub fn set_logger(env: &mut Env, _: JClass, level: jint, sink: JObject) -> Result<()> {
     if sink.is_null() {
         ondol_app::log::clear();
@@ -21,9 +21,9 @@ pub fn set_logger(env: &mut Env, _: JClass, level: jint, sink: JObject) -> Resul
     Ok(())
 }
 
-/// Calls `LogSink.log`. A thread that was not attached to the JVM is attached for the
-/// call alone. A line is lost if an exception is on its way through this thread, and so
-/// is what the logger throws: it must not end the call that logs.
+/// Calls `LogSink.log`. A thread that is not attached to the JVM is attached for this call
+/// only. The line is lost if an exception is already pending on this thread. An exception
+/// of the logger is cleared, because it must not end the call that logs.
 fn write(vm: &JavaVM, sink: &Global<JObject<'static>>, level: Level, line: &str) {
     let _ = vm.attach_current_thread_for_scope(|env| {
         let line = bytes::to_java(env, line.as_bytes())?;

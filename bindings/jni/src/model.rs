@@ -27,7 +27,8 @@ pub fn cancel_free(_: &mut Env, _: JClass, token: Handle<CancelToken>) -> Result
     Ok(())
 }
 
-#[allow(clippy::too_many_arguments)] // A place, and what every load takes.
+/// Loads a model from the source of [`source`].
+#[allow(clippy::too_many_arguments)] // A source has four, a load three more.
 pub fn load<'l>(
     env: &mut Env<'l>,
     _: JClass<'l>,
@@ -51,7 +52,7 @@ pub fn load<'l>(
         }
     };
     let model = Model::load_with(source, options.get(), cancel, &mut report);
-    // The callback's exception, rather than the cancel that it caused.
+    // Fails with the callback's exception, rather than with the cancel that it caused.
     thrown?;
     Ok(Handle::new(model?))
 }
@@ -102,7 +103,7 @@ pub fn model_memory<'l>(
     memory_to_java(env, &model.get().memory(context)?)
 }
 
-/// In the order in which `Memory.kt` reads them.
+/// The fields in the order in which `Memory.of` in `Model.kt` reads them, in bytes.
 fn memory_to_java<'l>(env: &mut Env<'l>, memory: &Memory) -> Result<JLongArray<'l>> {
     let fields = [
         memory.weights_mapped,
@@ -124,7 +125,8 @@ fn memory_to_java<'l>(env: &mut Env<'l>, memory: &Memory) -> Result<JLongArray<'
     Ok(array)
 }
 
-/// In the order in which `ModelInfo.kt` reads them.
+/// The fields as a packed list of texts, in the order in which `ModelInfo.of` in
+/// `Model.kt` reads them.
 pub fn model_info<'l>(
     env: &mut Env<'l>,
     _: JClass<'l>,
@@ -166,7 +168,7 @@ pub fn count_chat_tokens(
     Ok(bytes::java_int(model.get().count_chat_tokens(&messages)?))
 }
 
-/// A packed list of roles and texts in turn.
+/// The messages of a packed list of texts: role and content of each message in turn.
 pub fn chat_messages(env: &Env, list: &JByteArray) -> Result<Vec<ChatMessage>> {
     let texts = bytes::texts(env, list)?;
     let pairs = texts.chunks_exact(2);

@@ -1,4 +1,4 @@
-//! Options of a model, and the place of its file.
+//! Options of a model, and the source of its bytes.
 
 use crate::bytes;
 use crate::call::Result;
@@ -10,7 +10,7 @@ use jni::sys::{jboolean, jint, jlong};
 use ondol_app::{Affinity, AppError, DelegateOptions, KvType, LoadOptions, Source};
 use std::fs::File;
 
-/// Options as one value, since two methods need all of them.
+/// Makes one value of all options, since two methods need all of them.
 #[allow(clippy::too_many_arguments)] // One for each option.
 pub fn options_new(
     env: &mut Env,
@@ -68,7 +68,8 @@ pub fn options_free(_: &mut Env, _: JClass, options: Handle<LoadOptions>) -> Res
     Ok(())
 }
 
-/// The built-in model if there is neither a path nor a descriptor.
+/// The source of a model: the file at `path`, else the range of the file `descriptor`, else
+/// the built-in model.
 pub fn source(
     env: &Env,
     path: &JByteArray,
@@ -89,7 +90,7 @@ pub fn source(
     })
 }
 
-/// The file of a descriptor that stays the caller's.
+/// A duplicate of a file descriptor, which the caller still owns and closes.
 #[cfg(unix)]
 fn duplicate(descriptor: jint) -> Result<File> {
     use ondol_app::ErrorCode;

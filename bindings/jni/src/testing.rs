@@ -1,4 +1,4 @@
-//! What the tests of the Kotlin library call: the native methods of
+//! Native methods that only the tests of the Kotlin library call: those of
 //! `dev.ondol.internal.NativeTesting`, a class of the tests.
 
 use crate::answer::REASONS;
@@ -32,14 +32,14 @@ const TESTING: [NativeMethod<'static>; 5] = [
     method!(log_from_a_thread()),
 ];
 
-/// Registers the methods if the class is there: the sample app has none.
+/// Registers the methods if the class exists: the sample app does not have it.
 pub fn register(env: &mut Env) -> jni::errors::Result<()> {
     let Ok(class) = env.find_class(jni_str!("dev/ondol/internal/NativeTesting")) else {
         env.exception_clear();
         return Ok(());
     };
-    // SAFETY: the methods were made by `native_method!`, and are static there and in
-    // the class.
+    // SAFETY: `native_method!` made the methods, and they are declared static both there
+    // and in the class.
     unsafe { env.register_native_methods(class, &TESTING) }
 }
 
@@ -59,8 +59,8 @@ fn described(method: &NativeMethod) -> String {
     format!("{}{}", name.to_string_lossy(), signature.to_string_lossy())
 }
 
-/// Names and defaults of the options, one in each text. Every field is named here, so
-/// that a new one is not forgotten.
+/// A list with one text for each option: its name and its default. The patterns name every
+/// field, so that a new field does not compile until it is added here.
 fn defaults<'l>(env: &mut Env<'l>, _: JClass<'l>) -> Result<JByteArray<'l>> {
     let mut texts = Vec::new();
     macro_rules! fields {
@@ -103,7 +103,7 @@ fn defaults<'l>(env: &mut Env<'l>, _: JClass<'l>) -> Result<JByteArray<'l>> {
     bytes::texts_to_java(env, &texts)
 }
 
-/// Names of enums, in the order in which numbers stand for them.
+/// The names of the values of the enums that are passed as numbers, in numeric order.
 fn names<'l>(env: &mut Env<'l>, _: JClass<'l>) -> Result<JByteArray<'l>> {
     let reasons = REASONS
         .iter()

@@ -5,9 +5,9 @@
 ...     for chunk in conversation.send("안녕하세요"):
 ...         print(chunk, end="", flush=True)
 
-A `Model` has any number of `Conversation`s, and a conversation gives an `Answer` at a
-time, which is text in chunks. Everything may be used from any thread. The logger "ondol"
-of `logging` has the library's log.
+A `Model` has any number of `Conversation`s. A conversation gives one `Answer` at a time,
+which is text in chunks. All objects may be used from any thread. The library's log goes
+to the logger "ondol" of `logging`.
 """
 
 from . import _log as _log

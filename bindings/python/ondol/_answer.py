@@ -1,4 +1,4 @@
-"""Answers: text that another thread generates, for loops of both kinds."""
+"""Answers: text that another thread generates, for `for` and `async for` loops."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from ._errors import Busy, ErrorCode, OndolError, from_ffi
 if TYPE_CHECKING:
     from ._conversation import Conversation
 
-#: Seconds after which a wait looks for Ctrl-C on systems where it interrupts no wait.
+#: Seconds between checks for Ctrl-C while a thread waits: on some systems Ctrl-C does not
+#: interrupt a wait.
 _PATIENCE = 0.2
 
 
@@ -31,7 +32,9 @@ class FinishReason(str, Enum):
     END = "end"
     #: A stop string was generated.
     STOP = "stop"
+    #: The answer has `max_tokens` tokens.
     MAX_TOKENS = "max_tokens"
+    #: The context is full.
     CONTEXT_FULL = "context_full"
     CANCELLED = "cancelled"
     FAILED = "failed"
@@ -43,7 +46,7 @@ class Stats:
 
     #: Tokens of the prompt.
     prompt_tokens: int
-    #: Of these, tokens that were in the cache and not computed.
+    #: Of these, tokens that were in the cache and were not computed again.
     cached_tokens: int
     #: Tokens of the answer.
     generated_tokens: int
@@ -65,7 +68,7 @@ class _End:
 
 
 class Stream:
-    """What the thread that generates and the threads that read have in common."""
+    """A queue of events from the thread that generates to the threads that read."""
 
     def __init__(self) -> None:
         self._events: SimpleQueue[str | _End] = SimpleQueue()
@@ -94,7 +97,7 @@ class Stream:
                 pass  # The loop was closed, and nobody waits.
 
     def get(self) -> str | _End:
-        """Waits for an event. The end is returned as often as it is asked for."""
+        """Waits for an event. After the end, every call returns the end again."""
         while True:
             try:
                 return self._kept(self._events.get(timeout=_PATIENCE))
@@ -107,7 +110,7 @@ class Stream:
         while self._events.empty():
             sleeper = loop.create_future()
             self._sleepers.append((loop, sleeper))
-            # An event may have come before the thread could see the sleeper.
+            # An event may have arrived before the other thread could see the sleeper.
             if self._events.empty():
                 await sleeper
         try:
@@ -122,7 +125,7 @@ class Stream:
 
     @property
     def told(self) -> bool:
-        """Whether no thread will tell more: the end came, or there was no beginning."""
+        """Whether no more events will arrive: the answer ended, or it never began."""
         return self.end is not None or self.task is None
 
     def cancel(self) -> None:
@@ -138,7 +141,7 @@ def _wake(sleeper: asyncio.Future[None]) -> None:
 
 
 class Listener(_ffi.AnswerListener):
-    """Is called by the thread that generates; throws nothing."""
+    """Receives the events from the thread that generates; raises nothing."""
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
@@ -156,13 +159,13 @@ class Listener(_ffi.AnswerListener):
         self.stream.put(_End(FinishReason(end.reason), stats, error))
 
 
-#: Those that a thread of the library holds.
+#: The listeners to which a thread of the library still has a reference.
 _listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
 
 
 @atexit.register
 def _end_all() -> None:
-    """Ends all answers: their threads can't call an interpreter that is gone."""
+    """Ends all answers: their threads can't call an interpreter that has ended."""
     for stream in [listener.stream for listener in _listeners]:
         stream.cancel()
     patience = time.monotonic() + 5
@@ -175,17 +178,18 @@ class Answer:
     its text in chunks of complete characters, or take all of it with `text()` or `await`.
 
     Leaving a loop early, leaving a `with` block and dropping the answer cancel it, and so
-    does an exception while a chunk is waited for: KeyboardInterrupt, or the cancellation
-    of the task. A cancelled answer just ends.
+    does an exception during the wait for a chunk: KeyboardInterrupt, or the cancellation
+    of the task. A cancelled answer ends without an exception; one that failed raises an
+    `OndolError` in the loop.
     """
 
     def __init__(self, conversation: Conversation, stream: Stream) -> None:
         self._stream = stream
-        # Kept, so that closing the model ends this answer.
+        # Keeps the conversation alive, so that closing the model ends this answer.
         self._conversation = conversation
 
     def __iter__(self) -> Iterator[str]:
-        # A generator's `finally` is reached from wherever Ctrl-C strikes in it.
+        # Wherever Ctrl-C interrupts this generator, its `finally` block runs.
         try:
             while (chunk := self._next()) is not None:
                 yield chunk
@@ -196,7 +200,10 @@ class Answer:
         return _Chunks(self)
 
     def text(self) -> str:
-        """Waits for the end; the whole text."""
+        """Waits for the end, and returns the whole text.
+
+        Raises `OndolError` if the answer failed.
+        """
         while self._next() is not None:
             pass
         return "".join(self._stream.parts)
@@ -215,13 +222,13 @@ class Answer:
 
     @property
     def finish_reason(self) -> FinishReason | None:
-        """Why it ended; None before."""
+        """Why the answer ended; None before the end."""
         end = self._stream.end
         return None if end is None else end.reason
 
     @property
     def stats(self) -> Stats:
-        """Counts and speeds, after the end; `Busy` before."""
+        """Counts and speeds, after the end. Raises `Busy` before the end."""
         end = self._stream.end
         if end is None:
             raise Busy("the answer has not ended", ErrorCode.BUSY)
@@ -279,8 +286,9 @@ class Answer:
 
 
 class _Chunks(AsyncIterator[str]):
-    """An asynchronous loop over an answer, whose end is the end of the answer at once; an
-    asynchronous generator would end with a later turn of the event loop.
+    """An asynchronous iterator over an answer. When a loop drops it, the answer is
+    cancelled at once; an asynchronous generator would be closed only in a later iteration
+    of the event loop.
     """
 
     def __init__(self, answer: Answer) -> None:

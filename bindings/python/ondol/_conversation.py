@@ -36,7 +36,7 @@ AnyMessage = Union[Message, Mapping[str, str]]
 
 
 def to_ffi(messages: Iterable[AnyMessage]) -> list[_ffi.ChatMessage]:
-    """The library's values for messages."""
+    """Converts messages to the values of the UniFFI code."""
     plain = (vars(m) if isinstance(m, Message) else m for m in messages)
     return [_ffi.ChatMessage(role=m["role"], content=m["content"]) for m in plain]
 
@@ -44,9 +44,10 @@ def to_ffi(messages: Iterable[AnyMessage]) -> list[_ffi.ChatMessage]:
 class Conversation:
     """A conversation with a model: `model.conversation()` makes it.
 
-    One answer at a time is generated. An answer that was cancelled stays in the history
+    It generates one answer at a time. An answer that was cancelled stays in the history
     with the text that was generated; one that failed, or was cancelled before any text,
-    leaves no trace, nor does its question.
+    leaves no trace, nor does its question. After `close` its functions raise `Closed`,
+    except `cancel`, `is_answering` and `close`.
     """
 
     def __init__(self, model: Model, ffi: _ffi.Conversation) -> None:
@@ -55,15 +56,15 @@ class Conversation:
         self._last: Stream | None = None
 
     def send(self, text: str, **options: Unpack[AnswerOptions]) -> Answer:
-        """Asks the model to answer; the answer is generated from now on.
+        """Asks the model to answer; the generation begins at once, on another thread.
 
         The options are those of `AnswerOptions`: `max_tokens`, `temperature`, `seed`,
         `top_k`, `top_p`, `min_p`, `repetition_penalty`, `frequency_penalty`,
         `presence_penalty`, `penalty_window`, `stop`.
 
         Raises `Busy` while another answer is generated, `ContextFull` for a text that
-        does not fit, `InvalidArgument`. After an answer that was cancelled it waits for
-        its end.
+        does not fit, `InvalidArgument` for options out of range. If the last answer was
+        cancelled and has not ended yet, this function waits for its end.
         """
         values = answer_options(options)
         ffi, stream = self._idle(), Stream()
@@ -74,14 +75,16 @@ class Conversation:
             return Answer(self, stream)
         except OndolError:
             raise
-        except BaseException:  # Ctrl-C: nobody has the answer, if there is one.
+        except BaseException:  # Ctrl-C: the caller does not get the answer, so it ends.
             self._last = stream
             self.cancel()
             raise
 
     def prewarm(self) -> None:
         """Computes the messages so far, so that the next answer computes only what the
-        user adds. Blocks meanwhile; `cancel` and Ctrl-C end it.
+        user adds. Blocks while it computes; `cancel` and Ctrl-C end it.
+
+        Raises `Busy`, `ContextFull`, and `Cancelled` if it was cancelled.
         """
         ffi, cancel = self._idle(), _ffi.CancelToken()
         interruptible(lambda: ffi.prewarm(cancel), cancel.cancel)
@@ -100,39 +103,49 @@ class Conversation:
 
     @property
     def history(self) -> list[Message]:
-        """The messages, the system message among them."""
+        """The messages, the system message included."""
         with translated():
             return [Message(m.role, m.content) for m in self._idle().history()]
 
     def truncate(self, messages: int) -> None:
-        """Keeps the first `messages` messages and forgets the rest."""
+        """Keeps the first `messages` messages and forgets the rest. Raises `Busy`, and
+        `InvalidArgument` for a negative number.
+        """
         with translated():
             self._idle().truncate(messages)
 
     def count_tokens(self) -> int:
-        """Tokens that the next answer's prompt would have, without the user's message."""
+        """The number of tokens of the next answer's prompt, without the user's next
+        message. Raises `ModelFileError` if the chat template can't render the messages.
+        """
         with translated():
             return self._idle().count_tokens()
 
     def fork(self) -> Conversation:
-        """A second conversation with the same history, which goes on independently."""
+        """A second conversation with the same history, which continues independently.
+
+        Raises `Busy`, `DoesNotFit`, `MemoryPressureError`.
+        """
         with translated():
             return self._model._added(self._idle().fork())
 
     def save(self, path: Path) -> None:
-        """Writes the conversation to a file, with what was computed; `Model.restore`
-        reads it. The file is complete or not there.
+        """Writes the conversation and its KV cache to a file, which `Model.restore`
+        reads. Afterwards the file is either complete or not there.
+
+        Raises `Busy`; `IoError` or `SnapshotError` if the system refuses the file or a
+        write.
         """
         with translated():
             self._idle().save(os.fsdecode(path))
 
     def release_unused(self) -> None:
-        """Gives memory that the idle conversation does not need back to the system."""
+        """Releases memory that the idle conversation does not need to the system."""
         self._idle().release_unused()
 
     def close(self) -> None:
-        """Ends the conversation and frees its memory; an answer that is being generated
-        is cancelled. Further calls raise `Closed`.
+        """Ends the conversation and frees its memory. An answer that is being generated
+        is cancelled. Further calls raise `Closed`; a second `close` does nothing.
         """
         self.cancel()
         ffi, self._ffi = self._ffi, None
@@ -140,13 +153,13 @@ class Conversation:
             ffi.close()
 
     def _idle(self) -> _ffi.Conversation:
-        """The library's object, after the end of an answer that was cancelled."""
+        """The library's object. If the last answer was cancelled, waits for its end."""
         if self._ffi is None:
             raise closed("conversation")
         ffi = self._ffi
         last = self._last
         if last is not None and last.cancelled:
-            # The library is idle a moment before its thread tells the end.
+            # The library becomes idle a moment before its thread reports the end.
             while ffi.is_answering() or not last.told:
                 time.sleep(0.001)
         return ffi
@@ -164,7 +177,7 @@ class Conversation:
 
 
 def interruptible(work: Callable[[], None], cancel: Callable[[], None]) -> None:
-    """Works on a thread, so that Ctrl-C is noticed, which cancels it."""
+    """Runs `work` on another thread, so that Ctrl-C interrupts the wait and cancels it."""
     with ThreadPoolExecutor(1) as thread, translated():
         try:
             thread.submit(work).result()

@@ -49,15 +49,15 @@ class ErrorCode(IntEnum):
 
 
 class OndolError(Exception):
-    """The base of all errors.
+    """The base class of all errors.
 
-    The message says what was wrong, where, and what to do; `code` says it exactly.
+    The message says what was wrong, where, and what to do; `code` is the exact kind.
     """
 
     code: ErrorCode
-    #: Bytes (`DoesNotFit`) or tokens (`ContextFull`) that were needed; else 0.
+    #: Bytes (`DoesNotFit`) or tokens (`ContextFull`) that were needed; otherwise 0.
     needed: int
-    #: Bytes or tokens that are allowed, likewise.
+    #: Bytes (`DoesNotFit`) or tokens (`ContextFull`) that are allowed; otherwise 0.
     allowed: int
 
     def __init__(
@@ -89,11 +89,13 @@ class Closed(OndolError):
 
 
 class Cancelled(OndolError):
-    """The caller cancelled the work. An answer that is cancelled just ends."""
+    """The caller cancelled the work. A cancelled answer ends without this error."""
 
 
 class DoesNotFit(OndolError, MemoryError):
-    """More memory is needed than is allowed (`needed` and `allowed` are bytes)."""
+    """More memory is needed than is allowed, or than the system provides (`needed` and
+    `allowed` are bytes; `allowed` is 0 if the system refused the memory).
+    """
 
 
 class ContextFull(OndolError):
@@ -105,11 +107,11 @@ class IoError(OndolError, OSError):
 
 
 class ModelFileError(OndolError):
-    """The file is no model, is damaged, or contradicts itself."""
+    """The file is not a model, is damaged, or contradicts itself."""
 
 
 class Unsupported(OndolError):
-    """This build or this machine does not support what the file or the caller wants."""
+    """This build or this machine does not support what the file or the caller needs."""
 
 
 class SnapshotError(OndolError):
@@ -125,7 +127,7 @@ class DelegateError(OndolError):
 
 
 class StoreError(OndolError):
-    """There can be no packed copy of the model."""
+    """A packed copy of the model can't be made."""
 
 
 class Internal(OndolError):
@@ -167,20 +169,20 @@ _CLASSES: dict[ErrorCode, type[OndolError]] = {
 
 
 def from_ffi(error: Any) -> OndolError:
-    """The error that the app sees."""
+    """Converts an error of the UniFFI code to an error of this package."""
     code = ErrorCode(_ffi.error_code(error))
     kind = _CLASSES.get(code, OndolError)
     return kind(error.detail, code, error.needed, error.allowed)
 
 
 def closed(what: str) -> Closed:
-    """The error of a use after `close`."""
+    """The error for a use after `close`."""
     return Closed(f"the {what} is closed", ErrorCode.CLOSED)
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Around every call of the library: its errors become the app's."""
+    """Converts the errors of a call of the UniFFI code to errors of this package."""
     try:
         yield
     except _ffi.OndolError as error:
@@ -189,5 +191,5 @@ def translated() -> Iterator[None]:
         message = f"a panic; this is a bug in Ondol. Load the model anew ({error})"
         raise Internal(message, ErrorCode.PANICKED) from None
     except (ValueError, OverflowError) as error:
-        # A number that is out of the range of its type, or a text that is not Unicode.
+        # A number is out of the range of its type, or a text is not valid Unicode.
         raise InvalidArgument(str(error), ErrorCode.INVALID_ARGUMENT) from error

@@ -1,4 +1,4 @@
-"""What the app knows about the device."""
+"""The program's reports about the device."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ from . import _ffi
 class ThermalState(Enum):
     """How hot the device is."""
 
+    #: All threads work.
     NOMINAL = "nominal"
+    #: Three quarters of the threads work.
     FAIR = "fair"
-    #: Fewer threads work.
+    #: Half of the threads work.
     SERIOUS = "serious"
-    #: One thread works.
+    #: Only the calling thread works.
     CRITICAL = "critical"
 
 
 class MemoryPressure(Enum):
     """How short memory is."""
 
+    #: Memory is sufficient.
     NORMAL = "normal"
-    #: Unused memory is given back.
+    #: Unused memory is released.
     LOW = "low"
-    #: No conversation can be made.
+    #: As for LOW, and no conversation can be made.
     CRITICAL = "critical"
 
 
@@ -47,14 +50,14 @@ class Governor:
         self._ffi.set_memory_pressure(_ffi.MemoryPressure[pressure.name])
 
     def pause(self) -> None:
-        """Holds all answers after their current token or layer."""
+        """Pauses all answers after their current token or step of the prompt."""
         self._ffi.pause()
 
     def resume(self) -> None:
-        """Lets them go on."""
+        """Ends the pause: the answers continue."""
         self._ffi.resume()
 
     @property
     def is_paused(self) -> bool:
-        """Whether answers are held."""
+        """Whether answers are paused."""
         return self._ffi.is_paused()

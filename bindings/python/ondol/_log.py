@@ -21,7 +21,7 @@ _LEVELS = {
 
 class _Listener(_ffi.LogListener):
     def line(self, level: _ffi.LogLevel, text: str) -> None:
-        # The level of the logger may change at any time, so it is asked each time.
+        # The logger's level may change at any time, so each line is passed to the logger.
         _logger.log(_LEVELS[level], "%s", text)
 
 
@@ -30,5 +30,5 @@ _ffi.set_log(_ffi.LogLevel.DEBUG, _Listener())
 
 @atexit.register
 def _end() -> None:
-    """Ends the log: the library's threads can't call an interpreter that is gone."""
+    """Ends the log: the library's threads can't call an interpreter that has ended."""
     _ffi.set_log(_ffi.LogLevel.ERROR, None)

@@ -18,9 +18,9 @@ from ._options import LoadOptions, Path, load_options
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-#: Is told how far loading is: the stage ("waiting", "verifying", "packing" or
-#: "compiling"), what is done, and the total, in bytes; in programs when an NPU's are
-#: compiled.
+#: A function that receives the progress of a load: the stage ("waiting", "verifying",
+#: "packing" or "compiling"), how much is done, and the total, both in bytes; in the stage
+#: "compiling", both in programs. The total is 0 in the stage "waiting".
 Progress = Callable[[str, int, int], object]
 
 
@@ -28,13 +28,13 @@ Progress = Callable[[str, int, int], object]
 class Memory:
     """The exact memory of a model with one conversation, in bytes."""
 
-    #: Everything but `weights_mapped`.
+    #: Everything except `weights_mapped`.
     total: int
     #: Bytes of the file that are read in place, and that the system can drop.
     weights_mapped: int
     #: The cache of one conversation.
     kv_cache: int
-    #: Each further conversation.
+    #: The memory of each further conversation.
     further_conversation: int
 
 
@@ -54,9 +54,9 @@ class ModelInfo:
     vocabulary: int
     #: Bytes of its files.
     file_bytes: int
-    #: Whether the file has a chat template of its own; else one is guessed.
+    #: Whether the file has a chat template of its own; otherwise the library chooses one.
     has_chat_template: bool
-    #: The packed copy that it runs from.
+    #: The path of the packed copy that the model runs from.
     packed_copy: str | None
     #: Why there is no packed copy, although one was asked for and would be faster.
     no_packed_copy: str | None
@@ -65,7 +65,9 @@ class ModelInfo:
 
 
 class Model:
-    """A loaded model: `Model.load` or `Model.hello` makes it."""
+    """A loaded model: `Model.load` or `Model.hello` makes it. After `close` every function
+    except `close` raises `Closed`.
+    """
 
     def __init__(self, ffi: _ffi.Model) -> None:
         self._ffi: _ffi.Model | None = ffi
@@ -88,7 +90,10 @@ class Model:
         `packed_folder`, `packed_limit`, `delegate`, `governor`.
 
         `progress(stage, done, total)` is called while a packed copy is made or programs
-        are compiled. What it raises ends the load, and is raised by it.
+        are compiled. An exception that it raises ends the load, and `load` raises it.
+
+        Raises `IoError`, `ModelFileError` or `Unsupported` if the file can't be used,
+        `InvalidArgument` or `Unsupported` for options, and `DelegateError`.
         """
         return cls._load(_source(path), progress, options)
 
@@ -107,7 +112,8 @@ class Model:
         except Cancelled:
             if listener.raised is None:
                 raise
-        # Taken, so that the error does not hold itself through this function's frame.
+        # The error is removed from the listener, so that it does not refer to itself through
+        # this function's frame.
         raised, listener.raised = listener.raised, None
         if raised is not None:
             raise raised
@@ -119,14 +125,18 @@ class Model:
         return ModelInfo(**vars(self._open().info()))
 
     def memory(self, context: int | None = None) -> Memory:
-        """The exact memory of the model and one conversation with a context of so many
-        tokens; without it, of the context that it was loaded with. Nothing is allocated.
+        """The exact memory of the model and one conversation with a context of `context`
+        tokens; None is the context that the model was loaded with. Nothing is allocated.
+
+        Raises `DoesNotFit` if the memory is more than the memory limit.
         """
         with translated():
             return Memory(**vars(self._open().memory(context)))
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text's tokens; control tokens that it spells are text."""
+        """The ids of a text's tokens; control tokens that the text spells are encoded as
+        text.
+        """
         with translated():
             return self._open().encode(text)
 
@@ -136,44 +146,57 @@ class Model:
             return self._open().decode(list(ids))
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of a text."""
+        """The number of tokens of a user's text."""
         with translated():
             return self._open().count_tokens(text)
 
     def count_chat_tokens(self, messages: Iterable[AnyMessage]) -> int:
-        """Tokens of these messages with the template around them."""
+        """The number of tokens of these messages with the chat template around them.
+
+        Raises `ModelFileError` if the template can't render the messages.
+        """
         with translated():
             return self._open().count_chat_tokens(to_ffi(messages))
 
     def conversation(
         self, system: str | None = None, messages: Iterable[AnyMessage] = ()
     ) -> Conversation:
-        """A new conversation, with instructions for all of it and messages that were
-        exchanged before.
+        """A new conversation. `system` is the system message, with instructions for the
+        whole conversation; `messages` were exchanged before.
+
+        Raises `DoesNotFit`, `MemoryPressureError`.
         """
         options = _ffi.ConversationOptions(system=system, messages=to_ffi(messages))
         with translated():
             return self._added(self._open().conversation(options))
 
     def restore(self, path: Path) -> Conversation:
-        """A conversation from a file that `Conversation.save` wrote."""
+        """A conversation from a file that `Conversation.save` wrote with the same model
+        and type of KV cache.
+
+        Raises `SnapshotError` if the file is not such a file or is damaged; `IoError`,
+        `DoesNotFit`, `MemoryPressureError`.
+        """
         with translated():
             return self._added(self._open().restore(os.fsdecode(path)))
 
     def prewarm(self) -> None:
-        """Makes the engine and reads all weights once, so that the first answer starts
-        at once. Blocks meanwhile; Ctrl-C ends it.
+        """Makes the threads and the memory that all conversations share, and reads all
+        weights once, so that the first answer does not wait for the disk. Blocks while it
+        reads; Ctrl-C ends it.
+
+        Raises `DoesNotFit`, `MemoryPressureError`.
         """
         ffi, cancel = self._open(), _ffi.CancelToken()
         interruptible(lambda: ffi.prewarm(cancel), cancel.cancel)
 
     def release_unused(self) -> None:
-        """Gives memory that no answer needs at this moment back to the system."""
+        """Releases memory that no answer needs at this moment to the system."""
         self._open().release_unused()
 
     def close(self) -> None:
-        """Closes the model's conversations and frees it, after the end of answers that
-        are being generated. Further calls raise `Closed`.
+        """Closes the model's conversations, which cancels their answers, and frees the
+        model when these answers have ended. Further calls raise `Closed`.
         """
         with self._lock:
             self._ffi = None
@@ -205,7 +228,7 @@ class Model:
 
 
 class _LoadListener(_ffi.LoadListener):
-    """Tells the app how far loading is, and ends it if the app's function raises."""
+    """Passes the progress to the program's function, and ends the load if it raises."""
 
     def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
@@ -216,7 +239,7 @@ class _LoadListener(_ffi.LoadListener):
         try:
             if self._progress is not None and self.raised is None:
                 self._progress(stage, done, total)
-        except BaseException as error:  # KeyboardInterrupt among them.
+        except BaseException as error:  # Also KeyboardInterrupt.
             self.raised = error
             self.cancel.cancel()
 
@@ -226,8 +249,11 @@ def _source(path: Path) -> Any:
 
 
 def memory_before_load(path: Path, **options: Unpack[LoadOptions]) -> Memory:
-    """The exact memory that a model's first conversation would take, before it is
+    """The exact memory of a model with its first conversation, before the model is
     loaded; options as for `Model.load`. Only the file's header is read.
+
+    Raises `DoesNotFit` if the memory is more than the memory limit, and the errors of
+    `Model.load`.
     """
     values, _ = load_options(options)
     with translated():

@@ -6,7 +6,7 @@ import pytest
 
 import ondol
 
-# A shell ignores Ctrl-C for what it runs in the background, and so would these tests.
+# Programs that a shell runs in the background ignore Ctrl-C; these tests must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: The built-in model as a file.

@@ -1,9 +1,9 @@
-"""GGUF files taken apart and written again with changes."""
+"""Parses GGUF files, and writes them again with changes."""
 
 import struct
 from dataclasses import dataclass
 
-#: Bytes of the types of values whose size is fixed.
+#: The size in bytes of each type of value with a fixed size.
 SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 STRING, ARRAY = 8, 9
 ALIGNMENT = 32

@@ -1,4 +1,4 @@
-"""What an app does with conversations and answers."""
+"""Tests conversations and answers, as an app uses them."""
 
 import asyncio
 import threading
@@ -16,10 +16,10 @@ import ondol
 from ondol import AnswerOptions, FinishReason, Message
 from ondol._answer import Listener, Stream
 
-#: 483 tokens of nonsense.
+#: A text of 483 tokens.
 LONG: AnswerOptions = {"temperature": 100, "top_k": 0, "top_p": 1, "min_p": 0, "seed": 2}
-#: Seconds that an answer may still take after its cancel, in the best of some tries: this
-#: machine's other programs may take its cores away in one.
+#: Seconds that an answer may take to end after its cancel, in the best of some tries: in a
+#: single try, other programs may use the machine's cores.
 SOON = 0.1
 TRIES = 5
 
@@ -29,13 +29,13 @@ def ask(conversation: ondol.Conversation, text: str) -> str:
 
 
 def alone(text: str) -> str:
-    """An answer that no other answer can have disturbed."""
+    """The answer of a new model, which no other answer can have affected."""
     with ondol.Model.hello() as model, model.conversation() as conversation:
         return ask(conversation, text)
 
 
 def anew(model: ondol.Model, history: list[Message]) -> ondol.Conversation:
-    """A conversation with this history, of which nothing is computed."""
+    """A conversation with this history, none of which is in the KV cache."""
     return model.conversation(messages=history)
 
 

@@ -1,4 +1,4 @@
-"""Every block of Python in docs/python.md runs."""
+"""Runs every block of Python in docs/python.md."""
 
 import re
 import runpy

@@ -1,4 +1,4 @@
-"""Loads and answers, many times over, take nothing for good."""
+"""Checks that many loads and answers leave no memory, threads or files behind."""
 
 import gc
 import os
@@ -25,7 +25,7 @@ def rss() -> int:
 
 
 def held() -> dict[str, int]:
-    """What there is of everything that could be lost."""
+    """The amounts of everything that could leak."""
     gc.collect()
     ours = [o for o in gc.get_objects() if type(o).__module__.startswith("ondol")]
     maps = [
@@ -44,7 +44,7 @@ def held() -> dict[str, int]:
 
 
 def settled() -> dict[str, int]:
-    """`held`, when threads that have done their work are gone."""
+    """Calls `held` after the threads that have done their work have ended."""
     end, now = monotonic() + 5, held()
     while monotonic() < end:
         sleep(0.02)
@@ -60,7 +60,7 @@ def load_and_answer(path: Path) -> None:
 
 
 def answer(conversation: ondol.Conversation, round: int) -> None:
-    # Every fifth is left early.
+    # Every fifth answer is left early.
     with conversation.send("Hello!", temperature=0, max_tokens=8) as given:
         for _ in given:
             if round % 5 == 0:

@@ -1,4 +1,4 @@
-"""Ctrl-C, and an interpreter that ends in the middle."""
+"""Tests Ctrl-C, and an interpreter that ends during an answer."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
 
 @contextmanager
 def ctrl_c(after: float) -> Iterator[None]:
-    """Presses Ctrl-C in a while, and expects its exception."""
+    """Sends Ctrl-C after some time, and expects its exception."""
     press = threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT))
     press.start()
     start = time.monotonic()
@@ -78,7 +78,7 @@ def test_ctrl_c_can_be_handled_where_it_is_caught(paused: Paused) -> None:
     try:
         conversation.send("Hello!").text()
     except KeyboardInterrupt:
-        # The exception still refers to everything that was on the stack.
+        # The exception still has references to all objects that were on the stack.
         governor.resume()
         assert conversation.send("Hello!", temperature=0).text()
 

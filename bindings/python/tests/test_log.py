@@ -1,4 +1,4 @@
-"""The library's log is that of Python's `logging`."""
+"""Checks that the library's log goes to Python's `logging`."""
 
 import logging
 import subprocess
@@ -13,7 +13,7 @@ import ondol
 
 @pytest.fixture
 def repaired(tmp_path: Path, hello_bytes: bytes) -> Path:
-    """A model with a fault that the library repairs, of which it warns."""
+    """A model with a fault that the library repairs and about which it warns."""
     path = tmp_path / "repaired.gguf"
     path.write_bytes(hello_bytes.replace(b"tokenizer.ggml.pre", b"tokenizer.ggml.prx"))
     return path
@@ -39,7 +39,7 @@ def test_the_logger_s_level_decides(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.fixture
 def written(repaired: Path) -> Callable[[str], str]:
-    """What a program writes to standard error that loads the repaired model."""
+    """The standard error output of a program that loads a model with the fault."""
 
     def run(setup: str) -> str:
         program = f"import logging, ondol, sys; {setup}; ondol.Model.load(sys.argv[1])"

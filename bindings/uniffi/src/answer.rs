@@ -1,17 +1,17 @@
-//! Answers: a thread that generates, and the handle that ends it.
+//! Answers: a thread that generates each answer, and the handle that cancels it.
 
 use crate::error::OndolError;
 use ondol_app as app;
 use ondol_app::{AnswerEvent, AppError, CancelToken, ErrorCode, FinishReason};
 use std::sync::Arc;
 
-/// An error of the app's listener: what it threw.
+/// An error that the app's listener threw.
 #[derive(Debug, thiserror::Error, uniffi::Error)]
 pub enum ListenerError {
-    /// It threw.
+    /// The listener threw an error.
     #[error("{detail}")]
     Threw {
-        /// What it said.
+        /// The error's text.
         detail: String,
     },
 }
@@ -24,13 +24,15 @@ impl From<uniffi::UnexpectedUniFFICallbackError> for ListenerError {
     }
 }
 
-/// Is told what an answer's thread generates. What it throws ends the answer.
+/// Receives the events of an answer, on the thread that generates it. An error that a
+/// function throws ends the answer.
 #[uniffi::export(foreign)]
 pub trait AnswerListener: Send + Sync {
-    /// `done` of `total` tokens of the prompt were computed.
+    /// `done` of `total` tokens of the prompt were computed, those in the cache included.
     fn prompt(&self, done: u32, total: u32) -> Result<(), ListenerError>;
 
-    /// More text: complete characters, never empty, and the token that completed it.
+    /// More text: complete characters, never empty; and the id of the token that completed
+    /// it, `None` for text that was held back until the end.
     fn text(&self, text: String, token: Option<u32>) -> Result<(), ListenerError>;
 
     /// The answer has ended; nothing is called after this. Another answer can be asked
@@ -43,7 +45,7 @@ pub trait AnswerListener: Send + Sync {
 pub struct AnswerEnd {
     /// "end", "stop", "max_tokens", "context_full", "cancelled" or "failed".
     pub reason: String,
-    /// Why it failed.
+    /// The error, if the answer failed.
     pub error: Option<OndolError>,
     /// Counts and speeds.
     pub stats: Stats,
@@ -54,7 +56,7 @@ pub struct AnswerEnd {
 pub struct Stats {
     /// Tokens of the prompt.
     pub prompt_tokens: u64,
-    /// Of these, tokens that were in the cache and not computed.
+    /// Of these, tokens that were in the cache and were not computed again.
     pub cached_tokens: u64,
     /// Tokens of the answer.
     pub generated_tokens: u64,
@@ -82,14 +84,14 @@ impl From<app::AnswerStats> for Stats {
     }
 }
 
-/// An answer that is being generated. Dropping it ends the answer: a foreign task's own
-/// cancellation need not reach this library.
+/// An answer that is being generated. Dropping this object ends the answer: the
+/// cancellation of a foreign task does not have to reach this library.
 #[derive(Debug, uniffi::Object)]
 pub struct AnswerTask(CancelToken);
 
 #[uniffi::export]
 impl AnswerTask {
-    /// Ends the answer soon; the listener is told of the end.
+    /// Ends the answer soon; the listener's `end` is then called.
     pub fn cancel(&self) {
         self.0.cancel();
     }
@@ -131,7 +133,7 @@ fn generate(mut answer: app::Answer, listener: &dyn AnswerListener) {
         error: error.map(Into::into),
         stats: answer.stats().into(),
     };
-    // The conversation has its session again before the app hears of the end.
+    // The conversation gets its session back before the listener is told of the end.
     drop(answer);
     let _ = listener.end(end);
 }

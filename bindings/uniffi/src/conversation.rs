@@ -40,16 +40,20 @@ impl From<ConversationOptions> for app::ConversationOptions {
     }
 }
 
-/// A conversation with a model. It may be used from any thread; one answer at a time is
-/// generated. An answer that failed, or ended before any text, leaves no trace in the
-/// history; one that was cancelled later stays with the text that was passed on.
+/// A conversation with a model. It may be used from any thread; it generates one answer at
+/// a time. An answer that failed, or was cancelled before any text, leaves no trace in the
+/// history; one that was cancelled later stays with the text that the listener received.
 #[derive(uniffi::Object)]
 pub struct Conversation(pub(crate) app::Conversation);
 
 #[uniffi::export]
 impl Conversation {
     /// Asks the model to answer. The answer is generated on a thread of its own, which
-    /// calls the listener; dropping the task, or `cancel`, ends it.
+    /// calls the listener; dropping the task, or `cancel`, ends the answer.
+    ///
+    /// # Errors
+    /// `Busy` while another answer is generated, `Closed`, `ContextFull`, `Template`,
+    /// `Sampler` for options out of range, `Panicked` if an earlier answer panicked.
     pub fn send(
         &self,
         text: String,
@@ -61,7 +65,10 @@ impl Conversation {
     }
 
     /// Computes the messages so far, so that the next answer computes only what the user
-    /// adds. Blocks meanwhile.
+    /// adds. Blocks the calling thread while it computes.
+    ///
+    /// # Errors
+    /// Those of `send`; `Cancelled`.
     #[uniffi::method(default(cancel = None))]
     pub fn prewarm(&self, cancel: Option<Arc<CancelToken>>) -> Result<(), OndolError> {
         let cancel = cancel.map(|cancel| cancel.0.clone()).unwrap_or_default();
@@ -78,38 +85,53 @@ impl Conversation {
         self.0.is_answering()
     }
 
-    /// The messages, the system message among them.
+    /// The messages, the system message included.
+    ///
+    /// # Errors
+    /// `Closed`.
     pub fn history(&self) -> Result<Vec<ChatMessage>, OndolError> {
         Ok(self.0.history()?.into_iter().map(Into::into).collect())
     }
 
     /// Keeps the first `messages` messages and forgets the rest.
+    ///
+    /// # Errors
+    /// `Busy`, `Closed`.
     pub fn truncate(&self, messages: u32) -> Result<(), OndolError> {
         Ok(self.0.truncate(messages as usize)?)
     }
 
-    /// Tokens that the next answer's prompt would have, without the user's message.
+    /// The number of tokens of the next answer's prompt, without the user's next message.
+    ///
+    /// # Errors
+    /// `Closed`, `Template`.
     pub fn count_tokens(&self) -> Result<u64, OndolError> {
         Ok(self.0.count_tokens()? as u64)
     }
 
-    /// A second conversation with the same history, which goes on independently.
+    /// A second conversation with the same history, which continues independently.
+    ///
+    /// # Errors
+    /// `Busy`, `Closed`, `DoesNotFit`, `MemoryPressure`.
     pub fn fork(&self) -> Result<Conversation, OndolError> {
         Ok(Conversation(self.0.fork()?))
     }
 
-    /// Writes the conversation to a file, with what was computed.
+    /// Writes the conversation and its KV cache to a file.
+    ///
+    /// # Errors
+    /// `Busy`, `Closed`; `Io` or `Snapshot` if the system refuses the file or a write.
     pub fn save(&self, path: String) -> Result<(), OndolError> {
         Ok(self.0.save(path)?)
     }
 
-    /// Gives memory that the idle conversation does not need back to the system.
+    /// Releases memory that the idle conversation does not need to the system.
     pub fn release_unused(&self) {
         self.0.release_unused();
     }
 
     /// Ends the conversation and frees its memory; an answer that is being generated is
-    /// cancelled.
+    /// cancelled. Further calls fail with `Closed`.
     pub fn close(&self) {
         self.0.close();
     }

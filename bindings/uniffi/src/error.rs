@@ -16,9 +16,9 @@ macro_rules! errors {
                 $name {
                     /// What was wrong.
                     detail: String,
-                    /// What was needed.
+                    /// Bytes or tokens that were needed, or 0.
                     needed: u64,
-                    /// What is allowed.
+                    /// Bytes or tokens that are allowed, or 0.
                     allowed: u64,
                 },
             )*
@@ -109,7 +109,7 @@ errors! {
     OtherOwner,
     /// A delegate failed, or can't run the model.
     Delegate,
-    /// There can be no packed copy of the model.
+    /// A packed copy of the model can't be made.
     Store,
 }
 

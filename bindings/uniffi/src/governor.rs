@@ -1,28 +1,28 @@
-//! What the app knows about the phone.
+//! The app's reports about the device.
 
 use ondol_app as app;
 
 /// How hot the device is, in four steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum ThermalState {
-    /// Cool.
+    /// Cool: all threads work.
     Nominal,
-    /// Warm.
+    /// Warm: three quarters of the threads work.
     Fair,
-    /// Hot: fewer threads work.
+    /// Hot: half of the threads work.
     Serious,
-    /// Too hot: one thread works.
+    /// Too hot: only the calling thread works.
     Critical,
 }
 
 /// How short memory is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum MemoryPressure {
-    /// There is enough.
+    /// Memory is sufficient.
     Normal,
-    /// Unused memory is given back.
+    /// Unused memory is released.
     Low,
-    /// No conversation can be made.
+    /// As for `Low`, and no conversation can be made.
     Critical,
 }
 
@@ -58,17 +58,17 @@ impl Governor {
         });
     }
 
-    /// Holds all answers after their current token or layer.
+    /// Pauses all answers after their current token or step of the prompt.
     pub fn pause(&self) {
         self.0.pause();
     }
 
-    /// Lets them go on.
+    /// Ends the pause: the answers continue.
     pub fn resume(&self) {
         self.0.resume();
     }
 
-    /// Whether answers are held.
+    /// Whether answers are paused.
     pub fn is_paused(&self) -> bool {
         self.0.is_paused()
     }

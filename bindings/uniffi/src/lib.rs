@@ -1,8 +1,8 @@
-//! The objects that Swift, Python and Kotlin on a desktop reach through UniFFI.
+//! The objects that Swift, Python and Kotlin on a desktop use through UniFFI.
 //!
-//! The generated code is glue. What an app sees is written by hand over it: `ios/` for
-//! Swift, `bindings/python` for Python. Options are `None` where the runtime's default
-//! is wanted, so that no default is stated twice.
+//! The generated code is private. The API of apps is written by hand over it: `ios/` for
+//! Swift, `bindings/python` for Python. An option that is `None` has the runtime's default,
+//! so that no default is stated twice.
 
 mod answer;
 mod conversation;

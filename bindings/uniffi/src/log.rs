@@ -4,14 +4,14 @@ use crate::ListenerError;
 use ondol_app::log::{self, Level};
 use std::sync::Arc;
 
-/// How much a line of the log matters.
+/// How important a line of the log is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum LogLevel {
     /// Something failed.
     Error,
-    /// Something is not as it should be, and goes on.
+    /// Something is wrong, and the library continues.
     Warn,
-    /// What was chosen and loaded.
+    /// Reports what was chosen and loaded.
     Info,
     /// Details for the developers of Ondol.
     Debug,
@@ -39,16 +39,16 @@ impl From<Level> for LogLevel {
     }
 }
 
-/// Receives the log, on any thread, several lines at the same time too. What it throws is
-/// ignored.
+/// Receives the log. Any thread may call it, several threads at the same time too. An error
+/// that it throws is ignored.
 #[uniffi::export(foreign)]
 pub trait LogListener: Send + Sync {
-    /// A line in English.
+    /// Takes a line, which is English.
     fn line(&self, level: LogLevel, text: String) -> Result<(), ListenerError>;
 }
 
-/// Passes lines of this level and of more important ones to the listener, in place of the
-/// one before; `None` ends the log.
+/// Passes lines of this level and of more important ones to the listener, which replaces
+/// the previous listener; `None` ends the log.
 #[uniffi::export]
 pub fn set_log(level: LogLevel, listener: Option<Arc<dyn LogListener>>) {
     match listener {

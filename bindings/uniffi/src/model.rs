@@ -7,7 +7,7 @@ use crate::{ChatMessage, Conversation};
 use ondol_app as app;
 use std::sync::Arc;
 
-/// Ends a load, a prewarm or anything else that it was given to.
+/// Cancels the calls that it was passed to: a load or a prewarm.
 #[derive(Debug, Default, uniffi::Object)]
 pub struct CancelToken(pub(crate) app::CancelToken);
 
@@ -25,29 +25,30 @@ impl CancelToken {
     }
 }
 
-/// Is told how far loading is, on the thread that loads. What it throws is ignored.
+/// Receives the progress of a load, on the thread that loads. An error that it throws is
+/// ignored.
 #[uniffi::export(foreign)]
 pub trait LoadListener: Send + Sync {
-    /// `stage` is "waiting", "verifying", "packing" or "compiling"; `done` of `total` are
-    /// bytes, or programs when an NPU's are compiled.
+    /// `stage` is "waiting", "verifying", "packing" or "compiling"; `done` and `total` are
+    /// bytes, or programs in the stage "compiling".
     fn progress(&self, stage: String, done: u64, total: u64) -> Result<(), crate::ListenerError>;
 }
 
-/// A loaded model. It may be used from any thread, and is freed with its last
-/// conversation.
+/// A loaded model. It may be used from any thread. Its memory is freed when this object and
+/// its last conversation are freed.
 #[derive(uniffi::Object)]
 pub struct Model(pub(crate) app::Model);
 
 /// The exact memory of a model with one conversation, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct Memory {
-    /// Everything but `weights_mapped`.
+    /// Everything except `weights_mapped`.
     pub total: u64,
     /// Bytes of the file that are read in place, and that the system can drop.
     pub weights_mapped: u64,
     /// The cache of one conversation.
     pub kv_cache: u64,
-    /// Each further conversation.
+    /// The memory of each further conversation.
     pub further_conversation: u64,
 }
 
@@ -77,9 +78,9 @@ pub struct ModelInfo {
     pub vocabulary: u64,
     /// Bytes of its files.
     pub file_bytes: u64,
-    /// Whether the file has a chat template of its own; else one is guessed.
+    /// Whether the file has a chat template of its own; otherwise the library chooses one.
     pub has_chat_template: bool,
-    /// The packed copy that it runs from.
+    /// The path of the packed copy that the model runs from.
     pub packed_copy: Option<String>,
     /// Why there is no packed copy, although one was asked for and would be faster.
     pub no_packed_copy: Option<String>,
@@ -107,8 +108,12 @@ impl From<app::ModelInfo> for ModelInfo {
 #[uniffi::export]
 impl Model {
     /// Loads a model; blocks the calling thread while a packed copy is made or programs
-    /// are compiled. No other program may truncate or rewrite the file meanwhile, or
+    /// are compiled. No other program may truncate or rewrite the file during the load or
     /// while the model exists.
+    ///
+    /// # Errors
+    /// One of the error codes 10 to 23 if the file can't be used; `Cancelled`, `Delegate`,
+    /// `InvalidArgument`, `UnsupportedKernels`, `UnsupportedKvType`.
     #[uniffi::constructor(default(governor = None, listener = None, cancel = None))]
     pub fn load(
         source: Source,
@@ -132,8 +137,11 @@ impl Model {
         Ok(Model(model))
     }
 
-    /// The exact memory of the model and one conversation with a context of so many
-    /// tokens; `None` is the context that it was loaded with. Nothing is allocated.
+    /// The exact memory of the model and one conversation with a context of `context`
+    /// tokens; `None` is the context that the model was loaded with. Nothing is allocated.
+    ///
+    /// # Errors
+    /// `DoesNotFit` if the memory is more than the memory limit.
     #[uniffi::method(default(context = None))]
     pub fn memory(&self, context: Option<u32>) -> Result<Memory, OndolError> {
         Ok(self.0.memory(context.map(|n| n as usize))?.into())
@@ -144,20 +152,24 @@ impl Model {
         self.0.info().into()
     }
 
-    // These can't fail, but a panic is an error in Swift only for calls that can.
+    // `count_tokens`, `encode` and `decode` can't fail. They return a `Result` because
+    // Swift gets a panic as an error only from functions that can fail.
 
-    /// Tokens of a text.
+    /// The number of tokens of a user's text.
     pub fn count_tokens(&self, text: String) -> Result<u64, OndolError> {
         Ok(self.0.count_tokens(&text) as u64)
     }
 
-    /// Tokens of these messages with the template around them.
+    /// The number of tokens of these messages with the chat template around them.
+    ///
+    /// # Errors
+    /// `Template`.
     pub fn count_chat_tokens(&self, messages: Vec<ChatMessage>) -> Result<u64, OndolError> {
         let messages: Vec<_> = messages.into_iter().map(Into::into).collect();
         Ok(self.0.count_chat_tokens(&messages)? as u64)
     }
 
-    /// The ids of a text's tokens; control tokens that it spells are text.
+    /// The ids of a text's tokens; control tokens that the text spells are encoded as text.
     pub fn encode(&self, text: String) -> Result<Vec<u32>, OndolError> {
         Ok(self.0.encode(&text))
     }
@@ -167,8 +179,11 @@ impl Model {
         Ok(self.0.decode(&ids))
     }
 
-    /// Makes the engine and reads all weights once, so that the first answer starts at
-    /// once. Blocks as long as a token takes from a cold disk.
+    /// Makes the engine and reads all weights once, so that the first answer does not wait
+    /// for the disk. Blocks the calling thread as long as reading the file takes.
+    ///
+    /// # Errors
+    /// `DoesNotFit`, `MemoryPressure`, `Cancelled`.
     #[uniffi::method(default(cancel = None))]
     pub fn prewarm(&self, cancel: Option<Arc<CancelToken>>) -> Result<(), OndolError> {
         let cancel = cancel.map(|cancel| cancel.0.clone()).unwrap_or_default();
@@ -176,22 +191,32 @@ impl Model {
     }
 
     /// A new conversation.
+    ///
+    /// # Errors
+    /// `DoesNotFit`, `MemoryPressure`.
     pub fn conversation(&self, options: ConversationOptions) -> Result<Conversation, OndolError> {
         Ok(Conversation(self.0.conversation(&options.into())?))
     }
 
-    /// A conversation from a file that `save` wrote, with what was computed.
+    /// A conversation from a file that `save` wrote, with its KV cache.
+    ///
+    /// # Errors
+    /// `Snapshot` if the file is not a saved conversation of this model or is damaged;
+    /// `Io`, `DoesNotFit`, `MemoryPressure`.
     pub fn restore(&self, path: String) -> Result<Conversation, OndolError> {
         Ok(Conversation(app::Conversation::restore(&self.0, path)?))
     }
 
-    /// Gives memory that no answer needs at this moment back to the system.
+    /// Releases memory that no answer needs at this moment to the system.
     pub fn release_unused(&self) {
         self.0.release_unused();
     }
 }
 
-/// The exact memory that a model's first conversation would take, before it is loaded.
+/// The exact memory of a model with its first conversation, before the model is loaded.
+///
+/// # Errors
+/// Those of `Model.load`; `DoesNotFit` if the memory is more than the memory limit.
 #[uniffi::export]
 pub fn memory_before_load(source: Source, options: LoadOptions) -> Result<Memory, OndolError> {
     let options = options.to_app(&app::Governor::new());

@@ -11,13 +11,13 @@ pub enum Source {
         /// The file.
         path: String,
     },
-    /// A part of a file that is a whole GGUF file.
+    /// A range of bytes of a file; the range holds a whole GGUF file.
     Part {
         /// The file.
         path: String,
-        /// The first byte.
+        /// The first byte of the range.
         offset: u64,
-        /// Bytes; `None` is the rest of the file.
+        /// Bytes of the range; `None` is the rest of the file.
         length: Option<u64>,
     },
     /// The built-in model, for tests and first steps.
@@ -62,7 +62,7 @@ impl From<KvType> for app::KvType {
 /// How a model is loaded and run.
 #[derive(Debug, Clone, Default, uniffi::Record)]
 pub struct LoadOptions {
-    /// Threads, with the caller's.
+    /// The number of threads that compute, the calling thread included.
     #[uniffi(default = None)]
     pub threads: Option<u32>,
     /// Context in tokens.
@@ -80,20 +80,20 @@ pub struct LoadOptions {
     /// The most bytes that all conversations and the model's own heap may take together.
     #[uniffi(default = None)]
     pub memory_limit: Option<u64>,
-    /// The kernels by name.
+    /// The name of the kernels.
     #[uniffi(default = None)]
     pub kernels: Option<String>,
     /// Whether the threads run on the big cores alone, where the system allows it.
     #[uniffi(default = None)]
     pub big_cores: Option<bool>,
-    /// A folder for the packed copy, which decodes faster and takes as many bytes as the
-    /// file.
+    /// A folder for the packed copy, which decodes faster and takes about as many bytes as
+    /// the file.
     #[uniffi(default = None)]
     pub packed_folder: Option<String>,
     /// The most bytes of all packed copies in the folder.
     #[uniffi(default = None)]
     pub packed_limit: Option<u64>,
-    /// Runs parts of the model on an NPU.
+    /// A plug-in that runs parts of the model on an NPU.
     #[uniffi(default = None)]
     pub delegate: Option<DelegateOptions>,
 }
@@ -101,23 +101,23 @@ pub struct LoadOptions {
 /// An NPU's plug-in, and how it is used.
 #[derive(Debug, Clone, uniffi::Record)]
 pub struct DelegateOptions {
-    /// The plug-in: a library with the contract of `ondol_npu.h`, which is trusted.
+    /// The plug-in: a library that keeps the contract of `ondol_npu.h`. Its code is trusted.
     pub path: String,
     /// The largest number of rows of a prefill program.
     #[uniffi(default = None)]
     pub rows: Option<u32>,
     /// Whether decode runs on the device, as prefill does. If it is not given, the stages run
-    /// on the device that `ondol bench --auto` found faster on it, where that was kept in
+    /// on the device that `ondol bench --auto` found faster on it, where that was stored in
     /// `cache`, or else prefill alone.
     #[uniffi(default = None)]
     pub decode: Option<bool>,
-    /// Whether a failure of the device is an error.
+    /// Whether a failure of the device is an error; otherwise the CPU computes the span.
     #[uniffi(default = None)]
     pub strict: Option<bool>,
     /// The time limit of one call of the device, in milliseconds.
     #[uniffi(default = None)]
     pub deadline_ms: Option<u64>,
-    /// A folder in which compiled programs are kept.
+    /// A folder in which compiled programs are stored for later runs.
     #[uniffi(default = None)]
     pub cache: Option<String>,
 }
@@ -174,34 +174,35 @@ pub struct ConversationOptions {
 /// How an answer is generated.
 #[derive(Debug, Clone, Default, uniffi::Record)]
 pub struct AnswerOptions {
-    /// 0 always takes the likeliest token; higher values vary more.
+    /// Divides the logits: 0 always takes the likeliest token; higher values vary more.
     #[uniffi(default = None)]
     pub temperature: Option<f32>,
     /// Samples from this many of the likeliest tokens; 0 is all.
     #[uniffi(default = None)]
     pub top_k: Option<u32>,
-    /// Samples from the likeliest tokens whose probabilities add up to this.
+    /// Samples from the likeliest tokens whose probabilities add up to this; 1 is all.
     #[uniffi(default = None)]
     pub top_p: Option<f32>,
-    /// Leaves out tokens whose probability is less than this share of the likeliest's.
+    /// Leaves out tokens whose probability is less than this share of the likeliest
+    /// token's; 0 leaves out none.
     #[uniffi(default = None)]
     pub min_p: Option<f32>,
     /// Divides positive and multiplies negative logits of recent tokens; 1 is off.
     #[uniffi(default = None)]
     pub repetition_penalty: Option<f32>,
-    /// Subtracted from a recent token's logit for each time it occurs.
+    /// Is subtracted from a recent token's logit for each time the token occurs; 0 is off.
     #[uniffi(default = None)]
     pub frequency_penalty: Option<f32>,
-    /// Subtracted once from the logit of recent tokens.
+    /// Is subtracted once from the logit of each recent token; 0 is off.
     #[uniffi(default = None)]
     pub presence_penalty: Option<f32>,
-    /// How many of the last tokens the penalties look at.
+    /// How many of the last tokens count as recent for the penalties.
     #[uniffi(default = None)]
     pub penalty_window: Option<u32>,
-    /// The same seed gives the same answer; `None` takes another one each time.
+    /// The same seed gives the same answer; `None` takes a new seed for each answer.
     #[uniffi(default = None)]
     pub seed: Option<u64>,
-    /// The most tokens of an answer; `None` goes on until the model ends it.
+    /// The most tokens of an answer; `None` sets no limit.
     #[uniffi(default = None)]
     pub max_tokens: Option<u32>,
     /// The text ends before the first of these strings.
@@ -234,8 +235,7 @@ fn or(value: Option<u32>, default: usize) -> usize {
     value.map_or(default, |n| n as usize)
 }
 
-/// The options of an answer with their defaults filled in; `seed` and `max_tokens` have
-/// none.
+/// The default options of an answer; `seed` and `max_tokens` have no default and are `None`.
 #[uniffi::export]
 pub fn default_answer_options() -> AnswerOptions {
     let app = app::AnswerOptions::default();

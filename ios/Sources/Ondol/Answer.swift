@@ -4,15 +4,16 @@ internal import OndolFFI
 public struct Token: Sendable, Hashable, Codable, CustomStringConvertible {
     /// The text.
     public let text: String
-    /// The token that completed it; `nil` for text that was held back until the end.
+    /// The id of the token that completed the text; `nil` for text that was held back
+    /// until the end because it could have been the start of a stop string.
     public let id: UInt32?
 
     public var description: String { text }
 }
 
-/// What happens while an answer is generated.
+/// An event of an answer that is being generated.
 public enum AnswerEvent: Sendable, Hashable {
-    /// So many tokens of the prompt were computed, those in the cache included.
+    /// `done` of `total` tokens of the prompt were computed, those in the cache included.
     case prompt(done: Int, total: Int)
     /// More text.
     case token(Token)
@@ -26,7 +27,7 @@ public enum FinishReason: String, Sendable, Hashable, Codable {
     case end
     /// A stop string was found.
     case stop
-    /// It has as many tokens as were asked for.
+    /// The answer has ``AnswerOptions/maxTokens`` tokens.
     case maxTokens = "max_tokens"
     /// The context is full.
     case contextFull = "context_full"
@@ -38,7 +39,7 @@ public enum FinishReason: String, Sendable, Hashable, Codable {
 public struct AnswerStats: Sendable, Hashable, Codable {
     /// Tokens of the prompt.
     public var promptTokens = 0
-    /// Of these, tokens that were in the cache and not computed.
+    /// Of these, tokens that were in the cache and were not computed again.
     public var cachedTokens = 0
     /// Tokens of the answer.
     public var generatedTokens = 0
@@ -51,7 +52,7 @@ public struct AnswerStats: Sendable, Hashable, Codable {
     /// The peak memory of the process in bytes; 0 if the system does not report it.
     public var peakMemoryBytes = 0
 
-    /// Of an answer that did not begin.
+    /// The statistics of an answer that did not begin: all are 0.
     public init() {}
 }
 

@@ -2,8 +2,8 @@ import Dispatch
 import Foundation
 internal import OndolFFI
 
-/// Runs calls of the library that take time on threads of their own, since the few
-/// threads of Swift's tasks must not wait.
+/// Runs calls of the library that take time on a queue of its own, since Swift's tasks have
+/// few threads and must not block them.
 enum Blocking {
     static let queue = DispatchQueue(label: "ondol", qos: .userInitiated, attributes: .concurrent)
 
@@ -15,7 +15,7 @@ enum Blocking {
         }
     }
 
-    /// The same for work that takes a token; cancelling the task cancels the token.
+    /// The same for work that takes a cancel token; cancelling the task cancels the token.
     static func cancellable<T: Sendable>(
         _ work: @escaping @Sendable (OndolFFI.CancelToken) throws -> T
     ) async throws -> T {

@@ -18,12 +18,12 @@ public struct ChatMessage: Sendable, Hashable, Codable {
     }
 }
 
-/// A conversation with a model, from any thread or task. One answer at a time is
-/// generated; other conversations of the model are independent of it.
+/// A conversation with a model. It may be used from any thread or task. It generates one
+/// answer at a time; other conversations of the model are independent of it.
 ///
 /// Its history is always defined: an answer that failed, or was cancelled before any text,
-/// leaves no trace, nor does its question. One that was cancelled later stays with the
-/// text that had been generated.
+/// leaves no trace, nor does its question. An answer that was cancelled later stays with
+/// the text that had been generated.
 public final class Conversation: Sendable {
     let ffi: OndolFFI.Conversation
     private let turns = Turns()
@@ -34,11 +34,14 @@ public final class Conversation: Sendable {
 
     /// Asks the model to answer, and streams the answer as it is generated.
     ///
-    /// The work ends at once, in the middle of the prompt too, when the task that reads the
-    /// stream is cancelled or the stream is released; as with every `AsyncThrowingStream`,
-    /// the loop of a cancelled task then ends without an error. The next call waits for
-    /// that end, so it never fails because of it. While an answer goes on, another one
-    /// fails with ``OndolError/busy(detail:)``.
+    /// The answer ends at once, in the middle of the prompt too, when the task that reads
+    /// the stream is cancelled or the stream is released; as with every
+    /// `AsyncThrowingStream`, the loop of a cancelled task then ends without an error. The
+    /// next call waits until the cancelled answer has ended, so it never fails because of
+    /// it. The stream throws ``OndolError``: ``OndolError/busy(detail:)`` while another
+    /// answer is generated, ``OndolError/contextFull(needed:allowed:detail:)`` for a text
+    /// that does not fit, ``OndolError/sampler(detail:)`` for options out of range,
+    /// ``OndolError/closed(detail:)`` after ``close()``.
     public func send(
         _ text: String, options: AnswerOptions = AnswerOptions()
     ) -> AsyncThrowingStream<Token, any Error> {
@@ -55,7 +58,8 @@ public final class Conversation: Sendable {
         }
     }
 
-    /// The same with the progress of the prompt, and at the end the reason and the speeds.
+    /// As ``send(_:options:)``, and also reports the progress of the prompt, and at the end
+    /// the reason and the speeds.
     public func events(
         _ text: String, options: AnswerOptions = AnswerOptions()
     ) -> AsyncThrowingStream<AnswerEvent, any Error> {
@@ -84,7 +88,10 @@ public final class Conversation: Sendable {
     }
 
     /// Computes the messages so far, so that the next answer computes only what the user
-    /// adds: for a long system message or a restored history.
+    /// adds: for a long system message or a history that was given as messages.
+    ///
+    /// - Throws: ``OndolError``, for example `busy` or `contextFull`; `CancellationError`
+    ///   if the task was cancelled.
     public func prewarm() async throws {
         await turns.settled()
         try await Blocking.cancellable { [ffi] token in
@@ -103,7 +110,9 @@ public final class Conversation: Sendable {
         ffi.isAnswering()
     }
 
-    /// The messages, the system message among them.
+    /// The messages, the system message included.
+    ///
+    /// - Throws: ``OndolError/closed(detail:)``.
     public func history() async throws -> [ChatMessage] {
         try await settled { try $0.history() }.map {
             ChatMessage(role: $0.role, content: $0.content)
@@ -111,33 +120,43 @@ public final class Conversation: Sendable {
     }
 
     /// Keeps the first `messages` messages and forgets the rest.
+    ///
+    /// - Throws: ``OndolError``: `busy`, `closed`, or `invalidArgument` for a negative
+    ///   number.
     public func truncate(_ messages: Int) async throws {
         try await settled { try $0.truncate(messages: number(messages, "messages")) }
     }
 
-    /// Tokens that the next answer's prompt would have, without the user's message.
+    /// The number of tokens of the next answer's prompt, without the user's next message.
+    ///
+    /// - Throws: ``OndolError``: `closed` or `template`.
     public func countTokens() async throws -> Int {
         Int(clamping: try await settled { try $0.countTokens() })
     }
 
-    /// A second conversation with the same history, which goes on independently.
+    /// A second conversation with the same history, which continues independently.
+    ///
+    /// - Throws: ``OndolError``: `busy`, `closed`, `doesNotFit` or `memoryPressure`.
     public func fork() async throws -> Conversation {
         Conversation(ffi: try await settled { try $0.fork() })
     }
 
-    /// Writes the conversation to a file, with what was computed. The file is complete or
-    /// not there.
+    /// Writes the conversation and its KV cache to a file. Afterwards the file is either
+    /// complete or not there.
+    ///
+    /// - Throws: ``OndolError``: `busy`, `closed`, `invalidArgument` for a URL that is not
+    ///   a file's; `io` or `snapshot` if the system refuses the file or a write.
     public func save(to url: URL) async throws {
         try await settled { try $0.save(path: path(of: url)) }
     }
 
-    /// Gives memory that the idle conversation does not need back to the system.
+    /// Releases memory that the idle conversation does not need to the system.
     public func releaseUnused() {
         ffi.releaseUnused()
     }
 
-    /// Ends the conversation and frees its memory, which releasing it does too; an answer
-    /// that is being generated is cancelled. Further calls fail with
+    /// Ends the conversation and frees its memory, as the release of the last reference
+    /// does. An answer that is being generated is cancelled. Further calls fail with
     /// ``OndolError/closed(detail:)``.
     public func close() {
         ffi.close()

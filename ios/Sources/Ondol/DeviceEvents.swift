@@ -2,11 +2,12 @@
     import Foundation
     import UIKit
 
-    /// Reports the device's heat, its memory warnings and the app's way to the background
-    /// and back to a governor, from its creation until it is released.
+    /// Reports to a governor, from its creation until it is released: the device's thermal
+    /// state, its memory warnings, and that the app enters the background or the foreground.
     ///
     /// In the background answers are paused, since the system suspends the app anyway. iOS
-    /// does not say when memory is sufficient again, so a warning holds for ten seconds.
+    /// does not say when memory is sufficient again, so a warning is in force for ten
+    /// seconds.
     public final class DeviceEvents: @unchecked Sendable {
         // Unchecked: `tokens` is written in `init` alone, and `deinit` reads it.
         private let tokens: [any NSObjectProtocol]
@@ -42,7 +43,8 @@
         }
     }
 
-    /// Lifts the pressure some seconds after the last warning.
+    /// Sets critical memory pressure on a warning, and normal pressure some seconds after
+    /// the last warning.
     private final class MemoryWarnings: Sendable {
         private let governor: Governor
         private let seconds: Double

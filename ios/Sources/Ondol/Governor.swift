@@ -2,29 +2,29 @@ internal import OndolFFI
 
 /// How hot the device is.
 public enum ThermalState: String, Sendable, Hashable, Codable, CaseIterable {
-    /// Cool.
+    /// Cool: all threads work.
     case nominal
-    /// Warm: fewer threads work.
+    /// Warm: three quarters of the threads work.
     case fair
     /// Hot: half of the threads work.
     case serious
-    /// Too hot: one thread works.
+    /// Too hot: only the calling thread works.
     case critical
 }
 
 /// How short memory is.
 public enum MemoryPressure: String, Sendable, Hashable, Codable, CaseIterable {
-    /// There is enough.
+    /// Memory is sufficient.
     case normal
-    /// Unused memory is given back.
+    /// Unused memory is released.
     case low
-    /// No conversation can be made.
+    /// As for `low`, and no conversation can be made.
     case critical
 }
 
-/// Takes what the app knows about the device, and pauses answers, from any thread. It
-/// changes when work is done and by how many threads, never the result. Models may share
-/// one. On iOS, ``DeviceEvents`` reports to it.
+/// Takes the app's reports about the device, and pauses answers. It may be used from any
+/// thread. It changes when work is done and by how many threads, never the result. Models
+/// may share a governor. On iOS, ``DeviceEvents`` reports to it.
 public final class Governor: Sendable {
     let ffi = OndolFFI.Governor()
 
@@ -49,17 +49,17 @@ public final class Governor: Sendable {
         }
     }
 
-    /// Holds all answers after their current token or layer.
+    /// Pauses all answers after their current token or step of the prompt.
     public func pause() {
         ffi.pause()
     }
 
-    /// Lets them go on.
+    /// Ends the pause: the answers continue.
     public func resume() {
         ffi.resume()
     }
 
-    /// Whether answers are held.
+    /// Whether answers are paused.
     public var isPaused: Bool {
         ffi.isPaused()
     }

@@ -4,13 +4,13 @@ internal import OndolFFI
     import os
 #endif
 
-/// How much a line of the log matters.
+/// How important a line of the log is.
 public enum LogLevel: String, Sendable, Hashable, Codable, CaseIterable {
     /// Something failed.
     case error
-    /// Something is not as it should be, and goes on.
+    /// Something is wrong, and the library continues.
     case warn
-    /// What was chosen and loaded.
+    /// Reports what was chosen and loaded.
     case info
     /// Details for the developers of Ondol.
     case debug
@@ -18,11 +18,12 @@ public enum LogLevel: String, Sendable, Hashable, Codable, CaseIterable {
 
 /// The library's log, which is off until `set` is called.
 public enum Log {
-    /// Takes a line in English, on any thread, several at the same time too.
+    /// Takes a line, which is English. Any thread may call it, several threads at the same
+    /// time too.
     public typealias Sink = @Sendable (LogLevel, String) -> Void
 
-    /// Passes the lines of this level and of more important ones to `sink`, in place of the
-    /// one before; `nil` ends the log.
+    /// Passes the lines of this level and of more important ones to `sink`, which replaces
+    /// the previous one; `nil` ends the log.
     public static func set(_ level: LogLevel, _ sink: Sink?) {
         OndolFFI.setLog(level: level.ffi, listener: sink.map(Listener.init))
     }
@@ -74,7 +75,7 @@ extension LogLevel {
         fileprivate var type: OSLogType {
             switch self {
             case .error: .error
-            // Between "info" and "error".
+            // The system's level between "info" and "error".
             case .warn: .default
             case .info: .info
             case .debug: .debug

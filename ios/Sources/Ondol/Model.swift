@@ -9,15 +9,20 @@ public final class Model: Sendable {
     /// Properties of the model.
     public let info: ModelInfo
 
-    /// Takes what the app knows about the device.
+    /// The governor that takes the app's reports about the device.
     public let governor: Governor
 
     /// Loads a GGUF file; of a split model the first part.
     ///
-    /// The file is mapped, not read: it must stay as it is while the model exists.
-    /// Cancelling the task ends the work with a `CancellationError`. `progress` is called
+    /// The file is mapped, not read: it must stay unchanged while the model exists.
+    /// Cancelling the task ends the load with a `CancellationError`. `progress` is called
     /// often, on another thread, while a packed copy is made or an NPU's programs are
-    /// compiled.
+    /// compiled. A packed copy that can't be made is no error: ``ModelInfo/noPackedCopy``
+    /// then has the reason.
+    ///
+    /// - Throws: ``OndolError``: one of the codes 10 to 23 if the file can't be used;
+    ///   `invalidArgument`, `unsupportedKernels`, `unsupportedKVType`, `delegate`.
+    ///   `CancellationError` if the task was cancelled.
     public static func load(
         _ url: URL, options: LoadOptions = LoadOptions(), governor: Governor = Governor(),
         progress: (@Sendable (LoadProgress) -> Void)? = nil
@@ -25,7 +30,9 @@ public final class Model: Sendable {
         try await load(.file(url), options: options, governor: governor, progress: progress)
     }
 
-    /// Loads a model from a file, a part of one, or the library itself.
+    /// Loads a model from a file, from a range of a file, or the built-in model.
+    ///
+    /// - Throws: As the function for a URL.
     public static func load(
         _ source: ModelSource, options: LoadOptions = LoadOptions(),
         governor: Governor = Governor(), progress: (@Sendable (LoadProgress) -> Void)? = nil
@@ -45,8 +52,11 @@ public final class Model: Sendable {
         self.info = ModelInfo(ffi.info())
     }
 
-    /// The exact memory that a model's first conversation would take. Only the file's
-    /// header is read.
+    /// The exact memory of a model with its first conversation, before the model is loaded.
+    /// Only the file's header is read.
+    ///
+    /// - Throws: ``OndolError/doesNotFit(needed:allowed:detail:)`` if the memory is more
+    ///   than ``LoadOptions/memoryLimit``; the errors of `load`.
     public static func memoryBeforeLoad(
         _ source: ModelSource, options: LoadOptions = LoadOptions()
     ) async throws -> MemoryNeed {
@@ -55,16 +65,22 @@ public final class Model: Sendable {
         }
     }
 
-    /// The exact memory of the model and one conversation with a context of so many
-    /// tokens; `nil` is the context that it was loaded with. Nothing is allocated.
+    /// The exact memory of the model and one conversation with a context of `context`
+    /// tokens; `nil` is the context that the model was loaded with. Nothing is allocated.
+    ///
+    /// - Throws: ``OndolError/doesNotFit(needed:allowed:detail:)`` if the memory is more
+    ///   than ``LoadOptions/memoryLimit``.
     public func memory(context: Int? = nil) throws -> MemoryNeed {
         try call {
             MemoryNeed(try ffi.memory(context: context.map { try number($0, "context") }))
         }
     }
 
-    /// A new conversation, after these messages if there are any. The first one makes what
-    /// all share: threads and scratch memory.
+    /// A new conversation. `system` is the system message, with instructions for the whole
+    /// conversation; `messages` were exchanged before. The first conversation makes the
+    /// threads and the memory that all conversations share.
+    ///
+    /// - Throws: ``OndolError``: `doesNotFit` or `memoryPressure`.
     public func conversation(
         system: String? = nil, messages: [ChatMessage] = []
     ) throws -> Conversation {
@@ -73,42 +89,57 @@ public final class Model: Sendable {
         return Conversation(ffi: try call { try ffi.conversation(options: options) })
     }
 
-    /// A conversation from a file that ``Conversation/save(to:)`` wrote with the same
-    /// model. What was computed is not computed again.
+    /// A conversation from a file that ``Conversation/save(to:)`` wrote with the same model
+    /// and type of KV cache. Nothing is computed again.
+    ///
+    /// - Throws: ``OndolError``: `snapshot` if the file is not such a file or is damaged;
+    ///   `io`, `doesNotFit`, `memoryPressure`.
     public func restoreConversation(from url: URL) async throws -> Conversation {
         try await Blocking.run { [ffi] in
             Conversation(ffi: try ffi.restore(path: path(of: url)))
         }
     }
 
-    /// Reads all weights once, so that the first answer starts at once.
+    /// Makes the threads and the memory that all conversations share, and reads all weights
+    /// once, so that the first answer does not wait for the disk.
+    ///
+    /// - Throws: ``OndolError``: `doesNotFit` or `memoryPressure`; `CancellationError` if
+    ///   the task was cancelled.
     public func prewarm() async throws {
         try await Blocking.cancellable { [ffi] token in
             try ffi.prewarm(cancel: token)
         }
     }
 
-    /// Tokens of a text.
+    /// The number of tokens of a user's text.
+    ///
+    /// - Throws: ``OndolError/panicked(detail:)``.
     public func countTokens(_ text: String) throws -> Int {
         try call { Int(clamping: try ffi.countTokens(text: text)) }
     }
 
-    /// Tokens of these messages with the chat template around them.
+    /// The number of tokens of these messages with the chat template around them.
+    ///
+    /// - Throws: ``OndolError/template(detail:)`` if the template can't render them.
     public func countTokens(_ messages: [ChatMessage]) throws -> Int {
         try call { Int(clamping: try ffi.countChatTokens(messages: messages.map(\.ffi))) }
     }
 
-    /// The ids of a text's tokens; control tokens that it spells are text.
+    /// The ids of a text's tokens; control tokens that the text spells are encoded as text.
+    ///
+    /// - Throws: ``OndolError/panicked(detail:)``.
     public func encode(_ text: String) throws -> [UInt32] {
         try call { try ffi.encode(text: text) }
     }
 
     /// The text of token ids. Bytes that are not UTF-8 become U+FFFD.
+    ///
+    /// - Throws: ``OndolError/panicked(detail:)``.
     public func decode(_ ids: [UInt32]) throws -> String {
         try call { try ffi.decode(ids: ids) }
     }
 
-    /// Gives memory that no answer needs at this moment back to the system.
+    /// Releases memory that no answer needs at this moment to the system.
     public func releaseUnused() {
         ffi.releaseUnused()
     }
@@ -128,9 +159,9 @@ public struct ModelInfo: Sendable, Hashable, Codable {
     public let vocabulary: Int
     /// Bytes of its files.
     public let fileBytes: Int
-    /// Whether the file has a chat template of its own; else one is guessed.
+    /// Whether the file has a chat template of its own; otherwise the library chooses one.
     public let hasChatTemplate: Bool
-    /// The packed copy that it runs from.
+    /// The path of the packed copy that the model runs from.
     public let packedCopy: String?
     /// Why there is no packed copy, although one was asked for and would be faster.
     public let noPackedCopy: String?
@@ -153,13 +184,13 @@ public struct ModelInfo: Sendable, Hashable, Codable {
 
 /// The exact memory of a model with one conversation, in bytes.
 public struct MemoryNeed: Sendable, Hashable, Codable {
-    /// Everything but `weightsMapped`.
+    /// Everything except `weightsMapped`.
     public let total: Int
     /// Bytes of the file that are read in place, and that the system can drop.
     public let weightsMapped: Int
     /// The cache of one conversation.
     public let kvCache: Int
-    /// Each further conversation.
+    /// The memory of each further conversation.
     public let furtherConversation: Int
 
     init(_ memory: OndolFFI.Memory) {
@@ -170,7 +201,7 @@ public struct MemoryNeed: Sendable, Hashable, Codable {
     }
 }
 
-/// How far loading is.
+/// The progress of a load.
 public struct LoadProgress: Sendable, Hashable, Codable {
     /// What is being done.
     public enum Stage: String, Sendable, Hashable, Codable {
@@ -186,9 +217,9 @@ public struct LoadProgress: Sendable, Hashable, Codable {
 
     /// What is being done.
     public let stage: Stage
-    /// Bytes that are done; programs when an NPU's are compiled.
+    /// Bytes that are done; programs in the stage `compiling`.
     public let done: Int
-    /// Bytes of the stage, or programs.
+    /// All bytes of the stage, or all programs; 0 in the stage `waiting`.
     public let total: Int
 }
 

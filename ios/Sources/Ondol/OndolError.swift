@@ -50,7 +50,7 @@ public enum OndolError: Error, Sendable, Hashable {
     case badToken(detail: String)
     /// The prompt has no tokens.
     case emptyPrompt(detail: String)
-    /// The work was cancelled, and not by its own task: that is a `CancellationError`.
+    /// The work was cancelled, but not by its own task, which gives a `CancellationError`.
     case cancelled(detail: String)
     /// The kernels that were asked for can't run on this CPU, or have no such name.
     case unsupportedKernels(detail: String)
@@ -68,7 +68,7 @@ public enum OndolError: Error, Sendable, Hashable {
     case otherOwner(detail: String)
     /// An NPU's plug-in failed, or can't run the model.
     case delegate(detail: String)
-    /// There can be no packed copy of the model.
+    /// A packed copy of the model can't be made.
     case store(detail: String)
 }
 
@@ -118,7 +118,7 @@ extension OndolError: LocalizedError {
 }
 
 extension OndolError {
-    /// What the library threw.
+    /// Converts an error that the UniFFI code threw.
     init(_ error: OndolFFI.OndolError) {
         switch error {
         case .InvalidArgument(let detail, _, _): self = .invalidArgument(detail: detail)
@@ -162,7 +162,7 @@ extension OndolError {
     }
 }
 
-/// Runs a call of the library, and throws what it throws as errors of this module.
+/// Runs a call of the UniFFI code, and throws its errors as errors of this module.
 func call<T>(_ work: () throws -> T) throws -> T {
     do {
         return try work()
@@ -171,7 +171,7 @@ func call<T>(_ work: () throws -> T) throws -> T {
     } catch let error as OndolError {
         throw error
     } catch {
-        // Glue throws nothing else but a panic that it caught.
+        // The only other error that the UniFFI code throws is a panic that it caught.
         throw OndolError.panicked(detail: "a panic in Ondol, a bug: \(error.localizedDescription)")
     }
 }

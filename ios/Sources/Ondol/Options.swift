@@ -5,7 +5,8 @@ internal import OndolFFI
 public enum ModelSource: Sendable, Hashable {
     /// A GGUF file; of a split model the first part.
     case file(URL)
-    /// A part of a file that is a whole GGUF file; without a length, the rest of the file.
+    /// A range of bytes of a file; the range holds a whole GGUF file. Without a length it
+    /// is the rest of the file.
     case part(URL, offset: Int, length: Int? = nil)
     /// The built-in model, for tests and first steps.
     case hello
@@ -31,7 +32,7 @@ public enum KVType: String, Sendable, Hashable, Codable {
 
 /// How a model is loaded and run. `nil` is the library's default, which may change.
 public struct LoadOptions: Sendable, Hashable, Codable {
-    /// Threads, with the one that generates.
+    /// The number of threads that compute, the one that generates included.
     public var threads: Int?
     /// The context in tokens.
     public var context: Int?
@@ -43,16 +44,16 @@ public struct LoadOptions: Sendable, Hashable, Codable {
     public var drafts: Int?
     /// The most bytes that all conversations and the model's own heap may take together.
     public var memoryLimit: Int?
-    /// The kernels by name.
+    /// The name of the kernels.
     public var kernels: String?
     /// Whether the threads run on the big cores alone, where the system allows it.
     public var bigCores: Bool?
-    /// A folder for the packed copy, which decodes faster and takes as many bytes as the
-    /// file.
+    /// A folder for the packed copy, which decodes faster and takes about as many bytes as
+    /// the file; `nil` makes no packed copy.
     public var packedFolder: URL?
     /// The most bytes of all packed copies in the folder.
     public var packedLimit: Int?
-    /// Runs parts of the model on an NPU.
+    /// A plug-in that runs parts of the model on an NPU.
     public var delegate: DelegateOptions?
 
     public init(
@@ -77,19 +78,19 @@ public struct LoadOptions: Sendable, Hashable, Codable {
 
 /// An NPU's plug-in, and how it is used. `nil` is the library's default.
 public struct DelegateOptions: Sendable, Hashable, Codable {
-    /// The plug-in: a library with the contract of `ondol_npu.h`, which is trusted.
+    /// The plug-in: a library that keeps the contract of `ondol_npu.h`. Its code is trusted.
     public var plugIn: URL
     /// The largest number of rows of a prefill program.
     public var rows: Int?
     /// Whether decode runs on the device, as prefill does. With `nil`, the stages run on the
-    /// device that `ondol bench --auto` found faster on it, where that was kept in `cache`, or
+    /// device that `ondol bench --auto` found faster on it, where that was stored in `cache`, or
     /// else prefill alone.
     public var decode: Bool?
-    /// Whether a failure of the device is an error; otherwise the CPU computes the part.
+    /// Whether a failure of the device is an error; otherwise the CPU computes the span.
     public var strict: Bool?
     /// The time limit of one call of the device, in milliseconds.
     public var deadlineMilliseconds: Int?
-    /// A folder in which compiled programs are kept.
+    /// A folder in which compiled programs are stored for later runs.
     public var cache: URL?
 
     public init(
@@ -107,25 +108,26 @@ public struct DelegateOptions: Sendable, Hashable, Codable {
 
 /// How an answer is generated. `nil` is the library's default.
 public struct AnswerOptions: Sendable, Hashable, Codable {
-    /// 0 always takes the likeliest token; higher values vary more.
+    /// Divides the logits: 0 always takes the likeliest token; higher values vary more.
     public var temperature: Float?
     /// Samples from this many of the likeliest tokens; 0 is all.
     public var topK: Int?
-    /// Samples from the likeliest tokens whose probabilities add up to this.
+    /// Samples from the likeliest tokens whose probabilities add up to this; 1 is all.
     public var topP: Float?
-    /// Leaves out tokens whose probability is less than this share of the likeliest's.
+    /// Leaves out tokens whose probability is less than this share of the likeliest
+    /// token's; 0 leaves out none.
     public var minP: Float?
     /// Divides positive and multiplies negative logits of recent tokens; 1 is off.
     public var repetitionPenalty: Float?
-    /// Subtracted from a recent token's logit for each time it occurs.
+    /// Is subtracted from a recent token's logit for each time it occurs; 0 is off.
     public var frequencyPenalty: Float?
-    /// Subtracted once from the logit of recent tokens.
+    /// Is subtracted once from the logit of each recent token; 0 is off.
     public var presencePenalty: Float?
-    /// How many of the last tokens the penalties look at.
+    /// How many of the last tokens count as recent for the penalties.
     public var penaltyWindow: Int?
-    /// The same seed gives the same answer; `nil` takes another one each time.
+    /// The same seed gives the same answer; `nil` takes a new seed for each answer.
     public var seed: UInt64?
-    /// The most tokens of an answer; `nil` goes on until the model ends it.
+    /// The most tokens of an answer; `nil` sets no limit.
     public var maxTokens: Int?
     /// The text ends before the first of these strings.
     public var stop: [String]?
@@ -211,7 +213,7 @@ extension AnswerOptions {
     }
 }
 
-/// The number for the library, if it is in its range.
+/// Converts a number to the library's type; throws if it is out of range.
 func number<T: FixedWidthInteger>(_ value: Int, _ name: String) throws -> T {
     guard let number = T(exactly: value) else {
         throw OndolError.invalidArgument(detail: "\(name) is \(value), out of range")
@@ -219,7 +221,7 @@ func number<T: FixedWidthInteger>(_ value: Int, _ name: String) throws -> T {
     return number
 }
 
-/// The path of a file's URL.
+/// The path of a file's URL; throws if it is not a file's.
 func path(of url: URL) throws -> String {
     guard url.isFileURL else {
         throw OndolError.invalidArgument(detail: "\(url) is no file: download it first")

@@ -1,11 +1,11 @@
 import Foundation
 internal import OndolFFI
 
-/// One answer of a conversation: passes on what the library's thread reports, and ends the
-/// work when nobody wants it any more.
+/// One answer of a conversation: passes on the events that the library's thread reports,
+/// and cancels the answer when its consumer does not want it any more.
 final class Turn: OndolFFI.AnswerListener {
     private enum State {
-        /// For its start, or for the end of the answer before it.
+        /// The answer waits for its start, or for the end of the answer before it.
         case waiting
         case running(OndolFFI.AnswerTask)
         case cancelled(OndolFFI.AnswerTask?)
@@ -26,7 +26,7 @@ final class Turn: OndolFFI.AnswerListener {
         self.finish = finish
     }
 
-    /// Ends the answer soon, in prefill and in decode; the listener is told of the end.
+    /// Ends the answer soon, in prefill and in decode; the library then calls `end`.
     func cancel() {
         let task: OndolFFI.AnswerTask? = state.with { state in
             switch state {
@@ -78,8 +78,7 @@ final class Turn: OndolFFI.AnswerListener {
         }
     }
 
-    /// Frees the conversation before the consumer hears of the end, so that it can ask
-    /// again at once.
+    /// Ends the turn before it reports the end, so that the consumer can ask again at once.
     private func over(_ last: AnswerEvent) {
         free()
         report(last)
@@ -96,7 +95,7 @@ final class Turn: OndolFFI.AnswerListener {
         turns.ended(self)
     }
 
-    // What the library's thread calls.
+    // The library's thread calls these functions.
 
     func prompt(done: UInt32, total: UInt32) throws {
         report(.prompt(done: Int(done), total: Int(total)))
@@ -117,9 +116,9 @@ final class Turn: OndolFFI.AnswerListener {
     }
 }
 
-/// Whose turn it is in a conversation. A cancelled answer still has the conversation until
-/// its current token or layer is done; what comes next waits for that, and nothing fails
-/// because of it. An answer that goes on makes other calls fail.
+/// Decides which answer may use a conversation. A cancelled answer uses the conversation
+/// until its current token or layer is done; later calls wait for that and do not fail
+/// because of it. While an answer that was not cancelled runs, other calls fail.
 final class Turns: Sendable {
     private struct State {
         var current: Turn?
@@ -150,7 +149,7 @@ final class Turns: Sendable {
         }
     }
 
-    /// Returns when no cancelled answer has the conversation.
+    /// Returns when no cancelled answer uses the conversation any more.
     func settled() async {
         await withCheckedContinuation { continuation in
             let waits = state.with { state in
@@ -181,7 +180,7 @@ final class Turns: Sendable {
 }
 
 extension Turn {
-    /// Another answer is being generated.
+    /// Ends this turn with an error, because another answer is being generated.
     fileprivate func refuse() {
         over(
             OndolError.busy(

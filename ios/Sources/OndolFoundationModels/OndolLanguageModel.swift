@@ -1,12 +1,12 @@
-// The protocols for other models came with version 2 of the module, in the SDK of iOS 27.
+// Version 2 of the module, in the SDK of iOS 27, has the protocols for other models.
 #if canImport(FoundationModels, _version: 2)
     import Foundation
     import FoundationModels
     import Ondol
 
-    /// A model of Ondol's behind Apple's session: `LanguageModelSession(model:)`.
+    /// An Ondol model for Apple's session: `LanguageModelSession(model:)`.
     ///
-    /// A turn computes its new tokens only. It answers in text; tools, schemas and images
+    /// A turn computes only its new tokens. Answers are text; tools, schemas and images
     /// are refused with `LanguageModelError.unsupportedCapability`.
     @available(iOS 27.0, macOS 27.0, visionOS 27.0, *)
     public struct OndolLanguageModel: FoundationModels.LanguageModel {
@@ -25,15 +25,15 @@
             LanguageModelCapabilities([])
         }
 
-        /// Sessions keep an executor, and with it a conversation's cache, for each
+        /// A session keeps one executor, and with it a conversation's KV cache, for each
         /// configuration.
         public var executorConfiguration: OndolExecutor.Configuration {
             OndolExecutor.Configuration(id: id)
         }
     }
 
-    /// Answers the requests of a session, in one conversation as long as the session's
-    /// transcript continues it.
+    /// Answers the requests of a session. It uses one conversation as long as the session's
+    /// transcript continues that conversation.
     @available(iOS 27.0, macOS 27.0, visionOS 27.0, *)
     public struct OndolExecutor: FoundationModels.LanguageModelExecutor {
         public typealias Model = OndolLanguageModel
@@ -112,8 +112,9 @@
         private var idle: Conversation?
         private var prewarming: Task<Conversation, any Error>?
 
-        /// A conversation with this history. The one of the last turn is used if the
-        /// history continues or shortens it, so that its cache is; otherwise it is closed.
+        /// A conversation with this history. If the history is that of the last turn's
+        /// conversation or a beginning of it, that conversation is truncated and used, with
+        /// its KV cache; otherwise it is closed.
         func take(_ model: Ondol.Model, history: [ChatMessage]) async throws -> Conversation {
             if let task = prewarming {
                 prewarming = nil
@@ -172,8 +173,8 @@
             .init(contextSize: allowed, tokenCount: needed, debugDescription: detail))
     }
 
-    /// The transcript as a model's chat template has it. The reasoning of earlier answers
-    /// is left out.
+    /// The transcript as messages for a model's chat template. The reasoning of earlier
+    /// answers is left out.
     @available(iOS 27.0, macOS 27.0, visionOS 27.0, *)
     private func messages(of transcript: Transcript) throws -> [ChatMessage] {
         try transcript.compactMap { entry in

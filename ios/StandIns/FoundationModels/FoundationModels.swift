@@ -2,8 +2,8 @@
 // `OndolFoundationModels` uses, by the names and signatures with which a public conformer
 // uses them: `Libraries/MLXFoundationModels/MLXLanguageModel.swift`,
 // `TranscriptConverter.swift` and their tests in github.com/ml-explore/mlx-swift-lm at
-// 14414441fa44f45eee35a61e9fa0bab577cf9734. Bodies, and what a test reads back, are ours.
-// No app gets it: only the tests' build has it.
+// 14414441fa44f45eee35a61e9fa0bab577cf9734. The bodies, and what a test reads back, were
+// written for this package. Only the tests' build contains this module, no app does.
 
 import Foundation
 
@@ -275,7 +275,7 @@ public struct LanguageModelExecutorGenerationChannel: Sendable {
         await log.add(event)
     }
 
-    /// For tests: what was sent. Apple's can't be read.
+    /// The actions that were sent, for the tests. Apple's channel can't be read.
     public var sent: [Response.Action] {
         get async {
             await log.events.map { event in

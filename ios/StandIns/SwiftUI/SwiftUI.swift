@@ -1,5 +1,5 @@
-// NOT SwiftUI. A stand-in with the names that the sample uses, so that it can be compiled
-// on Linux: it draws nothing. No app gets it: only the tests' build has it.
+// NOT SwiftUI. A stand-in with the names that the sample uses, so that the sample can be
+// compiled on Linux. It draws nothing. Only the tests' build contains it, no app does.
 
 import Foundation
 
@@ -133,7 +133,7 @@ extension App {
     public static func main() {}
 }
 
-// Of Apple's Foundation, which Linux's lacks.
+// Declarations of Apple's Foundation that Foundation on Linux lacks.
 extension URL {
     public func startAccessingSecurityScopedResource() -> Bool { false }
     public func stopAccessingSecurityScopedResource() {}

@@ -1,5 +1,5 @@
 // NOT UIKit. A stand-in with the names that this package uses, so that its code for iOS
-// can be compiled, and tested, on Linux. No app gets it: only the tests' build has it.
+// can be compiled, and tested, on Linux. Only the tests' build contains it, no app does.
 
 @_exported import Foundation
 
@@ -12,7 +12,7 @@ public final class UIApplication {
         Notification.Name("UIApplicationWillEnterForegroundNotification")
 }
 
-// Of Apple's Foundation, which Linux's lacks.
+// Declarations of Apple's Foundation that Foundation on Linux lacks.
 extension ProcessInfo {
     public enum ThermalState: Int, Sendable {
         case nominal, fair, serious, critical

@@ -1,5 +1,5 @@
 // NOT os. A stand-in with the names that this package uses, so that its code for Apple's
-// log can be compiled, and tested, on Linux. No app gets it: only the tests' build has it.
+// log can be compiled, and tested, on Linux. Only the tests' build contains it, no app does.
 
 import Foundation
 
@@ -43,7 +43,7 @@ public struct OSLogMessage: ExpressibleByStringInterpolation {
     }
 }
 
-/// Keeps what it is told, for the tests.
+/// Keeps the lines that are logged, for the tests.
 public struct Logger: Sendable {
     private let name: String
 
@@ -56,7 +56,7 @@ public struct Logger: Sendable {
     }
 
     private static let lock = NSLock()
-    // Guarded by the lock.
+    // The lock guards this variable.
     nonisolated(unsafe) private static var kept: [String] = []
 
     public static var lines: [String] {

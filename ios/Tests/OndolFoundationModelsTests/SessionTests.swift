@@ -5,7 +5,7 @@
     import OndolFoundationModels
     import XCTest
 
-    /// Plays the part of Apple's session: it keeps the transcript and one executor.
+    /// Acts as Apple's session: it keeps the transcript and one executor.
     private struct Session {
         let model: OndolLanguageModel
         let executor: OndolExecutor

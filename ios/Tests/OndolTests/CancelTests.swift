@@ -16,8 +16,8 @@ final class CancelTests: XCTestCase {
         }
     }
 
-    /// Leaves an answer at an event: it ends within 100 ms, and the next one is right.
-    /// Others use the machine's cores, so the best of five counts.
+    /// Leaves an answer at an event: it ends within 100 ms, and the next answer is correct.
+    /// Other programs use the machine's cores, so the best of five tries counts.
     private func leaves(
         _ question: String, history: [String], at wanted: (AnswerEvent) -> Bool
     ) async throws {
@@ -82,7 +82,7 @@ final class CancelTests: XCTestCase {
             task.cancel()
             switch round % 3 {
             case 0:
-                // At once, while the first may not even have begun.
+                // Ask at once, when the first answer may not have begun yet.
                 _ = try await answer(conversation, "Hello!", brief)
             case 1:
                 try await task.value
@@ -141,7 +141,7 @@ final class CancelTests: XCTestCase {
         } catch {
             XCTAssertTrue(error is CancellationError, "\(error)")
         }
-        // By another one than its task.
+        // This time `conversation.cancel()` cancels `prewarm`, not its task.
         let second = Task { try await conversation.prewarm() }
         let beganAgain = try await within(seconds: 5) { conversation.isAnswering }
         XCTAssertTrue(beganAgain)
@@ -191,7 +191,7 @@ final class CancelTests: XCTestCase {
         _ = try await answer(model.conversation(), "Hello!")
     }
 
-    /// The model and the conversation are gone, the stream goes on.
+    /// The references to the model and the conversation are released; the stream continues.
     func testAStreamKeepsWhatItNeeds() async throws {
         let stream = try await hello().conversation().send("Hello!", options: greedy)
         var text = ""

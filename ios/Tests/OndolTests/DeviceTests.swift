@@ -5,7 +5,7 @@
 
     @testable import Ondol
 
-    /// With the stand-in for UIKit, which has the notifications' names.
+    /// Uses the stand-in for UIKit, which has the notifications' names.
     final class DeviceTests: XCTestCase {
         func testTheDeviceReportsToTheGovernor() async throws {
             let governor = Governor()

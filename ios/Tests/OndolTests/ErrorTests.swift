@@ -3,8 +3,9 @@ import Ondol
 import XCTest
 
 /// Every kind of error that an app can provoke with the built-in model, a damaged copy of
-/// it, or wrong options. `GlueTests` has all kinds; the rest needs another model (22, 37),
-/// calls that this package does not have (32, 33, 40, 41), or a disk that fails (43).
+/// it, or wrong options. `GlueTests` tests all kinds; the kinds that are not here need
+/// another model (22, 37), calls that this package does not have (32, 33, 40, 41), or a
+/// disk that fails (43).
 final class ErrorTests: XCTestCase {
     func testDamagedFilesAreToldApart() async throws {
         let good = try helloFile()

@@ -5,7 +5,7 @@ import XCTest
 @testable import Ondol
 
 final class GlueTests: XCTestCase {
-    /// Every kind of the library's has its case here, with its number and its words.
+    /// Every kind of error of the library has a case in Swift, with its number and its text.
     func testEveryErrorOfTheLibraryKeepsItsNumberAndItsWords() {
         let all: [(String, UInt64, UInt64) -> OndolFFI.OndolError] = [
             OndolFFI.OndolError.InvalidArgument, OndolFFI.OndolError.Busy,

@@ -49,8 +49,8 @@ final class GrowthTests: XCTestCase {
         }
     }
 
-    /// Runs the work, a fifth of the times first so that what is kept for good is there,
-    /// and compares what the process holds.
+    /// Runs the work a fifth of the times, so that permanent allocations are made, then the
+    /// rest, and compares what the process holds before and after the rest.
     private func grows(
         by most: Int, times: Int, _ work: (Int) async throws -> Void
     ) async throws {
@@ -66,11 +66,11 @@ final class GrowthTests: XCTestCase {
         XCTAssertLessThan(after.memory - before.memory, most)
         XCTAssertEqual(after.files, before.files)
         XCTAssertLessThanOrEqual(after.ondolThreads, before.ondolThreads)
-        // Those of Swift and of the system's queues come and go.
+        // Threads of Swift and of the system's queues come and go.
         XCTAssertLessThan(after.threads, before.threads + 16)
     }
 
-    /// What the process holds when ended answers and their threads are gone.
+    /// What the process holds after the threads of ended answers have ended.
     private func settled() async throws -> Holdings {
         var last = try Holdings.now()
         for _ in 0..<50 {

@@ -12,7 +12,7 @@ final class LogTests: XCTestCase {
         Log.set(.error, nil)
     }
 
-    /// Loads a model with a fault that the library repairs, of which it warns.
+    /// Loads a model with a fault that the library repairs and about which it warns.
     private func warning() async throws -> String {
         var file = try helloFile()
         try file.patch("tokenizer.ggml.pre", "tokenizer.ggml.prx")
@@ -47,7 +47,7 @@ final class LogTests: XCTestCase {
     }
 
     #if canImport(os)
-        /// With the stand-in for Apple's log.
+        /// Uses the stand-in for Apple's log.
         func testTheSystemsLogHasItsOwnLevels() async throws {
             Log.set(.warn, Log.system)
             let expected = try await warning()

@@ -175,7 +175,7 @@ final class StreamTests: XCTestCase {
 }
 
 final class Seen: @unchecked Sendable {
-    // Unchecked: the lock.
+    // Unchecked: a lock guards the state.
     private let lock = NSLock()
     private var seen: [LoadProgress] = []
 
@@ -188,7 +188,7 @@ final class Seen: @unchecked Sendable {
     }
 }
 
-/// A text as vocabularies of byte-level BPE write it: a printable character for each byte.
+/// A text in the form of byte-level BPE vocabularies: a printable character for each byte.
 private func byteLevel(_ text: String) -> String {
     String(text.utf8.map(byteLevel))
 }

@@ -2,21 +2,21 @@ import Foundation
 import Ondol
 import XCTest
 
-/// The likeliest tokens, so that the same question has the same answer.
+/// Always takes the likeliest token, so that the same question has the same answer.
 let greedy = AnswerOptions(temperature: 0, maxTokens: 24)
 
-/// Any token after any other, so that the model does not end the answer soon.
+/// Makes nearly all tokens equally likely, so that the model does not end the answer soon.
 let long = AnswerOptions(temperature: 1000, topK: 0, topP: 1, minP: 0, seed: 7)
 
-/// The same for as many tokens as a slow model has time for.
+/// The same with at most 40 tokens, for models that are slow.
 let lengthy = AnswerOptions(
     temperature: 1000, topK: 0, topP: 1, minP: 0, seed: 7, maxTokens: 40)
 
 /// A short answer.
 let brief = AnswerOptions(temperature: 0, maxTokens: 4)
 
-/// A model that is slow enough to be caught in the middle of a prompt: it takes one token
-/// at a time, by plain loops.
+/// A model that is slow enough for a test to act in the middle of a prompt: it computes one
+/// token at a time, with the `scalar` kernels.
 let slow = LoadOptions(threads: 1, prefillChunk: 1, drafts: 0, kernels: "scalar")
 
 func hello(_ options: LoadOptions = LoadOptions()) async throws -> Model {
@@ -77,7 +77,7 @@ func code(
     await error(of: work, file: file, line: line)?.code
 }
 
-/// Waits until something is so; false if it is not within some seconds.
+/// Waits until a condition holds; returns false if it does not hold within some seconds.
 func within(seconds: Double, _ so: () -> Bool) async throws -> Bool {
     let end = Date() + seconds
     while !so() {
@@ -98,14 +98,14 @@ func folder(_ name: String = #function) throws -> URL {
     return folder
 }
 
-/// The built-in model as a file; the chore says where it is.
+/// The built-in model as a file; `cargo xtask swift` passes its path.
 func helloFile() throws -> Data {
     let path = try XCTUnwrap(ProcessInfo.processInfo.environment["ONDOL_HELLO"], "ONDOL_HELLO")
     return try Data(contentsOf: URL(fileURLWithPath: path))
 }
 
 extension Data {
-    /// Writes other bytes where some are, as many as they are.
+    /// Replaces bytes by other bytes of the same number.
     mutating func patch(_ old: [UInt8], _ new: [UInt8], skip: Int = 0) throws {
         let found = try XCTUnwrap(range(of: Data(old)), "\(old) in the model")
         let start = found.lowerBound + skip

@@ -1,4 +1,4 @@
-//! The helper of the tests in `tests/isolated.rs`, as an app would have one.
+//! The helper process of the tests in `tests/isolated.rs`; an app would have such a program.
 
 fn main() {
     let error = ondol_delegate_isolated::serve();

@@ -1,4 +1,5 @@
-//! Further decoders of attention and one feed-forward block.
+//! The dense decoders that firmware does not have: layers of attention and one feed-forward
+//! block.
 
 use super::experts::swiglu;
 use super::math::{Attention, Rows, add, gelu, scaled, silu};
@@ -19,11 +20,11 @@ impl Model<'_> {
         self.head(&x)
     }
 
-    /// Granite, a Llama with four factors, with experts or Mamba 2 in some of its kinds;
-    /// MiniCPM has the factors but that of attention.
+    /// Granite: a Llama with four factors, in some models with experts or Mamba-2. MiniCPM
+    /// has all of these factors except that of attention.
     pub fn granite(&self, tokens: &[u32]) -> Rows {
         let rope = self.interleaved_rope();
-        // Those that were trained without positions say so by this key.
+        // Files of models that were trained without positions have this key as false.
         let rope = Some(&rope).filter(|_| self.file.flag("rope.scaling.finetuned", true));
         let options = Attention {
             scale: self.file.float("attention.scale", self.attention().scale),
@@ -46,7 +47,7 @@ impl Model<'_> {
         scaled(&self.head(&x), 1.0 / self.file.float("logit_scale", 1.0))
     }
 
-    /// A dense block, or experts with or without what all tokens share.
+    /// A dense feed-forward block, or experts, with or without a block for all tokens.
     fn granite_feed_forward(&self, x: &Rows, layer: usize) -> Rows {
         if !self.has(layer, "ffn_gate_inp") {
             return self.feed_forward(x, layer, silu);
@@ -60,7 +61,7 @@ impl Model<'_> {
         }
     }
 
-    /// A Llama of which each fourth layer has no rotary embedding.
+    /// SmolLM3: a Llama in which every fourth layer has no rotary embedding.
     pub fn smollm3(&self, tokens: &[u32]) -> Rows {
         let rope = self.interleaved_rope();
         let mut x = self.embed(tokens, 1.0);
@@ -75,7 +76,8 @@ impl Model<'_> {
         self.head(&x)
     }
 
-    /// A Llama with YaRN, whose queries grow with each length of the first training.
+    /// Mistral 3: a Llama with YaRN. Queries are multiplied by a factor that grows with each
+    /// multiple of the original context length.
     pub fn mistral3(&self, tokens: &[u32]) -> Rows {
         let rope = self.yarn_of_unit_magnitude();
         let growth = self.file.float("attention.temperature_scale", 0.0);
@@ -97,8 +99,8 @@ impl Model<'_> {
         self.head(&x)
     }
 
-    /// OLMo 2 has norms after its blocks, none before. OLMo 3 has windows too, and
-    /// scales the rotary embedding of the layers without one only.
+    /// OLMo 2 has norms after its blocks and none before them. OLMo 3 also has layers with a
+    /// window, and scales only the rotary embedding of the layers without a window.
     pub fn olmo2(&self, tokens: &[u32]) -> Rows {
         let base = self.file.float("rope.freq_base", 10_000.0);
         let local = self.rope(self.file.float("rope.freq_base_swa", base), 1.0, None);
@@ -120,7 +122,7 @@ impl Model<'_> {
         self.head(&x)
     }
 
-    /// Norms of q and k come after the rotation.
+    /// Hunyuan: the norms of q and k come after the rotation.
     pub fn hunyuan(&self, tokens: &[u32]) -> Rows {
         let rope = self.file_rope();
         let mut x = self.embed(tokens, 1.0);
@@ -138,7 +140,7 @@ impl Model<'_> {
         self.head(&x)
     }
 
-    /// Norms before and after each block; half of each head rotates.
+    /// GLM-4: norms before and after each block. Half of each attention head rotates.
     pub fn glm4(&self, tokens: &[u32]) -> Rows {
         let rope = self.interleaved_rope();
         let mut x = self.embed(tokens, 1.0);
@@ -154,8 +156,8 @@ impl Model<'_> {
         self.head(&x)
     }
 
-    /// Attention and feed-forward block read the same norm. Only layers with a window
-    /// have a rotary embedding.
+    /// Cohere 2: attention and feed-forward block read the output of the same norm. Only
+    /// layers with a window have a rotary embedding.
     pub fn cohere2(&self, tokens: &[u32]) -> Rows {
         let rope = self.interleaved_rope();
         let window = self.file.integer("attention.sliding_window");
@@ -177,7 +179,7 @@ impl Model<'_> {
         )
     }
 
-    /// Attention and feed-forward block read the same norm.
+    /// Phi-2: attention and feed-forward block read the output of the same norm.
     pub fn phi2(&self, tokens: &[u32]) -> Rows {
         let rope = self.file_rope();
         let mut x = self.embed(tokens, 1.0);
@@ -191,7 +193,8 @@ impl Model<'_> {
         self.layer_norm_head(&x)
     }
 
-    /// Layer norms; of q and k too, in files that have them, with weights for each head.
+    /// StableLM: layer norms; in files that have them, also layer norms of q and k with
+    /// weights for each attention head.
     pub fn stablelm(&self, tokens: &[u32]) -> Rows {
         let rope = self.file_rope();
         let parallel = self.file.flag("use_parallel_residual", false);
@@ -215,7 +218,7 @@ impl Model<'_> {
         self.layer_norm_head(&x)
     }
 
-    /// Layer norms, biases, and a feed-forward block without a gate.
+    /// StarCoder 2: layer norms, biases, and a feed-forward block without a gate.
     pub fn starcoder2(&self, tokens: &[u32]) -> Rows {
         let rope = self.file_rope();
         let mut x = self.embed(tokens, 1.0);

@@ -1,4 +1,4 @@
-//! Decoders whose tokens choose among feed-forward blocks.
+//! Decoders with experts: a router chooses feed-forward blocks for each token.
 
 use super::Cache;
 use super::file::Matrix;
@@ -7,23 +7,24 @@ use super::math::{
 };
 use super::model::Model;
 
-/// The experts of a token, and the weight of each.
+/// The experts of a token by index, and the weight of each: the route.
 pub type Choice = Vec<(usize, f64)>;
 
-/// What an expert does with each element of its gate and its input.
+/// The gated unit of an expert: a function of an element of its gate and of its up matrix's
+/// output.
 pub type Gate = fn(f64, f64) -> f64;
 
 pub fn swiglu(gate: f64, up: f64) -> f64 {
     silu(gate) * up
 }
 
-/// That of gpt-oss.
+/// The gated unit of gpt-oss.
 fn clamped_swiglu(gate: f64, up: f64) -> f64 {
     let (gate, up) = (gate.min(7.0), up.clamp(-7.0, 7.0));
     gate / (1.0 + (-1.702 * gate).exp()) * (up + 1.0)
 }
 
-/// The indices of the `count` largest.
+/// The indices of the `count` largest scores, in descending order of the scores.
 fn largest(scores: &[f64], count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
@@ -31,8 +32,8 @@ fn largest(scores: &[f64], count: usize) -> Vec<usize> {
     order
 }
 
-/// The scores of those that are in the best groups; the others never win. A group is as
-/// good as its two best.
+/// The scores of the experts in the best `used` groups; all others become negative infinity.
+/// The score of a group is the sum of its two largest scores.
 fn within_groups(scores: &[f64], groups: usize, used: usize) -> Vec<f64> {
     let size = scores.len() / groups;
     let of_group = |group: &[f64]| largest(group, 2).iter().map(|i| group[*i]).sum();
@@ -51,8 +52,8 @@ impl Model<'_> {
         self.linear(x, layer, "ffn_gate_inp")
     }
 
-    /// The most probable experts by softmax. To normalize after is the same as a softmax
-    /// of the chosen alone.
+    /// The most probable experts by softmax. To normalize their weights is the same as a
+    /// softmax over the chosen experts alone.
     pub fn choose_by_softmax(&self, x: &Rows, layer: usize, normalize: bool) -> Vec<Choice> {
         let used = self.file.integer("expert_used_count");
         let one = |scores: &Vec<f64>| {
@@ -65,8 +66,8 @@ impl Model<'_> {
         self.router(x, layer).iter().map(one).collect()
     }
 
-    /// The experts with the largest sigmoid plus bias; the bias is not in their weights,
-    /// which are over their sum and `more`.
+    /// The experts with the largest sigmoid plus bias. Their weights are the sigmoids
+    /// without the bias, divided by their sum plus `more`.
     pub fn choose_by_sigmoid(&self, x: &Rows, layer: usize, more: f64) -> Vec<Choice> {
         let used = self.file.integer("expert_used_count");
         let groups = self.file.integer("expert_group_count").max(1);
@@ -86,7 +87,7 @@ impl Model<'_> {
         self.router(x, layer).iter().map(one).collect()
     }
 
-    /// The sum of each token's experts by their weights.
+    /// For each token, the weighted sum of the outputs of its experts.
     pub fn experts(&self, x: &Rows, layer: usize, choices: &[Choice], gate: Gate) -> Rows {
         let one = |(x, choice): (&Vec<f64>, &Choice)| {
             let mut sum = vec![0.0; x.len()];
@@ -122,8 +123,8 @@ impl Model<'_> {
             .remove(0)
     }
 
-    /// `x` by the matrix and the bias, if any, of one expert: tensors have all experts,
-    /// one after the other.
+    /// `x` times the matrix of one expert, plus its bias, if any: a tensor has the matrices
+    /// of all experts, one after another.
     fn of_expert(&self, x: &Rows, layer: usize, expert: usize, name: &str) -> Rows {
         let all = self.weight(layer, name);
         let rows = all.rows().count() / self.file.integer("expert_count");
@@ -138,7 +139,8 @@ impl Model<'_> {
         self.pre_norm_moe(tokens, true)
     }
 
-    /// Norms of all of q and of k; what the chosen experts lack in probability is lost.
+    /// OLMoE: norms of all of q and of k. The weights of the chosen experts are not
+    /// normalized.
     pub fn olmoe(&self, tokens: &[u32]) -> Rows {
         self.pre_norm_moe(tokens, false)
     }
@@ -157,7 +159,7 @@ impl Model<'_> {
         self.head(&x)
     }
 
-    /// Biases everywhere, sinks of attention, windows on layers 0, 2, ...
+    /// gpt-oss: biases everywhere, attention sinks, windows in the layers 0, 2, ...
     pub fn gpt_oss(&self, tokens: &[u32]) -> Rows {
         let rope = self.yarn(false);
         let window = self.file.integer("attention.sliding_window");
@@ -179,7 +181,8 @@ impl Model<'_> {
         self.head(&x)
     }
 
-    /// Windows of three layers in four, which alone have a rotary embedding.
+    /// EXAONE MoE: three layers in four have a window, and only they have a rotary
+    /// embedding.
     pub fn exaone_moe(&self, tokens: &[u32]) -> Rows {
         let rope = self.file_rope();
         let window = self.file.integer("attention.sliding_window");
@@ -200,8 +203,9 @@ impl Model<'_> {
         self.head(&x)
     }
 
-    /// Latent attention: keys and values are matrices times one narrow row for each token,
-    /// and each head's key ends with a rotated part that all heads share.
+    /// DeepSeek 2 and 3, with latent attention: keys and values are matrices times one short
+    /// latent row for each token, and the key of each attention head ends with a rotated
+    /// part that all heads share.
     pub fn deepseek2(&self, tokens: &[u32]) -> Rows {
         let rope = self.yarn_of_unit_magnitude();
         let head_dim = self.file.integer("attention.key_length_mla");
@@ -210,7 +214,7 @@ impl Model<'_> {
         let options = Attention {
             head_dim,
             scale: magnitude.powi(2) / (head_dim as f64).sqrt(),
-            // The cache has what keys and values are made of.
+            // The cache holds the latent rows, of which keys and values are made.
             f16_cache: false,
             ..self.attention()
         };
@@ -227,7 +231,7 @@ impl Model<'_> {
         self.head(&x)
     }
 
-    /// Queries, the last elements of each head rotated.
+    /// Queries, with the last elements of each attention head rotated.
     fn latent_query(&self, x: &Rows, layer: usize, head_dim: usize, rope: &Rope) -> Rows {
         let q = if self.has(layer, "attn_q_a") {
             let narrow = self.linear(x, layer, "attn_q_a");
@@ -248,7 +252,7 @@ impl Model<'_> {
         side_by_side(&heads)
     }
 
-    /// Keys and values of all heads. `attn_k_b` is stored transposed, for queries.
+    /// Keys and values of all attention heads. `attn_k_b` is stored transposed.
     fn latent_key_and_value(&self, x: &Rows, layer: usize, rope: &Rope) -> (Rows, Rows) {
         let rank = self.file.integer("attention.kv_lora_rank");
         let both = self.linear(x, layer, "attn_kv_a_mqa");
@@ -274,7 +278,7 @@ impl Model<'_> {
         (side_by_side(&keys), side_by_side(&values))
     }
 
-    /// The first layers are dense; the others have experts and what all tokens share.
+    /// The first layers are dense; the others have experts, and a block for all tokens.
     fn deepseek_feed_forward(&self, x: &Rows, layer: usize) -> Rows {
         if layer < self.file.integer("leading_dense_block_count") {
             return self.feed_forward(x, layer, silu);
@@ -290,7 +294,7 @@ impl Model<'_> {
     }
 }
 
-/// The rows of all parts, joined.
+/// The rows of all parts, joined: columns of the first part, then of the second, ...
 fn side_by_side(parts: &[Rows]) -> Rows {
     let row = |token: usize| parts.iter().flat_map(|part| part[token].clone()).collect();
     (0..parts[0].len()).map(row).collect()

@@ -75,10 +75,10 @@ impl File {
         self.metadata.get(&format!("{}.{key}", self.architecture()))
     }
 
-    /// An integer, or zero; of an array the first.
+    /// The integer of a key, or zero; of an array, the first element.
     pub fn integer(&self, key: &str) -> usize {
         let number = |value: &Value| match value {
-            // Arrays are often of these.
+            // The elements of arrays often have this type.
             Value::I32(number) => usize::try_from(*number).expect(key),
             number => number.to_u64().expect(key) as usize,
         };
@@ -89,13 +89,13 @@ impl File {
         }
     }
 
-    /// A float, or `default`.
+    /// The float of a key, or `default`.
     pub fn float(&self, key: &str, default: f64) -> f64 {
         self.value(key)
             .map_or(default, |value| value.to_f32().expect(key).into())
     }
 
-    /// A float of an array with one for each layer, or zero.
+    /// The float for `layer` of an array with one float for each layer, or zero.
     pub fn float_of_layer(&self, key: &str, layer: usize) -> f64 {
         match self.value(key) {
             Some(Value::Array(per_layer)) => per_layer[layer].to_f32().expect(key).into(),
@@ -103,7 +103,7 @@ impl File {
         }
     }
 
-    /// A boolean, or `default`.
+    /// The boolean of a key, or `default`.
     pub fn flag(&self, key: &str, default: bool) -> bool {
         self.value(key)
             .map_or(default, |value| value.to_bool().expect(key))

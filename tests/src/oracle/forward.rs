@@ -43,7 +43,7 @@ pub fn forward(file: &File, tokens: &[u32], context: usize, cache: Cache) -> Row
 }
 
 impl Model<'_> {
-    /// Llama; Qwen2 and EXAONE 3 differ in the pairs that rotate.
+    /// Llama; in Qwen2 and EXAONE 3 other pairs of elements rotate together.
     fn llama(&self, tokens: &[u32], interleaved: bool) -> Rows {
         let rope = Rope {
             interleaved,

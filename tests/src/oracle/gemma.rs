@@ -1,5 +1,5 @@
-//! Gemma 3n and Gemma 4: embeddings for each layer, and last layers that read the keys
-//! and values of earlier ones.
+//! Gemma 3n and Gemma 4: they have embeddings for each layer, and their last layers read the
+//! keys and values of earlier layers.
 
 use super::experts::Gate;
 use super::math::{
@@ -15,7 +15,8 @@ const GEGLU: Gate = |gate, up| gelu(gate) * up;
 type Kept = Vec<(Rows, Rows)>;
 
 impl Model<'_> {
-    /// The input of each layer beside the residual stream, one after the other.
+    /// The second input of each layer, beside the residual stream: for each token, the
+    /// inputs of all layers, one after another.
     fn per_layer_inputs(&self, tokens: &[u32], x: &Rows) -> Rows {
         let norm = self.file.tensor("per_layer_proj_norm.weight");
         let projection = self.file.tensor("per_layer_model_proj.weight");
@@ -32,7 +33,7 @@ impl Model<'_> {
         scaled(&sum, 1.0 / SQRT_2)
     }
 
-    /// What a layer adds for its part of [`Model::per_layer_inputs`].
+    /// What a layer adds to the residual stream from its part of `per_layer_inputs`.
     fn per_layer_block(&self, x: &Rows, layer: usize, inputs: &Rows) -> Rows {
         let gate = self.linear(x, layer, "inp_gate");
         let width = gate[0].len();
@@ -42,7 +43,8 @@ impl Model<'_> {
     }
 
     /// Attention with norms of q, k and v, and without a scale. The last layers have no
-    /// keys and values: they read those of the last layer of their kind that has.
+    /// keys and values: they read those of the last earlier layer of their kind (with or
+    /// without a window).
     fn gemma4_attention(&self, x: &Rows, layer: usize, rope: &Rope, kept: &mut Kept) -> Rows {
         let q_norm = self.weight(layer, "attn_q_norm");
         let head_dim = q_norm.cols;
@@ -64,7 +66,8 @@ impl Model<'_> {
         self.linear(&attention(&q, k, v, &options), layer, "attn_output")
     }
 
-    /// Where there is no matrix of values, they are the keys before their norm.
+    /// Keys and values. If there is no matrix of values, the values are the keys before the
+    /// norm of the keys.
     fn gemma4_key_and_value(
         &self,
         x: &Rows,
@@ -98,7 +101,7 @@ impl Model<'_> {
     }
 
     pub fn gemma4(&self, tokens: &[u32]) -> Rows {
-        // The factors of the tensor stop the pairs that do not rotate.
+        // The frequency factors are so large that some pairs do not rotate.
         let (local, global) = (self.window_rope(), self.file_rope());
         let mut x = self.embed(tokens, (self.width as f64).sqrt());
         let inputs = (self.file.integer("embedding_length_per_layer_input") > 0)
@@ -125,7 +128,7 @@ impl Model<'_> {
         self.capped_head(&x)
     }
 
-    /// A dense block, and beside it, with norms of their own, experts.
+    /// A dense block and, in parallel and with norms of their own, experts.
     fn gemma4_feed_forward(&self, x: &Rows, layer: usize) -> Rows {
         let h = self.norm(x, layer, "ffn_norm");
         let mut h = self.feed_forward(&h, layer, gelu);
@@ -137,7 +140,8 @@ impl Model<'_> {
         self.norm(&h, layer, "post_ffw_norm")
     }
 
-    /// The router has a norm without weights, a scale of its own, and scales of experts.
+    /// Experts. The router's input has a norm without weights and scales for its elements;
+    /// each expert's weight has a scale.
     fn gemma4_experts(&self, x: &Rows, layer: usize) -> Rows {
         let scales = self.vector(layer, "ffn_gate_inp.scale");
         let normed = unit_rms(x, self.width, self.eps);
@@ -154,8 +158,9 @@ impl Model<'_> {
         self.experts(&h, layer, &choices, GEGLU)
     }
 
-    /// Gemma 3n has several residual streams (arXiv:2301.13310): each layer predicts them
-    /// from what they were, computes the first, and corrects all by its error.
+    /// Gemma 3n has several residual streams (AltUp, arXiv:2301.13310): each layer predicts
+    /// the streams, computes the active one, and corrects all by the error of its
+    /// prediction.
     pub fn gemma3n(&self, tokens: &[u32]) -> Rows {
         let (local, global) = (self.window_rope(), self.file_rope());
         let active = self.file.integer("altup.active_idx");
@@ -190,7 +195,8 @@ impl Model<'_> {
         self.capped_head(&self.joined(&streams))
     }
 
-    /// The first stream, and what its projections make of it, as long as it.
+    /// The first stream, and its projections as the other streams, each scaled to the root
+    /// mean square of the first.
     fn streams(&self, x: Rows) -> Vec<Rows> {
         let count = self.file.integer("altup.num_inputs");
         let all = self.file.tensor("altup_proj.weight");
@@ -202,7 +208,8 @@ impl Model<'_> {
         std::iter::once(x).chain(others).collect()
     }
 
-    /// The mean of the first stream and the projections of the others, as long as it.
+    /// The mean of the first stream and the projections of the others, each scaled to the
+    /// root mean square of the first.
     fn joined(&self, streams: &[Rows]) -> Rows {
         let all = self.file.tensor("altup_unembd_proj.weight");
         let mut sum = streams[0].clone();
@@ -213,14 +220,14 @@ impl Model<'_> {
         scaled(&sum, 1.0 / streams.len() as f64)
     }
 
-    /// What the router says of the active stream, from which all factors follow.
+    /// The router's output for the active stream, from which the factors are computed.
     fn modalities(&self, x: &Rows, layer: usize) -> Rows {
         let h = self.norm(x, layer, "altup_router_norm");
         let h = scaled(&h, 1.0 / self.width as f64);
         map(&self.linear(&h, layer, "altup_router"), f64::tanh)
     }
 
-    /// Each stream, plus all streams by a row of factors.
+    /// Each stream, plus the sum of all streams weighted by a row of factors.
     fn predicted(&self, streams: &[Rows], layer: usize, active: usize) -> Vec<Rows> {
         let modalities = self.modalities(&streams[active], layer);
         let factors = self.linear(&modalities, layer, "altup_predict_coef");
@@ -235,7 +242,7 @@ impl Model<'_> {
         (0..streams.len()).map(of).collect()
     }
 
-    /// Each prediction, plus a factor of the error of the active one.
+    /// Each prediction, plus a factor times the error of the active stream's prediction.
     fn corrected(&self, predicted: &[Rows], x: &Rows, layer: usize, active: usize) -> Vec<Rows> {
         let modalities = self.modalities(x, layer);
         let factors = self.linear(&modalities, layer, "altup_correct_coef");
@@ -247,15 +254,15 @@ impl Model<'_> {
         predicted.iter().enumerate().map(of).collect()
     }
 
-    /// A learned residual of low rank (arXiv:2411.07501).
+    /// A learned residual of low rank (LAuReL, arXiv:2411.07501).
     fn laurel(&self, x: &Rows, layer: usize) -> Rows {
         let h = self.linear(x, layer, "laurel_l");
         let h = self.linear(&h, layer, "laurel_r");
         add(x, &self.norm(&h, layer, "laurel_post_norm"))
     }
 
-    /// A feed-forward block that keeps of each token's gates what is above its mean plus
-    /// some standard deviations, in layers that say so.
+    /// A feed-forward block. In layers with an `activation_sparsity_scale` it keeps of each
+    /// token's gates only the amount above their mean plus so many standard deviations.
     fn sparse_feed_forward(&self, x: &Rows, layer: usize) -> Rows {
         let deviations = self.file.float_of_layer("activation_sparsity_scale", layer);
         let mut gate = self.linear(x, layer, "ffn_gate");
@@ -275,7 +282,7 @@ fn keep_above(row: &mut [f64], deviations: f64) {
     row.iter_mut().for_each(|v| *v = (*v - least).max(0.0));
 }
 
-/// Each row of `x` with the root mean square of that of `like`.
+/// Each row of `x`, scaled to the root mean square of the same row of `like`.
 fn as_long_as(x: &Rows, like: &Rows) -> Rows {
     let mean_square = |row: &[f64]| row.iter().map(|v| v * v).sum::<f64>() / row.len() as f64;
     let one = |(x, like): (&Vec<f64>, &Vec<f64>)| {
@@ -285,7 +292,7 @@ fn as_long_as(x: &Rows, like: &Rows) -> Rows {
     x.iter().zip(like).map(one).collect()
 }
 
-/// Each row of `x` times a number that follows from the row of `factors`.
+/// Each row of `x` times the number that `factor` computes from the same row of `factors`.
 fn by_token(x: &Rows, factors: &Rows, factor: impl Fn(&[f64]) -> f64) -> Rows {
     let one = |(x, factors): (&Vec<f64>, &Vec<f64>)| {
         let factor = factor(factors);

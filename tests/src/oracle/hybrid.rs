@@ -1,4 +1,5 @@
-//! Decoders with layers that carry a state in place of attention, or beside it.
+//! Decoders with layers that carry a state from token to token, in place of attention or
+//! beside it.
 
 use super::experts::swiglu;
 use super::math::{Rows, add, attention, columns, each, gated, map, rms_norm, sigmoid, silu, zip};
@@ -11,7 +12,7 @@ fn softplus(x: f64) -> f64 {
 }
 
 impl Model<'_> {
-    /// The convolution of a layer, and SiLU.
+    /// SiLU of the layer's convolution of `x`.
     fn convolved(&self, x: &Rows, layer: usize) -> Rows {
         let kernels = self.weight(layer, "ssm_conv1d");
         let bias = self
@@ -20,8 +21,8 @@ impl Model<'_> {
         map(&convolution(x, kernels, bias), silu)
     }
 
-    /// The block of Mamba 2: gate, what is convolved (x, B, C) and steps are the rows of
-    /// one matrix. Falcon-H1 may lack the norm.
+    /// The block of Mamba-2. The rows of one matrix give the gate, the input of the
+    /// convolution (x, B, C), and the steps. Files of Falcon-H1 may lack the norm.
     pub fn mamba2_block(&self, x: &Rows, layer: usize) -> Rows {
         let inner = self.file.integer("ssm.inner_size");
         let groups = self.file.integer("ssm.group_count");
@@ -59,7 +60,8 @@ impl Model<'_> {
         self.head(&x)
     }
 
-    /// Attention and Mamba 2 side by side. Its factors are in the weights already.
+    /// Falcon-H1: attention and Mamba-2 in parallel. The file's weights already contain the
+    /// model's factors.
     pub fn falcon_h1(&self, tokens: &[u32]) -> Rows {
         let rope = self.file_rope();
         let mut x = self.embed(tokens, 1.0);
@@ -74,8 +76,9 @@ impl Model<'_> {
         self.head(&x)
     }
 
-    /// LFM2: attention, or a short convolution between two gates. The last norm has the
-    /// name of the embeddings'. With experts, after the first layers.
+    /// LFM2: layers of attention, or of a short convolution between two gates. In files, the
+    /// last norm has the name `token_embd_norm`. Some models have experts after the first
+    /// layers.
     pub fn lfm2(&self, tokens: &[u32]) -> Rows {
         let rope = self.file_rope();
         let mut x = self.embed(tokens, 1.0);
@@ -111,7 +114,8 @@ impl Model<'_> {
         self.linear(&y, layer, "shortconv.out_proj")
     }
 
-    /// Qwen3.5: the gated delta rule, and attention with a gate. With experts or without.
+    /// Qwen3.5: layers of the gated delta rule, or of attention with a gate; with or without
+    /// experts.
     pub fn qwen35(&self, tokens: &[u32]) -> Rows {
         let mut x = self.embed(tokens, 1.0);
         for layer in 0..self.layers {
@@ -154,7 +158,8 @@ impl Model<'_> {
         self.linear(&gated(&z, &y, silu), layer, "ssm_out")
     }
 
-    /// Each head of `attn_q` is a query, then a gate of the head's output.
+    /// Attention with a gate. Each attention head of `attn_q` has a query, followed by the
+    /// gate of the head's output.
     fn gated_attention(&self, x: &Rows, layer: usize) -> Rows {
         let [both, k, v] = self.qkv(x, layer);
         let half = |which: usize| -> Rows {

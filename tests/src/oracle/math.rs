@@ -1,4 +1,4 @@
-//! The operations, over one row of f64 for each token.
+//! The operations of the oracle, on one row of f64 for each token.
 
 use super::file::Matrix;
 use half::f16;
@@ -23,19 +23,20 @@ pub fn linear(x: &Rows, w: &Matrix, bias: Option<&Matrix>) -> Rows {
     x.iter().map(one).collect()
 }
 
-/// Each run of `w`'s columns over its root mean square, times a row of `w`: every run
-/// the same, or if `w` has more rows, each its own.
+/// RMS norm: divides each run of as many elements as `w` has columns by its root mean
+/// square, and multiplies it with a row of `w`: with the only row, or if `w` has more rows,
+/// each run with its own row.
 pub fn rms_norm(x: &Rows, w: &Matrix, eps: f64) -> Rows {
     let one = |x: &Vec<f64>| times_rows(&unit_runs(x, w.cols, eps), w);
     x.iter().map(one).collect()
 }
 
-/// Each run of `len` elements over its root mean square.
+/// Each run of `len` elements, divided by its root mean square.
 pub fn unit_rms(x: &Rows, len: usize, eps: f64) -> Rows {
     x.iter().map(|x| unit_runs(x, len, eps)).collect()
 }
 
-/// Like [`rms_norm`], with the mean taken off before, and the bias, if any, added.
+/// Like [`rms_norm`], but subtracts the mean of each run first, and adds the bias, if any.
 pub fn layer_norm(x: &Rows, w: &Matrix, bias: Option<&Matrix>, eps: f64) -> Rows {
     let one = |x: &Vec<f64>| {
         let centred: Vec<f64> = x.chunks_exact(w.cols).flat_map(centre).collect();
@@ -63,7 +64,7 @@ fn unit_runs(x: &[f64], len: usize, eps: f64) -> Vec<f64> {
     x.chunks_exact(len).flat_map(unit).collect()
 }
 
-/// The runs of `x` times the rows of `w` in turn.
+/// The elements of `x` times those of `w`, which is repeated until the end of `x`.
 fn times_rows(x: &[f64], w: &Matrix) -> Vec<f64> {
     x.iter()
         .zip(w.data.iter().cycle())
@@ -71,11 +72,12 @@ fn times_rows(x: &[f64], w: &Matrix) -> Vec<f64> {
         .collect()
 }
 
-/// Rotary embedding of every head: the first `2 * frequencies.len()` elements rotate.
+/// Rotary embedding of every attention head: its first `2 * frequencies.len()` elements
+/// rotate.
 pub struct Rope {
-    /// Whether elements `2i` and `2i+1` are a pair; else `i` and `i + pairs`.
+    /// Whether elements `2i` and `2i+1` are a pair; otherwise `i` and `i + pairs` are.
     pub interleaved: bool,
-    /// Angle per position of each pair.
+    /// The angle per position of each pair, in radians.
     pub frequencies: Vec<f64>,
     /// Factor on sine and cosine.
     pub magnitude: f64,
@@ -104,14 +106,15 @@ impl Rope {
 
 /// Shape and options of attention.
 pub struct Attention {
-    /// Width of a head of q and k; how many there are is in the widths of q and k, and
-    /// the width of a head of v in that of v.
+    /// Width of an attention head of q and k. The widths of q and k give the number of
+    /// heads, and the width of v gives the width of a head of v.
     pub head_dim: usize,
     pub scale: f64,
     pub cap: Option<f64>,
     /// A token sees itself and the `window - 1` tokens before it.
     pub window: Option<usize>,
-    /// For each head a score of nothing: it takes part in the softmax, and has no value.
+    /// For each attention head the score of a sink: it takes part in the softmax, but has
+    /// no value.
     pub sinks: Option<Vec<f64>>,
     /// Whether keys and values are rounded to f16.
     pub f16_cache: bool,
@@ -167,7 +170,7 @@ pub fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// To the nearest f16.
+/// Each element, rounded to the nearest f16.
 pub fn rounded(x: &Rows) -> Rows {
     x.iter()
         .map(|row| row.iter().map(|v| f16::from_f64(*v).to_f64()).collect())
@@ -220,7 +223,7 @@ pub fn map(x: &Rows, f: impl Fn(f64) -> f64) -> Rows {
         .collect()
 }
 
-/// `f` of each row's elements and those of the vector.
+/// `f` of each element of a row and the element of the vector at the same place.
 pub fn each(x: &Rows, vector: &Matrix, f: impl Fn(f64, f64) -> f64) -> Rows {
     let one = |x: &Vec<f64>| {
         x.iter()

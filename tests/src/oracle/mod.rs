@@ -1,7 +1,7 @@
-//! The oracle: a forward pass in f64, written as loops from the definition of
-//! each architecture, that shares no code with the runtime and its graphs.
+//! The oracle: a forward pass in f64, written as loops from the definition of each
+//! architecture. It shares no code with the runtime and its graphs.
 //!
-//! Files are read and dequantized by candle-core. It panics on what it can't
+//! candle-core reads and dequantizes the files. The oracle panics on a file that it can't
 //! read: it is for files that tests make.
 
 mod dense;
@@ -17,10 +17,10 @@ mod recurrent;
 
 use file::File;
 
-/// How keys and values are kept between tokens.
+/// How keys and values are stored between tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cache {
-    /// As they are.
+    /// In f64, not rounded.
     Full,
     /// Rounded to f16.
     F16,
@@ -39,8 +39,8 @@ impl Oracle {
         }
     }
 
-    /// The logits after each token, in a session of at most `context` tokens
-    /// (which only LongRoPE looks at).
+    /// The logits after each token, one row of `vocabulary` logits for each, in a session
+    /// with a context of `context` tokens (only LongRoPE depends on the context).
     pub fn logits(&self, tokens: &[u32], context: usize, cache: Cache) -> Vec<Vec<f32>> {
         let logits = forward::forward(&self.file, tokens, context, cache);
         logits

@@ -1,4 +1,4 @@
-//! A file with its hyperparameters, and the parts that architectures share.
+//! A file with its hyperparameters, and the blocks that several architectures share.
 
 use super::Cache;
 use super::file::{File, Matrix};
@@ -40,7 +40,7 @@ impl<'a> Model<'a> {
         self.embed_by("token_embd.weight", tokens, scale)
     }
 
-    /// The rows of a table.
+    /// The rows of the table `table` for these tokens, times `scale`.
     pub fn embed_by(&self, table: &str, tokens: &[u32], scale: f64) -> Rows {
         let table = self.file.tensor(table);
         let row = |token: &u32| {
@@ -94,7 +94,7 @@ impl<'a> Model<'a> {
         self.linear(&gated(&gate, &up, f), layer, "ffn_down")
     }
 
-    /// The feed-forward block that all tokens have beside their experts.
+    /// The feed-forward block that every token passes beside its experts.
     pub fn shared_feed_forward(&self, x: &Rows, layer: usize, f: fn(f64) -> f64) -> Rows {
         let gate = self.linear(x, layer, "ffn_gate_shexp");
         let up = self.linear(x, layer, "ffn_up_shexp");
@@ -124,12 +124,12 @@ impl<'a> Model<'a> {
         ))
     }
 
-    /// The head after a layer norm.
+    /// The logits, after a layer norm.
     pub fn layer_norm_head(&self, x: &Rows) -> Rows {
         self.logits(&self.layer_norm_by(x, "output_norm"))
     }
 
-    /// The head after the last norm.
+    /// The logits of the rows `x`, which have passed the last norm.
     pub fn logits(&self, x: &Rows) -> Rows {
         let tied = self.file.tensor("token_embd.weight");
         let head = self.file.opt_tensor("output.weight").unwrap_or(tied);
@@ -152,7 +152,7 @@ impl<'a> Model<'a> {
         ]
     }
 
-    /// Rotates, attends, and multiplies with the output matrix.
+    /// Rotates q and k, computes the attention, and multiplies with the output matrix.
     pub fn attend(
         &self,
         [mut q, mut k, v]: [Rows; 3],
@@ -178,7 +178,7 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// [`Model::rope_of`] as many elements as the file says.
+    /// [`Model::rope_of`], with the file's number of elements.
     pub fn rope(&self, base: f64, linear: f64, factors: Option<&Matrix>) -> Rope {
         match self.file.integer("rope.dimension_count") {
             0 => self.rope_of(self.head_dim, base, linear, factors),
@@ -186,7 +186,8 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// `base^(-2i/dims)`, over the linear factor and the factors of the tensor, if any.
+    /// The rotary embedding of `dims` elements: the frequency of pair `i` is
+    /// `base^(-2i/dims)`, divided by the linear factor and by the tensor's factor, if any.
     pub fn rope_of(&self, dims: usize, base: f64, linear: f64, factors: Option<&Matrix>) -> Rope {
         let factor = |i: usize| factors.map_or(1.0, |f| f64::from(f.data[i]));
         let frequency = |i: usize| base.powf(-2.0 * i as f64 / dims as f64) / linear / factor(i);
@@ -198,11 +199,12 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// YaRN from section 3 of its paper: a pair that turns `32` times or more in the
-    /// first training's context stays, one that turns once or less is slowed by the
-    /// factor; where between, by its number, with ends at whole pairs.
+    /// YaRN, from section 3 of its paper. A pair that turns 32 times or more within the
+    /// original context keeps its frequency; the frequency of a pair that turns once or less
+    /// is divided by the factor; between them the frequency is interpolated by the number of
+    /// the pair.
     ///
-    /// gpt-oss has no whole pairs at the ends.
+    /// `whole_pairs` rounds the two ends to whole pairs; gpt-oss does not round them.
     pub fn yarn(&self, whole_pairs: bool) -> Rope {
         let factor = self.file.float("rope.scaling.factor", 1.0);
         let base = self.file.float("rope.freq_base", 10_000.0);
@@ -231,7 +233,7 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// The rope of the whole file, with the scalings of linear factor, YaRN and `rope_freqs`.
+    /// The file's rotary embedding, scaled by a linear factor, YaRN and `rope_freqs`.
     pub fn file_rope(&self) -> Rope {
         let named = self
             .file
@@ -246,7 +248,7 @@ impl<'a> Model<'a> {
         self.rope(base, linear, self.file.opt_tensor("rope_freqs.weight"))
     }
 
-    /// [`Model::file_rope`] of elements `2i` and `2i+1`.
+    /// [`Model::file_rope`] in which elements `2i` and `2i+1` are a pair.
     pub fn interleaved_rope(&self) -> Rope {
         Rope {
             interleaved: true,
@@ -254,8 +256,9 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// YaRN as DeepSeek has it: its magnitude is the ratio of two, of which files have one
-    /// only, since they are the same in all published models.
+    /// YaRN of DeepSeek and Mistral 3, interleaved. Its magnitude is the ratio of two
+    /// numbers of which files contain only one; in all published models they are equal, so
+    /// the magnitude is 1.
     pub fn yarn_of_unit_magnitude(&self) -> Rope {
         let rope = self.interleaved_rope();
         match self.file.value("rope.scaling.yarn_log_multiplier") {
@@ -267,7 +270,8 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// Whether a layer slides: per layer, or all but every n-th.
+    /// Whether a layer's attention has a window: as the file says for each layer, or all
+    /// layers except every `every`-th.
     pub fn slides(&self, layer: usize, every: usize) -> bool {
         match self.file.value("attention.sliding_window_pattern") {
             None => layer % every != every - 1,

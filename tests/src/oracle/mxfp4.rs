@@ -3,10 +3,10 @@
 use ondol_models::gguf::{Gguf, TensorInfo, Writer};
 use ondol_models::quant::DType;
 
-/// The magnitudes of e2m1; the fourth bit is the sign.
+/// The magnitudes of the eight e2m1 codes; the fourth bit of a code is the sign.
 const E2M1: [f32; 8] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
 
-/// The same file with its tensors of MXFP4 as F32.
+/// The same file with its MXFP4 tensors converted to F32.
 pub fn widened(file: &[u8]) -> Vec<u8> {
     let gguf = Gguf::parse(file).expect("a GGUF file");
     let mut writer = Writer::with_metadata_of(&gguf);
@@ -25,7 +25,8 @@ pub fn widened(file: &[u8]) -> Vec<u8> {
     writer.to_vec(&data).expect("data for each tensor")
 }
 
-/// A block of 32 is a power of two and 16 bytes, each of elements `i` and `i + 16`.
+/// The tensor's weights as little-endian floats. A block of 32 weights is an exponent byte
+/// and 16 bytes; byte `i` has the codes of the weights `i` and `i + 16`.
 fn floats(tensor: &TensorInfo<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     for block in tensor.data.chunks_exact(17) {

@@ -3,12 +3,13 @@
 use super::file::Matrix;
 use super::math::{Rows, dot, part};
 
-/// Each column by a kernel of its own over the tokens before and this one, plus the bias.
+/// A causal convolution: each column has its own kernel over the last tokens, this one
+/// included, plus a bias.
 pub fn convolution(x: &Rows, kernels: &Matrix, bias: Option<&Matrix>) -> Rows {
     let taps = kernels.cols;
     let at = |now: usize, column: usize| {
         let kernel = kernels.row(column);
-        // The last tap is this token's; what was before the first token is zero.
+        // The last tap is for this token; rows before the first token are zero.
         let tap = |back: usize| {
             let weight = f64::from(kernel[taps - 1 - back]);
             weight * x[now - back][column]
@@ -20,17 +21,18 @@ pub fn convolution(x: &Rows, kernels: &Matrix, bias: Option<&Matrix>) -> Rows {
     (0..x.len()).map(row).collect()
 }
 
-/// What the state space of Mamba 2 (arXiv:2405.21060) reads. One row for each token; a
-/// head has a run of `x`, one of `steps`, and the `b` and `c` of its group.
+/// The inputs of the state space of Mamba-2 (arXiv:2405.21060), with one row for each token.
+/// A head reads a run of `x`, one element of `steps`, and the runs of `b` and `c` of its
+/// group.
 pub struct StateSpace<'a> {
     pub x: &'a Rows,
-    /// How long the step of each head is.
+    /// The length of the step of each head.
     pub steps: &'a Rows,
     pub b: &'a Rows,
     pub c: &'a Rows,
-    /// The rate of each head, below zero.
+    /// The rate of decay of each head, below zero.
     pub a: &'a Matrix,
-    /// How much of `x` each head passes on.
+    /// The share of `x` that each head adds to its output.
     pub d: &'a Matrix,
     pub groups: usize,
 }
@@ -63,22 +65,23 @@ impl StateSpace<'_> {
     }
 }
 
-/// What the gated delta rule (arXiv:2412.06464) reads: `v` has more heads than `q` and
-/// `k`, and `decays` and `betas` one number for each.
+/// The inputs of the gated delta rule (arXiv:2412.06464), with one row for each token. `v`
+/// may have more heads than `q` and `k`; `decays` and `betas` have one number for each head
+/// of `v`.
 pub struct GatedDelta<'a> {
     pub q: &'a Rows,
     pub k: &'a Rows,
     pub v: &'a Rows,
-    /// Logarithms of what is kept of the state.
+    /// Logarithms of the share of the state that is kept.
     pub decays: &'a Rows,
-    /// How much of the error is learned.
+    /// The share of the error that is added to the state.
     pub betas: &'a Rows,
     pub key_heads: usize,
 }
 
 impl GatedDelta<'_> {
     /// `state = exp(decay) state; state += beta (v - state k) k^T; y = state q`, for each
-    /// head of v, whose k and q is that of its number modulo theirs.
+    /// head of `v`. Head `h` of `v` reads head `h mod key_heads` of `q` and `k`.
     pub fn scan(&self) -> Rows {
         let heads = self.betas[0].len();
         let width = self.v[0].len() / heads;
@@ -103,7 +106,7 @@ impl GatedDelta<'_> {
     }
 }
 
-/// Over its length.
+/// The vector divided by its length.
 fn unit(x: &[f64]) -> Vec<f64> {
     let length = (dot(x, x) + 1e-6).sqrt();
     x.iter().map(|x| x / length).collect()

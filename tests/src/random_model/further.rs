@@ -1,10 +1,10 @@
-//! The tensors of a layer of each of [`super::FURTHER`].
+//! The tensors of the architectures in [`super::FURTHER`].
 
 use super::RandomModel;
 use super::tensors::{Fill, List, fitting};
 use ondol_models::quant::DType;
 
-/// The tensors of the whole model that are not those of every architecture.
+/// The tensors outside of the layers that not every architecture has.
 pub fn whole(list: &mut List<'_>) {
     let m = list.model;
     match m.architecture {
@@ -139,7 +139,7 @@ pub fn layer(list: &mut List<'_>, number: usize) {
         }
         "falcon-h1" => {
             layer.norms(&["attn_norm"]);
-            // Its files have no `.weight` here.
+            // In its files this name does not end in `.weight`.
             layer.vector("ffn_norm", m.width, 1.0, 0.2);
             layer.attention();
             layer.mamba2();
@@ -151,7 +151,7 @@ pub fn layer(list: &mut List<'_>, number: usize) {
     }
 }
 
-/// One layer of the list.
+/// Adds the tensors of one layer to the list.
 struct Layer<'l, 'm> {
     list: &'l mut List<'m>,
     number: usize,
@@ -170,7 +170,7 @@ impl<'m> Layer<'_, 'm> {
         self.list.matrix(self.at(name), rows, cols, gain);
     }
 
-    /// A vector with its full name.
+    /// A vector; `name` is its full name after `blk.N.`.
     fn vector(&mut self, name: &str, len: usize, mean: f32, deviation: f32) {
         self.list.vector(self.at(name), len, mean, deviation);
     }
@@ -179,7 +179,7 @@ impl<'m> Layer<'_, 'm> {
         self.vector(&format!("{name}.bias"), len, 0.0, 0.3);
     }
 
-    /// A matrix that files keep in F32.
+    /// A matrix that files have in F32.
     fn small_matrix(&mut self, name: &str, dims: [usize; 2], mean: f32, deviation: f32) {
         let fill = Fill::Random { mean, deviation };
         self.list
@@ -240,14 +240,14 @@ impl<'m> Layer<'_, 'm> {
         self.norm("attn_k_norm", head_dim);
     }
 
-    /// Norms of all heads at once.
+    /// Norms of q and k over all attention heads at once.
     fn wide_head_norms(&mut self) {
         let m = self.model();
         self.norm("attn_q_norm", m.heads * m.head_dim);
         self.norm("attn_k_norm", m.kv_heads * m.head_dim);
     }
 
-    /// A dense block; or experts, and what all tokens share.
+    /// A dense block; or experts, and a block for all tokens if the model has one.
     fn feed_forward(&mut self) {
         let m = self.model();
         let dense = self.number < m.number("leading_dense_block_count");
@@ -297,7 +297,7 @@ impl<'m> Layer<'_, 'm> {
         self.stack("ffn_down_exps", m.width, hidden);
     }
 
-    /// Where there is a choice by sigmoid there is a bias of the choice.
+    /// The router; if it chooses by sigmoid it has a bias.
     fn router(&mut self) {
         let m = self.model();
         let experts = m.number("expert_count");
@@ -308,7 +308,7 @@ impl<'m> Layer<'_, 'm> {
         }
     }
 
-    /// A matrix of each expert.
+    /// A tensor with one matrix for each expert.
     fn stack(&mut self, name: &str, rows: usize, cols: usize) {
         let dims = vec![cols, rows, self.model().number("expert_count")];
         self.list
@@ -320,7 +320,7 @@ impl<'m> Layer<'_, 'm> {
         self.layer_norms(&["attn_norm"]);
         self.attention();
         self.dense("", m.hidden);
-        // The large models have these in place of the second norm.
+        // The large models have these norms in place of the second norm of a layer.
         if m.flag_of("use_parallel_residual", 0) {
             for (name, heads) in [("attn_q_norm", m.heads), ("attn_k_norm", m.kv_heads)] {
                 self.small_matrix(&format!("{name}.weight"), [m.head_dim, heads], 1.0, 0.2);
@@ -347,7 +347,7 @@ impl<'m> Layer<'_, 'm> {
         }
     }
 
-    /// DeepSeek's. With `attention.q_lora_rank` queries have a latent row too.
+    /// DeepSeek's attention. With `attention.q_lora_rank` queries have a latent row too.
     fn latent_attention(&mut self) {
         let m = self.model();
         let rank = m.number("attention.kv_lora_rank");
@@ -383,8 +383,8 @@ impl<'m> Layer<'_, 'm> {
         self.matrix("shortconv.out_proj", m.width, m.width, 1.0);
     }
 
-    /// Falcon-H1 has files with the norm and without; no key says which. Here those of
-    /// more than one group have it.
+    /// Mamba-2. Files of Falcon-H1 may have the norm or not, and no key says which; here
+    /// the models with more than one group have it.
     fn mamba2(&mut self) {
         let m = self.model();
         let (inner, heads) = (m.number("ssm.inner_size"), m.number("ssm.time_step_rank"));
@@ -423,7 +423,7 @@ impl<'m> Layer<'_, 'm> {
         self.matrix("ssm_out", m.width, inner, 1.0);
     }
 
-    /// Attention whose q is twice as wide, since it has gates.
+    /// Attention whose q is twice as wide, since it also has the gates.
     fn gated_attention(&mut self) {
         let m = self.model();
         let (q, kv) = (m.heads * m.head_dim, m.kv_heads * m.head_dim);
@@ -463,8 +463,8 @@ impl<'m> Layer<'_, 'm> {
         }
     }
 
-    /// Models in which no layer reads another's keys have no values in layers without a
-    /// window: they are the keys.
+    /// Gemma 4's attention. In models in which no layer reads another layer's keys, the
+    /// layers without a window have no matrix of values: their values are the keys.
     fn gemma4_attention(&mut self) {
         let m = self.model();
         let slides = m.flag_of("attention.sliding_window_pattern", self.number);
@@ -497,7 +497,8 @@ impl<'m> Layer<'_, 'm> {
         self.norms(&["pre_ffw_norm_2", "post_ffw_norm_1", "post_ffw_norm_2"]);
     }
 
-    /// All layers have keys and values in files, also those that don't use them.
+    /// Gemma 3n. In its files all layers have keys and values, also those that do not use
+    /// them.
     fn gemma3n(&mut self) {
         let m = self.model();
         let (streams, rank) = (m.number("altup.num_inputs"), 16);

@@ -1,8 +1,9 @@
-//! The models of [`super::FURTHER`] that every comparison runs on.
+//! The models of [`super::FURTHER`] on which every comparison runs.
 
 use super::{RandomModel, shapes};
 
-/// Every further architecture, and for each what its files may choose, by name.
+/// A model of every architecture in [`super::FURTHER`], and one for each variant that its
+/// files may have, with a name for each.
 pub fn further_variants() -> Vec<(&'static str, RandomModel)> {
     [dense(), experts(), hybrid(), gemma()].concat()
 }
@@ -192,8 +193,8 @@ fn untied(model: RandomModel) -> RandomModel {
     }
 }
 
-/// A hybrid that has attention in all layers is written as a Granite, with keys of what
-/// it does not have.
+/// A hybrid with attention in all layers: its file names the architecture `granite`, and has
+/// keys of the parts that the model does not have.
 fn granite_from_hybrid() -> RandomModel {
     shapes::mamba(small("granite"))
         .with("attention.head_count_kv", vec![2i32, 2, 2])
@@ -214,7 +215,7 @@ fn olmo3() -> RandomModel {
     )
 }
 
-/// YaRN, and experts by softmax.
+/// With YaRN, and experts chosen by softmax.
 fn deepseek2_v2() -> RandomModel {
     small("deepseek2")
         .with("rope.scaling.type", "yarn")
@@ -225,7 +226,7 @@ fn deepseek2_v2() -> RandomModel {
         .with("rope.scaling.yarn_log_multiplier", 0.0707f32)
 }
 
-/// Experts by sigmoid.
+/// With experts chosen by sigmoid.
 fn deepseek2_v3() -> RandomModel {
     small("deepseek2")
         .with("expert_gating_func", 2u32)
@@ -233,7 +234,8 @@ fn deepseek2_v3() -> RandomModel {
         .with("expert_weights_scale", 2.448f32)
 }
 
-/// No embeddings for layers, no shared keys, and one key head in layers without a window.
+/// Without embeddings for layers and without shared keys; layers without a window have one
+/// key head.
 fn gemma4_large() -> RandomModel {
     RandomModel {
         layers: 3,

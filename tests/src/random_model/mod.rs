@@ -1,8 +1,9 @@
-//! Small models with random weights, one for each architecture and for each
-//! thing that files of it may choose.
+//! Small models with random weights: one for each architecture, and one for each variant
+//! that its files may have.
 //!
-//! They are what tests compare runtime and oracle on; the shape of
-//! [`RandomModel::one_billion`] is for benchmarks. The same seed gives the same bytes.
+//! Tests compare the runtime with the oracle on these models;
+//! [`RandomModel::one_billion`] and [`RandomModel::phone`] are for benchmarks. The same seed
+//! gives the same bytes.
 
 mod further;
 mod further_variants;
@@ -19,7 +20,7 @@ pub use further_variants::further_variants;
 pub use phones::PHONES;
 pub use variants::variants;
 
-/// The architectures that random models are made of.
+/// The architectures that firmware builds may have.
 pub const ARCHITECTURES: [&str; 8] = [
     "llama", "qwen2", "qwen3", "gemma2", "gemma3", "exaone", "exaone4", "phi3",
 ];
@@ -55,16 +56,16 @@ pub static FURTHER: [&str; 27] = [
     "gemma3n",
 ];
 
-/// Those of the further architectures from `first` to `last`.
+/// The names in [`FURTHER`] from `first` to `last`, both included.
 ///
 /// # Panics
-/// If one of the two is not among them.
+/// If one of the two is not in [`FURTHER`].
 pub fn further(first: &str, last: &str) -> &'static [&'static str] {
     let place = |name| FURTHER.iter().position(|&known| known == name).expect(name);
     &FURTHER[place(first)..=place(last)]
 }
 
-/// What a random model is made of. Fields may be changed before it is written.
+/// The description of a random model. Fields may be changed before it is written.
 #[derive(Debug, Clone)]
 pub struct RandomModel {
     /// Name in `general.architecture`.
@@ -88,24 +89,24 @@ pub struct RandomModel {
     pub vocabulary: usize,
     /// Tokens of context in the metadata.
     pub context: usize,
-    /// Whether the head is the embedding table.
+    /// Whether the output head is the embedding table.
     pub tied: bool,
     /// Whether q, k and v have biases.
     pub biases: bool,
-    /// Storage of matrices; vectors are F32.
+    /// Format of the matrices; vectors are F32.
     pub dtype: DType,
-    /// Storage of the embedding table and of the head.
+    /// Format of the embedding table and of the output head.
     pub table_dtype: DType,
     /// Further metadata of the architecture, by key without its name.
     pub keys: Vec<(&'static str, MetaValue)>,
-    /// Frequency factors, by tensor.
+    /// Frequency factors of the rotary embedding, by the name of their tensor.
     pub factors: Vec<(&'static str, Vec<f32>)>,
     /// Seed of the weights.
     pub seed: u64,
 }
 
 impl RandomModel {
-    /// A model of a few layers and a megabyte or less, in F32.
+    /// A model of a few layers, of a megabyte or less, in F32.
     pub fn small(architecture: &'static str) -> RandomModel {
         shapes::shaped(RandomModel {
             architecture,
@@ -128,8 +129,8 @@ impl RandomModel {
         })
     }
 
-    /// A Llama of about a billion parameters. In Q4_0 it is a file of 632 MB:
-    /// four-bit files keep the shared table of embeddings in Q6_K.
+    /// A Llama of about a billion parameters. In Q4_0 its file has 632 MB: in files of
+    /// 4-bit formats the embedding table, which is also the output head, is in Q6_K.
     pub fn one_billion(dtype: DType) -> RandomModel {
         let four_bits = matches!(
             dtype,
@@ -158,9 +159,10 @@ impl RandomModel {
         }
     }
 
-    /// The same model with its weights in another format; rows get wide enough for any block.
+    /// The same model with its weights in another format, and rows of 256 and 512 elements,
+    /// which are multiples of any block.
     pub fn quantized(self, dtype: DType) -> RandomModel {
-        // Frequency factors, if any, are as many as fit the heads that there are.
+        // The number of frequency factors, if any, fixes the width of a head.
         let head_dim = match self.heads {
             heads if heads > 0 && self.factors.is_empty() => 256 / heads,
             _ => self.head_dim,

@@ -3,11 +3,11 @@
 use super::RandomModel;
 use ondol_models::quant::DType;
 
-/// The architectures that have such a shape here.
+/// The architectures for which [`RandomModel::phone`] has a shape.
 pub const PHONES: [&str; 4] = ["qwen35", "lfm2", "qwen3moe", "gpt-oss"];
 
 impl RandomModel {
-    /// A model as large as those on phones, in the format in which such files come.
+    /// A model as large as those on phones, in the format that such files usually have.
     ///
     /// # Panics
     /// If the architecture is none of [`PHONES`].
@@ -30,7 +30,7 @@ impl RandomModel {
     }
 }
 
-/// Three layers of the gated delta rule to one of attention.
+/// Three of four layers have the gated delta rule, one has attention.
 fn qwen35(model: RandomModel) -> RandomModel {
     let recurrent = (1..=24).map(|n| n % 4 != 0).collect::<Vec<bool>>();
     RandomModel {
@@ -70,7 +70,7 @@ fn lfm2(model: RandomModel) -> RandomModel {
     )
 }
 
-/// Four of 32 experts in each layer.
+/// Each token uses four of 32 experts in each layer.
 fn qwen3moe(model: RandomModel) -> RandomModel {
     RandomModel {
         layers: 16,
@@ -85,7 +85,7 @@ fn qwen3moe(model: RandomModel) -> RandomModel {
     .with("expert_feed_forward_length", 512u32)
 }
 
-/// Four of 16 experts in each layer, all matrices in MXFP4.
+/// Each token uses four of 16 experts in each layer; all matrices are in MXFP4.
 fn gpt_oss(model: RandomModel) -> RandomModel {
     RandomModel {
         layers: 12,

@@ -1,5 +1,5 @@
-//! What a small model of each of [`super::FURTHER`] looks like, in the keys that its
-//! files have.
+//! The shape of a small model of each architecture in [`super::FURTHER`], with the keys that
+//! its files have.
 
 use super::RandomModel;
 use ondol_models::gguf::Value;
@@ -94,7 +94,7 @@ fn all_heads(model: RandomModel) -> RandomModel {
     }
 }
 
-/// Six experts, two of them for each token; as wide as `hidden` or as a key says.
+/// Six experts, of which each token uses two; their width is `hidden`, or that of a key.
 fn experts(model: RandomModel) -> RandomModel {
     RandomModel {
         hidden: 64,
@@ -112,7 +112,7 @@ fn granite(model: RandomModel) -> RandomModel {
         .with("logit_scale", 4f32)
 }
 
-/// YaRN from `original` tokens to `factor` times as many.
+/// With YaRN from a context of `original` tokens to `factor` times as many.
 fn yarn(model: RandomModel, factor: f32, original: u32) -> RandomModel {
     model
         .with("rope.scaling.type", "yarn")
@@ -165,7 +165,8 @@ fn exaone_moe(model: RandomModel) -> RandomModel {
     .with("leading_dense_block_count", 1u32)
 }
 
-/// Heads of 16 elements that do not rotate and 16 that do, from a latent row of 32.
+/// Attention heads with 16 elements that do not rotate and 16 that do, from a latent row of
+/// 32 elements.
 fn deepseek2(model: RandomModel) -> RandomModel {
     model
         .with("rope.freq_base", 10_000f32)
@@ -184,7 +185,7 @@ fn deepseek2(model: RandomModel) -> RandomModel {
         .with("leading_dense_block_count", 1u32)
 }
 
-/// Two layers of short convolution, one of attention.
+/// Two layers with a short convolution, and one with attention.
 fn lfm2(model: RandomModel) -> RandomModel {
     model
         .with("rope.freq_base", 1e6f32)
@@ -192,7 +193,7 @@ fn lfm2(model: RandomModel) -> RandomModel {
         .with("shortconv.l_cache", 3u32)
 }
 
-/// Eight heads of 16.
+/// Mamba-2 with eight heads of 16 elements.
 pub fn mamba(model: RandomModel) -> RandomModel {
     model
         .with("ssm.conv_kernel", 4u32)
@@ -202,8 +203,8 @@ pub fn mamba(model: RandomModel) -> RandomModel {
         .with("ssm.group_count", 1u32)
 }
 
-/// Two key heads and four value heads of 16; two layers of the delta rule, one of
-/// attention of which a fourth of each head rotates.
+/// Two layers of the delta rule, with two key heads and four value heads of 16 elements, and
+/// one layer of attention, of which a fourth of each head rotates.
 fn delta(model: RandomModel) -> RandomModel {
     RandomModel {
         head_dim: 32,
@@ -221,12 +222,12 @@ fn delta(model: RandomModel) -> RandomModel {
     .with("attention.recurrent_layers", vec![true, true, false])
 }
 
-/// The last three layers read keys and values of the first three.
+/// Gemma 4: the last three layers read keys and values of the first three.
 fn gemma4(model: RandomModel) -> RandomModel {
     let global = RandomModel {
         layers: 6,
         head_dim: 32,
-        // A fourth of the pairs rotates; the others have as good as no frequency.
+        // A fourth of the pairs rotates; the frequency of the others is nearly zero.
         factors: vec![("rope_freqs", [vec![1.0; 4], vec![1e30; 12]].concat())],
         ..model
     };
@@ -239,7 +240,8 @@ fn gemma4(model: RandomModel) -> RandomModel {
         .with("embedding_length_per_layer_input", 16u32)
 }
 
-/// The last two layers read keys and values of earlier ones; the first two are sparse.
+/// Gemma 3n: the last two layers read keys and values of earlier ones; the first two have
+/// sparse activations.
 fn gemma3n(model: RandomModel) -> RandomModel {
     let model = RandomModel { layers: 5, ..model };
     gemma_windows(model, vec![true, false, true, true, false])
@@ -263,8 +265,8 @@ fn gemma_windows(model: RandomModel, pattern: Vec<bool>) -> RandomModel {
 }
 
 impl RandomModel {
-    /// What a key has for a layer: its value, or that in its array. The last of two
-    /// values of a key counts, as in the file.
+    /// The value of a key for a layer: the value itself, or that layer's element if it is an
+    /// array. If a key is there twice, the last value counts, as in the file.
     fn key(&self, key: &str, layer: usize) -> Option<Value<'_>> {
         let (_, value) = self.keys.iter().rfind(|(name, _)| *name == key)?;
         match value.value()? {
@@ -273,18 +275,18 @@ impl RandomModel {
         }
     }
 
-    /// A number of the keys, or zero.
+    /// The number of a key, or zero.
     pub(super) fn number(&self, key: &str) -> usize {
         self.number_of(key, 0).unwrap_or(0)
     }
 
-    /// A number of the keys, for a layer.
+    /// The number of a key for a layer, if the model has the key.
     pub(super) fn number_of(&self, key: &str, layer: usize) -> Option<usize> {
         let value = self.key(key, layer)?;
         Some(value.as_u64().expect(key) as usize)
     }
 
-    /// Whether the keys say so of a layer.
+    /// Whether a key is true for a layer; false without the key.
     pub(super) fn flag_of(&self, key: &str, layer: usize) -> bool {
         self.key(key, layer)
             .is_some_and(|value| value.as_bool().expect(key))

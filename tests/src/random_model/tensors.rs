@@ -3,7 +3,7 @@
 use super::{FURTHER, RandomModel, further};
 use ondol_models::quant::DType;
 
-/// A tensor that is yet to be filled.
+/// A tensor without its values.
 pub struct Tensor {
     pub name: String,
     /// As in the file: columns first.
@@ -12,11 +12,11 @@ pub struct Tensor {
     pub fill: Fill,
 }
 
-/// What a tensor holds.
+/// The values of a tensor.
 pub enum Fill {
     /// These values.
     Values(Vec<f32>),
-    /// Values about `mean`, with this standard deviation.
+    /// Random values with this mean and standard deviation.
     Random { mean: f32, deviation: f32 },
 }
 
@@ -32,7 +32,7 @@ impl RandomModel {
     }
 }
 
-/// Tensors of a model, as they are added.
+/// The list of a model's tensors, while it is made.
 pub struct List<'a> {
     pub model: &'a RandomModel,
     tensors: Vec<Tensor>,
@@ -41,14 +41,14 @@ pub struct List<'a> {
 impl List<'_> {
     fn all(&mut self) {
         let m = self.model;
-        // Gemma multiplies embeddings by the root of the width.
+        // Gemma multiplies embeddings by the square root of the width.
         let deviation = if m.architecture.starts_with("gemma") {
             0.1
         } else {
             0.5
         };
         self.table("token_embd", deviation);
-        // LFM2 gives its last norm the name of the embeddings'.
+        // The last norm of LFM2 is named after the embeddings.
         let last_norm = if m.architecture.starts_with("lfm2") {
             "token_embd_norm"
         } else {
@@ -101,7 +101,7 @@ impl List<'_> {
             self.matrix(at("attn_qkv"), q + 2 * kv, width, 1.5);
             self.matrix(at("ffn_up"), 2 * hidden, width, 1.0);
         } else {
-            // Sharper attention shows errors of position.
+            // A larger gain makes attention sharper, which shows errors of positions.
             self.matrix(at("attn_q"), q, width, 1.5);
             self.matrix(at("attn_k"), kv, width, 1.5);
             self.matrix(at("attn_v"), kv, width, 1.0);
@@ -131,12 +131,12 @@ impl List<'_> {
         );
     }
 
-    /// A matrix that multiplies the norm of a typical row by `gain`.
+    /// A matrix that multiplies the length of a typical vector by `gain`.
     pub fn matrix(&mut self, name: String, rows: usize, cols: usize, gain: f32) {
         self.stack(format!("{name}.weight"), vec![cols, rows], gain);
     }
 
-    /// Matrices of these dimensions in one tensor, like [`List::matrix`].
+    /// One tensor with several matrices of these dimensions, like [`List::matrix`].
     pub fn stack(&mut self, name: String, dims: Vec<usize>, gain: f32) {
         let dtype = fitting(self.model.dtype, dims[0]);
         let fill = Fill::Random {
@@ -170,7 +170,8 @@ impl List<'_> {
     }
 }
 
-/// Where rows are no whole blocks of a format, files have one with shorter blocks.
+/// The format of a matrix whose rows have `cols` elements: `dtype`, or a format with shorter
+/// blocks if the rows are not whole blocks of `dtype`.
 pub fn fitting(dtype: DType, cols: usize) -> DType {
     let formats = [dtype, DType::Q8_0, DType::F32];
     let fits = |dtype: &DType| dtype.row_bytes(cols).is_some();

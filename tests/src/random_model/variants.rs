@@ -1,8 +1,9 @@
-//! The models that every comparison runs on.
+//! The models on which every comparison runs.
 
 use super::RandomModel;
 
-/// Every architecture, and for each what its files may choose, by name.
+/// A model of every architecture in [`super::ARCHITECTURES`], and one for each variant that
+/// its files may have, with a name for each.
 pub fn variants() -> Vec<(&'static str, RandomModel)> {
     let small = RandomModel::small;
     let linear = |model: RandomModel, factor: f32| {
@@ -212,14 +213,14 @@ fn llama3_rope(model: RandomModel) -> RandomModel {
     }
 }
 
-/// YaRN from a context of `original` tokens to four times as many.
+/// With YaRN from a context of `original` tokens to four times as many.
 fn yarn(model: RandomModel, original: u32) -> RandomModel {
     let model = model.with("rope.scaling.type", "yarn");
     let model = model.with("rope.scaling.factor", 4f32);
     model.with("rope.scaling.original_context_length", original)
 }
 
-/// LongRoPE with the long factors above `original` tokens.
+/// With LongRoPE, which uses the long factors for contexts above `original` tokens.
 fn phi3_long_rope(original: u32) -> RandomModel {
     let model = RandomModel::small("phi3");
     let pairs = model.head_dim / 2;

@@ -7,15 +7,15 @@ use ondol_models::gguf::Writer;
 use ondol_models::quant;
 use std::io::{self, Write};
 
-/// The special tokens, and one token for each byte.
+/// The id of the first piece: before it are the special tokens and one token for each byte.
 const FIRST_PIECE: usize = 3 + 256;
 
 impl RandomModel {
     /// Writes the file with one tensor at a time in memory.
     ///
     /// # Errors
-    /// Those of `out`; [`io::ErrorKind::InvalidInput`] where rows are no whole
-    /// blocks of the format.
+    /// Those of `out`; [`io::ErrorKind::InvalidInput`] if rows are not whole blocks of the
+    /// format.
     pub fn write(&self, out: impl Write) -> io::Result<()> {
         let mut writer = Writer::new();
         self.set_hyperparameters(&mut writer);
@@ -60,7 +60,7 @@ impl RandomModel {
             "feed_forward_length",
         ];
         for (which, name) in names.into_iter().enumerate() {
-            // Mamba 2 has no key heads, and Qwen3.5 with experts no dense block.
+            // Mamba-2 has no key heads, and Qwen3.5 with experts has no dense block.
             let lacks = match self.architecture {
                 "mamba2" => which == 1,
                 "qwen35moe" => which == 2,

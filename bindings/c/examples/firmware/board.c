@@ -7,7 +7,7 @@
 enum { SYS_WRITE0 = 0x04, SYS_EXIT_EXTENDED = 0x20 };
 #define ADP_STOPPED_APPLICATION_EXIT 0x20026
 
-/* The linker script's: the stack grows down from the end to the start. */
+/* Symbols of the linker script: the stack grows down from the end to the start. */
 extern uint32_t stack_start[], stack_end[];
 #define PAINT 0xC0DEC0DEu
 
@@ -58,7 +58,7 @@ size_t board_stack_peak(void)
     return (size_t)(stack_end - word) * sizeof *word;
 }
 
-/* Runs on the stack that it paints, so it leaves what is above its own frame. */
+/* Runs on the stack that it paints, so it does not paint its own frame and above. */
 void start(void)
 {
     uint32_t *here = __builtin_frame_address(0);
@@ -69,18 +69,18 @@ void start(void)
 }
 
 #if defined(__aarch64__)
-/* Stack, and floating point on. */
+/* Sets the stack pointer and enables floating point. */
 __asm__(".section .boot, \"ax\"\n.globl reset\nreset:\n"
         "ldr x0, =stack_end\nmov sp, x0\n"
         "mov x1, #(3 << 20)\nmsr cpacr_el1, x1\nisb\n"
         "bl start\n");
 #elif defined(__riscv)
-/* Stack, and floating point on where there is any. */
+/* Sets the stack pointer and enables floating point if the CPU has it. */
 __asm__(".section .boot, \"ax\"\n.globl reset\nreset:\n"
         "la sp, stack_end\nli t0, 0x2000\ncsrs mstatus, t0\n"
         "call start\n");
 #else
-/* Floating point on: coprocessors 10 and 11 in CPACR. */
+/* Enables floating point: coprocessors 10 and 11 in CPACR. */
 void reset(void)
 {
     *(volatile uint32_t *)0xE000ED88 |= 0xFu << 20;

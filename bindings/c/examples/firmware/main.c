@@ -7,8 +7,8 @@
 /* `model.S` puts the GGUF file here. */
 extern const unsigned char model_start[], model_end[];
 
-/* All of the library's memory: what `ondol_model_memory` says, and what the
- * vocabulary and the graph need beside it. `heap` below says what was used. */
+/* All of the library's memory: the bytes of `ondol_model_memory`, and those of
+ * the vocabulary and the graph. `heap` below prints how much was used. */
 static _Alignas(64) unsigned char arena[ARENA_BYTES];
 
 static void print_number(const char *name, size_t number)
@@ -25,7 +25,7 @@ static void print_number(const char *name, size_t number)
     board_print(at);
 }
 
-/* What feeds the watchdog on a real board: called many times in each pass. */
+/* Feeds the watchdog on a real board; the library calls it many times in a pass. */
 static size_t feeds;
 
 static void feed_watchdog(void)

@@ -34,7 +34,7 @@ pub unsafe extern "C" fn ondol_init(
     bytes: usize,
     on_panic: ondol_panic_fn,
 ) -> ondol_status {
-    /// Room for the list of holes, at least.
+    /// The fewest bytes of an arena: it must have room for the list of holes.
     const LEAST: usize = 1024;
     // SAFETY: the header asks it of the caller.
     if arena.is_null() || bytes < LEAST || !unsafe { HEAP.init(arena.cast(), bytes) } {

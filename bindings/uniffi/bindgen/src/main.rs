@@ -1,4 +1,4 @@
-//! Writes the glue for Swift, Python and Kotlin.
+//! Writes UniFFI's code for Swift, Python and Kotlin.
 
 fn main() {
     uniffi::uniffi_bindgen_main();

@@ -13,9 +13,9 @@ import uniffi.ondol_ffi.LoadOptions as JnaLoadOptions
 import uniffi.ondol_ffi.Model as JnaModel
 import uniffi.ondol_ffi.Source
 
-/** What a call and a streamed token cost: `cargo xtask kotlin --bench`. */
+/** Measures the time of a call and of a streamed token: `cargo xtask kotlin --bench`. */
 class CostTest {
-    /** As `bindings/app/examples/stream.rs` does: the fastest of many rounds. */
+    /** Takes the fastest of many rounds, as `bindings/app/examples/stream.rs` does. */
     private fun token(name: String, answer: (onText: () -> Unit) -> Unit) {
         val fastest = (1..60).minOf {
             var first = 0L

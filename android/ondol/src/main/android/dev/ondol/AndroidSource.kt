@@ -10,13 +10,13 @@ import dev.ondol.internal.Native
 import java.io.FileNotFoundException
 import java.io.IOException
 
-/** Places of models that Android has beside paths. None can have a packed copy. */
+/** Sources of models on Android other than paths. Such a model can have no packed copy. */
 public object AndroidSource {
     /**
      * An asset of the app, which must be stored without compression:
      * `androidResources { noCompress += "gguf" }` in Gradle.
      *
-     * @param name its path below `assets`.
+     * @param name the asset's path below `assets`.
      */
     @JvmStatic
     public fun asset(context: Context, name: String): ModelSource {
@@ -24,7 +24,7 @@ public object AndroidSource {
         return Opened { assets.openFd(name) }
     }
 
-    /** What a document picker returned, of a provider that gives out a real file. */
+    /** A file that a document picker returned, if its provider opens a real file. */
     @JvmStatic
     public fun content(context: Context, uri: Uri): ModelSource {
         val resolver: ContentResolver = context.applicationContext.contentResolver
@@ -35,11 +35,11 @@ public object AndroidSource {
     }
 
     /**
-     * A part of an open file.
+     * A range of bytes of an open file; the range holds a whole GGUF file.
      *
-     * @param descriptor open for reading until the model is loaded; it stays the caller's.
-     * @param offset the first byte.
-     * @param length bytes; null is the rest of the file.
+     * @param descriptor is open for reading until the model is loaded; the caller closes it.
+     * @param offset the first byte of the range.
+     * @param length bytes of the range; null is the rest of the file.
      */
     @JvmStatic
     @JvmOverloads
@@ -49,7 +49,7 @@ public object AndroidSource {
         length: Long? = null,
     ): ModelSource = ModelSource.descriptor(descriptor.fd, offset, length)
 
-    /** A file that is opened for the time of the load. */
+    /** A file that is open only during the load. */
     private class Opened(private val file: () -> AssetFileDescriptor) : ModelSource() {
         override fun <T> open(call: (Place) -> T): T {
             val opened = try {

@@ -7,12 +7,12 @@ import android.content.res.Configuration
 import android.os.Bundle
 
 /**
- * Pauses answers while none of the app's activities is visible, and gives memory back
- * when the system asks for it. Called on the main thread.
+ * Pauses answers while none of the app's activities is visible, and releases memory when
+ * the system asks for it. The system calls it on the main thread.
  */
 internal class Lifecycle(private val pauseInBackground: Boolean) :
     ActivityLifecycleCallbacks, ComponentCallbacks2 {
-    /** Activities that are visible. */
+    /** The number of visible activities. */
     private var visible = 0
 
     override fun onActivityStarted(activity: Activity) {
@@ -23,7 +23,7 @@ internal class Lifecycle(private val pauseInBackground: Boolean) :
 
     override fun onActivityStopped(activity: Activity) {
         visible -= 1
-        // An activity that turns is stopped and started anew.
+        // A rotated activity is stopped and started again; the app stays visible.
         val leaves = visible == 0 && !activity.isChangingConfigurations
         if (leaves && pauseInBackground) Governor.isPaused = true
     }
@@ -31,9 +31,9 @@ internal class Lifecycle(private val pauseInBackground: Boolean) :
     override fun onTrimMemory(level: Int) {
         Governor.memoryPressure = pressure(level)
         OpenModels.releaseUnused()
-        // Memory was given back, and Android never says that there is enough again: with
-        // an activity that is visible, conversations can be made at once, and otherwise
-        // when one is.
+        // The memory is released now, and Android never reports that there is enough
+        // again. So the pressure ends at once if an activity is visible, and otherwise
+        // when an activity becomes visible (`onActivityStarted`).
         if (visible > 0) Governor.memoryPressure = MemoryPressure.NORMAL
     }
 

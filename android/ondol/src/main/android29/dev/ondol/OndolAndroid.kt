@@ -7,17 +7,17 @@ import android.os.PowerManager
 import android.os.PowerManager.OnThermalStatusChangedListener
 import dev.ondol.internal.Native
 
-/** The connection to Android's reports about the device. */
+/** Passes Android's reports about the device on to the [Governor]. */
 public object OndolAndroid {
     private const val API_WITH_THERMAL_STATUS = 29
 
     private var follows = false
 
     /**
-     * Follows the app's life from now on, for all models, with one line in
-     * `Application.onCreate`: answers wait while no activity is visible, memory is given
-     * back when the system asks for it, and fewer threads work on a hot device (Android
-     * 10 and later). Twice does no harm.
+     * Follows the app's lifecycle from now on, for all models: answers wait while no
+     * activity is visible, memory is released when the system asks for it, and fewer
+     * threads work on a hot device (Android 10 and later). Call it in
+     * `Application.onCreate`. A second call does nothing.
      *
      * @param pauseInBackground whether answers wait while no activity is visible; false
      * for an app that answers in a foreground service.
@@ -34,7 +34,7 @@ public object OndolAndroid {
         if (Build.VERSION.SDK_INT >= API_WITH_THERMAL_STATUS) Thermal.follow(application)
     }
 
-    /** In a class of its own, which older systems never load. */
+    /** This code is in a class of its own, which older systems never load. */
     private object Thermal {
         fun follow(context: Context) {
             val power = context.getSystemService(PowerManager::class.java) ?: return

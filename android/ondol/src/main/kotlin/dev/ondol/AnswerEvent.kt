@@ -4,8 +4,8 @@ package dev.ondol
  * A piece of an answer's text: complete characters, never empty.
  *
  * @property text the text.
- * @property id the token that completed it; null for text that was held back until the
- * end, because it could have been the beginning of a stop string.
+ * @property id the id of the token that completed it; null for text that was held back
+ * until the end, because it could have been the beginning of a stop string.
  */
 public class Token internal constructor(public val text: String, public val id: Int?) {
     override fun toString(): String = text
@@ -14,9 +14,9 @@ public class Token internal constructor(public val text: String, public val id: 
 /** What an answer reports, in this order: the prompt's progress, text, one end. */
 public sealed class AnswerEvent {
     /**
-     * Tokens of the prompt were computed, those in the cache included.
+     * Tokens of the prompt were computed.
      *
-     * @property done tokens so far.
+     * @property done tokens so far, those in the cache included.
      * @property total tokens of the prompt.
      */
     public class Prompt internal constructor(public val done: Int, public val total: Int) :
@@ -49,7 +49,7 @@ public enum class FinishReason {
     /** The text reached a stop string. */
     STOP,
 
-    /** It has [AnswerOptions.maxTokens] tokens. */
+    /** The answer has [AnswerOptions.maxTokens] tokens. */
     MAX_TOKENS,
 
     /** The context is full. */
@@ -66,7 +66,7 @@ public enum class FinishReason {
 public class AnswerStats private constructor(
     /** Tokens of the prompt. */
     public val promptTokens: Int,
-    /** Of these, tokens that were in the cache and not computed. */
+    /** Of these, tokens that were in the cache and were not computed again. */
     public val cachedTokens: Int,
     /** Tokens of the answer. */
     public val generatedTokens: Int,
@@ -82,7 +82,7 @@ public class AnswerStats private constructor(
     internal companion object {
         const val FIELDS = 7
 
-        /** In the order of `answer_end` in `bindings/jni/src/answer.rs`. */
+        /** Reads the fields in the order of `answer_end` in `bindings/jni/src/answer.rs`. */
         fun of(n: DoubleArray) = AnswerStats(
             n[0].toInt(),
             n[1].toInt(),

@@ -4,11 +4,11 @@ import dev.ondol.internal.Native
 import dev.ondol.internal.pack
 
 /**
- * How an answer is generated. Kotlin sets the properties, Java calls the functions of
- * the same names.
+ * How an answer is generated. In Kotlin set the properties; in Java call the functions of
+ * the same names, which return this object.
  */
 public class AnswerOptions {
-    /** 0 always takes the likeliest token; higher values vary more. */
+    /** Divides the logits: 0 always takes the likeliest token; higher values vary more. */
     @set:JvmSynthetic
     public var temperature: Float = 0.7f
 
@@ -16,11 +16,11 @@ public class AnswerOptions {
     @set:JvmSynthetic
     public var topK: Int = 40
 
-    /** Samples from the likeliest tokens whose probabilities add up to this. */
+    /** Samples from the likeliest tokens whose probabilities add up to this; 1 is all. */
     @set:JvmSynthetic
     public var topP: Float = 0.95f
 
-    /** Leaves out tokens whose probability is less than this share of the likeliest's. */
+    /** Leaves out tokens less probable than this share of the likeliest token; 0 is off. */
     @set:JvmSynthetic
     public var minP: Float = 0.05f
 
@@ -28,23 +28,23 @@ public class AnswerOptions {
     @set:JvmSynthetic
     public var repetitionPenalty: Float = 1f
 
-    /** Subtracted from a recent token's logit for each time it occurs; 0 is off. */
+    /** Is subtracted from a recent token's logit for each time it occurs; 0 is off. */
     @set:JvmSynthetic
     public var frequencyPenalty: Float = 0f
 
-    /** Subtracted once from the logit of recent tokens; 0 is off. */
+    /** Is subtracted once from the logit of each recent token; 0 is off. */
     @set:JvmSynthetic
     public var presencePenalty: Float = 0f
 
-    /** How many of the last tokens the penalties look at. */
+    /** How many of the last tokens count as recent for the penalties. */
     @set:JvmSynthetic
     public var penaltyWindow: Int = 64
 
-    /** The same seed gives the same answer; null takes another one each time. */
+    /** The same seed gives the same answer; null takes a new seed for each answer. */
     @set:JvmSynthetic
     public var seed: Long? = null
 
-    /** The most tokens of an answer; null goes on until the model ends it. */
+    /** The most tokens of an answer; null sets no limit. */
     @set:JvmSynthetic
     public var maxTokens: Int? = null
 
@@ -75,7 +75,7 @@ public class AnswerOptions {
 
     public fun stop(strings: List<String>): AnswerOptions = apply { stop = strings.toList() }
 
-    /** Options with the same values, which change independently. */
+    /** New options with the same values. */
     public fun copy(): AnswerOptions = AnswerOptions()
         .temperature(temperature)
         .topK(topK)
@@ -89,7 +89,7 @@ public class AnswerOptions {
         .maxTokens(maxTokens)
         .stop(stop)
 
-    /** Begins an answer; returns its address. */
+    /** Begins an answer; returns the address of its value in Rust. */
     internal fun send(conversation: Long, text: String): Long = Native.send(
         conversation = conversation,
         text = text.encodeToByteArray(),

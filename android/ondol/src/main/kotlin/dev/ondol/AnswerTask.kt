@@ -3,12 +3,12 @@ package dev.ondol
 import dev.ondol.internal.Answer
 import java.util.concurrent.CountDownLatch
 
-/** What happens in an answer; called on a thread of the library. */
+/** Receives the events of an answer; a thread of the library calls it. */
 public interface AnswerListener {
-    /** More text. An exception ends the answer, and goes to [onError]. */
+    /** More text. An exception ends the answer and is passed to [onError]. */
     public fun onToken(token: Token)
 
-    /** Tokens of the prompt were computed, those in the cache included. */
+    /** `done` of `total` tokens of the prompt were computed, those in the cache included. */
     public fun onPrompt(done: Int, total: Int) {}
 
     /** The answer has ended, and the conversation is ready for the next one. */
@@ -30,19 +30,20 @@ public class AnswerTask internal constructor(
     private var end: AnswerEvent.End? = null
     private var error: Throwable? = null
 
-    /** Whether it has ended, and the listener was told. */
+    /** Whether the answer has ended and the listener's last function has returned. */
     public val isDone: Boolean
         get() = done.count == 0L
 
-    /** Ends it soon, from any thread; the listener's `onEnd` is called. */
+    /** Ends the answer soon, from any thread; then the listener's `onEnd` is called. */
     public fun cancel(): Unit = answer.cancel()
 
     /**
-     * Waits for the end.
+     * Waits for the end of the answer. If the listener threw, this function throws the
+     * same exception.
      *
-     * @throws OndolException the answer failed; or what the listener threw.
-     * @throws InterruptedException the waiting thread was interrupted; the answer goes
-     * on.
+     * @throws OndolException the answer failed.
+     * @throws InterruptedException the waiting thread was interrupted; the answer
+     * continues.
      */
     @Throws(InterruptedException::class)
     public fun await(): AnswerEvent.End {

@@ -12,9 +12,10 @@ import dev.ondol.internal.unpack
  * at a time, and other conversations of the model are independent of it. Kotlin's
  * `conversation.send(text)` is a Flow; Java has [stream], and [send] with a listener.
  *
- * Its history is always defined: an answer that ended, or was cancelled after some of
- * its text had been taken, stays with that text, after the user's message. An answer that
- * failed, or was cancelled before any text, leaves no trace.
+ * Its history is always defined: an answer that ended, or was cancelled after some of its
+ * text had been taken, stays with that text, after the user's message. An answer that
+ * failed, or was cancelled before any text, leaves no trace: the user's message is removed
+ * too.
  *
  * @property model the model.
  * @property answers options of every answer that is not given its own.
@@ -34,13 +35,17 @@ public class Conversation internal constructor(
     public fun history(): List<ChatMessage> = unpack(handle.call { Native.conversationHistory(it) })
         .chunked(2) { (role, content) -> ChatMessage(role, content) }
 
-    /** Whether an answer is being generated. */
+    /**
+     * Whether an answer is being generated.
+     *
+     * @throws OndolException.Closed
+     */
     public val isAnswering: Boolean
         get() = handle.call { Native.conversationIsAnswering(it) }
 
     /**
-     * Answers a message on a thread of the library, which calls the listener. Returns
-     * at once.
+     * Answers a message on a thread of the library, which calls the listener. This
+     * function returns at once.
      *
      * @throws OndolException.Busy another answer is being generated.
      * @throws OndolException.ContextFull the message does not fit in the context.
@@ -63,7 +68,7 @@ public class Conversation internal constructor(
     }
 
     /**
-     * Answers a message token by token, as they are taken.
+     * Answers a message token by token; each token is computed when it is taken.
      *
      * @throws OndolException.Busy another answer is being generated.
      * @throws OndolException.ContextFull the message does not fit in the context.
@@ -78,52 +83,66 @@ public class Conversation internal constructor(
         Answer(handle.call { options.send(it, text) })
 
     /**
-     * Cancels the answer that is being generated, if there is one: within the time of a
-     * token, or of a layer of the prompt. It ends with [FinishReason.CANCELLED].
+     * Cancels the answer that is being generated, if there is one. The answer ends with
+     * [FinishReason.CANCELLED], within the time of one token, or of one layer during the
+     * prompt.
+     *
+     * @throws OndolException.Closed
      */
     public fun cancel(): Unit = handle.call { Native.conversationCancel(it) }
 
     /**
      * Keeps the first messages and forgets the rest.
      *
-     * @param messages how many, the system message among them.
+     * @param messages the number of messages to keep, the system message included.
      * @throws OndolException.Busy
+     * @throws OndolException.InvalidArgument the number is negative.
+     * @throws OndolException.Closed
      */
     public fun truncate(messages: Int): Unit =
         handle.call { Native.conversationTruncate(it, messages) }
 
-    /** Tokens that the next answer's prompt would have, without the user's message. */
+    /**
+     * The number of tokens of the next answer's prompt, without the user's next message.
+     *
+     * @throws OndolException.ModelFile the chat template can't render the messages.
+     * @throws OndolException.Closed
+     */
     public fun countTokens(): Int = handle.call { Native.conversationCountTokens(it) }
 
     /**
-     * A second conversation with the same history, which goes on independently. What
-     * was computed is copied, so call it on a background thread.
+     * A second conversation with the same history, which continues independently. The KV
+     * cache is copied, so call this function on a background thread.
      *
      * @throws OndolException.Busy
      * @throws OndolException.DoesNotFit
      * @throws OndolException.MemoryPressure
+     * @throws OndolException.Closed
      */
     public fun forkBlocking(): Conversation =
         Conversation(model, handle.call { Native.conversationFork(it) }, answers.copy())
 
     /**
-     * Writes the conversation to a file, with what was computed, so that
-     * [Model.restoreBlocking] goes on without computing it again. The file is complete
-     * or not there. Call it on a background thread.
+     * Writes the conversation and its KV cache to a file, so that [Model.restoreBlocking]
+     * does not compute it again. Afterwards the file is either complete or not there. Call
+     * this function on a background thread.
      *
      * @throws OndolException.Busy
      * @throws OndolException.ModelFile the system refused the file.
+     * @throws OndolException.Snapshot a write to the file failed.
+     * @throws OndolException.Closed
      */
     public fun saveBlocking(path: String): Unit =
         handle.call { Native.conversationSave(it, path.encodeToByteArray()) }
 
     /**
      * Computes the messages so far, so that the next answer computes only what the user
-     * adds. Call it on a background thread, which may be interrupted.
+     * adds. Call this function on a background thread, which may be interrupted.
      *
      * @throws OndolException.Busy
      * @throws OndolException.ContextFull
      * @throws OndolException.Cancelled the thread was interrupted.
+     * @throws OndolException.Closed
      */
     public fun prewarmBlocking(): Unit = Cancel().use { cancel ->
         Workers.interruptibly(cancel::cancel) { prewarm(cancel) }
@@ -133,12 +152,17 @@ public class Conversation internal constructor(
         cancel.handle.call { Native.conversationPrewarm(conversation, it) }
     }
 
-    /** Gives memory that the idle conversation does not need back to the system. */
+    /**
+     * Releases memory that the idle conversation does not need to the system.
+     *
+     * @throws OndolException.Closed
+     */
     public fun releaseUnused(): Unit = handle.call { Native.conversationReleaseUnused(it) }
 
     /**
      * Ends the conversation and frees its memory. An answer that is being generated is
-     * cancelled, and frees it when it has ended. Returns at once; twice does no harm.
+     * cancelled, and the memory is freed when the answer has ended. This function returns
+     * at once; a second call does nothing.
      */
     override fun close() {
         handle.callIfOpen(Native::conversationClose)

@@ -27,21 +27,21 @@ public class ConversationOptions {
     public var answers: AnswerOptions = AnswerOptions()
         private set
 
-    /** Instructions for the whole conversation. */
+    /** Sets the system message: instructions for the whole conversation. */
     public fun system(text: String): ConversationOptions = apply { system = text }
 
-    /** A message that was exchanged before. */
+    /** Adds a message that was exchanged before. */
     public fun message(role: String, content: String): ConversationOptions =
         messages(messages + ChatMessage(role, content))
 
-    /** The messages that were exchanged before. */
+    /** Sets the messages that were exchanged before, in place of earlier ones. */
     public fun messages(messages: List<ChatMessage>): ConversationOptions =
         apply { this.messages = messages.toList() }
 
-    /** Options of every answer that is not given its own. */
+    /** Sets the options of every answer that is not given its own. */
     public fun answers(options: AnswerOptions): ConversationOptions = apply { answers = options }
 
-    /** As the other one, with a block: `answers { temperature = 0f }`. */
+    /** Sets the same options in a block: `answers { temperature = 0f }`. */
     @JvmSynthetic
     public fun answers(options: AnswerOptions.() -> Unit): ConversationOptions =
         answers(AnswerOptions().apply(options))

@@ -19,22 +19,23 @@ import kotlinx.coroutines.flow.transform
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.withContext
 
-// What needs kotlinx-coroutines is in this file alone: apps in Java run without it.
+// Only this file needs kotlinx-coroutines: apps in Java run without it.
 
 private val workers = Workers.executor.asCoroutineDispatcher()
 
 /**
  * Loads a model in the background: maps its file and, as the options ask, makes or
  * checks its packed copy and compiles programs for an NPU. Cancelling the coroutine ends
- * it. No other program may change the file while the model is open.
+ * the load. No other program may change the file while the model is open. A packed copy
+ * that can't be made is no error: [ModelInfo.noPackedCopy] then has the reason.
  *
- * @param progress is set to how far it is.
- * @throws OndolException.ModelFile a file that can't be used.
- * @throws OndolException.InvalidArgument an option that can't be used.
- * @throws OndolException.Unsupported
- * @throws OndolException.Store
- * @throws OndolException.Delegate
- * @throws OndolException.DoesNotFit no space for the packed copy.
+ * @param progress is set to the progress of the load.
+ * @throws OndolException.ModelFile the file can't be used.
+ * @throws OndolException.InvalidArgument an option can't be used.
+ * @throws OndolException.Unsupported this device or model does not support the kernels or
+ * the type of KV cache of the options.
+ * @throws OndolException.Delegate the plug-in failed, or can't run the model.
+ * @throws OndolException.DoesNotFit the system does not provide the memory.
  */
 @JvmSynthetic
 public suspend fun Ondol.load(
@@ -46,7 +47,7 @@ public suspend fun Ondol.load(
     return working { cancel -> load(source, options, cancel, listener) }
 }
 
-/** As the other one, with the path of a file. */
+/** Loads the model of the file at [path], as the function above. */
 @JvmSynthetic
 public suspend fun Ondol.load(
     path: String,
@@ -55,12 +56,12 @@ public suspend fun Ondol.load(
 ): Model = load(ModelSource.path(path), options, progress)
 
 /**
- * The exact memory that a model's first conversation would take, before it is loaded:
+ * The exact memory of a model with its first conversation, before the model is loaded:
  * only the file's header is read.
  *
- * @throws OndolException.DoesNotFit more than [LoadOptions.memoryLimit].
- * @throws OndolException.ModelFile a file that can't be used.
- * @throws OndolException.InvalidArgument an option that can't be used.
+ * @throws OndolException.DoesNotFit the memory is more than [LoadOptions.memoryLimit].
+ * @throws OndolException.ModelFile the file can't be used.
+ * @throws OndolException.InvalidArgument an option can't be used.
  */
 @JvmSynthetic
 public suspend fun Ondol.memory(
@@ -68,17 +69,18 @@ public suspend fun Ondol.memory(
     options: LoadOptions = LoadOptions(),
 ): Memory = withContext(workers) { memoryBlocking(source, options) }
 
-/** As the other one, with the path of a file. */
+/** The same for the file at [path]. */
 @JvmSynthetic
 public suspend fun Ondol.memory(path: String, options: LoadOptions = LoadOptions()): Memory =
     memory(ModelSource.path(path), options)
 
 /**
- * Makes what the conversations share and reads all weights once, so that the first
- * answer starts at once.
+ * Makes the threads and the memory that the conversations share, and reads all weights
+ * once, so that the first answer does not wait for the disk.
  *
  * @throws OndolException.DoesNotFit
  * @throws OndolException.MemoryPressure
+ * @throws OndolException.Closed
  */
 @JvmSynthetic
 public suspend fun Model.prewarm(): Unit = working { cancel -> prewarm(cancel) }
@@ -87,7 +89,7 @@ public suspend fun Model.prewarm(): Unit = working { cancel -> prewarm(cancel) }
  * A conversation from a file that [Conversation.save] wrote, with the same model and
  * type of KV cache; nothing is computed again.
  *
- * @throws OndolException.Snapshot the file is no saved conversation, is damaged, or
+ * @throws OndolException.Snapshot the file is not a saved conversation, is damaged, or
  * belongs to another model.
  * @throws OndolException.ModelFile the system refused the file.
  * @throws OndolException.DoesNotFit
@@ -100,12 +102,12 @@ public suspend fun Model.restore(
 ): Conversation = working { restoreBlocking(path, answers) }
 
 /**
- * The tokens of an answer to a message. Each collection sends the message; tokens come
- * as they are computed, and the next is computed while the collector works on one.
+ * The tokens of an answer to a message. Each collection sends the message. Each token is
+ * emitted when it is computed, and the next one is computed while the collector handles it.
  *
- * Cancelling the collector, or an exception in it, ends the answer at once, in the
- * prompt too. `collect` returns when the conversation is ready for the next message; its
- * history has the text that was collected, and at most two tokens more.
+ * Cancelling the collector, or an exception in it, ends the answer at once, during the
+ * prompt too. `collect` returns when the conversation is ready for the next message. The
+ * history then has the text that was collected, and at most two tokens more.
  *
  * @throws OndolException.Busy another answer is being generated.
  * @throws OndolException.ContextFull the message does not fit in the context.
@@ -116,12 +118,12 @@ public suspend fun Model.restore(
 public fun Conversation.send(text: String, options: AnswerOptions = answers): Flow<Token> =
     events(text, options).transform { if (it is AnswerEvent.Text) emit(it.token) }
 
-/** As the other one, with options in a block: `send("…") { temperature = 0f }`. */
+/** The same with options in a block: `send("…") { temperature = 0f }`. */
 @JvmSynthetic
 public fun Conversation.send(text: String, options: AnswerOptions.() -> Unit): Flow<Token> =
     send(text, answers.copy().apply(options))
 
-/** As [send], with the progress of the prompt, and the end with its reason and speeds. */
+/** As [send], and also emits the progress of the prompt, and the end with its reason. */
 @JvmSynthetic
 public fun Conversation.events(
     text: String,
@@ -141,22 +143,25 @@ public fun Conversation.events(
 }
 
 /**
- * A second conversation with the same history, which goes on independently. What was
- * computed is copied.
+ * A second conversation with the same history, which continues independently. The KV
+ * cache is copied.
  *
  * @throws OndolException.Busy
  * @throws OndolException.DoesNotFit
  * @throws OndolException.MemoryPressure
+ * @throws OndolException.Closed
  */
 @JvmSynthetic
 public suspend fun Conversation.fork(): Conversation = working { forkBlocking() }
 
 /**
- * Writes the conversation to a file, with what was computed, so that [Model.restore] goes
- * on without computing it again. The file is complete or not there.
+ * Writes the conversation and its KV cache to a file, so that [Model.restore] does not
+ * compute it again. Afterwards the file is either complete or not there.
  *
  * @throws OndolException.Busy
  * @throws OndolException.ModelFile the system refused the file.
+ * @throws OndolException.Snapshot a write to the file failed.
+ * @throws OndolException.Closed
  */
 @JvmSynthetic
 public suspend fun Conversation.save(path: String): Unit = withContext(workers) {
@@ -169,13 +174,14 @@ public suspend fun Conversation.save(path: String): Unit = withContext(workers) 
  *
  * @throws OndolException.Busy
  * @throws OndolException.ContextFull
+ * @throws OndolException.Closed
  */
 @JvmSynthetic
 public suspend fun Conversation.prewarm(): Unit = working { cancel -> prewarm(cancel) }
 
 /**
- * Calls on a thread of the library. Cancelling the coroutine ends the call, and what it
- * returned all the same is closed.
+ * Runs [call] on a thread of the library. Cancelling the coroutine ends the call; if it
+ * has returned an object nevertheless, the object is closed.
  */
 private suspend fun <T : Any> working(call: (Cancel) -> T): T {
     var result: T? = null
@@ -200,7 +206,7 @@ private suspend fun <T : Any> working(call: (Cancel) -> T): T {
     }
 }
 
-/** Runs a block; calls [cancel] as soon as the scope is cancelled, while it runs. */
+/** Runs [block]; calls [cancel] if the scope is cancelled while the block runs. */
 private inline fun CoroutineScope.cancelling(noinline cancel: () -> Unit, block: () -> Unit) {
     val watch = launch(Dispatchers.Unconfined) {
         try {

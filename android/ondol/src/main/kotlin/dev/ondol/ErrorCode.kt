@@ -109,7 +109,7 @@ public enum class ErrorCode(
     ;
 
     internal companion object {
-        /** The code of a number; [OTHER] for one of a newer library. */
+        /** The error code with this number; [OTHER] for a number that is not known here. */
         fun of(number: Int): ErrorCode = entries.find { it.number == number } ?: OTHER
     }
 }

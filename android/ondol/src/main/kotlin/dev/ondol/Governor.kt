@@ -22,7 +22,7 @@ public enum class MemoryPressure {
     /** Memory is sufficient. */
     NORMAL,
 
-    /** Answers give unused memory back, and the weights are read from the file again. */
+    /** Unused memory is released, and the weights' pages: they are read again when used. */
     LOW,
 
     /** As for [LOW], and no conversation can be made. */
@@ -30,9 +30,9 @@ public enum class MemoryPressure {
 }
 
 /**
- * What the app reports about the device, for all models. It changes when the work is
+ * Takes the app's reports about the device, for all models. It changes when the work is
  * done and by how many threads, never the text. Every call returns at once, on any
- * thread. On Android, `OndolAndroid.follow` does all of it.
+ * thread. On Android, `OndolAndroid.follow` makes all these calls.
  */
 public object Governor {
     /** The thermal state. */
@@ -47,7 +47,10 @@ public object Governor {
         get() = MemoryPressure.entries[Native.memoryPressure()]
         set(pressure) = Native.setMemoryPressure(pressure.ordinal)
 
-    /** Whether answers wait: before their next token, without using the CPU. */
+    /**
+     * Whether answers are paused: they wait before their next token, or their next step of
+     * the prompt, without using the CPU.
+     */
     @JvmStatic
     public var isPaused: Boolean
         get() = Native.isPaused()

@@ -8,7 +8,7 @@ public enum class KvType {
     /** Half floats. */
     F16,
 
-    /** 8 bits: half of the memory. For models whose heads are made of blocks of 32. */
+    /** 8-bit blocks, about half the memory. The head dimension must be a multiple of 32. */
     Q8_0,
 
     /** Floats: twice the memory of half floats, nothing is rounded. For comparisons. */
@@ -16,12 +16,12 @@ public enum class KvType {
 }
 
 /**
- * How a model is loaded and run; all its conversations share this. They are read when
- * loading begins. Kotlin sets the properties, Java calls the functions of the same
- * names.
+ * How a model is loaded and run; all its conversations share these options. They are read
+ * when loading begins. In Kotlin set the properties; in Java call the functions of the
+ * same names, which return this object.
  */
 public class LoadOptions {
-    /** Threads; null uses one for each big core. */
+    /** Threads that compute, the calling one included; null uses one for each big core. */
     @set:JvmSynthetic
     public var threads: Int? = null
 
@@ -48,7 +48,7 @@ public class LoadOptions {
     @set:JvmSynthetic
     public var memoryLimit: Long? = null
 
-    /** The kernels by name; null uses the fastest that the CPU can run. */
+    /** The name of the kernels; null uses the fastest that the CPU can run. */
     @set:JvmSynthetic
     public var kernels: String? = null
 
@@ -57,8 +57,8 @@ public class LoadOptions {
     public var bigCores: Boolean = false
 
     /**
-     * A folder for the packed copy, which decodes faster and takes as many bytes as the
-     * file; null makes none. On Android: a folder in `noBackupFilesDir`.
+     * A folder for the packed copy, which decodes faster and takes about as many bytes as
+     * the file; null makes no packed copy. On Android use a folder in `noBackupFilesDir`.
      */
     @set:JvmSynthetic
     public var packedFolder: String? = null
@@ -67,7 +67,7 @@ public class LoadOptions {
     @set:JvmSynthetic
     public var packedLimit: Long? = null
 
-    /** Runs parts of the model on an NPU. */
+    /** A plug-in that runs parts of the model on an NPU; null runs all on the CPU. */
     @set:JvmSynthetic
     public var delegate: DelegateOptions? = null
 
@@ -120,7 +120,7 @@ public class LoadOptions {
 /**
  * An NPU's plug-in, and how it is used. Its code is trusted.
  *
- * @property path the plug-in: a library with the contract of `ondol_npu.h`.
+ * @property path the plug-in: a library that keeps the contract of `ondol_npu.h`.
  */
 public class DelegateOptions(public val path: String) {
     /** The largest number of rows of a prefill program. */
@@ -129,13 +129,13 @@ public class DelegateOptions(public val path: String) {
 
     /**
      * Whether decode runs on the device, as prefill does. With null, the stages run on the device
-     * that `ondol bench --auto` found faster on it, where that was kept in [cache], or else
+     * that `ondol bench --auto` found faster on it, where that was stored in [cache], or else
      * prefill alone.
      */
     @set:JvmSynthetic
     public var decode: Boolean? = null
 
-    /** Whether a failure of the device is an error; otherwise the CPU computes the part. */
+    /** Whether a failure of the device is an error; otherwise the CPU computes the span. */
     @set:JvmSynthetic
     public var strict: Boolean = false
 
@@ -174,12 +174,12 @@ public enum class LoadStage {
 }
 
 /**
- * How far loading is. A load without a packed folder and a delegate reports none: it
- * maps the file.
+ * The progress of a load. A load without a packed folder and without a delegate only maps
+ * the file, and reports no progress.
  *
  * @property stage what is being done.
  * @property done bytes that are done; programs in [LoadStage.COMPILING].
- * @property total bytes of the stage, or programs.
+ * @property total all bytes of the stage, or all programs; 0 in [LoadStage.WAITING].
  */
 public class LoadProgress internal constructor(
     public val stage: LoadStage,
@@ -191,6 +191,6 @@ public class LoadProgress internal constructor(
 
 /** Receives the progress of loading. */
 public fun interface LoadListener {
-    /** How far it is; often, on a thread of the library. An exception ends the load. */
+    /** Is called often, on a thread of the library. An exception ends the load. */
     public fun onProgress(progress: LoadProgress)
 }

@@ -2,15 +2,15 @@ package dev.ondol
 
 import dev.ondol.internal.LogSink
 
-/** How much a line of the log matters. */
+/** How important a line of the log is. */
 public enum class LogLevel {
     /** Something failed. */
     ERROR,
 
-    /** Something is not as it should be, and goes on. */
+    /** Something is wrong, and the library continues. */
     WARN,
 
-    /** What was chosen and loaded. */
+    /** Reports what was chosen and loaded. */
     INFO,
 
     /** Details for the developers of Ondol. */
@@ -20,7 +20,8 @@ public enum class LogLevel {
 /** Receives the log. */
 public fun interface Logger {
     /**
-     * A line, on any thread, several at the same time too. An exception is ignored.
+     * Takes one line, in English. Any thread may call this function, several threads at the
+     * same time too. An exception is ignored.
      */
     public fun log(level: LogLevel, line: String)
 }

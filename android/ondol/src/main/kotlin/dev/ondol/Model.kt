@@ -8,8 +8,8 @@ import dev.ondol.internal.pack
 import dev.ondol.internal.unpack
 
 /**
- * A loaded model. It may be used from any thread. Its file stays mapped until it and all
- * of its conversations are closed; there is no finalizer, so close it.
+ * A loaded model. It may be used from any thread. Its file stays mapped until the model
+ * and all of its conversations are closed; there is no finalizer, so close it.
  */
 public class Model internal constructor(address: Long) : AutoCloseable {
     internal val handle = Handle(address, "model", Native::modelFree)
@@ -24,41 +24,59 @@ public class Model internal constructor(address: Long) : AutoCloseable {
     /**
      * The exact memory of the model with one conversation; nothing is allocated.
      *
-     * @param context its context in tokens; null is the one that it was loaded with.
-     * @throws OndolException.DoesNotFit more than [LoadOptions.memoryLimit].
+     * @param context the conversation's context in tokens; null is the context that the
+     * model was loaded with.
+     * @throws OndolException.DoesNotFit the memory is more than [LoadOptions.memoryLimit].
+     * @throws OndolException.InvalidArgument the context is negative.
+     * @throws OndolException.Closed
      */
     @JvmOverloads
     public fun memory(context: Int? = null): Memory =
         Memory.of(handle.call { Native.modelMemory(it, context ?: Native.NO_INT) })
 
-    /** Tokens of a text, as a user's text is counted: control tokens in it are text. */
+    /**
+     * The number of tokens of a user's text: control tokens that it spells count as text.
+     *
+     * @throws OndolException.Closed
+     */
     public fun countTokens(text: String): Int =
         handle.call { Native.countTokens(it, text.encodeToByteArray()) }
 
     /**
-     * Tokens of messages with the chat template around them: what an answer to them
-     * would have as its prompt.
+     * The number of tokens of messages with the chat template around them: the length of
+     * the prompt for an answer to them.
      *
-     * @throws OndolException.ModelFile the template can't render them.
+     * @throws OndolException.ModelFile the template can't render the messages.
+     * @throws OndolException.Closed
      */
     public fun countTokens(messages: List<ChatMessage>): Int =
         handle.call { Native.countChatTokens(it, messages.toNative()) }
 
-    /** The ids of a text's tokens. */
+    /**
+     * The ids of a text's tokens; control tokens that the text spells are encoded as text.
+     *
+     * @throws OndolException.Closed
+     */
     public fun encode(text: String): IntArray =
         handle.call { Native.encode(it, text.encodeToByteArray()) }
 
-    /** The text of token ids. Bytes that are not UTF-8 become U+FFFD. */
+    /**
+     * The text of token ids. Bytes that are not UTF-8 become U+FFFD.
+     *
+     * @throws OndolException.Closed
+     */
     public fun decode(ids: IntArray): String =
         handle.call { Native.decode(it, ids) }.decodeToString()
 
     /**
-     * Makes what the conversations share and reads all weights once, so that the first
-     * answer starts at once. Call it on a background thread, which may be interrupted.
+     * Makes the threads and the memory that the conversations share, and reads all weights
+     * once, so that the first answer does not wait for the disk. Call this function on a
+     * background thread, which may be interrupted.
      *
      * @throws OndolException.DoesNotFit
      * @throws OndolException.MemoryPressure
      * @throws OndolException.Cancelled the thread was interrupted.
+     * @throws OndolException.Closed
      */
     public fun prewarmBlocking(): Unit = Cancel().use { cancel ->
         Workers.interruptibly(cancel::cancel) { prewarm(cancel) }
@@ -69,11 +87,13 @@ public class Model internal constructor(address: Long) : AutoCloseable {
     }
 
     /**
-     * A new conversation. The first one takes the memory that [memory] says, each
-     * further one only [Memory.furtherConversation]. Takes milliseconds.
+     * A new conversation. The first one allocates [Memory.total] bytes, less those of the
+     * loaded model; each further one allocates only [Memory.furtherConversation] bytes.
+     * This function takes milliseconds.
      *
      * @throws OndolException.DoesNotFit
      * @throws OndolException.MemoryPressure
+     * @throws OndolException.Closed
      */
     @JvmOverloads
     public fun conversation(options: ConversationOptions = ConversationOptions()): Conversation {
@@ -94,15 +114,16 @@ public class Model internal constructor(address: Long) : AutoCloseable {
 
     /**
      * A conversation from a file that [Conversation.saveBlocking] wrote, with the same
-     * model and type of KV cache; nothing is computed again. Call it on a background
-     * thread.
+     * model and type of KV cache; nothing is computed again. Call this function on a
+     * background thread.
      *
-     * @param answers options of its answers.
-     * @throws OndolException.Snapshot the file is no saved conversation, is damaged, or
+     * @param answers options of the conversation's answers.
+     * @throws OndolException.Snapshot the file is not a saved conversation, is damaged, or
      * belongs to another model.
      * @throws OndolException.ModelFile the system refused the file.
      * @throws OndolException.DoesNotFit
      * @throws OndolException.MemoryPressure
+     * @throws OndolException.Closed
      */
     @JvmOverloads
     public fun restoreBlocking(
@@ -113,11 +134,16 @@ public class Model internal constructor(address: Long) : AutoCloseable {
         return Conversation(this, address, answers.copy())
     }
 
-    /** Gives memory that no answer needs at this moment back to the system. */
+    /**
+     * Releases memory that no answer needs at this moment to the system.
+     *
+     * @throws OndolException.Closed
+     */
     public fun releaseUnused(): Unit = handle.call { Native.modelReleaseUnused(it) }
 
     /**
-     * Closes the model. Its conversations go on, and the last of them frees the memory.
+     * Closes the model. Its conversations continue; the memory is freed when the last of
+     * them is closed.
      */
     override fun close() {
         OpenModels.remove(this)
@@ -139,11 +165,11 @@ public class ModelInfo private constructor(
     public val vocabulary: Int,
     /** Bytes of its files. */
     public val fileBytes: Long,
-    /** Whether the file has a chat template of its own; else one is guessed. */
+    /** Whether the file has a chat template of its own; otherwise the library chooses one. */
     public val hasChatTemplate: Boolean,
-    /** The packed copy that it runs from, or null. */
+    /** The path of the packed copy that the model runs from, or null. */
     public val packedCopy: String?,
-    /** Why it runs from its own file although a packed copy was asked for, or null. */
+    /** Why the model has no packed copy although one was asked for, or null. */
     public val noPackedCopy: String?,
     /** Faults of the file that were repaired, and how. */
     public val warnings: List<String>,
@@ -151,7 +177,7 @@ public class ModelInfo private constructor(
     internal companion object {
         private const val FIELDS = 9
 
-        /** In the order of `model_info` in `bindings/jni/src/model.rs`. */
+        /** Reads the fields in the order of `model_info` in `bindings/jni/src/model.rs`. */
         fun of(texts: List<String>) = ModelInfo(
             name = texts[0],
             architecture = texts[1],
@@ -176,7 +202,7 @@ public class Memory private constructor(
     public val weightsMapped: Long,
     /** The KV cache and other states of one conversation. */
     public val kvCache: Long,
-    /** Values that pass from step to step. */
+    /** Activations: the values that one step passes to the next. */
     public val activations: Long,
     /** Rows of logits. */
     public val logits: Long,
@@ -194,14 +220,14 @@ public class Memory private constructor(
     public val model: Long,
     /** Everything except [weightsMapped]. */
     public val total: Long,
-    /** Each further conversation of the same model. */
+    /** The memory of each further conversation of the same model. */
     public val furtherConversation: Long,
 ) {
     override fun toString(): String =
         "$total bytes, $weightsMapped mapped, $furtherConversation for each further conversation"
 
     internal companion object {
-        /** In the order of `memory_to_java` in `bindings/jni/src/model.rs`. */
+        /** Reads the fields in the order of `memory_to_java` in `bindings/jni/src/model.rs`. */
         fun of(n: LongArray) =
             Memory(n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11])
     }

@@ -4,7 +4,7 @@ import dev.ondol.internal.Native
 
 /** Where a model's bytes are: `path`, `descriptor`, `hello`; on Android also `AndroidSource`. */
 public abstract class ModelSource internal constructor() {
-    /** Opens the place for the time of a call. */
+    /** Opens the source during a call of [call]. */
     internal abstract fun <T> open(call: (Place) -> T): T
 
     internal class Place(
@@ -24,12 +24,13 @@ public abstract class ModelSource internal constructor() {
         public fun path(path: String): ModelSource = Fixed(Place(path.encodeToByteArray()))
 
         /**
-         * A part of an open file that is a whole GGUF file. It can have no packed copy.
+         * A range of bytes of an open file; the range holds a whole GGUF file. Such a model
+         * can have no packed copy.
          *
-         * @param descriptor the file's number in this process, open for reading until
-         * the model is loaded; it stays the caller's.
-         * @param offset the first byte.
-         * @param length bytes; null is the rest of the file.
+         * @param descriptor the file descriptor, open for reading until the model is
+         * loaded; the caller closes it.
+         * @param offset the first byte of the range.
+         * @param length bytes of the range; null is the rest of the file.
          */
         @JvmStatic
         @JvmOverloads

@@ -6,8 +6,8 @@ import dev.ondol.internal.ProgressSink
 import dev.ondol.internal.Workers
 
 /**
- * Quantized GGUF models on the device: where everything begins. Kotlin has suspending
- * functions beside these, `Ondol.load` and `Ondol.memory`.
+ * The library's entry: loads quantized GGUF models, which run on the device. Kotlin also
+ * has the suspending functions `Ondol.load` and `Ondol.memory`.
  */
 public object Ondol {
     /** The library's version. */
@@ -16,15 +16,17 @@ public object Ondol {
 
     /**
      * Loads a model: maps its file and, as the options ask, makes or checks its packed
-     * copy and compiles programs for an NPU. Call it on a background thread, which may
-     * be interrupted. No other program may change the file while the model is open.
+     * copy and compiles programs for an NPU. Call this function on a background thread,
+     * which may be interrupted. No other program may change the file while the model is
+     * open. A packed copy that can't be made is no error: [ModelInfo.noPackedCopy] then
+     * has the reason.
      *
-     * @throws OndolException.ModelFile a file that can't be used.
-     * @throws OndolException.InvalidArgument an option that can't be used.
-     * @throws OndolException.Unsupported
-     * @throws OndolException.Store
-     * @throws OndolException.Delegate
-     * @throws OndolException.DoesNotFit no space for the packed copy.
+     * @throws OndolException.ModelFile the file can't be used.
+     * @throws OndolException.InvalidArgument an option can't be used.
+     * @throws OndolException.Unsupported this device or model does not support the kernels
+     * or the type of KV cache of the options.
+     * @throws OndolException.Delegate the plug-in failed, or can't run the model.
+     * @throws OndolException.DoesNotFit the system does not provide the memory.
      * @throws OndolException.Cancelled the thread was interrupted.
      */
     @JvmStatic
@@ -37,7 +39,7 @@ public object Ondol {
         Workers.interruptibly(cancel::cancel) { load(source, options, cancel, listener) }
     }
 
-    /** As the other one, with the path of a file. */
+    /** Loads the model of the file at [path], as the function above. */
     @JvmStatic
     @JvmOverloads
     public fun loadBlocking(
@@ -47,12 +49,12 @@ public object Ondol {
     ): Model = loadBlocking(ModelSource.path(path), options, listener)
 
     /**
-     * The exact memory that a model's first conversation would take, before it is
-     * loaded: only the file's header is read.
+     * The exact memory of a model with its first conversation, before the model is loaded:
+     * only the file's header is read.
      *
-     * @throws OndolException.DoesNotFit more than [LoadOptions.memoryLimit].
-     * @throws OndolException.ModelFile a file that can't be used.
-     * @throws OndolException.InvalidArgument an option that can't be used.
+     * @throws OndolException.DoesNotFit the memory is more than [LoadOptions.memoryLimit].
+     * @throws OndolException.ModelFile the file can't be used.
+     * @throws OndolException.InvalidArgument an option can't be used.
      */
     @JvmStatic
     @JvmOverloads
@@ -73,15 +75,15 @@ public object Ondol {
             }
         }
 
-    /** As the other one, with the path of a file. */
+    /** The same for the file at [path]. */
     @JvmStatic
     @JvmOverloads
     public fun memoryBlocking(path: String, options: LoadOptions = LoadOptions()): Memory =
         memoryBlocking(ModelSource.path(path), options)
 
     /**
-     * Passes the log to a logger: lines of this level and of more important ones. Null,
-     * as in the beginning, switches it off.
+     * Passes the log's lines of this level and of more important ones to [logger], in place
+     * of the previous logger. Null switches the log off; at the start it is off.
      */
     @JvmStatic
     public fun setLogger(level: LogLevel, logger: Logger?): Unit =

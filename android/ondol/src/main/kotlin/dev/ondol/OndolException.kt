@@ -1,15 +1,15 @@
 package dev.ondol
 
 /**
- * Why a call failed. The subclasses are what an app handles differently; [code] is
- * finer. The message is English and says what was wrong, where, and what to do.
+ * Why a call failed. The subclasses are the kinds that an app handles differently; [code]
+ * is more precise. The message is English and says what was wrong, where, and what to do.
  */
 public sealed class OndolException(
     /** The kind of error. */
     public val code: ErrorCode,
     message: String,
 ) : RuntimeException(message) {
-    /** An argument or option that can't be used: a mistake of the caller. */
+    /** An argument or option can't be used: a mistake of the caller. */
     public class InvalidArgument internal constructor(code: ErrorCode, message: String) :
         OndolException(code, message)
 
@@ -48,13 +48,13 @@ public sealed class OndolException(
     ) : OndolException(ErrorCode.CONTEXT_FULL, message)
 
     /**
-     * A file that can't be used (codes 10 to 23): it is absent, unreadable, damaged, no
+     * A file can't be used (error codes 10 to 23): it is absent, unreadable, damaged, not a
      * GGUF file, or a model that this version does not support.
      */
     public class ModelFile internal constructor(code: ErrorCode, message: String) :
         OndolException(code, message)
 
-    /** Kernels or a type of KV cache that this device or model does not support. */
+    /** This device or model does not support the kernels or the type of KV cache. */
     public class Unsupported internal constructor(code: ErrorCode, message: String) :
         OndolException(code, message)
 
@@ -62,7 +62,7 @@ public sealed class OndolException(
     public class MemoryPressure internal constructor(message: String) :
         OndolException(ErrorCode.MEMORY_PRESSURE, message)
 
-    /** A file of a saved conversation is none, is damaged, or is of another model. */
+    /** A conversation can't be saved, or the file is not one of this model, or is damaged. */
     public class Snapshot internal constructor(message: String) :
         OndolException(ErrorCode.SNAPSHOT, message)
 
@@ -70,7 +70,7 @@ public sealed class OndolException(
     public class Delegate internal constructor(message: String) :
         OndolException(ErrorCode.DELEGATE, message)
 
-    /** There can be no packed copy of the model. */
+    /** A packed copy of the model can't be made. */
     public class Store internal constructor(message: String) :
         OndolException(ErrorCode.STORE, message)
 

@@ -3,9 +3,9 @@ package dev.ondol
 import java.util.Collections
 import java.util.WeakHashMap
 
-/** The models that are open, for what concerns all of them. */
+/** The models that are open, for calls that concern all of them. */
 internal object OpenModels {
-    // Weak, so that a model that nobody closed is not kept here.
+    // The references are weak, so that this set does not keep a model that was not closed.
     private val models = Collections.synchronizedSet(
         Collections.newSetFromMap(WeakHashMap<Model, Boolean>()),
     )
@@ -18,7 +18,7 @@ internal object OpenModels {
         models.remove(model)
     }
 
-    /** Gives memory that no answer needs back to the system. */
+    /** Releases memory that no answer needs to the system, for all models. */
     fun releaseUnused() {
         val open = synchronized(models) { models.toList() }
         open.forEach { model ->

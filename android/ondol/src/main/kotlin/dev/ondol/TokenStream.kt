@@ -4,8 +4,8 @@ import dev.ondol.internal.Answer
 import dev.ondol.internal.Workers
 
 /**
- * The tokens of an answer, which are computed when they are asked for, on a thread of
- * the library. One thread at a time takes them; close it if they are not all taken.
+ * The tokens of an answer. A thread of the library computes each token when it is asked
+ * for. Only one thread at a time may take tokens. Close the stream if not all are taken.
  *
  * An interrupt of the thread that waits ends the answer: [hasNext] throws
  * [OndolException.Cancelled], and the thread stays interrupted.
@@ -14,15 +14,16 @@ public class TokenStream internal constructor(private val answer: Answer) :
     Iterator<Token>, Iterable<Token>, AutoCloseable {
     private var next: Token? = null
 
-    /** Why it ended, and its counts and speeds; null before the end. */
+    /** Why the answer ended, and its counts and speeds; null before the end. */
     @Volatile
     public var end: AnswerEvent.End? = null
         private set
 
     /**
-     * Computes until there is text or the end.
+     * Computes until there is text or the end of the answer.
      *
      * @throws OndolException the answer failed.
+     * @throws OndolException.Cancelled the thread was interrupted.
      */
     override fun hasNext(): Boolean {
         if (next == null && end == null) advance()
@@ -34,12 +35,12 @@ public class TokenStream internal constructor(private val answer: Answer) :
         return next!!.also { next = null }
     }
 
-    /** Itself, so that a for loop takes the tokens. */
+    /** Returns this stream, so that a for loop takes the tokens. */
     override fun iterator(): Iterator<Token> = this
 
     private fun advance() {
         try {
-            // On another thread, since no interrupt ends native code.
+            // Runs on another thread, since an interrupt does not end native code.
             Workers.interruptibly(answer::cancel, ::take)
         } catch (failed: Throwable) {
             close()
@@ -64,6 +65,6 @@ public class TokenStream internal constructor(private val answer: Answer) :
     /** Ends the answer soon, from any thread. */
     public fun cancel(): Unit = answer.cancel()
 
-    /** Ends the answer, if it has not ended; the text that was taken stays. */
+    /** Ends the answer, if it has not ended; text that was taken stays in the history. */
     override fun close(): Unit = answer.close()
 }

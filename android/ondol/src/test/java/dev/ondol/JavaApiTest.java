@@ -16,7 +16,7 @@ import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
-/** The API as Java sees it; runs once more without kotlinx-coroutines. */
+/** Tests the API from Java; the tests run a second time without kotlinx-coroutines. */
 class JavaApiTest {
     private final Model model = Ondol.loadBlocking(ModelSource.hello());
     private final AnswerOptions options = new AnswerOptions().temperature(0f).maxTokens(30);
@@ -94,7 +94,7 @@ class JavaApiTest {
             Collector collector = new Collector() {
                 @Override
                 public void onToken(Token token) {
-                    // The rest of a short answer would come too soon.
+                    // A short answer would end before the test cancels it.
                     Governor.setPaused(true);
                     super.onToken(token);
                 }
@@ -164,7 +164,7 @@ class JavaApiTest {
                 for (int i = 0; i < tokens; i++) {
                     stream.next();
                 }
-                // The next token of a short prompt would come too soon.
+                // With a short prompt the next token would arrive before the interrupt.
                 Governor.setPaused(tokens > 0);
                 taken.countDown();
                 stream.hasNext();

@@ -35,7 +35,7 @@ class ConversationTest {
     private suspend fun Conversation.statsOf(text: String): AnswerStats =
         (events(text, greedy(30)).toList().last() as AnswerEvent.End).stats
 
-    /** After an end, a new answer is what it is for the same history computed anew. */
+    /** After an answer ended, a new answer is the same as with the history computed again. */
     private fun goesOn(conversation: Conversation) {
         assertFalse(conversation.isAnswering)
         val history = conversation.history()
@@ -44,8 +44,8 @@ class ConversationTest {
     }
 
     /**
-     * Cancels in time. This machine may be busy with something else, so the fastest of a
-     * few rounds counts.
+     * Checks that a cancel takes effect in time. Other programs may use this machine, so
+     * the fastest of a few rounds counts.
      */
     private fun endsSoon(round: () -> Long) {
         val taken = (1..5).map { round() }
@@ -76,7 +76,7 @@ class ConversationTest {
 
     @Test
     fun `text that is longer than the buffer is whole`() {
-        // Restored from messages, so that the text is the test's own.
+        // The conversation is made from messages, so that the test chooses its text.
         val long = "한글과 emoji 🙂 ".repeat(200)
         model.conversation { message("user", long) }.use {
             assertEquals(long, it.history().single().content)
@@ -184,7 +184,7 @@ class ConversationTest {
         model.conversation().use { conversation ->
             val taken = runBlocking {
                 val job = launch(Dispatchers.Default) {
-                    // Nearly every token is as likely as the end.
+                    // Nearly every token is as likely as the end token.
                     conversation.send("Hello!") {
                         temperature = 50f
                         topK = 0

@@ -9,7 +9,7 @@ import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.assertThrows
 
-/** Every type of error, provoked. */
+/** Provokes every type of error. */
 class ErrorsTest {
     private val model = hello()
 
@@ -74,7 +74,7 @@ class ErrorsTest {
             }
             assertEquals(64, error.allowed)
             assertTrue(error.needed > 64)
-            // An answer that fills it ends, and says so.
+            // An answer that fills the context ends with CONTEXT_FULL.
             val stream = conversation.stream("Hello!", AnswerOptions().temperature(0f))
             stream.forEach { _ -> }
             val reason = stream.end!!.reason

@@ -35,7 +35,7 @@ class LeakTest {
         .filter(Char::isDigit)
         .toLong()
 
-    /** What the JVM prints at the end of a thread dump. */
+    /** The number of global references, which the JVM prints at the end of a thread dump. */
     private fun globalReferences(): Int {
         val command = ObjectName("com.sun.management:type=DiagnosticCommand")
         val dump = ManagementFactory.getPlatformMBeanServer().invoke(
@@ -47,7 +47,7 @@ class LeakTest {
         return Regex("""JNI global refs: (\d+)""").find("$dump")!!.groupValues[1].toInt()
     }
 
-    /** Works in tenths: after the first three nothing grows. */
+    /** Runs the work in ten parts: after the first three parts nothing may grow. */
     private fun holds(name: String, times: Int, work: (Int) -> Unit) {
         repeat(times * 3 / 10, work)
         val before = use()
@@ -56,7 +56,8 @@ class LeakTest {
         println("$name, $times times: $before, then $after")
         assertTrue(after.kilobytes < before.kilobytes + 20_000, "$before, then $after")
         assertTrue(after.references <= before.references, "$before, then $after")
-        // The JVM adds compilers and collectors as it needs them; a leak is one each time.
+        // The JVM starts compiler and collector threads when it needs them; a leak would
+        // add one thread with each round.
         assertTrue(after.threads <= before.threads + 10, "$before, then $after")
         assertTrue(after.files <= before.files, "$before, then $after")
     }

@@ -10,7 +10,7 @@ import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 
-/** Both sides of the binding say the same. */
+/** Checks that Kotlin and Rust declare the same methods, numbers, names and defaults. */
 class NativeTest {
     private fun descriptor(type: Class<*>): String = when (type) {
         Void.TYPE -> "V"

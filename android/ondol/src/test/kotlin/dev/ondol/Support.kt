@@ -4,7 +4,7 @@ import java.io.File
 import java.io.FileDescriptor
 import kotlin.io.path.createTempDirectory
 
-/** The workspace. */
+/** The folder of the workspace. */
 internal val root = File(System.getProperty("ondol.root"))
 
 /** The file of the built-in model. */
@@ -13,14 +13,14 @@ internal val helloFile = File(root, "models/hello/hello.gguf")
 internal fun hello(options: LoadOptions = LoadOptions()): Model =
     Ondol.loadBlocking(ModelSource.hello(), options)
 
-/** The likeliest tokens. */
+/** Always takes the likeliest token. */
 internal fun greedy(tokens: Int): AnswerOptions = AnswerOptions().temperature(0f).maxTokens(tokens)
 
-/** A whole answer. */
+/** The text of a whole answer. */
 internal fun Conversation.ask(text: String, tokens: Int = 30): String =
     stream(text, greedy(tokens)).use { it.joinToString("") }
 
-/** A new conversation's answer. */
+/** The answer of a new conversation. */
 internal fun Model.ask(text: String, tokens: Int = 30): String =
     conversation().use { it.ask(text, tokens) }
 
@@ -30,7 +30,7 @@ internal fun roomy(): Model = hello(LoadOptions().context(16384))
 /** A prompt of more than 10,000 tokens, which takes longer than a test may wait. */
 internal val LONG_PROMPT: String = "안녕하세요 hello ".repeat(1200)
 
-/** Calls with answers that wait in native code, before their next token. */
+/** Runs a block while answers are paused: they wait in native code before a token. */
 internal inline fun <T> paused(work: () -> T): T {
     Governor.isPaused = true
     try {

@@ -12,7 +12,7 @@ import org.w3c.dom.Element
 class ContentsTest {
     private val abis = System.getProperty("ondol.abis").split(',')
 
-    /** The machines' numbers in ELF files. */
+    /** The numbers that stand for the machines in ELF files. */
     private val machines = mapOf("arm64-v8a" to 183, "armeabi-v7a" to 40, "x86_64" to 62)
 
     @Test
@@ -58,7 +58,7 @@ class ContentsTest {
         val later = names.filter { name ->
             try {
                 val loaded = Class.forName(name, false, loader)
-                // These verify the code, and load the classes of all signatures.
+                // These calls verify the code, and load the classes of all signatures.
                 loaded.declaredMethods
                 loaded.declaredConstructors
                 loaded.declaredFields

@@ -11,13 +11,13 @@ import proguard.Configuration
 import proguard.ConfigurationParser
 import proguard.ProGuard
 
-/** The sample app and the AAR, shrunk and obfuscated as an app's release build does it. */
+/** Shrinks and obfuscates the sample app with the AAR, as an app's release build does. */
 class ShrinkTest {
-    /** What the sample app's manifest names. */
+    /** The rule that keeps the classes which the sample app's manifest names. */
     private val entries = "-keep class dev.ondol.sample.SampleApp,dev.ondol.sample.MainActivity " +
         "{ public <init>(); }"
 
-    /** The only class that uses what API level 24 does not have: Android 10 loads it first. */
+    /** The only class that uses functions newer than API level 24; older systems skip it. */
     private val later = "-dontwarn dev.ondol.OndolAndroid\$Thermal**"
 
     private val archive = unpacked("classes.jar")
@@ -29,7 +29,7 @@ class ShrinkTest {
         val java = File(System.getProperty("java.home"), "jmods/java.base.jmod")
         val all = listOf(sample, archive).map { "-injars $it(!META-INF/**)" } +
             "-outjars $result" +
-            // Android's classes come before those of java.base, where it has any.
+            // Android's classes take precedence over those of java.base.
             libraries.map { "-libraryjars $it" } +
             "-libraryjars $java(!**.jar;!module-info.class)" +
             "-dontnote" + entries + options
@@ -40,7 +40,7 @@ class ShrinkTest {
         return result
     }
 
-    /** What Rust looks up and an archive has. */
+    /** The names that Rust looks up and that an archive contains. */
     private fun found(archive: File): Set<String> {
         val loader = loader(archive)
         return Rust.classes.filter { it in classes(archive) }
@@ -55,7 +55,7 @@ class ShrinkTest {
         .filter { (it, parameters) -> Modifier.isNative(it.modifiers) || parameters in Rust.parameters }
         .map { (it, parameters) -> "${it.name}($parameters): ${it.returnType.name}" }
 
-    /** What Rust looks up, which must all be there. */
+    /** The names that Rust looks up, all of which must be in the archive. */
     private fun expected(): Set<String> {
         val all = found(archive)
         val missing = Rust.classes - all
@@ -70,7 +70,7 @@ class ShrinkTest {
         assertEquals(Rust.announced, Rust.methods.size, "the methods of the table")
         val shrunk = shrink(rules, later)
         assertEquals(setOf<String>(), expected() - found(shrunk), "lost")
-        // It did its work on everything else.
+        // ProGuard renamed or removed the other names.
         assertTrue("dev.ondol.Conversation" !in classes(shrunk), "${classes(shrunk)}")
     }
 
@@ -91,7 +91,7 @@ class ShrinkTest {
 private object Rust {
     private val folder = File(root, "bindings/jni/src")
 
-    /** All code without comments and without what only tests use. */
+    /** All code without comments and without code that only tests use. */
     private val code = folder.listFiles()!!
         .filter { it.name != "testing.rs" }
         .joinToString("\n") { it.readText().substringBefore("#[cfg(test)]\nmod ") }

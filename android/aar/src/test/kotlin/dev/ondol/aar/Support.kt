@@ -5,7 +5,7 @@ import java.net.URLClassLoader
 import java.util.zip.ZipFile
 import kotlin.io.path.createTempFile
 
-/** The workspace. */
+/** The folder of the workspace. */
 internal val root = File(System.getProperty("ondol.root"))
 
 /** The AAR. */
@@ -22,7 +22,7 @@ internal fun part(name: String): ByteArray = ZipFile(aar).use { zip ->
     zip.getInputStream(zip.getEntry(name)).use { it.readBytes() }
 }
 
-/** A file of the AAR, in a file of its own. */
+/** A file of the AAR, extracted into a file on disk. */
 internal fun unpacked(name: String): File =
     temporary(File(name).extension).apply { writeBytes(part(name)) }
 
@@ -37,7 +37,7 @@ internal fun classes(archive: File): List<String> = ZipFile(archive).use { zip -
         .toList()
 }
 
-/** Loads classes of archives, with those of Android; not the ones of this test. */
+/** A class loader for archives and Android's classes, without the classes of this test. */
 internal fun loader(vararg archives: File): ClassLoader {
     val urls = (archives.toList() + libraries).map { it.toURI().toURL() }
     return URLClassLoader(urls.toTypedArray(), ClassLoader.getPlatformClassLoader())

@@ -8,14 +8,14 @@ import java.nio.ByteBuffer
 
 /**
  * An answer that is being generated, on the thread that calls [next]. It must be closed:
- * only then has the conversation its session again.
+ * only then does the conversation get its session back.
  */
 internal class Answer(address: Long) : AutoCloseable {
     private val handle = Handle(address, "answer", Native::answerFree)
     private val buffer = ByteBuffer.allocateDirect(BUFFER_BYTES)
     private val bytes = ByteArray(BUFFER_BYTES)
 
-    /** Computes until there is something to report; the end once. */
+    /** Computes until there is an event to report; the last event is the end. */
     fun next(): AnswerEvent {
         var before: StringBuilder? = null
         while (true) {
@@ -48,17 +48,17 @@ internal class Answer(address: Long) : AutoCloseable {
         return AnswerEvent.End(FinishReason.entries[reason], AnswerStats.of(stats))
     }
 
-    /** Ends it soon, from any thread. */
+    /** Ends the answer soon, from any thread. */
     fun cancel() = handle.callIfOpen(Native::answerCancel)
 
     override fun close() {
-        // A call of another thread ends soon, and then it is freed.
+        // If another thread is in a call, that call ends soon, and then the value is freed.
         cancel()
         handle.close()
     }
 
     private companion object {
-        /** Longer texts come in parts. */
+        /** Bytes of the buffer; a longer text arrives in parts. */
         const val BUFFER_BYTES = 512
 
         const val END = 0

@@ -5,19 +5,19 @@ import java.util.concurrent.atomic.AtomicBoolean
 import java.util.concurrent.atomic.AtomicInteger
 
 /**
- * A value in Rust that this object owns. It is freed when it is closed and no call uses
- * it any more: a `close()` on one thread never takes it away from a call on another.
+ * A value in Rust that this object owns. It is freed when the handle is closed and no call
+ * uses the value any more: `close()` on one thread never frees it during a call on another.
  */
 internal class Handle(
     private val address: Long,
     private val what: String,
     private val free: (Long) -> Unit,
 ) : AutoCloseable {
-    /** Calls that use the value, and one for the owner. */
+    /** The number of calls that use the value, plus 1 until [close]. */
     private val users = AtomicInteger(1)
     private val closed = AtomicBoolean()
 
-    /** Calls with the address; throws [OndolException.Closed] after [close]. */
+    /** Calls [method] with the address; throws [OndolException.Closed] after [close]. */
     inline fun <T> call(method: (Long) -> T): T {
         val address = enter()
         try {

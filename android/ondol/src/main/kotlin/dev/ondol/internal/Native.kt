@@ -4,14 +4,14 @@ import java.nio.ByteBuffer
 
 /**
  * The native methods, as `bindings/jni/src/methods.rs` registers them. A handle is the
- * address of a value in Rust; [Handle] takes care of it. Texts are UTF-8, lists of them
- * are packed by [pack].
+ * address of a value in Rust; [Handle] owns and frees it. Texts are UTF-8; [pack] packs
+ * lists of texts into one array.
  */
 internal object Native {
-    /** Stands for null where a number is expected. */
+    /** Stands for null where an Int is expected. */
     const val NO_INT: Int = Int.MIN_VALUE
 
-    /** As [NO_INT]. */
+    /** Stands for null where a Long is expected. */
     const val NO_LONG: Long = Long.MIN_VALUE
 
     init {
@@ -53,7 +53,7 @@ internal object Native {
     ): Long
     @JvmStatic external fun optionsFree(options: Long)
 
-    /** The built-in model if there is neither a path nor a descriptor. */
+    /** Loads the file at the path, else that of the descriptor, else the built-in model. */
     @JvmStatic external fun load(
         path: ByteArray?,
         descriptor: Int,
@@ -112,21 +112,21 @@ internal object Native {
         stop: ByteArray,
     ): Long
 
-    /** An event in one number: [Answer] reads it. */
+    /** Returns an event as one number, which [Answer] reads. */
     @JvmStatic external fun answerNext(answer: Long, buffer: ByteBuffer): Long
 
-    /** The ordinal of the finish reason; the numbers of the statistics in [stats]. */
+    /** Returns the ordinal of the finish reason, and stores the statistics in [stats]. */
     @JvmStatic external fun answerEnd(answer: Long, stats: DoubleArray): Int
     @JvmStatic external fun answerCancel(answer: Long)
     @JvmStatic external fun answerFree(answer: Long)
 }
 
-/** What [Native.load] calls on its own thread. */
+/** Receives the progress from [Native.load], on the thread that called it. */
 internal fun interface ProgressSink {
     fun progress(stage: Int, done: Long, total: Long)
 }
 
-/** What any thread calls for a line of the log. */
+/** Receives a line of the log; any thread may call it. */
 internal fun interface LogSink {
     fun log(level: Int, line: ByteArray)
 }

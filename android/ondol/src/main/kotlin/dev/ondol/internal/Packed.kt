@@ -3,8 +3,8 @@ package dev.ondol.internal
 import java.nio.ByteBuffer
 
 /**
- * A list of texts as one array: before each its bytes of UTF-8, as four big-endian
- * bytes. `bindings/jni/src/bytes.rs` does the same.
+ * A list of texts as one array: each text, in UTF-8, is preceded by its length in bytes, as
+ * four big-endian bytes. `bindings/jni/src/bytes.rs` uses the same format.
  */
 internal fun pack(texts: Iterable<String>): ByteArray {
     val encoded = texts.map { it.encodeToByteArray() }

@@ -9,8 +9,8 @@ import java.util.concurrent.TimeUnit
 import java.util.concurrent.atomic.AtomicInteger
 
 /**
- * The library's threads: one for each answer that is being generated, which ends after
- * ten idle seconds. Rust adds its own for the work of a token.
+ * The library's threads: one for each answer or call that runs. A thread ends after ten
+ * idle seconds. Rust has threads of its own for the steps of a pass.
  */
 internal object Workers {
     private const val IDLE_SECONDS = 10L
@@ -27,9 +27,9 @@ internal object Workers {
     }
 
     /**
-     * Calls on one of the threads and waits. An interrupt of the waiting thread calls
-     * [cancel], waits for the end of [call], and is a [dev.ondol.OndolException.Cancelled];
-     * the thread stays interrupted.
+     * Runs [call] on one of the threads and waits for it. If the waiting thread is
+     * interrupted, this function calls [cancel], waits for the end of [call], and throws
+     * [dev.ondol.OndolException.Cancelled]; the thread stays interrupted.
      */
     fun <T> interruptibly(cancel: () -> Unit, call: () -> T): T {
         if (Thread.currentThread().isInterrupted) {

@@ -20,7 +20,7 @@ import org.robolectric.Shadows.shadowOf
 import org.robolectric.android.controller.ActivityController
 import org.robolectric.annotation.Config
 
-/** The sample app, as a person uses it, on Android 7. */
+/** Uses the sample app as a person does, on Android 7. */
 @RunWith(RobolectricTestRunner::class)
 @Config(sdk = [24])
 class SampleTest {
@@ -44,7 +44,7 @@ class SampleTest {
     private fun field(hint: String): EditText =
         views().filterIsInstance<EditText>().first { "${it.hint}" == hint }
 
-    /** Runs the main thread until something is so. */
+    /** Runs the main thread until a condition holds. */
     private fun waitFor(what: String, condition: () -> Boolean) {
         val end = System.nanoTime() + 60_000_000_000
         while (!condition()) {

@@ -44,12 +44,12 @@ internal sealed class Work {
 internal data class State(
     /** The model's name, when one was chosen. */
     val name: String? = null,
-    /** What it takes. */
+    /** The memory that the model takes. */
     val memory: Memory? = null,
     val isLoaded: Boolean = false,
     val messages: List<ChatMessage> = emptyList(),
     val work: Work = Work.None,
-    /** Of the last answer. */
+    /** The statistics of the last answer. */
     val stats: AnswerStats? = null,
 ) {
     val isBusy: Boolean
@@ -79,7 +79,7 @@ internal class Chat(private val scope: CoroutineScope) {
         measure(file.name, ModelSource.path(file.path))
     }
 
-    /** Chooses a model, and says what memory it would take. */
+    /** Chooses a model, and shows the memory that it would take. */
     fun choose(name: String, chosen: ModelSource) = work(Work.Loading) { measure(name, chosen) }
 
     private suspend fun measure(name: String, chosen: ModelSource) {
@@ -117,12 +117,12 @@ internal class Chat(private val scope: CoroutineScope) {
                 }
             }
         } finally {
-            // A cancelled answer stays with its text so far.
+            // A cancelled answer stays in the history with its text so far.
             changing.update { it.copy(messages = conversation.history()) }
         }
     }
 
-    /** Ends what is being done. */
+    /** Cancels the current work. */
     fun cancel() {
         job?.cancel()
     }
@@ -136,7 +136,7 @@ internal class Chat(private val scope: CoroutineScope) {
 
     private fun show(work: Work) = changing.update { it.copy(work = work) }
 
-    /** Does one thing at a time, and shows why it failed. */
+    /** Runs [block] unless other work is running, and shows the reason if it fails. */
     private fun work(begin: Work, block: suspend CoroutineScope.() -> Unit) {
         if (state.value.isBusy) return
         show(begin)

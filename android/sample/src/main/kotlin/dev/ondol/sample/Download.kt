@@ -7,19 +7,20 @@ import java.net.HttpURLConnection
 import java.net.URL
 
 /**
- * A download into a file. The bytes are written into a file beside it, which gets the
- * name at the end. A download that was interrupted goes on where it ended if the server
- * says that its file is the same: by its ETag, which is kept in a third file.
+ * A download into a file. The bytes are written into a second file beside it, which is
+ * renamed at the end. A download that was interrupted continues where it stopped if the
+ * server's ETag shows that its file is the same; the ETag is stored in a third file.
  */
 internal class Download(private val url: URL, private val file: File) {
     private val part = File("$file.part")
     private val tag = File("$file.etag")
 
     /**
-     * Returns when the file is whole.
+     * Downloads the file; returns when it is complete.
      *
-     * @param progress is called with the bytes so far and the bytes of the file, 0 if the
-     * server does not say; what it throws ends the download.
+     * @param progress is called with the bytes so far and the bytes of the file, which are
+     * 0 if the server does not say; an exception that it throws ends the download.
+     * @throws IOException the download failed; the next call continues it if possible.
      */
     fun run(progress: (Long, Long) -> Unit) {
         if (file.exists()) return
@@ -37,7 +38,7 @@ internal class Download(private val url: URL, private val file: File) {
 
     private fun receive(connection: HttpURLConnection, progress: (Long, Long) -> Unit) {
         val from = request(connection)
-        // The bytes of the answer's body, which are not there if they come in chunks.
+        // Bytes of the response's body; with chunked encoding there is no such header.
         val length = connection.getHeaderFieldLong("Content-Length", -1)
         val total = if (length < 0) 0 else from + length
         connection.inputStream.use { input ->
@@ -57,7 +58,7 @@ internal class Download(private val url: URL, private val file: File) {
         }
     }
 
-    /** Asks for what is missing. Returns where the answer begins in the file. */
+    /** Requests the missing bytes. Returns the byte of the file at which the body begins. */
     private fun request(connection: HttpURLConnection): Long {
         val have = part.length()
         connection.connectTimeout = TIMEOUT_MS
@@ -78,14 +79,14 @@ internal class Download(private val url: URL, private val file: File) {
                 return 0
             }
             else -> {
-                // What was kept may be more than the file has; the next try is new.
+                // The stored part may be longer than the file; the next try starts again.
                 tag.delete()
                 throw IOException("$url: the server answers ${connection.responseCode}")
             }
         }
     }
 
-    /** A weak ETag, or none, does not say that the bytes are the same. */
+    /** Stores the ETag; a weak ETag does not guarantee that the bytes are the same. */
     private fun remember(etag: String?) {
         if (etag == null || etag.startsWith("W/")) tag.delete() else tag.writeText(etag)
     }

@@ -17,7 +17,7 @@ import kotlinx.coroutines.MainScope
 import kotlinx.coroutines.cancelChildren
 import kotlinx.coroutines.launch
 
-/** Shows the chat of the app, and nothing else, so it can be made anew when it turns. */
+/** Shows the app's chat and keeps no state, so the system may recreate it on rotation. */
 internal class MainActivity : Activity() {
     private val scope = MainScope()
     private val chat by lazy { (application as SampleApp).chat }
@@ -115,7 +115,7 @@ internal class MainActivity : Activity() {
         .setType("*/*")
 
     private fun field(name: Int, words: Int) = EditText(this).apply {
-        // With an id, Android keeps the text when the activity turns.
+        // Android keeps the text of a field with an id when the activity is rotated.
         id = name
         setHint(words)
     }
@@ -138,7 +138,7 @@ internal class MainActivity : Activity() {
     private fun column(vararg views: View) = LinearLayout(this).apply {
         orientation = LinearLayout.VERTICAL
         for (view in views) {
-            // The text takes the height that the others leave.
+            // The messages take the height that the other views leave.
             val rest = view is ScrollView
             val height = if (rest) 0 else WRAP_CONTENT
             addView(view, LinearLayout.LayoutParams(MATCH_PARENT, height, if (rest) 1f else 0f))

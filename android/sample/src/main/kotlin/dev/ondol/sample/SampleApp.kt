@@ -7,7 +7,7 @@ import dev.ondol.Ondol
 import dev.ondol.OndolAndroid
 import kotlinx.coroutines.MainScope
 
-/** Has what outlives the activity: the model and the conversation. */
+/** Has the objects that outlive the activity: the model and the conversation. */
 internal class SampleApp : Application() {
     val chat = Chat(MainScope())
 

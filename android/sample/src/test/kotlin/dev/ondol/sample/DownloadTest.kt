@@ -21,13 +21,13 @@ class DownloadTest {
     private val loopback = InetSocketAddress(InetAddress.getLoopbackAddress(), 0)
     private val server = HttpServer.create(loopback, 0).apply { createContext("/", ::answer) }
 
-    /** What the server has, and how it answers. */
+    /** The server's file, and how the server responds. */
     private var bytes = ByteArray(300_000) { (it * 31 + it / 256).toByte() }
     private var etag: String? = "\"one\""
     private var knowsRanges = true
     private var status = 200
 
-    /** The bytes of the answer's body that the server sends before it breaks off. */
+    /** Bytes of the response's body that the server sends before it closes the connection. */
     private var sends = Int.MAX_VALUE
     private val ranges = ArrayList<String?>()
 
@@ -63,7 +63,7 @@ class DownloadTest {
     private fun download(progress: (Long, Long) -> Unit = { _, _ -> }) =
         Download(URL("http://localhost:${server.address.port}/model.gguf"), file).run(progress)
 
-    /** A download of which 100,000 bytes came. */
+    /** A download of which 100,000 bytes have arrived. */
     private fun interrupted() {
         sends = 100_000
         assertThrows(IOException::class.java) { download() }
