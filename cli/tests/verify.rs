@@ -142,7 +142,7 @@ fn every_healthy_part_passes() {
         "activations=f32 weights=f32",
     ] {
         let mut command = verify(&home, &reference::plugin(), "op,model,end-to-end");
-        let said = run(command.env("ONDOL_REFERENCE", format!("{part} rows=1,64,128")));
+        let said = run(command.env("ONDOL_REFERENCE_PART", format!("{part} rows=1,64,128")));
         let failed = gates(&report(&said), "fail");
         assert!(failed.is_empty() && said.code == 0, "{part}: {failed:?}");
     }

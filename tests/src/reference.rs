@@ -1,5 +1,5 @@
 //! The reference part as a plug-in: a device that computes correctly, in an arithmetic that
-//! the environment variable `ONDOL_REFERENCE` chooses. It is an example of its crate, and
+//! the environment variable `ONDOL_REFERENCE_PART` chooses. It is an example of its crate, and
 //! `cargo test` of the whole workspace builds it.
 
 use std::path::PathBuf;

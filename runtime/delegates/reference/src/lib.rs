@@ -2,7 +2,7 @@
 //!
 //! [`run`] and [`matmul`] compute without the C ABI: they are the oracle of the
 //! conformance kit. [`open`] opens a device of any arithmetic; tests use it as a device without
-//! faults. As a shared library it reads its setting from `ONDOL_REFERENCE`.
+//! faults. As a shared library it reads its setting from `ONDOL_REFERENCE_PART`.
 //!
 //! With 32-bit float activations and sums of 24 bits or more it is exact: the results
 //! are those of 64-bit floats, rounded once ([`EXACT`]).
@@ -38,7 +38,7 @@ pub const EXACT: Arithmetic = Arithmetic {
 };
 
 /// The environment variable with the setting of the shared library's device.
-const VARIABLE: &str = "ONDOL_REFERENCE";
+const VARIABLE: &str = "ONDOL_REFERENCE_PART";
 
 /// The plug-in.
 pub struct Reference;
