@@ -267,8 +267,8 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// Whether a layer slides: per layer, or all but every n-th.
-    pub fn slides(&self, layer: usize, every: usize) -> bool {
+    /// Whether a layer has a window: per layer, or all but every n-th.
+    pub fn windowed(&self, layer: usize, every: usize) -> bool {
         match self.file.value("attention.sliding_window_pattern") {
             None => layer % every != every - 1,
             Some(Value::Array(per_layer)) => per_layer[layer].to_bool().expect("booleans"),
