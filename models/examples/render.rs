@@ -30,7 +30,7 @@ fn answer(case: &mut Value) -> Value {
         add_generation_prompt: variables
             .get("add_generation_prompt")
             .is_some_and(|value| *value == true),
-        now: Some(0),
+        local_seconds: Some(0),
         extra: variables.clone(),
         ..RenderInput::default()
     };

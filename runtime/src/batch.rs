@@ -83,12 +83,12 @@ impl Batch {
         // No allocation: unused elements of the arrays repeat the last session.
         let last = sessions.len() - 1;
         let tokens: [[u32; 1]; FINE_TOKENS] = from_fn(|i| [sessions[i.min(last)].1]);
-        let segments: [SequenceRows; FINE_TOKENS] = from_fn(|i| SequenceRows {
+        let sequences: [SequenceRows; FINE_TOKENS] = from_fn(|i| SequenceRows {
             cache: sessions[i.min(last)].0.cache(),
             input: Input::Tokens(&tokens[i]),
         });
         let rows = sessions.len();
-        let pass = Pass::new(&segments[..rows], Phase::Decode);
+        let pass = Pass::new(&sequences[..rows], Phase::Decode);
         let Batch {
             engine,
             logits,

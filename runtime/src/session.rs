@@ -300,11 +300,11 @@ impl Session {
         work: impl FnOnce(&mut Executor, Pass) -> Result<R>,
     ) -> Result<R> {
         self.begin(input.rows());
-        let segments = [SequenceRows {
+        let sequences = [SequenceRows {
             cache: &self.cache,
             input,
         }];
-        let pass = Pass::new(&segments, phase);
+        let pass = Pass::new(&sequences, phase);
         let (logits, released) = (self.logits.block(), &mut self.released);
         self.engine
             .run(logits, released, pass.cancel(), |executor| {

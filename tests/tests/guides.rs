@@ -54,7 +54,8 @@ fn the_code_of_the_guides_is_the_code() {
         let page = fs::read_to_string(root().join("docs").join(guide)).unwrap();
         for block in blocks(&page) {
             let wanted = lines(block);
-            let holds = |source: &Vec<&str>| source.windows(wanted.len()).any(|part| part == wanted);
+            let holds =
+                |source: &Vec<&str>| source.windows(wanted.len()).any(|part| part == wanted);
             assert!(sources.iter().any(holds), "{guide}: no source has\n{block}");
             quoted += 1;
         }

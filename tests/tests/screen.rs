@@ -281,7 +281,7 @@ fn logits_that_are_there_are_those_of_the_whole_head() {
             (screens, !screens),
             "{stats:?}"
         );
-        // More than there are chunks of rows.
+        // More than there are maxima of bounds.
         screened.decode_top(9, 4000).unwrap();
         assert_eq!(screened.screen_stats().unwrap().whole, stats.whole + 1);
         assert!(screened.last_logits().iter().all(|x| x.is_finite()));

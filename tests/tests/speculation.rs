@@ -13,7 +13,7 @@ use ondol_tests::random_model::{ARCHITECTURES, RandomModel, variants};
 const PASS: usize = 9;
 
 /// Tokens before a pass: the pass lies before the ends of attention's tiles and
-/// chunks of keys, and across them.
+/// runs of keys, and across them.
 const STARTS: [usize; 3] = [3, 60, 250];
 
 /// Tokens of context.
@@ -105,7 +105,7 @@ fn every_architecture_packed() {
     }
 }
 
-/// Rows of 1280 columns are summed in several chunks.
+/// Rows of 1280 columns are summed in several parts.
 #[test]
 fn every_format() {
     for dtype in DType::all() {

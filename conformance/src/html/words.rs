@@ -20,7 +20,7 @@ pub enum Outcome {
     /// Not decided.
     NotMeasured,
     /// Measured, without a limit.
-    Told,
+    Informational,
 }
 
 impl Outcome {
@@ -31,7 +31,7 @@ impl Outcome {
         Outcome::Waived,
         Outcome::Partial,
         Outcome::NotMeasured,
-        Outcome::Told,
+        Outcome::Informational,
     ];
 
     /// The outcome in a word or two.
@@ -42,7 +42,7 @@ impl Outcome {
             Outcome::Waived => ("Waived", "면제"),
             Outcome::Partial => ("Partial", "부분 충족"),
             Outcome::NotMeasured => ("Not measured", "미측정"),
-            Outcome::Told => ("For information", "참고값"),
+            Outcome::Informational => ("For information", "참고값"),
         }
     }
 
@@ -65,7 +65,7 @@ impl Outcome {
                 "No gate failed, but this is not all of a verification.",
                 "불합격 항목은 없으나, 적합성 시험 전체를 충족하지는 않습니다.",
             ),
-            Outcome::NotMeasured | Outcome::Told => (
+            Outcome::NotMeasured | Outcome::Informational => (
                 "No gate was decided: this is not a pass.",
                 "판정된 항목이 없으므로 통과로 볼 수 없습니다.",
             ),
@@ -80,7 +80,7 @@ impl Outcome {
             Outcome::Waived => '△',
             Outcome::Partial => '◐',
             Outcome::NotMeasured => '–',
-            Outcome::Told => '○',
+            Outcome::Informational => '○',
         }
     }
 
@@ -90,7 +90,7 @@ impl Outcome {
             Outcome::Pass => "pass",
             Outcome::Fail => "fail",
             Outcome::Waived | Outcome::Partial => "waived",
-            Outcome::NotMeasured | Outcome::Told => "open",
+            Outcome::NotMeasured | Outcome::Informational => "open",
         }
     }
 }
@@ -102,7 +102,9 @@ pub fn outcome(gate: &Gate) -> Outcome {
         Verdict::Fail => Outcome::Fail,
         Verdict::Waived => Outcome::Waived,
         Verdict::Partial => Outcome::Partial,
-        Verdict::NotMeasured if gate.found.is_some() && gate.limit.is_none() => Outcome::Told,
+        Verdict::NotMeasured if gate.found.is_some() && gate.limit.is_none() => {
+            Outcome::Informational
+        }
         Verdict::NotMeasured => Outcome::NotMeasured,
     }
 }
@@ -116,7 +118,7 @@ pub fn conclusion<'g>(gates: impl IntoIterator<Item = &'g Gate>) -> Outcome {
         Outcome::Pass,
         Outcome::Waived,
         Outcome::NotMeasured,
-        Outcome::Told,
+        Outcome::Informational,
     ]
     .into_iter()
     .find(|outcome| outcomes.contains(outcome))

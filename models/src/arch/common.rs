@@ -245,13 +245,13 @@ pub fn sliding_layers(b: &Builder, layers: u32, period: usize) -> Result<Vec<boo
             .map(|n| period == 0 || !n.is_multiple_of(period))
             .collect());
     };
-    let slides: Option<Vec<bool>> = pattern
+    let windowed: Option<Vec<bool>> = pattern
         .iter()
         .take(layers as usize)
         .map(|value| value.as_bool())
         .collect();
-    slides
-        .filter(|slides| slides.len() == layers as usize)
+    windowed
+        .filter(|windowed| windowed.len() == layers as usize)
         .ok_or_else(|| {
             let reason =
                 format!("expected a boolean for each of {layers} layers, found {pattern:?}");

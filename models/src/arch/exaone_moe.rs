@@ -23,18 +23,18 @@ pub fn build(mut b: Builder) -> Result<Graph> {
     let rope = rope::scaled(&b, &hp, RopeStyle::HalfSplit)?;
     let rope = b.add_rope(rope);
     let window = common::sliding_window(&b)?;
-    let slides = common::sliding_layers(&b, hp.layers, PERIOD)?;
+    let windowed = common::sliding_layers(&b, hp.layers, PERIOD)?;
 
     let mut x = b.embed(hp.width, 1.0)?;
-    for (layer, slides) in (0..).zip(slides) {
+    for (layer, windowed) in (0..).zip(windowed) {
         let at = hp.enter(&mut b, layer)?;
         let h = b.rms_norm(x, "attn_norm", hp.eps)?;
         let qkv = at.normed_queries_keys_values(&mut b, h, hp.eps)?;
         let attention = Attention {
-            window: window.filter(|_| slides),
+            window: window.filter(|_| windowed),
             ..at.attention()
         };
-        let rope = Some(rope).filter(|_| slides || window.is_none());
+        let rope = Some(rope).filter(|_| windowed || window.is_none());
         let h = at.attend(&mut b, qkv, rope, attention)?;
         x = b.add(x, h);
 

@@ -19,7 +19,7 @@ pub fn build(mut b: Builder) -> Result<Graph> {
     let rope = rope::scaled(&b, &hp, RopeStyle::HalfSplit)?;
     let rope = b.add_rope(rope);
     let window = common::sliding_window(&b)?.unwrap_or(DEFAULT_WINDOW);
-    let slides = common::sliding_layers(&b, hp.layers, 2)?;
+    let windowed = common::sliding_layers(&b, hp.layers, 2)?;
     let score_cap = b
         .opt_positive("attn_logit_softcapping")?
         .unwrap_or(DEFAULT_SCORE_CAP);
@@ -28,12 +28,12 @@ pub fn build(mut b: Builder) -> Result<Graph> {
         .unwrap_or(DEFAULT_LOGIT_CAP);
 
     let mut x = b.embed(hp.width, libm::sqrtf(hp.width as f32))?;
-    for (layer, slides) in (0..).zip(slides) {
+    for (layer, windowed) in (0..).zip(windowed) {
         let at = hp.enter(&mut b, layer)?;
         let h = b.rms_norm(x, "attn_norm", hp.eps)?;
         let qkv = at.queries_keys_values(&mut b, h)?;
         let attention = Attention {
-            window: slides.then_some(window),
+            window: windowed.then_some(window),
             scale: common::gemma_scale(&hp, &at, LAYERS_27B),
             softcap: Some(score_cap),
             ..at.attention()

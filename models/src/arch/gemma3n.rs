@@ -24,7 +24,7 @@ const LEAST: f32 = 1e-5;
 pub fn build(mut b: Builder) -> Result<Graph> {
     let hp = Decoder::read(&b)?;
     let window = common::sliding_window(&b)?;
-    let slides = common::sliding_layers(&b, hp.layers, 0)?;
+    let windowed = common::sliding_layers(&b, hp.layers, 0)?;
     let mut keys = SharedKeys::read(&b, hp.layers)?;
     let active = active_stream(&b)?;
     let full_rope = rope::scaled(&b, &hp, RopeStyle::HalfSplit)?;
@@ -35,20 +35,20 @@ pub fn build(mut b: Builder) -> Result<Graph> {
     let x = b.embed(hp.width, libm::sqrtf(hp.width as f32))?;
     let inputs = layer_inputs(&mut b, x, &hp)?;
     let mut streams = streams(&mut b, x)?;
-    for (layer, slides) in (0..).zip(slides) {
+    for (layer, windowed) in (0..).zip(windowed) {
         let at = hp.enter(&mut b, layer)?;
         let predicted = predicted(&mut b, &streams, active, hp.eps)?;
         let x = predicted[active];
 
         let h = b.rms_norm(x, "attn_norm", hp.eps)?;
         let laurel = laurel(&mut b, h, hp.eps)?;
-        let rope = if slides { local_rope } else { full_rope };
+        let rope = if windowed { local_rope } else { full_rope };
         let attention = Attention {
-            window: window.filter(|_| slides),
+            window: window.filter(|_| windowed),
             scale: 1.0,
             ..at.attention()
         };
-        let h = keys.attend(&mut b, h, &hp, rope, (layer, slides), attention)?;
+        let h = keys.attend(&mut b, h, &hp, rope, (layer, windowed), attention)?;
         let h = b.rms_norm(h, "post_attention_norm", hp.eps)?;
         let h = b.add(x, h);
         let h = b.add(h, laurel);

@@ -16,7 +16,7 @@ pub fn build(mut b: Builder) -> Result<Graph> {
     let full = Decoder::read(&b)?;
     let narrow = full.of_windows(&b)?;
     let window = common::sliding_window(&b)?;
-    let slides = common::sliding_layers(&b, full.layers, 0)?;
+    let windowed = common::sliding_layers(&b, full.layers, 0)?;
     let mut keys = SharedKeys::read(&b, full.layers)?;
     // Some pairs do not rotate: the file's frequency factors make their frequencies almost 0.
     let full_rope = rope::scaled(&b, &full, RopeStyle::HalfSplit)?;
@@ -26,19 +26,19 @@ pub fn build(mut b: Builder) -> Result<Graph> {
 
     let mut x = b.embed(full.width, libm::sqrtf(full.width as f32))?;
     let inputs = layer_inputs(&mut b, x, &full)?;
-    for (layer, slides) in (0..).zip(slides) {
-        let (hp, rope) = match slides {
+    for (layer, windowed) in (0..).zip(windowed) {
+        let (hp, rope) = match windowed {
             true => (&narrow, narrow_rope),
             false => (&full, full_rope),
         };
         let at = hp.enter(&mut b, layer)?;
         let attention = Attention {
-            window: window.filter(|_| slides),
+            window: window.filter(|_| windowed),
             scale: 1.0,
             ..at.attention()
         };
         let h = b.rms_norm(x, "attn_norm", hp.eps)?;
-        let h = keys.attend(&mut b, h, hp, rope, (layer, slides), attention)?;
+        let h = keys.attend(&mut b, h, hp, rope, (layer, windowed), attention)?;
         let h = b.rms_norm(h, "post_attention_norm", hp.eps)?;
         x = b.add(x, h);
 

@@ -47,14 +47,14 @@ impl SharedKeys {
         x: ValueId,
         hp: &Decoder,
         rope: usize,
-        (layer, slides): (u32, bool),
+        (layer, windowed): (u32, bool),
         attention: Attention,
     ) -> Result<ValueId> {
         let head_dim = attention.head_dim;
         let q = b.linear(x, "attn_q", attention.heads * head_dim)?;
         let q = b.rms_norm_heads(q, "attn_q_norm", head_dim, hp.eps)?;
         let q = b.rope(q, head_dim, rope);
-        let last = &mut self.last[usize::from(slides)];
+        let last = &mut self.last[usize::from(windowed)];
         let h = if layer < self.first_shared {
             let h = over_own_keys(b, x, q, hp, rope, attention)?;
             *last = Some(h);

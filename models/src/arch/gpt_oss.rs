@@ -15,17 +15,17 @@ const UNIT: RowFn = RowFn::ClampedGlu { limit: 7.0 };
 pub fn build(mut b: Builder) -> Result<Graph> {
     let hp = Decoder::read(&b)?;
     let window = common::sliding_window(&b)?;
-    let slides = common::sliding_layers(&b, hp.layers, PERIOD)?;
-    let rope = rope::scaled_exactly(&b, &hp, RopeStyle::HalfSplit)?;
+    let windowed = common::sliding_layers(&b, hp.layers, PERIOD)?;
+    let rope = rope::scaled_unrounded(&b, &hp, RopeStyle::HalfSplit)?;
     let rope = b.add_rope(rope);
 
     let mut x = b.embed(hp.width, 1.0)?;
-    for (layer, slides) in (0..).zip(slides) {
+    for (layer, windowed) in (0..).zip(windowed) {
         let at = hp.enter(&mut b, layer)?;
         let h = b.rms_norm(x, "attn_norm", hp.eps)?;
         let qkv = at.queries_keys_values(&mut b, h)?;
         let attention = Attention {
-            window: window.filter(|_| slides),
+            window: window.filter(|_| windowed),
             sinks: Some(b.sinks("attn_sinks", at.heads)?),
             ..at.attention()
         };

@@ -10,11 +10,11 @@ use crate::graph::{Attention, Builder, Graph};
 /// The graph of a `granitehybrid` file.
 pub fn build(mut b: Builder) -> Result<Graph> {
     let hp = Decoder::read(&b)?;
-    let by = Multipliers::read(&b, &hp)?;
+    let factors = Multipliers::read(&b, &hp)?;
     let ssm = Ssm::read(&b)?;
     let rope = rope::of_granite(&b, &hp)?.map(|rope| b.add_rope(rope));
 
-    let mut x = b.embed(hp.width, by.embedding)?;
+    let mut x = b.embed(hp.width, factors.embedding)?;
     for layer in 0..hp.layers {
         b.enter(Some(layer));
         let h = b.rms_norm(x, "attn_norm", hp.eps)?;
@@ -24,20 +24,20 @@ pub fn build(mut b: Builder) -> Result<Graph> {
             let at = hp.enter(&mut b, layer)?;
             let qkv = at.queries_keys_values(&mut b, h)?;
             let attention = Attention {
-                scale: by.scores,
+                scale: factors.scores,
                 ..at.attention()
             };
             at.attend(&mut b, qkv, rope, attention)?
         };
-        let h = b.scale(h, by.residual);
+        let h = b.scale(h, factors.residual);
         x = b.add(x, h);
 
         let h = b.rms_norm(x, "ffn_norm", hp.eps)?;
         let h = experts::or_feed_forward(&mut b, h, experts::USUAL)?;
-        let h = b.scale(h, by.residual);
+        let h = b.scale(h, factors.residual);
         x = b.add(x, h);
     }
     let logits = hp.logits(&mut b, x)?;
-    let logits = b.scale(logits, by.logits);
+    let logits = b.scale(logits, factors.logits);
     b.finish(logits)
 }

@@ -11,7 +11,7 @@ use crate::graph::{Activation, Builder, Graph, RopeStyle};
 pub fn build(mut b: Builder) -> Result<Graph> {
     let hp = Decoder::read(&b)?;
     let mut k_rope = rope::scaled(&b, &hp, RopeStyle::Interleaved)?;
-    rope::level(&b, &mut k_rope)?;
+    rope::cancel_magnitude(&b, &mut k_rope)?;
     let q_rope = rope::growing(&b, &k_rope)?;
     let q_rope = b.add_rope(q_rope);
     let k_rope = b.add_rope(k_rope);

@@ -14,16 +14,16 @@ const PERIOD: usize = 4;
 pub fn build(mut b: Builder) -> Result<Graph> {
     let hp = Decoder::read(&b)?;
     let window = common::sliding_window(&b)?;
-    let slides = common::sliding_layers(&b, hp.layers, PERIOD)?;
+    let windowed = common::sliding_layers(&b, hp.layers, PERIOD)?;
     let full_rope = rope::scaled(&b, &hp, RopeStyle::HalfSplit)?;
     let full_rope = b.add_rope(full_rope);
     let sliding_rope = rope::local_or_same(&b, &hp, RopeStyle::HalfSplit)?;
     let sliding_rope = b.add_rope(sliding_rope);
 
     let mut x = b.embed(hp.width, 1.0)?;
-    for (layer, slides) in (0..).zip(slides) {
+    for (layer, windowed) in (0..).zip(windowed) {
         let at = hp.enter(&mut b, layer)?;
-        let window = window.filter(|_| slides);
+        let window = window.filter(|_| windowed);
         let rope = if window.is_some() {
             sliding_rope
         } else {

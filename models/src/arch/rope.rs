@@ -38,7 +38,7 @@ pub fn scaled(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
 
 /// As [`scaled`], for models whose code does not round the ends of YaRN's ramp to whole
 /// pairs (gpt-oss).
-pub fn scaled_exactly(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
+pub fn scaled_unrounded(b: &Builder, hp: &Decoder, style: RopeStyle) -> Result<Rope> {
     scaled_with(b, hp, style, Ramp::Exact)
 }
 
@@ -124,7 +124,7 @@ pub fn of_granite(b: &Builder, hp: &Decoder) -> Result<Option<Rope>> {
 /// Divides the factor on cosine and sine by `1 + 0.1 m ln(factor)` with the file's `m`
 /// ([`LOG_MULTIPLIER`]), so that with `m = 1` YaRN leaves them as they are. Models with this
 /// key have a factor on queries instead ([`growing`]).
-pub fn level(b: &Builder, rope: &mut Rope) -> Result<()> {
+pub fn cancel_magnitude(b: &Builder, rope: &mut Rope) -> Result<()> {
     if let Some(multiplier) = b.opt_positive(LOG_MULTIPLIER)? {
         let factor = libm::logf(scaling_factor(b)?.max(1.0));
         rope.magnitude /= 1.0 + 0.1 * multiplier * factor;
@@ -133,8 +133,8 @@ pub fn level(b: &Builder, rope: &mut Rope) -> Result<()> {
 }
 
 /// The factor that DeepSeek's models have on queries, and again on keys: `1 + m ln(factor)`
-/// with the file's `m` ([`LOG_MULTIPLIER`]). Unlike in [`level`], `m` includes the 0.1 of
-/// YaRN's formula. `None` if the file has no `m`.
+/// with the file's `m` ([`LOG_MULTIPLIER`]). Unlike in [`cancel_magnitude`], `m` includes
+/// the 0.1 of YaRN's formula. `None` if the file has no `m`.
 pub fn magnitude_of_scores(b: &Builder) -> Result<Option<f32>> {
     let multiplier = b.opt_positive(LOG_MULTIPLIER)?;
     let factor = libm::logf(scaling_factor(b)?.max(1.0));

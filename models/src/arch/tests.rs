@@ -563,9 +563,9 @@ fn tensors_that_change_nothing_are_let_pass() {
     for name in ["blk.0.attn_rot_embd.inv_freq", crate::screen::WEIGHT] {
         assert!(with_tensor("llama", name).graph().is_ok(), "{name}");
     }
-    let further = File::new("exaone4", 3).with("nextn_predict_layers", 1u32);
-    let further = further.with_vector("blk.2.nextn.eh_proj.weight", &[0.0; 8]);
-    assert!(further.graph().is_ok());
+    let nextn = File::new("exaone4", 3).with("nextn_predict_layers", 1u32);
+    let nextn = nextn.with_vector("blk.2.nextn.eh_proj.weight", &[0.0; 8]);
+    assert!(nextn.graph().is_ok());
     let named = |kind: &str| File::new("llama", 1).with_key("general.type", kind);
     assert!(named("model").graph().is_ok());
     assert_names_key(&named("adapter").error(), "general.type");

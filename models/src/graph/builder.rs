@@ -200,20 +200,20 @@ impl<'g, 'a> Builder<'g, 'a> {
                 reason,
             });
         }
-        const FURTHER: &str = "nextn_predict_layers";
-        let further = self.opt_count(FURTHER)?.unwrap_or(0);
-        if further >= blocks {
-            return Err(self.bad(FURTHER, format!("{further} of {blocks} layers")));
+        const NEXTN: &str = "nextn_predict_layers";
+        let nextn = self.opt_count(NEXTN)?.unwrap_or(0);
+        if nextn >= blocks {
+            return Err(self.bad(NEXTN, format!("{nextn} of {blocks} layers")));
         }
-        let layers = blocks - further;
+        let layers = blocks - nextn;
         match (layers..blocks).find(|&layer| self.is_plain(layer)) {
             None => Ok(layers as u32),
             Some(layer) => {
                 let reason = format!(
-                    "the last {further} of {blocks} layers are said to predict further tokens, \
+                    "the last {nextn} of {blocks} layers are said to predict further tokens, \
                      but layer {layer} has no `nextn` tensors: it would be left out"
                 );
-                Err(self.bad(FURTHER, reason))
+                Err(self.bad(NEXTN, reason))
             }
         }
     }

@@ -31,11 +31,11 @@ pub(super) fn refuse(b: &Builder) -> Result<()> {
 }
 
 fn refuse_tensors(b: &Builder) -> Result<()> {
-    let further = further_layers(b)?;
+    let nextn = nextn_layers(b)?;
     let unread = b.gguf.tensors().iter().zip(&b.used);
     let unread = unread.filter(|(_, used)| !used.get());
     let names = unread.map(|(tensor, _)| tensor.name);
-    let mut left = names.filter(|name| !is_unneeded(name, further.clone()));
+    let mut left = names.filter(|name| !is_unneeded(name, nextn.clone()));
     let mut first = String::new();
     for (at, name) in left.by_ref().take(NAMED).enumerate() {
         first += if at > 0 { ", `" } else { "`" };
@@ -56,12 +56,12 @@ fn refuse_tensors(b: &Builder) -> Result<()> {
 }
 
 /// The last layers, which only predict further tokens.
-fn further_layers(b: &Builder) -> Result<core::ops::Range<usize>> {
+fn nextn_layers(b: &Builder) -> Result<core::ops::Range<usize>> {
     Ok(b.layers()? as usize..b.size("block_count")?)
 }
 
 /// Whether leaving this tensor out does not change the result.
-fn is_unneeded(name: &str, further: core::ops::Range<usize>) -> bool {
+fn is_unneeded(name: &str, nextn: core::ops::Range<usize>) -> bool {
     let layer = name.strip_prefix("blk.").and_then(|rest| {
         let (number, rest) = rest.split_once('.')?;
         Some((number.parse().ok()?, rest))
@@ -70,7 +70,7 @@ fn is_unneeded(name: &str, further: core::ops::Range<usize>) -> bool {
         // The angles of a rotary embedding, which can be computed from its base.
         Some((_, rest)) if rest.starts_with("attn_rot_embd.") => true,
         // These layers are not run.
-        Some((layer, _)) => further.contains(&layer),
+        Some((layer, _)) => nextn.contains(&layer),
         // The screen of a packed copy, which the runtime may use.
         None => [screen::WEIGHT, screen::ERROR].contains(&name),
     }

@@ -54,7 +54,7 @@ impl Family {
     }
 }
 
-struct Layout {
+struct BlockLayout {
     dtype: DType,
     name: &'static str,
     block_len: usize,
@@ -63,15 +63,15 @@ struct Layout {
     fields: &'static [(usize, usize)],
 }
 
-const LAYOUTS: [Layout; 16] = {
+const LAYOUTS: [BlockLayout; 16] = {
     const fn row(
         dtype: DType,
         name: &'static str,
         block_len: usize,
         block_bytes: usize,
         fields: &'static [(usize, usize)],
-    ) -> Layout {
-        Layout {
+    ) -> BlockLayout {
+        BlockLayout {
             dtype,
             name,
             block_len,
@@ -170,7 +170,7 @@ impl DType {
             .map(|l| l.dtype)
     }
 
-    fn layout(self) -> &'static Layout {
+    fn layout(self) -> &'static BlockLayout {
         // The table has a row for every variant.
         LAYOUTS
             .iter()
@@ -203,7 +203,7 @@ impl DType {
     /// Bytes of a row of `cols` elements; `None` where `cols` is no multiple of
     /// the block length, or the product overflows.
     pub fn row_bytes(self, cols: usize) -> Option<usize> {
-        let Layout {
+        let BlockLayout {
             block_len,
             block_bytes,
             ..

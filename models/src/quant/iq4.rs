@@ -35,8 +35,8 @@ impl Block<32, 18> for IQ4_NL {
         let inverse = inverse(d.to_f32());
         let mut block = [0; 18];
         set_f16_field(&mut block, Self::D, d);
-        let levels = x.map(|x| Codebook::index(x * inverse));
-        set_field(&mut block, Self::QS, &pack_nibbles(&levels));
+        let codes = x.map(|x| Codebook::index(x * inverse));
+        set_field(&mut block, Self::QS, &pack_nibbles(&codes));
         block
     }
 }
@@ -76,7 +76,7 @@ impl Block<256, 136> for IQ4_XS {
         let fit = symmetric::<Codebook, 32, 8>(x, importance, 32);
         let (high, low) = pack_iq4_xs_scales(&fit.scales);
         let mut qs = [0; 128];
-        pack4::<16>(&fit.levels, &mut qs);
+        pack4::<16>(&fit.codes, &mut qs);
         let mut block = [0; 136];
         set_f16_field(&mut block, Self::D, fit.d);
         set_field(&mut block, Self::SCALES_H, &high);
@@ -135,19 +135,19 @@ impl Grid for Codebook {
     fn nearest(y: f32) -> f32 {
         // The sum of the steps that `y` has passed. The compiler makes vector code of this
         // loop, which it can't of a look-up.
-        let mut level = Self::LOW;
+        let mut value = Self::LOW;
         for (i, &middle) in MIDPOINTS.iter().enumerate() {
             let step = f32::from(CODEBOOK[i + 1]) - f32::from(CODEBOOK[i]);
-            level += if y > middle { step } else { 0.0 };
+            value += if y > middle { step } else { 0.0 };
         }
-        level
+        value
     }
 
     fn index(y: f32) -> u8 {
         MIDPOINTS.iter().map(|&middle| u8::from(y > middle)).sum()
     }
 
-    fn levels() -> impl Iterator<Item = f32> {
+    fn values() -> impl Iterator<Item = f32> {
         CODEBOOK.into_iter().map(f32::from)
     }
 }

@@ -35,10 +35,10 @@ impl Q2_K {
 impl Block<256, 84> for Q2_K {
     fn decode(block: &[u8; 84], out: &mut [f32; 256]) {
         let scales: &[u8; 16] = field(block, Self::SCALES);
-        let levels = unpack2(field(block, Self::QS));
+        let codes = unpack2(field(block, Self::QS));
         let scale_min = |j: usize| (scales[j] & 15, scales[j] >> 4);
         let (d, dmin) = (f16_field(block, Self::D), f16_field(block, Self::DMIN));
-        decode_affine::<16>(d, dmin, scale_min, &levels, out);
+        decode_affine::<16>(d, dmin, scale_min, &codes, out);
     }
 
     fn encode(x: &[f32; 256], importance: Option<&[f32; 256]>) -> [u8; 84] {
@@ -46,7 +46,7 @@ impl Block<256, 84> for Q2_K {
         let scales: [u8; 16] = core::array::from_fn(|j| fit.scales[j] | (fit.mins[j] << 4));
         let mut block = [0; 84];
         set_field(&mut block, Self::SCALES, &scales);
-        set_field(&mut block, Self::QS, &pack2(&fit.levels));
+        set_field(&mut block, Self::QS, &pack2(&fit.codes));
         set_f16_field(&mut block, Self::D, fit.d);
         set_f16_field(&mut block, Self::DMIN, fit.dmin);
         block
@@ -69,20 +69,20 @@ impl Q3_K {
 
 impl Block<256, 110> for Q3_K {
     fn decode(block: &[u8; 110], out: &mut [f32; 256]) {
-        let mut levels = unpack2(field(block, Self::QS));
+        let mut codes = unpack2(field(block, Self::QS));
         let high = unpack1(field(block, Self::HMASK));
-        for (level, bit) in levels.iter_mut().zip(high) {
-            *level |= bit << 2;
+        for (code, bit) in codes.iter_mut().zip(high) {
+            *code |= bit << 2;
         }
         let scales = q3_scales(field(block, Self::SCALES));
-        decode_symmetric(f16_field(block, Self::D), &scales, &levels, 4, out);
+        decode_symmetric(f16_field(block, Self::D), &scales, &codes, 4, out);
     }
 
     fn encode(x: &[f32; 256], importance: Option<&[f32; 256]>) -> [u8; 110] {
         let fit = symmetric::<Integers<4>, 16, 16>(x, importance, 32);
         let mut block = [0; 110];
-        set_field(&mut block, Self::HMASK, &pack1(&fit.levels.map(|q| q >> 2)));
-        set_field(&mut block, Self::QS, &pack2(&fit.levels));
+        set_field(&mut block, Self::HMASK, &pack1(&fit.codes.map(|q| q >> 2)));
+        set_field(&mut block, Self::QS, &pack2(&fit.codes));
         set_field(&mut block, Self::SCALES, &pack_q3_scales(&fit.scales));
         set_f16_field(&mut block, Self::D, fit.d);
         block
@@ -105,11 +105,11 @@ impl Q4_K {
 
 impl Block<256, 144> for Q4_K {
     fn decode(block: &[u8; 144], out: &mut [f32; 256]) {
-        let mut levels = [0; 256];
-        unpack4::<32>(field::<128, _>(block, Self::QS), &mut levels);
+        let mut codes = [0; 256];
+        unpack4::<32>(field::<128, _>(block, Self::QS), &mut codes);
         let scales = field(block, Self::SCALES);
         let (d, dmin) = (f16_field(block, Self::D), f16_field(block, Self::DMIN));
-        decode_affine::<32>(d, dmin, |j| k4_scale_min(scales, j), &levels, out);
+        decode_affine::<32>(d, dmin, |j| k4_scale_min(scales, j), &codes, out);
     }
 
     fn encode(x: &[f32; 256], importance: Option<&[f32; 256]>) -> [u8; 144] {
@@ -122,7 +122,7 @@ impl Block<256, 144> for Q4_K {
             Self::SCALES,
             &pack_k4_scales(&fit.scales, &fit.mins),
         );
-        set_field(&mut block, Self::QS, &pack_nibbles::<32>(&fit.levels));
+        set_field(&mut block, Self::QS, &pack_nibbles::<32>(&fit.codes));
         block
     }
 }
@@ -145,15 +145,15 @@ impl Q5_K {
 
 impl Block<256, 176> for Q5_K {
     fn decode(block: &[u8; 176], out: &mut [f32; 256]) {
-        let mut levels = [0; 256];
-        unpack4::<32>(field::<128, _>(block, Self::QS), &mut levels);
+        let mut codes = [0; 256];
+        unpack4::<32>(field::<128, _>(block, Self::QS), &mut codes);
         let high = unpack1(field(block, Self::QH));
-        for (level, bit) in levels.iter_mut().zip(high) {
-            *level |= bit << 4;
+        for (code, bit) in codes.iter_mut().zip(high) {
+            *code |= bit << 4;
         }
         let scales = field(block, Self::SCALES);
         let (d, dmin) = (f16_field(block, Self::D), f16_field(block, Self::DMIN));
-        decode_affine::<32>(d, dmin, |j| k4_scale_min(scales, j), &levels, out);
+        decode_affine::<32>(d, dmin, |j| k4_scale_min(scales, j), &codes, out);
     }
 
     fn encode(x: &[f32; 256], importance: Option<&[f32; 256]>) -> [u8; 176] {
@@ -166,8 +166,8 @@ impl Block<256, 176> for Q5_K {
             Self::SCALES,
             &pack_k4_scales(&fit.scales, &fit.mins),
         );
-        set_field(&mut block, Self::QH, &pack1(&fit.levels.map(|q| q >> 4)));
-        set_field(&mut block, Self::QS, &pack_nibbles::<32>(&fit.levels));
+        set_field(&mut block, Self::QH, &pack1(&fit.codes.map(|q| q >> 4)));
+        set_field(&mut block, Self::QS, &pack_nibbles::<32>(&fit.codes));
         block
     }
 }
@@ -188,21 +188,21 @@ impl Q6_K {
 
 impl Block<256, 210> for Q6_K {
     fn decode(block: &[u8; 210], out: &mut [f32; 256]) {
-        let mut levels = [0; 256];
-        unpack4::<64>(field::<128, _>(block, Self::QL), &mut levels);
+        let mut codes = [0; 256];
+        unpack4::<64>(field::<128, _>(block, Self::QL), &mut codes);
         let high = unpack2(field(block, Self::QH));
-        for (level, bits) in levels.iter_mut().zip(high) {
-            *level |= bits << 4;
+        for (code, bits) in codes.iter_mut().zip(high) {
+            *code |= bits << 4;
         }
         let scales = field::<16, _>(block, Self::SCALES).map(u8::cast_signed);
-        decode_symmetric(f16_field(block, Self::D), &scales, &levels, 32, out);
+        decode_symmetric(f16_field(block, Self::D), &scales, &codes, 32, out);
     }
 
     fn encode(x: &[f32; 256], importance: Option<&[f32; 256]>) -> [u8; 210] {
         let fit = symmetric::<Integers<32>, 16, 16>(x, importance, 128);
         let mut block = [0; 210];
-        set_field(&mut block, Self::QL, &pack_nibbles::<64>(&fit.levels));
-        set_field(&mut block, Self::QH, &pack2(&fit.levels.map(|q| q >> 4)));
+        set_field(&mut block, Self::QL, &pack_nibbles::<64>(&fit.codes));
+        set_field(&mut block, Self::QH, &pack2(&fit.codes.map(|q| q >> 4)));
         set_field(&mut block, Self::SCALES, &fit.scales.map(i8::cast_unsigned));
         set_f16_field(&mut block, Self::D, fit.d);
         block
@@ -262,9 +262,9 @@ fn pack_q3_scales(scales: &[i8; 16]) -> [u8; 12] {
 }
 
 /// The low four bits of 256 codes, see [`pack4`].
-fn pack_nibbles<const GROUP: usize>(levels: &[u8; 256]) -> [u8; 128] {
+fn pack_nibbles<const GROUP: usize>(codes: &[u8; 256]) -> [u8; 128] {
     let mut packed = [0; 128];
-    pack4::<GROUP>(levels, &mut packed);
+    pack4::<GROUP>(codes, &mut packed);
     packed
 }
 
@@ -274,18 +274,18 @@ fn decode_affine<const SUB: usize>(
     d: f32,
     dmin: f32,
     scale_min: impl Fn(usize) -> (u8, u8),
-    levels: &[u8; 256],
+    codes: &[u8; 256],
     out: &mut [f32; 256],
 ) {
-    let subs = levels
+    let subs = codes
         .as_chunks::<SUB>()
         .0
         .iter()
         .zip(out.as_chunks_mut::<SUB>().0);
-    for (j, (levels, out)) in subs.enumerate() {
+    for (j, (codes, out)) in subs.enumerate() {
         let (scale, min) = scale_min(j);
         let (scale, min) = (d * f32::from(scale), dmin * f32::from(min));
-        for (y, &q) in out.iter_mut().zip(levels) {
+        for (y, &q) in out.iter_mut().zip(codes) {
             *y = scale * f32::from(q) - min;
         }
     }
@@ -296,18 +296,18 @@ fn decode_affine<const SUB: usize>(
 fn decode_symmetric(
     d: f32,
     scales: &[i8; 16],
-    levels: &[u8; 256],
+    codes: &[u8; 256],
     offset: i8,
     out: &mut [f32; 256],
 ) {
-    let subs = levels
+    let subs = codes
         .as_chunks::<16>()
         .0
         .iter()
         .zip(out.as_chunks_mut::<16>().0);
-    for (&scale, (levels, out)) in scales.iter().zip(subs) {
+    for (&scale, (codes, out)) in scales.iter().zip(subs) {
         let scale = d * f32::from(scale);
-        for (y, &q) in out.iter_mut().zip(levels) {
+        for (y, &q) in out.iter_mut().zip(codes) {
             *y = scale * f32::from(q.cast_signed() - offset);
         }
     }

@@ -26,17 +26,17 @@ impl Q4_0 {
 impl Block<32, 18> for Q4_0 {
     fn decode(block: &[u8; 18], out: &mut [f32; 32]) {
         let d = f16_field(block, Self::D);
-        let levels = nibbles(field(block, Self::QS));
-        for (y, q) in out.iter_mut().zip(levels) {
+        let codes = nibbles(field(block, Self::QS));
+        for (y, q) in out.iter_mut().zip(codes) {
             *y = d * (f32::from(q) - 8.0);
         }
     }
 
     fn encode(x: &[f32; 32], importance: Option<&[f32; 32]>) -> [u8; 18] {
-        let (d, levels) = symmetric::<8>(x, importance);
+        let (d, codes) = symmetric::<8>(x, importance);
         let mut block = [0; 18];
         set_f16_field(&mut block, Self::D, d);
-        set_field(&mut block, Self::QS, &pack_nibbles(&levels));
+        set_field(&mut block, Self::QS, &pack_nibbles(&codes));
         block
     }
 }
@@ -56,18 +56,18 @@ impl Q4_1 {
 impl Block<32, 20> for Q4_1 {
     fn decode(block: &[u8; 20], out: &mut [f32; 32]) {
         let (d, m) = (f16_field(block, Self::D), f16_field(block, Self::M));
-        let levels = nibbles(field(block, Self::QS));
-        for (y, q) in out.iter_mut().zip(levels) {
+        let codes = nibbles(field(block, Self::QS));
+        for (y, q) in out.iter_mut().zip(codes) {
             *y = d * f32::from(q) + m;
         }
     }
 
     fn encode(x: &[f32; 32], importance: Option<&[f32; 32]>) -> [u8; 20] {
-        let (d, m, levels) = affine(x, importance, 15.0);
+        let (d, m, codes) = affine(x, importance, 15.0);
         let mut block = [0; 20];
         set_f16_field(&mut block, Self::D, d);
         set_f16_field(&mut block, Self::M, m);
-        set_field(&mut block, Self::QS, &pack_nibbles(&levels));
+        set_field(&mut block, Self::QS, &pack_nibbles(&codes));
         block
     }
 }
@@ -87,18 +87,18 @@ impl Q5_0 {
 impl Block<32, 22> for Q5_0 {
     fn decode(block: &[u8; 22], out: &mut [f32; 32]) {
         let d = f16_field(block, Self::D);
-        let levels = five_bits(field(block, Self::QH), field(block, Self::QS));
-        for (y, q) in out.iter_mut().zip(levels) {
+        let codes = five_bits(field(block, Self::QH), field(block, Self::QS));
+        for (y, q) in out.iter_mut().zip(codes) {
             *y = d * (f32::from(q) - 16.0);
         }
     }
 
     fn encode(x: &[f32; 32], importance: Option<&[f32; 32]>) -> [u8; 22] {
-        let (d, levels) = symmetric::<16>(x, importance);
+        let (d, codes) = symmetric::<16>(x, importance);
         let mut block = [0; 22];
         set_f16_field(&mut block, Self::D, d);
-        set_field(&mut block, Self::QH, &fifth_bits(&levels));
-        set_field(&mut block, Self::QS, &pack_nibbles(&levels));
+        set_field(&mut block, Self::QH, &fifth_bits(&codes));
+        set_field(&mut block, Self::QS, &pack_nibbles(&codes));
         block
     }
 }
@@ -120,19 +120,19 @@ impl Q5_1 {
 impl Block<32, 24> for Q5_1 {
     fn decode(block: &[u8; 24], out: &mut [f32; 32]) {
         let (d, m) = (f16_field(block, Self::D), f16_field(block, Self::M));
-        let levels = five_bits(field(block, Self::QH), field(block, Self::QS));
-        for (y, q) in out.iter_mut().zip(levels) {
+        let codes = five_bits(field(block, Self::QH), field(block, Self::QS));
+        for (y, q) in out.iter_mut().zip(codes) {
             *y = d * f32::from(q) + m;
         }
     }
 
     fn encode(x: &[f32; 32], importance: Option<&[f32; 32]>) -> [u8; 24] {
-        let (d, m, levels) = affine(x, importance, 31.0);
+        let (d, m, codes) = affine(x, importance, 31.0);
         let mut block = [0; 24];
         set_f16_field(&mut block, Self::D, d);
         set_f16_field(&mut block, Self::M, m);
-        set_field(&mut block, Self::QH, &fifth_bits(&levels));
-        set_field(&mut block, Self::QS, &pack_nibbles(&levels));
+        set_field(&mut block, Self::QH, &fifth_bits(&codes));
+        set_field(&mut block, Self::QS, &pack_nibbles(&codes));
         block
     }
 }
@@ -150,8 +150,8 @@ impl Q8_0 {
 impl Block<32, 34> for Q8_0 {
     fn decode(block: &[u8; 34], out: &mut [f32; 32]) {
         let d = f16_field(block, Self::D);
-        let levels: &[u8; 32] = field(block, Self::QS);
-        for (y, &q) in out.iter_mut().zip(levels) {
+        let codes: &[u8; 32] = field(block, Self::QS);
+        for (y, &q) in out.iter_mut().zip(codes) {
             *y = d * f32::from(q.cast_signed());
         }
     }
@@ -159,44 +159,44 @@ impl Block<32, 34> for Q8_0 {
     fn encode(x: &[f32; 32], _importance: Option<&[f32; 32]>) -> [u8; 34] {
         let scale = clamp_to_f16(extreme(x).abs() / 127.0);
         let inverse = inverse(scale);
-        let levels = x.map(|x| round_half_away((x * inverse).clamp(-127.0, 127.0)) as u8);
+        let codes = x.map(|x| round_half_away((x * inverse).clamp(-127.0, 127.0)) as u8);
         let mut block = [0; 34];
         set_f16_field(&mut block, Self::D, f16::from_f32(scale));
-        set_field(&mut block, Self::QS, &levels);
+        set_field(&mut block, Self::QS, &codes);
         block
     }
 }
 
 /// The 32 codes in 16 bytes of nibbles.
 pub(super) fn nibbles(qs: &[u8; 16]) -> [u8; 32] {
-    let mut levels = [0; 32];
-    unpack4::<16>(qs, &mut levels);
-    levels
+    let mut codes = [0; 32];
+    unpack4::<16>(qs, &mut codes);
+    codes
 }
 
 /// Packs the low four bits of 32 codes.
-pub(super) fn pack_nibbles(levels: &[u8; 32]) -> [u8; 16] {
+pub(super) fn pack_nibbles(codes: &[u8; 32]) -> [u8; 16] {
     let mut packed = [0; 16];
-    pack4::<16>(levels, &mut packed);
+    pack4::<16>(codes, &mut packed);
     packed
 }
 
 /// The 32 codes of nibbles and fifth bits.
 fn five_bits(qh: &[u8; 4], qs: &[u8; 16]) -> [u8; 32] {
     let high = u32::from_le_bytes(*qh);
-    let mut levels = nibbles(qs);
-    for (i, level) in levels.iter_mut().enumerate() {
-        *level |= ((high >> i) as u8 & 1) << 4;
+    let mut codes = nibbles(qs);
+    for (i, code) in codes.iter_mut().enumerate() {
+        *code |= ((high >> i) as u8 & 1) << 4;
     }
-    levels
+    codes
 }
 
 /// The fifth bits of 32 codes.
-fn fifth_bits(levels: &[u8; 32]) -> [u8; 4] {
-    let bits = levels
+fn fifth_bits(codes: &[u8; 32]) -> [u8; 4] {
+    let bits = codes
         .iter()
         .enumerate()
-        .map(|(i, &level)| (u32::from(level) >> 4) << i);
+        .map(|(i, &code)| (u32::from(code) >> 4) << i);
     bits.fold(0, |all, bit| all | bit).to_le_bytes()
 }
 
@@ -209,8 +209,8 @@ fn symmetric<const HALF: u8>(x: &[f32; 32], importance: Option<&[f32; 32]>) -> (
         // The codes are rounded under the scale before it is rounded to f16.
         let scale = clamp_to_f16(extreme(x) / -half);
         let inverse = inverse(scale);
-        let levels = x.map(|x| ((x * inverse + (half + 0.5)) as u8).min(2 * HALF - 1));
-        return (f16::from_f32(scale), levels);
+        let codes = x.map(|x| ((x * inverse + (half + 0.5)) as u8).min(2 * HALF - 1));
+        return (f16::from_f32(scale), codes);
     };
     let x = &tame(x);
     let d = fit_f16_scale::<Integers<HALF>, 32>(x, &weights(x, Some(importance)));
@@ -229,15 +229,15 @@ fn affine(x: &[f32; 32], importance: Option<&[f32; 32]>, top: f32) -> (f16, f16,
         let min = clamp_to_f16(least);
         let scale = clamp_to_f16((most - least) / top);
         let inverse = inverse(scale);
-        let levels = x.map(|x| ((x - min) * inverse + 0.5).min(top) as u8);
-        return (f16::from_f32(scale), f16::from_f32(min), levels);
+        let codes = x.map(|x| ((x - min) * inverse + 0.5).min(top) as u8);
+        return (f16::from_f32(scale), f16::from_f32(min), codes);
     };
     let x = &tame(x);
     let (scale, min) = fit_affine(x, &weights(x, Some(importance)), top, f32::INFINITY);
     let (d, m) = (f16_scale(scale), f16_saturating(min));
     let inverse = inverse(d.to_f32());
-    let levels = x.map(|x| nearest_int(((x - m.to_f32()) * inverse).clamp(0.0, top)) as u8);
-    (d, m, levels)
+    let codes = x.map(|x| nearest_int(((x - m.to_f32()) * inverse).clamp(0.0, top)) as u8);
+    (d, m, codes)
 }
 
 /// The nearest integer, halves away from zero, for magnitudes within i32.

@@ -74,10 +74,10 @@ fn nearest_code(y: f32) -> u8 {
 /// format's values exceed the range of f32.
 fn squared_error(x: &[f32; 32], importance: Option<&[f32; 32]>, scale: f32) -> f64 {
     let error = |x: f32| {
-        let level = E2M1_DOUBLED[usize::from(nearest_code(x / scale))];
+        let value = E2M1_DOUBLED[usize::from(nearest_code(x / scale))];
         // The product is in f32, so that a code which decodes to infinity has an infinite
         // error.
-        f64::from(scale * f32::from(level)) - f64::from(x)
+        f64::from(scale * f32::from(value)) - f64::from(x)
     };
     match importance {
         None => x.iter().map(|&x| error(x) * error(x)).sum(),

@@ -10,8 +10,8 @@
 #[inline]
 pub fn unpack4<const GROUP: usize>(packed: &[u8], out: &mut [u8]) {
     let groups = packed.as_chunks::<GROUP>().0;
-    for (bytes, levels) in groups.iter().zip(out.chunks_exact_mut(2 * GROUP)) {
-        let (low, high) = levels.split_at_mut(GROUP);
+    for (bytes, codes) in groups.iter().zip(out.chunks_exact_mut(2 * GROUP)) {
+        let (low, high) = codes.split_at_mut(GROUP);
         for i in 0..GROUP {
             low[i] = bytes[i] & 15;
             high[i] = bytes[i] >> 4;
@@ -21,10 +21,10 @@ pub fn unpack4<const GROUP: usize>(packed: &[u8], out: &mut [u8]) {
 
 /// Packs what [`unpack4`] unpacks; bits of a code above the fourth are dropped.
 #[inline]
-pub fn pack4<const GROUP: usize>(levels: &[u8], packed: &mut [u8]) {
+pub fn pack4<const GROUP: usize>(codes: &[u8], packed: &mut [u8]) {
     let groups = packed.as_chunks_mut::<GROUP>().0;
-    for (bytes, levels) in groups.iter_mut().zip(levels.chunks_exact(2 * GROUP)) {
-        let (low, high) = levels.split_at(GROUP);
+    for (bytes, codes) in groups.iter_mut().zip(codes.chunks_exact(2 * GROUP)) {
+        let (low, high) = codes.split_at(GROUP);
         for i in 0..GROUP {
             bytes[i] = (low[i] & 15) | (high[i] << 4);
         }
@@ -35,35 +35,35 @@ pub fn pack4<const GROUP: usize>(levels: &[u8], packed: &mut [u8]) {
 /// next 32, and so on.
 #[inline]
 pub fn unpack2(packed: &[u8; 64]) -> [u8; 256] {
-    let mut levels = [0; 256];
-    for (bytes, levels) in packed
+    let mut codes = [0; 256];
+    for (bytes, codes) in packed
         .as_chunks::<32>()
         .0
         .iter()
-        .zip(levels.chunks_exact_mut(128))
+        .zip(codes.chunks_exact_mut(128))
     {
-        for (plane, levels) in levels.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+        for (plane, codes) in codes.as_chunks_mut::<32>().0.iter_mut().enumerate() {
             for i in 0..32 {
-                levels[i] = (bytes[i] >> (2 * plane)) & 3;
+                codes[i] = (bytes[i] >> (2 * plane)) & 3;
             }
         }
     }
-    levels
+    codes
 }
 
 /// Packs what [`unpack2`] unpacks; bits of a code above the second are dropped.
 #[inline]
-pub fn pack2(levels: &[u8; 256]) -> [u8; 64] {
+pub fn pack2(codes: &[u8; 256]) -> [u8; 64] {
     let mut packed = [0; 64];
-    for (bytes, levels) in packed
+    for (bytes, codes) in packed
         .as_chunks_mut::<32>()
         .0
         .iter_mut()
-        .zip(levels.chunks_exact(128))
+        .zip(codes.chunks_exact(128))
     {
-        for (plane, levels) in levels.as_chunks::<32>().0.iter().enumerate() {
+        for (plane, codes) in codes.as_chunks::<32>().0.iter().enumerate() {
             for i in 0..32 {
-                bytes[i] |= (levels[i] & 3) << (2 * plane);
+                bytes[i] |= (codes[i] & 3) << (2 * plane);
             }
         }
     }
@@ -74,22 +74,22 @@ pub fn pack2(levels: &[u8; 256]) -> [u8; 64] {
 /// next 32, and so on.
 #[inline]
 pub fn unpack1(packed: &[u8; 32]) -> [u8; 256] {
-    let mut levels = [0; 256];
-    for (plane, levels) in levels.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+    let mut codes = [0; 256];
+    for (plane, codes) in codes.as_chunks_mut::<32>().0.iter_mut().enumerate() {
         for i in 0..32 {
-            levels[i] = (packed[i] >> plane) & 1;
+            codes[i] = (packed[i] >> plane) & 1;
         }
     }
-    levels
+    codes
 }
 
 /// Packs what [`unpack1`] unpacks; bits of a code above the first are dropped.
 #[inline]
-pub fn pack1(levels: &[u8; 256]) -> [u8; 32] {
+pub fn pack1(codes: &[u8; 256]) -> [u8; 32] {
     let mut packed = [0; 32];
-    for (plane, levels) in levels.as_chunks::<32>().0.iter().enumerate() {
+    for (plane, codes) in codes.as_chunks::<32>().0.iter().enumerate() {
         for i in 0..32 {
-            packed[i] |= (levels[i] & 1) << plane;
+            packed[i] |= (codes[i] & 1) << plane;
         }
     }
     packed

@@ -108,7 +108,7 @@ pub(super) trait Grid {
     /// The code of the value nearest to `y`: 0 stands for the lowest value.
     fn index(y: f32) -> u8;
     /// All values, in ascending order.
-    fn levels() -> impl Iterator<Item = f32>;
+    fn values() -> impl Iterator<Item = f32>;
 }
 
 /// The integers from `-HALF` to `HALF - 1`.
@@ -127,7 +127,7 @@ impl<const HALF: u8> Grid for Integers<HALF> {
         (Self::nearest(y) - Self::LOW) as u8
     }
 
-    fn levels() -> impl Iterator<Item = f32> {
+    fn values() -> impl Iterator<Item = f32> {
         (0..2 * HALF).map(|index| f32::from(index) + Self::LOW)
     }
 }
@@ -170,7 +170,7 @@ pub(super) fn fit_f16_scale<G: Grid, const N: usize>(x: &[f32; N], w: &[f32; N])
     let (sign, magnitude) = (nearest & 0x8000, nearest & 0x7fff);
     let neighbours = [magnitude, magnitude.saturating_sub(1), magnitude + 1];
     let neighbours = neighbours.map(|m| f16::from_bits(sign | m.min(f16::MAX.to_bits())));
-    let anchored = anchored_scale(extreme(x), G::levels());
+    let anchored = anchored_scale(extreme(x), G::values());
     let mut best = (f32::INFINITY, f16::ZERO);
     for d in neighbours.into_iter().chain([anchored]) {
         let (error, _) = round_under::<G, N>(x, w, d.to_f32());

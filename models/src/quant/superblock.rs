@@ -20,7 +20,7 @@ pub(super) struct Symmetric<const SUBS: usize> {
     /// The sub-blocks' scales.
     pub scales: [i8; SUBS],
     /// The elements' codes, counted from the lowest.
-    pub levels: [u8; 256],
+    pub codes: [u8; 256],
 }
 
 /// Quantizes a super-block of `SUBS` sub-blocks of `SUB` elements to the values of `G`, with
@@ -47,15 +47,15 @@ pub(super) fn symmetric<G: Grid, const SUB: usize, const SUBS: usize>(
     best = best.or(refit);
 
     let d = best.d.to_f32();
-    let mut levels = [0; 256];
-    for (j, levels) in levels.as_chunks_mut::<SUB>().0.iter_mut().enumerate() {
+    let mut codes = [0; 256];
+    for (j, codes) in codes.as_chunks_mut::<SUB>().0.iter_mut().enumerate() {
         let inverse = inverse(d * f32::from(best.scales[j]));
-        *levels = xs[j].map(|x| G::index(x * inverse));
+        *codes = xs[j].map(|x| G::index(x * inverse));
     }
     Symmetric {
         d: best.d,
         scales: best.scales,
-        levels,
+        codes,
     }
 }
 
@@ -129,7 +129,7 @@ pub(super) struct Affine<const SUBS: usize> {
     /// The sub-blocks' minima, without their sign.
     pub mins: [u8; SUBS],
     /// The elements' codes.
-    pub levels: [u8; 256],
+    pub codes: [u8; 256],
 }
 
 /// Quantizes a super-block of `SUBS` sub-blocks of `SUB` on codes from 0 to `top`, with
@@ -162,22 +162,22 @@ pub(super) fn affine<const SUB: usize, const SUBS: usize>(
         best = next;
     }
 
-    let mut levels = [0; 256];
-    for (j, levels) in levels.as_chunks_mut::<SUB>().0.iter_mut().enumerate() {
+    let mut codes = [0; 256];
+    for (j, codes) in codes.as_chunks_mut::<SUB>().0.iter_mut().enumerate() {
         let (scale, min) = best.pairs[j];
         let (scale, min) = (d.to_f32() * scale as f32, dmin.to_f32() * min as f32);
-        *levels = affine_levels(&xs[j], scale, min, top).map(|q| q as u8);
+        *codes = affine_codes(&xs[j], scale, min, top).map(|q| q as u8);
     }
     Affine {
         d,
         dmin,
         scales: best.pairs.map(|(scale, _)| scale as u8),
         mins: best.pairs.map(|(_, min)| min as u8),
-        levels,
+        codes,
     }
 }
 
-fn affine_levels<const N: usize>(x: &[f32; N], scale: f32, min: f32, top: f32) -> [f32; N] {
+fn affine_codes<const N: usize>(x: &[f32; N], scale: f32, min: f32, top: f32) -> [f32; N] {
     let inverse = inverse(scale);
     x.map(|x| nearest_int(((x + min) * inverse).clamp(0.0, top)))
 }
@@ -211,7 +211,7 @@ fn round_pairs<const SUB: usize, const SUBS: usize>(
         for scale in (scale_guess - 1).max(0)..=(scale_guess + 1).min(limit) {
             for min in (min_guess - 1).max(0)..=(min_guess + 1).min(limit) {
                 let (s, m) = (d * scale as f32, dmin * min as f32);
-                let q = affine_levels(x, s, m, top);
+                let q = affine_codes(x, s, m, top);
                 let residual: [f32; SUB] = core::array::from_fn(|i| x[i] - (s * q[i] - m));
                 let error = dot(&product(w, &residual), &residual);
                 if error < best.0 {

@@ -207,9 +207,9 @@ proptest! {
         both[32..].copy_from_slice(&more);
         prop_assert_eq!(planes::pack1(&planes::unpack1(&bytes)), bytes);
         prop_assert_eq!(planes::pack2(&planes::unpack2(&both)), both);
-        let (mut levels, mut packed) = ([0; 128], [0; 64]);
-        planes::unpack4::<16>(&both, &mut levels);
-        planes::pack4::<16>(&levels, &mut packed);
+        let (mut codes, mut packed) = ([0; 128], [0; 64]);
+        planes::unpack4::<16>(&both, &mut codes);
+        planes::pack4::<16>(&codes, &mut packed);
         prop_assert_eq!(packed, both);
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn render(template: &str, input: &RenderInput, variables: &Variables)
 fn run(template: &str, input: &RenderInput, variables: &Variables) -> Result<String> {
     let template = source::rewrite(template)?;
     let (context, input_bytes) = measure_input(Value::from(Serde(variables))).map_err(explain)?;
-    let env = environment(Limits::new(input, input_bytes), input.now);
+    let env = environment(Limits::new(input, input_bytes), input.local_seconds);
     let mut output = Output { text: Vec::new() };
     let compiled = env
         .template_from_named_str("chat_template", &template)
@@ -48,7 +48,7 @@ fn run(template: &str, input: &RenderInput, variables: &Variables) -> Result<Str
     String::from_utf8(output.text).map_err(|_| reason("the output is not UTF-8".to_owned()))
 }
 
-fn environment(limits: Limits, now: Option<i64>) -> Environment<'static> {
+fn environment(limits: Limits, local_seconds: Option<i64>) -> Environment<'static> {
     let mut env = Environment::new();
     if let Ok(syntax) = SyntaxConfig::builder()
         .trim_blocks(true)
@@ -71,7 +71,7 @@ fn environment(limits: Limits, now: Option<i64>) -> Environment<'static> {
     each::install(limits, &mut env);
     checks::install(limits, &mut env);
     operators::install(limits, &mut env);
-    globals::install(limits, now, &mut env);
+    globals::install(limits, local_seconds, &mut env);
     limits.install(&mut env);
     env
 }

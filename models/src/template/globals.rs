@@ -9,7 +9,7 @@ use super::guard::{Limits, failure};
 use super::objects::{MAX_RANGE, Range};
 use super::python::{self, type_name};
 
-pub(super) fn install(limits: Limits, now: Option<i64>, env: &mut Environment) {
+pub(super) fn install(limits: Limits, local_seconds: Option<i64>, env: &mut Environment) {
     env.add_function("range", |bounds: Rest<Value>| range(&bounds));
     env.add_function(
         "dict",
@@ -35,7 +35,7 @@ pub(super) fn install(limits: Limits, now: Option<i64>, env: &mut Environment) {
         let mut arguments = Arguments::new(&given);
         let format = arguments.need_text("format")?;
         arguments.finish()?;
-        clock::strftime(now.unwrap_or_else(clock::local_now), &format)
+        clock::strftime(local_seconds.unwrap_or_else(clock::local_now), &format)
     });
     env.add_function(
         "raise_exception",

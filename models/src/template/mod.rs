@@ -116,7 +116,7 @@ pub struct RenderInput<'a> {
     pub eos: Option<&'a str>,
     /// The time for `strftime_now`: seconds since 1970 plus the offset of the user's
     /// time zone. `None` uses the system's clock and zone.
-    pub now: Option<i64>,
+    pub local_seconds: Option<i64>,
     /// Other variables that templates of some families read, for example
     /// `enable_thinking`. They can't replace the ones above.
     pub extra: serde_json::Map<String, serde_json::Value>,

@@ -1,4 +1,4 @@
-//! Attention steps. A piece is a tile of tokens in prefill, and a chunk of keys in
+//! Attention steps. A piece is a tile of tokens in prefill, and a run of keys in
 //! decode.
 
 use super::executor::Shared;
@@ -69,7 +69,7 @@ impl Shared<'_> {
         }
     }
 
-    /// Computes one piece of decode's attention: a chunk of the keys of one row.
+    /// Computes one piece of decode's attention: a run of the keys of one row.
     /// [`Shared::combine_attention`] joins the partial results.
     pub(super) fn decode_attention(
         &self,

@@ -50,7 +50,7 @@ impl Executor<'_> {
         let mut next = 0;
         while let Some(step) = steps.get(next) {
             self.apply_host_state(pass)?;
-            if step.ends_layer() && pass.is_cancelled() {
+            if step.reads_other_rows() && pass.is_cancelled() {
                 return Err(Error::Cancelled);
             }
             next = match self.offload_step(next, pass)? {

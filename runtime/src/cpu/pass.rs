@@ -52,7 +52,7 @@ pub(crate) enum Phase<'c> {
 /// The rows of a pass.
 #[derive(Clone, Copy)]
 pub(crate) struct Pass<'t> {
-    segments: &'t [SequenceRows<'t>],
+    sequences: &'t [SequenceRows<'t>],
     /// Index of the first row, counted over the rows of all sequences.
     first: usize,
     pub rows: usize,
@@ -65,10 +65,10 @@ pub(crate) struct Pass<'t> {
 
 impl<'t> Pass<'t> {
     /// A pass over all rows of these sequences. Prefill has one sequence.
-    pub fn new(segments: &'t [SequenceRows<'t>], phase: Phase<'t>) -> Pass<'t> {
-        let rows = segments.iter().map(|segment| segment.input.rows()).sum();
+    pub fn new(sequences: &'t [SequenceRows<'t>], phase: Phase<'t>) -> Pass<'t> {
+        let rows = sequences.iter().map(|sequence| sequence.input.rows()).sum();
         Pass {
-            segments,
+            sequences,
             first: 0,
             rows,
             phase,
@@ -89,22 +89,22 @@ impl<'t> Pass<'t> {
     /// The rows of the sequence that has this row, and the row's index among them.
     fn find(&self, row: usize) -> (&'t SequenceRows<'t>, usize) {
         let mut row = self.first + row;
-        let mut segment = &self.segments[0];
-        for next in &self.segments[1..] {
+        let mut sequence = &self.sequences[0];
+        for next in &self.sequences[1..] {
             // SMALL builds have one sequence.
-            if SMALL || row < segment.input.rows() {
+            if SMALL || row < sequence.input.rows() {
                 break;
             }
-            row -= segment.input.rows();
-            segment = next;
+            row -= sequence.input.rows();
+            sequence = next;
         }
-        (segment, row)
+        (sequence, row)
     }
 
     /// A row's cache, and its position in the sequence.
     pub fn place(&self, row: usize) -> (&'t Cache, usize) {
-        let (segment, row) = self.find(row);
-        (segment.cache, segment.cache.end() + row)
+        let (sequence, row) = self.find(row);
+        (sequence.cache, sequence.cache.end() + row)
     }
 
     /// A row's position in its sequence.
@@ -114,8 +114,8 @@ impl<'t> Pass<'t> {
 
     /// The token of a row, if its input is a token.
     pub fn token(&self, row: usize) -> Option<u32> {
-        let (segment, row) = self.find(row);
-        match segment.input {
+        let (sequence, row) = self.find(row);
+        match sequence.input {
             Input::Tokens(tokens) => Some(tokens[row]),
             #[cfg(feature = "std")]
             Input::Vectors { .. } => None,
@@ -125,8 +125,8 @@ impl<'t> Pass<'t> {
     /// The vector of a row, if its input is a vector.
     #[cfg(feature = "std")]
     pub fn vector(&self, row: usize) -> Option<&'t [f32]> {
-        let (segment, row) = self.find(row);
-        match segment.input {
+        let (sequence, row) = self.find(row);
+        match sequence.input {
             Input::Tokens(_) => None,
             Input::Vectors { rows, width } => Some(&rows[row * width..(row + 1) * width]),
         }
@@ -135,10 +135,10 @@ impl<'t> Pass<'t> {
     /// The cache of each sequence of the pass, with the sequence's rows.
     pub fn sequences(&self) -> impl Iterator<Item = (&'t Cache, Range<usize>)> {
         let mut end = 0;
-        self.segments.iter().map(move |segment| {
+        self.sequences.iter().map(move |sequence| {
             let start = end;
-            end += segment.input.rows();
-            (segment.cache, start..end)
+            end += sequence.input.rows();
+            (sequence.cache, start..end)
         })
     }
 

@@ -108,7 +108,7 @@ struct DeviceBuffers {
 /// Runs spans for one engine.
 pub(crate) struct Runner {
     pub offload: Offload,
-    lane: Option<DeviceBuffers>,
+    buffers: Option<DeviceBuffers>,
     /// A job that did not end in time, with the session and the buffers that it may
     /// still use.
     late: Option<(DeviceBuffers, Job)>,
@@ -187,7 +187,7 @@ impl Runner {
     /// [`Error::Delegate`] if the device refuses the session and `strict` is on.
     pub fn new(offload: &Offload, rows: usize) -> Result<Runner> {
         let compiled = &offload.0;
-        let lane = || -> Result<DeviceBuffers, DelegateError> {
+        let buffers = || -> Result<DeviceBuffers, DelegateError> {
             let programs = compiled.prefill.iter().chain(&compiled.decode).cloned();
             let [inputs, outputs] = compiled.staging(rows);
             Ok(DeviceBuffers {
@@ -197,7 +197,7 @@ impl Runner {
             })
         };
         let mut runner = Runner {
-            lane: None,
+            buffers: None,
             late: None,
             late_calls: 0,
             failures_in_a_row: 0,
@@ -207,8 +207,8 @@ impl Runner {
             stats: OffloadStats::default(),
             offload: offload.clone(),
         };
-        match lane() {
-            Ok(lane) => runner.lane = Some(lane),
+        match buffers() {
+            Ok(buffers) => runner.buffers = Some(buffers),
             Err(error) => runner.failed(error, true)?,
         }
         Ok(runner)
@@ -228,7 +228,7 @@ impl Runner {
             return Ok(None);
         }
         self.reap_timed_out();
-        if self.lane.is_none() {
+        if self.buffers.is_none() {
             self.cpu_may_run()?;
         }
         let padded = rows.next_multiple_of(self.compiled().program_rows(phase));
@@ -238,7 +238,7 @@ impl Runner {
             rows,
             padded,
         };
-        if self.lane.is_none() {
+        if self.buffers.is_none() {
             self.ran(call, false);
             return Ok(None);
         }
@@ -261,20 +261,20 @@ impl Runner {
     /// A row of an input, to write.
     pub fn input_row(&mut self, call: Call, input: usize, row: usize) -> &mut [f32] {
         let floats = self.floats_of(call, 0, input, row);
-        let lane = self.lane.as_mut().map(|lane| lane.inputs.floats_mut());
-        &mut lane.unwrap_or_default()[floats]
+        let inputs = self.buffers.as_mut().map(|b| b.inputs.floats_mut());
+        &mut inputs.unwrap_or_default()[floats]
     }
 
     /// A row of an input, as the host wrote it.
     pub fn written_row(&self, call: Call, input: usize, row: usize) -> &[f32] {
-        let lane = self.lane.as_ref().map(|lane| lane.inputs.floats());
-        &lane.unwrap_or_default()[self.floats_of(call, 0, input, row)]
+        let inputs = self.buffers.as_ref().map(|b| b.inputs.floats());
+        &inputs.unwrap_or_default()[self.floats_of(call, 0, input, row)]
     }
 
     /// A row of an output, after [`Runner::run`] returned true.
     pub fn output_row(&self, call: Call, output: usize, row: usize) -> &[f32] {
-        let lane = self.lane.as_ref().map(|lane| lane.outputs.floats());
-        &lane.unwrap_or_default()[self.floats_of(call, 1, output, row)]
+        let outputs = self.buffers.as_ref().map(|b| b.outputs.floats());
+        &outputs.unwrap_or_default()[self.floats_of(call, 1, output, row)]
     }
 
     /// The floats of a row in the buffer of its side: 0 for inputs, 1 for outputs.
@@ -340,30 +340,30 @@ impl Runner {
         first: usize,
         cancel: Option<&CancelToken>,
     ) -> Result<Result<(), DelegateError>> {
-        let Some(mut lane) = self.lane.take() else {
+        let Some(mut buffers) = self.buffers.take() else {
             return Ok(Ok(()));
         };
         let began = Instant::now();
-        let job = match self.submit(&mut lane, call, first) {
+        let job = match self.submit(&mut buffers, call, first) {
             Ok(job) => job,
             Err(error) => {
-                self.lane = Some(lane);
+                self.buffers = Some(buffers);
                 return Ok(Err(error));
             }
         };
         let deadline = self.compiled().options.deadline;
         let (outcome, job) = wait(job, began, deadline, cancel);
         if cancel.is_some_and(CancelToken::is_cancelled) {
-            self.put_back(lane, job);
+            self.put_back(buffers, job);
             return Err(Error::Cancelled);
         }
-        self.put_back(lane, job);
+        self.put_back(buffers, job);
         Ok(outcome.map(|metrics| self.count(&metrics)))
     }
 
     fn submit(
         &self,
-        lane: &mut DeviceBuffers,
+        buffers: &mut DeviceBuffers,
         call: Call,
         first: usize,
     ) -> Result<Job, DelegateError> {
@@ -373,7 +373,7 @@ impl Runner {
             session,
             inputs: from,
             outputs: to,
-        } = lane;
+        } = buffers;
         let sides = [(inputs, &*from), (outputs, &*to)];
         let places = sides.into_iter().flat_map(|(values, buffer)| {
             (0..values.len()).map(move |index| {
@@ -394,22 +394,22 @@ impl Runner {
 
     /// Keeps the buffers for the next call, or together with a job that still uses
     /// them.
-    fn put_back(&mut self, lane: DeviceBuffers, job: Option<Job>) {
+    fn put_back(&mut self, buffers: DeviceBuffers, job: Option<Job>) {
         match job {
-            None => self.lane = Some(lane),
-            Some(job) => self.late = Some((lane, job)),
+            None => self.buffers = Some(buffers),
+            Some(job) => self.late = Some((buffers, job)),
         }
     }
 
     /// Takes the buffers of a late job back if it has ended.
     fn reap_timed_out(&mut self) {
-        let Some((lane, mut job)) = self.late.take() else {
+        let Some((buffers, mut job)) = self.late.take() else {
             return;
         };
         match job.wait(Duration::ZERO) {
-            Outcome::Running | Outcome::Stuck(_) => self.late = Some((lane, job)),
-            _ if self.stats.given_up => drop_in_background(lane, job),
-            _ => self.lane = Some(lane),
+            Outcome::Running | Outcome::Stuck(_) => self.late = Some((buffers, job)),
+            _ if self.stats.given_up => drop_in_background(buffers, job),
+            _ => self.buffers = Some(buffers),
         }
     }
 
@@ -435,7 +435,7 @@ impl Runner {
         self.stats.last_failure = Some(error.clone());
         if gives_up {
             self.stats.given_up = true;
-            self.lane = None;
+            self.buffers = None;
         }
         if self.compiled().options.strict {
             return Err(Error::Delegate(error));
@@ -506,21 +506,21 @@ impl Runner {
 
 impl Drop for Runner {
     fn drop(&mut self) {
-        if let Some((lane, job)) = self.late.take() {
-            drop_in_background(lane, job);
+        if let Some((buffers, job)) = self.late.take() {
+            drop_in_background(buffers, job);
         }
     }
 }
 
 /// Frees the buffers of a job that may never end, on another thread: the call that ends
 /// a device's session may take arbitrarily long.
-fn drop_in_background(lane: DeviceBuffers, job: Job) {
+fn drop_in_background(buffers: DeviceBuffers, job: Job) {
     // The drop order is session, buffers, job. If no thread can be started, they are
     // dropped here.
-    let grave = (lane, job);
+    let late_job = (buffers, job);
     let _ = std::thread::Builder::new()
         .name("ondol-late".into())
-        .spawn(move || drop(grave));
+        .spawn(move || drop(late_job));
 }
 
 /// Chooses which of the `rows` rows of a program's call is audited.

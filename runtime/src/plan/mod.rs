@@ -19,7 +19,7 @@ mod spans;
 pub use experts::{ExpertsScratch, GATHERED};
 #[cfg(feature = "delegate")]
 pub use items::tail;
-pub use screen::{CHUNK, ScreenPlan};
+pub use screen::{ROWS_PER_MAXIMUM, ScreenPlan};
 #[cfg(any(test, feature = "delegate"))]
 pub use spans::spans;
 pub use spans::{Span, SpanSteps};
@@ -247,7 +247,7 @@ pub enum Step {
 impl Step {
     /// Whether the step is one that reads other rows of its sequence. A layer has at
     /// least one such step, and a pass can be cancelled before it.
-    pub fn ends_layer(&self) -> bool {
+    pub fn reads_other_rows(&self) -> bool {
         matches!(
             self,
             Step::Attention(_) | Step::Conv(_) | Step::LinearAttention(_)

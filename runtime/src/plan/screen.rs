@@ -10,7 +10,7 @@ use ondol_models::screen::Screen;
 
 /// Rows that share one maximum of their bounds, for a first selection. A multiple of
 /// [`GROUP`].
-pub const CHUNK: usize = 64;
+pub const ROWS_PER_MAXIMUM: usize = 64;
 
 /// At most one group in this many is scored exactly. With more groups, exact scores
 /// cost nearly as much as the whole output head.
@@ -35,7 +35,7 @@ pub struct ScreenPlan {
     /// For each row, the screen's score plus a margin. The exact score is assumed not
     /// to exceed it.
     pub bounds: Buffer,
-    /// The largest bound of each [`CHUNK`] rows.
+    /// The largest bound of each [`ROWS_PER_MAXIMUM`] rows.
     pub maxima: Region,
     /// Scratch floats in which the n-th largest value is selected.
     pub sorted: Region,
@@ -90,10 +90,10 @@ impl ScreenPlan {
             offset: layout.push(rows.saturating_mul(4)).offset,
             width: rows,
         };
-        let chunks = rows.div_ceil(CHUNK);
+        let count = rows.div_ceil(ROWS_PER_MAXIMUM);
         let groups = rows / GROUP / GROUPS_PER_SCORED;
-        let maxima = layout.push(chunks * 4);
-        let sorted = layout.push(chunks.max(groups * GROUP) * 4);
+        let maxima = layout.push(count * 4);
+        let sorted = layout.push(count.max(groups * GROUP) * 4);
         let groups = layout.push(groups * 4);
         layout.screen = Region {
             offset: start,
@@ -106,7 +106,7 @@ impl ScreenPlan {
             out: bounds,
             accumulate: false,
         }];
-        let pieces = pieces(&parts, CHUNK);
+        let pieces = pieces(&parts, ROWS_PER_MAXIMUM);
         matmuls.push(MatMul {
             parts,
             pieces,

@@ -7,15 +7,15 @@ use crate::Result;
 use crate::cpu::executor::{Executor, Shared};
 use crate::cpu::pass::Pass;
 use crate::memory::{Buffer, Region};
-use crate::plan::{CHUNK, Piece, RowOp, ScreenPlan};
+use crate::plan::{Piece, ROWS_PER_MAXIMUM, RowOp, ScreenPlan};
 use ondol_models::graph::RowFn;
 
 /// Seeds for each wanted token: rows that are scored exactly first. Their exact scores
 /// give the score that other rows must reach.
 const SEEDS: usize = 4;
-/// There is at most one seed for this many chunks of rows, but at least one for each
+/// There is at most one seed for this many maxima of bounds, but at least one for each
 /// wanted token.
-const CHUNKS_PER_SEED: usize = 8;
+const MAXIMA_PER_SEED: usize = 8;
 
 /// Groups of rows in one piece of exact scoring.
 const GROUPS_PER_PIECE: usize = 8;
@@ -80,7 +80,7 @@ impl Executor<'_> {
 
         let highest = &mut sorted[..maxima.len()];
         highest.copy_from_slice(maxima);
-        let count = (SEEDS * k).min(maxima.len() / CHUNKS_PER_SEED).max(k);
+        let count = (SEEDS * k).min(maxima.len() / MAXIMA_PER_SEED).max(k);
         let seed = nth_largest(highest, count);
         let Some(seeds) = select(bounds, maxima, seed, list) else {
             return Ok(None);
@@ -194,19 +194,19 @@ impl Shared<'_> {
             offset: buffer.offset + rows.start * 4,
             bytes: rows.len() * 4,
         };
-        let chunks = rows.start / CHUNK..rows.end.div_ceil(CHUNK);
+        let indices = rows.start / ROWS_PER_MAXIMUM..rows.end.div_ceil(ROWS_PER_MAXIMUM);
         let maxima = Region {
-            offset: screen.maxima.offset + chunks.start * 4,
-            bytes: chunks.len() * 4,
+            offset: screen.maxima.offset + indices.start * 4,
+            bytes: indices.len() * 4,
         };
         let errors = &self.weights.rows(&screen.error)[rows.start * 4..rows.end * 4];
-        // SAFETY: pieces are disjoint rows and consist of whole chunks.
+        // SAFETY: pieces are disjoint rows, and no two have rows of one maximum.
         unsafe {
             let scores = self.arena.floats_mut(columns(screen.bounds));
             bound(scores, errors, reach);
             let maxima = self.arena.floats_mut(maxima);
-            for (chunk, largest) in scores.chunks(CHUNK).zip(maxima) {
-                *largest = self.kernels.vector().max(chunk);
+            for (bounds, largest) in scores.chunks(ROWS_PER_MAXIMUM).zip(maxima) {
+                *largest = self.kernels.vector().max(bounds);
             }
             let logits = self.arena.floats_mut(columns(self.plan.logits));
             logits.fill(f32::NEG_INFINITY);

@@ -1,7 +1,7 @@
 //! Selects the rows of a screened output head that are scored exactly: those whose
 //! bound reaches a score that enough rows are known to have.
 
-use crate::plan::CHUNK;
+use crate::plan::ROWS_PER_MAXIMUM;
 use core::ops::Range;
 use ondol_models::quant::packed::GROUP;
 
@@ -25,18 +25,18 @@ pub fn bound(scores: &mut [f32], errors: &[u8], reach: f32) {
 }
 
 /// Lists, in ascending order, the groups with a row whose bound is `least` or more.
-/// `maxima` are the largest bounds of each [`CHUNK`] rows, without NaN. Returns `None`
-/// if the list is too short.
+/// `maxima` are the largest bounds of each [`ROWS_PER_MAXIMUM`] rows, without NaN. Returns
+/// `None` if the list is too short.
 pub fn select(bounds: &[f32], maxima: &[f32], least: f32, list: &mut [u32]) -> Option<Selected> {
     let mut found = Selected { groups: 0, rows: 0 };
-    for (chunk, (bounds, &largest)) in bounds.chunks(CHUNK).zip(maxima).enumerate() {
+    for (at, (bounds, &largest)) in bounds.chunks(ROWS_PER_MAXIMUM).zip(maxima).enumerate() {
         if largest < least {
             continue;
         }
         for (group, bounds) in bounds.chunks(GROUP).enumerate() {
             let rows = bounds.iter().filter(|&&bound| bound >= least).count();
             if rows > 0 {
-                *list.get_mut(found.groups)? = (chunk * CHUNK / GROUP + group) as u32;
+                *list.get_mut(found.groups)? = (at * ROWS_PER_MAXIMUM / GROUP + group) as u32;
                 found.groups += 1;
                 found.rows += rows;
             }

@@ -29,7 +29,7 @@ impl Store {
     }
 
     /// The copies that must be removed so that another one of `needed` bytes fits.
-    pub(super) fn victims(&self, needed: u64) -> Result<Vec<Used>> {
+    pub(super) fn removable(&self, needed: u64) -> Result<Vec<Used>> {
         let Some(limit) = self.options.limit else {
             return Ok(Vec::new());
         };
@@ -57,11 +57,11 @@ impl Store {
 
     /// Removes copies if the limit is now lower than when they were made.
     pub(super) fn hold_limit(&self, watch: &mut Watch<'_>) -> Result<()> {
-        if self.victims(0)?.is_empty() {
+        if self.removable(0)?.is_empty() {
             return Ok(());
         }
         let _lock = self.lock(watch)?;
-        self.evict(&self.victims(0)?, watch)
+        self.evict(&self.removable(0)?, watch)
     }
 }
 

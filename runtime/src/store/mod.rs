@@ -293,7 +293,7 @@ impl Store {
         let watch = &mut Watch { cancel, events };
         let _lock = self.lock(watch)?;
         let mut pruned = self.remove_useless(watch)?;
-        for copy in self.victims(0)? {
+        for copy in self.removable(0)? {
             match self.evict(std::slice::from_ref(&copy), watch) {
                 Ok(()) => pruned.removed.push((copy.path, copy.bytes)),
                 Err(reason) => pruned.kept.push((copy.path, reason)),

@@ -140,8 +140,8 @@ impl Store {
     /// Removes other copies to keep the limit, unless the disk would be too full even
     /// then.
     fn make_room(&self, bytes: u64, watch: &mut Watch<'_>) -> Result<()> {
-        let victims = self.victims(bytes)?;
-        let freed: u64 = victims.iter().map(|copy| copy.bytes).sum();
+        let removable = self.removable(bytes)?;
+        let freed: u64 = removable.iter().map(|copy| copy.bytes).sum();
         let free = fs4::available_space(&self.folder);
         let free = free.map_err(StoreError::file("read", &self.folder))?;
         let needed = bytes.saturating_add(self.options.reserve);
@@ -152,7 +152,7 @@ impl Store {
                 free,
             });
         }
-        self.evict(&victims, watch)
+        self.evict(&removable, watch)
     }
 }
 

@@ -108,10 +108,10 @@ impl Model<'_> {
         let window = self.file.integer("attention.sliding_window");
         let mut x = self.embed(tokens, 1.0);
         for layer in 0..self.layers {
-            let slides = window > 0 && self.slides(layer, 4);
-            let rope = if slides { &local } else { &global };
+            let windowed = window > 0 && self.windowed(layer, 4);
+            let rope = if windowed { &local } else { &global };
             let options = Attention {
-                window: slides.then_some(window),
+                window: windowed.then_some(window),
                 ..self.attention()
             };
             let h = self.attend(self.normed_qkv(&x, layer), layer, Some(rope), &options);
@@ -163,13 +163,13 @@ impl Model<'_> {
         let window = self.file.integer("attention.sliding_window");
         let mut x = self.embed(tokens, 1.0);
         for layer in 0..self.layers {
-            let slides = self.slides(layer, 4);
+            let windowed = self.windowed(layer, 4);
             let options = Attention {
-                window: slides.then_some(window),
+                window: windowed.then_some(window),
                 ..self.attention()
             };
             let h = self.layer_norm(&x, layer, "attn_norm");
-            let rope = Some(&rope).filter(|_| slides);
+            let rope = Some(&rope).filter(|_| windowed);
             let attended = self.attend(self.qkv(&h, layer), layer, rope, &options);
             x = add(&x, &add(&attended, &self.feed_forward(&h, layer, silu)));
         }

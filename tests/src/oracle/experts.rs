@@ -167,7 +167,7 @@ impl Model<'_> {
         for layer in 0..self.layers {
             let sinks = &self.weight(layer, "attn_sinks").data;
             let options = Attention {
-                window: self.slides(layer, 2).then_some(window),
+                window: self.windowed(layer, 2).then_some(window),
                 sinks: Some(sinks.iter().map(|s| f64::from(*s)).collect()),
                 ..self.attention()
             };
@@ -188,13 +188,13 @@ impl Model<'_> {
         let window = self.file.integer("attention.sliding_window");
         let mut x = self.embed(tokens, 1.0);
         for layer in 0..self.layers {
-            let slides = self.slides(layer, 4);
+            let windowed = self.windowed(layer, 4);
             let options = Attention {
-                window: slides.then_some(window),
+                window: windowed.then_some(window),
                 ..self.attention()
             };
             let h = self.norm(&x, layer, "attn_norm");
-            let rope = Some(&rope).filter(|_| slides);
+            let rope = Some(&rope).filter(|_| windowed);
             let h = self.attend(self.normed_qkv(&h, layer), layer, rope, &options);
             x = add(&x, &h);
             let h = self.norm(&x, layer, "ffn_norm");

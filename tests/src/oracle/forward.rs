@@ -104,7 +104,7 @@ impl Model<'_> {
             let v = self.linear(&h, layer, "attn_v");
             rope.rotate(&mut q, self.head_dim);
             rope.rotate(&mut k, self.head_dim);
-            let window = self.slides(layer, 2).then_some(window);
+            let window = self.windowed(layer, 2).then_some(window);
             let h = attention(
                 &q,
                 &k,
@@ -139,15 +139,15 @@ impl Model<'_> {
         let window = self.file.integer("attention.sliding_window");
         let mut x = self.embed(tokens, (self.width as f64).sqrt());
         for layer in 0..self.layers {
-            let slides = window > 0 && self.slides(layer, 6);
-            let rope = if slides { &local } else { &global };
+            let windowed = window > 0 && self.windowed(layer, 6);
+            let rope = if windowed { &local } else { &global };
             let h = self.norm(&x, layer, "attn_norm");
             let mut q = self.norm(&self.linear(&h, layer, "attn_q"), layer, "attn_q_norm");
             let mut k = self.norm(&self.linear(&h, layer, "attn_k"), layer, "attn_k_norm");
             let v = self.linear(&h, layer, "attn_v");
             rope.rotate(&mut q, self.head_dim);
             rope.rotate(&mut k, self.head_dim);
-            let window = slides.then_some(window);
+            let window = windowed.then_some(window);
             let h = attention(
                 &q,
                 &k,
@@ -174,15 +174,15 @@ impl Model<'_> {
         let window = self.file.integer("attention.sliding_window");
         let mut x = self.embed(tokens, 1.0);
         for layer in 0..self.layers {
-            let slides = window > 0 && self.slides(layer, 4);
+            let windowed = window > 0 && self.windowed(layer, 4);
             let mut q = self.norm(&self.linear(&x, layer, "attn_q"), layer, "attn_q_norm");
             let mut k = self.norm(&self.linear(&x, layer, "attn_k"), layer, "attn_k_norm");
             let v = self.linear(&x, layer, "attn_v");
-            if slides || window == 0 {
+            if windowed || window == 0 {
                 rope.rotate(&mut q, self.head_dim);
                 rope.rotate(&mut k, self.head_dim);
             }
-            let window = slides.then_some(window);
+            let window = windowed.then_some(window);
             let h = attention(
                 &q,
                 &k,

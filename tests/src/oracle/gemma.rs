@@ -54,13 +54,13 @@ impl Model<'_> {
         if layer < self.layers - shared {
             kept.push(self.gemma4_key_and_value(x, layer, rope, head_dim));
         }
-        let slides = self.slides(layer, 0);
-        let source = (0..kept.len()).rfind(|at| self.slides(*at, 0) == slides);
+        let windowed = self.windowed(layer, 0);
+        let source = (0..kept.len()).rfind(|at| self.windowed(*at, 0) == windowed);
         let (k, v) = &kept[source.expect("an earlier layer of the kind")];
         let options = Attention {
             head_dim,
             scale: 1.0,
-            window: slides.then(|| self.file.integer("attention.sliding_window")),
+            window: windowed.then(|| self.file.integer("attention.sliding_window")),
             ..self.attention()
         };
         self.linear(&attention(&q, k, v, &options), layer, "attn_output")
@@ -108,7 +108,7 @@ impl Model<'_> {
             .then(|| self.per_layer_inputs(tokens, &x));
         let mut kept = Kept::new();
         for layer in 0..self.layers {
-            let rope = if self.slides(layer, 0) {
+            let rope = if self.windowed(layer, 0) {
                 &local
             } else {
                 &global
@@ -169,7 +169,7 @@ impl Model<'_> {
         let mut streams = self.streams(x);
         let mut kept = Kept::new();
         for layer in 0..self.layers {
-            let rope = if self.slides(layer, 0) {
+            let rope = if self.windowed(layer, 0) {
                 &local
             } else {
                 &global

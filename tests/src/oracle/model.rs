@@ -272,7 +272,7 @@ impl<'a> Model<'a> {
 
     /// Whether a layer's attention has a window: as the file says for each layer, or all
     /// layers except every `every`-th.
-    pub fn slides(&self, layer: usize, every: usize) -> bool {
+    pub fn windowed(&self, layer: usize, every: usize) -> bool {
         match self.file.value("attention.sliding_window_pattern") {
             None => layer % every != every - 1,
             Some(Value::Array(per_layer)) => per_layer[layer].to_bool().expect("booleans"),

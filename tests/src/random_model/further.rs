@@ -467,8 +467,8 @@ impl<'m> Layer<'_, 'm> {
     /// layers without a window have no matrix of values: their values are the keys.
     fn gemma4_attention(&mut self) {
         let m = self.model();
-        let slides = m.flag_of("attention.sliding_window_pattern", self.number);
-        let head_dim = if slides {
+        let windowed = m.flag_of("attention.sliding_window_pattern", self.number);
+        let head_dim = if windowed {
             m.number("attention.key_length_swa")
         } else {
             m.head_dim
@@ -480,7 +480,7 @@ impl<'m> Layer<'_, 'm> {
         if self.number < m.layers - shared {
             self.matrix("attn_k", kv, m.width, 1.0);
             self.norm("attn_k_norm", head_dim);
-            if slides || shared > 0 {
+            if windowed || shared > 0 {
                 self.matrix("attn_v", kv, m.width, 1.0);
             }
         }

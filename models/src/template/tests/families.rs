@@ -62,7 +62,7 @@ fn llama3_style() {
     });
     let input = RenderInput {
         bos: Some("<s>"),
-        now: Some(1_735_689_599),
+        local_seconds: Some(1_735_689_599),
         ..RenderInput::chat(&messages)
     };
     assert_eq!(

@@ -45,20 +45,20 @@ pub(super) use both_ops;
 
 /// The proof type of an ISA, and its lanes of floats and integers.
 macro_rules! neon {
-    ($(#[$doc:meta])* $token:ident, $has:expr, #[$feature:meta]) => {
+    ($(#[$doc:meta])* $proof:ident, $has:expr, #[$feature:meta]) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy)]
-        pub(crate) struct $token(());
+        pub(crate) struct $proof(());
 
-        impl $token {
+        impl $proof {
             /// The proof, if this CPU has the features. All code takes lanes for
             /// little-endian.
-            pub(super) fn new() -> Option<$token> {
-                (cfg!(target_endian = "little") && $has).then_some($token(()))
+            pub(super) fn new() -> Option<$proof> {
+                (cfg!(target_endian = "little") && $has).then_some($proof(()))
             }
         }
 
-        impl Lanes for $token {
+        impl Lanes for $proof {
             type V = V;
             const COUNT: usize = 8;
 
@@ -76,7 +76,7 @@ macro_rules! neon {
             }
         }
 
-        impl Integers for $token {
+        impl Integers for $proof {
             type I = I;
 
             ops! {

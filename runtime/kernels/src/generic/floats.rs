@@ -1,11 +1,11 @@
 //! Matmul in f32: plain float weights, and the exact ISA, where the weights
 //! of any format are dequantized.
 //!
-//! Rows go through in chunks of columns, so that what is worked on stays in
-//! the nearest cache: a few rows of a chunk are widened to f32 in scratch and multiplied
-//! with all tokens. Of each chunk, one output element has eight partial sums, of the
-//! elements whose index is 0 to 7 modulo 8, which are then added pairwise; chunks are
-//! added to the output in ascending order. So an element depends on nothing but its row
+//! Rows go through some columns at a time, so that what is worked on stays in the nearest
+//! cache: these columns of a few rows are widened to f32 in scratch and multiplied with
+//! all tokens. Of them, one output element has eight partial sums, of the elements whose
+//! index is 0 to 7 modulo 8, which are then added pairwise; the results are added to the
+//! output in ascending order of columns. So an element depends on nothing but its row
 //! and its token. ISAs differ by the rounding between multiplication and addition.
 //!
 //! With a single token, reading the weights takes the time: weights of plain floats are
@@ -33,17 +33,17 @@ const WIDENED: usize = 4;
 /// Tokens that are multiplied with widened rows at once.
 const TOKENS: usize = 3;
 
-/// Most columns of a chunk: whole blocks of any format.
-const CHUNK: usize = 1024;
+/// Most columns that go through at once: whole blocks of any format.
+const COLUMNS: usize = 1024;
 
 /// Elements of the longest blocks.
 const BLOCK_LEN: usize = 256;
 
-/// Bytes of a chunk of any block format, at most: Q8_0 has the most per element.
-const CHUNK_BYTES: usize = CHUNK / 32 * 34;
+/// Bytes of these columns in any block format, at most: Q8_0 has the most per element.
+const COLUMNS_BYTES: usize = COLUMNS / 32 * 34;
 
 /// Bytes of scratch that [`matmul`] needs.
-pub(crate) const SCRATCH_BYTES: usize = WIDENED * CHUNK * size_of::<f32>() + Acts::ALIGN;
+pub(crate) const SCRATCH_BYTES: usize = WIDENED * COLUMNS * size_of::<f32>() + Acts::ALIGN;
 
 /// Multiplies the given rows with all tokens.
 pub(crate) fn matmul<S: Simd>(s: S, call: Call) {
@@ -108,9 +108,10 @@ impl Element for BF16 {
     }
 }
 
-/// The chunks of a row: as few as possible, of about the same length.
-fn chunks(cols: usize) -> impl Iterator<Item = Range<usize>> {
-    let even = cols.div_ceil(cols.div_ceil(CHUNK));
+/// The columns that go through at once: as few ranges as possible, of about the same
+/// length.
+fn column_ranges(cols: usize) -> impl Iterator<Item = Range<usize>> {
+    let even = cols.div_ceil(cols.div_ceil(COLUMNS));
     let step = even.next_multiple_of(BLOCK_LEN);
     let starts = (0..cols).step_by(step);
     starts.map(move |start| start..cols.min(start + step))
@@ -127,18 +128,18 @@ fn gemv<S: Simd, E: Element>(s: S, call: Call) {
         let count = ROWS.min(rows.end - row);
         // Where rows are missing, the last one is computed again.
         let data: [&[u8]; ROWS] = from_fn(|r| w.row_data(row + r.min(count - 1), 1));
-        for columns in chunks(w.cols()) {
-            let out = out.of_chunk(columns.start);
-            let sums = chunk_products::<S, E>(s, data, x, columns);
+        for columns in column_ranges(w.cols()) {
+            let out = out.of_columns(columns.start);
+            let sums = column_products::<S, E>(s, data, x, columns);
             out.put(0, row, &sums[..count]);
         }
     }
 }
 
-/// The products of a chunk of columns, a multiple of [`LANES`]. Meanwhile the next rows
+/// The products of some columns, a multiple of [`LANES`]. Meanwhile the next rows
 /// are prefetched.
 #[inline(always)]
-fn chunk_products<S: Simd, E: Element>(
+fn column_products<S: Simd, E: Element>(
     s: S,
     rows: [&[u8]; ROWS],
     x: &[f32],
@@ -172,34 +173,34 @@ fn gemm<S: Simd>(s: S, call: Call) {
         scratch,
     } = call;
     let skip = scratch.as_ptr().align_offset(Acts::ALIGN);
-    let scratch = &mut floats_mut(&mut scratch[skip..])[..WIDENED * CHUNK];
+    let scratch = &mut floats_mut(&mut scratch[skip..])[..WIDENED * COLUMNS];
     for row in rows.clone().step_by(WIDENED) {
         let rows = row..rows.end.min(row + WIDENED);
-        for columns in chunks(w.cols()) {
+        for columns in column_ranges(w.cols()) {
             let padded = columns.len().next_multiple_of(LANES);
             widen(s, w, rows.clone(), columns.clone(), scratch);
-            let chunk = Chunk {
+            let operands = Operands {
                 widened: scratch,
                 rows: rows.clone(),
                 acts,
                 columns: columns.start..columns.start + padded,
-                out: out.of_chunk(columns.start),
+                out: out.of_columns(columns.start),
             };
             let mut token = 0;
             while acts.tokens() - token >= TOKENS {
-                chunk.multiply::<S, TOKENS>(s, token);
+                operands.multiply::<S, TOKENS>(s, token);
                 token += TOKENS;
             }
             match acts.tokens() - token {
                 0 => {}
-                1 => chunk.multiply::<S, 1>(s, token),
-                _ => chunk.multiply::<S, 2>(s, token),
+                1 => operands.multiply::<S, 1>(s, token),
+                _ => operands.multiply::<S, 2>(s, token),
             }
         }
     }
 }
 
-/// Widens a chunk of columns of the rows, each to a multiple of [`LANES`]
+/// Widens some columns of the rows, each to a multiple of [`LANES`]
 /// floats; the rest are zeros.
 #[inline(always)]
 fn widen<S: Simd>(
@@ -211,9 +212,9 @@ fn widen<S: Simd>(
 ) {
     let offset = |cols: usize| cols / w.dtype().block_len() * w.dtype().block_bytes();
     let bytes = offset(columns.start)..offset(columns.end);
-    for (row, to) in rows.zip(scratch.chunks_exact_mut(CHUNK)) {
+    for (row, to) in rows.zip(scratch.chunks_exact_mut(COLUMNS)) {
         let (to, padding) = to.split_at_mut(columns.len());
-        let mut buffer = [0; CHUNK_BYTES];
+        let mut buffer = [0; COLUMNS_BYTES];
         let blocks = w.row_part(row, bytes.clone(), &mut buffer);
         match w.dtype() {
             DType::F16 => widen_floats::<S, F16>(s, DType::F16, blocks, to),
@@ -238,11 +239,11 @@ fn widen_floats<S: Simd, E: Element>(s: S, dtype: DType, elements: &[u8], to: &m
 #[inline(always)]
 fn dequantized(dtype: DType, blocks: &[u8], to: &mut [f32]) {
     let result = dequantize(dtype, blocks, to);
-    debug_assert!(result.is_ok(), "chunks are whole blocks");
+    debug_assert!(result.is_ok(), "columns are whole blocks");
 }
 
 /// Widened rows, and the columns of the activations that they are multiplied with.
-struct Chunk<'a> {
+struct Operands<'a> {
     widened: &'a [f32],
     rows: Range<usize>,
     acts: &'a Acts<'a>,
@@ -250,13 +251,13 @@ struct Chunk<'a> {
     out: OutRows,
 }
 
-impl Chunk<'_> {
+impl Operands<'_> {
     /// The products of all rows with `T` tokens, from `token` on.
     #[inline(always)]
     fn multiply<S: Simd, const T: usize>(&self, s: S, token: usize) {
         let len = self.columns.len();
         let w: [&[[f32; LANES]]; WIDENED] =
-            from_fn(|r| self.widened[r * CHUNK..][..len].as_chunks().0);
+            from_fn(|r| self.widened[r * COLUMNS..][..len].as_chunks().0);
         let x: [&[[f32; LANES]]; T] = from_fn(|t| {
             let row = floats(self.acts.row(token + t));
             row[self.columns.clone()].as_chunks().0

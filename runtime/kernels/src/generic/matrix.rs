@@ -190,9 +190,9 @@ impl OutRows {
         }
     }
 
-    /// The same output for the products of a chunk of columns: those of all but
-    /// the first are added to what it holds.
-    pub(crate) fn of_chunk(self, first_column: usize) -> OutRows {
+    /// The same output for the products of some columns: those of all but
+    /// the first columns are added to what it holds.
+    pub(crate) fn of_columns(self, first_column: usize) -> OutRows {
         let store = match first_column {
             0 => self.store,
             _ => Store::Add,

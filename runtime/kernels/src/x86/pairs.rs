@@ -117,7 +117,7 @@ impl<L: PairProducts> Products for Pairs<L> {
         first.fill(0.0);
         second.fill(0.0);
 
-        let (keys, values) = kv.run(shape, kv_head, positions.clone());
+        let (keys, values) = kv.before_wrap(shape, kv_head, positions.clone());
         let cells = |key| {
             let cells = head_dim / C::LEN;
             key * cells..(key + 1) * cells
@@ -204,7 +204,7 @@ fn scale_of(norm: f32, largest: f32) -> f32 {
     }
 }
 
-/// The factors that turn each row of a panel into integers, and those that turn it back.
+/// The factors that turn each row of a strip into integers, and those that turn it back.
 #[inline(always)]
 fn norm_scales(s: Avx2, q: &[Line]) -> ([V; 2], [V; 2]) {
     let mut largest = [s.splat(TINY); 2];

@@ -16,17 +16,17 @@ use core::ops::Range;
 /// and the panels and tokens whose sums its registers hold.
 macro_rules! vnni {
     (
-        $token:ty, $I:ty, single $single:ty,
+        $proof:ty, $I:ty, single $single:ty,
         $(#[$registers:meta])* $panels:literal x $tokens:literal,
         $dpbusd:ident, $($wide:tt)*
     ) => {
-        impl $token {
+        impl $proof {
             ops! {
                 fn dpbusd(sum: $I, q: $I, x: $I) -> $I: "`vpdpbusd`" = $dpbusd(sum, q, x);
             }
         }
 
-        impl Arithmetic for $token {
+        impl Arithmetic for $proof {
             type Floats = Avx2;
             type Single = $single;
             type Signed = I8Panel<Self, 1>;

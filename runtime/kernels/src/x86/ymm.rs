@@ -12,30 +12,30 @@ type I = __m256i;
 
 /// The proof type of an ISA, and its lanes of floats and integers.
 macro_rules! ymm {
-    ($(#[$doc:meta])* $token:ident: $($feature:tt),+) => {
+    ($(#[$doc:meta])* $proof:ident: $($feature:tt),+) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy)]
-        pub(crate) struct $token(());
+        pub(crate) struct $proof(());
 
-        impl $token {
+        impl $proof {
             /// The proof, if this CPU has the features.
-            pub(super) fn new() -> Option<$token> {
+            pub(super) fn new() -> Option<$proof> {
                 #[cfg(feature = "std")]
                 let has = $(std::is_x86_feature_detected!($feature))&&+;
                 #[cfg(not(feature = "std"))]
                 let has = cfg!(all($(target_feature = $feature),+));
-                has.then_some($token(()))
+                has.then_some($proof(()))
             }
         }
 
-        impl $token {
+        impl $proof {
             ops! {
                 pub(super) fn madd(a: I, b: I) -> I: "`vpmaddwd`" = _mm256_madd_epi16(a, b);
                 pub(super) fn kept_in_order(v: I) -> I: "No instruction." = kept_in_order(v);
             }
         }
 
-        impl Lanes for $token {
+        impl Lanes for $proof {
             type V = V;
             const COUNT: usize = 8;
 
@@ -50,7 +50,7 @@ macro_rules! ymm {
             }
         }
 
-        impl Integers for $token {
+        impl Integers for $proof {
             type I = I;
 
             ops! {

@@ -2,10 +2,10 @@ use super::*;
 use alloc::vec::Vec;
 use proptest::prelude::*;
 
-/// The largest bounds of each chunk.
+/// The largest bound of each [`ROWS_PER_MAXIMUM`] rows.
 fn maxima(bounds: &[f32]) -> Vec<f32> {
-    let largest = |chunk: &[f32]| chunk.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    bounds.chunks(CHUNK).map(largest).collect()
+    let largest = |bounds: &[f32]| bounds.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    bounds.chunks(ROWS_PER_MAXIMUM).map(largest).collect()
 }
 
 /// Scores with a few unusual values among them.

@@ -16,7 +16,7 @@ use std::time::Duration;
 pub const VERSION: &str = concat!("1 of ", env!("CARGO_PKG_VERSION"));
 
 /// The answer to a request.
-pub type Reply<T> = Result<T, Told>;
+pub type Reply<T> = Result<T, Reported>;
 
 /// A call of the plug-in.
 #[derive(Debug, Serialize, Deserialize)]
@@ -199,17 +199,17 @@ impl From<Measured> for Metrics {
 
 /// A failure of the plug-in or the helper, as it is sent to the host.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Told {
+pub struct Reported {
     pub code: i32,
     pub vendor_code: i32,
     pub flags: u32,
     pub message: String,
 }
 
-impl Told {
+impl Reported {
     /// A failure that the helper found.
-    pub fn new(code: Code, message: impl Into<String>) -> Told {
-        Told {
+    pub fn new(code: Code, message: impl Into<String>) -> Reported {
+        Reported {
             code: code as i32,
             vendor_code: 0,
             flags: 0,
@@ -218,10 +218,10 @@ impl Told {
     }
 }
 
-impl From<DelegateError> for Told {
-    fn from(error: DelegateError) -> Told {
+impl From<DelegateError> for Reported {
+    fn from(error: DelegateError) -> Reported {
         let flag = |is: bool, flag| if is { flag } else { 0 };
-        Told {
+        Reported {
             code: error.code as i32,
             vendor_code: error.vendor_code,
             flags: flag(error.retryable, ffi::ERROR_RETRYABLE)
@@ -231,13 +231,13 @@ impl From<DelegateError> for Told {
     }
 }
 
-impl From<Told> for Failure {
-    fn from(told: Told) -> Failure {
+impl From<Reported> for Failure {
+    fn from(reported: Reported) -> Failure {
         Failure {
-            code: Code::from_status(told.code),
-            vendor_code: told.vendor_code,
-            flags: told.flags,
-            message: told.message,
+            code: Code::from_status(reported.code),
+            vendor_code: reported.vendor_code,
+            flags: reported.flags,
+            message: reported.message,
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::channel::Channel;
 use super::helper::lock;
 use super::message::{
-    Form, Graph, Info, Opened, Reply, Request, SessionProgram, Told, VERSION, Waited, raw_form,
+    Form, Graph, Info, Opened, Reply, Reported, Request, SessionProgram, VERSION, Waited, raw_form,
 };
 use super::zone::{Guarded, Slot, Zone, file_of};
 use ondol::delegate::segment::{self, Segment};
@@ -105,7 +105,7 @@ impl Connection {
             Request::Load { bytes } => channel.send(&device.load(bytes, file), none),
             Request::Save { program } => match device.save(program) {
                 Ok((bytes, saved)) => channel.send(&Reply::Ok(bytes), Some(&saved)),
-                Err(told) => channel.send(&Reply::<u64>::Err(told), none),
+                Err(reported) => channel.send(&Reply::<u64>::Err(reported), none),
             },
             Request::FreeProgram { program } => channel.send(&device.free_program(program), none),
             Request::Session { programs, zones } => {
@@ -129,12 +129,12 @@ impl Connection {
 }
 
 fn with<T>(session: &mut Option<Session>, call: impl FnOnce(&mut Session) -> Reply<T>) -> Reply<T> {
-    let no_session = || Told::new(Code::Invalid, "there is no session");
+    let no_session = || Reported::new(Code::Invalid, "there is no session");
     call(session.as_mut().ok_or_else(no_session)?)
 }
 
-fn system(error: io::Error) -> Told {
-    Told::new(Code::NoMemory, format!("shared memory: {error}"))
+fn system(error: io::Error) -> Reported {
+    Reported::new(Code::NoMemory, format!("shared memory: {error}"))
 }
 
 // ---- the device and its programs ----------------------------------------------------
@@ -143,7 +143,7 @@ impl Device {
     fn open(&self, version: &str, plugin: &Path) -> Reply<Opened> {
         if version != VERSION {
             let message = format!("a helper of version {VERSION}, and a host of {version}");
-            return Err(Told::new(Code::Incompatible, message));
+            return Err(Reported::new(Code::Incompatible, message));
         }
         // SAFETY: this process serves only the plug-in. Damage by the plug-in stays in it: the host
         // trusts nothing that the helper says.
@@ -164,7 +164,7 @@ impl Device {
 
     fn delegate(&self) -> Reply<Delegate> {
         let delegate = lock(&self.delegate).clone();
-        delegate.ok_or_else(|| Told::new(Code::Invalid, "no device is open"))
+        delegate.ok_or_else(|| Reported::new(Code::Invalid, "no device is open"))
     }
 
     fn info(&self) -> Reply<Info> {
@@ -205,7 +205,7 @@ impl Device {
     }
 
     fn inject(&self, fault: String, after: u32) -> Reply<()> {
-        let fault = CString::new(fault).map_err(|e| Told::new(Code::Invalid, e.to_string()))?;
+        let fault = CString::new(fault).map_err(|e| Reported::new(Code::Invalid, e.to_string()))?;
         Ok(self.delegate()?.inject(&fault, after)?)
     }
 
@@ -236,7 +236,7 @@ impl Device {
 
     fn program(&self, id: u64) -> Reply<Program> {
         let program = lock(&self.programs).by_id.get(&id).cloned();
-        program.ok_or_else(|| Told::new(Code::Invalid, format!("there is no program {id}")))
+        program.ok_or_else(|| Reported::new(Code::Invalid, format!("there is no program {id}")))
     }
 
     fn save(&self, id: u64) -> Reply<(u64, File)> {
@@ -275,7 +275,7 @@ fn segment(graph: Graph, weights: Option<&File>) -> Reply<Segment> {
             ffi::OUTPUT => segment::Role::Output,
             ffi::WEIGHT => {
                 let form = tensor.form.map(|form| {
-                    let unknown = || Told::new(Code::Unsupported, "an unknown form of weights");
+                    let unknown = || Reported::new(Code::Unsupported, "an unknown form of weights");
                     Quant::from_raw(&raw_form(&form)).ok_or_else(unknown)
                 });
                 let stored = Quantized {
@@ -285,7 +285,7 @@ fn segment(graph: Graph, weights: Option<&File>) -> Reply<Segment> {
                 segment::Role::Weight(form.transpose()?, stored)
             }
             other => {
-                return Err(Told::new(
+                return Err(Reported::new(
                     Code::Invalid,
                     format!("a tensor's role is {other}"),
                 ));
@@ -309,7 +309,7 @@ fn segment(graph: Graph, weights: Option<&File>) -> Reply<Segment> {
             group: node.group,
             factor: node.factor,
         };
-        let unknown = || Told::new(Code::Unsupported, format!("op {} is unknown", node.op));
+        let unknown = || Reported::new(Code::Unsupported, format!("op {} is unknown", node.op));
         nodes.push(segment::Node {
             op: segment::Op::read(&raw).ok_or_else(unknown)?,
             inputs: node.inputs.iter().map(|&input| input as usize).collect(),
@@ -329,7 +329,7 @@ fn read(file: &File, at: &mut u64, bytes: u64) -> Reply<Vec<u8>> {
     let mut read = Vec::new();
     let len = usize::try_from(bytes).unwrap_or(usize::MAX);
     if read.try_reserve_exact(len).is_err() {
-        return Err(Told::new(
+        return Err(Reported::new(
             Code::NoMemory,
             format!("{bytes} bytes of weights or programs"),
         ));
@@ -362,7 +362,7 @@ impl Session {
         file: Option<&File>,
     ) -> Reply<Session> {
         let delegate = device.delegate()?;
-        let file = file.ok_or_else(|| Told::new(Code::Invalid, "no memory for values"))?;
+        let file = file.ok_or_else(|| Reported::new(Code::Invalid, "no memory for values"))?;
         let memory = Guarded::map(file, zones).map_err(system)?;
         let import = |(&start, zone): (&*mut u8, &Zone)| -> Result<_, DelegateError> {
             // SAFETY: the zone is mapped as long as the session lives. The host uses it
@@ -389,7 +389,7 @@ impl Session {
     }
 
     fn submit(&mut self, program: usize, deadline: Duration) -> Reply<()> {
-        let no_program = || Told::new(Code::Invalid, format!("there is no program {program}"));
+        let no_program = || Reported::new(Code::Invalid, format!("there is no program {program}"));
         let slots = self.slots.get(program).ok_or_else(no_program)?.iter();
         let buffers = &self.buffers;
         let places = slots.map(|slot| Place {
@@ -406,7 +406,7 @@ impl Session {
         let Some(job) = &mut self.job else {
             return Waited {
                 ended: true,
-                outcome: Err(Told::new(Code::Invalid, "there is no job")),
+                outcome: Err(Reported::new(Code::Invalid, "there is no job")),
             };
         };
         let (ended, outcome) = match job.wait(timeout) {

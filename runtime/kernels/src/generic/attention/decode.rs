@@ -1,9 +1,9 @@
 //! Attention of one token.
 //!
-//! A piece is one key head and a chunk of keys, with all query heads of the
+//! A piece is one key head and a run of keys, with all query heads of the
 //! group. Keys and values are read from the cache once, as they lie there, and
 //! converted in registers. Each piece leaves the maximum, the sum of weights
-//! and the weighted sum of values of its chunk; [`combine`] joins them in a
+//! and the weighted sum of values of its run; [`combine`] joins them in a
 //! fixed order.
 
 use core::ops::Range;
@@ -16,33 +16,33 @@ use crate::generic::vector::{math, rows};
 /// Keys whose scores are held at a time.
 const KEYS: usize = 64;
 
-/// Most chunks of a key head: enough for every core of a phone, and a bound of
+/// Most runs of a key head: enough for every core of a phone, and a bound of
 /// the memory for partial results that does not depend on the context.
-const MAX_CHUNKS: usize = 16;
+const MAX_RUNS: usize = 16;
 
-/// Multiply-adds that make a chunk worth taking, for keys or values alone.
-const CHUNK_WORK: usize = 1 << 15;
+/// Multiply-adds that make a run worth taking, for keys or values alone.
+const RUN_WORK: usize = 1 << 15;
 
 /// Before the weighted values, a partial result has its maximum and its sum of
 /// weights.
 const HEADER: usize = 2;
 
-/// How one token's visible keys are cut into chunks.
-pub struct Chunks {
+/// How one token's visible keys are cut into runs.
+pub struct Runs {
     visible: Range<usize>,
-    /// Keys of a chunk; the last may have fewer.
+    /// Keys of a run; the last may have fewer.
     len: usize,
-    /// How many chunks there are.
+    /// How many runs there are.
     pub count: usize,
 }
 
-impl Chunks {
-    /// The chunks for a token at `position`: by the shape and the position
+impl Runs {
+    /// The runs for a token at `position`: by the shape and the position
     /// alone, so that results do not depend on who computes them.
     pub fn of(shape: &AttentionShape, position: usize) -> Self {
         let visible = shape.visible(position);
-        let fair = visible.len().div_ceil(MAX_CHUNKS).next_multiple_of(KEYS);
-        let len = fair.max(min_chunk(shape));
+        let fair = visible.len().div_ceil(MAX_RUNS).next_multiple_of(KEYS);
+        let len = fair.max(min_run(shape));
         Self {
             count: visible.len().div_ceil(len),
             len,
@@ -50,20 +50,20 @@ impl Chunks {
         }
     }
 
-    fn keys(&self, chunk: usize) -> Range<usize> {
-        let start = self.visible.start + chunk * self.len;
+    fn keys(&self, run: usize) -> Range<usize> {
+        let start = self.visible.start + run * self.len;
         start..self.visible.end.min(start + self.len)
     }
 }
 
-/// Keys of the smallest chunk that is worth a piece.
-fn min_chunk(shape: &AttentionShape) -> usize {
-    let keys = CHUNK_WORK / shape.row().max(1) * shape.kv_heads;
+/// Keys of the smallest run that is worth a piece.
+fn min_run(shape: &AttentionShape) -> usize {
+    let keys = RUN_WORK / shape.row().max(1) * shape.kv_heads;
     keys.next_multiple_of(KEYS).clamp(KEYS, 4 * KEYS)
 }
 
-pub fn max_chunks(shape: &AttentionShape, capacity: usize) -> usize {
-    capacity.div_ceil(min_chunk(shape)).min(MAX_CHUNKS)
+pub fn max_runs(shape: &AttentionShape, capacity: usize) -> usize {
+    capacity.div_ceil(min_run(shape)).min(MAX_RUNS)
 }
 
 pub fn partial_len(shape: &AttentionShape) -> usize {
@@ -94,9 +94,9 @@ pub unsafe fn attend<S: Simd, C: Cell>(
         ..
     } = piece;
     let (group, head_dim) = (shape.group(), shape.head_dim);
-    let chunks = Chunks::of(shape, position);
-    let kv_head = piece / chunks.count;
-    let keys = chunks.keys(piece % chunks.count);
+    let runs = Runs::of(shape, position);
+    let kv_head = piece / runs.count;
+    let keys = runs.keys(piece % runs.count);
 
     let (scaled, scores) = scratch.split_at_mut(group * head_dim);
     let (scores, _) = scores.as_chunks_mut::<KEYS>();
@@ -115,12 +115,12 @@ pub unsafe fn attend<S: Simd, C: Cell>(
     for first in keys.clone().step_by(KEYS) {
         let count = KEYS.min(keys.end - first);
         let positions = first..first + count;
-        let (k, v) = kv.run(shape, kv_head, positions.clone());
+        let (k, v) = kv.before_wrap(shape, kv_head, positions.clone());
         let before = k.len() * C::LEN / head_dim;
         score(s, head_dim, scaled, k, scores, 0);
         // In a ring, the places of these keys may wrap.
         let wrapped = (!SMALL && before < count)
-            .then(|| kv.run(shape, kv_head, first + before..positions.end));
+            .then(|| kv.before_wrap(shape, kv_head, first + before..positions.end));
         if let Some((k, _)) = wrapped {
             score(s, head_dim, scaled, k, scores, before);
         }
@@ -421,22 +421,22 @@ pub fn combine<S: Simd>(
     let sinks = if SMALL { None } else { sinks };
     let len = partial_len(shape);
     let group = shape.group();
-    let chunks = Chunks::of(shape, position).count;
+    let runs = Runs::of(shape, position).count;
     let heads = out.chunks_exact_mut(shape.head_dim);
     for (head, out) in heads.enumerate().take(shape.heads) {
-        // Pieces lie as [kv_head][chunk][head of the group].
-        let first = head / group * chunks * group + head % group;
-        let of_chunk = |chunk: usize| {
-            let start = (first + chunk * group) * len;
+        // Pieces lie as [kv_head][run][head of the group].
+        let first = head / group * runs * group + head % group;
+        let of_run = |run: usize| {
+            let start = (first + run * group) * len;
             partials[start..start + len].split_at(HEADER)
         };
 
         let sink = sinks.map(|sinks| sink_max(sinks[head]));
-        let maxima = (0..chunks).map(|c| of_chunk(c).0[0]);
+        let maxima = (0..runs).map(|r| of_run(r).0[0]);
         let max = maxima.fold(sink.unwrap_or(NO_MAX), f32::max);
         let mut sum = sink.map_or(0.0, |sink| exp(s, sink - max));
         out.fill(0.0);
-        for (header, values) in (0..chunks).map(of_chunk) {
+        for (header, values) in (0..runs).map(of_run) {
             let weight = exp(s, header[0] - max);
             sum += header[1] * weight;
             rows::add_scaled(s, out, values, weight);

@@ -6,7 +6,7 @@
 //! arithmetic is that of `f32`, except that `prefill` computes its products with 16-bit
 //! integers where a CPU multiplies these faster. Two paths, for two shapes of work:
 //! `prefill` sweeps tiles of keys over tiles of tokens; `decode` splits one token's keys
-//! into chunks that are joined at the end. Both cut the work into pieces by the shape and
+//! into runs that are joined at the end. Both cut the work into pieces by the shape and
 //! the context alone, never by the number of threads, so that results do not depend on
 //! it.
 
@@ -76,7 +76,7 @@ impl<'a, C: Cell> KvCells<'a, C> {
     /// The keys and values of a head at these positions. If their places wrap in a ring,
     /// only those before the wrap.
     #[inline(always)]
-    pub(crate) fn run(
+    pub(crate) fn before_wrap(
         &self,
         shape: &AttentionShape,
         kv_head: usize,
@@ -141,14 +141,14 @@ impl AttentionShape {
     /// Pieces of [`Attention::decode`] for a token at `position`.
     #[must_use]
     pub fn decode_pieces(&self, position: usize) -> usize {
-        self.kv_heads * decode::Chunks::of(self, position).count
+        self.kv_heads * decode::Runs::of(self, position).count
     }
 
     /// Floats of the partial results of one token's [`Attention::decode`], for
     /// any position below `capacity`.
     #[must_use]
     pub fn partials_len(&self, capacity: usize) -> usize {
-        self.heads * decode::max_chunks(self, capacity) * decode::partial_len(self)
+        self.heads * decode::max_runs(self, capacity) * decode::partial_len(self)
     }
 }
 
@@ -173,7 +173,7 @@ pub struct PrefillPiece<'a> {
 /// A piece of [`Attention::decode`].
 #[derive(Debug)]
 pub struct DecodePiece<'a> {
-    /// Which of [`AttentionShape::decode_pieces`]: one key head and a chunk of keys.
+    /// Which of [`AttentionShape::decode_pieces`]: one key head and a run of keys.
     pub piece: usize,
     /// The token's queries, `[head][head_dim]`.
     pub q: &'a [f32],

@@ -440,7 +440,7 @@ fn infinite_sinks_make_no_nan() {
     }
 }
 
-/// A long context, where chunks are longer than the smallest.
+/// A long context, where runs of keys are longer than the smallest.
 #[test]
 fn decode_of_a_long_context() {
     for window in [None, Some(5000)] {

@@ -2,7 +2,7 @@
 //!
 //! A piece is one key head and a tile of tokens, with all query heads of the
 //! group: `tokens x group` *rows*. Rows lie across the lanes, sixteen to a
-//! panel: queries as `[head_dim][16]`, scores as `[key][16]`, results as
+//! strip: queries as `[head_dim][16]`, scores as `[key][16]`, results as
 //! `[head_dim][16]`. So maximum, exponentials, sums and rescaling are plain
 //! operations on lanes, nothing is ever transposed but the queries once and
 //! the results once, and both products (keys x queries, values x weights) are
@@ -20,8 +20,8 @@ use crate::generic::vector::{Q8Block, math};
 use products::{Products, Tile, TileArea, V, multiply_add};
 use transpose::{gather_queries, scatter_results};
 
-/// Rows of a panel: two vectors.
-const PANEL: usize = 2 * LANES;
+/// Rows of a strip: two vectors.
+const STRIP: usize = 2 * LANES;
 
 /// Keys converted and swept at a time. Tiles start at multiples of this, so
 /// that a token's result does not depend on where its chunk of the prompt began.
@@ -31,26 +31,26 @@ pub const KEYS: usize = 64;
 /// numbers, and all lie in the second-level cache. Small builds are short of memory.
 const MAX_ROWS: usize = if SMALL { 32 } else { 256 };
 
-/// One line of a panel: a number for each row.
-pub(crate) type Line = [f32; PANEL];
+/// One line of a strip: a number for each row.
+pub(crate) type Line = [f32; STRIP];
 
 /// Tokens of a tile: a multiple of sixteen if that is not too many, so that
-/// panels are full whatever the group is.
+/// strips are full whatever the group is.
 pub fn tile_tokens(shape: &AttentionShape) -> usize {
     let most = (MAX_ROWS / shape.group()).max(1);
-    if most < PANEL {
+    if most < STRIP {
         most
     } else {
-        most - most % PANEL
+        most - most % STRIP
     }
 }
 
-/// Panels of a full tile.
-fn max_panels(shape: &AttentionShape) -> usize {
-    (tile_tokens(shape) * shape.group()).div_ceil(PANEL)
+/// Strips of a full tile.
+fn max_strips(shape: &AttentionShape) -> usize {
+    (tile_tokens(shape) * shape.group()).div_ceil(STRIP)
 }
 
-/// Lines of a panel's queries: whole pairs of vectors.
+/// Lines of a strip's queries: whole pairs of vectors.
 pub(crate) fn padded(head_dim: usize) -> usize {
     head_dim.next_multiple_of(2 * LANES)
 }
@@ -58,12 +58,12 @@ pub(crate) fn padded(head_dim: usize) -> usize {
 /// Floats between the values of neighbouring keys. Sixteen more than needed:
 /// a power of two would lay a column of them onto few sets of the cache.
 pub(crate) fn value_stride(head_dim: usize) -> usize {
-    padded(head_dim) + PANEL
+    padded(head_dim) + STRIP
 }
 
 pub fn scratch_len(shape: &AttentionShape) -> usize {
-    let lines = max_panels(shape) * (padded(shape.head_dim) + shape.head_dim + 3) + KEYS;
-    lines * PANEL + TileArea::floats(shape.head_dim)
+    let lines = max_strips(shape) * (padded(shape.head_dim) + shape.head_dim + 3) + KEYS;
+    lines * STRIP + TileArea::floats(shape.head_dim)
 }
 
 /// The rows of a piece: which tokens, which query heads, and what they see.
@@ -109,16 +109,16 @@ impl<'a> Rows<'a> {
         self.shape.visible(self.queries.start + token)
     }
 
-    /// The rows of panel `panel`.
+    /// The rows of strip `strip`.
     #[inline(always)]
-    fn of_panel(&self, panel: usize) -> Range<usize> {
-        panel * PANEL..self.count.min((panel + 1) * PANEL)
+    fn of_strip(&self, strip: usize) -> Range<usize> {
+        strip * STRIP..self.count.min((strip + 1) * STRIP)
     }
 
-    /// The rows of panel `panel`, up to eight at a time, with their first lane.
+    /// The rows of strip `strip`, up to eight at a time, with their first lane.
     #[inline(always)]
-    fn eights(&self, panel: usize) -> impl Iterator<Item = (usize, Range<usize>)> + use<> {
-        let all = self.of_panel(panel);
+    fn eights(&self, strip: usize) -> impl Iterator<Item = (usize, Range<usize>)> + use<> {
+        let all = self.of_strip(strip);
         let lanes = (0..all.len()).step_by(LANES);
         lanes.map(move |lane| {
             let first = all.start + lane;
@@ -128,7 +128,7 @@ impl<'a> Rows<'a> {
 }
 
 /// The state of sixteen rows: the queries and the running softmax.
-struct Panel<'a, P: Products> {
+struct Strip<'a, P: Products> {
     /// Scaled queries, [`Products::query_lines`], and their factors.
     q: &'a [Line],
     factors: [V<P>; 2],
@@ -155,31 +155,31 @@ pub unsafe fn attend<P: Products>(p: P, shape: &AttentionShape, piece: PrefillPi
     } = piece;
     let s = p.simd();
     let rows = Rows::of_piece(shape, piece, queries);
-    let panels = rows.count.div_ceil(PANEL);
+    let strips = rows.count.div_ceil(STRIP);
     let head_dim = shape.head_dim;
 
     let (area, lines) = scratch.split_at_mut(TileArea::floats(head_dim));
-    let (lines, _) = lines.as_chunks_mut::<PANEL>();
-    let (q, lines) = lines.split_at_mut(panels * padded(head_dim));
-    let (sums, lines) = lines.split_at_mut(panels * head_dim);
-    let (factors, lines) = lines.split_at_mut(panels);
-    let (max, lines) = lines.split_at_mut(panels);
-    let (weight, scores) = lines.split_at_mut(panels);
+    let (lines, _) = lines.as_chunks_mut::<STRIP>();
+    let (q, lines) = lines.split_at_mut(strips * padded(head_dim));
+    let (sums, lines) = lines.split_at_mut(strips * head_dim);
+    let (factors, lines) = lines.split_at_mut(strips);
+    let (max, lines) = lines.split_at_mut(strips);
+    let (weight, scores) = lines.split_at_mut(strips);
 
-    let panels_of_q = q.chunks_exact_mut(padded(head_dim));
-    for (i, (q, factors)) in panels_of_q.zip(&mut *factors).enumerate() {
+    let strips_of_q = q.chunks_exact_mut(padded(head_dim));
+    for (i, (q, factors)) in strips_of_q.zip(&mut *factors).enumerate() {
         gather_queries(s, &rows, i, q);
         store_line(s, p.prepare_queries(q), factors);
     }
-    sums.fill([0.0; PANEL]);
-    max.fill([NO_MAX; PANEL]);
-    weight.fill([0.0; PANEL]);
+    sums.fill([0.0; STRIP]);
+    max.fill([NO_MAX; STRIP]);
+    weight.fill([0.0; STRIP]);
     if let Some(sinks) = sinks.filter(|_| !SMALL) {
         let group = shape.group();
         for row in 0..rows.count {
             let head = rows.kv_head * group + row % group;
-            max[row / PANEL][row % PANEL] = sink_max(sinks[head]);
-            weight[row / PANEL][row % PANEL] = 1.0;
+            max[row / STRIP][row % STRIP] = sink_max(sinks[head]);
+            weight[row / STRIP][row % STRIP] = 1.0;
         }
     }
 
@@ -195,8 +195,8 @@ pub unsafe fn attend<P: Products>(p: P, shape: &AttentionShape, piece: PrefillPi
             KvSlot::F32(kv) if !SMALL => p.load_tile(shape, kv, head, positions, area),
             KvSlot::Q8_0(_) | KvSlot::F32(_) => return,
         };
-        for i in 0..panels {
-            let mut panel = Panel {
+        for i in 0..strips {
+            let mut strip = Strip {
                 q: &q[i * padded(head_dim)..][..P::query_lines(head_dim)],
                 factors: load_line(s, &factors[i]),
                 sums: &mut sums[i * head_dim..][..head_dim],
@@ -204,10 +204,10 @@ pub unsafe fn attend<P: Products>(p: P, shape: &AttentionShape, piece: PrefillPi
                 weight: &mut weight[i],
             };
             let scores = &mut scores[..tile.positions.len()];
-            score(p, shape, &panel, &tile, scores);
+            score(p, shape, &strip, &tile, scores);
             mask(&rows, i, &tile, scores);
-            let (lines, factors) = softmax_update(p, &mut panel, &tile, scores);
-            multiply_add(p, tile.v, &scores[..lines], factors, |_| 1.0, panel.sums);
+            let (lines, factors) = softmax_update(p, &mut strip, &tile, scores);
+            multiply_add(p, tile.v, &scores[..lines], factors, |_| 1.0, strip.sums);
         }
         first_key += KEYS;
     }
@@ -221,17 +221,17 @@ pub unsafe fn attend<P: Products>(p: P, shape: &AttentionShape, piece: PrefillPi
 fn score<P: Products>(
     p: P,
     shape: &AttentionShape,
-    panel: &Panel<'_, P>,
+    strip: &Strip<'_, P>,
     tile: &Tile<'_>,
     scores: &mut [Line],
 ) {
     let s = p.simd();
-    scores.fill([0.0; PANEL]);
+    scores.fill([0.0; STRIP]);
     multiply_add(
         p,
         tile.k,
-        panel.q,
-        panel.factors,
+        strip.q,
+        strip.factors,
         #[inline(always)]
         |key| tile.key_scales[key],
         scores,
@@ -247,9 +247,9 @@ fn score<P: Products>(
 
 /// Makes the scores of unseen keys minus infinity.
 #[inline(always)]
-fn mask(rows: &Rows<'_>, panel: usize, tile: &Tile<'_>, scores: &mut [Line]) {
+fn mask(rows: &Rows<'_>, strip: usize, tile: &Tile<'_>, scores: &mut [Line]) {
     let tile_keys = tile.positions.clone();
-    for (lane, row) in rows.of_panel(panel).enumerate() {
+    for (lane, row) in rows.of_strip(strip).enumerate() {
         let seen = rows.visible(row);
         let before = tile_keys.start..seen.start.min(tile_keys.end);
         let after = seen.end.max(tile_keys.start)..tile_keys.end;
@@ -265,15 +265,15 @@ fn mask(rows: &Rows<'_>, panel: usize, tile: &Tile<'_>, scores: &mut [Line]) {
 #[inline(always)]
 fn softmax_update<P: Products>(
     p: P,
-    panel: &mut Panel<'_, P>,
+    strip: &mut Strip<'_, P>,
     tile: &Tile<'_>,
     scores: &mut [Line],
 ) -> (usize, [V<P>; 2]) {
     let s = p.simd();
     let highest = s.splat(f32::MAX);
-    let (max, _) = panel.max.as_chunks_mut::<LANES>();
-    let (weight, _) = panel.weight.as_chunks_mut::<LANES>();
-    let mut rescales = [1.0; PANEL];
+    let (max, _) = strip.max.as_chunks_mut::<LANES>();
+    let (weight, _) = strip.weight.as_chunks_mut::<LANES>();
+    let mut rescales = [1.0; STRIP];
     let (rescaled, _) = rescales.as_chunks_mut::<LANES>();
     let mut largest = [s.splat(0.0); 2];
     let mut total = largest;
@@ -305,9 +305,9 @@ fn softmax_update<P: Products>(
     }
 
     // Most tiles after the first few raise no maximum.
-    if rescales != [1.0; PANEL] {
+    if rescales != [1.0; STRIP] {
         let rescales = load_line(s, &rescales);
-        for line in panel.sums.iter_mut() {
+        for line in strip.sums.iter_mut() {
             let [a, b] = load_line(s, line);
             store_line(s, [s.mul(a, rescales[0]), s.mul(b, rescales[1])], line);
         }

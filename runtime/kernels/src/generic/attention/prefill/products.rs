@@ -23,7 +23,7 @@ pub(crate) trait Products: Copy + Send + Sync {
     /// [`Lanes::run`] with all that the products need.
     fn run<R>(self, f: impl FnOnce() -> R) -> R;
 
-    /// Turns the queries of a panel, with lines of zeros to [`super::padded`], into
+    /// Turns the queries of a strip, with lines of zeros to [`super::padded`], into
     /// numbers, in place. Returns the factors of their products.
     fn prepare_queries(self, q: &mut [Line]) -> [V<Self>; 2];
 
@@ -164,7 +164,7 @@ impl<S: Simd> Products for S {
     ) -> Tile<'a> {
         let (head_dim, stride) = (shape.head_dim, value_stride(shape.head_dim));
         // Tiles do not wrap, because a ring consists of whole tiles.
-        let (k, v) = kv.run(shape, kv_head, positions.clone());
+        let (k, v) = kv.before_wrap(shape, kv_head, positions.clone());
         C::to_f32(self, k, &mut area.k[..positions.len() * head_dim]);
         let values = v.chunks_exact(head_dim / C::LEN);
         for (from, to) in values.zip(area.v.chunks_exact_mut(stride)) {

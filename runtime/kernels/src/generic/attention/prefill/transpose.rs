@@ -1,21 +1,21 @@
-//! Queries into panels, and results out of them: rows become lanes and back.
+//! Queries into strips, and results out of them: rows become lanes and back.
 
 use crate::generic::array::from_fn;
 use core::ops::Range;
 
-use super::{Line, PANEL, Rows};
+use super::{Line, Rows, STRIP};
 use crate::generic::attention::SharedSlice;
 use crate::generic::attention::softmax::inverse_sum;
 use crate::generic::simd::{LANES, Simd};
 
-/// Lays the queries, scaled, of panel `i` across its lanes; lanes and lines
+/// Lays the queries, scaled, of strip `i` across its lanes; lanes and lines
 /// without any are zeros.
 #[inline(always)]
-pub(super) fn gather_queries<S: Simd>(s: S, rows: &Rows<'_>, i: usize, panel: &mut [Line]) {
-    panel.fill([0.0; PANEL]);
-    let panel = &mut panel[..rows.shape.head_dim];
+pub(super) fn gather_queries<S: Simd>(s: S, rows: &Rows<'_>, i: usize, strip: &mut [Line]) {
+    strip.fill([0.0; STRIP]);
+    let strip = &mut strip[..rows.shape.head_dim];
     for (lane, eight) in rows.eights(i) {
-        gather_eight(s, rows, eight, lane, panel);
+        gather_eight(s, rows, eight, lane, strip);
     }
 }
 
@@ -26,11 +26,11 @@ fn gather_eight<S: Simd>(
     rows: &Rows<'_>,
     eight: Range<usize>,
     lane: usize,
-    panel: &mut [Line],
+    strip: &mut [Line],
 ) {
     let scale = s.splat(rows.shape.scale);
     let whole = match eight.len() {
-        LANES => panel.len() / LANES * LANES,
+        LANES => strip.len() / LANES * LANES,
         _ => 0,
     };
     for d in (0..whole).step_by(LANES) {
@@ -39,13 +39,13 @@ fn gather_eight<S: Simd>(
             let from = rows.place(row).start + d;
             *v = s.mul(s.load(lanes(&rows.queries.q[from..])), scale);
         }
-        for (v, line) in transposed(s, square).into_iter().zip(&mut panel[d..]) {
+        for (v, line) in transposed(s, square).into_iter().zip(&mut strip[d..]) {
             s.store(v, lanes_mut(&mut line[lane..]));
         }
     }
     for (lane, row) in (lane..).zip(eight) {
         let from = &rows.queries.q[rows.place(row)];
-        for (line, &x) in panel[whole..].iter_mut().zip(&from[whole..]) {
+        for (line, &x) in strip[whole..].iter_mut().zip(&from[whole..]) {
             line[lane] = x * rows.shape.scale;
         }
     }
@@ -63,11 +63,11 @@ pub(super) unsafe fn scatter_results<S: Simd>(
     weight: &[Line],
     out: SharedSlice<'_, f32>,
 ) {
-    let panels = sums.chunks_exact(rows.shape.head_dim).zip(weight);
-    for (p, (panel, weight)) in panels.enumerate() {
-        for (lane, eight) in rows.eights(p) {
+    let strips = sums.chunks_exact(rows.shape.head_dim).zip(weight);
+    for (i, (strip, weight)) in strips.enumerate() {
+        for (lane, eight) in rows.eights(i) {
             // SAFETY: passed on to the caller.
-            unsafe { scatter_eight(s, rows, eight, lane, panel, weight, out) };
+            unsafe { scatter_eight(s, rows, eight, lane, strip, weight, out) };
         }
     }
 }
@@ -82,16 +82,16 @@ unsafe fn scatter_eight<S: Simd>(
     rows: &Rows<'_>,
     eight: Range<usize>,
     lane: usize,
-    panel: &[Line],
+    strip: &[Line],
     weight: &Line,
     out: SharedSlice<'_, f32>,
 ) {
-    let whole = panel.len() / LANES * LANES;
+    let whole = strip.len() / LANES * LANES;
     let inverses: [f32; LANES] = from_fn(|i| inverse_sum(weight[lane + i]));
     let factor = s.load(&inverses);
     for d in (0..whole).step_by(LANES) {
         let mut square = [factor; LANES];
-        for (v, line) in square.iter_mut().zip(&panel[d..]) {
+        for (v, line) in square.iter_mut().zip(&strip[d..]) {
             *v = s.mul(s.load(lanes(&line[lane..])), factor);
         }
         for (v, row) in transposed(s, square).into_iter().zip(eight.clone()) {
@@ -105,7 +105,7 @@ unsafe fn scatter_eight<S: Simd>(
         let place = rows.place(row);
         // SAFETY: as above.
         let to = unsafe { out.part(place.start + whole..place.end) };
-        for (x, line) in to.iter_mut().zip(&panel[whole..]) {
+        for (x, line) in to.iter_mut().zip(&strip[whole..]) {
             *x = line[lane + i] * inverses[i];
         }
     }
