@@ -107,11 +107,11 @@ class IoError(OndolError, OSError):
 
 
 class ModelFileError(OndolError):
-    """The file is not a model, is damaged, or contradicts itself."""
+    """The file is not a model, is damaged, or is a model that this version does not support."""
 
 
 class Unsupported(OndolError):
-    """This build or this machine does not support what the file or the caller needs."""
+    """This device or this model does not support the kernels or the type of KV cache."""
 
 
 class SnapshotError(OndolError):
@@ -142,10 +142,10 @@ _CLASSES: dict[ErrorCode, type[OndolError]] = {
     ErrorCode.IO: IoError,
     ErrorCode.NOT_GGUF: ModelFileError,
     ErrorCode.TRUNCATED: ModelFileError,
-    ErrorCode.UNSUPPORTED_VERSION: Unsupported,
-    ErrorCode.UNSUPPORTED_TYPE: Unsupported,
-    ErrorCode.UNSUPPORTED_PACKING: Unsupported,
-    ErrorCode.UNKNOWN_ARCHITECTURE: Unsupported,
+    ErrorCode.UNSUPPORTED_VERSION: ModelFileError,
+    ErrorCode.UNSUPPORTED_TYPE: ModelFileError,
+    ErrorCode.UNSUPPORTED_PACKING: ModelFileError,
+    ErrorCode.UNKNOWN_ARCHITECTURE: ModelFileError,
     ErrorCode.MISSING_KEY: ModelFileError,
     ErrorCode.BAD_VALUE: ModelFileError,
     ErrorCode.MISSING_TENSOR: ModelFileError,

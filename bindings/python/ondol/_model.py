@@ -92,7 +92,7 @@ class Model:
         `progress(stage, done, total)` is called while a packed copy is made or programs
         are compiled. An exception that it raises ends the load, and `load` raises it.
 
-        Raises `IoError`, `ModelFileError` or `Unsupported` if the file can't be used,
+        Raises `IoError` or `ModelFileError` if the file can't be used,
         `InvalidArgument` or `Unsupported` for options, and `DelegateError`.
         """
         return cls._load(_source(path), progress, options)

@@ -78,10 +78,10 @@ def bad_vocabulary(gguf: Gguf) -> None:
 @pytest.mark.parametrize(
     ("code", "kind", "change"),
     [
-        (ErrorCode.UNSUPPORTED_VERSION, ondol.Unsupported, v4),
-        (ErrorCode.UNSUPPORTED_TYPE, ondol.Unsupported, unknown_type),
-        (ErrorCode.UNSUPPORTED_PACKING, ondol.Unsupported, packed_later),
-        (ErrorCode.UNKNOWN_ARCHITECTURE, ondol.Unsupported, unknown_architecture),
+        (ErrorCode.UNSUPPORTED_VERSION, ondol.ModelFileError, v4),
+        (ErrorCode.UNSUPPORTED_TYPE, ondol.ModelFileError, unknown_type),
+        (ErrorCode.UNSUPPORTED_PACKING, ondol.ModelFileError, packed_later),
+        (ErrorCode.UNKNOWN_ARCHITECTURE, ondol.ModelFileError, unknown_architecture),
         (ErrorCode.MISSING_KEY, ondol.ModelFileError, missing_key),
         (ErrorCode.BAD_VALUE, ondol.ModelFileError, bad_value),
         (ErrorCode.MISSING_TENSOR, ondol.ModelFileError, missing_tensor),
