@@ -184,7 +184,7 @@ def test_wrong_options(conversation: ondol.Conversation, hello_path: Path) -> No
 
 def test_a_type_of_cache_that_the_model_can_t_have(hello_path: Path) -> None:
     gguf = Gguf(hello_path.read_bytes())
-    # Eight heads of 16 are no whole blocks of 32.
+    # Eight heads of 16 are not whole blocks of 32.
     gguf.set_u32("llama.attention.head_count", 8)
     gguf.set_u32("llama.attention.head_count_kv", 4)
     gguf.set_u32("llama.rope.dimension_count", 16)

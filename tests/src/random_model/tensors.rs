@@ -170,7 +170,7 @@ impl List<'_> {
     }
 }
 
-/// Where rows are no whole blocks of a format, files have one with shorter blocks.
+/// Where rows are not whole blocks of a format, files have one with shorter blocks.
 pub fn fitting(dtype: DType, cols: usize) -> DType {
     let formats = [dtype, DType::Q8_0, DType::F32];
     let fits = |dtype: &DType| dtype.row_bytes(cols).is_some();

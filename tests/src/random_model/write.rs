@@ -14,7 +14,7 @@ impl RandomModel {
     /// Writes the file with one tensor at a time in memory.
     ///
     /// # Errors
-    /// Those of `out`; [`io::ErrorKind::InvalidInput`] where rows are no whole
+    /// Those of `out`; [`io::ErrorKind::InvalidInput`] where rows are not whole
     /// blocks of the format.
     pub fn write(&self, out: impl Write) -> io::Result<()> {
         let mut writer = Writer::new();

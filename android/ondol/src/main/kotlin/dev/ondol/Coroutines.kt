@@ -87,7 +87,7 @@ public suspend fun Model.prewarm(): Unit = working { cancel -> prewarm(cancel) }
  * A conversation from a file that [Conversation.save] wrote, with the same model and
  * type of KV cache; nothing is computed again.
  *
- * @throws OndolException.Snapshot the file is no saved conversation, is damaged, or
+ * @throws OndolException.Snapshot the file is not a saved conversation, is damaged, or
  * belongs to another model.
  * @throws OndolException.ModelFile the system refused the file.
  * @throws OndolException.DoesNotFit

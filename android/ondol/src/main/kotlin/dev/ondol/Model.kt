@@ -98,7 +98,7 @@ public class Model internal constructor(address: Long) : AutoCloseable {
      * thread.
      *
      * @param answers options of its answers.
-     * @throws OndolException.Snapshot the file is no saved conversation, is damaged, or
+     * @throws OndolException.Snapshot the file is not a saved conversation, is damaged, or
      * belongs to another model.
      * @throws OndolException.ModelFile the system refused the file.
      * @throws OndolException.DoesNotFit
