@@ -78,7 +78,7 @@ impl Shelf {
         let about = self.inspect(Path::new(model), 1, 1)?;
         let path = about["path"]
             .as_str()
-            .ok_or("`ondol inspect` tells no path")?;
+            .ok_or("`ondol inspect` reports no path")?;
         Ok(path.into())
     }
 
@@ -145,7 +145,7 @@ fn facts(about: &Value) -> Result<Facts> {
     let number = |value: &Value, what: &str| {
         value
             .as_u64()
-            .ok_or_else(|| format!("`ondol inspect` tells no {what}"))
+            .ok_or_else(|| format!("`ondol inspect` reports no {what}"))
     };
     let tensors = about["tensors"]
         .as_array()

@@ -194,7 +194,7 @@ impl FromStr for Test {
         let test = test.or_else(batch);
         let test = test.or_else(|| tokens("busy").map(Test::Busy));
         let test = test.or_else(|| (text == "start").then_some(Test::Start));
-        test.ok_or_else(|| format!("`{text}` is no test: ppN, tgN, tgNxS, busyN and start are"))
+        test.ok_or_else(|| format!("`{text}` is not a test; use ppN, tgN, tgNxS, busyN or start"))
     }
 }
 

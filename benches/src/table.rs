@@ -105,7 +105,7 @@ fn title(test: Test) -> String {
         }
         Test::Start => "Process start to first token and exit, page cache warm".to_owned(),
         Test::Busy(tokens) => {
-            format!("Decoding of {tokens} tokens while a spinning process has one core")
+            format!("Decoding of {tokens} tokens while a spinning thread has one core")
         }
     }
 }

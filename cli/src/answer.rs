@@ -134,7 +134,7 @@ impl std::fmt::Display for Figures {
         )?;
         if self.drafted_tokens > 0 {
             let (accepted, drafted) = (self.accepted_tokens, self.drafted_tokens);
-            write!(f, "; {accepted} of {drafted} guesses came true")?;
+            write!(f, "; {accepted} of {drafted} drafts were accepted")?;
         }
         if let Some(bytes) = self.peak_memory_bytes {
             write!(f, "; peak memory {}", crate::output::megabytes(bytes))?;
@@ -150,7 +150,8 @@ impl std::fmt::Display for ScreenFigures {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "head screened for {} tokens ({} rows scored, at most {} for one), {} audits, {} missed",
+            "output head screened for {} tokens ({} rows scored, at most {} for one), {} audits, \
+             {} missed",
             self.screened, self.rows, self.most_rows, self.audits, self.missed
         )
     }

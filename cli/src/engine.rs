@@ -16,7 +16,7 @@ pub struct EngineArgs {
     /// Kernels: exact (full precision, slow), scalar, or those of an instruction set
     /// (avx2, avx-vnni, avx512; neon, dotprod, i8mm) [default: the fastest for this
     /// CPU]
-    #[arg(long, value_name = "LEVEL")]
+    #[arg(long, value_name = "ISA")]
     pub kernels: Option<Isa>,
     /// Type of the KV cache: f16; q8_0, which takes little more than half the memory; or
     /// f32, which takes twice the memory and rounds nothing

@@ -45,7 +45,7 @@ pub enum Error {
     #[error("the terminal failed: {0}")]
     Terminal(String),
     /// The system refused a thread that a command needs.
-    #[error("the system gives no thread or memory to {purpose}: {source}")]
+    #[error("the system refused a thread or memory to {purpose}: {source}")]
     NoThread {
         /// The purpose of the thread: "watch for Ctrl-C".
         purpose: &'static str,
@@ -147,7 +147,7 @@ pub enum Error {
         address: String,
     },
     /// A server that sends no part of a file.
-    #[error("{address} sends only whole files, and a part of it is needed")]
+    #[error("{address} can't send a part of a file, and a part is needed")]
     NoParts {
         /// Address of the request.
         address: String,
@@ -171,7 +171,7 @@ pub enum Error {
         reason: String,
     },
     /// A server can't resume a file that an earlier pull began.
-    #[error("{address} does not go on from byte {have}")]
+    #[error("{address} can't resume from byte {have}")]
     NotResumed {
         /// Address of the request.
         address: String,
@@ -309,7 +309,8 @@ pub enum Error {
     Sheet(#[from] rust_xlsxwriter::XlsxError),
     /// A profile was asked of a device whose times mean nothing.
     #[error(
-        "the device is of the kind `{label}`: its times are no performance, so it gets no profile"
+        "the device is of the kind `{label}`: its times don't measure performance, so it gets no \
+         profile"
     )]
     NotHardware {
         /// The kind.

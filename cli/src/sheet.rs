@@ -52,7 +52,7 @@ fn speeds(last: u32) -> Chart {
         .set_name("초당 토큰 수 p50 · Tokens/s p50")
         .set_categories((sheet, 1, NAMES[0], last, NAMES[1]))
         .set_values((sheet, 1, SPEED, last, SPEED));
-    chart.title().set_name("초당 토큰 수 · Tokens by second");
+    chart.title().set_name("초당 토큰 수 · Tokens per second");
     chart
 }
 

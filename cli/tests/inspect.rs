@@ -165,7 +165,7 @@ fn numbers_that_the_graph_needs_are_asked_for() {
     let hub = Hub::start(file, vec![Answer::Whole]);
     glance("factors-whole", &hub, &[])
         .expect(1)
-        .complains("only whole files");
+        .complains("can't send a part of a file");
 }
 
 #[test]

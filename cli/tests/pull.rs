@@ -555,7 +555,7 @@ fn a_proxy_is_for_its_own_scheme_and_not_for_no_proxy() {
     }
     for (proxy, complaint) in [
         ("socks5://127.0.0.1:1", "SOCKS"),
-        ("http://[", "no address"),
+        ("http://[", "not an address"),
         ("http://127.0.0.1:99999", "port"),
         ("u:p@127.0.0.1:x", "port"),
     ] {

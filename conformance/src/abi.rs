@@ -27,7 +27,7 @@ pub fn run(kit: &mut Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Resu
     let title = Text::new("any minor version is taken", "모든 부 버전을 받아들임");
     level.holds("abi.minor", title, minors(&kit.setup.plugin));
     let title = Text::new(
-        "a missing error struct is no crash, and a device that is not there an error",
+        "a NULL error struct causes no crash; a device that doesn't exist is an error",
         "오류 구조체가 없어도 중단되지 않고, 없는 장치는 오류로 보고됨",
     );
     level.holds("abi.null", title, nulls(&kit.setup.plugin));
@@ -261,12 +261,15 @@ fn cycles(kit: &Kit, level: &mut Level, segment: &Segment) {
     let before = resident_kb();
     let rest = first.and_then(|()| (CYCLES / 10..CYCLES).try_for_each(|_| cycle()));
     level.holds("abi.cycles", title, rest);
-    let title = Text::new("memory that it does not give back", "반환되지 않은 메모리");
+    let title = Text::new(
+        "memory that the plug-in does not free",
+        "반환되지 않은 메모리",
+    );
     match before.zip(resident_kb()) {
         Some((before, after)) => {
             let gate = level.at_most("abi.leak", title, (after - before).max(0.0), LEAK_KB);
             gate.unit = "KB".to_owned();
         }
-        None => level.not_measured("abi.leak", title, "the system does not tell"),
+        None => level.not_measured("abi.leak", title, "the system doesn't report it"),
     }
 }

@@ -343,7 +343,7 @@ fn curve(name: &str, prefill: &Compared, decode: &Compared) -> Series {
     let y: Vec<f64> = all.map(|d| worse(d.kl, 1e-12)).collect();
     Series {
         title: Text::new(
-            format!("{name}: KL by token, the device from exact sums"),
+            format!("{name}: KL per token, the device from exact sums"),
             format!("{name}: 토큰별 KL(장치와 정확한 합)"),
         ),
         x_label: Text::new("token", "토큰"),

@@ -76,7 +76,7 @@ pub fn run(kit: &Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Result<(
 fn own_meter(level: &mut Level, session: &Session, energy: Text, tokens: usize) {
     let stats = session.engine().offload_stats().unwrap_or_default();
     let Some(energy_uj) = stats.energy_uj else {
-        level.not_measured("energy.joules", energy, "the device tells no energy");
+        level.not_measured("energy.joules", energy, "the device doesn't report energy");
         return;
     };
     let joules = energy_uj as f64 / 1e6;
@@ -110,7 +110,7 @@ fn own_meter_in_decode(
     }
     let after = session.engine().offload_stats().unwrap_or_default();
     let Some((before_uj, after_uj)) = before.energy_uj.zip(after.energy_uj) else {
-        level.not_measured("energy.decode", energy, "the device tells no energy");
+        level.not_measured("energy.decode", energy, "the device doesn't report energy");
         return Ok(());
     };
     let joules = (after_uj as f64 - before_uj as f64) / 1e6;
@@ -226,7 +226,7 @@ fn heat_gates(level: &mut Level, heat: Text, milli_degrees: &[i32]) {
         level.not_measured(
             "energy.temperature",
             heat,
-            "the device tells no temperature",
+            "the device doesn't report temperature",
         );
         return;
     };

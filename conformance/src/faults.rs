@@ -55,7 +55,7 @@ pub fn run(kit: &mut Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Resu
         crash(kit, level, tokens, &expected)?;
     } else {
         let title = Text::new("faults of the device", "장치 결함");
-        let why = "the plug-in makes no faults on request (`inject`)";
+        let why = "the plug-in can't inject faults";
         level.not_measured("faults.device", title, why);
     }
     say("damaged programs");

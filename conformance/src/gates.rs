@@ -42,7 +42,7 @@ impl Level {
         let gate = self.push(id, title, Some(found), None, true);
         gate.unit = unit.to_owned();
         gate.verdict = Verdict::NotMeasured;
-        gate.note = "told, not judged".to_owned();
+        gate.note = "for information, not judged".to_owned();
         gate
     }
 

@@ -253,7 +253,7 @@ fn format_sentence(format: Option<&Format>) -> String {
         ),
         Some(_) => (
             "Format: the weights and the arithmetic of this device lose more than the limits. That \
-             is no fault of its computing.",
+             is not an error of the device.",
             "형식: 이 장치의 가중치 형식과 연산 정밀도에 따른 손실이 기준을 넘습니다. 계산 오류는 \
              아닙니다.",
         ),

@@ -35,8 +35,8 @@ pub enum MeterError {
     /// The log's first line does not name a column that is needed.
     #[error("the meter's log has no column of {0}; its first line must name `time` and `watts`")]
     NoColumn(&'static str),
-    /// A line of the log is no reading.
-    #[error("line {line} of the meter's log is no reading: {reason}")]
+    /// A line of the log is not a reading.
+    #[error("line {line} of the meter's log is not a reading: {reason}")]
     BadLine {
         /// Counted from 1.
         line: u64,

@@ -30,7 +30,7 @@ pub fn run(kit: &Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Result<(
     };
     let label = kit.delegate.info().label;
     if label != Label::Hardware {
-        let why = format!("a device of the kind `{label}`: its times are no performance");
+        let why = format!("a device of the kind `{label}`: its times don't measure performance");
         let title = Text::new("time and memory on the device", "장치의 시간과 메모리");
         level.not_measured("performance", title, &why);
         return Ok(());
@@ -47,7 +47,7 @@ fn device_node(level: &mut Level, holdings: Option<Holdings>) {
         "플러그인 프로세스가 장치 노드를 열어 둠",
     );
     let Some(holdings) = holdings else {
-        level.not_measured(DEVICE_NODE, title, "the system does not tell");
+        level.not_measured(DEVICE_NODE, title, "the system doesn't report it");
         return;
     };
     let outcome = match holdings.nodes.is_empty() {
@@ -92,7 +92,7 @@ fn measure(
         ms(level, "cpu", "CPU", &of_cpu);
         let [cpu, npu] = [of_cpu, of_npu].map(|times| percentile(&times, 0.5));
         let title = Text::new(
-            format!("speed of the device over the CPU's, {n} tokens"),
+            format!("the device's speed divided by the CPU's, {n} tokens"),
             format!("장치/CPU 속도비, {n} 토큰"),
         );
         ratio(
@@ -176,7 +176,7 @@ fn decode(
         }
     }
     let title = Text::new(
-        "speed of decode over the CPU's",
+        "the device's decode speed divided by the CPU's",
         "장치/CPU 토큰 생성 속도비",
     );
     match decodes {
@@ -202,7 +202,7 @@ fn one_token(session: &mut Session, token: u32) -> Result<f64> {
 
 /// The time until the device is ready: with compiling, and with stored programs.
 fn loads(kit: &Kit, level: &mut Level, offload: &Offload) -> Result<()> {
-    let title = Text::new("to compile, cold", "최초 컴파일 시간");
+    let title = Text::new("time to compile", "최초 컴파일 시간");
     level.tell(
         "performance.load.cold",
         title,
@@ -215,7 +215,7 @@ fn loads(kit: &Kit, level: &mut Level, offload: &Offload) -> Result<()> {
     };
     kit.compile(&options)?;
     let warm = kit.compile(&options)?;
-    let title = Text::new("to load kept programs, warm", "저장된 프로그램 적재 시간");
+    let title = Text::new("time to load stored programs", "저장된 프로그램 적재 시간");
     level.tell(
         "performance.load.warm",
         title,

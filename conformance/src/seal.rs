@@ -36,16 +36,16 @@ pub enum SealError {
         /// The system's error.
         source: io::Error,
     },
-    /// A file is no key.
-    #[error("{path} is no Ed25519 key in PEM: {reason}")]
+    /// A file is not a key.
+    #[error("{path} is not an Ed25519 key in PEM: {reason}")]
     Key {
         /// The file.
         path: PathBuf,
         /// What is wrong.
         reason: String,
     },
-    /// A file is no zip of evidence.
-    #[error("{path} is no zip of evidence: {reason}")]
+    /// A file is not a zip of evidence.
+    #[error("{path} is not a zip of evidence: {reason}")]
     Zip {
         /// The file.
         path: PathBuf,

@@ -168,14 +168,14 @@ fn growth(level: &mut Level, before: &Watched, after: &Watched) {
             Text::new("growth of resident memory", "상주 메모리 증가"),
             before.resident.zip(after.resident),
             RESIDENT_KB,
-            "the system does not tell",
+            "the system doesn't report it",
         ),
         (
             "soak.virtual",
             Text::new("growth of the address space", "주소 공간 증가"),
             before.virtual_size.zip(after.virtual_size),
             VIRTUAL_KB,
-            "the system does not tell",
+            "the system doesn't report it",
         ),
         (
             "soak.device-memory",
@@ -185,7 +185,7 @@ fn growth(level: &mut Level, before: &Watched, after: &Watched) {
             ),
             after.device_free.zip(before.device_free),
             DEVICE_KB,
-            "the device does not tell its free memory",
+            "the device doesn't report its free memory",
         ),
     ];
     for (id, title, found, limit, why_not) in watched {

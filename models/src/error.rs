@@ -132,8 +132,8 @@ pub enum Error {
     /// nor if it is given as a list of parts.
     #[cfg(feature = "std")]
     #[error(
-        "chat template: it leaves out what message {index} ({role}) says, as text and as a list \
-         of parts; say it in the last user message, or take another model file"
+        "the chat template does not write message {index} ({role}), neither as text nor as \
+         parts; put it into the last user message, or use another model file"
     )]
     LeftOut {
         /// The index of the message, from 0.
@@ -142,7 +142,7 @@ pub enum Error {
         role: String,
     },
     /// The system does not provide the memory that the file needs.
-    #[error("out of memory: {bytes} bytes are needed and can't be had")]
+    #[error("out of memory: {bytes} bytes could not be allocated")]
     OutOfMemory {
         /// Bytes that were asked for.
         bytes: u64,

@@ -38,11 +38,11 @@ pub struct Source {
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
     /// Matrices of the source are interleaved already.
-    #[error("it is packed already")]
+    #[error("the file is already packed")]
     AlreadyPacked,
     /// All matrices are plain floats or have too few rows, and a screen of the output
     /// head would not save enough.
-    #[error("no tensor of it gains by packing: plain floats do not")]
+    #[error("packing would not make this model faster: its matrices are plain floats or too small")]
     NothingToPack,
     /// The step function asked to stop.
     #[error("cancelled")]

@@ -59,10 +59,7 @@ impl Screen {
         let (weight, copy) = tensor(gguf, WEIGHT)?;
         let (error, errors) = tensor(gguf, ERROR)?;
         let Some(head) = graph.head() else {
-            return Err(bad(
-                WEIGHT,
-                "the model has no head that it could screen".into(),
-            ));
+            return Err(bad(WEIGHT, "the model has no output head to screen".into()));
         };
         let found = (copy.dtype, copy.rows(), copy.cols());
         if found != (DTYPE, head.rows, head.cols) || copy.dims().len() > 2 {
@@ -79,7 +76,8 @@ impl Screen {
         let mut sizes = errors.data.as_chunks().0.iter();
         let is_size = |size: f32| size.is_finite() && size >= 0.0;
         if let Some(row) = sizes.position(|&size| !is_size(f32::from_le_bytes(size))) {
-            return Err(bad(ERROR, format!("that of row {row} is no size")));
+            let reason = format!("the error of row {row} is negative or not finite");
+            return Err(bad(ERROR, reason));
         }
         Ok(Some(Screen {
             weight: whole(weight, copy, head.rows, head.cols),

@@ -41,7 +41,8 @@ pub enum Error {
     },
     /// The system does not provide the memory that was asked for.
     #[error(
-        "out of memory: the session needs {needed} bytes, and the system does not provide them; a shorter context (`context`, `--ctx`) needs less"
+        "out of memory: {needed} bytes are needed, and the system does not provide them; a shorter \
+         context (`context`, `--ctx`) needs less"
     )]
     OutOfMemory {
         /// Bytes asked for.
@@ -82,7 +83,9 @@ pub enum Error {
     },
     /// More sessions than a batch has room for.
     #[cfg(feature = "std")]
-    #[error("{sessions} sessions in a batch of {rows}; `SessionOptions::batch` sets the most")]
+    #[error(
+        "{sessions} sessions do not fit in a batch of {rows}; `SessionOptions::batch` sets the most"
+    )]
     BatchFull {
         /// Sessions that were given.
         sessions: usize,
@@ -114,7 +117,7 @@ pub enum Error {
     UnsupportedKvType(KvType),
     /// The name of a type of KV cache that does not exist.
     #[error(
-        "there is no KV cache of type `{0}`; known are {names}",
+        "there is no KV cache of type `{0}`; the known names are {names}",
         names = KvType::ALL.map(KvType::name).join(", ")
     )]
     UnknownKvType(String),
@@ -146,7 +149,7 @@ pub enum Error {
     #[error("the offload was made for another model")]
     OtherModel,
     /// A worker thread panicked: a bug in Ondol. The engine can't be used any more.
-    #[error("a worker panicked; this is a bug in Ondol")]
+    #[error("a worker thread panicked; this is a bug in Ondol")]
     Panicked,
 }
 

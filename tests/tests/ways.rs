@@ -140,7 +140,7 @@ fn check(architecture: &'static str) {
     let random = RandomModel::small(architecture).quantized(DType::Q8_0);
     let model = Model::from_bytes(random.to_bytes()).expect(architecture);
     for kv_type in KvType::ALL {
-        // Of some architectures heads are no whole blocks.
+        // Of some architectures heads are not whole blocks.
         if model.session(&options(kv_type, None)).is_err() {
             assert_eq!(kv_type, KvType::Q8_0, "{architecture}");
             println!("SKIPPED: {architecture} has no cache in {kv_type}");

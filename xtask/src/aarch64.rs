@@ -163,12 +163,12 @@ fn check_level(core: &Core) -> Outcome {
     let found = found
         .and_then(|rest| rest.split('"').nth(1))
         .unwrap_or("nothing");
-    eprintln!("xtask: {} has the level {found}", core.name);
+    eprintln!("xtask: {} has the ISA {found}", core.name);
     if found == core.level {
         Ok(())
     } else {
         Err(format!(
-            "level of {}: {found} instead of {}",
+            "ISA of {}: {found} instead of {}",
             core.name, core.level
         ))
     }

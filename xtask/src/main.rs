@@ -36,8 +36,8 @@ const HELP: &str = "\
 cargo xtask <chore>
 
   check      formatting, lints and the tests inside the crates: what to run before a commit
-  test       all but what says otherwise, in two lanes side by side; what CI runs
-  beside     the second lane of them: aarch64, firmware, apps
+  test       all but what says otherwise, in two sequences side by side; what CI runs
+  beside     the second sequence of them: aarch64, firmware, apps
   full       as wholes what test runs a part of: models, firmware, android, ios,
              arm-records; and sanitize
   lint       cargo fmt --check, clippy and doc without warnings
@@ -48,7 +48,7 @@ cargo xtask <chore>
   c          the C binding: programs in C and C++ with both libraries, under valgrind and
              with sanitizers; with --install DIR, installs the libraries, the header and
              the files for pkg-config and CMake there
-  firmware   the library on boards that qemu plays (test: all but RV64GC); bytes of flash
+  firmware   the library on boards that qemu emulates (test: all but RV64GC); bytes of flash
              and RAM
   apps       bindings --check, kotlin, swift and python, one after another; --long runs
              their tests for growth in full
@@ -76,7 +76,7 @@ cargo xtask <chore>
              the tools by pip
   bench      the kernels against the machine's ceilings; with --peers, Ondol beside other
              engines (bench --help)
-  aarch64    the kernels of 64-bit Arm on three cores that qemu plays, and
+  aarch64    the kernels of 64-bit Arm on three cores that qemu emulates, and
              their agreement with the reference records
   arm-records  agreement with the whole records on the three cores, half an hour
              or more (not part of test)

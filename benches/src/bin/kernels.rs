@@ -31,10 +31,10 @@ fn main() {
                 .iter()
                 .any(|name| DType::from_name(name) == Some(*dtype))
     };
-    let isa = Isa::from_env().expect("ONDOL_KERNELS names a level");
+    let isa = Isa::from_env().expect("ONDOL_KERNELS names an ISA");
     let kernels = isa.map_or_else(|| Some(Kernels::detect()), Kernels::with_isa);
-    let kernels = kernels.expect("ONDOL_KERNELS names a level of this CPU");
-    println!("level {}, one thread, {COLS} columns", kernels.isa());
+    let kernels = kernels.expect("ONDOL_KERNELS names an ISA of this CPU");
+    println!("ISA {}, one thread, {COLS} columns", kernels.isa());
     print_peaks(&Peaks::measure());
     println!(
         "{:8} {:>14} {:>14} {:>14} {:>14} {:>14} {:>14}",

@@ -16,7 +16,7 @@ use std::path::PathBuf;
     name = "cargo xtask bench",
     after_help = "\
 Tests are ppN (prefill), tgN (decode), start (cold start to the first token) and busyN (decode while
-a process that spins has one core). Results of the same day, machine and --isa go to one file; what is
+a spinning thread has one core). Results of the same day, machine and --isa go to one file; what is
 measured again replaces what was there. Peers and model files are made once and kept in target/.
 
 Without options, or with names of formats, it measures the kernels instead, against what the machine

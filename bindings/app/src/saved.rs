@@ -78,6 +78,9 @@ fn io_error(path: &Path, error: &dyn std::fmt::Display) -> AppError {
 }
 
 fn none(path: &Path) -> AppError {
-    let message = format!("{} is no saved conversation, or is damaged", path.display());
+    let message = format!(
+        "{} is not a saved conversation, or is damaged",
+        path.display()
+    );
     AppError::new(ErrorCode::Snapshot, message)
 }

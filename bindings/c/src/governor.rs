@@ -75,7 +75,7 @@ pub unsafe extern "C" fn ondol_governor_set_thermal(
             1 => ThermalState::Fair,
             2 => ThermalState::Serious,
             3 => ThermalState::Critical,
-            _ => return Err(Failure::Argument("level is no value of ondol_thermal")),
+            _ => return Err(Failure::Argument("level is not a value of ondol_thermal")),
         };
         // SAFETY: the header asks it of the caller.
         let governor = unsafe { reference(governor, "governor is NULL") }?;
@@ -136,7 +136,7 @@ pub unsafe extern "C" fn ondol_governor_set_memory_pressure(
             0 => MemoryPressure::Normal,
             1 => MemoryPressure::Low,
             2 => MemoryPressure::Critical,
-            _ => return Err(Failure::Argument("level is no value of ondol_pressure")),
+            _ => return Err(Failure::Argument("level is not a value of ondol_pressure")),
         };
         // SAFETY: the header asks it of the caller.
         let governor = unsafe { reference(governor, "governor is NULL") }?;

@@ -157,7 +157,7 @@ fn level(number: i32) -> Result<Level, Failure> {
         3 => Ok(Level::Info),
         4 => Ok(Level::Debug),
         _ => Err(Failure::Argument(
-            "max_level is no value of ondol_log_level",
+            "max_level is not a value of ondol_log_level",
         )),
     }
 }

@@ -215,7 +215,11 @@ unsafe fn hosted(
         affinity: match from.affinity {
             FREE => Affinity::Free,
             BIG_CORES => Affinity::BigCores,
-            _ => return Err(Failure::Argument("affinity is no value of ondol_affinity")),
+            _ => {
+                return Err(Failure::Argument(
+                    "affinity is not a value of ondol_affinity",
+                ));
+            }
         },
         drafts: from.drafts as usize,
         batch: from.batch as usize,

@@ -26,10 +26,11 @@ warm up. tgNxS is decode of N tokens in each of S sessions of one engine, with o
 sessions; its speed counts the tokens of all. The table shows the median and the range of the runs.
 With --screen, decode continues with the likeliest token, else with tokens from the whole vocabulary.
 
---profile k-perf measures every model with every -p and -n: time to the first token, time by further
-token, tokens by second, and joules by token where there is a meter; FOLDER gets them as JSON, HTML,
-CSV and .xlsx. --profile mlperf-mobile keeps the run rules of MLPerf Mobile's single stream; FOLDER
-gets JSON, HTML and the answers to the tasks. A device that is not hardware gets no profile.
+--profile k-perf measures every model with every -p and -n: time to the first token, time per
+further token, tokens per second, and joules per token where there is a meter; FOLDER gets them as
+JSON, HTML, CSV and .xlsx. --profile mlperf-mobile keeps the run rules of MLPerf Mobile's single
+stream; FOLDER gets JSON, HTML and the answers to the tasks. A device that is not hardware gets no
+profile.
 
 --auto runs each stage on the CPU and with the device of --delegate, in turns, and keeps the faster
 split for the device, its plug-in, the model and the CPU; `ondol run --delegate` and apps with the
@@ -83,7 +84,7 @@ pub struct Args {
     /// Kernels: exact (full precision, slow), scalar, or those of an instruction set
     /// (avx2, avx-vnni, avx512; neon, dotprod, i8mm) [default: the fastest for this
     /// CPU]
-    #[arg(long, value_name = "LEVEL")]
+    #[arg(long, value_name = "ISA")]
     pub kernels: Option<Isa>,
     /// Type of the KV cache: f16; q8_0, which takes little more than half the memory; or
     /// f32, which takes twice the memory and rounds nothing

@@ -37,7 +37,7 @@ pub fn say_if_guessed(model: &Model, name: &str) {
     let guess = match model.chat_template().origin() {
         TemplateOrigin::File => return,
         TemplateOrigin::Guess(family) => format!("that of {family} is guessed from its vocabulary"),
-        TemplateOrigin::Plain => "names before the turns have to do".to_owned(),
+        TemplateOrigin::Plain => "each turn begins with the speaker's name".to_owned(),
     };
     note!("{name} has no chat template: {guess} (--raw completes the text without one)");
 }
@@ -93,7 +93,10 @@ impl Chat<'_> {
             Ok(answer) => {
                 messages.push(Message::assistant(answer.text).with_ids(answer.tokens));
                 if answer.finish_reason == "context_full" {
-                    note!("the context is full: /reset begins anew, --ctx asks for a longer one");
+                    note!(
+                        "the context is full: /reset starts a new conversation; --ctx sets a \
+                         longer context"
+                    );
                 }
                 Ok(Some(answer.stats))
             }
@@ -108,7 +111,7 @@ impl Chat<'_> {
                         ..
                     }
                 ) {
-                    note!("hint: /reset begins anew, --ctx asks for a longer context");
+                    note!("hint: /reset starts a new conversation; --ctx sets a longer context");
                 }
                 Ok(None)
             }

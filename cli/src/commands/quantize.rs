@@ -230,7 +230,7 @@ fn convert(
     let row_bytes = |dtype: DType| {
         dtype
             .row_bytes(cols)
-            .ok_or_else(|| bad(format!("rows of {cols} are no whole blocks of {dtype}")))
+            .ok_or_else(|| bad(format!("rows of {cols} are not whole blocks of {dtype}")))
     };
     let (from_bytes, to_bytes) = (row_bytes(tensor.dtype)?, row_bytes(to)?);
     let rows = (PIECE / cols).max(1);

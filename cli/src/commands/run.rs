@@ -252,7 +252,7 @@ fn finish(args: &Args, answer: &Answer) -> Result<()> {
     if !args.json {
         answer.delegate.iter().for_each(DelegateFigures::say);
         if answer.finish_reason == "context_full" {
-            note!("the context is full and the answer is cut: --ctx asks for a longer one");
+            note!("the context is full and the answer is cut: --ctx sets a longer one");
         }
     }
     match answer.finish_reason {

@@ -29,12 +29,14 @@ pub fn of(address: &str) -> Result<Option<Proxy>> {
         name: name.clone(),
         reason: reason.to_owned(),
     };
-    let proxy = Proxy::new(&value).map_err(|_| failed("it is no address"))?;
+    let proxy = Proxy::new(&value).map_err(|_| failed("it is not an address"))?;
     if has_bad_port(&value) {
-        return Err(failed("its port is no number from 0 to 65535"));
+        return Err(failed("its port is not a number from 0 to 65535"));
     }
     if !matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https) {
-        return Err(failed("it speaks SOCKS, and only HTTP proxies can be used"));
+        return Err(failed(
+            "it is a SOCKS proxy; only HTTP proxies are supported",
+        ));
     }
     let mut builder = Proxy::builder(proxy.protocol())
         .host(proxy.host())
@@ -49,7 +51,9 @@ pub fn of(address: &str) -> Result<Option<Proxy>> {
     for pattern in exceptions.split([',', ' ']).flat_map(patterns) {
         builder = builder.no_proxy(&pattern);
     }
-    let proxy = builder.build().map_err(|_| failed("it is no address"))?;
+    let proxy = builder
+        .build()
+        .map_err(|_| failed("it is not an address"))?;
     let uri: Option<Uri> = address.parse().ok();
     let is_direct = uri.is_some_and(|uri| proxy.is_no_proxy(&uri));
     Ok((!is_direct).then_some(proxy))

@@ -6,10 +6,10 @@
 /// of English, and no two stand side by side.
 const NOTES: &[(&str, &str)] = &[
     // Of any level.
-    ("told, not judged", "참고값이며 판정하지 않음"),
+    ("for information, not judged", "참고값이며 판정하지 않음"),
     ("waived: {}. {}", "면제 사유: {}. {}"),
     ("can't be waived. {}", "면제할 수 없는 항목임. {}"),
-    ("the system does not tell", "운영체제가 알려 주지 않음"),
+    ("the system doesn't report it", "운영체제가 알려 주지 않음"),
     ("nothing of it is claimed", "장치가 맡은 부분이 없음"),
     ("a thread panicked", "스레드가 비정상 종료됨"),
     ("no thread could be made: {}", "스레드를 만들 수 없음: {}"),
@@ -87,13 +87,13 @@ const NOTES: &[(&str, &str)] = &[
     ),
     ("call {}: {}", "{}번째 호출: {}"),
     (
-        "the device does not tell its free memory",
+        "the device doesn't report its free memory",
         "장치가 남은 메모리를 알려 주지 않음",
     ),
     // Levels performance and energy.
     ("slower than the CPU", "CPU보다 느림"),
     (
-        "a device of the kind `{}`: its times are no performance",
+        "a device of the kind `{}`: its times don't measure performance",
         "`{}` 장치의 시간은 성능으로 볼 수 없음",
     ),
     (
@@ -109,11 +109,11 @@ const NOTES: &[(&str, &str)] = &[
         "한 행짜리 프로그램이 없어 CPU가 디코드함",
     ),
     (
-        "the device tells no energy",
+        "the device doesn't report energy",
         "장치가 에너지를 알려 주지 않음",
     ),
     (
-        "the device tells no temperature",
+        "the device doesn't report temperature",
         "장치가 온도를 알려 주지 않음",
     ),
     (
@@ -130,7 +130,7 @@ const NOTES: &[(&str, &str)] = &[
         "계측 기록에 {} 열이 없음. 첫 줄에 `time`과 `watts`가 있어야 함",
     ),
     (
-        "line {} of the meter's log is no reading: {}",
+        "line {} of the meter's log is not a reading: {}",
         "계측 기록 {}번째 줄이 측정값이 아님: {}",
     ),
     (
@@ -156,8 +156,8 @@ const NOTES: &[(&str, &str)] = &[
     ),
     // Level faults.
     (
-        "the plug-in makes no faults on request (`inject`)",
-        "플러그인이 요청에 따른 결함(`inject`)을 지원하지 않음",
+        "the plug-in can't inject faults",
+        "플러그인이 요청에 따른 결함을 만들 수 없음",
     ),
     (
         "the plug-in does not make it: {}",
@@ -201,8 +201,8 @@ const NOTES: &[(&str, &str)] = &[
         "계약에 전문가(MoE) 연산이 없음",
     ),
     (
-        "the contract has no choice of columns",
-        "계약에 열 선택 연산이 없음",
+        "the contract has no choice or joining of columns",
+        "계약에 열 선택과 결합 연산이 없음",
     ),
     (
         "the contract has no linear attention",
@@ -245,10 +245,6 @@ const NOTES: &[(&str, &str)] = &[
         "{}의 한 행이 CPU와 {}만큼 다름(상대 제곱오차, 기준 {})",
     ),
     ("the plug-in finds no device", "플러그인이 장치를 찾지 못함"),
-    (
-        "the plug-in can't inject faults",
-        "플러그인이 결함을 만들 수 없음",
-    ),
     (
         "the plug-in does not support version {} of the ABI",
         "플러그인이 규약 버전 {}을 지원하지 않음",
@@ -384,7 +380,7 @@ mod tests {
             ("slower than the CPU", "CPU보다 느림"),
             ("tokens: 96", "토큰 96개"),
             (
-                "waived: no tanh. told, not judged",
+                "waived: no tanh. for information, not judged",
                 "면제 사유: no tanh. 참고값이며 판정하지 않음",
             ),
             (

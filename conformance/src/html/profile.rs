@@ -132,7 +132,7 @@ fn latency(mobile: &Mobile) -> String {
             Some(mobile.ttft_ms),
         ),
         (
-            ("Time by further token (ms)", "이후 토큰당 시간(ms)"),
+            ("Time per further token (ms)", "이후 토큰당 시간(ms)"),
             mobile.tpot_ms,
         ),
     ];
@@ -253,13 +253,17 @@ fn energy(joules: Option<&Joules>) -> String {
     let show = |joules: Option<f64>| number(joules.unwrap_or(f64::NAN));
     facts(&[
         fact(
-            "Prefill (J by token)",
+            "Prefill (J per token)",
             "프리필(J/토큰)",
             show(joules.prefill),
         ),
-        fact("Decode (J by token)", "디코드(J/토큰)", show(joules.decode)),
         fact(
-            "Both (J by token of the answer)",
+            "Decode (J per token)",
+            "디코드(J/토큰)",
+            show(joules.decode),
+        ),
+        fact(
+            "Both (J per token of the answer)",
             "전체(J/출력 토큰)",
             show(joules.whole),
         ),

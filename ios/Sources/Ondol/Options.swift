@@ -224,7 +224,7 @@ func number<T: FixedWidthInteger>(_ value: Int, _ name: String) throws -> T {
 /// The path of a file's URL; throws if it is not a file's.
 func path(of url: URL) throws -> String {
     guard url.isFileURL else {
-        throw OndolError.invalidArgument(detail: "\(url) is no file: download it first")
+        throw OndolError.invalidArgument(detail: "\(url) is not a file: download it first")
     }
     return url.path
 }

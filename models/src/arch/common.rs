@@ -40,7 +40,7 @@ impl Decoder {
             None => {
                 let heads = b.size("attention.head_count")?;
                 if !width.is_multiple_of(heads) {
-                    let reason = format!("{heads} do not divide the width {width}");
+                    let reason = format!("{heads} heads do not divide the width {width}");
                     return Err(bad(b, "attention.head_count", reason));
                 }
                 width / heads
@@ -113,12 +113,15 @@ impl Decoder {
 /// Refuses heads of a width that the kernels do not support, or whose values differ in width
 /// from their keys. `key` and `value` name the metadata keys of the two widths.
 fn check_heads(b: &Builder, head_dim: usize, [key, value]: [&str; 2]) -> Result<()> {
-    let value_length = b.opt_size(value)?;
-    if !head_dim.is_multiple_of(8) || value_length.is_some_and(|v| v != head_dim) {
-        let reason = format!("heads of {head_dim}: not a multiple of 8, or values differ");
-        return Err(bad(b, key, reason));
-    }
-    Ok(())
+    let value_length = b.opt_size(value)?.unwrap_or(head_dim);
+    let reason = if !head_dim.is_multiple_of(8) {
+        format!("the head width {head_dim} is not a multiple of 8")
+    } else if value_length != head_dim {
+        format!("the widths of keys ({head_dim}) and values ({value_length}) differ")
+    } else {
+        return Ok(());
+    };
+    Err(bad(b, key, reason))
 }
 
 /// The epsilon of RMS norms, or of layer norms in files that have these.

@@ -89,7 +89,7 @@ fn active_stream(b: &Builder) -> Result<usize> {
     const ACTIVE: &str = "altup.active_idx";
     let (count, active) = (count_of_streams(b)?, b.opt_count(ACTIVE)?.unwrap_or(0));
     if active >= count {
-        let reason = format!("there are {count} residual streams, the first is 0");
+        let reason = format!("stream {active} does not exist: there are {count}, numbered from 0");
         return Err(bad(b, ACTIVE, reason));
     }
     Ok(active)

@@ -26,7 +26,8 @@ impl SharedKeys {
         let shared = b.opt_count(SHARED)?.unwrap_or(0);
         let first = (layers as usize).checked_sub(shared);
         let first = first.filter(|&first| first > 0).ok_or_else(|| {
-            let reason = format!("{shared} of {layers} layers: none is left to share with");
+            let reason =
+                format!("{shared} of {layers} layers share keys and values: no layer has its own");
             Error::BadValue {
                 key: b.key(SHARED),
                 reason,
@@ -62,7 +63,9 @@ impl SharedKeys {
         } else {
             let earlier = last.ok_or_else(|| Error::BadValue {
                 key: b.key(SHARED),
-                reason: "a layer has no layer of its kind before it to share with".into(),
+                reason: "no earlier layer of the same kind (with or without a window) has keys \
+                         and values"
+                    .into(),
             })?;
             // Some files have these tensors for all layers; here they are not used.
             b.ignore(&["attn_k", "attn_v", "attn_k_norm"]);

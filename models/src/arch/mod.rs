@@ -124,7 +124,7 @@ const fn row(name: &str, build: Build, in_build: bool) -> (&str, Option<Build>) 
 /// that are missing, wrong, or would be ignored.
 pub fn build(gguf: &Gguf) -> Result<Graph> {
     if let Some(part) = gguf.opt_str(TYPE)?.filter(|&kind| kind != "model") {
-        let reason = format!("the file is no model by itself, but of the type `{part}`");
+        let reason = format!("the file is not a model by itself, but of the type `{part}`");
         return Err(Error::BadValue {
             key: TYPE.into(),
             reason,

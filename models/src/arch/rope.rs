@@ -80,7 +80,7 @@ fn scaled_with(b: &Builder, hp: &Decoder, style: RopeStyle, ramp: Ramp) -> Resul
 fn yarn(b: &Builder, rope: &mut Rope, ramp: Ramp) -> Result<()> {
     let base = f64::from(b.opt_positive(BASE)?.unwrap_or(DEFAULT_BASE));
     if base <= 1.0 {
-        let reason = format!("{} is no base for YaRN: it must be over 1", Float(base));
+        let reason = format!("{} is not a base for YaRN: it must be over 1", Float(base));
         return Err(bad(b, BASE, reason));
     }
     let factor = f64::from(b.positive(FACTOR)?);
@@ -162,7 +162,7 @@ fn extrapolation(b: &Builder) -> Result<f64> {
         Some(share @ 0.0..=1.0) => Ok(f64::from(share)),
         None | Some(..0.0) => Ok(1.0),
         Some(other) => {
-            let reason = format!("{} is no share of 0 to 1", Float(other));
+            let reason = format!("{} is not a share of 0 to 1", Float(other));
             Err(bad(b, EXTRAPOLATION, reason))
         }
     }

@@ -15,7 +15,7 @@ use crate::{Error, Result};
 /// Reads a set of shards; see [`Gguf::parse_shards`].
 pub(super) fn parse<'a>(shards: &[&'a [u8]]) -> Result<Gguf<'a>> {
     let Some((first, others)) = shards.split_first() else {
-        return Err(parts("it has at least one, and none was given".into()));
+        return Err(parts("no file was given".into()));
     };
     let in_shard = |no: u32| {
         move |source| match shards.len() {
@@ -72,7 +72,7 @@ fn check_place(shard: &Gguf<'_>, no: u32, count: usize) -> Result<()> {
         return match count {
             1 => Ok(()),
             _ => Err(parts(format!(
-                "file {file} of {count} is not a part of one (`split.count` is missing)"
+                "file {file} of {count} is not part of a split model (`split.count` is missing)"
             ))),
         };
     };
@@ -83,7 +83,7 @@ fn check_place(shard: &Gguf<'_>, no: u32, count: usize) -> Result<()> {
             shard_name("NAME", said_count, said_count),
         );
         return Err(parts(format!(
-            "this one is part {said} of {said_count}; name them {first} to {last}, put them in \
+            "this file is part {said} of {said_count}; name them {first} to {last}, put them in \
              one folder, and open the first"
         )));
     }
@@ -103,7 +103,8 @@ fn check_tensor_count(gguf: &Gguf<'_>) -> Result<()> {
     let found = gguf.tensors.len() as u64;
     match gguf.opt_u64("split.tensors.count")? {
         Some(said) if said != found => Err(parts(format!(
-            "they hold {found} tensors, but the first says {said}; a part is another model's"
+            "the parts hold {found} tensors, but the first part says {said}; one part is of \
+             another model"
         ))),
         _ => Ok(()),
     }

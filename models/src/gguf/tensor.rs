@@ -131,7 +131,9 @@ impl Shape {
         if !cols.is_multiple_of(block) {
             return Err(Error::BadShape {
                 name: name.into(),
-                reason: format!("{cols} columns are no multiple of {block}, the block of {dtype}"),
+                reason: format!(
+                    "{cols} columns are not a multiple of {block}, the block of {dtype}"
+                ),
             });
         }
         let bytes = dtype

@@ -205,7 +205,7 @@ impl Writer {
         };
         let alignment = value.value().and_then(|v| v.as_u64()?.try_into().ok());
         alignment
-            .ok_or_else(|| bad_value(ALIGNMENT_KEY, "it is no u32".into()))
+            .ok_or_else(|| bad_value(ALIGNMENT_KEY, "it is not a u32".into()))
             .and_then(checked_alignment)
     }
 
@@ -305,7 +305,7 @@ fn invalid_input(error: Error) -> io::Error {
 fn next_for(left: &mut core::slice::Iter<'_, Planned>, bytes: usize) -> Result<()> {
     let tensor = left
         .next()
-        .ok_or_else(|| malformed("there is data for no tensor".into()))?;
+        .ok_or_else(|| malformed("more data was given than there are tensors".into()))?;
     if bytes == tensor.byte_len {
         return Ok(());
     }

@@ -151,7 +151,7 @@ impl<'g, 'a> Builder<'g, 'a> {
         let value = per_layer.iter().nth(layer as usize);
         match value.and_then(|value| value.as_f32()) {
             Some(value) if !value.is_nan() => Ok(Some(value)),
-            _ => Err(self.bad(key, format!("no number for layer {layer}"))),
+            _ => Err(self.bad(key, format!("the array has no number for layer {layer}"))),
         }
     }
 
@@ -203,7 +203,8 @@ impl<'g, 'a> Builder<'g, 'a> {
         const NEXTN: &str = "nextn_predict_layers";
         let nextn = self.opt_count(NEXTN)?.unwrap_or(0);
         if nextn >= blocks {
-            return Err(self.bad(NEXTN, format!("{nextn} of {blocks} layers")));
+            let reason = format!("{nextn} must be less than the {blocks} layers");
+            return Err(self.bad(NEXTN, reason));
         }
         let layers = blocks - nextn;
         match (layers..blocks).find(|&layer| self.is_plain(layer)) {
@@ -430,7 +431,9 @@ fn weight(tensor: u32, info: &TensorInfo) -> Weight {
 pub(super) fn parts(whole: &Weight, rows: &[usize], name: String) -> Result<Vec<Weight>> {
     let starts = rows.split_last().map_or(rows, |(_, before)| before);
     if whole.layout == Layout::Packed && starts.iter().any(|rows| rows % GROUP != 0) {
-        let reason = format!("packed, its parts of {rows:?} rows are no whole groups");
+        let reason = format!(
+            "it is packed, and its parts of {rows:?} rows do not begin at whole groups of {GROUP}"
+        );
         return Err(Error::BadShape { name, reason });
     }
     let mut first_row = 0;
@@ -464,7 +467,9 @@ fn value_of_layer(key: &str, per_layer: Array, layer: Option<u32>) -> Result<u32
             let first = values.next();
             let first = first.ok_or_else(|| bad("the array is empty".into()))?;
             if values.any(|value| value != first) {
-                return Err(bad("layers that differ in it are not supported".into()));
+                return Err(bad(
+                    "different values for different layers are not supported".into(),
+                ));
             }
             first
         }

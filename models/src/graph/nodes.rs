@@ -224,7 +224,7 @@ impl Builder<'_, '_> {
     ) -> ValueId {
         let slot = match self.nodes[earlier.0 as usize].op {
             Op::Attention { attention, .. } => attention.slot,
-            _ => unreachable!("{earlier:?} is no attention"),
+            _ => unreachable!("{earlier:?} is not an attention"),
         };
         let attention = Attention { slot, ..attention };
         let width = attention.heads * attention.head_dim;

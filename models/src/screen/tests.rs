@@ -136,7 +136,10 @@ fn what_does_not_fit_is_refused_by_name() {
     }
     for bad in [f32::NAN, f32::INFINITY, -1.0] {
         let said = refused(&[good_copy.clone(), (ERROR, DType::F32, &VECTOR, errors(bad))]);
-        assert!(said.contains("row 0 is no size"), "{said}");
+        assert!(
+            said.contains("the error of row 0 is negative or not finite"),
+            "{said}"
+        );
     }
 }
 

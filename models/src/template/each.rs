@@ -131,7 +131,12 @@ fn holding(
 }
 
 fn name<'v>(what: &str, value: &'v Value) -> Result<&'v str, Error> {
-    let no_name = || failure(format!("a {} is no name of a {what}", type_name(value)));
+    let no_name = || {
+        failure(format!(
+            "a {} is not the name of a {what}",
+            type_name(value)
+        ))
+    };
     value.as_str().ok_or_else(no_name)
 }
 

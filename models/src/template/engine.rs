@@ -26,7 +26,7 @@ pub(super) fn render(template: &str, input: &RenderInput, variables: &Variables)
             .stack_size(STACK_BYTES);
         let handle = thread
             .spawn_scoped(scope, run)
-            .map_err(|e| reason(format!("no thread to run it: {e}")))?;
+            .map_err(|e| reason(format!("could not start a thread for the template: {e}")))?;
         handle
             .join()
             .map_err(|_| reason("the template engine failed".to_owned()))

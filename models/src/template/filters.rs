@@ -143,7 +143,7 @@ fn int(call: &mut Call) -> Result<Value, Error> {
     let default = call.arguments.take("default").unwrap_or(Value::from(0));
     let base = call.arguments.integer("base")?.unwrap_or(10);
     if call.value.is_undefined() {
-        return Err(failure("an undefined value is no number"));
+        return Err(failure("an undefined value is not a number"));
     }
     let Some(text) = call.value.as_str() else {
         let whole = python::integer(&call.value);
@@ -200,7 +200,7 @@ fn float_of(text: &str) -> Option<f64> {
 fn float(call: &mut Call) -> Result<Value, Error> {
     let default = call.arguments.take("default").unwrap_or(Value::from(0.0));
     if call.value.is_undefined() {
-        return Err(failure("an undefined value is no number"));
+        return Err(failure("an undefined value is not a number"));
     }
     let number = match call.value.as_str() {
         Some(text) => float_of(text),

@@ -191,7 +191,7 @@ fn percent_value(state: &State, spec: &Spec, value: &Value) -> Result<String, Er
             let number = python::float(value).ok_or_else(|| wants_number(kind, value))?;
             return float_text(&spec, number);
         }
-        kind => return Err(failure(format!("`%{kind}` is no format"))),
+        kind => return Err(failure(format!("`%{kind}` is not a format"))),
     };
     let text = match spec.precision {
         Some(precision) if kind != 'c' => text.chars().take(precision).collect(),
@@ -415,7 +415,7 @@ impl Fields<'_> {
             } else {
                 None
             };
-            let end = end.ok_or_else(|| failure("a brace of a format stands alone"))?;
+            let end = end.ok_or_else(|| failure("a format has an unmatched `{` or `}`"))?;
             let text = self.field(state, &rest[..end], depth)?;
             push(&mut out, &text)?;
             rest = &rest[end + 1..];
@@ -434,7 +434,7 @@ impl Fields<'_> {
                 's' => python::text(state, &value)?,
                 'r' => python::repr(state, &value)?,
                 'a' => ascii(&python::repr(state, &value)?),
-                kind => return Err(failure(format!("`!{kind}` is no conversion"))),
+                kind => return Err(failure(format!("`!{kind}` is not a conversion"))),
             });
             tail = &after[kind.len_utf8()..];
         }
@@ -550,7 +550,7 @@ fn brace_spec(text: &str) -> Result<Spec, Error> {
     spec.kind = chars.next();
     match chars.next() {
         None => Ok(spec),
-        Some(_) => Err(failure(format!("`{text}` is no format"))),
+        Some(_) => Err(failure(format!("`{text}` is not a format"))),
     }
 }
 

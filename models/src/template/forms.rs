@@ -193,7 +193,7 @@ impl Use<'_> {
             return Ok(());
         };
         Err(Error::Template {
-            reason: format!("it has no place for `{variable}`"),
+            reason: format!("it does not use `{variable}`"),
         })
     }
 

@@ -72,7 +72,7 @@ fn push_hex<'a>(out: &mut String, rest: &'a str, len: usize) -> Parsed<&'a str> 
             .filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
         digits.and_then(|digits| u32::from_str_radix(digits, 16).ok())
     };
-    let bad = || "a text has an escape that is no character".to_owned();
+    let bad = || "a text has an escape that is not a character".to_owned();
     let first = code(rest).ok_or_else(bad)?;
     if let Some(c) = char::from_u32(first) {
         push_char(out, c);
@@ -105,7 +105,7 @@ type Digit = fn(char) -> bool;
 /// A number, checked by Python's rules.
 pub(super) fn number(text: &str) -> Parsed<String> {
     let lower = text.to_ascii_lowercase();
-    let bad = Err(format!("`{text}` is no number"));
+    let bad = Err(format!("`{text}` is not a number"));
     let grouped = |digits: &str, allowed: Digit| {
         !digits.is_empty()
             && digits

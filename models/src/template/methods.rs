@@ -510,7 +510,7 @@ fn justify(text: &str, name: &str, arguments: &mut Arguments) -> Result<Value, E
         .ok_or_else(|| failure("`width` is missing"))?;
     let fill = arguments.text("")?.unwrap_or_else(|| " ".to_owned());
     if fill.chars().count() != 1 {
-        return Err(failure("what fills must be one character"));
+        return Err(failure("the fill must be one character"));
     }
     justified(text, name, width, &fill).map(Value::from)
 }

@@ -147,7 +147,7 @@ fn end_of_raw(text: &str) -> usize {
 fn output(tag: &Tag) -> Parsed<String> {
     check_closed(tag)?;
     if tag.close.starts_with('+') {
-        return Err("`+}}` is no end of an expression".to_owned());
+        return Err("`+}}` is not the end of an expression".to_owned());
     }
     let mut parser = Parser::new(&tag.tokens);
     let value = parser.tuple()?;

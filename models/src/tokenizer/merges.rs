@@ -25,7 +25,7 @@ impl Merges {
             });
         }
         if list.texts().len() != list.len() {
-            let reason = format!("{list:?} is no list of strings");
+            let reason = format!("{list:?} is not a list of strings");
             return Err(Error::BadValue {
                 key: MERGES.into(),
                 reason,

@@ -168,7 +168,7 @@ fn refuse_normalizers(gguf: &Gguf) -> Result<()> {
     {
         Some((key, _)) => Err(Error::BadValue {
             key: (*key).into(),
-            reason: "text that must be normalized so is not supported".into(),
+            reason: "this text normalization is not supported".into(),
         }),
         None => Ok(()),
     }

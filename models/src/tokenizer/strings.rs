@@ -59,7 +59,9 @@ impl Strings {
             table.ends.push(table.text.len() as u32);
             table.longest = table.longest.max(string.len());
             if !string.is_empty() && !table.insert(string, number) {
-                let reason = format!("too many {what} are equal or collide at {number}");
+                let reason = format!(
+                    "too many {what} are equal or have colliding hashes, at number {number}"
+                );
                 return Err(Error::Tokenizer { reason });
             }
         }

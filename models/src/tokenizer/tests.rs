@@ -716,7 +716,7 @@ fn what_is_wrong_with_a_vocabulary_is_said() {
             File::new("gpt2").tokens(&[("a", 9)]),
             "element 0 has no meaning",
         ),
-        (File::new("gpt2").tokens(&[]), "no list of pieces"),
+        (File::new("gpt2").tokens(&[]), "not a list of pieces"),
         (
             File::new("gpt2")
                 .scores(&[])

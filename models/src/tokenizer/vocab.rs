@@ -58,7 +58,7 @@ impl Vocab {
         let tokens = gguf.array(TOKENS)?;
         let pieces = Strings::new(tokens.texts(), "tokens")?;
         if pieces.len() != tokens.len() || tokens.is_empty() {
-            return Err(bad(TOKENS, format!("{tokens:?} is no list of pieces")));
+            return Err(bad(TOKENS, format!("{tokens:?} is not a list of pieces")));
         }
         let kinds = match gguf.opt_array(TOKEN_TYPES)? {
             Some(types) => {
@@ -152,7 +152,7 @@ fn collect<T>(key: &str, items: impl Iterator<Item = Option<T>>) -> Result<Vec<T
     let mut list = heap::with_capacity(items.size_hint().0)?;
     for item in items {
         let place = list.len();
-        let item = item.ok_or_else(|| bad(key, format!("element {place} has no meaning here")))?;
+        let item = item.ok_or_else(|| bad(key, format!("element {place} has an invalid value")))?;
         heap::push(&mut list, item)?;
     }
     Ok(list)

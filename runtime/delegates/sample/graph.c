@@ -136,7 +136,7 @@ static const char *wrong_with_matmul(const ondol_npu_program *program, const nod
         return "its output has not as many columns as in1 has rows";
     }
     if (node->n_in == 3 && !is_vector(&t[node->in[2]], out->cols)) {
-        return "in2 is no vector of its output's columns";
+        return "in2 is not a vector of its output's columns";
     }
     return NULL;
 }
@@ -150,7 +150,7 @@ static const char *wrong_with_rmsnorm(const ondol_npu_program *program, const no
         return "its group does not divide its columns";
     }
     if (node->n_in == 2 && !is_vector(&t[node->in[1]], node->group)) {
-        return "in1 is no vector of its group";
+        return "in1 is not a vector of its group";
     }
     return NULL;
 }
@@ -281,11 +281,11 @@ static bool matmul_supported(const ondol_npu_program *program, const node *node,
     } else if (weight->cols > MAX_INNER) {
         snprintf(reason, size, "K is %" PRIu32 ", more than %d", weight->cols, MAX_INNER);
     } else if (!is_quantized_weight(weight)) {
-        snprintf(reason, size, "in1 is no weight in one of the device's formats");
+        snprintf(reason, size, "in1 is not a weight in one of the device's formats");
     } else if (program->tensors[node->in[0]].role == ONDOL_NPU_WEIGHT) {
         snprintf(reason, size, "in0 is a weight, which a matmul takes as in1 only");
     } else if (node->n_in == 3 && !is_f32_weight(&program->tensors[node->in[2]])) {
-        snprintf(reason, size, "in2 is no weight of F32");
+        snprintf(reason, size, "in2 is not a weight of F32");
     } else {
         return true;
     }
@@ -304,7 +304,7 @@ static bool operands_supported(const ondol_npu_program *program, const node *nod
     }
     for (uint32_t i = n_values; i < node->n_in; i++) {
         if (!is_f32_weight(&program->tensors[node->in[i]])) {
-            snprintf(reason, size, "in%" PRIu32 " is no weight of F32", i);
+            snprintf(reason, size, "in%" PRIu32 " is not a weight of F32", i);
             return false;
         }
     }

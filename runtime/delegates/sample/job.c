@@ -48,7 +48,7 @@ static const char *bind(ondol_npu_job *job, const ondol_npu_binding *binding) {
     }
     const tensor *tensor = &job->program->tensors[binding->tensor];
     if (tensor->role != ONDOL_NPU_INPUT && tensor->role != ONDOL_NPU_OUTPUT) {
-        return "its tensor is no input and no output";
+        return "its tensor is neither an input nor an output";
     }
     if (job->bound[binding->tensor] != NULL) {
         return "its tensor is bound already";

@@ -188,7 +188,8 @@ static void session_discard(ondol_npu_session *session) {
 ondol_npu_status session_new(ondol_npu_program *const *programs, uint32_t n,
                              ondol_npu_session **out, ondol_npu_error *error) {
     if (out == NULL || !programs_valid(programs, n)) {
-        return fail(error, ONDOL_NPU_E_INVALID, "session_new: no programs, or of several devices");
+        return fail(error, ONDOL_NPU_E_INVALID,
+                    "session_new: no programs, or programs of several devices");
     }
     ondol_npu_session *session = calloc(1, sizeof *session);
     if (session == NULL) {

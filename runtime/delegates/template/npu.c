@@ -260,11 +260,11 @@ static const char *why_refused(const ondol_npu_program *program, const node *nod
     const tensor *bias = node->n_in > 2 ? &program->tensors[node->in[2]] : NULL;
     if (node->n_in > 3 || !is_value(in) || is_value(matrix) || !matrix->is_f32 ||
         matrix->cols != in->cols || matrix->rows != out->cols) {
-        return "the matrix is no weight in F32 that fits input and output";
+        return "the matrix is not a weight in F32 that fits input and output";
     }
     bool fits = bias == NULL ||
                 (!is_value(bias) && bias->is_f32 && bias->rows == 1 && bias->cols == out->cols);
-    return fits ? NULL : "the bias is no vector in F32 that fits the output";
+    return fits ? NULL : "the bias is not a vector in F32 that fits the output";
 }
 
 static ondol_npu_status check_taken(const ondol_npu_program *program, ondol_npu_error *error) {

@@ -133,7 +133,7 @@ impl Isa {
 /// A name of kernels that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "there are no kernels named `{0}`; known are {names}",
+    "there are no kernels named `{0}`; the known names are {names}",
     names = Isa::ALL.map(Isa::name).join(", ")
 )]
 pub struct UnknownIsa(pub String);

@@ -12,7 +12,7 @@
 /// The function panicked in a piece. Other pieces may not have been computed. The pool
 /// can be used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a worker thread panicked")]
+#[error("a worker thread panicked; this is a bug in Ondol")]
 pub struct Panicked;
 
 /// The function that computes a piece. Its arguments are the number of the piece and

@@ -313,7 +313,7 @@ fn odd(what: impl Into<String>) -> DelegateError {
 unsafe fn listed<'l, T>(list: *const T, len: u32) -> Result<&'l [T]> {
     match len as usize {
         0 => Ok(&[]),
-        _ if list.is_null() => Err(odd("a list of the device is missing")),
+        _ if list.is_null() => Err(odd("the device announced a list, but its pointer is null")),
         len if len > MAX_LISTED => Err(odd(format!(
             "a list of the device has {len} elements; at most {MAX_LISTED} are supported"
         ))),

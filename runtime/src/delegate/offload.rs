@@ -260,7 +260,7 @@ impl Compiled {
 fn program_rows(delegate: &Delegate, options: &OffloadOptions) -> Result<usize, DelegateError> {
     let all = &delegate.info().rows;
     if !options.prefill && !options.decode {
-        let message = "neither prefill nor decode is to run on the device";
+        let message = "the options place neither prefill nor decode on the device";
         return Err(DelegateError::found(Stage::Claim, Code::Invalid, message));
     }
     if options.decode && all[0] != 1 {

@@ -137,7 +137,7 @@ fn why_withheld(op: &Op, is_in_head: bool) -> &'static str {
         | Op::Weigh { .. }
         | Op::Experts { .. }
         | Op::Mix { .. } => "the contract has no experts",
-        Op::Take { .. } | Op::Join { .. } => "the contract has no choice of columns",
+        Op::Take { .. } | Op::Join { .. } => "the contract has no choice or joining of columns",
         Op::LinearAttention { .. } => "the contract has no linear attention",
         Op::MatMul { .. } | Op::Row { .. } if is_in_head => {
             "part of the head, which runs only for rows whose logits are wanted"

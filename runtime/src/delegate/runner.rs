@@ -449,11 +449,9 @@ impl Runner {
     fn log_failure(&self, error: &DelegateError) {
         let failures = self.stats.failures;
         if self.stats.given_up {
-            log::warn!(
-                "the CPU replaces the device from now on, after failure {failures}: {error}"
-            );
+            log::warn!("the CPU computes all further spans, after failure {failures}: {error}");
         } else if failures.is_power_of_two() {
-            log::warn!("the CPU replaces the device for a call, after failure {failures}: {error}");
+            log::warn!("the CPU computes this span, after failure {failures}: {error}");
         }
     }
 

@@ -68,9 +68,9 @@ pub fn append(path: &Path) -> Result<File> {
 fn check(kind: &fs::Metadata) -> Result<()> {
     match (kind.is_file(), kind.is_dir()) {
         (true, _) => Ok(()),
-        (_, true) => Err(Error::new(ErrorKind::IsADirectory, "it is a folder")),
+        (_, true) => Err(Error::new(ErrorKind::IsADirectory, "the path is a folder")),
         _ => {
-            let reason = "it is a pipe or a device, not a file";
+            let reason = "the path is a pipe or a device, not a file";
             Err(Error::new(ErrorKind::InvalidInput, reason))
         }
     }

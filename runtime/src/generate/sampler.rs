@@ -115,7 +115,10 @@ pub enum SamplerError {
     },
     /// Every logit is NaN or negative infinity: the model's weights may be damaged, or
     /// the filters forbid every token.
-    #[error("the model gives no token a finite score; its weights may be damaged")]
+    #[error(
+        "no token can be sampled: every logit is NaN or negative infinity, or the filters forbid \
+         every token"
+    )]
     NothingToSample,
 }
 

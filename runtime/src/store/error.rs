@@ -41,7 +41,7 @@ pub enum StoreError {
         free: u64,
     },
     /// The copy alone exceeds the limit for all copies.
-    #[error("a packed copy takes {needed} bytes, and all together may take {limit}")]
+    #[error("a packed copy takes {needed} bytes; all copies together may take {limit}")]
     OverLimit {
         /// Bytes of the copy.
         needed: u64,

@@ -61,7 +61,7 @@ impl Event<'_> {
         match self {
             Event::Damaged { copy } => log::warn!("the packed copy {copy:?} is damaged"),
             Event::Packing { copy, bytes, .. } => {
-                log::info!("the packed copy {copy:?} of {bytes} bytes is made");
+                log::info!("the packed copy {copy:?} of {bytes} bytes is being made");
             }
             Event::Evicted { copy, bytes } => {
                 log::info!("the packed copy {copy:?} of {bytes} bytes was removed for the limit");

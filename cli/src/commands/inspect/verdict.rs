@@ -118,11 +118,13 @@ fn template(gguf: &Gguf) -> ondol_models::Result<String> {
     let template = ChatTemplate::from_gguf_or_fallback(gguf)?;
     template.render(&RenderInput::chat(&[Message::user("Hello")]))?;
     Ok(match template.origin() {
-        TemplateOrigin::File => "that of the file".to_owned(),
+        TemplateOrigin::File => "from the file".to_owned(),
         TemplateOrigin::Guess(family) => {
             format!("none in the file; that of {family} is guessed from the vocabulary")
         }
-        TemplateOrigin::Plain => "none in the file; names stand before the turns".to_owned(),
+        TemplateOrigin::Plain => {
+            "none in the file; each turn begins with the speaker's name".to_owned()
+        }
     })
 }
 

@@ -117,7 +117,7 @@ fn no_answer(path: &Path, line: u64, answer: &str) -> TaskError {
     bad_line(
         path,
         line,
-        format!("`{answer}` is no answer from A to D or 1 to 4"),
+        format!("`{answer}` is not an answer from A to D or 1 to 4"),
     )
 }
 

@@ -152,7 +152,7 @@ fn bad_shapes_and_types_name_the_tensor() {
         (tensor(&[1 << 33, 1 << 31], 2), "overflow"),
         (
             tensor(&[48, 2], 2),
-            "48 columns are no multiple of 32, the block of Q4_0",
+            "48 columns are not a multiple of 32, the block of Q4_0",
         ),
     ] {
         let Error::BadShape { name, reason } = file.error() else {

@@ -39,8 +39,8 @@ fn incomplete_and_mixed_sets_are_refused() {
     let (first, second) = (shard(0, 2, "a"), shard(1, 2, "b"));
     let (twin, lonely, whole) = (shard(1, 2, "a"), shard(0, 1, "a"), sample());
     for (set, wanted) in [
-        (&[][..], "none was given"),
-        (&[&first[..]][..], "this one is part 1 of 2"),
+        (&[][..], "no file was given"),
+        (&[&first[..]][..], "this file is part 1 of 2"),
         (
             &[&second],
             "part 2 of 2; name them NAME-00001-of-00002.gguf to NAME-00002",
@@ -52,8 +52,11 @@ fn incomplete_and_mixed_sets_are_refused() {
             "file 1 of 3 is a part of a model of 2 files",
         ),
         (&[&first, &twin], "`a` occurs twice"),
-        (&[&lonely], "hold 1 tensors, but the first says 2"),
-        (&[&first, &whole], "file 2 of 2 is not a part of one"),
+        (&[&lonely], "hold 1 tensors, but the first part says 2"),
+        (
+            &[&first, &whole],
+            "file 2 of 2 is not part of a split model",
+        ),
     ] {
         let error = Gguf::parse_shards(set).unwrap_err().to_string();
         assert!(error.contains(wanted), "{error}");

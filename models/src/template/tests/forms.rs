@@ -117,16 +117,13 @@ fn tools_need_a_place() {
         ..RenderInput::chat(&messages)
     };
     let error = ChatTemplate::new(AS_TEXT).render(&input).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "chat template: it has no place for `tools`"
-    );
+    assert_eq!(error.to_string(), "chat template: it does not use `tools`");
     let knows = format!("{AS_TEXT}{{{{ tools|tojson }}}}");
     assert!(ChatTemplate::new(knows).render(&input).is_ok());
     let error = checked(AS_TEXT, &call("".into(), json!({}))).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "chat template: it has no place for `tool_calls`"
+        "chat template: it does not use `tool_calls`"
     );
 }
 

@@ -63,7 +63,7 @@ pub fn read<'b>(blob: &'b [u8], identity: &str) -> Result<Contents<'b>> {
     }
     let sum = take_u64(&mut rest)?;
     if sum != checksum(rest) {
-        return Err(corrupt("the program's checksum is another"));
+        return Err(corrupt("the program's checksum is wrong"));
     }
     let found = String::from_utf8_lossy(take_bytes(&mut rest)?).into_owned();
     if found != identity {

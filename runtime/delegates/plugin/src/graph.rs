@@ -332,7 +332,7 @@ impl Graph<'_> {
                 )?;
                 unless(
                     node.inputs.len() == 2 || is_vector(2, out.cols),
-                    "in2 is no vector of its output's columns",
+                    "in2 is not a vector of its output's columns",
                 )
             }
             Ok(Op::Row(function)) => {
@@ -350,7 +350,7 @@ impl Graph<'_> {
                 let weight = function.values();
                 unless(
                     node.inputs.len() == weight || is_vector(weight, len),
-                    "its weight is no vector of its group",
+                    "its weight is not a vector of its group",
                 )
             }
             Err(_) => Ok(()),
@@ -385,7 +385,7 @@ impl Graph<'_> {
                 return Err(format!("in{i} is a weight, which this op does not take"));
             }
             if i >= values && !is_matrix && !(is_weight && tensor.form == Some(Quant::F32)) {
-                return Err(format!("in{i} is no weight of F32"));
+                return Err(format!("in{i} is not a weight of F32"));
             }
         }
         Ok(())
@@ -393,7 +393,7 @@ impl Graph<'_> {
 
     fn supports_matrix(&self, matrix: &Tensor, forms: &[Quant]) -> Verdict {
         let (rows, cols) = (matrix.rows, matrix.cols);
-        unless(matrix.role == Role::Weight, "in1 is no weight")?;
+        unless(matrix.role == Role::Weight, "in1 is not a weight")?;
         let form = matrix.form.filter(|form| forms.contains(form));
         let form = form.ok_or("in1 is in no form that the device takes")?;
         unless(

@@ -15,7 +15,7 @@ use ondol::delegate::ffi::Opaque;
 /// INVALID if `out` is null; errors of `make`.
 pub unsafe fn give<T>(out: *mut *mut Opaque, make: impl FnOnce() -> Result<T>) -> Result<()> {
     if out.is_null() {
-        return Err(invalid("nowhere to put what is asked for"));
+        return Err(invalid("`out` is NULL"));
     }
     let handle = Box::into_raw(Box::new(make()?));
     // SAFETY: `out` is a valid place for a pointer, by the contract.
@@ -36,7 +36,7 @@ pub unsafe fn put<T>(out: *mut T, value: T) -> Result<()> {
             *out = value;
             Ok(())
         }
-        None => Err(invalid("nowhere to put what is asked for")),
+        None => Err(invalid("`out` is NULL")),
     }
 }
 

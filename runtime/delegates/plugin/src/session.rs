@@ -127,7 +127,7 @@ impl<D: Device> Session<D> {
     /// INVALID if there are no programs, or if they are of several devices; failures to
     /// start a thread or to make the programs' requests.
     pub fn new(programs: Vec<Arc<Compiled<D>>>) -> Result<Session<D>> {
-        let none = || invalid("no programs, or of several devices");
+        let none = || invalid("no programs, or programs of several devices");
         let opened = programs.first().map(|program| program.opened.clone());
         let opened = opened.ok_or_else(none)?;
         if !programs.iter().all(|p| Arc::ptr_eq(&p.opened, &opened)) {
@@ -170,7 +170,7 @@ impl<D: Device> Session<D> {
             let mut values = interface.inputs.iter().chain(&interface.outputs);
             if !values.any(|value| value.id == binding.tensor) {
                 return Err(invalid(format!(
-                    "binding {i}: it is no input and no output"
+                    "binding {i}: it is neither an input nor an output"
                 )));
             }
         }

@@ -67,7 +67,7 @@ impl FromStr for Setting {
         let mut words = Vec::new();
         for word in text.split_whitespace() {
             let pair = word.split_once('=');
-            words.push(pair.ok_or_else(|| format!("`{word}` is no key=value"))?);
+            words.push(pair.ok_or_else(|| format!("`{word}` is not key=value"))?);
         }
         let mut setting = Setting::default();
         // First, because the rest of the arithmetic depends on it.
@@ -97,7 +97,7 @@ fn list<T>(text: &str, of: fn(&str) -> Result<T, String>) -> Result<Vec<T>, Stri
 /// A number of rows, of a group or of bits: not zero.
 fn number(text: &str) -> Result<usize, String> {
     let number: Option<u32> = text.parse().ok().filter(|&n| n > 0);
-    let number = number.ok_or_else(|| format!("`{text}` is no number above 0"))?;
+    let number = number.ok_or_else(|| format!("`{text}` is not a number above 0"))?;
     Ok(number as usize)
 }
 

@@ -332,13 +332,13 @@ fn a_text_is_a_setting() {
     assert_eq!(setting.arch(), "i8-64 sums=20 toward-zero");
     assert_eq!("".parse(), Ok(Setting::default()));
     for (wrong, words) in [
-        ("i8", "`i8` is no key=value"),
+        ("i8", "`i8` is not key=value"),
         ("bits=8", "there is no `bits`"),
         ("activations=f8", "there are no activations of `f8`"),
         ("rounding=up", "there is no rounding `up`"),
         ("weights=i8-row,", "there are no weights of ``"),
-        ("weights=i8-0", "`0` is no number above 0"),
-        ("rows=1,x", "`x` is no number above 0"),
+        ("weights=i8-0", "`0` is not a number above 0"),
+        ("rows=1,x", "`x` is not a number above 0"),
     ] {
         assert_eq!(wrong.parse::<Setting>(), Err(words.to_owned()), "{wrong}");
     }

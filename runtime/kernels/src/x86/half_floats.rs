@@ -28,7 +28,7 @@ where
             #[inline(always)]
             |l, w, run, staging, to| fill::<L, BF16>(l, w, run, staging, to),
         ),
-        dtype => unreachable!("{dtype} is no half float"),
+        dtype => unreachable!("{dtype} is not a half float"),
     }
 }
 

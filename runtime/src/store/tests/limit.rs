@@ -92,7 +92,7 @@ fn a_copy_larger_than_the_limit_is_not_made() {
     fs::write(&b, writer.to_vec(&data).unwrap()).unwrap();
     let mut why = String::new();
     let lines = logged(|| why = open(&setup, &b).unwrap_err());
-    assert!(why.contains("all together may take"), "{why}");
+    assert!(why.contains("all copies together may take"), "{why}");
     assert!(lines[0].contains("without a packed copy") && lines[0].ends_with(&why));
     assert_eq!(kept(&setup), ("a".into(), bytes), "nothing goes for it");
 }
