@@ -58,8 +58,7 @@ impl AppError {
 
     /// A panic that was caught.
     pub fn panicked() -> AppError {
-        let message =
-            "a panic; this is a bug in Ondol. Close the conversation, and load the model anew";
+        let message = "Ondol panicked, which is a bug in Ondol. Close the conversation and load the model again";
         AppError::new(ErrorCode::Panicked, message)
     }
 }

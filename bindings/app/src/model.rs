@@ -340,7 +340,9 @@ fn offload(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Option<Offload>> {
     if options.deadline_ms == 0 {
-        return Err(AppError::argument("deadline_ms is 0; it is at least 1"));
+        return Err(AppError::argument(
+            "deadline_ms is 0; it must be at least 1",
+        ));
     }
     // SAFETY: that the plug-in keeps the contract of `ondol_npu.h` is a documented
     // condition of the option.

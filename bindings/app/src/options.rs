@@ -104,7 +104,9 @@ impl Default for LoadOptions {
 impl LoadOptions {
     pub(crate) fn session(&self) -> Result<SessionOptions> {
         if self.prefill_chunk == 0 {
-            return Err(AppError::argument("prefill_chunk is 0; it is at least 1"));
+            return Err(AppError::argument(
+                "prefill_chunk is 0; it must be at least 1",
+            ));
         }
         let kernels = self.kernels.as_deref().map(str::parse).transpose();
         let kernels = kernels.map_err(ondol::Error::from)?;

@@ -9,7 +9,7 @@ pub enum Failure {
     #[error("{0}")]
     Argument(&'static str),
     /// The caller's buffer is too short.
-    #[error("the buffer holds {capacity}, {needed} are needed")]
+    #[error("the buffer has room for {capacity} elements, but {needed} are needed")]
     BufferTooSmall {
         /// Elements needed.
         needed: usize,
@@ -17,7 +17,7 @@ pub enum Failure {
         capacity: usize,
     },
     /// The handle is in use.
-    #[error("another call or a generation uses the handle, or a call on it panicked")]
+    #[error("another call or a generation is using the handle, or an earlier call on it panicked")]
     Busy,
     /// The program's own Rust code has a logger.
     #[cfg(feature = "std")]
@@ -25,7 +25,7 @@ pub enum Failure {
     OtherLogger,
     /// The library panicked.
     #[cfg(feature = "std")]
-    #[error("a panic; this is a bug in Ondol")]
+    #[error("Ondol panicked, which is a bug in Ondol; free the handles of this call")]
     Panicked,
     /// The store's error.
     #[cfg(feature = "std")]

@@ -151,7 +151,7 @@ unsafe fn read(from: *const ondol_offload_options) -> Result<OffloadOptions, Fai
         false => Some(unsafe { string(from.cache, "cache is not UTF-8") }?.into()),
     };
     if from.deadline_ms == 0 {
-        return Err(Failure::Argument("deadline_ms is 0"));
+        return Err(Failure::Argument("deadline_ms is 0; it must be at least 1"));
     }
     Ok(OffloadOptions {
         rows: from.rows as usize,

@@ -162,7 +162,7 @@ pub unsafe fn options(from: *const ondol_session_options) -> Result<SessionOptio
     // SAFETY: passed on to the caller.
     let from = unsafe { sized::read_or(from, ondol_session_options::defaults()) }?;
     if from.prefill_chunk == 0 {
-        let wrong = "prefill_chunk is 0; ondol_session_defaults fills in the options first";
+        let wrong = "prefill_chunk is 0; call ondol_session_defaults before you set options";
         return Err(Failure::Argument(wrong));
     }
     let set = |value: u32| (value != 0).then_some(value as usize);

@@ -91,7 +91,7 @@ pub unsafe fn read_array<T: Sized32>(
         // SAFETY: passed on to the caller.
         unsafe {
             if place(index).cast::<u32>().read() != length {
-                let wrong = "the structs of an array have other values of struct_size";
+                let wrong = "the structs of an array have different values of struct_size";
                 return Err(Failure::Argument(wrong));
             }
             read(place(index))

@@ -124,7 +124,7 @@ pub fn answer_next(
         Ok(state) => state,
         Err(TryLockError::Poisoned(_)) => return Err(AppError::panicked().into()),
         Err(TryLockError::WouldBlock) => {
-            let message = "another thread takes the next token of this answer";
+            let message = "another thread is already taking the next token of this answer";
             return Err(AppError::new(ErrorCode::Busy, message).into());
         }
     };
@@ -159,7 +159,7 @@ impl State {
         let bytes = rest.floor_char_boundary(buffer.len());
         if bytes == 0 {
             return Err(AppError::argument(
-                "the buffer is too short for a character",
+                "the buffer is too short for one character",
             ));
         }
         buffer[..bytes].copy_from_slice(&rest.as_bytes()[..bytes]);

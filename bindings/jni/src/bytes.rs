@@ -18,7 +18,7 @@ pub const NO_LONG: jlong = jlong::MIN;
 /// A text; `null` is an error.
 pub fn text(env: &Env, array: &JByteArray) -> Result<String> {
     let text = String::from_utf8(env.convert_byte_array(array)?);
-    Ok(text.map_err(|_| AppError::argument("a text that is not UTF-8"))?)
+    Ok(text.map_err(|_| AppError::argument("a text is not UTF-8"))?)
 }
 
 /// A text or `null`.
@@ -37,7 +37,8 @@ pub fn optional_path(env: &Env, array: &JByteArray) -> Result<Option<PathBuf>> {
 /// A list of texts.
 pub fn texts(env: &Env, array: &JByteArray) -> Result<Vec<String>> {
     let bytes = env.convert_byte_array(array)?;
-    let texts = unpack(&bytes).ok_or_else(|| AppError::argument("a list with wrong lengths"))?;
+    let texts =
+        unpack(&bytes).ok_or_else(|| AppError::argument("a packed list has wrong lengths"))?;
     Ok(texts)
 }
 
@@ -79,7 +80,8 @@ fn pack<T: AsRef<str>>(texts: &[T]) -> Vec<u8> {
 /// A count that is not negative.
 pub fn count(name: &str, value: jint) -> Result<usize> {
     let count = usize::try_from(value);
-    Ok(count.map_err(|_| AppError::argument(format!("{name} is {value}")))?)
+    Ok(count
+        .map_err(|_| AppError::argument(format!("{name} is {value}; it must not be negative")))?)
 }
 
 /// A count or `null`.
@@ -98,7 +100,8 @@ pub fn optional_flag(name: &str, value: jint) -> Result<Option<bool>> {
 /// A number of bytes or milliseconds that is not negative.
 pub fn amount(name: &str, value: jlong) -> Result<u64> {
     let amount = u64::try_from(value);
-    Ok(amount.map_err(|_| AppError::argument(format!("{name} is {value}")))?)
+    Ok(amount
+        .map_err(|_| AppError::argument(format!("{name} is {value}; it must not be negative")))?)
 }
 
 /// A number of bytes or `null`.

@@ -67,7 +67,10 @@ impl<T: Default> ErrorPolicy<T, Failure> for Throw {
 }
 
 fn of_jni(error: &JniError) -> AppError {
-    AppError::new(ErrorCode::Other, format!("the JVM refused a call: {error}"))
+    AppError::new(
+        ErrorCode::Other,
+        format!("a call of the JVM failed: {error}"),
+    )
 }
 
 /// Throws the exception that `Errors.create` of the Kotlin library makes.

@@ -47,7 +47,7 @@ pub fn options_new(
     Ok(Handle::new(LoadOptions {
         threads: bytes::optional_count("threads", threads)?,
         context: bytes::optional_count("context", context)?,
-        kv_type: *kv_type.ok_or_else(|| AppError::argument("an unknown kvType"))?,
+        kv_type: *kv_type.ok_or_else(|| AppError::argument("kvType is unknown"))?,
         prefill_chunk: bytes::count("prefillChunk", prefill_chunk)?,
         drafts: bytes::count("drafts", drafts)?,
         memory_limit: bytes::optional_amount("memoryLimit", memory_limit)?,
@@ -96,7 +96,10 @@ fn duplicate(descriptor: jint) -> Result<File> {
     use ondol_app::ErrorCode;
     use std::os::fd::BorrowedFd;
     if descriptor < 0 {
-        return Err(AppError::argument(format!("the file descriptor is {descriptor}")).into());
+        return Err(AppError::argument(format!(
+            "the file descriptor is {descriptor}; it must not be negative"
+        ))
+        .into());
     }
     // SAFETY: the number is not -1. That it is an open file during the call is a
     // documented condition of `ModelSource.descriptor`; another number is an error of

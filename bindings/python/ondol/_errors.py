@@ -188,7 +188,7 @@ def translated() -> Iterator[None]:
     except _ffi.OndolError as error:
         raise from_ffi(error) from None
     except _ffi.InternalError as error:
-        message = f"a panic; this is a bug in Ondol. Load the model anew ({error})"
+        message = f"Ondol panicked, which is a bug in Ondol. Load the model again ({error})"
         raise Internal(message, ErrorCode.PANICKED) from None
     except (ValueError, OverflowError) as error:
         # A number is out of the range of its type, or a text is not valid Unicode.

@@ -109,7 +109,7 @@ def kv_type(name: str) -> _ffi.KvType:
         return _KV_TYPES[name]
     except KeyError:
         names = " or ".join(_KV_TYPES)
-        message = f"kv_type is {name!r}; it is {names}"
+        message = f"kv_type is {name!r}; it must be {names}"
         raise InvalidArgument(message, ErrorCode.INVALID_ARGUMENT) from None
 
 

@@ -114,7 +114,7 @@ impl AnswerTask {
         match thread.spawn(run) {
             Ok(_) => Ok(task),
             Err(error) => {
-                let message = format!("no thread for the answer: {error}");
+                let message = format!("the thread for the answer can't be started: {error}");
                 Err(AppError::new(ErrorCode::Other, message).into())
             }
         }

@@ -172,6 +172,6 @@ func call<T>(_ work: () throws -> T) throws -> T {
         throw error
     } catch {
         // The only other error that the UniFFI code throws is a panic that it caught.
-        throw OndolError.panicked(detail: "a panic in Ondol, a bug: \(error.localizedDescription)")
+        throw OndolError.panicked(detail: "Ondol panicked, which is a bug in Ondol: \(error.localizedDescription)")
     }
 }

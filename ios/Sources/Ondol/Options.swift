@@ -216,7 +216,7 @@ extension AnswerOptions {
 /// Converts a number to the library's type; throws if it is out of range.
 func number<T: FixedWidthInteger>(_ value: Int, _ name: String) throws -> T {
     guard let number = T(exactly: value) else {
-        throw OndolError.invalidArgument(detail: "\(name) is \(value), out of range")
+        throw OndolError.invalidArgument(detail: "\(name) is \(value), which is out of range")
     }
     return number
 }

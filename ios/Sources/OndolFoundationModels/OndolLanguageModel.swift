@@ -150,10 +150,10 @@
     @available(iOS 27.0, macOS 27.0, visionOS 27.0, *)
     private func refuseWhatIsNotText(_ request: LanguageModelExecutorGenerationRequest) throws {
         if request.schema != nil {
-            throw unsupported(.guidedGeneration, "no answers by a schema yet")
+            throw unsupported(.guidedGeneration, "answers that follow a schema are not supported")
         }
         if !request.enabledToolDefinitions.isEmpty {
-            throw unsupported(.toolCalling, "no calls of tools yet")
+            throw unsupported(.toolCalling, "tool calls are not supported")
         }
     }
 
@@ -199,7 +199,7 @@
             switch segment {
             case .text(let text): text.content
             case .structure(let structure): structure.content.jsonString
-            default: throw unsupported(.vision, "the transcript has more than text")
+            default: throw unsupported(.vision, "the transcript contains more than text")
             }
         }
         return texts.joined(separator: "\n")

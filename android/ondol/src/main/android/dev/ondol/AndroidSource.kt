@@ -30,7 +30,7 @@ public object AndroidSource {
         val resolver: ContentResolver = context.applicationContext.contentResolver
         return Opened {
             resolver.openAssetFileDescriptor(uri, "r")
-                ?: throw FileNotFoundException("$uri: its provider does not answer")
+                ?: throw FileNotFoundException("$uri: its content provider returned no file")
         }
     }
 

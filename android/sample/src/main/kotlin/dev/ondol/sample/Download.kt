@@ -52,7 +52,7 @@ internal class Download(private val url: URL, private val file: File) {
                     output.write(buffer, 0, count)
                     done += count
                 }
-                if (total != 0L && done != total) throw IOException("$done of $total bytes came")
+                if (total != 0L && done != total) throw IOException("the download ended after $done of $total bytes")
                 output.fd.sync()
             }
         }
@@ -72,7 +72,7 @@ internal class Download(private val url: URL, private val file: File) {
             HttpURLConnection.HTTP_PARTIAL -> {
                 val range = connection.getHeaderField("Content-Range")
                 if (have > 0 && range?.startsWith("bytes $have-") == true) return have
-                throw IOException("$url: the server sends the part $range")
+                throw IOException("$url: the server sent an unexpected range: $range")
             }
             HttpURLConnection.HTTP_OK -> {
                 remember(connection.getHeaderField("ETag"))
@@ -81,7 +81,7 @@ internal class Download(private val url: URL, private val file: File) {
             else -> {
                 // The stored part may be longer than the file; the next try starts again.
                 tag.delete()
-                throw IOException("$url: the server answers ${connection.responseCode}")
+                throw IOException("$url: the server responded with status ${connection.responseCode}")
             }
         }
     }
