@@ -207,7 +207,7 @@ impl Model {
         let packed = gguf.tensors().iter().any(|t| t.layout == Layout::Packed);
         drop(gguf);
         drop(views);
-        let weights = Weights::new(shards, places);
+        let weights = Weights::new(shards, places, &graph);
         Ok(Model(Arc::new(Loaded {
             weights,
             graph,

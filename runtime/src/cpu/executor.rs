@@ -46,6 +46,7 @@ impl Executor<'_> {
     /// # Errors
     /// [`Error::Cancelled`], [`Error::Panicked`], and errors of a strict offload.
     pub fn body(&mut self, pass: Pass) -> Result<()> {
+        self.shared.weights.next_pass();
         let steps = &self.shared.plan.body;
         let mut next = 0;
         while let Some(step) = steps.get(next) {

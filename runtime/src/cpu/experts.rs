@@ -82,10 +82,11 @@ impl Shared<'_> {
         let matmul = &self.plan.matmuls[step.matmul];
         let part = &matmul.parts[piece.part];
         let outputs = piece.rows.len();
+        let of_expert = self.weights.expert(&part.weight, expert);
         let weight = Weight {
-            first_row: expert * part.weight.rows + piece.rows.start,
+            first_row: of_expert.first_row + piece.rows.start,
             rows: outputs,
-            ..part.weight
+            ..of_expert
         };
         let (dtype, cols) = (weight.dtype, weight.cols);
         let bytes = self.weights.rows(&weight);

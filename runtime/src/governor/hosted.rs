@@ -142,7 +142,8 @@ impl Governor {
 
     /// Sets the memory pressure. For `Low` and `Critical`, the weights of all models
     /// that have an engine with this governor are dropped before this returns; they are
-    /// read from the file again when used. Running and paused sessions release unused
+    /// read from the file again when used. With `Low` the system's file cache keeps them, but
+    /// for the experts that were not used for the longest time. Running and paused sessions release unused
     /// pages at their next step, idle ones when they run next, or at once with
     /// [`Session::release_unused`](crate::Session::release_unused).
     pub fn set_memory_pressure(&self, level: MemoryPressure) {

@@ -26,25 +26,26 @@ pub unsafe fn discard(start: NonNull<u8>, bytes: usize) {
     let _ = (start, bytes);
 }
 
-/// Removes the pages of a mapped file from the process. With `from_cache` also from the
-/// system's file cache, if the system has a call for that. They are loaded again when
-/// used.
+/// Removes the whole pages among some bytes of a mapped file from the process. With
+/// `from_cache` also from the system's file cache, if the system has a call for that. They
+/// are loaded again when used.
 #[cfg(feature = "std")]
-pub fn unload(map: &memmap2::Mmap, from_cache: bool) {
+pub fn unload(map: &memmap2::Mmap, bytes: core::ops::Range<usize>, from_cache: bool) {
     #[cfg(unix)]
     {
-        let start = NonNull::from(&**map).cast();
+        let bytes = &map[bytes.clone()];
+        let start = NonNull::from(bytes).cast();
         // SAFETY: the pages of a read-only map of a file are never dirty, so they have
         // the same contents when they are loaded again.
         unsafe {
             #[cfg(any(target_os = "linux", target_os = "android"))]
             if from_cache {
-                advise(start, map.len(), libc::MADV_PAGEOUT);
+                advise(start, bytes.len(), libc::MADV_PAGEOUT);
             }
-            advise(start, map.len(), libc::MADV_DONTNEED);
+            advise(start, bytes.len(), libc::MADV_DONTNEED);
         }
     }
-    let _ = (map, from_cache);
+    let _ = (map, bytes, from_cache);
 }
 
 /// Gives the advice for the whole pages among `bytes` bytes from `start`.

@@ -1,11 +1,16 @@
 //! The bytes of a model: mapped, owned, or in read-only memory.
 
 #[cfg(feature = "std")]
+mod experts;
+
+#[cfg(feature = "std")]
 use crate::memory::unload;
 use alloc::vec::Vec;
 use core::ops::Range;
+#[cfg(feature = "std")]
+use experts::Experts;
 use ondol_models::gguf::Gguf;
-use ondol_models::graph::Weight;
+use ondol_models::graph::{Graph, Weight};
 use ondol_models::heap;
 
 /// The bytes of one file.
@@ -36,6 +41,8 @@ impl core::ops::Deref for FileBytes {
 pub(crate) struct Weights {
     shards: Vec<FileBytes>,
     tensors: Vec<(u32, Range<usize>)>,
+    #[cfg(feature = "std")]
+    experts: Experts,
 }
 
 impl Weights {
@@ -48,24 +55,67 @@ impl Weights {
         gguf.tensors().iter().map(place).collect()
     }
 
-    pub fn new(shards: Vec<FileBytes>, tensors: Vec<(u32, Range<usize>)>) -> Weights {
-        Weights { shards, tensors }
+    pub fn new(
+        shards: Vec<FileBytes>,
+        tensors: Vec<(u32, Range<usize>)>,
+        graph: &Graph,
+    ) -> Weights {
+        #[cfg(not(feature = "std"))]
+        let _ = graph;
+        Weights {
+            #[cfg(feature = "std")]
+            experts: Experts::of(graph, tensors.len()),
+            shards,
+            tensors,
+        }
     }
 
     /// The bytes of the rows that `weight` names.
     pub fn rows(&self, weight: &Weight) -> &[u8] {
-        let row = weight.dtype.row_bytes(weight.cols).unwrap_or(0);
-        let (shard, place) = &self.tensors[weight.tensor as usize];
-        let tensor = &self.shards[*shard as usize][place.clone()];
-        &tensor[weight.first_row * row..(weight.first_row + weight.rows) * row]
+        let (shard, bytes) = self.place(weight);
+        &shard[bytes]
     }
 
-    /// Drops mapped files from memory; see [`unload`].
+    /// The file that has the rows that `weight` names, and their bytes in it.
+    fn place(&self, weight: &Weight) -> (&FileBytes, Range<usize>) {
+        let row = weight.dtype.row_bytes(weight.cols).unwrap_or(0);
+        let (shard, tensor) = &self.tensors[weight.tensor as usize];
+        let start = tensor.start + weight.first_row * row;
+        let bytes = start..start + weight.rows * row;
+        debug_assert!(bytes.end <= tensor.end, "rows beyond the tensor");
+        (&self.shards[*shard as usize], bytes)
+    }
+
+    /// A pass begins.
+    pub fn next_pass(&self) {
+        #[cfg(feature = "std")]
+        self.experts.next_pass();
+    }
+
+    /// The matrix of one expert of `first`, which is that of the first expert.
+    pub fn expert(&self, first: &Weight, expert: usize) -> Weight {
+        #[cfg(feature = "std")]
+        self.experts.used(first.tensor, expert);
+        Weight {
+            first_row: first.first_row + expert * first.rows,
+            ..*first
+        }
+    }
+
+    /// Drops mapped files from the process; they are read again when used. With
+    /// `from_cache` the system's file cache drops them too, otherwise only the experts that
+    /// were not used for the longest time ([`Experts::take_coldest`]).
     #[cfg(feature = "std")]
     pub fn release(&self, from_cache: bool) {
+        // Before the rest: the system drops what is mapped from its cache, and nothing else.
+        for expert in self.experts.take_coldest() {
+            if let (FileBytes::Mapped(map), bytes) = self.place(&expert) {
+                unload(map, bytes, true);
+            }
+        }
         for shard in &self.shards {
             if let FileBytes::Mapped(map) = shard {
-                unload(map, from_cache);
+                unload(map, 0..map.len(), from_cache);
             }
         }
     }
