@@ -622,17 +622,19 @@ fileprivate struct FfiConverterString: FfiConverter {
 
 
 /**
- * Is told what an answer's thread generates. What it throws ends the answer.
+ * Receives the events of an answer, on the thread that generates it. An error that a
+ * function throws ends the answer.
  */
 public protocol AnswerListener: AnyObject, Sendable {
     
     /**
-     * `done` of `total` tokens of the prompt were computed.
+     * `done` of `total` tokens of the prompt were computed, those in the cache included.
      */
     func prompt(done: UInt32, total: UInt32) throws 
     
     /**
-     * More text: complete characters, never empty, and the token that completed it.
+     * More text: complete characters, never empty; and the id of the token that completed
+     * it, `None` for text that was held back until the end.
      */
     func text(text: String, token: UInt32?) throws 
     
@@ -644,7 +646,8 @@ public protocol AnswerListener: AnyObject, Sendable {
     
 }
 /**
- * Is told what an answer's thread generates. What it throws ends the answer.
+ * Receives the events of an answer, on the thread that generates it. An error that a
+ * function throws ends the answer.
  */
 open class AnswerListenerImpl: AnswerListener, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -700,7 +703,7 @@ open class AnswerListenerImpl: AnswerListener, @unchecked Sendable {
 
     
     /**
-     * `done` of `total` tokens of the prompt were computed.
+     * `done` of `total` tokens of the prompt were computed, those in the cache included.
      */
 open func prompt(done: UInt32, total: UInt32)throws   {try rustCallWithError(FfiConverterTypeListenerError_lift) {
         uniffiCallStatus in
@@ -713,7 +716,8 @@ open func prompt(done: UInt32, total: UInt32)throws   {try rustCallWithError(Ffi
 }
     
     /**
-     * More text: complete characters, never empty, and the token that completed it.
+     * More text: complete characters, never empty; and the id of the token that completed
+     * it, `None` for text that was held back until the end.
      */
 open func text(text: String, token: UInt32?)throws   {try rustCallWithError(FfiConverterTypeListenerError_lift) {
         uniffiCallStatus in
@@ -925,20 +929,20 @@ public func FfiConverterTypeAnswerListener_lower(_ value: AnswerListener) -> UIn
 
 
 /**
- * An answer that is being generated. Dropping it ends the answer: a foreign task's own
- * cancellation need not reach this library.
+ * An answer that is being generated. Dropping this object ends the answer: the
+ * cancellation of a foreign task does not have to reach this library.
  */
 public protocol AnswerTaskProtocol: AnyObject, Sendable {
     
     /**
-     * Ends the answer soon; the listener is told of the end.
+     * Ends the answer soon; the listener's `end` is then called.
      */
     func cancel() 
     
 }
 /**
- * An answer that is being generated. Dropping it ends the answer: a foreign task's own
- * cancellation need not reach this library.
+ * An answer that is being generated. Dropping this object ends the answer: the
+ * cancellation of a foreign task does not have to reach this library.
  */
 open class AnswerTask: AnswerTaskProtocol, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -994,7 +998,7 @@ open class AnswerTask: AnswerTaskProtocol, @unchecked Sendable {
 
     
     /**
-     * Ends the answer soon; the listener is told of the end.
+     * Ends the answer soon; the listener's `end` is then called.
      */
 open func cancel()  {try! rustCall() {
         uniffiCallStatus in
@@ -1055,7 +1059,7 @@ public func FfiConverterTypeAnswerTask_lower(_ value: AnswerTask) -> UInt64 {
 
 
 /**
- * Ends a load, a prewarm or anything else that it was given to.
+ * Cancels the calls that it was passed to: a load or a prewarm.
  */
 public protocol CancelTokenProtocol: AnyObject, Sendable {
     
@@ -1066,7 +1070,7 @@ public protocol CancelTokenProtocol: AnyObject, Sendable {
     
 }
 /**
- * Ends a load, a prewarm or anything else that it was given to.
+ * Cancels the calls that it was passed to: a load or a prewarm.
  */
 open class CancelToken: CancelTokenProtocol, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -1194,9 +1198,9 @@ public func FfiConverterTypeCancelToken_lower(_ value: CancelToken) -> UInt64 {
 
 
 /**
- * A conversation with a model. It may be used from any thread; one answer at a time is
- * generated. An answer that failed, or ended before any text, leaves no trace in the
- * history; one that was cancelled later stays with the text that was passed on.
+ * A conversation with a model. It may be used from any thread; it generates one answer at
+ * a time. An answer that failed, or was cancelled before any text, leaves no trace in the
+ * history; one that was cancelled later stays with the text that the listener received.
  */
 public protocol ConversationProtocol: AnyObject, Sendable {
     
@@ -1207,22 +1211,31 @@ public protocol ConversationProtocol: AnyObject, Sendable {
     
     /**
      * Ends the conversation and frees its memory; an answer that is being generated is
-     * cancelled.
+     * cancelled. Further calls fail with `Closed`.
      */
     func close() 
     
     /**
-     * Tokens that the next answer's prompt would have, without the user's message.
+     * The number of tokens of the next answer's prompt, without the user's next message.
+     *
+     * # Errors
+     * `Closed`, `Template`.
      */
     func countTokens() throws  -> UInt64
     
     /**
-     * A second conversation with the same history, which goes on independently.
+     * A second conversation with the same history, which continues independently.
+     *
+     * # Errors
+     * `Busy`, `Closed`, `DoesNotFit`, `MemoryPressure`.
      */
     func fork() throws  -> Conversation
     
     /**
-     * The messages, the system message among them.
+     * The messages, the system message included.
+     *
+     * # Errors
+     * `Closed`.
      */
     func history() throws  -> [ChatMessage]
     
@@ -1233,36 +1246,49 @@ public protocol ConversationProtocol: AnyObject, Sendable {
     
     /**
      * Computes the messages so far, so that the next answer computes only what the user
-     * adds. Blocks meanwhile.
+     * adds. Blocks the calling thread while it computes.
+     *
+     * # Errors
+     * Those of `send`; `Cancelled`.
      */
     func prewarm(cancel: CancelToken?) throws 
     
     /**
-     * Gives memory that the idle conversation does not need back to the system.
+     * Releases memory that the idle conversation does not need to the system.
      */
     func releaseUnused() 
     
     /**
-     * Writes the conversation to a file, with what was computed.
+     * Writes the conversation and its KV cache to a file.
+     *
+     * # Errors
+     * `Busy`, `Closed`; `Io` or `Snapshot` if the system refuses the file or a write.
      */
     func save(path: String) throws 
     
     /**
      * Asks the model to answer. The answer is generated on a thread of its own, which
-     * calls the listener; dropping the task, or `cancel`, ends it.
+     * calls the listener; dropping the task, or `cancel`, ends the answer.
+     *
+     * # Errors
+     * `Busy` while another answer is generated, `Closed`, `ContextFull`, `Template`,
+     * `Sampler` for options out of range, `Panicked` if an earlier answer panicked.
      */
     func send(text: String, options: AnswerOptions, listener: AnswerListener) throws  -> AnswerTask
     
     /**
      * Keeps the first `messages` messages and forgets the rest.
+     *
+     * # Errors
+     * `Busy`, `Closed`.
      */
     func truncate(messages: UInt32) throws 
     
 }
 /**
- * A conversation with a model. It may be used from any thread; one answer at a time is
- * generated. An answer that failed, or ended before any text, leaves no trace in the
- * history; one that was cancelled later stays with the text that was passed on.
+ * A conversation with a model. It may be used from any thread; it generates one answer at
+ * a time. An answer that failed, or was cancelled before any text, leaves no trace in the
+ * history; one that was cancelled later stays with the text that the listener received.
  */
 open class Conversation: ConversationProtocol, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -1330,7 +1356,7 @@ open func cancel()  {try! rustCall() {
     
     /**
      * Ends the conversation and frees its memory; an answer that is being generated is
-     * cancelled.
+     * cancelled. Further calls fail with `Closed`.
      */
 open func close()  {try! rustCall() {
         uniffiCallStatus in
@@ -1341,7 +1367,10 @@ open func close()  {try! rustCall() {
 }
     
     /**
-     * Tokens that the next answer's prompt would have, without the user's message.
+     * The number of tokens of the next answer's prompt, without the user's next message.
+     *
+     * # Errors
+     * `Closed`, `Template`.
      */
 open func countTokens()throws  -> UInt64  {
     return try  FfiConverterUInt64.lift(try rustCallWithError(FfiConverterTypeOndolError_lift) {
@@ -1353,7 +1382,10 @@ open func countTokens()throws  -> UInt64  {
 }
     
     /**
-     * A second conversation with the same history, which goes on independently.
+     * A second conversation with the same history, which continues independently.
+     *
+     * # Errors
+     * `Busy`, `Closed`, `DoesNotFit`, `MemoryPressure`.
      */
 open func fork()throws  -> Conversation  {
     return try  FfiConverterTypeConversation_lift(try rustCallWithError(FfiConverterTypeOndolError_lift) {
@@ -1365,7 +1397,10 @@ open func fork()throws  -> Conversation  {
 }
     
     /**
-     * The messages, the system message among them.
+     * The messages, the system message included.
+     *
+     * # Errors
+     * `Closed`.
      */
 open func history()throws  -> [ChatMessage]  {
     return try  FfiConverterSequenceTypeChatMessage.lift(try rustCallWithError(FfiConverterTypeOndolError_lift) {
@@ -1390,7 +1425,10 @@ open func isAnswering() -> Bool  {
     
     /**
      * Computes the messages so far, so that the next answer computes only what the user
-     * adds. Blocks meanwhile.
+     * adds. Blocks the calling thread while it computes.
+     *
+     * # Errors
+     * Those of `send`; `Cancelled`.
      */
 open func prewarm(cancel: CancelToken? = nil)throws   {try rustCallWithError(FfiConverterTypeOndolError_lift) {
         uniffiCallStatus in
@@ -1402,7 +1440,7 @@ open func prewarm(cancel: CancelToken? = nil)throws   {try rustCallWithError(Ffi
 }
     
     /**
-     * Gives memory that the idle conversation does not need back to the system.
+     * Releases memory that the idle conversation does not need to the system.
      */
 open func releaseUnused()  {try! rustCall() {
         uniffiCallStatus in
@@ -1413,7 +1451,10 @@ open func releaseUnused()  {try! rustCall() {
 }
     
     /**
-     * Writes the conversation to a file, with what was computed.
+     * Writes the conversation and its KV cache to a file.
+     *
+     * # Errors
+     * `Busy`, `Closed`; `Io` or `Snapshot` if the system refuses the file or a write.
      */
 open func save(path: String)throws   {try rustCallWithError(FfiConverterTypeOndolError_lift) {
         uniffiCallStatus in
@@ -1426,7 +1467,11 @@ open func save(path: String)throws   {try rustCallWithError(FfiConverterTypeOndo
     
     /**
      * Asks the model to answer. The answer is generated on a thread of its own, which
-     * calls the listener; dropping the task, or `cancel`, ends it.
+     * calls the listener; dropping the task, or `cancel`, ends the answer.
+     *
+     * # Errors
+     * `Busy` while another answer is generated, `Closed`, `ContextFull`, `Template`,
+     * `Sampler` for options out of range, `Panicked` if an earlier answer panicked.
      */
 open func send(text: String, options: AnswerOptions, listener: AnswerListener)throws  -> AnswerTask  {
     return try  FfiConverterTypeAnswerTask_lift(try rustCallWithError(FfiConverterTypeOndolError_lift) {
@@ -1442,6 +1487,9 @@ open func send(text: String, options: AnswerOptions, listener: AnswerListener)th
     
     /**
      * Keeps the first `messages` messages and forgets the rest.
+     *
+     * # Errors
+     * `Busy`, `Closed`.
      */
 open func truncate(messages: UInt32)throws   {try rustCallWithError(FfiConverterTypeOndolError_lift) {
         uniffiCallStatus in
@@ -1509,17 +1557,17 @@ public func FfiConverterTypeConversation_lower(_ value: Conversation) -> UInt64 
 public protocol GovernorProtocol: AnyObject, Sendable {
     
     /**
-     * Whether answers are held.
+     * Whether answers are paused.
      */
     func isPaused()  -> Bool
     
     /**
-     * Holds all answers after their current token or layer.
+     * Pauses all answers after their current token or step of the prompt.
      */
     func pause() 
     
     /**
-     * Lets them go on.
+     * Ends the pause: the answers continue.
      */
     func resume() 
     
@@ -1603,7 +1651,7 @@ public convenience init() {
 
     
     /**
-     * Whether answers are held.
+     * Whether answers are paused.
      */
 open func isPaused() -> Bool  {
     return try!  FfiConverterBool.lift(try! rustCall() {
@@ -1615,7 +1663,7 @@ open func isPaused() -> Bool  {
 }
     
     /**
-     * Holds all answers after their current token or layer.
+     * Pauses all answers after their current token or step of the prompt.
      */
 open func pause()  {try! rustCall() {
         uniffiCallStatus in
@@ -1626,7 +1674,7 @@ open func pause()  {try! rustCall() {
 }
     
     /**
-     * Lets them go on.
+     * Ends the pause: the answers continue.
      */
 open func resume()  {try! rustCall() {
         uniffiCallStatus in
@@ -1711,19 +1759,21 @@ public func FfiConverterTypeGovernor_lower(_ value: Governor) -> UInt64 {
 
 
 /**
- * Is told how far loading is, on the thread that loads. What it throws is ignored.
+ * Receives the progress of a load, on the thread that loads. An error that it throws is
+ * ignored.
  */
 public protocol LoadListener: AnyObject, Sendable {
     
     /**
-     * `stage` is "waiting", "verifying", "packing" or "compiling"; `done` of `total` are
-     * bytes, or programs when an NPU's are compiled.
+     * `stage` is "waiting", "verifying", "packing" or "compiling"; `done` and `total` are
+     * bytes, or programs in the stage "compiling".
      */
     func progress(stage: String, done: UInt64, total: UInt64) throws 
     
 }
 /**
- * Is told how far loading is, on the thread that loads. What it throws is ignored.
+ * Receives the progress of a load, on the thread that loads. An error that it throws is
+ * ignored.
  */
 open class LoadListenerImpl: LoadListener, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -1779,8 +1829,8 @@ open class LoadListenerImpl: LoadListener, @unchecked Sendable {
 
     
     /**
-     * `stage` is "waiting", "verifying", "packing" or "compiling"; `done` of `total` are
-     * bytes, or programs when an NPU's are compiled.
+     * `stage` is "waiting", "verifying", "packing" or "compiling"; `done` and `total` are
+     * bytes, or programs in the stage "compiling".
      */
 open func progress(stage: String, done: UInt64, total: UInt64)throws   {try rustCallWithError(FfiConverterTypeListenerError_lift) {
         uniffiCallStatus in
@@ -1930,20 +1980,20 @@ public func FfiConverterTypeLoadListener_lower(_ value: LoadListener) -> UInt64 
 
 
 /**
- * Receives the log, on any thread, several lines at the same time too. What it throws is
- * ignored.
+ * Receives the log. Any thread may call it, several threads at the same time too. An error
+ * that it throws is ignored.
  */
 public protocol LogListener: AnyObject, Sendable {
     
     /**
-     * A line in English.
+     * Takes a line, which is English.
      */
     func line(level: LogLevel, text: String) throws 
     
 }
 /**
- * Receives the log, on any thread, several lines at the same time too. What it throws is
- * ignored.
+ * Receives the log. Any thread may call it, several threads at the same time too. An error
+ * that it throws is ignored.
  */
 open class LogListenerImpl: LogListener, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -1999,7 +2049,7 @@ open class LogListenerImpl: LogListener, @unchecked Sendable {
 
     
     /**
-     * A line in English.
+     * Takes a line, which is English.
      */
 open func line(level: LogLevel, text: String)throws   {try rustCallWithError(FfiConverterTypeListenerError_lift) {
         uniffiCallStatus in
@@ -2146,23 +2196,29 @@ public func FfiConverterTypeLogListener_lower(_ value: LogListener) -> UInt64 {
 
 
 /**
- * A loaded model. It may be used from any thread, and is freed with its last
- * conversation.
+ * A loaded model. It may be used from any thread. Its memory is freed when this object and
+ * its last conversation are freed.
  */
 public protocol ModelProtocol: AnyObject, Sendable {
     
     /**
      * A new conversation.
+     *
+     * # Errors
+     * `DoesNotFit`, `MemoryPressure`.
      */
     func conversation(options: ConversationOptions) throws  -> Conversation
     
     /**
-     * Tokens of these messages with the template around them.
+     * The number of tokens of these messages with the chat template around them.
+     *
+     * # Errors
+     * `Template`.
      */
     func countChatTokens(messages: [ChatMessage]) throws  -> UInt64
     
     /**
-     * Tokens of a text.
+     * The number of tokens of a user's text.
      */
     func countTokens(text: String) throws  -> UInt64
     
@@ -2172,7 +2228,7 @@ public protocol ModelProtocol: AnyObject, Sendable {
     func decode(ids: [UInt32]) throws  -> String
     
     /**
-     * The ids of a text's tokens; control tokens that it spells are text.
+     * The ids of a text's tokens; control tokens that the text spells are encoded as text.
      */
     func encode(text: String) throws  -> [UInt32]
     
@@ -2182,31 +2238,41 @@ public protocol ModelProtocol: AnyObject, Sendable {
     func info()  -> ModelInfo
     
     /**
-     * The exact memory of the model and one conversation with a context of so many
-     * tokens; `None` is the context that it was loaded with. Nothing is allocated.
+     * The exact memory of the model and one conversation with a context of `context`
+     * tokens; `None` is the context that the model was loaded with. Nothing is allocated.
+     *
+     * # Errors
+     * `DoesNotFit` if the memory is more than the memory limit.
      */
     func memory(context: UInt32?) throws  -> Memory
     
     /**
-     * Makes the engine and reads all weights once, so that the first answer starts at
-     * once. Blocks as long as a token takes from a cold disk.
+     * Makes the engine and reads all weights once, so that the first answer does not wait
+     * for the disk. Blocks the calling thread as long as reading the file takes.
+     *
+     * # Errors
+     * `DoesNotFit`, `MemoryPressure`, `Cancelled`.
      */
     func prewarm(cancel: CancelToken?) throws 
     
     /**
-     * Gives memory that no answer needs at this moment back to the system.
+     * Releases memory that no answer needs at this moment to the system.
      */
     func releaseUnused() 
     
     /**
-     * A conversation from a file that `save` wrote, with what was computed.
+     * A conversation from a file that `save` wrote, with its KV cache.
+     *
+     * # Errors
+     * `Snapshot` if the file is not a saved conversation of this model or is damaged;
+     * `Io`, `DoesNotFit`, `MemoryPressure`.
      */
     func restore(path: String) throws  -> Conversation
     
 }
 /**
- * A loaded model. It may be used from any thread, and is freed with its last
- * conversation.
+ * A loaded model. It may be used from any thread. Its memory is freed when this object and
+ * its last conversation are freed.
  */
 open class Model: ModelProtocol, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -2261,8 +2327,12 @@ open class Model: ModelProtocol, @unchecked Sendable {
     
     /**
      * Loads a model; blocks the calling thread while a packed copy is made or programs
-     * are compiled. No other program may truncate or rewrite the file meanwhile, or
+     * are compiled. No other program may truncate or rewrite the file during the load or
      * while the model exists.
+     *
+     * # Errors
+     * One of the error codes 10 to 23 if the file can't be used; `Cancelled`, `Delegate`,
+     * `InvalidArgument`, `UnsupportedKernels`, `UnsupportedKvType`.
      */
 public static func load(source: Source, options: LoadOptions, governor: Governor? = nil, listener: LoadListener? = nil, cancel: CancelToken? = nil)throws  -> Model  {
     return try  FfiConverterTypeModel_lift(try rustCallWithError(FfiConverterTypeOndolError_lift) {
@@ -2281,6 +2351,9 @@ public static func load(source: Source, options: LoadOptions, governor: Governor
     
     /**
      * A new conversation.
+     *
+     * # Errors
+     * `DoesNotFit`, `MemoryPressure`.
      */
 open func conversation(options: ConversationOptions)throws  -> Conversation  {
     return try  FfiConverterTypeConversation_lift(try rustCallWithError(FfiConverterTypeOndolError_lift) {
@@ -2293,7 +2366,10 @@ open func conversation(options: ConversationOptions)throws  -> Conversation  {
 }
     
     /**
-     * Tokens of these messages with the template around them.
+     * The number of tokens of these messages with the chat template around them.
+     *
+     * # Errors
+     * `Template`.
      */
 open func countChatTokens(messages: [ChatMessage])throws  -> UInt64  {
     return try  FfiConverterUInt64.lift(try rustCallWithError(FfiConverterTypeOndolError_lift) {
@@ -2306,7 +2382,7 @@ open func countChatTokens(messages: [ChatMessage])throws  -> UInt64  {
 }
     
     /**
-     * Tokens of a text.
+     * The number of tokens of a user's text.
      */
 open func countTokens(text: String)throws  -> UInt64  {
     return try  FfiConverterUInt64.lift(try rustCallWithError(FfiConverterTypeOndolError_lift) {
@@ -2332,7 +2408,7 @@ open func decode(ids: [UInt32])throws  -> String  {
 }
     
     /**
-     * The ids of a text's tokens; control tokens that it spells are text.
+     * The ids of a text's tokens; control tokens that the text spells are encoded as text.
      */
 open func encode(text: String)throws  -> [UInt32]  {
     return try  FfiConverterSequenceUInt32.lift(try rustCallWithError(FfiConverterTypeOndolError_lift) {
@@ -2357,8 +2433,11 @@ open func info() -> ModelInfo  {
 }
     
     /**
-     * The exact memory of the model and one conversation with a context of so many
-     * tokens; `None` is the context that it was loaded with. Nothing is allocated.
+     * The exact memory of the model and one conversation with a context of `context`
+     * tokens; `None` is the context that the model was loaded with. Nothing is allocated.
+     *
+     * # Errors
+     * `DoesNotFit` if the memory is more than the memory limit.
      */
 open func memory(context: UInt32? = nil)throws  -> Memory  {
     return try  FfiConverterTypeMemory_lift(try rustCallWithError(FfiConverterTypeOndolError_lift) {
@@ -2371,8 +2450,11 @@ open func memory(context: UInt32? = nil)throws  -> Memory  {
 }
     
     /**
-     * Makes the engine and reads all weights once, so that the first answer starts at
-     * once. Blocks as long as a token takes from a cold disk.
+     * Makes the engine and reads all weights once, so that the first answer does not wait
+     * for the disk. Blocks the calling thread as long as reading the file takes.
+     *
+     * # Errors
+     * `DoesNotFit`, `MemoryPressure`, `Cancelled`.
      */
 open func prewarm(cancel: CancelToken? = nil)throws   {try rustCallWithError(FfiConverterTypeOndolError_lift) {
         uniffiCallStatus in
@@ -2384,7 +2466,7 @@ open func prewarm(cancel: CancelToken? = nil)throws   {try rustCallWithError(Ffi
 }
     
     /**
-     * Gives memory that no answer needs at this moment back to the system.
+     * Releases memory that no answer needs at this moment to the system.
      */
 open func releaseUnused()  {try! rustCall() {
         uniffiCallStatus in
@@ -2395,7 +2477,11 @@ open func releaseUnused()  {try! rustCall() {
 }
     
     /**
-     * A conversation from a file that `save` wrote, with what was computed.
+     * A conversation from a file that `save` wrote, with its KV cache.
+     *
+     * # Errors
+     * `Snapshot` if the file is not a saved conversation of this model or is damaged;
+     * `Io`, `DoesNotFit`, `MemoryPressure`.
      */
 open func restore(path: String)throws  -> Conversation  {
     return try  FfiConverterTypeConversation_lift(try rustCallWithError(FfiConverterTypeOndolError_lift) {
@@ -2464,7 +2550,7 @@ public struct AnswerEnd: Equatable, Hashable {
      */
     public let reason: String
     /**
-     * Why it failed.
+     * The error, if the answer failed.
      */
     public let error: OndolError?
     /**
@@ -2479,7 +2565,7 @@ public struct AnswerEnd: Equatable, Hashable {
          * "end", "stop", "max_tokens", "context_full", "cancelled" or "failed".
          */reason: String, 
         /**
-         * Why it failed.
+         * The error, if the answer failed.
          */error: OndolError?, 
         /**
          * Counts and speeds.
@@ -2539,7 +2625,7 @@ public func FfiConverterTypeAnswerEnd_lower(_ value: AnswerEnd) -> RustBuffer {
  */
 public struct AnswerOptions: Equatable, Hashable {
     /**
-     * 0 always takes the likeliest token; higher values vary more.
+     * Divides the logits: 0 always takes the likeliest token; higher values vary more.
      */
     public let temperature: Float?
     /**
@@ -2547,11 +2633,12 @@ public struct AnswerOptions: Equatable, Hashable {
      */
     public let topK: UInt32?
     /**
-     * Samples from the likeliest tokens whose probabilities add up to this.
+     * Samples from the likeliest tokens whose probabilities add up to this; 1 is all.
      */
     public let topP: Float?
     /**
-     * Leaves out tokens whose probability is less than this share of the likeliest's.
+     * Leaves out tokens whose probability is less than this share of the likeliest
+     * token's; 0 leaves out none.
      */
     public let minP: Float?
     /**
@@ -2559,23 +2646,23 @@ public struct AnswerOptions: Equatable, Hashable {
      */
     public let repetitionPenalty: Float?
     /**
-     * Subtracted from a recent token's logit for each time it occurs.
+     * Is subtracted from a recent token's logit for each time the token occurs; 0 is off.
      */
     public let frequencyPenalty: Float?
     /**
-     * Subtracted once from the logit of recent tokens.
+     * Is subtracted once from the logit of each recent token; 0 is off.
      */
     public let presencePenalty: Float?
     /**
-     * How many of the last tokens the penalties look at.
+     * How many of the last tokens count as recent for the penalties.
      */
     public let penaltyWindow: UInt32?
     /**
-     * The same seed gives the same answer; `None` takes another one each time.
+     * The same seed gives the same answer; `None` takes a new seed for each answer.
      */
     public let seed: UInt64?
     /**
-     * The most tokens of an answer; `None` goes on until the model ends it.
+     * The most tokens of an answer; `None` sets no limit.
      */
     public let maxTokens: UInt32?
     /**
@@ -2587,34 +2674,35 @@ public struct AnswerOptions: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * 0 always takes the likeliest token; higher values vary more.
+         * Divides the logits: 0 always takes the likeliest token; higher values vary more.
          */temperature: Float? = nil, 
         /**
          * Samples from this many of the likeliest tokens; 0 is all.
          */topK: UInt32? = nil, 
         /**
-         * Samples from the likeliest tokens whose probabilities add up to this.
+         * Samples from the likeliest tokens whose probabilities add up to this; 1 is all.
          */topP: Float? = nil, 
         /**
-         * Leaves out tokens whose probability is less than this share of the likeliest's.
+         * Leaves out tokens whose probability is less than this share of the likeliest
+         * token's; 0 leaves out none.
          */minP: Float? = nil, 
         /**
          * Divides positive and multiplies negative logits of recent tokens; 1 is off.
          */repetitionPenalty: Float? = nil, 
         /**
-         * Subtracted from a recent token's logit for each time it occurs.
+         * Is subtracted from a recent token's logit for each time the token occurs; 0 is off.
          */frequencyPenalty: Float? = nil, 
         /**
-         * Subtracted once from the logit of recent tokens.
+         * Is subtracted once from the logit of each recent token; 0 is off.
          */presencePenalty: Float? = nil, 
         /**
-         * How many of the last tokens the penalties look at.
+         * How many of the last tokens count as recent for the penalties.
          */penaltyWindow: UInt32? = nil, 
         /**
-         * The same seed gives the same answer; `None` takes another one each time.
+         * The same seed gives the same answer; `None` takes a new seed for each answer.
          */seed: UInt64? = nil, 
         /**
-         * The most tokens of an answer; `None` goes on until the model ends it.
+         * The most tokens of an answer; `None` sets no limit.
          */maxTokens: UInt32? = nil, 
         /**
          * The text ends before the first of these strings.
@@ -2836,7 +2924,7 @@ public func FfiConverterTypeConversationOptions_lower(_ value: ConversationOptio
  */
 public struct DelegateOptions: Equatable, Hashable {
     /**
-     * The plug-in: a library with the contract of `ondol_npu.h`, which is trusted.
+     * The plug-in: a library that keeps the contract of `ondol_npu.h`. Its code is trusted.
      */
     public let path: String
     /**
@@ -2844,11 +2932,13 @@ public struct DelegateOptions: Equatable, Hashable {
      */
     public let rows: UInt32?
     /**
-     * Whether decode runs on the device as well.
+     * Whether decode runs on the device, as prefill does. If it is not given, the stages run
+     * on the device that `ondol bench --auto` found faster on it, where that was stored in
+     * `cache`, or else prefill alone.
      */
     public let decode: Bool?
     /**
-     * Whether a failure of the device is an error.
+     * Whether a failure of the device is an error; otherwise the CPU computes the span.
      */
     public let strict: Bool?
     /**
@@ -2856,7 +2946,7 @@ public struct DelegateOptions: Equatable, Hashable {
      */
     public let deadlineMs: UInt64?
     /**
-     * A folder in which compiled programs are kept.
+     * A folder in which compiled programs are stored for later runs.
      */
     public let cache: String?
 
@@ -2864,22 +2954,24 @@ public struct DelegateOptions: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * The plug-in: a library with the contract of `ondol_npu.h`, which is trusted.
+         * The plug-in: a library that keeps the contract of `ondol_npu.h`. Its code is trusted.
          */path: String, 
         /**
          * The largest number of rows of a prefill program.
          */rows: UInt32? = nil, 
         /**
-         * Whether decode runs on the device as well.
+         * Whether decode runs on the device, as prefill does. If it is not given, the stages run
+         * on the device that `ondol bench --auto` found faster on it, where that was stored in
+         * `cache`, or else prefill alone.
          */decode: Bool? = nil, 
         /**
-         * Whether a failure of the device is an error.
+         * Whether a failure of the device is an error; otherwise the CPU computes the span.
          */strict: Bool? = nil, 
         /**
          * The time limit of one call of the device, in milliseconds.
          */deadlineMs: UInt64? = nil, 
         /**
-         * A folder in which compiled programs are kept.
+         * A folder in which compiled programs are stored for later runs.
          */cache: String? = nil) {
         self.path = path
         self.rows = rows
@@ -2945,7 +3037,7 @@ public func FfiConverterTypeDelegateOptions_lower(_ value: DelegateOptions) -> R
  */
 public struct LoadOptions: Equatable, Hashable {
     /**
-     * Threads, with the caller's.
+     * The number of threads that compute, the calling thread included.
      */
     public let threads: UInt32?
     /**
@@ -2969,7 +3061,7 @@ public struct LoadOptions: Equatable, Hashable {
      */
     public let memoryLimit: UInt64?
     /**
-     * The kernels by name.
+     * The name of the kernels.
      */
     public let kernels: String?
     /**
@@ -2977,8 +3069,8 @@ public struct LoadOptions: Equatable, Hashable {
      */
     public let bigCores: Bool?
     /**
-     * A folder for the packed copy, which decodes faster and takes as many bytes as the
-     * file.
+     * A folder for the packed copy, which decodes faster and takes about as many bytes as
+     * the file.
      */
     public let packedFolder: String?
     /**
@@ -2986,7 +3078,7 @@ public struct LoadOptions: Equatable, Hashable {
      */
     public let packedLimit: UInt64?
     /**
-     * Runs parts of the model on an NPU.
+     * A plug-in that runs parts of the model on an NPU.
      */
     public let delegate: DelegateOptions?
 
@@ -2994,7 +3086,7 @@ public struct LoadOptions: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * Threads, with the caller's.
+         * The number of threads that compute, the calling thread included.
          */threads: UInt32? = nil, 
         /**
          * Context in tokens.
@@ -3012,20 +3104,20 @@ public struct LoadOptions: Equatable, Hashable {
          * The most bytes that all conversations and the model's own heap may take together.
          */memoryLimit: UInt64? = nil, 
         /**
-         * The kernels by name.
+         * The name of the kernels.
          */kernels: String? = nil, 
         /**
          * Whether the threads run on the big cores alone, where the system allows it.
          */bigCores: Bool? = nil, 
         /**
-         * A folder for the packed copy, which decodes faster and takes as many bytes as the
-         * file.
+         * A folder for the packed copy, which decodes faster and takes about as many bytes as
+         * the file.
          */packedFolder: String? = nil, 
         /**
          * The most bytes of all packed copies in the folder.
          */packedLimit: UInt64? = nil, 
         /**
-         * Runs parts of the model on an NPU.
+         * A plug-in that runs parts of the model on an NPU.
          */delegate: DelegateOptions? = nil) {
         self.threads = threads
         self.context = context
@@ -3106,7 +3198,7 @@ public func FfiConverterTypeLoadOptions_lower(_ value: LoadOptions) -> RustBuffe
  */
 public struct Memory: Equatable, Hashable {
     /**
-     * Everything but `weights_mapped`.
+     * Everything except `weights_mapped`.
      */
     public let total: UInt64
     /**
@@ -3118,7 +3210,7 @@ public struct Memory: Equatable, Hashable {
      */
     public let kvCache: UInt64
     /**
-     * Each further conversation.
+     * The memory of each further conversation.
      */
     public let furtherConversation: UInt64
 
@@ -3126,7 +3218,7 @@ public struct Memory: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * Everything but `weights_mapped`.
+         * Everything except `weights_mapped`.
          */total: UInt64, 
         /**
          * Bytes of the file that are read in place, and that the system can drop.
@@ -3135,7 +3227,7 @@ public struct Memory: Equatable, Hashable {
          * The cache of one conversation.
          */kvCache: UInt64, 
         /**
-         * Each further conversation.
+         * The memory of each further conversation.
          */furtherConversation: UInt64) {
         self.total = total
         self.weightsMapped = weightsMapped
@@ -3219,11 +3311,11 @@ public struct ModelInfo: Equatable, Hashable {
      */
     public let fileBytes: UInt64
     /**
-     * Whether the file has a chat template of its own; else one is guessed.
+     * Whether the file has a chat template of its own; otherwise the library chooses one.
      */
     public let hasChatTemplate: Bool
     /**
-     * The packed copy that it runs from.
+     * The path of the packed copy that the model runs from.
      */
     public let packedCopy: String?
     /**
@@ -3257,10 +3349,10 @@ public struct ModelInfo: Equatable, Hashable {
          * Bytes of its files.
          */fileBytes: UInt64, 
         /**
-         * Whether the file has a chat template of its own; else one is guessed.
+         * Whether the file has a chat template of its own; otherwise the library chooses one.
          */hasChatTemplate: Bool, 
         /**
-         * The packed copy that it runs from.
+         * The path of the packed copy that the model runs from.
          */packedCopy: String?, 
         /**
          * Why there is no packed copy, although one was asked for and would be faster.
@@ -3348,7 +3440,7 @@ public struct Stats: Equatable, Hashable {
      */
     public let promptTokens: UInt64
     /**
-     * Of these, tokens that were in the cache and not computed.
+     * Of these, tokens that were in the cache and were not computed again.
      */
     public let cachedTokens: UInt64
     /**
@@ -3379,7 +3471,7 @@ public struct Stats: Equatable, Hashable {
          * Tokens of the prompt.
          */promptTokens: UInt64, 
         /**
-         * Of these, tokens that were in the cache and not computed.
+         * Of these, tokens that were in the cache and were not computed again.
          */cachedTokens: UInt64, 
         /**
          * Tokens of the answer.
@@ -3544,7 +3636,7 @@ public func FfiConverterTypeKvType_lower(_ value: KvType) -> RustBuffer {
 
 
 /**
- * An error of the app's listener: what it threw.
+ * An error that the app's listener threw.
  */
 public 
 enum ListenerError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
@@ -3552,11 +3644,11 @@ enum ListenerError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
     
     
     /**
-     * It threw.
+     * The listener threw an error.
      */
     case Threw(
         /**
-         * What it said.
+         * The error's text.
          */detail: String
     )
 
@@ -3628,7 +3720,7 @@ public func FfiConverterTypeListenerError_lower(_ value: ListenerError) -> RustB
 
 
 /**
- * How much a line of the log matters.
+ * How important a line of the log is.
  */
 
 public enum LogLevel: Equatable, Hashable {
@@ -3638,11 +3730,11 @@ public enum LogLevel: Equatable, Hashable {
      */
     case error
     /**
-     * Something is not as it should be, and goes on.
+     * Something is wrong, and the library continues.
      */
     case warn
     /**
-     * What was chosen and loaded.
+     * Reports what was chosen and loaded.
      */
     case info
     /**
@@ -3729,15 +3821,15 @@ public func FfiConverterTypeLogLevel_lower(_ value: LogLevel) -> RustBuffer {
 public enum MemoryPressure: Equatable, Hashable {
     
     /**
-     * There is enough.
+     * Memory is sufficient.
      */
     case normal
     /**
-     * Unused memory is given back.
+     * Unused memory is released.
      */
     case low
     /**
-     * No conversation can be made.
+     * As for `Low`, and no conversation can be made.
      */
     case critical
 
@@ -3826,10 +3918,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -3840,10 +3932,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -3854,10 +3946,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -3868,10 +3960,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -3882,10 +3974,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -3896,10 +3988,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -3910,10 +4002,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -3924,10 +4016,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -3938,10 +4030,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -3952,10 +4044,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -3966,10 +4058,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -3980,10 +4072,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -3994,10 +4086,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -4008,10 +4100,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -4022,10 +4114,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -4036,10 +4128,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -4050,10 +4142,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -4064,10 +4156,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -4078,10 +4170,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -4092,10 +4184,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -4106,10 +4198,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -4120,10 +4212,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -4134,10 +4226,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -4148,10 +4240,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -4162,10 +4254,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -4176,10 +4268,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -4190,10 +4282,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -4204,10 +4296,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -4218,10 +4310,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -4232,10 +4324,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -4246,10 +4338,10 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
@@ -4260,24 +4352,24 @@ enum OndolError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
     /**
-     * There can be no packed copy of the model.
+     * A packed copy of the model can't be made.
      */
     case Store(
         /**
          * What was wrong.
          */detail: String, 
         /**
-         * What was needed.
+         * Bytes or tokens that were needed, or 0.
          */needed: UInt64, 
         /**
-         * What is allowed.
+         * Bytes or tokens that are allowed, or 0.
          */allowed: UInt64
     )
 
@@ -4751,17 +4843,17 @@ public enum Source: Equatable, Hashable {
          */path: String
     )
     /**
-     * A part of a file that is a whole GGUF file.
+     * A range of bytes of a file; the range holds a whole GGUF file.
      */
     case part(
         /**
          * The file.
          */path: String, 
         /**
-         * The first byte.
+         * The first byte of the range.
          */offset: UInt64, 
         /**
-         * Bytes; `None` is the rest of the file.
+         * Bytes of the range; `None` is the rest of the file.
          */length: UInt64?
     )
     /**
@@ -4848,19 +4940,19 @@ public func FfiConverterTypeSource_lower(_ value: Source) -> RustBuffer {
 public enum ThermalState: Equatable, Hashable {
     
     /**
-     * Cool.
+     * Cool: all threads work.
      */
     case nominal
     /**
-     * Warm.
+     * Warm: three quarters of the threads work.
      */
     case fair
     /**
-     * Hot: fewer threads work.
+     * Hot: half of the threads work.
      */
     case serious
     /**
-     * Too hot: one thread works.
+     * Too hot: only the calling thread works.
      */
     case critical
 
@@ -5319,8 +5411,8 @@ public func errorCode(error: OndolError) -> Int32  {
 })
 }
 /**
- * Passes lines of this level and of more important ones to the listener, in place of the
- * one before; `None` ends the log.
+ * Passes lines of this level and of more important ones to the listener, which replaces
+ * the previous listener; `None` ends the log.
  */
 public func setLog(level: LogLevel, listener: LogListener?)  {try! rustCall() {
         uniffiCallStatus in
@@ -5331,7 +5423,10 @@ public func setLog(level: LogLevel, listener: LogListener?)  {try! rustCall() {
 }
 }
 /**
- * The exact memory that a model's first conversation would take, before it is loaded.
+ * The exact memory of a model with its first conversation, before the model is loaded.
+ *
+ * # Errors
+ * Those of `Model.load`; `DoesNotFit` if the memory is more than the memory limit.
  */
 public func memoryBeforeLoad(source: Source, options: LoadOptions)throws  -> Memory  {
     return try  FfiConverterTypeMemory_lift(try rustCallWithError(FfiConverterTypeOndolError_lift) {
@@ -5343,8 +5438,7 @@ public func memoryBeforeLoad(source: Source, options: LoadOptions)throws  -> Mem
 })
 }
 /**
- * The options of an answer with their defaults filled in; `seed` and `max_tokens` have
- * none.
+ * The default options of an answer; `seed` and `max_tokens` have no default and are `None`.
  */
 public func defaultAnswerOptions() -> AnswerOptions  {
     return try!  FfiConverterTypeAnswerOptions_lift(try! rustCall() {
@@ -5375,67 +5469,67 @@ private let initializationResult: InitializationResult = {
     if (uniffi_ondol_ffi_checksum_func_error_code() != 4086) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_func_set_log() != 44387) {
+    if (uniffi_ondol_ffi_checksum_func_set_log() != 32353) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_func_memory_before_load() != 21832) {
+    if (uniffi_ondol_ffi_checksum_func_memory_before_load() != 41976) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_func_default_answer_options() != 61303) {
+    if (uniffi_ondol_ffi_checksum_func_default_answer_options() != 44136) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_answerlistener_prompt() != 58784) {
+    if (uniffi_ondol_ffi_checksum_method_answerlistener_prompt() != 56487) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_answerlistener_text() != 1109) {
+    if (uniffi_ondol_ffi_checksum_method_answerlistener_text() != 30548) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_ondol_ffi_checksum_method_answerlistener_end() != 36407) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_answertask_cancel() != 40811) {
+    if (uniffi_ondol_ffi_checksum_method_answertask_cancel() != 64261) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_ondol_ffi_checksum_method_conversation_cancel() != 3825) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_conversation_close() != 7244) {
+    if (uniffi_ondol_ffi_checksum_method_conversation_close() != 59376) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_conversation_count_tokens() != 4550) {
+    if (uniffi_ondol_ffi_checksum_method_conversation_count_tokens() != 37572) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_conversation_fork() != 27569) {
+    if (uniffi_ondol_ffi_checksum_method_conversation_fork() != 5810) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_conversation_history() != 52817) {
+    if (uniffi_ondol_ffi_checksum_method_conversation_history() != 41230) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_ondol_ffi_checksum_method_conversation_is_answering() != 20504) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_conversation_prewarm() != 60447) {
+    if (uniffi_ondol_ffi_checksum_method_conversation_prewarm() != 55576) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_conversation_release_unused() != 53290) {
+    if (uniffi_ondol_ffi_checksum_method_conversation_release_unused() != 21131) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_conversation_save() != 28257) {
+    if (uniffi_ondol_ffi_checksum_method_conversation_save() != 56970) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_conversation_send() != 24702) {
+    if (uniffi_ondol_ffi_checksum_method_conversation_send() != 61588) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_conversation_truncate() != 8767) {
+    if (uniffi_ondol_ffi_checksum_method_conversation_truncate() != 38633) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_governor_is_paused() != 38861) {
+    if (uniffi_ondol_ffi_checksum_method_governor_is_paused() != 6473) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_governor_pause() != 55300) {
+    if (uniffi_ondol_ffi_checksum_method_governor_pause() != 43210) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_governor_resume() != 36038) {
+    if (uniffi_ondol_ffi_checksum_method_governor_resume() != 33618) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_ondol_ffi_checksum_method_governor_set_memory_pressure() != 2040) {
@@ -5444,43 +5538,43 @@ private let initializationResult: InitializationResult = {
     if (uniffi_ondol_ffi_checksum_method_governor_set_thermal() != 21771) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_loglistener_line() != 19032) {
+    if (uniffi_ondol_ffi_checksum_method_loglistener_line() != 34311) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_ondol_ffi_checksum_method_canceltoken_cancel() != 5561) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_loadlistener_progress() != 27475) {
+    if (uniffi_ondol_ffi_checksum_method_loadlistener_progress() != 24187) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_model_conversation() != 9316) {
+    if (uniffi_ondol_ffi_checksum_method_model_conversation() != 54525) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_model_count_chat_tokens() != 20439) {
+    if (uniffi_ondol_ffi_checksum_method_model_count_chat_tokens() != 16186) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_model_count_tokens() != 14700) {
+    if (uniffi_ondol_ffi_checksum_method_model_count_tokens() != 36838) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_ondol_ffi_checksum_method_model_decode() != 39101) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_model_encode() != 17446) {
+    if (uniffi_ondol_ffi_checksum_method_model_encode() != 2645) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_ondol_ffi_checksum_method_model_info() != 37379) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_model_memory() != 59191) {
+    if (uniffi_ondol_ffi_checksum_method_model_memory() != 56393) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_model_prewarm() != 46604) {
+    if (uniffi_ondol_ffi_checksum_method_model_prewarm() != 60914) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_model_release_unused() != 16672) {
+    if (uniffi_ondol_ffi_checksum_method_model_release_unused() != 64923) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_method_model_restore() != 40484) {
+    if (uniffi_ondol_ffi_checksum_method_model_restore() != 21711) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_ondol_ffi_checksum_constructor_governor_new() != 42821) {
@@ -5489,7 +5583,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_ondol_ffi_checksum_constructor_canceltoken_new() != 49244) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_ondol_ffi_checksum_constructor_model_load() != 45108) {
+    if (uniffi_ondol_ffi_checksum_constructor_model_load() != 45412) {
         return InitializationResult.apiChecksumMismatch
     }
 
