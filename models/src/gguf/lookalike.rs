@@ -1,5 +1,6 @@
 //! Recognizes common files that are not GGUF, by their first bytes.
 
+use crate::WHOLE;
 use alloc::format;
 use alloc::string::String;
 
@@ -8,7 +9,9 @@ pub(super) fn describe(bytes: &[u8]) -> String {
     if bytes.is_empty() {
         return "an empty file".into();
     }
-    match known(bytes) {
+    // Firmware gets its model from a tool that has checked the file.
+    let known = if WHOLE { known(bytes) } else { None };
+    match known {
         Some(found) => found.into(),
         None => format!("its first bytes are {}", hex(bytes)),
     }
