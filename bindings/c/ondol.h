@@ -38,7 +38,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// In place of a token id: there is no such token.
+// Stands for a token id where there is no such token.
 #define ONDOL_NO_TOKEN UINT32_MAX
 
 // Bytes of the message in `ondol_error`.
@@ -236,13 +236,13 @@ enum ondol_log_level
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-    // This version logs no errors: they are statuses.
+    // This version logs no errors: functions return them as statuses.
     ONDOL_LOG_LEVEL_ERROR = 1,
-    // What is worse than it should be: a fault of a model's file that was repaired, a
-    // missing or damaged packed copy, a device that failed.
+    // Warnings: a fault of a model's file that was repaired, a missing or damaged packed
+    // copy, a device that failed.
     ONDOL_LOG_LEVEL_WARN = 2,
-    // What was made: an engine with its kernels, threads, context and bytes, or a
-    // packed copy.
+    // An engine that was made, with its kernels, threads, context and bytes; a packed copy
+    // that was made.
     ONDOL_LOG_LEVEL_INFO = 3,
     // Changes of a governor.
     ONDOL_LOG_LEVEL_DEBUG = 4,
@@ -328,8 +328,9 @@ typedef uint32_t ondol_affinity;
 #endif // __cplusplus
 
 // Decodes one token of each of several sessions of one engine in one pass, which reads
-// the weights once for all of them. Each pass may have other sessions. Only one call
-// at a time may use a batch; another gets `ONDOL_STATUS_BUSY`. Not in firmware builds.
+// the weights once for all of them. Each pass may run different sessions. Only one call
+// at a time may use a batch; a second call returns `ONDOL_STATUS_BUSY`. Not in firmware
+// builds.
 typedef struct ondol_batch ondol_batch;
 
 // Cancels generations, prefill, and the work of a store or a delegate, from any thread.
@@ -340,15 +341,15 @@ typedef struct ondol_cancel ondol_cancel;
 // after another, in the order in which they were requested. Not in firmware builds.
 typedef struct ondol_engine ondol_engine;
 
-// A generation that `ondol_generation_step` runs. It has its session until it is
-// freed. Only one call at a time may use it; another gets `ONDOL_STATUS_BUSY`. Not in
+// A generation that `ondol_generation_step` runs. It uses its session until it is freed.
+// Only one call at a time may use it; a second call returns `ONDOL_STATUS_BUSY`. Not in
 // firmware builds.
 typedef struct ondol_generation ondol_generation;
 
-// Reports thermal state and memory pressure to the engines that were made with it, and
-// pauses their sessions, from any thread. It changes when the work is done and by how
-// many threads, never the result. Its functions must not be called from a signal
-// handler. Not in firmware builds.
+// Passes thermal state and memory pressure, which the app reports, to the engines that
+// were made with it, and pauses their sessions. Any thread may use it. It changes when the
+// work is done and by how many threads, never the result. Its functions must not be called
+// from a signal handler. Not in firmware builds.
 typedef struct ondol_governor ondol_governor;
 
 // A loaded model. Any number of threads may use it at the same time. It may be freed
@@ -360,7 +361,7 @@ typedef struct ondol_model ondol_model;
 typedef struct ondol_offload ondol_offload;
 
 // One conversation: its tokens, their states and the last logits. Only one call or one
-// generation at a time may use it; another call gets `ONDOL_STATUS_BUSY`.
+// generation at a time may use it; a second call returns `ONDOL_STATUS_BUSY`.
 typedef struct ondol_session ondol_session;
 
 // A folder of packed copies, which decode faster than their models and give the same
@@ -414,7 +415,8 @@ typedef struct {
     // smaller number needs less memory.
     uint32_t prefill_chunk;
     // The most bytes that an engine, its sessions and the model's own memory may take
-    // together; more is refused. 0, the default, sets no limit.
+    // together, without the mapped weights; an engine or session beyond it is refused. 0,
+    // the default, sets no limit.
     uint64_t memory_limit;
     // Name of the kernels ("exact", "scalar", ...); NULL, the default, uses the
     // fastest that the CPU can run.
@@ -502,8 +504,8 @@ typedef void (*ondol_panic_fn)(const char *message);
 typedef void (*ondol_step_fn)(void);
 
 // Options of a generation. Fill them in with `ondol_generate_defaults`, then change
-// what you want: no value has a hidden meaning. NULL in place of the struct means the
-// defaults.
+// what you want: a zero does not stand for a default. NULL in place of the struct means
+// the defaults.
 typedef struct {
     // `sizeof(ondol_generate_options)`.
     uint32_t struct_size;
@@ -537,9 +539,9 @@ typedef struct {
     size_t stop_count;
     // Cancels the generation; may be NULL.
     const ondol_cancel *cancel;
-    // How many of the likeliest tokens `ondol_event` reports with each token; their
-    // and its own log-probabilities are computed if this is 0 or more. Less than 0,
-    // the default, reports none. Not in firmware builds.
+    // How many of the likeliest tokens `ondol_event` reports with each sampled token. If
+    // this is 0 or more, their log-probabilities and that of the sampled token are
+    // computed. A negative number, the default, reports none. Not in firmware builds.
     int32_t top_logprobs;
 } ondol_generate_options;
 
@@ -665,7 +667,7 @@ typedef struct {
     const char *cache;
 } ondol_offload_options;
 
-// Counts of the work of an engine's device so far, for all sessions.
+// Counts of the work of an engine's device so far, summed over all sessions.
 typedef struct {
     // `sizeof(ondol_offload_stats)`.
     uint32_t struct_size;
@@ -804,10 +806,10 @@ ondol_status ondol_batch_decode(const ondol_batch *batch,
                                 size_t count,
                                 ondol_error *error);
 
-// Runs, in one pass, the next token of every generation that has one to decode; the
-// next `ondol_generation_step` of each returns the result. Generations that are not at
-// that point, for example in their prompt, are skipped, and so are those beyond the
-// batch's rows.
+// Decodes, in one pass, the next token of every generation whose next step is to decode
+// one; the next `ondol_generation_step` of each returns the result. Other generations,
+// for example those in their prompt, are skipped, and so are those beyond the batch's
+// rows.
 //
 // # Safety
 // `generations` has `count` handles; the other pointers are NULL or point to what their
@@ -858,10 +860,10 @@ void ondol_cancel_reset(const ondol_cancel *cancel);
 void ondol_cancel_free(ondol_cancel *cancel);
 
 // The token ids of a conversation as a prompt for the model's next answer, by the
-// file's template. Only the template writes control tokens: text of a user stays text,
-// even if it spells a control token. `count` gets the number of ids, even if they do
-// not fit in `ids`. Not in firmware builds, because templates need more code than the
-// rest of the library.
+// chat template of the model's file. Only the template produces control tokens: a user's
+// text is encoded as text, even if it spells a control token. `count` gets the number of
+// ids, even if they do not fit in `ids`. Not in firmware builds, because templates need
+// more code than the rest of the library.
 //
 // # Safety
 // `messages` has `message_count` messages, `ids` has room for `capacity` ids.
@@ -891,8 +893,8 @@ ondol_status ondol_model_render_chat(const ondol_model *model,
 
 // Makes an engine; NULL for `options` means the defaults. If it exceeds the memory
 // limit, or the system does not provide the memory, the status is
-// `ONDOL_STATUS_DOES_NOT_FIT`. The model's, governor's and offload's handles may be
-// freed afterwards. Not in firmware builds.
+// `ONDOL_STATUS_DOES_NOT_FIT`. The handles of the model, the governor and the offload may
+// be freed afterwards. Not in firmware builds.
 //
 // # Safety
 // The pointers are NULL or point to what their types say.
@@ -933,8 +935,8 @@ ondol_status ondol_engine_memory(const ondol_engine *engine,
                                  ondol_memory *memory,
                                  ondol_error *error);
 
-// Releases to the system the memory that only passes use, until the next pass. Waits
-// for a running pass.
+// Releases the memory that only passes use to the system; the next pass takes it again.
+// Waits for a running pass.
 //
 // # Safety
 // The pointers are NULL or point to what their types say.
@@ -969,7 +971,7 @@ size_t ondol_heap_peak(void);
 ondol_status ondol_generate_defaults(ondol_generate_options *options, ondol_error *error);
 
 // Makes a generation after a prompt of token ids, as for `ondol_session_generate_ids`.
-// Nothing is run before the first step. Other calls on the session get
+// Nothing is run before the first step. Other calls on the session return
 // `ONDOL_STATUS_BUSY` until the generation is freed.
 //
 // # Safety
@@ -989,8 +991,8 @@ ondol_status ondol_generation_new(const ondol_session *session,
 void ondol_generation_free(ondol_generation *generation);
 
 // Runs the next step, with at most one pass, and stores its result in `event`: first
-// the prompt's progress, then one token per step, then the end. A cancel is an end and
-// not an error. After an error the next step is the end.
+// the prompt's progress, then one token per step, then the end. A cancelled generation
+// ends without an error. After an error the next step is the end.
 //
 // # Safety
 // The pointers are NULL or point to what their types say.
@@ -1128,16 +1130,16 @@ ondol_status ondol_model_decode(const ondol_model *model,
 uint32_t ondol_model_is_end(const ondol_model *model, uint32_t id);
 
 // Passes the library's log to `callback`, from `ONDOL_LOG_LEVEL_ERROR` up to
-// `max_level`, a value of `ondol_log_level`. It replaces the callback before; NULL,
-// the state at the start, switches the log off. Nothing is formatted for lines that
-// nobody gets. Prefill and decode on the CPU log nothing.
+// `max_level`, a value of `ondol_log_level`. It replaces the previous callback. NULL
+// switches the log off; at the start it is off. Lines that are not passed on are not
+// formatted. Prefill and decode on the CPU log nothing.
 //
-// It may be called at any time, from any thread but in a log callback. It waits for
-// running calls of the callback before: after it `user` of that callback is not used
-// any more. So hold no lock that the callback takes.
+// It may be called at any time, from any thread, but not in a log callback. It waits for
+// running calls of the previous callback: when it returns, the `user` of that callback is
+// not used any more. So hold no lock that the callback takes.
 //
-// There is one log for the process. If the library was linked into a program in Rust
-// that has a logger already, it keeps that, and the status is `ONDOL_STATUS_OTHER`.
+// There is one log for the process. If the library was linked into a program in Rust that
+// already has a logger, that logger stays, and the status is `ONDOL_STATUS_OTHER`.
 // Not in firmware builds.
 //
 // # Safety
@@ -1287,10 +1289,10 @@ ondol_status ondol_session_clear(const ondol_session *session, ondol_error *erro
 // Control tokens that the prompt spells are parsed: for text of users use
 // `ondol_model_encode_chat` and `ondol_session_generate_ids`.
 //
-// `generated` may be NULL; it is filled in whenever text was generated, even if the
+// `generated` may be NULL; it is filled in whenever the generation has begun, even if the
 // call failed later. A cancel is not a failure: the finish reason is then
-// `ONDOL_FINISH_CANCELLED`. The work is done by the calling thread and the engine's
-// threads; `on_text` is called on the calling thread.
+// `ONDOL_FINISH_CANCELLED`. The calling thread and the engine's threads do the work;
+// `on_text` is called on the calling thread.
 //
 // # Safety
 // `prompt` has `length` bytes; the other pointers are NULL or point to what
@@ -1347,7 +1349,7 @@ ondol_status ondol_session_prefill(const ondol_session *session,
 
 // As `ondol_session_prefill`, with vectors in the place of tokens: embeddings of an
 // image or of sound. `vectors` has `count` numbers: rows of `embedding_width` numbers
-// each. Not in firmware builds.
+// (`ondol_model_info`) each. Not in firmware builds.
 //
 // # Safety
 // `vectors` has `count` numbers; the other pointers are NULL or point to what their
@@ -1417,8 +1419,8 @@ ondol_status ondol_session_rewind(const ondol_session *session,
                                   size_t *left,
                                   ondol_error *error);
 
-// Makes a second session of the engine with the same tokens, states and last logits.
-// Not in firmware builds.
+// Makes a second session of the engine with the same tokens, states and last logits. The
+// statuses are those of `ondol_engine_session`. Not in firmware builds.
 //
 // # Safety
 // The pointers are NULL or point to what their types say.
@@ -1451,9 +1453,9 @@ ondol_status ondol_session_release_unused(const ondol_session *session, ondol_er
 ondol_status ondol_session_save(const ondol_session *session, const char *path, ondol_error *error);
 
 // Replaces the session's tokens and states by those that `ondol_session_save` wrote.
-// The engine may have another context, as long as the tokens fit. With
-// `ONDOL_STATUS_SNAPSHOT` the session is unchanged if the file could not be opened,
-// and empty otherwise. Not in firmware builds.
+// The engine may have another context than the one that saved them, as long as the tokens
+// fit. If the status is `ONDOL_STATUS_SNAPSHOT`, the session is unchanged if the file could
+// not be opened, and empty otherwise. Not in firmware builds.
 //
 // # Safety
 // `path` is a string; the other pointers are NULL or point to what their types say.
@@ -1485,7 +1487,7 @@ void ondol_store_free(ondol_store *store);
 
 // Opens a model from its packed copy. The copy is made first if it does not exist, is
 // damaged, or was made from other bytes; this reads and writes the whole model, and
-// `on_event` is called meanwhile. If there can be no copy, the model's own file is
+// `on_event` is called during this work. If a copy can't be made, the model's own file is
 // opened, and `opened` says why. `cancel`, `on_event` and `opened` may be NULL. The
 // conditions of `ondol_model_open` apply to both files.
 //
