@@ -1,8 +1,8 @@
-//! Tokenizers against the answers of an independent engine.
+//! Tokenizers against the answers of published code and of an independent engine.
 //!
-//! The vocabularies and answers can't be committed. They are looked for in the
-//! folder `ONDOL_REFERENCE`, else in `../shared/reference` beside the workspace;
-//! models are looked for in `ONDOL_MODELS`. What is not there is skipped, and
+//! Small vocabularies are committed in `tests/data/tokenizers`. Whole ones can't be. They
+//! are looked for in the folder `ONDOL_REFERENCE`, else in `../shared/reference` beside the
+//! workspace; models are looked for in `ONDOL_MODELS`. What is not there is skipped, and
 //! said to be.
 
 use std::fs;
@@ -59,34 +59,48 @@ fn ids_are_those_of_the_reference_vocabularies() {
     let Some(folder) = reference_folder().map(|f| f.join("tokenizers")) else {
         return;
     };
+    for name in ["bert-bge", "gpt-2", "llama-bpe", "llama-spm"] {
+        assert_answers(&folder, &format!("ggml-vocab-{name}"));
+    }
+}
+
+#[test]
+fn ids_are_those_of_the_published_code() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/tokenizers");
+    for name in ["plamo2", "rwkv-world"] {
+        assert_answers(&folder, name);
+    }
+}
+
+/// Encodes the texts of a vocabulary's `.inp` file, and asserts that the ids are those of
+/// its `.out` file and decode to the text.
+fn assert_answers(folder: &Path, name: &str) {
     let plain = EncodeOptions {
         add_special: false,
         parse_special: false,
     };
-    for name in ["bert-bge", "gpt-2", "llama-bpe", "llama-spm"] {
-        let model = folder.join(format!("ggml-vocab-{name}.gguf"));
-        let tokenizer = tokenizer(&model);
-        let inputs = fs::read_to_string(model.with_extension("gguf.inp")).unwrap();
-        let outputs = fs::read_to_string(model.with_extension("gguf.out")).unwrap();
-        let inputs = inputs.strip_suffix(SEPARATOR).unwrap_or(&inputs);
-        let inputs: Vec<&str> = inputs.split(SEPARATOR).collect();
-        let outputs: Vec<&str> = outputs.lines().collect();
-        assert_eq!(inputs.len(), outputs.len(), "{name}");
-        for (text, line) in inputs.iter().zip(outputs) {
-            let expected: Vec<u32> = line
-                .split_whitespace()
-                .map(|id| id.parse().unwrap())
-                .collect();
-            let ids = tokenizer.encode(text, plain);
-            assert_eq!(ids, expected, "{name}: {text:?}");
-            let decoded = assert_stream_decodes(&tokenizer, &ids);
-            // WordPiece forgets case, accents and space.
-            if name != "bert-bge" {
-                assert_eq!(&decoded, text, "{name}");
-            }
+    let model = folder.join(format!("{name}.gguf"));
+    let tokenizer = tokenizer(&model);
+    let inputs = fs::read_to_string(model.with_extension("gguf.inp")).unwrap();
+    let outputs = fs::read_to_string(model.with_extension("gguf.out")).unwrap();
+    let inputs = inputs.strip_suffix(SEPARATOR).unwrap_or(&inputs);
+    let inputs: Vec<&str> = inputs.split(SEPARATOR).collect();
+    let outputs: Vec<&str> = outputs.lines().collect();
+    assert_eq!(inputs.len(), outputs.len(), "{name}");
+    for (text, line) in inputs.iter().zip(outputs) {
+        let expected: Vec<u32> = line
+            .split_whitespace()
+            .map(|id| id.parse().unwrap())
+            .collect();
+        let ids = tokenizer.encode(text, plain);
+        assert_eq!(ids, expected, "{name}: {text:?}");
+        let decoded = assert_stream_decodes(&tokenizer, &ids);
+        // WordPiece forgets case, accents and space.
+        if !name.ends_with("bert-bge") {
+            assert_eq!(&decoded, text, "{name}");
         }
-        println!("{name}: {} inputs match", inputs.len());
     }
+    println!("{name}: {} inputs match", inputs.len());
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! text -> special -> normalizer -> pretokenizer -> bpe -> ids -> stream -> text
 //!                 -> spm
 //!                 -> wordpiece
+//!                 -> rwkv
+//!                 -> plamo
 //! ```
 //!
 //! | file | job |
@@ -12,7 +14,8 @@
 //! | `special` | special tokens, cut out of the text first |
 //! | `normalizer` | Unicode normalization, if the model's tokenizer has it |
 //! | `pretokenizer` | text to words, by a table of rules |
-//! | `bpe`, `spm`, `wordpiece` | the three algorithms; the first two share `merge`, `merges` |
+//! | `bpe`, `spm`, `wordpiece`, `rwkv`, `plamo` | the algorithms; the first two share `merge`, `merges` |
+//! | `prefixes` | the tokens that a text begins with, for `rwkv`, `plamo` and `special` |
 //! | `stream` | ids to text, complete characters only |
 //! | `unicode` | categories, lower case, base letters |
 
@@ -20,7 +23,10 @@ mod bpe;
 mod merge;
 mod merges;
 mod normalizer;
+mod plamo;
+mod prefixes;
 mod pretokenizer;
+mod rwkv;
 mod special;
 mod spm;
 mod stream;
@@ -40,6 +46,8 @@ use core::ops::Range;
 use crate::gguf::Gguf;
 use crate::{Error, Result, WHOLE, Warning, heap};
 use bpe::Bpe;
+use plamo::Plamo;
+use rwkv::Rwkv;
 use special::{ENDS, ENDS_IF_CONTROL, Fragment, MARKS, SpecialTokens};
 use spm::Spm;
 use vocab::Vocab;
@@ -92,6 +100,8 @@ enum Algorithm {
     Bpe(Bpe),
     Spm(Spm),
     WordPiece(WordPiece),
+    Rwkv(Rwkv),
+    Plamo(Plamo),
 }
 
 /// The values of [`PRE_TOKENIZER`] that this build knows.
@@ -116,15 +126,21 @@ impl Tokenizer {
     /// [`Error::MissingKey`] for keys that the algorithm needs; [`Error::BadValue`] for
     /// an unknown algorithm or pre-tokenizer, ids that are not integers, and lists of
     /// the wrong type or length; [`Error::Tokenizer`] for a vocabulary that is too
-    /// large or has too many equal tokens; [`Error::OutOfMemory`].
+    /// large, has too many equal tokens, or lacks what the algorithm needs;
+    /// [`Error::OutOfMemory`].
     pub fn from_gguf(gguf: &Gguf) -> Result<Tokenizer> {
         let model = gguf.str(MODEL)?;
-        let mut vocab = Vocab::from_gguf(gguf)?;
+        let mut vocab = Vocab::from_gguf(gguf, WHOLE && model == "rwkv")?;
         let mut ids = Ids {
             gguf,
             tokens: vocab.len(),
             warnings: Vec::new(),
         };
+        // Before the algorithms sort tokens by kind.
+        let turn_ends = retype_ends(&mut vocab, &mut ids.warnings);
+        if WHOLE {
+            retype_marks(&mut vocab, &mut ids.warnings);
+        }
         let (algorithm, bos, eos, before, after) = match model {
             "gpt2" if BPE => {
                 let bpe = Bpe::from_gguf(gguf)?;
@@ -165,12 +181,26 @@ impl Tokenizer {
                     separator,
                 )
             }
+            "rwkv" if WHOLE => {
+                let rwkv = Rwkv::new(&vocab, ids.read(UNKNOWN)?)?;
+                let (bos, eos) = (ids.read(BOS)?, ids.read(EOS)?);
+                let (before, after) = ids.added(bos, eos, false)?;
+                (Algorithm::Rwkv(rwkv), bos, eos, before, after)
+            }
+            "plamo2" if WHOLE => {
+                let plamo = Plamo::from_gguf(gguf, &vocab)?;
+                let (bos, eos) = (ids.read_or(BOS, 1)?, ids.read_or(EOS, 2)?);
+                let (before, after) = ids.added(bos, eos, false)?;
+                (Algorithm::Plamo(plamo), bos, eos, before, after)
+            }
             other => {
                 let known = [
                     ("gpt2", BPE),
                     ("llama", SPM),
                     ("gemma4", SPM && WHOLE),
                     ("bert", WORDPIECE),
+                    ("rwkv", WHOLE),
+                    ("plamo2", WHOLE),
                 ];
                 let known = known
                     .iter()
@@ -183,10 +213,6 @@ impl Tokenizer {
                 });
             }
         };
-        let turn_ends = retype_ends(&mut vocab, &mut ids.warnings);
-        if WHOLE {
-            retype_marks(&mut vocab, &mut ids.warnings);
-        }
         let eot = ids.read(EOT)?.or(turn_ends.first().copied());
         let mut ends: Vec<u32> = [eos, eot, ids.read(EOM)?].into_iter().flatten().collect();
         ends.extend(turn_ends);
@@ -256,6 +282,8 @@ impl Tokenizer {
             Algorithm::WordPiece(word_piece) if WORDPIECE => {
                 word_piece.encode(&self.vocab, text, ids);
             }
+            Algorithm::Rwkv(rwkv) if WHOLE => rwkv.encode(&self.vocab, text, ids),
+            Algorithm::Plamo(plamo) if WHOLE => plamo.encode(&self.vocab, text, ids),
             _ => unreachable!("`from_gguf` refuses what is not in the build"),
         }
     }
@@ -308,6 +336,7 @@ impl Tokenizer {
             TokenKind::Normal => match self.algorithm {
                 Algorithm::Bpe(_) => bpe::decode_piece(piece, bytes),
                 Algorithm::Spm(_) | Algorithm::WordPiece(_) => spm::decode_piece(piece, bytes),
+                Algorithm::Rwkv(_) | Algorithm::Plamo(_) => bytes.extend_from_slice(piece),
             },
         }
     }
@@ -318,6 +347,8 @@ impl Tokenizer {
             Algorithm::Bpe(bpe) => bpe.heap_bytes(),
             Algorithm::Spm(spm) => spm.heap_bytes(),
             Algorithm::WordPiece(_) => 0,
+            Algorithm::Rwkv(rwkv) => rwkv.heap_bytes(),
+            Algorithm::Plamo(plamo) => plamo.heap_bytes(),
         };
         let lists =
             self.special.heap_bytes() + heap::bytes(&self.ends) + heap::bytes(&self.warnings);
@@ -329,7 +360,8 @@ impl Tokenizer {
         self.vocab.len()
     }
 
-    /// A token as the file spells it: `Ġhello`, `▁hello`, `<0x0A>`, `<|im_end|>`.
+    /// A token as the file spells it: `Ġhello`, `▁hello`, `<0x0A>`, `<|im_end|>`. RWKV's
+    /// tokens are without their escapes.
     pub fn token_bytes(&self, id: u32) -> Option<&[u8]> {
         self.vocab.piece(id)
     }
@@ -379,7 +411,7 @@ impl Tokenizer {
     /// be dropped.
     pub(crate) fn strips_first_space(&self) -> bool {
         match &self.algorithm {
-            Algorithm::Bpe(_) => false,
+            Algorithm::Bpe(_) | Algorithm::Rwkv(_) | Algorithm::Plamo(_) => false,
             Algorithm::Spm(spm) => spm.space_prefix(),
             Algorithm::WordPiece(_) => true,
         }
@@ -392,6 +424,8 @@ impl fmt::Debug for Tokenizer {
             Algorithm::Bpe(_) => "gpt2",
             Algorithm::Spm(_) => "llama",
             Algorithm::WordPiece(_) => "bert",
+            Algorithm::Rwkv(_) => "rwkv",
+            Algorithm::Plamo(_) => "plamo2",
         };
         f.debug_struct("Tokenizer")
             .field("algorithm", &algorithm)

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::ops::Range;
 
+use super::prefixes::Prefixes;
 use super::vocab::{TokenKind, Vocab};
 use super::{MODEL, PRE_TOKENIZER};
 use crate::gguf::Gguf;
@@ -68,8 +69,8 @@ pub(super) enum Fragment<'t> {
 /// The tokens that are matched in raw text.
 #[derive(Debug, Clone)]
 pub(super) struct SpecialTokens {
-    /// Control, unknown and user-defined tokens, sorted by piece.
-    by_piece: Vec<u32>,
+    /// Control, unknown and user-defined tokens.
+    tokens: Prefixes,
     /// Tokens that strip the white space before them from the text.
     strip_left: Vec<u32>,
     /// Tokens that strip the white space after them.
@@ -94,13 +95,11 @@ impl SpecialTokens {
                 TokenKind::Control | TokenKind::Unknown | TokenKind::UserDefined
             )
         };
-        let mut by_piece: Vec<u32> = vocab.ids_of_kinds(special).collect();
-        by_piece.retain(|&id| vocab.piece(id).is_some_and(|piece| !piece.is_empty()));
-        by_piece.sort_unstable_by_key(|&id| (vocab.piece(id), id));
+        let tokens = Prefixes::new(vocab, vocab.ids_of_kinds(special))?;
         let strip_left = left_strippers(gguf, vocab)?;
-        let strip_right = right_strippers(gguf, vocab, &by_piece)?;
+        let strip_right = right_strippers(gguf, vocab, tokens.ids())?;
         Ok(SpecialTokens {
-            by_piece,
+            tokens,
             strip_left,
             strip_right,
         })
@@ -108,13 +107,14 @@ impl SpecialTokens {
 
     /// Bytes on the heap.
     pub(super) fn heap_bytes(&self) -> usize {
-        heap::bytes(&self.by_piece) + heap::bytes(&self.strip_left) + heap::bytes(&self.strip_right)
+        let strip = heap::bytes(&self.strip_left) + heap::bytes(&self.strip_right);
+        self.tokens.heap_bytes() + strip
     }
 
     /// The tokens that may be matched, sorted by piece.
     #[cfg(feature = "std")]
     pub(super) fn ids(&self) -> &[u32] {
-        &self.by_piece
+        self.tokens.ids()
     }
 
     /// Cuts text at special tokens and hands the fragments to `emit`, in order.
@@ -190,31 +190,16 @@ impl SpecialTokens {
         counts: &impl Fn(Range<usize>, TokenKind) -> bool,
     ) -> Option<Match> {
         let rest = &text.as_bytes()[start..limit];
-        let mut found = None;
-        let mut candidates = &self.by_piece[..];
-        // All candidates begin with the bytes looked at so far.
-        for (depth, &byte) in rest.iter().enumerate() {
-            let at_depth = |&id: &u32| vocab.piece(id).and_then(|piece| piece.get(depth)).copied();
-            let from = candidates.partition_point(|id| at_depth(id) < Some(byte));
-            let to = candidates.partition_point(|id| at_depth(id) <= Some(byte));
-            candidates = &candidates[from..to];
-            let Some(&first) = candidates.first() else {
-                break;
-            };
-            let len = depth + 1;
-            let whole = vocab.piece(first).is_some_and(|piece| piece.len() == len);
-            let kind = vocab.kind(first).filter(|_| whole);
-            if kind.is_some_and(|kind| counts(start..start + len, kind))
-                && text.is_char_boundary(start + len)
-            {
-                found = Some(Match {
-                    len,
-                    start: Reverse(start),
-                    id: first,
-                });
-            }
-        }
-        found
+        let matches = self.tokens.of(vocab, rest).filter_map(|(len, same)| {
+            let &id = same.first()?;
+            let counts = counts(start..start + len, vocab.kind(id)?);
+            (counts && text.is_char_boundary(start + len)).then_some(Match {
+                len,
+                start: Reverse(start),
+                id,
+            })
+        });
+        matches.last()
     }
 
     /// Widens a match by the white space that its token strips.

@@ -41,6 +41,22 @@ impl Strings {
         strings: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
         what: &str,
     ) -> Result<Strings> {
+        Strings::unescaped(strings, what, |string, text| {
+            text.extend_from_slice(string);
+            Some(())
+        })
+    }
+
+    /// As [`Strings::new`], of what `unescape` makes of each string. It appends at most as
+    /// many bytes as the string has, and returns `None` for an invalid escape.
+    ///
+    /// # Errors
+    /// Those of [`Strings::new`]; [`Error::Tokenizer`] for an invalid escape.
+    pub(super) fn unescaped<'a>(
+        strings: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
+        what: &str,
+        unescape: impl Fn(&[u8], &mut Vec<u8>) -> Option<()>,
+    ) -> Result<Strings> {
         let bytes: usize = strings.clone().map(<[u8]>::len).sum();
         if strings.len() > MAX_STRINGS || u32::try_from(bytes).is_err() {
             let reason = format!("too many {what}: {} with {bytes} bytes", strings.len());
@@ -55,10 +71,15 @@ impl Strings {
             longest: 0,
         };
         for (number, string) in (0..).zip(strings) {
-            table.text.extend_from_slice(string);
+            let start = table.text.len();
+            unescape(string, &mut table.text).ok_or_else(|| Error::Tokenizer {
+                reason: format!("invalid escape in the {what}, at number {number}"),
+            })?;
+            let string = &table.text[start..];
+            let (length, hash) = (string.len(), hash(string));
             table.ends.push(table.text.len() as u32);
-            table.longest = table.longest.max(string.len());
-            if !string.is_empty() && !table.insert(string, number) {
+            table.longest = table.longest.max(length);
+            if length > 0 && !table.insert(hash, number) {
                 let reason = format!(
                     "too many {what} are equal or have colliding hashes, at number {number}"
                 );
@@ -68,8 +89,7 @@ impl Strings {
         Ok(table)
     }
 
-    fn insert(&mut self, string: &[u8], number: u32) -> bool {
-        let hash = hash(string);
+    fn insert(&mut self, hash: u64, number: u32) -> bool {
         let slot = self.probes(hash).find(|&slot| self.index[slot] == FREE);
         if let Some(slot) = slot {
             self.index[slot] = tag(hash) | number;

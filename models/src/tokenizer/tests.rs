@@ -7,20 +7,20 @@ use std::vec;
 
 /// Metadata of a file under construction.
 #[derive(Default, Clone)]
-struct File {
+pub(super) struct File {
     bytes: Vec<u8>,
     keys: u64,
 }
 
 /// Kinds of tokens as files have them.
-const NORMAL: i32 = 1;
-const UNK: i32 = 2;
-const CONTROL: i32 = 3;
-const USER: i32 = 4;
-const BYTE: i32 = 6;
+pub(super) const NORMAL: i32 = 1;
+pub(super) const UNK: i32 = 2;
+pub(super) const CONTROL: i32 = 3;
+pub(super) const USER: i32 = 4;
+pub(super) const BYTE: i32 = 6;
 
 impl File {
-    fn new(model: &str) -> File {
+    pub(super) fn new(model: &str) -> File {
         File::default().str("tokenizer.ggml.model", model)
     }
 
@@ -36,33 +36,38 @@ impl File {
         self.bytes.extend(text);
     }
 
-    fn str(self, key: &str, value: &str) -> File {
+    pub(super) fn str(self, key: &str, value: &str) -> File {
         let mut file = self.key(key, 8);
         file.put_text(value.as_bytes());
         file
     }
 
-    fn u32(self, key: &str, value: u32) -> File {
+    pub(super) fn u32(self, key: &str, value: u32) -> File {
         let mut file = self.key(key, 4);
         file.bytes.extend(value.to_le_bytes());
         file
     }
 
-    fn bool(self, key: &str, value: bool) -> File {
+    pub(super) fn bool(self, key: &str, value: bool) -> File {
         let mut file = self.key(key, 7);
         file.bytes.push(value.into());
         file
     }
 
-    fn texts(self, key: &str, values: &[&str]) -> File {
+    pub(super) fn texts(self, key: &str, values: &[impl AsRef<[u8]>]) -> File {
         let mut file = self.array(key, 8, values.len());
         for value in values {
-            file.put_text(value.as_bytes());
+            file.put_text(value.as_ref());
         }
         file
     }
 
-    fn words(self, key: &str, kind: u32, values: impl ExactSizeIterator<Item = [u8; 4]>) -> File {
+    pub(super) fn words(
+        self,
+        key: &str,
+        kind: u32,
+        values: impl ExactSizeIterator<Item = [u8; 4]>,
+    ) -> File {
         let mut file = self.array(key, kind, values.len());
         file.bytes.extend(values.flatten());
         file
@@ -76,7 +81,7 @@ impl File {
     }
 
     /// Pieces and kinds.
-    fn tokens(self, tokens: &[(&str, i32)]) -> File {
+    pub(super) fn tokens(self, tokens: &[(&str, i32)]) -> File {
         let pieces: Vec<&str> = tokens.iter().map(|&(piece, _)| piece).collect();
         self.texts("tokenizer.ggml.tokens", &pieces).words(
             "tokenizer.ggml.token_type",
@@ -89,7 +94,7 @@ impl File {
         self.texts("tokenizer.ggml.merges", merges)
     }
 
-    fn scores(self, scores: &[f32]) -> File {
+    pub(super) fn scores(self, scores: &[f32]) -> File {
         self.words(
             "tokenizer.ggml.scores",
             6,
@@ -97,7 +102,7 @@ impl File {
         )
     }
 
-    fn load(&self) -> Result<Tokenizer> {
+    pub(super) fn load(&self) -> Result<Tokenizer> {
         let header = [
             &b"GGUF"[..],
             &3_u32.to_le_bytes(),
@@ -109,24 +114,24 @@ impl File {
     }
 }
 
-const PLAIN: EncodeOptions = EncodeOptions {
+pub(super) const PLAIN: EncodeOptions = EncodeOptions {
     add_special: false,
     parse_special: false,
 };
-const ALL: EncodeOptions = EncodeOptions {
+pub(super) const ALL: EncodeOptions = EncodeOptions {
     add_special: true,
     parse_special: true,
 };
 
 /// The raw pieces of what `text` is encoded to, separated by `|`.
-fn pieces(tokenizer: &Tokenizer, text: &str, options: EncodeOptions) -> String {
+pub(super) fn pieces(tokenizer: &Tokenizer, text: &str, options: EncodeOptions) -> String {
     let spell = |&id: &u32| String::from_utf8_lossy(tokenizer.token_bytes(id).unwrap());
     let ids = tokenizer.encode(text, options);
     ids.iter().map(spell).collect::<Vec<_>>().join("|")
 }
 
 /// Pushes tokens one by one; each step's text.
-fn stream(tokenizer: &Tokenizer, ids: &[u32]) -> Vec<String> {
+pub(super) fn stream(tokenizer: &Tokenizer, ids: &[u32]) -> Vec<String> {
     let mut decoder = StreamDecoder::new();
     let mut steps: Vec<String> = ids
         .iter()
@@ -714,7 +719,7 @@ fn what_is_wrong_with_a_vocabulary_is_said() {
         ),
         (
             File::new("gpt2").tokens(&[("a", 9)]),
-            "element 0 has no meaning",
+            "element 0 has an invalid value",
         ),
         (File::new("gpt2").tokens(&[]), "not a list of pieces"),
         (
@@ -838,6 +843,9 @@ fn strange_vocabularies_do_no_harm() {
     assert_eq!(spm.decode(&spm.encode("aaa", PLAIN)), "aaa");
     let bert = File::new("bert").tokens(&tokens).load().unwrap();
     assert!(bert.encode("abc abc", PLAIN).is_empty());
+    let rwkv = File::new("rwkv").tokens(&tokens).load().unwrap();
+    assert_eq!(rwkv.encode("aba", PLAIN), [2, 2]);
+    assert_eq!(rwkv.decode(&[0, 1, 2, 3, 4, 5]), "a");
 }
 
 /// Any vocabulary over pieces of the kinds that matter, and text of the same.
@@ -852,7 +860,7 @@ fn any_piece() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn streams_give_what_decoding_gives(
-        model in prop::sample::select(vec!["gpt2", "llama", "bert"]),
+        model in prop::sample::select(vec!["gpt2", "llama", "bert", "rwkv"]),
         tokens in prop::collection::vec((any_piece(), 1..=6_i32), 1..40),
         scores in prop::collection::vec(any::<f32>(), 40),
         merges in prop::collection::vec((any_piece(), any_piece()), 0..20),

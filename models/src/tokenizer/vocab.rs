@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::rwkv;
 use super::strings::Strings;
 use crate::gguf::Gguf;
 use crate::{Error, Result, heap};
@@ -53,10 +54,14 @@ pub(super) struct Vocab {
 
 impl Vocab {
     /// Reads `tokenizer.ggml.tokens` and `tokenizer.ggml.token_type`; where the
-    /// latter is missing, all tokens are normal.
-    pub(super) fn from_gguf(gguf: &Gguf) -> Result<Vocab> {
+    /// latter is missing, all tokens are normal. `escaped` says whether pieces have the
+    /// escapes of RWKV's files.
+    pub(super) fn from_gguf(gguf: &Gguf, escaped: bool) -> Result<Vocab> {
         let tokens = gguf.array(TOKENS)?;
-        let pieces = Strings::new(tokens.texts(), "tokens")?;
+        let pieces = match escaped {
+            true => Strings::unescaped(tokens.texts(), "tokens", rwkv::unescape)?,
+            false => Strings::new(tokens.texts(), "tokens")?,
+        };
         if pieces.len() != tokens.len() || tokens.is_empty() {
             return Err(bad(TOKENS, format!("{tokens:?} is not a list of pieces")));
         }
@@ -78,7 +83,7 @@ impl Vocab {
         self.pieces.len()
     }
 
-    /// The raw piece of a token, as the file spells it.
+    /// The raw piece of a token: as the file spells it, without RWKV's escapes.
     pub(super) fn piece(&self, id: u32) -> Option<&[u8]> {
         self.pieces.get(id)
     }
