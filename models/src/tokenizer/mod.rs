@@ -3,6 +3,7 @@
 //! ```text
 //! text -> special -> normalizer -> pretokenizer -> bpe -> ids -> stream -> text
 //!                 -> spm
+//!                 -> charsmap -> unigram
 //!                 -> wordpiece
 //! ```
 //!
@@ -12,11 +13,13 @@
 //! | `special` | special tokens, cut out of the text first |
 //! | `normalizer` | Unicode normalization, if the model's tokenizer has it |
 //! | `pretokenizer` | text to words, by a table of rules |
-//! | `bpe`, `spm`, `wordpiece` | the three algorithms; the first two share `merge`, `merges` |
+//! | `bpe`, `spm`, `unigram`, `wordpiece` | the four algorithms; the first two share `merge`, `merges` |
+//! | `charsmap` | the table with which `unigram` normalizes text |
 //! | `stream` | ids to text, complete characters only |
 //! | `unicode` | categories, lower case, base letters |
 
 mod bpe;
+mod charsmap;
 mod merge;
 mod merges;
 mod normalizer;
@@ -28,6 +31,7 @@ mod strings;
 #[cfg(test)]
 mod tests;
 mod unicode;
+mod unigram;
 mod vocab;
 mod wordpiece;
 
@@ -42,6 +46,7 @@ use crate::{Error, Result, WHOLE, Warning, heap};
 use bpe::Bpe;
 use special::{ENDS, ENDS_IF_CONTROL, Fragment, MARKS, SpecialTokens};
 use spm::Spm;
+use unigram::Unigram;
 use vocab::Vocab;
 use wordpiece::WordPiece;
 
@@ -52,6 +57,9 @@ pub use vocab::TokenKind;
 const BPE: bool = cfg!(feature = "tokenizer-bpe");
 const SPM: bool = cfg!(feature = "tokenizer-spm");
 const WORDPIECE: bool = cfg!(feature = "tokenizer-wordpiece");
+/// No architecture of firmware builds has models with these.
+const GEMMA4: bool = SPM && WHOLE;
+const UNIGRAM: bool = SPM && WHOLE;
 
 /// The key that says how text is split into words before byte-level BPE.
 pub const PRE_TOKENIZER: &str = "tokenizer.ggml.pre";
@@ -91,7 +99,20 @@ pub struct Tokenizer {
 enum Algorithm {
     Bpe(Bpe),
     Spm(Spm),
+    Unigram(Unigram),
     WordPiece(WordPiece),
+}
+
+impl Algorithm {
+    /// The kinds of tokens that are cut out of text before the algorithm gets the rest.
+    fn special_kinds(&self) -> fn(TokenKind) -> bool {
+        use TokenKind::{Control, Unknown, UserDefined};
+        match self {
+            // It recognizes user-defined tokens itself.
+            Algorithm::Unigram(_) => |kind| matches!(kind, Control | Unknown),
+            _ => |kind| matches!(kind, Control | Unknown | UserDefined),
+        }
+    }
 }
 
 /// The values of [`PRE_TOKENIZER`] that this build knows.
@@ -133,25 +154,31 @@ impl Tokenizer {
                         .push(Warning::NoPreTokenizer { key: PRE_TOKENIZER });
                 }
                 let (bos, eos) = (ids.read(BOS)?, ids.read(EOS)?);
-                let (before, after) = ids.added(bos, eos, bpe.adds_bos())?;
+                let (before, after) = ids.added(bos, eos, bpe.adds_bos(), false)?;
                 (Algorithm::Bpe(bpe), bos, eos, before, after)
             }
             "llama" if SPM => {
                 let unknown = ids.read_or(UNKNOWN, 0)?;
-                let prefix = gguf
-                    .opt_bool("tokenizer.ggml.add_space_prefix")?
-                    .unwrap_or(true);
+                let prefix = gguf.opt_bool(unigram::SPACE_PREFIX)?.unwrap_or(true);
                 let spm = Spm::from_gguf(gguf, &vocab, unknown, prefix)?;
                 let (bos, eos) = (ids.read_or(BOS, 1)?, ids.read_or(EOS, 2)?);
-                let (before, after) = ids.added(bos, eos, true)?;
+                let (before, after) = ids.added(bos, eos, true, false)?;
                 (Algorithm::Spm(spm), bos, eos, before, after)
             }
-            "gemma4" if SPM && WHOLE => {
+            "gemma4" if GEMMA4 => {
                 let unknown = ids.read_or(UNKNOWN, 3)?;
                 let spm = Spm::by_merges(gguf, &vocab, unknown)?;
                 let (bos, eos) = (ids.read_or(BOS, 2)?, ids.read_or(EOS, 1)?);
-                let (before, after) = ids.added(bos, eos, true)?;
+                let (before, after) = ids.added(bos, eos, true, false)?;
                 (Algorithm::Spm(spm), bos, eos, before, after)
+            }
+            "t5" if UNIGRAM => {
+                let unknown = vocab.ids_of_kinds(|kind| kind == TokenKind::Unknown).next();
+                let unknown = ids.read_or(UNKNOWN, unknown.unwrap_or(2))?;
+                let unigram = Unigram::from_gguf(gguf, &vocab, unknown)?;
+                let (bos, eos) = (ids.read(BOS)?, ids.read_or(EOS, 1)?);
+                let (before, after) = ids.added(bos, eos, false, true)?;
+                (Algorithm::Unigram(unigram), bos, eos, before, after)
             }
             "bert" if WORDPIECE => {
                 let word_piece = WordPiece::from_gguf(gguf, ids.read_or(UNKNOWN, 100)?)?;
@@ -169,7 +196,8 @@ impl Tokenizer {
                 let known = [
                     ("gpt2", BPE),
                     ("llama", SPM),
-                    ("gemma4", SPM && WHOLE),
+                    ("gemma4", GEMMA4),
+                    ("t5", UNIGRAM),
                     ("bert", WORDPIECE),
                 ];
                 let known = known
@@ -196,7 +224,7 @@ impl Tokenizer {
         }));
         ends.sort_unstable();
         ends.dedup();
-        let special = SpecialTokens::new(gguf, &vocab)?;
+        let special = SpecialTokens::new(gguf, &vocab, algorithm.special_kinds())?;
         Ok(Tokenizer {
             vocab,
             algorithm,
@@ -214,7 +242,8 @@ impl Tokenizer {
     /// The token ids of `text`.
     ///
     /// User-defined tokens are always recognized first, control tokens if
-    /// `parse_special` is set; longer ones before shorter ones.
+    /// `parse_special` is set; longer ones before shorter ones. T5's user-defined tokens are
+    /// recognized from left to right, as SentencePiece does.
     pub fn encode(&self, text: &str, options: EncodeOptions) -> Vec<u32> {
         let mut ids = Vec::new();
         if options.add_special {
@@ -253,6 +282,9 @@ impl Tokenizer {
         match &self.algorithm {
             Algorithm::Bpe(bpe) if BPE => bpe.encode(&self.vocab, text, ids),
             Algorithm::Spm(spm) if SPM => spm.encode(&self.vocab, text, first, ids),
+            Algorithm::Unigram(unigram) if UNIGRAM => {
+                unigram.encode(&self.vocab, text, first, ids);
+            }
             Algorithm::WordPiece(word_piece) if WORDPIECE => {
                 word_piece.encode(&self.vocab, text, ids);
             }
@@ -303,9 +335,10 @@ impl Tokenizer {
         };
         match kind {
             TokenKind::Control | TokenKind::Unknown | TokenKind::Unused => {}
-            TokenKind::UserDefined => bytes.extend_from_slice(piece),
             TokenKind::Byte => bytes.extend(vocab::parse_byte_piece(piece)),
-            TokenKind::Normal => match self.algorithm {
+            TokenKind::Normal | TokenKind::UserDefined => match self.algorithm {
+                Algorithm::Unigram(_) => spm::decode_piece(piece, bytes),
+                _ if kind == TokenKind::UserDefined => bytes.extend_from_slice(piece),
                 Algorithm::Bpe(_) => bpe::decode_piece(piece, bytes),
                 Algorithm::Spm(_) | Algorithm::WordPiece(_) => spm::decode_piece(piece, bytes),
             },
@@ -317,6 +350,7 @@ impl Tokenizer {
         let algorithm = match &self.algorithm {
             Algorithm::Bpe(bpe) => bpe.heap_bytes(),
             Algorithm::Spm(spm) => spm.heap_bytes(),
+            Algorithm::Unigram(unigram) => unigram.heap_bytes(),
             Algorithm::WordPiece(_) => 0,
         };
         let lists =
@@ -381,6 +415,7 @@ impl Tokenizer {
         match &self.algorithm {
             Algorithm::Bpe(_) => false,
             Algorithm::Spm(spm) => spm.space_prefix(),
+            Algorithm::Unigram(unigram) => unigram.changes_first_space(),
             Algorithm::WordPiece(_) => true,
         }
     }
@@ -391,6 +426,7 @@ impl fmt::Debug for Tokenizer {
         let algorithm = match self.algorithm {
             Algorithm::Bpe(_) => "gpt2",
             Algorithm::Spm(_) => "llama",
+            Algorithm::Unigram(_) => "t5",
             Algorithm::WordPiece(_) => "bert",
         };
         f.debug_struct("Tokenizer")
@@ -472,13 +508,17 @@ impl Ids<'_> {
         bos: Option<u32>,
         eos: Option<u32>,
         bos_by_default: bool,
+        eos_by_default: bool,
     ) -> Result<(Option<u32>, Option<u32>)> {
         let before = match self.gguf.opt_bool(ADD_BOS)? {
             Some(add) => self.asked_for(add, bos, ADD_BOS, BOS),
             None => bos.filter(|_| bos_by_default),
         };
-        let add_eos = self.gguf.opt_bool(ADD_EOS)? == Some(true);
-        Ok((before, self.asked_for(add_eos, eos, ADD_EOS, EOS)))
+        let after = match self.gguf.opt_bool(ADD_EOS)? {
+            Some(add) => self.asked_for(add, eos, ADD_EOS, EOS),
+            None => eos.filter(|_| eos_by_default),
+        };
+        Ok((before, after))
     }
 
     /// The token, if the file asks for it. A file that asks for a token which it does not

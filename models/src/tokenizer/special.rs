@@ -68,7 +68,7 @@ pub(super) enum Fragment<'t> {
 /// The tokens that are matched in raw text.
 #[derive(Debug, Clone)]
 pub(super) struct SpecialTokens {
-    /// Control, unknown and user-defined tokens, sorted by piece.
+    /// Sorted by piece.
     by_piece: Vec<u32>,
     /// Tokens that strip the white space before them from the text.
     strip_left: Vec<u32>,
@@ -86,15 +86,13 @@ struct Match {
 }
 
 impl SpecialTokens {
-    /// Collects the special tokens of a vocabulary.
-    pub(super) fn new(gguf: &Gguf, vocab: &Vocab) -> Result<SpecialTokens> {
-        let special = |kind| {
-            matches!(
-                kind,
-                TokenKind::Control | TokenKind::Unknown | TokenKind::UserDefined
-            )
-        };
-        let mut by_piece: Vec<u32> = vocab.ids_of_kinds(special).collect();
+    /// Collects the tokens of these kinds.
+    pub(super) fn new(
+        gguf: &Gguf,
+        vocab: &Vocab,
+        kinds: fn(TokenKind) -> bool,
+    ) -> Result<SpecialTokens> {
+        let mut by_piece: Vec<u32> = vocab.ids_of_kinds(kinds).collect();
         by_piece.retain(|&id| vocab.piece(id).is_some_and(|piece| !piece.is_empty()));
         by_piece.sort_unstable_by_key(|&id| (vocab.piece(id), id));
         let strip_left = left_strippers(gguf, vocab)?;
