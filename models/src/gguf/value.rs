@@ -256,6 +256,11 @@ impl<'a> Array<'a> {
         }
     }
 
+    /// The elements of an array of bytes (u8, i8); `None` for other arrays.
+    pub fn as_bytes(&self) -> Option<&'a [u8]> {
+        matches!(self.kind, ValueKind::U8 | ValueKind::I8).then_some(self.bytes)
+    }
+
     /// The elements of an array of strings, in order; nothing for other arrays.
     pub fn texts(&self) -> Texts<'a> {
         let left = if self.kind == ValueKind::String {

@@ -3,6 +3,7 @@
 //! ```text
 //! text -> special -> normalizer -> pretokenizer -> bpe -> ids -> stream -> text
 //!                 -> spm
+//!                 -> charsmap -> unigram
 //!                 -> wordpiece
 //!                 -> rwkv
 //!                 -> plamo
@@ -14,12 +15,14 @@
 //! | `special` | special tokens, cut out of the text first |
 //! | `normalizer` | Unicode normalization, if the model's tokenizer has it |
 //! | `pretokenizer` | text to words, by a table of rules |
-//! | `bpe`, `spm`, `wordpiece`, `rwkv`, `plamo` | the algorithms; the first two share `merge`, `merges` |
+//! | `bpe`, `spm`, `unigram`, `wordpiece`, `rwkv`, `plamo` | the algorithms; the first two share `merge`, `merges` |
 //! | `prefixes` | the tokens that a text begins with, for `rwkv`, `plamo` and `special` |
+//! | `charsmap` | the table with which `unigram` normalizes text |
 //! | `stream` | ids to text, complete characters only |
 //! | `unicode` | categories, lower case, base letters |
 
 mod bpe;
+mod charsmap;
 mod merge;
 mod merges;
 mod normalizer;
@@ -34,6 +37,7 @@ mod strings;
 #[cfg(test)]
 mod tests;
 mod unicode;
+mod unigram;
 mod vocab;
 mod wordpiece;
 
@@ -50,6 +54,7 @@ use plamo::Plamo;
 use rwkv::Rwkv;
 use special::{ENDS, ENDS_IF_CONTROL, Fragment, MARKS, SpecialTokens};
 use spm::Spm;
+use unigram::Unigram;
 use vocab::Vocab;
 use wordpiece::WordPiece;
 
@@ -60,6 +65,9 @@ pub use vocab::TokenKind;
 const BPE: bool = cfg!(feature = "tokenizer-bpe");
 const SPM: bool = cfg!(feature = "tokenizer-spm");
 const WORDPIECE: bool = cfg!(feature = "tokenizer-wordpiece");
+/// No architecture of firmware builds has models with these.
+const GEMMA4: bool = SPM && WHOLE;
+const UNIGRAM: bool = SPM && WHOLE;
 
 /// The key that says how text is split into words before byte-level BPE.
 pub const PRE_TOKENIZER: &str = "tokenizer.ggml.pre";
@@ -99,9 +107,22 @@ pub struct Tokenizer {
 enum Algorithm {
     Bpe(Bpe),
     Spm(Spm),
+    Unigram(Unigram),
     WordPiece(WordPiece),
     Rwkv(Rwkv),
     Plamo(Plamo),
+}
+
+impl Algorithm {
+    /// The kinds of tokens that are cut out of text before the algorithm gets the rest.
+    fn special_kinds(&self) -> fn(TokenKind) -> bool {
+        use TokenKind::{Control, Unknown, UserDefined};
+        match self {
+            // It recognizes user-defined tokens itself.
+            Algorithm::Unigram(_) => |kind| matches!(kind, Control | Unknown),
+            _ => |kind| matches!(kind, Control | Unknown | UserDefined),
+        }
+    }
 }
 
 /// The values of [`PRE_TOKENIZER`] that this build knows.
@@ -149,25 +170,31 @@ impl Tokenizer {
                         .push(Warning::NoPreTokenizer { key: PRE_TOKENIZER });
                 }
                 let (bos, eos) = (ids.read(BOS)?, ids.read(EOS)?);
-                let (before, after) = ids.added(bos, eos, bpe.adds_bos())?;
+                let (before, after) = ids.added(bos, eos, bpe.adds_bos(), false)?;
                 (Algorithm::Bpe(bpe), bos, eos, before, after)
             }
             "llama" if SPM => {
                 let unknown = ids.read_or(UNKNOWN, 0)?;
-                let prefix = gguf
-                    .opt_bool("tokenizer.ggml.add_space_prefix")?
-                    .unwrap_or(true);
+                let prefix = gguf.opt_bool(unigram::SPACE_PREFIX)?.unwrap_or(true);
                 let spm = Spm::from_gguf(gguf, &vocab, unknown, prefix)?;
                 let (bos, eos) = (ids.read_or(BOS, 1)?, ids.read_or(EOS, 2)?);
-                let (before, after) = ids.added(bos, eos, true)?;
+                let (before, after) = ids.added(bos, eos, true, false)?;
                 (Algorithm::Spm(spm), bos, eos, before, after)
             }
-            "gemma4" if SPM && WHOLE => {
+            "gemma4" if GEMMA4 => {
                 let unknown = ids.read_or(UNKNOWN, 3)?;
                 let spm = Spm::by_merges(gguf, &vocab, unknown)?;
                 let (bos, eos) = (ids.read_or(BOS, 2)?, ids.read_or(EOS, 1)?);
-                let (before, after) = ids.added(bos, eos, true)?;
+                let (before, after) = ids.added(bos, eos, true, false)?;
                 (Algorithm::Spm(spm), bos, eos, before, after)
+            }
+            "t5" if UNIGRAM => {
+                let unknown = vocab.ids_of_kinds(|kind| kind == TokenKind::Unknown).next();
+                let unknown = ids.read_or(UNKNOWN, unknown.unwrap_or(2))?;
+                let unigram = Unigram::from_gguf(gguf, &vocab, unknown)?;
+                let (bos, eos) = (ids.read(BOS)?, ids.read_or(EOS, 1)?);
+                let (before, after) = ids.added(bos, eos, false, true)?;
+                (Algorithm::Unigram(unigram), bos, eos, before, after)
             }
             "bert" if WORDPIECE => {
                 let word_piece = WordPiece::from_gguf(gguf, ids.read_or(UNKNOWN, 100)?)?;
@@ -184,20 +211,21 @@ impl Tokenizer {
             "rwkv" if WHOLE => {
                 let rwkv = Rwkv::new(&vocab, ids.read(UNKNOWN)?)?;
                 let (bos, eos) = (ids.read(BOS)?, ids.read(EOS)?);
-                let (before, after) = ids.added(bos, eos, false)?;
+                let (before, after) = ids.added(bos, eos, false, false)?;
                 (Algorithm::Rwkv(rwkv), bos, eos, before, after)
             }
             "plamo2" if WHOLE => {
                 let plamo = Plamo::from_gguf(gguf, &vocab)?;
                 let (bos, eos) = (ids.read_or(BOS, 1)?, ids.read_or(EOS, 2)?);
-                let (before, after) = ids.added(bos, eos, false)?;
+                let (before, after) = ids.added(bos, eos, false, false)?;
                 (Algorithm::Plamo(plamo), bos, eos, before, after)
             }
             other => {
                 let known = [
                     ("gpt2", BPE),
                     ("llama", SPM),
-                    ("gemma4", SPM && WHOLE),
+                    ("gemma4", GEMMA4),
+                    ("t5", UNIGRAM),
                     ("bert", WORDPIECE),
                     ("rwkv", WHOLE),
                     ("plamo2", WHOLE),
@@ -222,7 +250,7 @@ impl Tokenizer {
         }));
         ends.sort_unstable();
         ends.dedup();
-        let special = SpecialTokens::new(gguf, &vocab)?;
+        let special = SpecialTokens::new(gguf, &vocab, algorithm.special_kinds())?;
         Ok(Tokenizer {
             vocab,
             algorithm,
@@ -240,7 +268,8 @@ impl Tokenizer {
     /// The token ids of `text`.
     ///
     /// User-defined tokens are always recognized first, control tokens if
-    /// `parse_special` is set; longer ones before shorter ones.
+    /// `parse_special` is set; longer ones before shorter ones. T5's user-defined tokens are
+    /// recognized from left to right, as SentencePiece does.
     pub fn encode(&self, text: &str, options: EncodeOptions) -> Vec<u32> {
         let mut ids = Vec::new();
         if options.add_special {
@@ -279,6 +308,9 @@ impl Tokenizer {
         match &self.algorithm {
             Algorithm::Bpe(bpe) if BPE => bpe.encode(&self.vocab, text, ids),
             Algorithm::Spm(spm) if SPM => spm.encode(&self.vocab, text, first, ids),
+            Algorithm::Unigram(unigram) if UNIGRAM => {
+                unigram.encode(&self.vocab, text, first, ids);
+            }
             Algorithm::WordPiece(word_piece) if WORDPIECE => {
                 word_piece.encode(&self.vocab, text, ids);
             }
@@ -331,9 +363,10 @@ impl Tokenizer {
         };
         match kind {
             TokenKind::Control | TokenKind::Unknown | TokenKind::Unused => {}
-            TokenKind::UserDefined => bytes.extend_from_slice(piece),
             TokenKind::Byte => bytes.extend(vocab::parse_byte_piece(piece)),
-            TokenKind::Normal => match self.algorithm {
+            TokenKind::Normal | TokenKind::UserDefined => match self.algorithm {
+                Algorithm::Unigram(_) => spm::decode_piece(piece, bytes),
+                _ if kind == TokenKind::UserDefined => bytes.extend_from_slice(piece),
                 Algorithm::Bpe(_) => bpe::decode_piece(piece, bytes),
                 Algorithm::Spm(_) | Algorithm::WordPiece(_) => spm::decode_piece(piece, bytes),
                 Algorithm::Rwkv(_) | Algorithm::Plamo(_) => bytes.extend_from_slice(piece),
@@ -346,6 +379,7 @@ impl Tokenizer {
         let algorithm = match &self.algorithm {
             Algorithm::Bpe(bpe) => bpe.heap_bytes(),
             Algorithm::Spm(spm) => spm.heap_bytes(),
+            Algorithm::Unigram(unigram) => unigram.heap_bytes(),
             Algorithm::WordPiece(_) => 0,
             Algorithm::Rwkv(rwkv) => rwkv.heap_bytes(),
             Algorithm::Plamo(plamo) => plamo.heap_bytes(),
@@ -413,6 +447,7 @@ impl Tokenizer {
         match &self.algorithm {
             Algorithm::Bpe(_) | Algorithm::Rwkv(_) | Algorithm::Plamo(_) => false,
             Algorithm::Spm(spm) => spm.space_prefix(),
+            Algorithm::Unigram(unigram) => unigram.changes_first_space(),
             Algorithm::WordPiece(_) => true,
         }
     }
@@ -423,6 +458,7 @@ impl fmt::Debug for Tokenizer {
         let algorithm = match self.algorithm {
             Algorithm::Bpe(_) => "gpt2",
             Algorithm::Spm(_) => "llama",
+            Algorithm::Unigram(_) => "t5",
             Algorithm::WordPiece(_) => "bert",
             Algorithm::Rwkv(_) => "rwkv",
             Algorithm::Plamo(_) => "plamo2",
@@ -506,13 +542,17 @@ impl Ids<'_> {
         bos: Option<u32>,
         eos: Option<u32>,
         bos_by_default: bool,
+        eos_by_default: bool,
     ) -> Result<(Option<u32>, Option<u32>)> {
         let before = match self.gguf.opt_bool(ADD_BOS)? {
             Some(add) => self.asked_for(add, bos, ADD_BOS, BOS),
             None => bos.filter(|_| bos_by_default),
         };
-        let add_eos = self.gguf.opt_bool(ADD_EOS)? == Some(true);
-        Ok((before, self.asked_for(add_eos, eos, ADD_EOS, EOS)))
+        let after = match self.gguf.opt_bool(ADD_EOS)? {
+            Some(add) => self.asked_for(add, eos, ADD_EOS, EOS),
+            None => eos.filter(|_| eos_by_default),
+        };
+        Ok((before, after))
     }
 
     /// The token, if the file asks for it. A file that asks for a token which it does not

@@ -69,7 +69,7 @@ pub(super) enum Fragment<'t> {
 /// The tokens that are matched in raw text.
 #[derive(Debug, Clone)]
 pub(super) struct SpecialTokens {
-    /// Control, unknown and user-defined tokens.
+    /// Those of the kinds that the algorithm does not recognize itself.
     tokens: Prefixes,
     /// Tokens that strip the white space before them from the text.
     strip_left: Vec<u32>,
@@ -87,15 +87,13 @@ struct Match {
 }
 
 impl SpecialTokens {
-    /// Collects the special tokens of a vocabulary.
-    pub(super) fn new(gguf: &Gguf, vocab: &Vocab) -> Result<SpecialTokens> {
-        let special = |kind| {
-            matches!(
-                kind,
-                TokenKind::Control | TokenKind::Unknown | TokenKind::UserDefined
-            )
-        };
-        let tokens = Prefixes::new(vocab, vocab.ids_of_kinds(special))?;
+    /// Collects the tokens of these kinds.
+    pub(super) fn new(
+        gguf: &Gguf,
+        vocab: &Vocab,
+        kinds: fn(TokenKind) -> bool,
+    ) -> Result<SpecialTokens> {
+        let tokens = Prefixes::new(vocab, vocab.ids_of_kinds(kinds))?;
         let strip_left = left_strippers(gguf, vocab)?;
         let strip_right = right_strippers(gguf, vocab, tokens.ids())?;
         Ok(SpecialTokens {

@@ -6,8 +6,10 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::charsmap::CHARSMAP;
 use super::merge::Merger;
 use super::merges::Merges;
+use super::unigram::TRIM;
 use super::vocab::{self, Vocab, byte_piece};
 use crate::gguf::Gguf;
 use crate::{Error, Result, WHOLE, heap};
@@ -158,8 +160,6 @@ fn runs(text: &str) -> impl Iterator<Item = &str> {
 /// Refuses models with a text normalization that Llama's and Gemma's SentencePiece
 /// models do not have.
 fn refuse_normalizers(gguf: &Gguf) -> Result<()> {
-    const CHARSMAP: &str = "tokenizer.ggml.precompiled_charsmap";
-    const TRIM: &str = "tokenizer.ggml.remove_extra_whitespaces";
     let maps = gguf.opt_array(CHARSMAP)?.is_some_and(|map| !map.is_empty());
     let trims = gguf.opt_bool(TRIM)? == Some(true);
     match [(CHARSMAP, maps), (TRIM, trims)]

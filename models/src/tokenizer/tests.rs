@@ -17,6 +17,7 @@ pub(super) const NORMAL: i32 = 1;
 pub(super) const UNK: i32 = 2;
 pub(super) const CONTROL: i32 = 3;
 pub(super) const USER: i32 = 4;
+pub(super) const UNUSED: i32 = 5;
 pub(super) const BYTE: i32 = 6;
 
 impl File {
@@ -73,6 +74,13 @@ impl File {
         file
     }
 
+    /// An array of u8.
+    pub(super) fn octets(self, key: &str, values: &[u8]) -> File {
+        let mut file = self.array(key, 0, values.len());
+        file.bytes.extend(values);
+        file
+    }
+
     fn array(self, key: &str, kind: u32, len: usize) -> File {
         let mut file = self.key(key, 9);
         file.bytes.extend(kind.to_le_bytes());
@@ -103,14 +111,17 @@ impl File {
     }
 
     pub(super) fn load(&self) -> Result<Tokenizer> {
+        Tokenizer::from_gguf(&Gguf::parse(&self.to_vec()).unwrap())
+    }
+
+    pub(super) fn to_vec(&self) -> Vec<u8> {
         let header = [
             &b"GGUF"[..],
             &3_u32.to_le_bytes(),
             &[0; 8],
             &self.keys.to_le_bytes(),
         ];
-        let bytes = [&header.concat()[..], &self.bytes].concat();
-        Tokenizer::from_gguf(&Gguf::parse(&bytes).unwrap())
+        [&header.concat()[..], &self.bytes].concat()
     }
 }
 
@@ -695,7 +706,10 @@ fn what_is_wrong_with_a_vocabulary_is_said() {
             "metadata key `tokenizer.ggml.tokens` is missing",
         ),
         (bare(), "metadata key `tokenizer.ggml.merges` is missing"),
-        (File::new("t5").tokens(&tokens), "unknown tokenizer `t5`"),
+        (
+            File::new("fnet").tokens(&tokens),
+            "unknown tokenizer `fnet`",
+        ),
         (
             bare().merges(&[]).str("tokenizer.ggml.pre", "viking"),
             "unknown pre-tokenizer `viking`",
@@ -860,7 +874,7 @@ fn any_piece() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn streams_give_what_decoding_gives(
-        model in prop::sample::select(vec!["gpt2", "llama", "bert", "rwkv"]),
+        model in prop::sample::select(vec!["gpt2", "llama", "t5", "bert", "rwkv"]),
         tokens in prop::collection::vec((any_piece(), 1..=6_i32), 1..40),
         scores in prop::collection::vec(any::<f32>(), 40),
         merges in prop::collection::vec((any_piece(), any_piece()), 0..20),

@@ -11,7 +11,7 @@ use crate::{Error, Result, heap};
 
 const TOKENS: &str = "tokenizer.ggml.tokens";
 const TOKEN_TYPES: &str = "tokenizer.ggml.token_type";
-const SCORES: &str = "tokenizer.ggml.scores";
+pub(super) const SCORES: &str = "tokenizer.ggml.scores";
 
 /// The kind of a token, from `tokenizer.ggml.token_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,7 +170,8 @@ fn check_count(key: &str, found: usize, tokens: usize) -> Result<()> {
     Err(bad(key, format!("{found} elements for {tokens} tokens")))
 }
 
-fn bad(key: &str, reason: String) -> Error {
+/// The error of a key with a wrong value.
+pub(super) fn bad(key: &str, reason: String) -> Error {
     Error::BadValue {
         key: key.into(),
         reason,
