@@ -76,23 +76,32 @@ fn a_slow_device_leaves_everything_to_the_cpu() {
     assert!(!said.err.contains(FOUND), "{}", said.err);
 }
 
+/// Whether prefill is faster on a device that the processor plays depends on what else the
+/// machine does; the split is what was measured, and the next run has it.
 #[test]
-fn a_device_that_is_slow_in_decode_gets_prefill_alone() {
+fn a_device_that_is_slow_in_decode_gets_prefill_at_most() {
     let home = folder("decode");
     let plugin = softnpu::slow_for("slow-decode", "job->program->rows == 1");
-    // Slow, so that a device that the processor plays is faster.
+    // Slow, so that the device is faster in prefill on a quiet machine.
     let cpu = ["--kernels", "exact"];
     let report = measure(&home, &plugin, &[&cpu[..], &["--json"]].concat()).json();
-    assert_eq!(report["split"]["prefill"], true, "{report}");
     assert_eq!(report["split"]["decode"], false, "{report}");
-    let said = answer(&home, &plugin, &cpu).complains("prefill on the device, decode on the CPU");
+    let is_faster = report["stages"][0]["speedup"].as_f64() > Some(1.0);
+    assert_eq!(report["split"]["prefill"], is_faster, "{report}");
+    let said = answer(&home, &plugin, &cpu);
     let figures = said.json()["delegate"].clone();
+    if !is_faster {
+        assert!(figures.is_null(), "{}", said.out);
+        said.complains("prefill and decode on the CPU");
+        return;
+    }
     assert!(
         figures["spans_on_device"].as_u64() > Some(0),
         "{}",
         said.out
     );
     assert_eq!(figures["failures"], 0, "{}", said.out);
+    said.complains("prefill on the device, decode on the CPU");
 }
 
 /// The file of the kept split, among those of programs.
