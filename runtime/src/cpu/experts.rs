@@ -82,7 +82,7 @@ impl Shared<'_> {
         let matmul = &self.plan.matmuls[step.matmul];
         let part = &matmul.parts[piece.part];
         let outputs = piece.rows.len();
-        let of_expert = self.weights.expert(&part.weight, expert);
+        let of_expert = self.weights.use_expert(&part.weight, expert);
         let weight = Weight {
             first_row: of_expert.first_row + piece.rows.start,
             rows: outputs,

@@ -1,8 +1,10 @@
 //! When each expert of a model was used last, so that memory pressure drops those first
 //! that were not used for the longest time.
 
+use super::matrix_of;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use ondol_models::graph::{Graph, Op, Weight};
+use ondol_models::heap;
 use std::vec::Vec;
 
 /// A time at which no expert was used.
@@ -50,6 +52,15 @@ impl Experts {
         experts
     }
 
+    /// Bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        let times = self
+            .matrices
+            .iter()
+            .map(|matrices| heap::bytes(&matrices.last));
+        heap::bytes(&self.matrices) + heap::bytes(&self.places) + times.sum::<usize>()
+    }
+
     /// A pass begins.
     pub fn next_pass(&self) {
         self.now.fetch_add(1, Relaxed);
@@ -75,10 +86,7 @@ impl Experts {
             for (expert, last) in last.iter().enumerate() {
                 if (NEVER + 1..median).contains(&last.load(Relaxed)) {
                     last.store(NEVER, Relaxed);
-                    coldest.push(Weight {
-                        first_row: first.first_row + expert * first.rows,
-                        ..*first
-                    });
+                    coldest.push(matrix_of(first, expert));
                 }
             }
         }

@@ -37,6 +37,14 @@ impl core::ops::Deref for FileBytes {
     }
 }
 
+/// The matrix of an expert, from that of the first one.
+fn matrix_of(first: &Weight, expert: usize) -> Weight {
+    Weight {
+        first_row: first.first_row + expert * first.rows,
+        ..*first
+    }
+}
+
 /// The model's files, and the place of each tensor in them.
 pub(crate) struct Weights {
     shards: Vec<FileBytes>,
@@ -82,7 +90,7 @@ impl Weights {
         let (shard, tensor) = &self.tensors[weight.tensor as usize];
         let start = tensor.start + weight.first_row * row;
         let bytes = start..start + weight.rows * row;
-        debug_assert!(bytes.end <= tensor.end, "rows beyond the tensor");
+        assert!(bytes.end <= tensor.end, "rows beyond the tensor");
         (&self.shards[*shard as usize], bytes)
     }
 
@@ -92,14 +100,12 @@ impl Weights {
         self.experts.next_pass();
     }
 
-    /// The matrix of one expert of `first`, which is that of the first expert.
-    pub fn expert(&self, first: &Weight, expert: usize) -> Weight {
+    /// The matrix of one expert, of which a pass now uses some rows. `first` is the matrix of
+    /// the first expert.
+    pub fn use_expert(&self, first: &Weight, expert: usize) -> Weight {
         #[cfg(feature = "std")]
         self.experts.used(first.tensor, expert);
-        Weight {
-            first_row: first.first_row + expert * first.rows,
-            ..*first
-        }
+        matrix_of(first, expert)
     }
 
     /// Drops mapped files from the process; they are read again when used. With
@@ -132,7 +138,11 @@ impl Weights {
             FileBytes::Owned(bytes) => bytes.capacity(),
             _ => 0,
         });
-        heap::bytes(&self.shards) + heap::bytes(&self.tensors) + held.sum::<usize>()
+        #[cfg(feature = "std")]
+        let experts = self.experts.heap_bytes();
+        #[cfg(not(feature = "std"))]
+        let experts = 0;
+        heap::bytes(&self.shards) + heap::bytes(&self.tensors) + held.sum::<usize>() + experts
     }
 
     /// Bytes of the files that are mapped, or are in read-only memory.

@@ -218,11 +218,11 @@ impl Tasks {
     }
 
     fn score(self, answers: Vec<Answered>, instructions: Option<Instructions>) -> Score {
-        let with = |wanted: fn(bool) -> bool| {
-            let verdicts = answers.iter().filter_map(|answer| answer.right);
-            verdicts.filter(|right| wanted(*right)).count()
-        };
-        let (judged, right) = (with(|_| true), with(|right| right));
+        let verdicts = || answers.iter().filter_map(|answer| answer.right);
+        let (judged, right) = (
+            verdicts().count(),
+            verdicts().filter(|&right| right).count(),
+        );
         Score {
             kind: self.kind,
             file: self.file,
