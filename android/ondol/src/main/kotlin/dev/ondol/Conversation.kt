@@ -35,13 +35,12 @@ public class Conversation internal constructor(
     public fun history(): List<ChatMessage> = unpack(handle.call { Native.conversationHistory(it) })
         .chunked(2) { (role, content) -> ChatMessage(role, content) }
 
-    /**
-     * Whether an answer is being generated.
-     *
-     * @throws OndolException.Closed
-     */
+    /** Whether an answer is being generated; false after [close]. */
     public val isAnswering: Boolean
-        get() = handle.call { Native.conversationIsAnswering(it) }
+        get() {
+            handle.callIfOpen { return Native.conversationIsAnswering(it) }
+            return false
+        }
 
     /**
      * Answers a message on a thread of the library, which calls the listener. This
@@ -85,11 +84,9 @@ public class Conversation internal constructor(
     /**
      * Cancels the answer that is being generated, if there is one. The answer ends with
      * [FinishReason.CANCELLED], within the time of one token, or of one layer during the
-     * prompt.
-     *
-     * @throws OndolException.Closed
+     * prompt. After [close] there is none.
      */
-    public fun cancel(): Unit = handle.call { Native.conversationCancel(it) }
+    public fun cancel(): Unit = handle.callIfOpen(Native::conversationCancel)
 
     /**
      * Keeps the first messages and forgets the rest.

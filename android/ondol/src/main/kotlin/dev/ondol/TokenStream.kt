@@ -1,17 +1,18 @@
 package dev.ondol
 
 import dev.ondol.internal.Answer
-import dev.ondol.internal.Workers
+import dev.ondol.internal.InterruptWatch
 
 /**
- * The tokens of an answer. A thread of the library computes each token when it is asked
- * for. Only one thread at a time may take tokens. Close the stream if not all are taken.
+ * The tokens of an answer. The thread that asks for a token computes it. Only one thread
+ * at a time may take tokens. Close the stream if not all are taken.
  *
  * An interrupt of the thread that waits ends the answer: [hasNext] throws
  * [OndolException.Cancelled], and the thread stays interrupted.
  */
 public class TokenStream internal constructor(private val answer: Answer) :
     Iterator<Token>, Iterable<Token>, AutoCloseable {
+    private val interrupts = InterruptWatch(answer::cancel)
     private var next: Token? = null
 
     /** Why the answer ended, and its counts and speeds; null before the end. */
@@ -40,8 +41,7 @@ public class TokenStream internal constructor(private val answer: Answer) :
 
     private fun advance() {
         try {
-            // Runs on another thread, since an interrupt does not end native code.
-            Workers.interruptibly(answer::cancel, ::take)
+            interrupts.run(::take)
         } catch (failed: Throwable) {
             close()
             throw failed
@@ -66,5 +66,8 @@ public class TokenStream internal constructor(private val answer: Answer) :
     public fun cancel(): Unit = answer.cancel()
 
     /** Ends the answer, if it has not ended; text that was taken stays in the history. */
-    override fun close(): Unit = answer.close()
+    override fun close() {
+        interrupts.close()
+        answer.close()
+    }
 }

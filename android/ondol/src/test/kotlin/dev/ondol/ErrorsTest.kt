@@ -5,6 +5,7 @@ import dev.ondol.internal.NativeTesting
 import java.io.File
 import org.junit.jupiter.api.AfterEach
 import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertFalse
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.assertThrows
@@ -130,12 +131,12 @@ class ErrorsTest {
         val calls = listOf<() -> Unit>(
             { conversation.history() },
             { conversation.stream("Hello!") },
-            { conversation.cancel() },
-            { conversation.isAnswering },
             { conversation.forkBlocking() },
             { conversation.prewarmBlocking() },
         )
         calls.forEach { refused<OndolException.Closed>(ErrorCode.CLOSED, it) }
+        conversation.cancel()
+        assertFalse(conversation.isAnswering)
     }
 
     @Test

@@ -13,7 +13,7 @@ import java.util.concurrent.atomic.AtomicInteger
  * idle seconds. Rust has threads of its own for the steps of a pass.
  */
 internal object Workers {
-    private const val IDLE_SECONDS = 10L
+    const val IDLE_SECONDS = 10L
     private val number = AtomicInteger()
 
     val executor: ExecutorService = ThreadPoolExecutor(
