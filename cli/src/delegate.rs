@@ -21,6 +21,9 @@ pub struct DelegateArgs {
     /// model in prefill; the CPU runs the rest
     #[arg(long, value_name = "LIBRARY")]
     pub delegate: Option<PathBuf>,
+    /// Which of the plug-in's devices, from 0
+    #[arg(long, requires = "delegate", value_name = "N", default_value_t = 0)]
+    delegate_device: u32,
     /// Stages that run on the device: prefill, decode [default: prefill; for `run` those that
     /// `ondol bench --auto` found faster than on the CPU, if it was run]
     #[arg(
@@ -94,7 +97,10 @@ impl DelegateArgs {
     /// The device; `None` without a delegate.
     pub fn device(&self) -> Result<Option<Delegate>> {
         let open = if self.isolated { isolate } else { load };
-        self.delegate.as_deref().map(open).transpose()
+        let plugin = self.delegate.as_deref();
+        plugin
+            .map(|path| open(path, self.delegate_device))
+            .transpose()
     }
 
     /// The stages that the arguments ask for.
@@ -145,20 +151,20 @@ pub fn in_words(split: Split) -> &'static str {
     }
 }
 
-/// Loads a plug-in and opens its first device.
+/// Loads a plug-in and opens one of its devices.
 #[allow(unsafe_code)] // Loading a library runs its code.
-pub fn load(path: &Path) -> Result<Delegate> {
+pub fn load(path: &Path, device: u32) -> Result<Delegate> {
     // A name without a folder would be searched for where the system's libraries lie.
     let path = path.canonicalize().map_err(Error::file("open", path))?;
     // SAFETY: the user trusts the library, as any program that is run by name.
-    let delegate = unsafe { Delegate::load(&path) };
+    let delegate = unsafe { Delegate::load_device(&path, device) };
     delegate.map_err(|source| Error::Delegate { path, source })
 }
 
-/// Loads a plug-in in a process of its own, and opens its first device.
-pub fn isolate(path: &Path) -> Result<Delegate> {
+/// Loads a plug-in in a process of its own, and opens one of its devices.
+pub fn isolate(path: &Path, device: u32) -> Result<Delegate> {
     let path = path.canonicalize().map_err(Error::file("open", path))?;
-    let delegate = ondol_delegate_isolated::open(&path, helper()?);
+    let delegate = ondol_delegate_isolated::open_device(&path, device, helper()?);
     delegate.map_err(|source| Error::Delegate { path, source })
 }
 

@@ -37,6 +37,7 @@ const FLAWS: &[Flaw] = &[
     ("swapped-nibbles", "op", "op.matmul.i4-32.even."),
     ("loses-tail", "op", "op.matmul.i8-32.even."),
     ("no-bias", "op", "op.matmul.i8-32.even."),
+    ("forgets-on-reset", "faults", "faults.reset"),
     ("cached-by-shape", "op", "op.matmul.i8-32.outliers."),
     ("stale-padding", "op", "op.matmul.i8-32.zeros."),
     ("no-eps", "op", "op.rmsnorm-eps."),

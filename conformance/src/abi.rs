@@ -240,7 +240,7 @@ fn threads(delegate: &Delegate, segment: &Segment) -> Result<(), String> {
 /// Opens, compiles, runs and closes repeatedly, and measures the memory of the process.
 fn cycles(kit: &Kit, level: &mut Level, segment: &Segment) {
     let cycle = || -> Result<(), String> {
-        let delegate = load(&kit.setup.plugin).map_err(|e| e.to_string())?;
+        let delegate = load(&kit.setup.plugin, kit.setup.device).map_err(|e| e.to_string())?;
         let bench = Bench::new(&delegate, segment, DEADLINE);
         bench
             .and_then(|mut bench| bench.run(&inputs(segment)))

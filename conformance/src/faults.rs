@@ -7,7 +7,7 @@
 use crate::end_to_end::difference;
 use crate::report::{Level, Text, Verdict};
 use crate::{Kit, Place, Result, op};
-use ondol::delegate::{Code, Offload, OffloadOptions};
+use ondol::delegate::{Code, Offload, OffloadOptions, OffloadStats};
 use ondol::{CancelToken, Error, SessionOptions};
 use std::ffi::CStr;
 use std::fs;
@@ -50,6 +50,7 @@ pub fn run(kit: &mut Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Resu
             say(&format!("the fault `{}`", fault.to_string_lossy()));
             device_fault(kit, level, fault, code, tokens, &expected)?;
         }
+        reset(kit, level, tokens)?;
         strict(kit, level, tokens)?;
         silent(kit, level, say)?;
         crash(kit, level, tokens, &expected)?;
@@ -131,6 +132,44 @@ fn recover(kit: &mut Kit) -> Result<()> {
         kit.reopen()?;
     }
     Ok(())
+}
+
+/// A lost device that was reset computes what it computed before.
+fn reset(kit: &mut Kit, level: &mut Level, tokens: &[u32]) -> Result<()> {
+    let title = Text::new(
+        "after a loss and a reset the device computes the same as before",
+        "유실 후 재설정된 장치가 이전과 같은 결과를 계산함",
+    );
+    if !kit.delegate.info().resets {
+        level.not_measured("faults.reset", title, "the plug-in has no reset");
+        return Ok(());
+    }
+    let offload = faulty(kit, false)?;
+    let prefill = |kit: &Kit| -> Result<(Vec<f32>, OffloadStats)> {
+        let mut session = kit.npu(&offload, PROMPT)?;
+        let found = session.prefill(tokens, &CancelToken::new())?.to_vec();
+        let stats = session.engine().offload_stats().unwrap_or_default();
+        Ok((found, stats))
+    };
+    let (before, _) = prefill(kit)?;
+    if let Err(error) = kit.delegate.inject(c"device-lost", 0) {
+        let why = format!("the plug-in does not make it: {error}");
+        level.not_measured("faults.reset", title, &why);
+        return Ok(());
+    }
+    let (_, lost) = prefill(kit)?;
+    let (again, after) = prefill(kit)?;
+    let outcome = match (lost.resets, after.failures) {
+        (0, _) => Err("the reset failed".to_owned()),
+        (_, 0) if again == before => Ok(()),
+        (_, 0) => Err(format!(
+            "the answer is {:.1e} nats off",
+            difference(&before, &again).kl
+        )),
+        (_, failures) => Err(format!("{failures} failures after it")),
+    };
+    level.holds("faults.reset", title, outcome);
+    recover(kit)
 }
 
 /// Without fallback, a fault is an error.

@@ -93,6 +93,8 @@ pub struct Sample {
 pub struct Setup {
     /// The plug-in.
     pub plugin: PathBuf,
+    /// Which of its devices, from 0.
+    pub device: u32,
     /// The model's files.
     pub files: Vec<PathBuf>,
     /// The model as the user named it.
@@ -452,20 +454,24 @@ impl Setup {
     /// Opens the plug-in's device in its place.
     fn open(&self) -> Result<Delegate> {
         match &self.place {
-            Place::Here => load(&self.plugin),
+            Place::Here => load(&self.plugin, self.device),
             Place::Apart { helper, .. } => {
                 let helper = child::command(helper);
-                Ok(ondol_delegate_isolated::open(&self.plugin, helper)?)
+                Ok(ondol_delegate_isolated::open_device(
+                    &self.plugin,
+                    self.device,
+                    helper,
+                )?)
             }
         }
     }
 }
 
-/// Loads the plug-in into this process and opens its device.
+/// Loads the plug-in into this process and opens one of its devices.
 #[allow(unsafe_code)] // Loading a library runs its code.
-fn load(plugin: &Path) -> Result<Delegate> {
+fn load(plugin: &Path, device: u32) -> Result<Delegate> {
     // SAFETY: the user who verifies a plug-in trusts it like any program that they run.
-    Ok(unsafe { Delegate::load(plugin) }?)
+    Ok(unsafe { Delegate::load_device(plugin, device) }?)
 }
 
 fn hashed(text: &Sample) -> report::Hashed {

@@ -259,6 +259,7 @@ mod tests {
     fn every_measurement_is_made() {
         let setup = Setup {
             plugin: softnpu::plugin(),
+            device: 0,
             files: Vec::new(),
             model_name: "hello".to_owned(),
             levels: Vec::new(),

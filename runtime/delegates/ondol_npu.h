@@ -258,6 +258,9 @@ typedef struct ondol_npu_device_info {
                                   them, the sign included; sums of floats are rounded to them. The
                                   host reads 0 as 32 with integer activations, else as 24 */
     uint32_t rounding;         /* ONDOL_NPU_ROUND_*. The host reads 0 as NEAREST_EVEN */
+    uint64_t mem_limit; /* the most bytes of weights (data_size and scales_size of their tensors)
+                           that all programs of the device can have at a time; 0 is no limit.
+                           The host leaves to the CPU what would exceed it */
 } ondol_npu_device_info;
 
 /* Made by the host, which sets the header; claim fills it in. */
@@ -306,7 +309,7 @@ typedef struct ondol_npu_host {
 } ondol_npu_host;
 
 /* Functions of the plug-in. The plug-in owns the table and its strings; they live until the process
- * ends. No function may be NULL, except inject. */
+ * ends. No function may be NULL, except inject and reset. */
 typedef struct ondol_npu_api {
     ondol_npu_hdr hdr;
     const char *name; /* of the plug-in */
@@ -394,6 +397,13 @@ typedef struct ondol_npu_api {
      * for an unknown name. */
     ondol_npu_status (*inject)(ondol_npu_device *device, const char *fault, uint32_t after,
                                ondol_npu_error *error);
+
+    /* Since version 1.1. Optional (may be NULL): the host calls it after an error with the flag
+     * NEEDS_RESET, and after OK it uses the device again. A job that is running ends, with
+     * DEVICE_LOST or its result. Programs, sessions and buffers stay valid: the plug-in puts the
+     * device back into the state in which their next jobs compute what they would have computed.
+     * Until it is called, a lost device fails every submit with DEVICE_LOST. */
+    ondol_npu_status (*reset)(ondol_npu_device *device, ondol_npu_error *error);
 } ondol_npu_api;
 
 /* The exported symbol `ondol_npu_get_api`. `host_major` and `host_minor` are the version of this

@@ -62,6 +62,8 @@ fn tables() -> &'static Tables {
         };
         let changed = ffi::Api {
             claim: Some(claim),
+            // Once lost, the device stays lost.
+            reset: None,
             ..sample
         };
         Tables { sample, changed }

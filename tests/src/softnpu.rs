@@ -59,6 +59,18 @@ pub fn open() -> Delegate {
     unsafe { Delegate::load(&plugin()) }.expect("the sample opens")
 }
 
+/// As [`open`], but once the device is lost, it stays lost: the plug-in has no reset.
+///
+/// # Panics
+/// As for [`with_bug`].
+pub fn open_without_reset() -> Delegate {
+    static PLUGIN: OnceLock<PathBuf> = OnceLock::new();
+    let plugin = || with_bug("no-reset", "softnpu.c", ".reset = reset,", ".reset = NULL,");
+    let plugin = PLUGIN.get_or_init(plugin);
+    // SAFETY: the sample keeps the contract.
+    unsafe { Delegate::load(plugin) }.expect("the sample opens")
+}
+
 /// Builds the library under another name and renames it, since other processes may build it
 /// at the same time.
 fn build(sample: &Path, name: &str) -> PathBuf {

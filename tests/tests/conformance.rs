@@ -14,6 +14,7 @@ fn setup(plugin: PathBuf, levels: &[Name]) -> Setup {
     let scratch = std::env::temp_dir().join(format!("ondol-verify-{}", std::process::id()));
     Setup {
         plugin,
+        device: 0,
         files: Vec::new(),
         model_name: "hello".to_owned(),
         levels: levels.to_vec(),

@@ -3,6 +3,7 @@
 
 #![cfg(all(target_os = "linux", target_pointer_width = "64"))]
 
+use ondol::delegate::segment::{Role, Segment, Tensor};
 use ondol::delegate::{
     Code, Delegate, Offload, OffloadReport, SpanCount, Stage, UnclaimedNodes, ffi,
 };
@@ -165,7 +166,7 @@ fn work_is_counted_by_stage() {
     assert_eq!(stats.prefill.on_device, of_rows(1, 20));
     assert_eq!(stats.decode.on_device, of_rows(3, 3));
 
-    let device = softnpu::open();
+    let device = softnpu::open_without_reset();
     let offload = try_offload(&model, &device, &all_passes()).unwrap();
     device.inject(c"device-lost", 0).unwrap();
     let mut lost = self::session(&model, Some(&offload));
@@ -178,6 +179,98 @@ fn work_is_counted_by_stage() {
         (stats.on_device(), stats.on_cpu()),
         (0, 2 * spans(&session))
     );
+}
+
+// ---- a device with little memory ----
+
+/// Bytes of weights of a program, by the sizes that the plug-in was given.
+fn weight_bytes(segment: &Segment) -> usize {
+    let bytes = |tensor: &Tensor| match &tensor.role {
+        Role::Weight(_, stored) => stored.data.len() + stored.scales.len(),
+        _ => 0,
+    };
+    segment.tensors.iter().map(bytes).sum()
+}
+
+/// softnpu refuses a program that exceeds the limit, so the host's count is tested too.
+#[test]
+fn the_layers_that_fit_are_on_the_device() {
+    let random = RandomModel::small("llama").quantized(DType::Q4_0);
+    let model = Model::from_bytes(random.to_bytes()).unwrap();
+    let whole = offload(&model, &small_programs());
+    let sizes: Vec<usize> = whole.segments(16).map(|s| weight_bytes(&s)).collect();
+    let truth = scores(&mut session(&model, None), 20);
+    let first: usize = sizes[..2].iter().sum();
+    for (limit, options, fitting) in [
+        (first, small_programs(), 2),
+        (first - 1, small_programs(), 1),
+        (2 * first, all_passes(), 2),
+        (2 * first - 1, all_passes(), 1),
+        (sizes.iter().sum(), small_programs(), sizes.len()),
+    ] {
+        let device = with_memory(limit);
+        assert_eq!(device.info().memory_limit, limit as u64);
+        let offload = try_offload(&model, &device, &options).unwrap();
+        let report = offload.report();
+        assert_complete(&model, report);
+        let names = |offload: &Offload| -> Vec<String> {
+            let spans = offload.report().spans.iter();
+            spans.map(|span| span.name.clone()).collect()
+        };
+        assert_eq!(names(&offload), names(&whole)[..fitting], "{limit} bytes");
+        let full = report
+            .refused
+            .iter()
+            .any(|r| r.reason.contains(&format!("{limit} bytes")));
+        assert_eq!(full, fitting < sizes.len(), "{:?}", report.refused);
+        let error = error(&scores(&mut session(&model, Some(&offload)), 20), &truth);
+        assert!(error <= NEAR, "{limit} bytes: {error}");
+    }
+    let nothing = try_offload(&model, &with_memory(1), &small_programs()).unwrap_err();
+    assert!(
+        nothing.to_string().contains("1 bytes of weights"),
+        "{nothing}"
+    );
+}
+
+/// A device whose programs have so many bytes of weights at most.
+fn with_memory(bytes: usize) -> Delegate {
+    let from = "number_of(\"SOFTNPU_MEMORY\", 0)";
+    let plugin = softnpu::with_bug(
+        &format!("memory-{bytes}"),
+        "softnpu.c",
+        from,
+        &bytes.to_string(),
+    );
+    // SAFETY: the sample keeps the contract.
+    unsafe { Delegate::load(&plugin) }.unwrap()
+}
+
+// ---- one device of several ----
+
+#[test]
+fn a_device_is_chosen_by_its_index() {
+    let from = "number_of(\"SOFTNPU_DEVICES\", 1)";
+    let plugin = softnpu::with_bug("two-devices", "softnpu.c", from, "2");
+    // SAFETY: the sample keeps the contract.
+    let open = |index| unsafe { Delegate::load_device(&plugin, index) };
+    let [first, second] = [0, 1].map(|index| open(index).unwrap());
+    assert_eq!(first.info().device, "softnpu");
+    assert_eq!(second.info().device, "softnpu 1");
+    let refused = open(2).unwrap_err();
+    assert_eq!((refused.stage, refused.code), (Stage::Open, Code::Invalid));
+    assert!(refused.message.contains("devices 0 to 1"), "{refused}");
+    let model = hello();
+    let offloads =
+        [&first, &second].map(|device| try_offload(&model, device, &small_programs()).unwrap());
+    // What is lost is one device.
+    second.inject(c"device-lost", 0).unwrap();
+    let counts = offloads.map(|offload| {
+        let mut session = session(&model, Some(&offload));
+        prefill(&mut session, 20);
+        stats(&session).failures
+    });
+    assert_eq!(counts, [0, 1]);
 }
 
 // ---- the same spans on another delegate ----

@@ -113,10 +113,38 @@ fn a_hot_device_is_asked_again() {
 }
 
 #[test]
-fn a_lost_device_is_given_up() {
+fn a_lost_device_is_reset() {
     let told = (Stage::Wait, Code::DeviceLost);
     let (session, _) = assert_cpu_took_over(c"device-lost", &whole_passes(), told, 1);
     assert!(stats(&session).last_failure.unwrap().needs_reset);
+    assert_eq!(stats(&session).resets, 1);
+    assert_used_again(session, 1);
+}
+
+#[test]
+fn a_device_that_is_lost_again_and_again_is_given_up() {
+    let model = hello();
+    let device = softnpu::open();
+    let offload = try_offload(&model, &device, &whole_passes()).unwrap();
+    let mut session = session(&model, Some(&offload));
+    for losses in 1..=4 {
+        device.inject(c"device-lost", 0).unwrap();
+        prefill(&mut session, 20);
+        let stats = stats(&session);
+        assert_eq!((stats.failures, stats.resets), (losses, losses.min(3)));
+        assert_eq!(stats.given_up, losses == 4);
+    }
+}
+
+#[test]
+fn a_lost_device_without_a_reset_is_given_up() {
+    let model = hello();
+    let device = softnpu::open_without_reset();
+    assert_eq!(device.reset().unwrap_err().code, Code::Unsupported);
+    let offload = try_offload(&model, &device, &whole_passes()).unwrap();
+    let mut session = session(&model, Some(&offload));
+    device.inject(c"device-lost", 2).unwrap();
+    prefill(&mut session, 100);
     assert_given_up(session);
 }
 
@@ -332,9 +360,12 @@ fn an_error_is_over_with_its_fault() {
     let (mut busy, _, _) = with_fault(&hello(), c"busy", &strict);
     assert!(try_prefill(&mut busy, 100).is_ok());
     let (mut lost, _, _) = with_fault(&hello(), c"device-lost", &strict);
+    assert_eq!(stats(&lost).resets, 1);
+    assert!(try_prefill(&mut lost, 100).is_ok());
+    let (mut spoilt, _, _) = with_fault(&hello(), c"nan", &strict);
     assert_eq!(
-        told(try_prefill(&mut lost, 100)),
-        (Stage::Wait, Code::DeviceLost)
+        told(try_prefill(&mut spoilt, 100)),
+        (Stage::Output, Code::Corrupt)
     );
 }
 

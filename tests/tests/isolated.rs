@@ -382,7 +382,7 @@ fn what_can_not_be_opened_is_an_error() {
     let exits = softnpu::with_bug(
         "exits",
         "softnpu.c",
-        "    log_line(2, \"softnpu 1.0: device 0 opened\");",
+        "    log_line(2, \"softnpu 1.0: device opened\");",
         "    exit(3);",
     );
     let ended = refused(&exits);
@@ -405,8 +405,8 @@ fn a_host_that_waits() {
     let talks = softnpu::with_bug(
         "talks",
         "softnpu.c",
-        "log_line(2, \"softnpu 1.0: device 0 opened\");",
-        "log_line(1, \"softnpu 1.0: device 0 opened\");",
+        "log_line(2, \"softnpu 1.0: device opened\");",
+        "log_line(1, \"softnpu 1.0: device opened\");",
     );
     let isolated = open(&talks);
     // Not through the test's capture.
@@ -428,7 +428,7 @@ fn the_log_comes_through_and_the_helper_ends_with_its_host() {
     let (mut logged, mut pid) = (false, None);
     for line in lines {
         let line = line.unwrap();
-        logged |= line == "delegate: softnpu 1.0: device 0 opened";
+        logged |= line == "delegate: softnpu 1.0: device opened";
         if let Some(found) = line.strip_prefix("the helper is ") {
             pid = Pid::from_raw(found.parse().unwrap());
         }

@@ -43,6 +43,9 @@ pub struct Args {
     /// The plug-in: a library that implements ondol_npu.h
     #[arg(long, value_name = "LIBRARY")]
     delegate: PathBuf,
+    /// Which of the plug-in's devices, from 0
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    delegate_device: u32,
     /// Levels to run [default: all]
     #[arg(long, value_name = "LEVEL,..", value_delimiter = ',', value_parser = level)]
     level: Vec<Name>,
@@ -140,6 +143,7 @@ pub fn run(args: &Args) -> Result<()> {
     let setup = Setup {
         place: place(args, &plugin, seed)?,
         plugin: plugin.clone(),
+        device: args.delegate_device,
         files: model_files,
         model_name: args.model.clone(),
         levels: levels(args),
@@ -195,7 +199,8 @@ fn place(args: &Args, plugin: &Path, seed: u64) -> Result<Place> {
             .chain(arguments)
             .collect()
     };
-    let (seed, rows, soak) = (
+    let (device, seed, rows, soak) = (
+        args.delegate_device.to_string(),
         seed.to_string(),
         args.rows.to_string(),
         args.soak.to_string(),
@@ -205,6 +210,8 @@ fn place(args: &Args, plugin: &Path, seed: u64) -> Result<Place> {
         args.model.as_ref(),
         "--delegate".as_ref(),
         plugin.as_os_str(),
+        "--delegate-device".as_ref(),
+        device.as_ref(),
         "--in-process".as_ref(),
         "--json".as_ref(),
         "--seed".as_ref(),

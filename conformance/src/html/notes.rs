@@ -174,6 +174,9 @@ const NOTES: &[(&str, &str)] = &[
         "the device was not seen as lost",
         "장치 유실로 감지되지 않음",
     ),
+    ("the reset failed", "재설정 실패"),
+    ("{} failures after it", "재설정 후 실패 {}회"),
+    ("the plug-in has no reset", "플러그인에 재설정 기능이 없음"),
     ("the answer is {} nats off", "답이 {} nats 벗어남"),
     (
         "{} of {} programs were taken from the folder",

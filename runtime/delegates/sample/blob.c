@@ -261,5 +261,12 @@ ondol_npu_status program_load(ondol_npu_device *device, const void *blob, size_t
     if (status == ONDOL_NPU_E_CORRUPT) {
         return fail(error, status, "the blob's program makes no sense");
     }
-    return status == ONDOL_NPU_OK ? status : no_memory(error);
+    if (status != ONDOL_NPU_OK) {
+        return no_memory(error);
+    }
+    status = program_take_memory(*out, error);
+    if (status != ONDOL_NPU_OK) {
+        program_free(*out);
+    }
+    return status;
 }

@@ -93,6 +93,8 @@ static const struct {
     [FLAW_ROW_LATE] = {"row-late", FOR_EVER, 99, 100},
     /* Transfers come in bursts of 64 bytes, one too many. */
     [FLAW_OVERRUN] = {"overrun", FOR_EVER, 0, 0},
+    /* A reset clears a register that only the load of a program writes. */
+    [FLAW_FORGETS] = {"forgets-on-reset", FOR_EVER, 0, 0},
 };
 _Static_assert(FAULT_COUNT <= 64, "a flaw has a bit in 64");
 
@@ -143,7 +145,15 @@ static void disarm_all(faults *faults) {
             faults->armed[kind].times = faults->armed[kind].after = 0;
         }
     }
-    faults->lost = false; /* This simulates the reset of a device. */
+    faults->lost = false;
+    atomic_store(&faults->was_reset, false);
+}
+
+void faults_reset(faults *faults) {
+    pthread_mutex_lock(&faults->lock);
+    faults->lost = false;
+    atomic_store(&faults->was_reset, true);
+    pthread_mutex_unlock(&faults->lock);
 }
 
 ondol_npu_status faults_inject(faults *faults, const char *name, uint32_t after,

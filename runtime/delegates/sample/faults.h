@@ -60,6 +60,7 @@ typedef enum fault {
     FLAW_ENDS_EARLY,
     FLAW_ROW_LATE,
     FLAW_OVERRUN,
+    FLAW_FORGETS,
     FAULT_COUNT,
     FAULT_LOST_BEFORE /* not a fault of its own: an earlier job has lost the device */
 } fault;
@@ -74,6 +75,7 @@ typedef struct faults {
         bool from_open;   /* armed by SOFTNPU_FAULT, so no inject changes it */
     } armed[FAULT_COUNT];
     bool lost;
+    _Atomic bool was_reset;
     uint32_t jobs; /* how many jobs have gone well so far */
 } faults;
 
@@ -81,6 +83,8 @@ typedef struct faults {
 ondol_npu_status faults_from_environment(faults *faults, ondol_npu_error *error);
 ondol_npu_status faults_inject(faults *faults, const char *name, uint32_t after,
                                ondol_npu_error *error);
+/* Brings a lost device back; faults that are armed stay so. */
+void faults_reset(faults *faults);
 /* Whether an allocation of the device is to fail. */
 bool fault_of_memory(faults *faults);
 /* What is to go wrong with this submit; `flaws` gets a bit for each flaw. */

@@ -309,7 +309,9 @@ static void flaw_first_output(const ondol_npu_job *job, float *values, const ten
     uint64_t flaws = job->flaws;
     const ondol_npu_program *before = job->session->flaws.before;
     bool other_before = before != NULL && before != job->program;
-    if ((has(flaws, FLAW_DECODE_SIGN) && value->rows == 1) || has(flaws, FLAW_WEARS_OUT) ||
+    bool was_reset = atomic_load(&job->session->device->faults.was_reset);
+    if ((has(flaws, FLAW_FORGETS) && was_reset) ||
+        (has(flaws, FLAW_DECODE_SIGN) && value->rows == 1) || has(flaws, FLAW_WEARS_OUT) ||
         (has(flaws, FLAW_ORDER_MATTERS) && other_before)) {
         flip_column(values, value);
     }

@@ -34,9 +34,27 @@ void program_free(ondol_npu_program *program) {
         free(program->tensors[i].numbers);
         free(program->tensors[i].floats);
     }
+    atomic_fetch_sub(&program->device->mem_used, program->weight_bytes);
     free(program->tensors);
     free(program->nodes);
     free(program);
+}
+
+ondol_npu_status program_take_memory(ondol_npu_program *program, ondol_npu_error *error) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < program->n_tensors; i++) {
+        if (program->tensors[i].role == ONDOL_NPU_WEIGHT) {
+            bytes += weight_bytes(&program->tensors[i]);
+        }
+    }
+    if (!memory_take(program->device, bytes)) {
+        return fail(error, ONDOL_NPU_E_NOMEM,
+                    "the device holds %" PRIu64 " bytes of weights; %" PRIu64
+                    " are in use, and the program has %" PRIu64,
+                    program->device->mem_limit, atomic_load(&program->device->mem_used), bytes);
+    }
+    program->weight_bytes = bytes;
+    return ONDOL_NPU_OK;
 }
 
 size_t value_bytes(const tensor *value) {
@@ -163,7 +181,8 @@ static ondol_npu_status finish(ondol_npu_program *program, const ondol_npu_graph
     if (fault_of_memory(&program->device->faults)) {
         return no_memory(error);
     }
-    return take_weights(program, graph, error);
+    status = program_take_memory(program, error);
+    return status == ONDOL_NPU_OK ? take_weights(program, graph, error) : status;
 }
 
 ondol_npu_status program_compile(ondol_npu_device *device, const ondol_npu_graph *graph,

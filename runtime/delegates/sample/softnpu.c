@@ -101,8 +101,23 @@ static ondol_npu_status init(const ondol_npu_host *host, ondol_npu_error *error)
     return ONDOL_NPU_OK;
 }
 
+/* The number in a variable of the environment; `otherwise` if there is none. */
+static uint64_t number_of(const char *variable, uint64_t otherwise) {
+    const char *text = getenv(variable);
+    return text != NULL && *text != 0 ? strtoull(text, NULL, 10) : otherwise;
+}
+
 static uint32_t device_count(void) {
-    return 1;
+    return (uint32_t)number_of("SOFTNPU_DEVICES", 1);
+}
+
+bool memory_take(ondol_npu_device *device, uint64_t bytes) {
+    uint64_t used = atomic_fetch_add(&device->mem_used, bytes) + bytes;
+    if (device->mem_limit != 0 && used > device->mem_limit) {
+        atomic_fetch_sub(&device->mem_used, bytes);
+        return false;
+    }
+    return true;
 }
 
 static void device_close(ondol_npu_device *device) {
@@ -128,6 +143,8 @@ static ondol_npu_status device_open(uint32_t index, ondol_npu_device **out,
     if (device == NULL) {
         return no_memory(error);
     }
+    device->index = index;
+    device->mem_limit = number_of("SOFTNPU_MEMORY", 0);
     pthread_mutex_init(&device->faults.lock, NULL);
     device_flaws_init(&device->flaws);
     ondol_npu_status status = faults_from_environment(&device->faults, error);
@@ -135,7 +152,7 @@ static ondol_npu_status device_open(uint32_t index, ondol_npu_device **out,
         device_close(device);
         return status;
     }
-    log_line(2, "softnpu 1.0: device 0 opened");
+    log_line(2, "softnpu 1.0: device opened");
     *out = device;
     return ONDOL_NPU_OK;
 }
@@ -147,6 +164,9 @@ static ondol_npu_status device_info(ondol_npu_device *device, ondol_npu_device_i
     }
     snprintf(info->vendor, sizeof info->vendor, "Ondol");
     snprintf(info->device, sizeof info->device, "softnpu");
+    if (device->index > 0) {
+        snprintf(info->device, sizeof info->device, "softnpu %" PRIu32, device->index);
+    }
     snprintf(info->arch, sizeof info->arch, ARCH);
     snprintf(info->driver, sizeof info->driver, "softnpu 1.0");
     snprintf(info->firmware, sizeof info->firmware, "none");
@@ -167,6 +187,9 @@ static ondol_npu_status device_info(ondol_npu_device *device, ondol_npu_device_i
         info->accumulator_bits = 32;
         info->rounding = ONDOL_NPU_ROUND_NEAREST_AWAY;
     }
+    if (ONDOL_NPU_HAS(info, ondol_npu_device_info, mem_limit)) {
+        info->mem_limit = device->mem_limit;
+    }
     return ONDOL_NPU_OK;
 }
 
@@ -176,6 +199,14 @@ static ondol_npu_status inject(ondol_npu_device *device, const char *fault, uint
         return fail(error, ONDOL_NPU_E_INVALID, "no device or no fault");
     }
     return faults_inject(&device->faults, fault, after, error);
+}
+
+static ondol_npu_status reset(ondol_npu_device *device, ondol_npu_error *error) {
+    if (device == NULL) {
+        return fail(error, ONDOL_NPU_E_INVALID, "no device");
+    }
+    faults_reset(&device->faults);
+    return ONDOL_NPU_OK;
 }
 
 /* ---- graphs --------------------------------------------------------------------- */
@@ -295,6 +326,7 @@ static const ondol_npu_api API = {
     .job_cancel = job_cancel,
     .job_free = job_free,
     .inject = inject,
+    .reset = reset,
 };
 
 __attribute__((visibility("default"))) ondol_npu_status

@@ -52,9 +52,15 @@ void log_line(int level, const char *message);
 /* ---- the device and its memory, softnpu.c --------------------------------------- */
 
 struct ondol_npu_device {
+    uint32_t index;
     faults faults;
     device_flaws flaws;
+    uint64_t mem_limit; /* of weights, in bytes; 0 is none */
+    _Atomic(uint64_t) mem_used;
 };
+
+/* Takes memory for weights; false if the device has too little left. */
+bool memory_take(ondol_npu_device *device, uint64_t bytes);
 
 struct ondol_npu_buffer {
     ondol_npu_device *device;
@@ -109,6 +115,7 @@ struct ondol_npu_program {
     tensor *tensors;
     node *nodes;
     uint64_t value_floats; /* memory for values */
+    uint64_t weight_bytes; /* memory of the device for weights */
     uint32_t max_inner;    /* the most columns of a matmul's weight */
 };
 
@@ -128,6 +135,9 @@ ondol_npu_status graph_check(const ondol_npu_program *program, const char *name,
 bool node_supported(const ondol_npu_program *program, const node *node, char *reason,
                     size_t reason_size);
 
+/* Takes the device's memory for the weights of a program, which gives it back when it is freed. */
+ondol_npu_status program_take_memory(ondol_npu_program *program, ondol_npu_error *error);
+
 /* The bytes of a value in the host's memory. */
 size_t value_bytes(const tensor *value);
 
@@ -136,6 +146,8 @@ bool weight_storable(const tensor *weight);
 /* How many numbers and floats a storable weight has in the device's layout. */
 size_t weight_numbers(const tensor *weight);
 size_t weight_floats(const tensor *weight);
+/* The bytes of a storable weight as the host has it, scales included. */
+uint64_t weight_bytes(const tensor *weight);
 bool weight_alloc(tensor *weight);
 /* Copies a weight of the host. */
 ondol_npu_status weight_take(tensor *weight, const ondol_npu_tensor *from, uint32_t id,

@@ -69,6 +69,11 @@ static uint64_t host_scale_bytes(const tensor *weight) {
     return weight->format == FORMAT_I8_ROW ? n * 4 : n * 2;
 }
 
+uint64_t weight_bytes(const tensor *weight) {
+    uint64_t scales = weight->format == FORMAT_F32 ? 0 : host_scale_bytes(weight);
+    return host_bytes(weight) + scales;
+}
+
 /* The number at an index of a weight of four or eight bits. */
 static int8_t host_number(const tensor *weight, const uint8_t *data, size_t i) {
     if (weight->format != FORMAT_I4) {

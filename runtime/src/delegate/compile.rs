@@ -116,6 +116,47 @@ impl Compiler<'_> {
         }
     }
 
+    /// Keeps the first spans whose weights the device's memory holds, each in `copies`
+    /// programs, and refuses the rest.
+    pub fn fit(&self, spans: Vec<Span>, copies: usize, refused: &mut Refused) -> Vec<Span> {
+        let limit = self.delegate.info().memory_limit;
+        if limit == 0 {
+            return spans;
+        }
+        let mut room = limit;
+        let mut fits = |span: &Span| {
+            let needed = self.weight_bytes(span).saturating_mul(copies as u64);
+            let left = room.checked_sub(needed);
+            room = left.unwrap_or(room);
+            left.is_some()
+        };
+        let (kept, rest): (Vec<Span>, Vec<Span>) = spans.into_iter().partition(|span| fits(span));
+        let reason = format!("the device holds {limit} bytes of weights, and they are full");
+        let nodes = rest.into_iter().flat_map(|span| span.nodes);
+        refused.extend(nodes.map(|node| (node, reason.clone())));
+        kept
+    }
+
+    /// Bytes of a span's weights as the device gets them.
+    fn weight_bytes(&self, span: &Span) -> u64 {
+        let bytes = |&node: &usize| {
+            let op = &self.model.0.graph.nodes[node].op;
+            let matrix = match *op {
+                Op::MatMul { weight, .. } => {
+                    let form = self.forms.get(&weight);
+                    form.and_then(|(form, _)| form.sizes(weight.rows, weight.cols))
+                }
+                _ => None,
+            };
+            let (data, scales) = matrix.unwrap_or((0, 0));
+            let vector = op
+                .vector()
+                .map_or(0, |vector| vector.cols * size_of::<f32>());
+            (data + scales + vector) as u64
+        };
+        span.nodes.iter().map(bytes).sum()
+    }
+
     /// A span as a segment. Its tensors are the span's inputs, then for each operation
     /// its weights and its output.
     pub fn segment(&self, span: &Span, rows: usize, with_data: bool) -> Segment {

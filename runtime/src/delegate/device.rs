@@ -59,6 +59,18 @@ impl Delegate {
     /// # Errors
     /// Those of [`Stage::Load`] and [`Stage::Open`].
     pub unsafe fn load(path: &Path) -> Result<Delegate> {
+        // SAFETY: passed on to the caller.
+        unsafe { Delegate::load_device(path, 0) }
+    }
+
+    /// As [`Delegate::load`], but opens the device `index` of several, from 0.
+    ///
+    /// # Safety
+    /// As for [`Delegate::load`].
+    ///
+    /// # Errors
+    /// As for [`Delegate::load`]; [`Code::Invalid`] if there is no such device.
+    pub unsafe fn load_device(path: &Path, index: u32) -> Result<Delegate> {
         let refused = |e: libloading::Error| {
             let message = format!("{}: {e}", path.display());
             DelegateError::found(Stage::Load, Code::Invalid, message)
@@ -74,7 +86,7 @@ impl Delegate {
         let is_path = path.components().nth(1).is_some();
         let file = is_path.then(|| std::path::absolute(path).ok()).flatten();
         // SAFETY: passed on to the caller.
-        unsafe { Delegate::open_first(get_api, file) }
+        unsafe { Delegate::open_device(get_api, file, index) }
     }
 
     /// Opens the first device of a plug-in that is linked into the program.
@@ -86,7 +98,7 @@ impl Delegate {
     /// As for [`Delegate::load`].
     pub unsafe fn open(get_api: ffi::GetApi) -> Result<Delegate> {
         // SAFETY: passed on to the caller.
-        unsafe { Delegate::open_first(get_api, None) }
+        unsafe { Delegate::open_device(get_api, None, 0) }
     }
 
     /// Opens the first device of a plug-in that runs elsewhere, such as in another
@@ -101,30 +113,27 @@ impl Delegate {
     pub unsafe fn open_for(get_api: ffi::GetApi, file: &Path) -> Result<Delegate> {
         let file = std::path::absolute(file).ok();
         // SAFETY: passed on to the caller.
-        unsafe { Delegate::open_first(get_api, file) }
+        unsafe { Delegate::open_device(get_api, file, 0) }
     }
 
-    /// Opens the first device. `file` is the plug-in's file, if it is known.
+    /// Opens a device. `file` is the plug-in's file, if it is known.
     ///
     /// # Safety
     /// As for [`Delegate::open`].
-    unsafe fn open_first(get_api: ffi::GetApi, file: Option<PathBuf>) -> Result<Delegate> {
+    unsafe fn open_device(
+        get_api: ffi::GetApi,
+        file: Option<PathBuf>,
+        index: u32,
+    ) -> Result<Delegate> {
         // SAFETY: passed on to the caller.
         let api = unsafe { table(get_api)? };
         let mut raw = ptr::null_mut();
         // SAFETY: the host's table and all pointers are valid by the contract.
         unsafe {
             check(Stage::Load, |error| call!(api, init(host(), error)))?;
-            if call!(api, device_count()) == 0 {
-                let message = "the plug-in finds no device";
-                return Err(DelegateError::found(
-                    Stage::Open,
-                    Code::Unsupported,
-                    message,
-                ));
-            }
+            there_is(index, call!(api, device_count()))?;
             check(Stage::Open, |error| {
-                call!(api, device_open(0, &mut raw, error))
+                call!(api, device_open(index, &mut raw, error))
             })?;
         }
         let raw = not_null(Stage::Open, raw)?;
@@ -226,6 +235,24 @@ impl Delegate {
         })
     }
 
+    /// Resets the device after an error that says it must be reset. Its programs and
+    /// sessions stay valid; jobs that run end.
+    ///
+    /// # Errors
+    /// Those of [`Stage::Reset`]: [`Code::Unsupported`] if the plug-in can't.
+    pub fn reset(&self) -> Result<()> {
+        let Some(reset) = self.0.api.reset else {
+            let message = "the plug-in can't reset the device";
+            return Err(DelegateError::found(
+                Stage::Reset,
+                Code::Unsupported,
+                message,
+            ));
+        };
+        // SAFETY: the device is open.
+        check(Stage::Reset, |error| unsafe { reset(self.0.raw, error) })
+    }
+
     fn program(
         &self,
         stage: Stage,
@@ -259,4 +286,24 @@ impl Delegate {
             inject(self.0.raw, fault.as_ptr(), after, error)
         })
     }
+}
+
+/// Whether a plug-in with `count` devices has the device `index`.
+fn there_is(index: u32, count: u32) -> Result<()> {
+    let (code, message) = match count {
+        0 => (Code::Unsupported, "the plug-in finds no device".to_string()),
+        _ if index < count => return Ok(()),
+        1 => (
+            Code::Invalid,
+            format!("there is no device {index}: the plug-in has one, device 0"),
+        ),
+        _ => (
+            Code::Invalid,
+            format!(
+                "there is no device {index}: the plug-in has devices 0 to {}",
+                count - 1
+            ),
+        ),
+    };
+    Err(DelegateError::found(Stage::Open, code, message))
 }

@@ -29,6 +29,8 @@ pub enum Stage {
     Output,
     /// Injecting a fault.
     Inject,
+    /// Resetting the device.
+    Reset,
 }
 
 impl core::fmt::Display for Stage {
@@ -45,6 +47,7 @@ impl core::fmt::Display for Stage {
             Stage::Wait => "waiting for a job",
             Stage::Output => "checking the output",
             Stage::Inject => "asking for a fault",
+            Stage::Reset => "resetting the device",
         })
     }
 }

@@ -185,6 +185,7 @@ pub struct DeviceInfo {
     pub activation_group: u32,
     pub accumulator_bits: u32,
     pub rounding: u32,
+    pub mem_limit: u64,
 }
 
 impl DeviceInfo {
@@ -284,6 +285,7 @@ pub struct Api {
     pub job_cancel: Option<unsafe extern "C" fn(*mut Opaque, *mut Error) -> Status>,
     pub job_free: Option<unsafe extern "C" fn(*mut Opaque)>,
     pub inject: Option<unsafe extern "C" fn(*mut Opaque, *const c_char, u32, *mut Error) -> Status>,
+    pub reset: Option<unsafe extern "C" fn(*mut Opaque, *mut Error) -> Status>,
 }
 
 pub type GetApi = unsafe extern "C" fn(u32, u32, *mut *const Api) -> Status;
@@ -299,11 +301,11 @@ const _: () = {
     assert!(size_of::<Tensor>() == 64 && offset_of!(Tensor, data) == 32);
     assert!(size_of::<Node>() == 48 && offset_of!(Node, out) == 32);
     assert!(size_of::<Graph>() == 48 && offset_of!(Graph, tensors) == 32);
-    assert!(size_of::<DeviceInfo>() == 368 && offset_of!(DeviceInfo, quants) == 328);
+    assert!(size_of::<DeviceInfo>() == 376 && offset_of!(DeviceInfo, quants) == 328);
     assert!(DeviceInfo::SIZE_1_0 == 352);
     assert!(size_of::<Claim>() == 132);
     assert!(size_of::<Metrics>() == 40 && offset_of!(Metrics, exec_ns) == 16);
     assert!(size_of::<Binding>() == 32 && offset_of!(Binding, buffer) == 16);
     assert!(size_of::<Host>() == 24);
-    assert!(size_of::<Api>() == 184 && offset_of!(Api, submit) == 144);
+    assert!(size_of::<Api>() == 192 && offset_of!(Api, submit) == 144);
 };

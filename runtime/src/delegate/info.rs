@@ -43,8 +43,12 @@ pub struct DeviceInfo {
     /// Bytes of the device's memory that were free when the description was read; 0 if
     /// unknown.
     pub memory_free: u64,
+    /// The most bytes of weights that programs can have at a time; 0 is no limit.
+    pub memory_limit: u64,
     /// Whether the plug-in can inject faults ([`super::Delegate::inject`]).
     pub injects_faults: bool,
+    /// Whether the plug-in can reset the device ([`super::Delegate::reset`]).
+    pub resets: bool,
 }
 
 /// Whether a delegate is hardware. Times are a measure of performance for hardware
@@ -238,7 +242,9 @@ pub(super) unsafe fn read(api: &ffi::Api, device: *mut Opaque) -> Result<DeviceI
         rows: rows(listed_rows)?,
         memory: raw.mem_total,
         memory_free: raw.mem_free,
+        memory_limit: raw.mem_limit,
         injects_faults: api.inject.is_some(),
+        resets: api.reset.is_some(),
     })
 }
 

@@ -152,7 +152,9 @@ impl Compiled {
             delegate,
             forms: &forms,
         };
-        let spans = compiler.claim(rows, &mut refused)?;
+        let claimed = compiler.claim(rows, &mut refused)?;
+        let copies = usize::from(options.prefill) + usize::from(options.decode);
+        let spans = compiler.fit(claimed, copies, &mut refused);
         let report = OffloadReport::new(graph, &spans, &refused, &forms);
         if spans.is_empty() {
             return Err(takes_nothing(&report));

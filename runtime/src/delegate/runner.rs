@@ -24,6 +24,9 @@ const GRACE: Duration = Duration::from_millis(200);
 /// Consecutive failures after which the device is no longer used.
 const MAX_FAILURES: u32 = 16;
 
+/// Resets of the device after which a further loss ends its use.
+const MAX_RESETS: u64 = 3;
+
 /// Timeouts after which the device is no longer used.
 const MAX_LATE: u32 = 3;
 
@@ -41,6 +44,8 @@ pub struct OffloadStats {
     pub decode: StageStats,
     /// Failures of the device.
     pub failures: u64,
+    /// Resets of the device that this engine asked for and that succeeded.
+    pub resets: u64,
     /// Rows that the CPU also computed to check the device.
     pub audits: u64,
     /// The largest difference that an audit found in one output of a span: squared
@@ -427,11 +432,9 @@ impl Runner {
         self.stats.failures += 1;
         let is_late = error.code == Code::Timeout;
         self.late_calls += u32::from(is_late);
-        let may_pass = error.retryable || is_late;
-        let gives_up = for_good
-            || !may_pass
-            || self.failures_in_a_row >= MAX_FAILURES
-            || self.late_calls >= MAX_LATE;
+        let may_pass = !for_good && (error.retryable || is_late || self.has_reset(&error));
+        let gives_up =
+            !may_pass || self.failures_in_a_row >= MAX_FAILURES || self.late_calls >= MAX_LATE;
         self.stats.last_failure = Some(error.clone());
         if gives_up {
             self.stats.given_up = true;
@@ -442,6 +445,16 @@ impl Runner {
         }
         self.log_failure(&error);
         Ok(())
+    }
+
+    /// Resets the device if the error asks for it. Returns whether the device may be used
+    /// again.
+    fn has_reset(&mut self, error: &DelegateError) -> bool {
+        let asked = error.needs_reset && self.stats.resets < MAX_RESETS;
+        // A late job may still use the buffers that the next job would get.
+        let is_reset = asked && self.late.is_none() && self.compiled().delegate.reset().is_ok();
+        self.stats.resets += u64::from(is_reset);
+        is_reset
     }
 
     /// Logs a failure that no caller sees. A device may fail at every call, so most

@@ -34,7 +34,12 @@ pub fn kotlin(toolchain: &Toolchain, abis: &[Abi]) -> Outcome {
     };
     let assemble = arguments(&home(), name, &libraries)?;
     let assemble: Vec<&str> = assemble.iter().map(String::as_str).collect();
-    let output = format!("-Dondol.output={}", folder().join("maven").display());
+    let classes = folder().join("maven");
+    // Maven leaves classes there whose source is gone, and ProGuard would miss what they call.
+    if classes.exists() {
+        fs::remove_dir_all(&classes).map_err(|e| format!("{}: {e}", classes.display()))?;
+    }
+    let output = format!("-Dondol.output={}", classes.display());
     // The tests of the library itself need one for this machine.
     let tests = [
         "-Dtest=dev/ondol/aar/*,dev/ondol/sample/*",

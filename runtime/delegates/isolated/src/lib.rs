@@ -35,11 +35,19 @@ use std::process::Command;
 /// Those of [`Delegate::load`], at [`ondol::delegate::Stage::Load`]; [`ondol::delegate::Code::DeviceLost`] if the helper does
 /// not start or ends; [`ondol::delegate::Code::Unsupported`] on systems other than Linux.
 pub fn open(plugin: &Path, helper: Command) -> Result<Delegate, DelegateError> {
+    open_device(plugin, 0, helper)
+}
+
+/// As [`open`], but opens the device `index` of several, from 0.
+///
+/// # Errors
+/// As for [`open`], and those of [`Delegate::load_device`].
+pub fn open_device(plugin: &Path, index: u32, helper: Command) -> Result<Delegate, DelegateError> {
     #[cfg(target_os = "linux")]
-    return linux::open(plugin, helper);
+    return linux::open_device(plugin, index, helper);
     #[cfg(not(target_os = "linux"))]
     {
-        let _ = (plugin, helper);
+        let _ = (plugin, index, helper);
         Err(DelegateError {
             stage: ondol::delegate::Stage::Load,
             code: ondol::delegate::Code::Unsupported,

@@ -88,6 +88,7 @@ impl Lists {
             activation_group: 0,
             accumulator_bits: 0,
             rounding: 0,
+            mem_limit: 0,
         };
         let texts: [&mut [c_char]; 5] = [
             &mut info.vendor,

@@ -39,7 +39,7 @@ pub mod raw {
     pub use crate::device::Lists;
     pub use crate::failure::entry;
     pub use crate::handle::{given, list, put};
-    pub use crate::table::{Binding, Objects, api};
+    pub use crate::table::{Binding, Objects, Optional, api};
 }
 
 /// The version of this crate, and of all plug-ins that are released with it.
@@ -89,6 +89,9 @@ pub trait Device: Send + Sync + Sized + 'static {
     /// unknown name. `None` if the plug-in has no faults.
     const INJECT: Option<Inject<Self>> = None;
 
+    /// Resets the device after a loss; its programs stay valid.
+    const RESET: Option<Reset<Self>> = None;
+
     /// Describes the device. Called once, when it is opened.
     fn describe(&self) -> Description;
 
@@ -117,6 +120,9 @@ pub trait Device: Send + Sync + Sized + 'static {
 /// Arms a fault of a device. The arguments are the device, the fault's name, and the number of
 /// submits that still succeed before one fails; the fault may also be one of another call.
 pub type Inject<D> = fn(&D, &str, u32) -> Result<()>;
+
+/// [`Device::RESET`].
+pub type Reset<D> = fn(&D) -> Result<()>;
 
 /// A compiled graph. Several sessions may run it at the same time.
 pub trait Program: Send + Sync + 'static {

@@ -59,6 +59,12 @@ pub trait Objects: 'static {
     /// UNSUPPORTED for a fault that the plug-in does not have.
     fn inject(device: &Self::Device, fault: &str, after: u32) -> Result<()>;
 
+    /// Resets a device that is lost.
+    ///
+    /// # Errors
+    /// If it can't be reset.
+    fn reset(device: &Self::Device) -> Result<()>;
+
     /// For each node the reason why the device does not take it, or `None`.
     ///
     /// # Safety
@@ -141,9 +147,17 @@ pub struct Binding<'b, B> {
     pub offset: u64,
 }
 
-/// The table, for a plug-in of this name, version and licence. `injects` says whether it
-/// has faults.
-pub const fn api<O: Objects>(names: [*const c_char; 3], injects: bool) -> ffi::Api {
+/// Which of the functions that may be missing a plug-in has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Optional {
+    /// [`Objects::inject`].
+    pub inject: bool,
+    /// [`Objects::reset`].
+    pub reset: bool,
+}
+
+/// The table, for a plug-in of this name, version and licence.
+pub const fn api<O: Objects>(names: [*const c_char; 3], has: Optional) -> ffi::Api {
     let [name, version, licence] = names;
     ffi::Api {
         hdr: ffi::Hdr::of::<ffi::Api>(),
@@ -168,7 +182,8 @@ pub const fn api<O: Objects>(names: [*const c_char; 3], injects: bool) -> ffi::A
         job_wait: Some(job_wait::<O>),
         job_cancel: Some(job_cancel::<O>),
         job_free: Some(job_free::<O>),
-        inject: if injects { Some(inject::<O>) } else { None },
+        inject: if has.inject { Some(inject::<O>) } else { None },
+        reset: if has.reset { Some(reset::<O>) } else { None },
     }
 }
 
@@ -252,6 +267,13 @@ unsafe extern "C" fn inject<O: Objects>(
         let (device, fault) = unsafe { (of::<O::Device>(device)?, CStr::from_ptr(fault)) };
         O::inject(device, &fault.to_string_lossy(), after)
     };
+    // SAFETY: by the contract.
+    unsafe { entry(error, call) }
+}
+
+unsafe extern "C" fn reset<O: Objects>(device: *mut Opaque, error: *mut ffi::Error) -> ffi::Status {
+    // SAFETY: by the contract.
+    let call = || O::reset(unsafe { of::<O::Device>(device)? });
     // SAFETY: by the contract.
     unsafe { entry(error, call) }
 }

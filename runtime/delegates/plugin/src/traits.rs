@@ -7,7 +7,7 @@ use crate::graph::Graph;
 use crate::handle::put;
 use crate::program::{self, Compiled};
 use crate::session::{Buffer, Job, Session};
-use crate::table::{Binding, Log, Objects, api};
+use crate::table::{Binding, Log, Objects, Optional, api};
 use crate::{Device, Plugin};
 use core::marker::PhantomData;
 use core::time::Duration;
@@ -21,7 +21,10 @@ struct Of<P>(PhantomData<P>);
 impl<P: Plugin> Of<P> {
     const API: &'static ffi::Api = &api::<Of<P>>(
         [P::NAME.as_ptr(), P::VERSION.as_ptr(), P::LICENCE.as_ptr()],
-        P::Device::INJECT.is_some(),
+        Optional {
+            inject: P::Device::INJECT.is_some(),
+            reset: P::Device::RESET.is_some(),
+        },
     );
 }
 
@@ -76,6 +79,11 @@ impl<P: Plugin> Objects for Of<P> {
     fn inject(device: &Self::Device, fault: &str, after: u32) -> Result<()> {
         let inject = P::Device::INJECT.ok_or_else(|| invalid("this plug-in has no faults"))?;
         inject(&device.device, fault, after)
+    }
+
+    fn reset(device: &Self::Device) -> Result<()> {
+        let reset = P::Device::RESET.ok_or_else(|| invalid("this plug-in has no reset"))?;
+        reset(&device.device)
     }
 
     unsafe fn claim(

@@ -17,7 +17,7 @@ SIZE(ondol_npu_node, 48);
 PLACE(ondol_npu_node, out, 32);
 SIZE(ondol_npu_graph, 48);
 PLACE(ondol_npu_graph, tensors, 32);
-SIZE(ondol_npu_device_info, 368);
+SIZE(ondol_npu_device_info, 376);
 PLACE(ondol_npu_device_info, quants, 328);
 PLACE(ondol_npu_device_info, activation_group, 352); /* where version 1.0 ends */
 SIZE(ondol_npu_claim, 132);
@@ -26,6 +26,6 @@ PLACE(ondol_npu_metrics, exec_ns, 16);
 SIZE(ondol_npu_binding, 32);
 PLACE(ondol_npu_binding, buffer, 16);
 SIZE(ondol_npu_host, 24);
-SIZE(ondol_npu_api, 184);
+SIZE(ondol_npu_api, 192);
 PLACE(ondol_npu_api, submit, 144);
 #endif

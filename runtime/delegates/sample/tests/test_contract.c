@@ -223,6 +223,51 @@ static void long_name(ondol_npu_device *device) {
     }
 }
 
+/* Programs take the device's memory until they are freed, compiled or loaded. */
+static void memory_limit(void) {
+    enum { WEIGHT = 64 * 32 + 64 * 2 }; /* I8 by 32: numbers, then half floats */
+    char limit[32];
+    snprintf(limit, sizeof limit, "%d", 2 * WEIGHT);
+    setenv("SOFTNPU_MEMORY", limit, 1);
+    ondol_npu_device *device = open_device();
+    unsetenv("SOFTNPU_MEMORY");
+    ondol_npu_device_info info = {.hdr = HEADER(ondol_npu_device_info)};
+    CHECK(api->device_info(device, &info, NULL) == ONDOL_NPU_OK && info.mem_limit == 2 * WEIGHT);
+    model m;
+    model_init(&m, 16);
+    uint32_t in = add_value(&m, ONDOL_NPU_INPUT, 32), out = add_value(&m, ONDOL_NPU_OUTPUT, 64);
+    add_node(&m, ONDOL_NPU_MATMUL, out, 2, in, add_weight(&m, &I8, 64, 32), 0);
+    ondol_npu_program *first = compile(device, &m), *second = compile(device, &m), *third;
+    ondol_npu_error error = {.hdr = HEADER(ondol_npu_error)};
+    CHECK(api->compile(device, &m.graph, &third, &error) == ONDOL_NPU_E_NOMEM);
+    CHECK(strstr(error.message, limit) != NULL);
+    size_t size = 0;
+    CHECK(api->program_save(first, NULL, &size, NULL) == ONDOL_NPU_OK);
+    void *blob = malloc(size);
+    CHECK(api->program_save(first, blob, &size, NULL) == ONDOL_NPU_OK);
+    CHECK(api->program_load(device, blob, size, &third, NULL) == ONDOL_NPU_E_NOMEM);
+    api->program_free(second);
+    CHECK(api->program_load(device, blob, size, &third, NULL) == ONDOL_NPU_OK);
+    free(blob);
+    api->program_free(first);
+    api->program_free(third);
+    model_free(&m);
+    api->device_close(device);
+}
+
+static void several_devices(void) {
+    setenv("SOFTNPU_DEVICES", "2", 1);
+    ondol_npu_device *device;
+    ondol_npu_device_info info = {.hdr = HEADER(ondol_npu_device_info)};
+    CHECK(api->device_count() == 2);
+    CHECK(api->device_open(1, &device, NULL) == ONDOL_NPU_OK);
+    CHECK(api->device_info(device, &info, NULL) == ONDOL_NPU_OK);
+    CHECK(strcmp(info.device, "softnpu 1") == 0);
+    api->device_close(device);
+    CHECK(api->device_open(2, &device, NULL) == ONDOL_NPU_E_INVALID);
+    unsetenv("SOFTNPU_DEVICES");
+}
+
 void test_contract(void) {
     ondol_npu_device *device = open_device();
     versions();
@@ -235,4 +280,6 @@ void test_contract(void) {
     broken_weights(device);
     long_name(device);
     api->device_close(device);
+    memory_limit();
+    several_devices();
 }

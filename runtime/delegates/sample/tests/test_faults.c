@@ -73,6 +73,11 @@ static void device_lost(rig *r) {
     submit_fails(r, ONDOL_NPU_E_DEVICE_LOST, ONDOL_NPU_ERROR_NEEDS_RESET);
     inject(r, "none", 0);
     CHECK(rig_run(r, 0) == ONDOL_NPU_OK);
+    inject(r, "device-lost", 0);
+    CHECK(rig_run(r, 0) == ONDOL_NPU_E_DEVICE_LOST);
+    CHECK(api->reset(NULL, &error) == ONDOL_NPU_E_INVALID);
+    CHECK(api->reset(r->device, NULL) == ONDOL_NPU_OK);
+    CHECK(rig_run(r, 0) == ONDOL_NPU_OK);
 }
 
 static void hangs(rig *r) {

@@ -790,6 +790,19 @@ static void says_hardware(rig *r) {
     CHECK(api->device_info(r->device, &info, NULL) == ONDOL_NPU_OK && info.flags != 0);
 }
 
+static void forgets_on_reset(rig *r) {
+    inject(r->device, "forgets-on-reset");
+    run(r);
+    float *good = copy(r, 1);
+    CHECK(api->reset(r->device, NULL) == ONDOL_NPU_OK);
+    run(r);
+    CHECK(!same(r, 1, good));
+    inject(r->device, "none");
+    run(r);
+    CHECK(same(r, 1, good));
+    free(good);
+}
+
 /* The output gets memory with room behind it, for what does not belong there. */
 static void overrun(rig *r) {
     size_t size = numbers(r, 1) * sizeof(float);
@@ -870,6 +883,7 @@ static void with_the_device(void) {
     block_16(&m);
     rig_init(&r, &m, device, compile(device, &m));
     says_hardware(&r);
+    forgets_on_reset(&r);
     overrun(&r);
     rig_free(&r);
     model_free(&m);

@@ -48,6 +48,7 @@ impl Device {
             flags: found.flags,
             mem_total: found.memory,
             mem_free: found.memory_free,
+            mem_limit: found.memory_limit,
             activations: found.activations,
             activation_group: found.activation_group,
             accumulator_bits: found.accumulator_bits,
@@ -63,6 +64,14 @@ impl Device {
     pub fn inject(&self, fault: &str, after: u32) -> Result<()> {
         let fault = fault.to_owned();
         self.do_call(&Request::Inject { fault, after })
+    }
+
+    /// Resets the device.
+    ///
+    /// # Errors
+    /// Those of the plug-in; DEVICE_LOST.
+    pub fn reset(&self) -> Result<()> {
+        self.do_call(&Request::Reset)
     }
 
     /// For each node the reason why the device does not take it.

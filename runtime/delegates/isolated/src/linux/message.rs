@@ -21,14 +21,20 @@ pub type Reply<T> = Result<T, Reported>;
 /// A call of the plug-in.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// The first: loads a plug-in and opens its first device. [`Opened`].
-    Open { version: String, plugin: PathBuf },
+    /// The first: loads a plug-in and opens one of its devices. [`Opened`].
+    Open {
+        version: String,
+        plugin: PathBuf,
+        device: u32,
+    },
     /// The last: closes the device. `()`.
     Close,
     /// [`Info`].
     Info,
     /// `()`.
     Inject { fault: String, after: u32 },
+    /// `()`.
+    Reset,
     /// For each node the reason why the device does not take it, or `None`.
     Claim(Graph),
     /// The file has the weights. The program's id, `u64`.
@@ -62,6 +68,7 @@ impl Request {
             Request::Close => "device_close",
             Request::Info => "device_info",
             Request::Inject { .. } => "inject",
+            Request::Reset => "reset",
             Request::Claim(_) => "claim",
             Request::Compile(_) => "compile",
             Request::Load { .. } => "program_load",
@@ -92,6 +99,8 @@ pub struct Opened {
     pub plugin: [String; 3],
     /// Whether it has `inject`.
     pub injects_faults: bool,
+    /// Whether it has `reset`.
+    pub resets: bool,
 }
 
 /// The description of a device.
@@ -103,6 +112,7 @@ pub struct Info {
     pub flags: u32,
     pub memory: u64,
     pub memory_free: u64,
+    pub memory_limit: u64,
     pub activations: u32,
     pub activation_group: u32,
     pub accumulator_bits: u32,

@@ -19,12 +19,13 @@ use ondol_plugin::Failure;
 use std::path::Path;
 use std::process::Command;
 
-/// [`crate::open`] on Linux.
-pub fn open(plugin: &Path, helper: Command) -> Result<Delegate, DelegateError> {
+/// [`crate::open_device`] on Linux.
+pub fn open_device(plugin: &Path, device: u32, helper: Command) -> Result<Delegate, DelegateError> {
     let helper = Helper::start(helper).map_err(error)?;
     let request = Request::Open {
         version: VERSION.to_owned(),
         plugin: plugin.to_path_buf(),
+        device,
     };
     let (opened, _) = helper.call(&request, None, LONG).map_err(error)?;
     table::PENDING.set(Some(Pending { helper, opened }));

@@ -94,12 +94,15 @@ impl Connection {
         } = self;
         let none = None::<&File>;
         match request {
-            Request::Open { version, plugin } => {
-                channel.send(&device.open(&version, &plugin), none)
-            }
+            Request::Open {
+                version,
+                plugin,
+                device: index,
+            } => channel.send(&device.open(&version, &plugin, index), none),
             Request::Close => channel.send(&device.close(), none),
             Request::Info => channel.send(&device.info(), none),
             Request::Inject { fault, after } => channel.send(&device.inject(fault, after), none),
+            Request::Reset => channel.send(&device.reset(), none),
             Request::Claim(graph) => channel.send(&device.claim(graph), none),
             Request::Compile(graph) => channel.send(&device.compile(graph, file), none),
             Request::Load { bytes } => channel.send(&device.load(bytes, file), none),
@@ -140,17 +143,18 @@ fn system(error: io::Error) -> Reported {
 // ---- the device and its programs ----------------------------------------------------
 
 impl Device {
-    fn open(&self, version: &str, plugin: &Path) -> Reply<Opened> {
+    fn open(&self, version: &str, plugin: &Path, index: u32) -> Reply<Opened> {
         if version != VERSION {
             let message = format!("a helper of version {VERSION}, and a host of {version}");
             return Err(Reported::new(Code::Incompatible, message));
         }
         // SAFETY: this process serves only the plug-in. Damage by the plug-in stays in it: the host
         // trusts nothing that the helper says.
-        let delegate = unsafe { Delegate::load(plugin) }?;
+        let delegate = unsafe { Delegate::load_device(plugin, index) }?;
         let opened = Opened {
             plugin: delegate.info().plugin.clone(),
             injects_faults: delegate.info().injects_faults,
+            resets: delegate.info().resets,
         };
         *lock(&self.delegate) = Some(delegate);
         Ok(opened)
@@ -180,8 +184,10 @@ impl Device {
             rows,
             memory,
             memory_free,
+            memory_limit,
             plugin: _,
             injects_faults: _,
+            resets: _,
         } = self.delegate()?.read_info()?;
         Ok(Info {
             names: [vendor, device, arch, driver, firmware],
@@ -192,6 +198,7 @@ impl Device {
             },
             memory,
             memory_free,
+            memory_limit,
             activations: arithmetic.activations.raw(),
             activation_group: match arithmetic.group {
                 Group::Of(group) => group as u32,
@@ -207,6 +214,10 @@ impl Device {
     fn inject(&self, fault: String, after: u32) -> Reply<()> {
         let fault = CString::new(fault).map_err(|e| Reported::new(Code::Invalid, e.to_string()))?;
         Ok(self.delegate()?.inject(&fault, after)?)
+    }
+
+    fn reset(&self) -> Reply<()> {
+        Ok(self.delegate()?.reset()?)
     }
 
     fn claim(&self, graph: Graph) -> Reply<Vec<Option<String>>> {

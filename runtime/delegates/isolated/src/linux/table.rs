@@ -4,7 +4,7 @@ use super::device::{Device, Pending, Program};
 use super::message::Opened;
 use super::session::{Buffer, Job, Session};
 use ondol::delegate::{Metrics, ffi};
-use ondol_plugin::raw::{Binding, Objects, api, entry, put};
+use ondol_plugin::raw::{Binding, Objects, Optional, api, entry, put};
 use ondol_plugin::{Failure, Result, invalid};
 use std::cell::RefCell;
 use std::ffi::CString;
@@ -48,19 +48,22 @@ fn api_of(opened: &Opened) -> &'static ffi::Api {
         .clone()
         .map(|name| CString::new(name).unwrap_or_default());
     let mut tables = super::helper::lock(&TABLES);
-    let is_it = |table: &&&Table| {
-        table.names == names && table.api.inject.is_some() == opened.injects_faults
+    let has = Optional {
+        inject: opened.injects_faults,
+        reset: opened.resets,
     };
+    let is_it = |table: &&&Table| table.names == names && table.has == has;
     if let Some(table) = tables.iter().find(is_it) {
         return &table.api;
     }
-    let table: &Table = Box::leak(Box::new(Table::new(names, opened.injects_faults)));
+    let table: &Table = Box::leak(Box::new(Table::new(names, has)));
     tables.push(table);
     &table.api
 }
 
 struct Table {
     names: [CString; 3],
+    has: Optional,
     api: ffi::Api,
 }
 
@@ -70,10 +73,11 @@ unsafe impl Sync for Table {}
 unsafe impl Send for Table {}
 
 impl Table {
-    fn new(names: [CString; 3], injects_faults: bool) -> Table {
+    fn new(names: [CString; 3], has: Optional) -> Table {
         Table {
-            api: api::<Isolated>(names.each_ref().map(|name| name.as_ptr()), injects_faults),
+            api: api::<Isolated>(names.each_ref().map(|name| name.as_ptr()), has),
             names,
+            has,
         }
     }
 }
@@ -108,6 +112,10 @@ impl Objects for Isolated {
 
     fn inject(device: &Arc<Device>, fault: &str, after: u32) -> Result<()> {
         device.inject(fault, after)
+    }
+
+    fn reset(device: &Arc<Device>) -> Result<()> {
+        device.reset()
     }
 
     unsafe fn claim(device: &Arc<Device>, graph: *const ffi::Graph) -> Result<Vec<Option<String>>> {
