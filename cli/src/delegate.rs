@@ -10,6 +10,8 @@ use ondol::delegate::{Delegate, Offload, OffloadOptions};
 use ondol::trial::{Split, SplitFile};
 use ondol::{CancelToken, Model, Session, SessionOptions};
 use serde::Serialize;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -42,6 +44,9 @@ pub struct DelegateArgs {
     /// Deadline of one call of the device, in milliseconds
     #[arg(long, requires = "delegate", value_name = "MS", default_value_t = 5000, value_parser = at_least_one)]
     delegate_deadline: usize,
+    /// Take all programs from this file, which `ondol compile` wrote for this model and part
+    #[arg(long, requires = "delegate", value_name = "BUNDLE")]
+    delegate_bundle: Option<PathBuf>,
     /// Run the plug-in in a process of its own, so that its crash ends neither this process
     /// nor the answer
     #[arg(long, requires = "delegate")]
@@ -103,6 +108,20 @@ impl DelegateArgs {
             .transpose()
     }
 
+    /// Where programs are: the bundle, or the folder of Ondol's own.
+    fn programs(&self) -> Result<PathBuf> {
+        match &self.delegate_bundle {
+            // What is no file would be taken for a folder.
+            Some(bundle) if !bundle.is_file() => {
+                let source = fs::metadata(bundle).err();
+                let source = source.unwrap_or_else(|| ErrorKind::InvalidInput.into());
+                Err(Error::file("open", bundle)(source))
+            }
+            Some(bundle) => Ok(bundle.clone()),
+            None => Ok(Home::find()?.programs()),
+        }
+    }
+
     /// The stages that the arguments ask for.
     fn stages(&self) -> Split {
         let asked = &self.delegate_stages;
@@ -120,7 +139,7 @@ impl DelegateArgs {
             decode: stages.decode,
             strict: self.delegate_strict,
             deadline: Duration::from_millis(self.delegate_deadline as u64),
-            cache: Some(Home::find()?.programs()),
+            cache: Some(self.programs()?),
         })
     }
 }

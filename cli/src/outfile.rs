@@ -186,9 +186,18 @@ fn is_same_file(a: &Path, b: &Path) -> bool {
     same_file::is_same_file(a, b).unwrap_or(false)
 }
 
-/// Whether a path leads to what standard output is.
-pub fn is_standard_output(path: &Path) -> bool {
-    cfg!(unix) && is_same_file(path, Path::new("/dev/stdout"))
+/// Refuses an output that leads to standard output if JSON is printed there.
+///
+/// # Errors
+/// [`Error::Usage`].
+pub fn refuse_output_of_json(path: &Path, json: bool) -> Result<()> {
+    if json && cfg!(unix) && is_same_file(path, Path::new("/dev/stdout")) {
+        return Err(Error::Usage(format!(
+            "{} is standard output, where --json prints: leave one of them out",
+            path.display()
+        )));
+    }
+    Ok(())
 }
 
 fn refuse_existing(path: &Path, force: bool) -> Result<()> {

@@ -170,6 +170,50 @@ fn stages_can_be_chosen() {
     assert_eq!(spans("prefill,decode"), prefill + decode);
 }
 
+/// A model that is compiled ahead of time, for the command and for an app.
+#[test]
+fn a_bundle_is_loaded_and_nothing_is_compiled() {
+    let home = folder("bundle");
+    let (plugin, bundle) = (softnpu::plugin(), home.join("hello.npu"));
+    let compile = |arguments: &[&str]| {
+        let mut command = ondol(&home);
+        command
+            .args(["compile", "hello", "--delegate"])
+            .arg(&plugin);
+        run(command.arg("-o").arg(&bundle).args(arguments))
+    };
+    let said = compile(&["--json"]).expect(0).json();
+    assert_eq!(said["bytes"], fs::metadata(&bundle).unwrap().len());
+    assert!(said["programs"].as_u64() > Some(0), "{said}");
+    compile(&[]).expect(2).complains("--force replaces it");
+    compile(&["--force"]).expect(0);
+
+    let path = bundle.display().to_string();
+    let with = ["--delegate-bundle", path.as_str()];
+    let said = answer(&home, &plugin, &with).json();
+    let figures = &said["delegate"];
+    assert!(figures["spans_on_device"].as_u64() > Some(0), "{said}");
+    assert!(!home.join("programs").exists(), "programs were stored");
+
+    let decode = [&with[..], &["--delegate-stages", "decode"]].concat();
+    let mut command = ondol(&home);
+    command.args(["run", "hello", "안녕하세요", "--delegate"]);
+    run(command.arg(&plugin).args(decode))
+        .expect(1)
+        .complains("none of 1");
+
+    let options = LoadOptions {
+        threads: Some(1),
+        delegate: Some(DelegateOptions {
+            cache: Some(bundle),
+            ..DelegateOptions::new(&plugin)
+        }),
+        ..LoadOptions::default()
+    };
+    let model = Model::load(Source::Hello, &options).unwrap();
+    assert!(model.memory(None).unwrap().delegate > 0);
+}
+
 #[test]
 fn an_app_uses_what_was_kept() {
     let (home, plugin) = (

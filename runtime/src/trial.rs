@@ -216,7 +216,8 @@ pub struct DamagedSplit {
 }
 
 impl SplitFile {
-    /// Where the split for these options is kept; `None` if they name no folder.
+    /// Where the split for these options is kept; `None` if they name no folder, but a
+    /// bundle or nothing.
     ///
     /// # Errors
     /// As for [`Model::memory`].
@@ -226,7 +227,7 @@ impl SplitFile {
         options: &OffloadOptions,
         session: &SessionOptions,
     ) -> Result<Option<SplitFile>> {
-        let Some(folder) = &options.cache else {
+        let Some(folder) = options.cache.as_ref().filter(|path| !path.is_file()) else {
             return Ok(None);
         };
         let sizing = Sizing::new(model, session)?;

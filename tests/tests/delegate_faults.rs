@@ -514,6 +514,108 @@ fn programs_of_another_model_are_not_taken() {
     assert!(cached(&with_seed(1), &options) == (programs, programs, one));
 }
 
+// ---- bundles ----
+
+/// Compiles `model` for a device, as a bundle in a folder.
+fn bundle_of(
+    model: &Model,
+    device: &Delegate,
+    options: &OffloadOptions,
+    folder: &Folder,
+) -> PathBuf {
+    fs::create_dir_all(&folder.0).unwrap();
+    let path = folder.0.join("model.npu");
+    let offload = try_offload(model, device, options).unwrap();
+    let mut file = fs::File::create(&path).unwrap();
+    let bytes = offload.write_bundle(&mut file).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().len(), bytes);
+    path
+}
+
+#[test]
+fn a_bundle_has_all_programs_and_compiles_none() {
+    let folder = Folder::new("bundle");
+    let path = bundle_of(&hello(), &softnpu::open(), &all_passes(), &folder);
+    let (kept, programs, logits) = cached(&hello(), &kept_in(&path));
+    assert_eq!(kept, programs);
+    assert!(logits == cached(&hello(), &all_passes()).2);
+    // A plug-in that was built anew is the same part.
+    let rebuilt = softnpu::with_bug("rebuilt", "softnpu.c", "device opened", "a device opened");
+    // SAFETY: the sample keeps the contract.
+    let rebuilt = unsafe { Delegate::load(&rebuilt) }.unwrap();
+    let offload = try_offload(&hello(), &rebuilt, &kept_in(&path)).unwrap();
+    assert_eq!(offload.report().from_cache, programs);
+}
+
+#[test]
+fn a_bundle_is_bound_to_part_rows_and_weights() {
+    let folder = Folder::new("bound");
+    let path = bundle_of(&hello(), &softnpu::open(), &small_programs(), &folder);
+    let refused = |model: &Model, device: &Delegate, options: &OffloadOptions, word: &str| {
+        let Err(Error::Delegate(told)) = try_offload(model, device, options) else {
+            panic!("{word}: taken");
+        };
+        let expected = (Stage::LoadProgram, Code::Incompatible);
+        assert_eq!((told.stage, told.code), expected, "{told}");
+        assert!(told.message.contains(word), "{told}");
+    };
+    let prefill_only = OffloadOptions {
+        decode: false,
+        ..kept_in(&path)
+    };
+    try_offload(&hello(), &softnpu::open(), &prefill_only).unwrap();
+    refused(&hello(), &softnpu::open(), &kept_in(&path), "none of 1");
+    let random = RandomModel::small("llama").quantized(DType::Q4_0);
+    let other = Model::from_bytes(random.to_bytes()).unwrap();
+    refused(&other, &softnpu::open(), &prefill_only, "other weights");
+    let newer = softnpu::with_bug(
+        "newer",
+        "softnpu.c",
+        "sizeof info->driver, \"softnpu 1.0\"",
+        "sizeof info->driver, \"softnpu 1.1\"",
+    );
+    // SAFETY: the sample keeps the contract.
+    let newer = unsafe { Delegate::load(&newer) }.unwrap();
+    refused(
+        &hello(),
+        &newer,
+        &prefill_only,
+        "this is softnpu 1.0, architecture softnpu1, driver softnpu 1.1",
+    );
+}
+
+#[test]
+fn a_damaged_bundle_is_refused() {
+    let folder = Folder::new("damaged-bundle");
+    let path = bundle_of(&hello(), &softnpu::open(), &small_programs(), &folder);
+    let whole = fs::read(&path).unwrap();
+    let prefill_only = OffloadOptions {
+        decode: false,
+        ..kept_in(&path)
+    };
+    let outcome = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        match try_offload(&hello(), &softnpu::open(), &prefill_only) {
+            Err(Error::Delegate(told)) => (told.stage, told.code),
+            other => panic!("{other:?}"),
+        }
+    };
+    let corrupt = (Stage::LoadProgram, Code::Corrupt);
+    for at in (0..whole.len()).step_by(whole.len() / 61) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1 << (at % 8);
+        assert_eq!(outcome(&damaged), corrupt, "byte {at}");
+        assert_eq!(outcome(&whole[..at]), corrupt, "{at} bytes");
+    }
+    // An index that is too long for the file, or for memory.
+    for length in [whole.len() as u64, 1 << 40, u64::MAX] {
+        let mut damaged = whole.clone();
+        let end = damaged.len() - 8;
+        damaged[end..].copy_from_slice(&length.to_le_bytes());
+        assert_eq!(outcome(&damaged), corrupt, "an index of {length} bytes");
+    }
+}
+
 #[test]
 fn a_folder_that_can_not_be_written_is_no_error() {
     let folder = Folder::new("file");

@@ -3,6 +3,7 @@
 mod agree;
 mod bench;
 mod chat;
+mod compile;
 mod inspect;
 mod list;
 mod pack;
@@ -55,6 +56,8 @@ pub enum Command {
     Quantize(quantize::Args),
     /// Write a packed copy of a model, which decodes fastest
     Pack(pack::Args),
+    /// Compile a model for an NPU ahead of time
+    Compile(compile::Args),
     /// Serve a plug-in to the process that started this one (for `--isolated`)
     #[command(hide = true)]
     DelegateHost,
@@ -79,6 +82,7 @@ impl Command {
             Command::Report(args) => report::run(args),
             Command::Quantize(args) => quantize::run(args),
             Command::Pack(args) => pack::run(args),
+            Command::Compile(args) => compile::run(args),
             Command::DelegateHost => delegate::serve(),
         }
     }

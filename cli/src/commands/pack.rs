@@ -1,6 +1,6 @@
 //! `ondol pack IN [OUT]`.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::Files;
 use crate::outfile::{self, Outfile};
 use crate::output::{self, megabytes};
@@ -58,12 +58,7 @@ pub fn run(args: &Args) -> Result<()> {
             .with_file_name(files.path().file_name().unwrap_or_default())
             .with_extension("packed.gguf"),
     };
-    if args.json && outfile::is_standard_output(&path) {
-        return Err(Error::Usage(format!(
-            "{} is standard output, where --json prints: leave one of them out",
-            path.display()
-        )));
-    }
+    outfile::refuse_output_of_json(&path, args.json)?;
     let cancel = interrupt::cancel_on_ctrl_c()?;
     let out = Outfile::create(&path, args.force, &files.paths())?;
     let through = out.part().is_none();

@@ -2,6 +2,7 @@
 //! delegate claim and compile them.
 
 use super::blob::{Blobs, Hash};
+use super::bundle::{Bundle, Part};
 use super::device::Delegate;
 use super::error::DelegateError;
 use super::program::Program;
@@ -13,6 +14,7 @@ use ondol_models::graph::{Graph, Op, ValueId, Weight};
 use ondol_models::quant::packed;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::string::{String, ToString};
 use std::vec::Vec;
 use std::{format, vec};
@@ -86,6 +88,27 @@ pub(super) fn name(graph: &Graph, span: &Span) -> String {
         (Some(first), Some(last)) if first != last => format!("layers {first} to {last}"),
         (Some(first), _) => format!("layer {first}"),
         _ => "no layer".to_string(),
+    }
+}
+
+/// Where compiled programs are stored.
+pub(super) enum Stored {
+    /// A folder, in which what is compiled is stored.
+    Folder(Blobs),
+    /// A bundle, which has all programs.
+    Bundle(Bundle),
+}
+
+impl Stored {
+    /// A file is a bundle; anything else is a folder, which may not exist yet.
+    ///
+    /// # Errors
+    /// Those of [`Bundle::open`].
+    pub fn open(path: &Path, delegate: &Delegate) -> Result<Stored, DelegateError> {
+        match path.is_file() {
+            true => Bundle::open(path, delegate).map(Stored::Bundle),
+            false => Ok(Stored::Folder(Blobs::new(path))),
+        }
     }
 }
 
@@ -259,8 +282,30 @@ impl Compiler<'_> {
     }
 
     /// Loads or compiles the programs of a span, one for each number of rows. The flag of
-    /// each says whether it was loaded. The weights are converted once for all of them.
+    /// each says whether it was loaded.
     pub fn programs(
+        &self,
+        span: &Span,
+        kinds: &[usize],
+        stored: Option<&Stored>,
+    ) -> Result<Vec<(Program, bool)>, DelegateError> {
+        match stored {
+            Some(Stored::Bundle(bundle)) => {
+                let part = Part::of(self.delegate);
+                let one = |&rows: &usize| {
+                    let blob = bundle.read(&self.key(&part, span, rows), rows)?;
+                    Ok((self.delegate.load_program(&blob)?, true))
+                };
+                kinds.iter().map(one).collect()
+            }
+            Some(Stored::Folder(blobs)) => self.load_or_compile(span, kinds, Some(blobs)),
+            None => self.load_or_compile(span, kinds, None),
+        }
+    }
+
+    /// Loads programs from a folder or compiles them. The weights are converted once for
+    /// all of them.
+    fn load_or_compile(
         &self,
         span: &Span,
         kinds: &[usize],
@@ -268,7 +313,7 @@ impl Compiler<'_> {
     ) -> Result<Vec<(Program, bool)>, DelegateError> {
         let mut converted: Option<Segment> = None;
         let mut one = |rows: usize| {
-            let key = blobs.map(|_| self.key(span, rows));
+            let key = blobs.map(|_| self.key(&self.delegate.identity(), span, rows));
             let kept = blobs.zip(key).and_then(|(blobs, key)| blobs.read(&key));
             // If the plug-in refuses the stored program, it is compiled again.
             if let Some(Ok(program)) = kept.map(|blob| self.delegate.load_program(&blob)) {
@@ -287,12 +332,12 @@ impl Compiler<'_> {
         kinds.iter().map(|&rows| one(rows)).collect()
     }
 
-    /// Hash of everything on which a program depends: the plug-in, the device and its
-    /// software, the span, and the bytes of its weights.
-    fn key(&self, span: &Span, rows: usize) -> Hash {
+    /// Hash of everything on which a program depends: `made_by` (the plug-in, the device
+    /// and its software), the span, and the bytes of its weights.
+    pub fn key(&self, made_by: &impl core::fmt::Debug, span: &Span, rows: usize) -> Hash {
         let graph = &self.model.0.graph;
         let mut hash = Sha256::new();
-        hash.update(format!("{:?} {rows} {span:?}", self.delegate.identity()));
+        hash.update(format!("{made_by:?} {rows} {span:?}"));
         for &node in &span.nodes {
             let op = &graph.nodes[node].op;
             hash.update(format!("{op:?}"));

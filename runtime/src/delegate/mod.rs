@@ -12,6 +12,7 @@
 //! errors.
 
 mod blob;
+mod bundle;
 mod compile;
 mod device;
 mod error;
@@ -30,6 +31,7 @@ mod session;
 mod tests;
 
 pub(crate) use blob::{Blobs, Hash};
+pub use bundle::BundleError;
 pub use device::Delegate;
 pub use error::{Code, DelegateError, Stage};
 pub use info::{Activations, Arithmetic, DeviceInfo, Label, Rounding};

@@ -1,7 +1,7 @@
 //! The spans of a model that a delegate runs, with their programs.
 
-use super::blob::Blobs;
-use super::compile::{Compiler, Forms, Interface, choose_forms, name};
+use super::bundle::{self, BundleError, Part};
+use super::compile::{Compiler, Forms, Interface, Stored, choose_forms, name};
 use super::device::Delegate;
 use super::error::{Code, DelegateError, Stage};
 use super::program::Program;
@@ -11,6 +11,7 @@ use crate::plan::Span;
 use crate::{CancelToken, Error, Model, Result};
 use core::time::Duration;
 use std::format;
+use std::io::Write;
 use std::path::PathBuf;
 use std::string::String;
 use std::sync::Arc;
@@ -37,6 +38,9 @@ pub struct OffloadOptions {
     /// by a path is known by the SHA-256 of its file. One that is linked in, or that
     /// the system found by a name without a folder, is known by its name and version:
     /// change the version when its programs change.
+    ///
+    /// If it is a file, it is a bundle ([`Offload::write_bundle`]): all programs come from
+    /// it, and none is compiled or stored.
     pub cache: Option<PathBuf>,
 }
 
@@ -117,6 +121,29 @@ impl Offload {
         compiled.compile(&CancelToken::new(), |_, _| ())?;
         compiled.report.time = began.elapsed();
         Ok(Offload(Arc::new(compiled)))
+    }
+
+    /// Writes all programs as a bundle, which [`OffloadOptions::cache`] can name on every
+    /// machine that has the same part: the same plug-in, architecture and driver. It is
+    /// bound to them and to the weights. Returns the number of bytes.
+    ///
+    /// # Errors
+    /// If a program can't be saved, or the system refuses a write.
+    pub fn write_bundle(&self, out: &mut impl Write) -> Result<u64, BundleError> {
+        let compiled = &self.0;
+        let part = Part::of(&compiled.delegate);
+        let key = |span, rows| compiled.compiler().key(&part, span, rows);
+        let of = |programs: &'_ [Program], rows| {
+            let spans = compiled.spans.iter();
+            let programs = spans.zip(programs);
+            let programs = programs.map(|(span, program)| (key(span, rows), program.clone()));
+            programs.collect::<Vec<_>>()
+        };
+        let prefill = of(&compiled.prefill, compiled.rows);
+        let decode = of(&compiled.decode, 1);
+        let all = prefill.iter().chain(&decode);
+        let all = all.map(|(key, program)| (*key, program));
+        bundle::write(out, part.clone(), compiled.kinds(), all)
     }
 
     /// Which parts run on the device.
@@ -216,7 +243,9 @@ impl Compiled {
         cancel: &CancelToken,
         mut progress: impl FnMut(usize, usize),
     ) -> Result<()> {
-        let blobs = self.options.cache.as_deref().map(Blobs::new);
+        let stored = self.options.cache.as_deref();
+        let stored = stored.map(|path| Stored::open(path, &self.delegate));
+        let stored = stored.transpose()?;
         let kinds = self.kinds();
         let total = kinds.len() * self.spans.len();
         let mut programs = vec![Vec::with_capacity(self.spans.len()); kinds.len()];
@@ -226,7 +255,7 @@ impl Compiled {
                 return Err(Error::Cancelled);
             }
             progress(index * kinds.len(), total);
-            let made = self.compiler().programs(span, &kinds, blobs.as_ref())?;
+            let made = self.compiler().programs(span, &kinds, stored.as_ref())?;
             for (of_kind, (program, kept)) in programs.iter_mut().zip(made) {
                 of_kind.push(program);
                 from_cache += usize::from(kept);

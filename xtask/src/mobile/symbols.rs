@@ -123,13 +123,12 @@ fn nm(toolchain: &Toolchain, which: &[&str], library: &Path) -> Result<String, S
     )
 }
 
-/// The last words of lines with several words: the first is an address or a kind.
+/// The last words of lines: an address and a kind may come before them. Headings of the
+/// members of an archive, which end in a colon, are left out.
 fn names(list: &str) -> Names {
-    let rows = list
-        .lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>());
-    rows.filter(|words| words.len() > 1)
-        .filter_map(|words| words.last().map(|name| name.to_string()))
+    let rows = list.lines().filter(|row| !row.ends_with(':'));
+    rows.filter_map(|row| row.split_whitespace().last())
+        .map(str::to_string)
         .collect()
 }
 
@@ -177,6 +176,13 @@ typedef void (*Callback)(uint64_t);
         assert!(missing(header, &both).is_empty());
         let one = names(&["_ffi_ondol_ffi_b"]);
         assert_eq!(missing(header, &one), ["uniffi_ondol_ffi_fn_a"]);
+    }
+
+    #[test]
+    fn names_come_with_addresses_or_alone() {
+        let list = "\na.o:\n0000 T _ours\n                 U _stat\n_fstat\n";
+        let expected = ["_fstat", "_ours", "_stat"].map(String::from);
+        assert_eq!(names(list), BTreeSet::from(expected));
     }
 
     #[test]

@@ -301,7 +301,7 @@ fn take_head(blob: &[u8]) -> Result<(Vec<Value>, &[u8])> {
         let is_whole = u64::from_le_bytes(*sum) == checksum(body);
         is_whole.then_some((postcard::from_bytes(body).ok()?, rest))
     };
-    let message = "not a program that an isolated plug-in saved";
+    let message = "not a program of a plug-in in a process of its own";
     take().ok_or_else(|| Failure::new(Code::Corrupt, message))
 }
 
