@@ -662,8 +662,9 @@ typedef struct {
     uint32_t strict;
     // The deadline of a call of the device in milliseconds; by default 5,000.
     uint32_t deadline_ms;
-    // A folder in which compiled programs are stored for later runs; NULL, the
-    // default, stores none.
+    // A folder in which compiled programs are stored for later runs, or a bundle: the
+    // file that `ondol compile` wrote, from which all programs come. NULL, the default,
+    // stores none.
     const char *cache;
 } ondol_offload_options;
 

@@ -141,7 +141,8 @@ pub struct DelegateOptions {
     /// The time limit of one call of the device, in milliseconds.
     pub deadline_ms: u64,
     /// A folder in which compiled programs are kept for later runs, and the split that
-    /// `ondol bench --auto` found fastest.
+    /// `ondol bench --auto` found fastest; or a bundle, the file that `ondol compile` wrote,
+    /// from which all programs come.
     pub cache: Option<PathBuf>,
 }
 

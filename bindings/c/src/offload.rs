@@ -31,8 +31,9 @@ pub struct ondol_offload_options {
     pub strict: u32,
     /// The deadline of a call of the device in milliseconds; by default 5,000.
     pub deadline_ms: u32,
-    /// A folder in which compiled programs are stored for later runs; NULL, the
-    /// default, stores none.
+    /// A folder in which compiled programs are stored for later runs, or a bundle: the
+    /// file that `ondol compile` wrote, from which all programs come. NULL, the default,
+    /// stores none.
     pub cache: *const c_char,
 }
 

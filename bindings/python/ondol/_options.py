@@ -32,7 +32,8 @@ class Delegate:
     strict: bool | None = None
     #: The time limit of one call of the device, in milliseconds.
     deadline_ms: int | None = None
-    #: A folder in which compiled programs are stored for later runs.
+    #: A folder in which compiled programs are stored for later runs, or a bundle: the file
+    #: that `ondol compile` wrote, from which all programs come.
     cache: Path | None = None
 
 

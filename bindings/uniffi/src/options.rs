@@ -117,7 +117,8 @@ pub struct DelegateOptions {
     /// The time limit of one call of the device, in milliseconds.
     #[uniffi(default = None)]
     pub deadline_ms: Option<u64>,
-    /// A folder in which compiled programs are stored for later runs.
+    /// A folder in which compiled programs are stored for later runs, or a bundle: the file
+    /// that `ondol compile` wrote, from which all programs come.
     #[uniffi(default = None)]
     pub cache: Option<String>,
 }

@@ -90,7 +90,8 @@ public struct DelegateOptions: Sendable, Hashable, Codable {
     public var strict: Bool?
     /// The time limit of one call of the device, in milliseconds.
     public var deadlineMilliseconds: Int?
-    /// A folder in which compiled programs are stored for later runs.
+    /// A folder in which compiled programs are stored for later runs, or a bundle: the file
+    /// that `ondol compile` wrote, from which all programs come.
     public var cache: URL?
 
     public init(

@@ -2946,7 +2946,8 @@ public struct DelegateOptions: Equatable, Hashable {
      */
     public let deadlineMs: UInt64?
     /**
-     * A folder in which compiled programs are stored for later runs.
+     * A folder in which compiled programs are stored for later runs, or a bundle: the file
+     * that `ondol compile` wrote, from which all programs come.
      */
     public let cache: String?
 
@@ -2971,7 +2972,8 @@ public struct DelegateOptions: Equatable, Hashable {
          * The time limit of one call of the device, in milliseconds.
          */deadlineMs: UInt64? = nil, 
         /**
-         * A folder in which compiled programs are stored for later runs.
+         * A folder in which compiled programs are stored for later runs, or a bundle: the file
+         * that `ondol compile` wrote, from which all programs come.
          */cache: String? = nil) {
         self.path = path
         self.rows = rows

@@ -143,7 +143,10 @@ public class DelegateOptions(public val path: String) {
     @set:JvmSynthetic
     public var deadlineMs: Long = 5000
 
-    /** A folder in which compiled programs are kept for later runs; null keeps none. */
+    /**
+     * A folder in which compiled programs are stored for later runs, or a bundle: the file
+     * that `ondol compile` wrote, from which all programs come; null stores none.
+     */
     @set:JvmSynthetic
     public var cache: String? = null
 
