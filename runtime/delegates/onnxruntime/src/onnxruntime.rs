@@ -274,7 +274,7 @@ impl Library {
 fn table(path: Option<&Path>) -> Result<(Api, String)> {
     let name = path.map_or_else(
         || libloading::library_filename("onnxruntime"),
-        |path| OsString::from(path),
+        OsString::from,
     );
     let missing = |reason: libloading::Error| unsupported(format!("no ONNX Runtime: {reason}"));
     // SAFETY: the user named this library, or the system has it under ONNX Runtime's name; its
