@@ -3,7 +3,7 @@
 use crate::onnxruntime::{Library, Options};
 use crate::program::Program;
 use crate::settings::{self, Provider};
-use ondol_plugin::ondol::delegate::{Arithmetic, Group, Label, Quant, Store};
+use ondol_plugin::ondol::delegate::{Arithmetic, Code, Group, Label, Quant, Store};
 use ondol_plugin::{Description, Failure, Graph, Result, invalid};
 use std::env;
 use std::path::Path;
@@ -85,6 +85,7 @@ fn options(library: &Library, provider: &Provider) -> Result<Options> {
         added.map_err(|failure| {
             let has = library.providers().unwrap_or_default().join(", ");
             Failure {
+                code: Code::Unsupported,
                 message: format!("{failure}; this library has {has}"),
                 ..failure
             }

@@ -6,6 +6,7 @@
 //! are copied; a session owns what it read of a model.
 
 use core::ffi::{CStr, c_char, c_int};
+use core::error::Error;
 use core::ptr;
 use ondol_plugin::ondol::delegate::Code;
 use ondol_plugin::{Failure, Result, Values, unsupported};
@@ -101,7 +102,7 @@ fn check(api: Api, what: &str, status: ort::OrtStatusPtr) -> Result<()> {
     };
     Err(Failure {
         vendor_code: code,
-        ..Failure::new(kind(code), format!("{what}: {message}"))
+        ..Failure::new(kind(code), format!("{what}: {}", message.trim()))
     })
 }
 
@@ -276,7 +277,11 @@ fn table(path: Option<&Path>) -> Result<(Api, String)> {
         || libloading::library_filename("onnxruntime"),
         OsString::from,
     );
-    let missing = |reason: libloading::Error| unsupported(format!("no ONNX Runtime: {reason}"));
+    let missing = |error: libloading::Error| {
+        // The error itself only says which function of the system failed.
+        let reason = error.source().map(ToString::to_string).unwrap_or_default();
+        unsupported(format!("no ONNX Runtime: {error}: {reason}"))
+    };
     // SAFETY: the user named this library, or the system has it under ONNX Runtime's name; its
     // initializers are as trusted as the library.
     let library = unsafe { libloading::Library::new(name) }.map_err(missing)?;
