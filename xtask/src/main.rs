@@ -18,8 +18,10 @@ mod mobile;
 mod models;
 #[cfg(test)]
 mod one_source;
+mod onnxruntime;
 mod openvino;
 mod page;
+mod plugin;
 mod python;
 #[cfg(test)]
 mod rooms;
@@ -28,6 +30,7 @@ mod sanitize;
 mod steps;
 mod swift;
 mod templates;
+mod wheel;
 
 use std::process::ExitCode;
 use steps::Extent;
@@ -71,6 +74,8 @@ cargo xtask <chore>
   delegate   the sample NPU plug-in: its C tests, with sanitizers too, and `ondol verify`
   openvino   the delegate for Intel NPUs, with OpenVINO's CPU in the NPU's place: its tests
              and `ondol verify`; fetches the pinned wheel by pip
+  onnxruntime  the delegate for execution providers of ONNX Runtime, with the CPU's: its tests
+             and `ondol verify` (test: on the built-in model); fetches the pinned wheel by pip
   python     the Python package: ruff, mypy and its tests (--long for more rounds); with
              --wheel (not part of test), its tests over the wheel that it builds; fetches
              the tools by pip
@@ -113,6 +118,7 @@ fn main() -> ExitCode {
         "models" => models::models(Extent::All),
         "delegate" => delegate::delegate(),
         "openvino" => openvino::openvino(),
+        "onnxruntime" => onnxruntime::onnxruntime(Extent::All),
         "python" => python::python(&rest),
         "bench" => bench::bench(&rest),
         "aarch64" => aarch64::aarch64(),

@@ -89,7 +89,7 @@ pub enum Extent {
 
 /// The chores that CI runs in the shared target folder, one after another. They all use
 /// the same build.
-const HOST: [Step; 10] = [
+const HOST: [Step; 11] = [
     ("lint", lint),
     ("api", || crate::api::api(&[])),
     ("no-std", no_std),
@@ -100,6 +100,9 @@ const HOST: [Step; 10] = [
     ("models", || crate::models::models(Extent::Part)),
     ("delegate", crate::delegate::delegate),
     ("openvino", crate::openvino::openvino),
+    ("onnxruntime", || {
+        crate::onnxruntime::onnxruntime(Extent::Part)
+    }),
 ];
 
 /// The chores that CI runs at the same time as [`HOST`]. Most of their time is linking, which
@@ -113,8 +116,11 @@ const BESIDE: [Step; 3] = [
 ];
 
 /// The chores that CI leaves out.
-const FULL: [Step; 6] = [
+const FULL: [Step; 7] = [
     ("models", || crate::models::models(Extent::All)),
+    ("onnxruntime", || {
+        crate::onnxruntime::onnxruntime(Extent::All)
+    }),
     ("firmware", || crate::firmware::firmware(Extent::All)),
     ("android", crate::mobile::android),
     ("ios", crate::mobile::ios),

@@ -19,6 +19,8 @@ mod program;
 mod session;
 mod stored;
 mod table;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod traits;

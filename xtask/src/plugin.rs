@@ -1,0 +1,55 @@
+//! Tests a plug-in that is a crate of the workspace.
+
+use crate::delegate::TOKENS;
+use crate::models;
+use crate::steps::{Outcome, run_env};
+use std::path::Path;
+
+/// Levels that an emulator can pass with a real model.
+const LEVELS: &str = "abi,op,model,end-to-end,determinism";
+
+/// A plug-in, built, with the variables that name its device.
+pub struct Plugin<'e> {
+    ondol: String,
+    library: String,
+    env: &'e [(&'e str, &'e str)],
+}
+
+impl<'e> Plugin<'e> {
+    /// Builds the plug-in of a crate, and runs its own tests with the variables `env`.
+    pub fn test(package: &str, env: &'e [(&'e str, &'e str)]) -> Result<Plugin<'e>, String> {
+        // Builds the whole workspace, because building one package alone would rebuild its
+        // dependencies. The tests with this name in other plug-ins find no device.
+        let own = ["test", "--workspace", "--lib", "--", "device_tests::"];
+        run_env("cargo", &own, env)?;
+        let ondol = models::command()?;
+        let library = Path::new(&ondol).with_file_name(format!(
+            "{}{}{}",
+            std::env::consts::DLL_PREFIX,
+            package.replace('-', "_"),
+            std::env::consts::DLL_SUFFIX
+        ));
+        Ok(Plugin {
+            library: library.display().to_string(),
+            ondol,
+            env,
+        })
+    }
+
+    /// Runs `ondol verify` with the built-in model.
+    pub fn hello(&self) -> Outcome {
+        self.verify(&["hello"])
+    }
+
+    /// Runs `ondol verify` with a real model, and writes its report into `folder`.
+    pub fn smollm2(&self, folder: &Path) -> Outcome {
+        let report = folder.join("report").display().to_string();
+        let model = ["smollm2", "--level", LEVELS, "--tokens", TOKENS];
+        self.verify(&[&model[..], &["--report", &report, "--force"]].concat())
+    }
+
+    fn verify(&self, args: &[&str]) -> Outcome {
+        let verify = ["verify", "--delegate", &self.library];
+        run_env(&self.ondol, &[&verify[..], args].concat(), self.env)
+    }
+}
