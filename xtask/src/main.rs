@@ -9,6 +9,7 @@ mod bench;
 mod bindings;
 mod both;
 mod c;
+mod candle;
 mod count;
 mod delegate;
 mod firmware;
@@ -76,6 +77,8 @@ cargo xtask <chore>
              and `ondol verify`; fetches the pinned wheel by pip
   onnxruntime  the delegate for execution providers of ONNX Runtime, with the CPU's: its tests
              and `ondol verify` (test: on the built-in model); fetches the pinned wheel by pip
+  candle     the delegate for GPUs, on candle's CPU: `ondol verify` (test: on the built-in
+             model); --cuda runs it on an NVIDIA GPU, where there is one
   python     the Python package: ruff, mypy and its tests (--long for more rounds); with
              --wheel (not part of test), its tests over the wheel that it builds; fetches
              the tools by pip
@@ -118,6 +121,7 @@ fn main() -> ExitCode {
         "models" => models::models(Extent::All),
         "delegate" => delegate::delegate(),
         "openvino" => openvino::openvino(),
+        "candle" => candle::chore(&rest),
         "onnxruntime" => onnxruntime::onnxruntime(Extent::All),
         "python" => python::python(&rest),
         "bench" => bench::bench(&rest),

@@ -22,6 +22,11 @@ impl<'e> Plugin<'e> {
         // dependencies. The tests with this name in other plug-ins find no device.
         let own = ["test", "--workspace", "--lib", "--", "device_tests::"];
         run_env("cargo", &own, env)?;
+        Plugin::built(package, env)
+    }
+
+    /// Builds the plug-in of a crate.
+    pub fn built(package: &str, env: &'e [(&'e str, &'e str)]) -> Result<Plugin<'e>, String> {
         let ondol = models::command()?;
         let library = Path::new(&ondol).with_file_name(format!(
             "{}{}{}",

@@ -89,7 +89,7 @@ pub enum Extent {
 
 /// The chores that CI runs in the shared target folder, one after another. They all use
 /// the same build.
-const HOST: [Step; 11] = [
+const HOST: [Step; 12] = [
     ("lint", lint),
     ("api", || crate::api::api(&[])),
     ("no-std", no_std),
@@ -103,6 +103,7 @@ const HOST: [Step; 11] = [
     ("onnxruntime", || {
         crate::onnxruntime::onnxruntime(Extent::Part)
     }),
+    ("candle", || crate::candle::candle(Extent::Part)),
 ];
 
 /// The chores that CI runs at the same time as [`HOST`]. Most of their time is linking, which
@@ -116,11 +117,12 @@ const BESIDE: [Step; 3] = [
 ];
 
 /// The chores that CI leaves out.
-const FULL: [Step; 7] = [
+const FULL: [Step; 8] = [
     ("models", || crate::models::models(Extent::All)),
     ("onnxruntime", || {
         crate::onnxruntime::onnxruntime(Extent::All)
     }),
+    ("candle", || crate::candle::candle(Extent::All)),
     ("firmware", || crate::firmware::firmware(Extent::All)),
     ("android", crate::mobile::android),
     ("ios", crate::mobile::ios),

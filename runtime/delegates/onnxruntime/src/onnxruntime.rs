@@ -5,8 +5,8 @@
 //! may make sessions with the same options and run the same session; strings, lists and options
 //! are copied; a session owns what it read of a model.
 
-use core::ffi::{CStr, c_char, c_int};
 use core::error::Error;
+use core::ffi::{CStr, c_char, c_int};
 use core::ptr;
 use ondol_plugin::ondol::delegate::Code;
 use ondol_plugin::{Failure, Result, Values, unsupported};
