@@ -1,6 +1,6 @@
 //! Loads ONNX Runtime with the chosen execution provider, and describes it to the host.
 
-use crate::onnxruntime::{Library, Options};
+use crate::onnxruntime::{Library, Options, Processor};
 use crate::program::Program;
 use crate::settings::{self, Provider};
 use ondol_plugin::ondol::delegate::{Arithmetic, Code, Group, Label, Quant, Store};
@@ -32,8 +32,15 @@ const FORMS: [Quant; 3] = [
 pub struct Runtime {
     /// The library.
     pub library: Library,
-    /// The chosen execution provider, if there is one, and the options of its sessions.
-    pub provider: Option<(Provider, Options)>,
+    /// The chosen execution provider, if there is one.
+    pub provider: Option<Chosen>,
+}
+
+/// A loaded execution provider.
+pub struct Chosen {
+    provider: Provider,
+    options: Options,
+    label: Label,
 }
 
 static RUNTIME: Mutex<Option<&'static Runtime>> = Mutex::new(None);
@@ -63,10 +70,7 @@ impl Runtime {
             ..failure
         })?;
         let provider = Provider::from_environment()?;
-        let provider = provider.map(|provider| {
-            let options = options(&library, &provider)?;
-            Ok((provider, options))
-        });
+        let provider = provider.map(|provider| Chosen::load(&library, provider));
         Ok(Runtime {
             provider: provider.transpose()?,
             library,
@@ -74,15 +78,15 @@ impl Runtime {
     }
 }
 
-/// The options of a provider's sessions. ONNX Runtime says here whether it has the provider.
-fn options(library: &Library, provider: &Provider) -> Result<Options> {
-    let options = library.options()?;
-    for (key, value) in &provider.session {
-        options.set(key, value)?;
-    }
-    if !provider.is_cpu() {
-        let added = options.add_provider(&provider.name, &provider.options);
-        added.map_err(|failure| {
+impl Chosen {
+    /// Adds a provider to the options of its sessions. ONNX Runtime says here whether it has it.
+    fn load(library: &Library, provider: Provider) -> Result<Chosen> {
+        let options = library.options()?;
+        for (key, value) in &provider.session {
+            options.set(key, value)?;
+        }
+        let added = add(library, &options, &provider);
+        let on_cpu = added.map_err(|failure| {
             let has = library.providers().unwrap_or_default().join(", ");
             Failure {
                 code: Code::Unsupported,
@@ -90,8 +94,33 @@ fn options(library: &Library, provider: &Provider) -> Result<Options> {
                 ..failure
             }
         })?;
+        // Times of a CPU are not a measure of an NPU's performance.
+        let label = match on_cpu || !provider.computes_all() {
+            true => Label::Emulator,
+            false => Label::Hardware,
+        };
+        Ok(Chosen {
+            provider,
+            options,
+            label,
+        })
     }
-    Ok(options)
+}
+
+/// Adds a provider to options. Returns whether it is known to compute on the CPU.
+fn add(library: &Library, options: &Options, provider: &Provider) -> Result<bool> {
+    let Provider { name, .. } = provider;
+    match &provider.library {
+        Some(path) => {
+            library.register(name, path)?;
+            let processor = library.add_registered(options, name, &provider.options)?;
+            Ok(processor == Processor::Cpu)
+        }
+        None if provider.is_cpu() => Ok(true),
+        None => options
+            .add_provider(name, &provider.options)
+            .map(|()| false),
+    }
 }
 
 /// An open device.
@@ -100,7 +129,7 @@ pub struct Device {
     pub library: &'static Library,
     /// The options of its sessions.
     pub options: &'static Options,
-    provider: &'static Provider,
+    chosen: &'static Chosen,
 }
 
 impl Device {
@@ -111,11 +140,11 @@ impl Device {
     pub fn open() -> Result<Device> {
         let none = || invalid("there is no device");
         let runtime = runtime().ok_or_else(none)?;
-        let (provider, options) = runtime.provider.as_ref().ok_or_else(none)?;
+        let chosen = runtime.provider.as_ref().ok_or_else(none)?;
         Ok(Device {
             library: &runtime.library,
-            options,
-            provider,
+            options: &chosen.options,
+            chosen,
         })
     }
 }
@@ -124,17 +153,16 @@ impl ondol_plugin::Device for Device {
     type Program = Program;
 
     fn describe(&self) -> Description {
-        let provider = self.provider;
+        let Chosen {
+            provider, label, ..
+        } = self.chosen;
         Description {
             vendor: "ONNX Runtime".to_owned(),
             device: format!("{} execution provider", provider.name),
             arch: env::consts::ARCH.to_owned(),
             driver: format!("ONNX Runtime {}", self.library.version()),
             firmware: "unknown".to_owned(),
-            label: match provider.is_hardware() {
-                true => Label::Hardware,
-                false => Label::Emulator,
-            },
+            label: *label,
             memory: 0,
             arithmetic: Arithmetic::of(provider.activations),
             forms: FORMS.to_vec(),

@@ -5,6 +5,7 @@ mod device;
 mod device_tests;
 mod onnxruntime;
 mod program;
+mod runner;
 mod settings;
 
 use core::ffi::CStr;

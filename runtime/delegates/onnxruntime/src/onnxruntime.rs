@@ -135,6 +135,30 @@ fn c_string(text: &str) -> CString {
     CString::new(text.replace('\0', " ")).unwrap_or_default()
 }
 
+/// What a provider computes on, the best last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Processor {
+    /// The host's CPU, or something that this build does not know.
+    Cpu,
+    /// A GPU.
+    Gpu,
+    /// An NPU.
+    Npu,
+}
+
+impl Processor {
+    fn of(kind: c_int) -> Processor {
+        let is = |known: ort::OrtHardwareDeviceType| known as c_int == kind;
+        if is(ort::OrtHardwareDeviceType::OrtHardwareDeviceType_NPU) {
+            Processor::Npu
+        } else if is(ort::OrtHardwareDeviceType::OrtHardwareDeviceType_GPU) {
+            Processor::Gpu
+        } else {
+            Processor::Cpu
+        }
+    }
+}
+
 /// The loaded library.
 pub struct Library {
     api: Api,
@@ -224,6 +248,71 @@ impl Library {
         Ok(options)
     }
 
+    /// Loads a provider that is a library of its own.
+    pub fn register(&self, name: &str, path: &Path) -> Result<()> {
+        let (api, c_name, path) = (self.api, c_string(name), os_string(path));
+        // SAFETY: the strings live during the call, and end in zero.
+        check(api, name, unsafe {
+            (api.RegisterExecutionProviderLibrary)(
+                self.environment.raw,
+                c_name.as_ptr(),
+                path.as_ptr(),
+            )
+        })
+    }
+
+    /// Adds a registered provider to options, with the best processor that it has here. Returns
+    /// the processor.
+    pub fn add_registered(
+        &self,
+        options: &Options,
+        name: &str,
+        provider: &[(String, String)],
+    ) -> Result<Processor> {
+        let full = format!("{name}ExecutionProvider");
+        let devices = self.devices()?.into_iter();
+        let devices = devices.filter(|(found, ..)| *found == name || *found == full);
+        let best = devices.max_by_key(|(_, processor, _)| *processor);
+        let (_, processor, device) =
+            best.ok_or_else(|| unsupported(format!("{name} finds no device")))?;
+        let keys: Vec<CString> = provider.iter().map(|(key, _)| c_string(key)).collect();
+        let values: Vec<CString> = provider.iter().map(|(_, value)| c_string(value)).collect();
+        let (keys, values) = (pointers(&keys), pointers(&values));
+        // SAFETY: the strings and lists live during the call, the device with the environment.
+        check(self.api, name, unsafe {
+            (self.api.SessionOptionsAppendExecutionProvider_V2)(
+                options.raw,
+                self.environment.raw,
+                &device,
+                1,
+                keys.as_ptr(),
+                values.as_ptr(),
+                keys.len(),
+            )
+        })?;
+        Ok(processor)
+    }
+
+    /// The devices of all providers: the provider's name, and what the device is.
+    fn devices(&self) -> Result<Vec<(String, Processor, *const ort::OrtEpDevice)>> {
+        let (api, mut list, mut len) = (self.api, ptr::null(), 0);
+        // SAFETY: the places live during the call.
+        check(api, "the devices", unsafe {
+            (api.GetEpDevices)(self.environment.raw, &mut list, &mut len)
+        })?;
+        // SAFETY: an enum of C is an `int`, of which a later library may have more values.
+        let kind: unsafe extern "system" fn(*const ort::OrtHardwareDevice) -> c_int =
+            unsafe { core::mem::transmute(api.HardwareDevice_Type) };
+        // SAFETY: the list has `len` devices, which live as long as the environment.
+        let devices = (0..len).map(|i| unsafe {
+            let device = *list.add(i);
+            let name = text((api.EpDevice_EpName)(device));
+            let processor = Processor::of(kind((api.EpDevice_Device)(device)));
+            (name, processor, device)
+        });
+        Ok(devices.collect())
+    }
+
     /// Compiles an ONNX file.
     pub fn session(&'static self, model: &[u8], options: &Options) -> Result<Session> {
         let api = self.api;
@@ -307,6 +396,18 @@ fn table(path: Option<&Path>) -> Result<(Api, String)> {
     Ok((api, version))
 }
 
+/// A path as ONNX Runtime takes it, with a zero at its end.
+fn os_string(path: &Path) -> Vec<ort::os_char> {
+    #[cfg(windows)]
+    let chars = std::os::windows::ffi::OsStrExt::encode_wide(path.as_os_str());
+    #[cfg(not(windows))]
+    let chars = {
+        let bytes = path.as_os_str().as_encoded_bytes().iter();
+        bytes.map(|&byte| c_char::from_ne_bytes([byte]))
+    };
+    chars.chain([0]).collect()
+}
+
 fn names(side: ondol_onnx::Side, count: usize) -> Vec<CString> {
     let names = (0..count).map(|index| ondol_onnx::name(side, index));
     names.map(|name| c_string(&name)).collect()
@@ -374,25 +475,35 @@ impl Session {
         Ok(RunOptions { raw, api })
     }
 
-    /// Computes the outputs in the host's memory. Returns when that has ended.
-    pub fn run(&self, options: &RunOptions, values: Values) -> Result<()> {
-        let (api, rows) = (self.library.api, values.rows);
-        let inputs = values.inputs.iter();
-        // SAFETY: the values live until the run has ended; inputs are only read.
-        let inputs = inputs
-            .map(|x| unsafe { self.library.tensor(x.as_ptr().cast_mut(), x.len(), rows) })
-            .collect::<Result<Vec<_>>>()?;
-        let outputs = values.outputs.into_iter();
-        // SAFETY: as above.
-        let outputs = outputs
-            .map(|y| unsafe { self.library.tensor(y.as_mut_ptr(), y.len(), rows) })
-            .collect::<Result<Vec<_>>>()?;
-        let (given, taken) = (pointers(&self.inputs), pointers(&self.outputs));
-        if (given.len(), taken.len()) != (inputs.len(), outputs.len()) {
+    /// Tensors in the host's memory, for a run.
+    ///
+    /// # Safety
+    /// The values live until the run has ended.
+    pub unsafe fn bind(&self, values: Values) -> Result<Bound> {
+        let (library, rows) = (self.library, values.rows);
+        if (self.inputs.len(), self.outputs.len()) != (values.inputs.len(), values.outputs.len()) {
             return Err(Failure::new(Code::Corrupt, "a model of other values"));
         }
-        let read: Vec<_> = inputs.iter().map(|x| x.raw.cast_const()).collect();
-        let mut written: Vec<_> = outputs.iter().map(|y| y.raw).collect();
+        let inputs = values.inputs.into_iter();
+        let outputs = values.outputs.into_iter();
+        // SAFETY: passed on to the caller; inputs are only read.
+        unsafe {
+            let inputs = inputs.map(|x| library.tensor(x.as_ptr().cast_mut(), x.len(), rows));
+            let outputs = outputs.map(|y| library.tensor(y.as_mut_ptr(), y.len(), rows));
+            Ok(Bound {
+                inputs: inputs.collect::<Result<_>>()?,
+                outputs: outputs.collect::<Result<_>>()?,
+            })
+        }
+    }
+
+    /// Computes the outputs. Returns when that has ended.
+    pub fn run(&self, options: &RunOptions, bound: &Bound) -> Result<()> {
+        let api = self.library.api;
+        let (given, taken) = (pointers(&self.inputs), pointers(&self.outputs));
+        let inputs = bound.inputs.iter().map(|x| x.raw.cast_const());
+        let inputs: Vec<*const ort::OrtValue> = inputs.collect();
+        let mut outputs: Vec<*mut ort::OrtValue> = bound.outputs.iter().map(|y| y.raw).collect();
         // SAFETY: the lists live during the call and are as long as those of names. ONNX Runtime
         // checks types and shapes, and writes into outputs that are given.
         check(api, "running", unsafe {
@@ -400,14 +511,20 @@ impl Session {
                 self.compiled.raw,
                 options.raw,
                 given.as_ptr(),
-                read.as_ptr(),
-                read.len(),
+                inputs.as_ptr(),
+                inputs.len(),
                 taken.as_ptr(),
                 taken.len(),
-                written.as_mut_ptr(),
+                outputs.as_mut_ptr(),
             )
         })
     }
+}
+
+/// The memory of a run's values.
+pub struct Bound {
+    inputs: Vec<Tensor>,
+    outputs: Vec<Tensor>,
 }
 
 impl RunOptions {
@@ -420,8 +537,8 @@ impl RunOptions {
     }
 
     /// Lets the next run go on after [`RunOptions::terminate`].
-    pub fn reset(&mut self) -> Result<()> {
-        // SAFETY: the object lives, and no run uses it.
+    pub fn reset(&self) -> Result<()> {
+        // SAFETY: the object lives.
         check(self.api, "options", unsafe {
             (self.api.RunOptionsUnsetTerminate)(self.raw)
         })

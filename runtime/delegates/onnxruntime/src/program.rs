@@ -2,18 +2,14 @@
 
 use crate::device::Device;
 use crate::onnxruntime::{RunOptions, Session};
-use core::time::Duration;
+use crate::runner::{Job, Running};
 use ondol_plugin::ondol::delegate::Code;
 use ondol_plugin::{Failure, Graph, Result, Values, unsupported};
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::thread;
-
-/// The time between two checks of a running job whether it must end early.
-const LOOK: Duration = Duration::from_millis(2);
+use std::sync::Arc;
 
 /// A compiled graph.
 pub struct Program {
-    session: Session,
+    session: Arc<Session>,
     /// The ONNX file, to be saved: ONNX Runtime has no export that all providers support.
     model: Vec<u8>,
 }
@@ -43,50 +39,35 @@ impl Program {
             code: refused,
             ..failure
         })?;
-        Ok(Program { session, model })
+        Ok(Program {
+            session: Arc::new(session),
+            model,
+        })
     }
 }
 
 impl ondol_plugin::Program for Program {
-    type Request = RunOptions;
+    type Request = Arc<RunOptions>;
 
-    fn request(&self) -> Result<RunOptions> {
-        self.session.run_options()
+    fn request(&self) -> Result<Arc<RunOptions>> {
+        self.session.run_options().map(Arc::new)
     }
 
-    /// Runs the session on a thread of its own, because ONNX Runtime returns only at the end,
-    /// and watches it from this one.
     fn run(
         &self,
-        request: &mut RunOptions,
+        request: &mut Arc<RunOptions>,
         values: Values,
         go_on: &dyn Fn() -> Result<()>,
     ) -> Result<()> {
         request.reset()?;
-        let (request, session) = (&*request, &self.session);
-        let (done, ended) = channel();
-        thread::scope(|scope| {
-            let thread = thread::Builder::new().name("ondol-onnxruntime-run".to_owned());
-            let job = move || done.send(session.run(request, values));
-            let job = thread.spawn_scoped(scope, job);
-            job.map_err(|error| Failure::new(Code::NoMemory, format!("a thread: {error}")))?;
-            let mut early = Ok(());
-            loop {
-                match ended.recv_timeout(LOOK) {
-                    Ok(outcome) => return early.and(outcome),
-                    Err(RecvTimeoutError::Disconnected) => {
-                        return Err(Failure::new(Code::Internal, "the job's thread has ended"));
-                    }
-                    Err(RecvTimeoutError::Timeout) if early.is_ok() => {
-                        early = go_on();
-                        if early.is_err() {
-                            request.terminate()?;
-                        }
-                    }
-                    Err(RecvTimeoutError::Timeout) => {}
-                }
-            }
-        })
+        // SAFETY: the values live until this function returns, and then the job has ended.
+        let bound = unsafe { self.session.bind(values) }?;
+        let job = Job {
+            session: self.session.clone(),
+            options: request.clone(),
+            bound,
+        };
+        Running::start(job)?.wait(go_on)
     }
 
     fn save(&self) -> Result<Vec<u8>> {

@@ -3,11 +3,15 @@
 use ondol_plugin::ondol::delegate::Activations;
 use ondol_plugin::{Result, unsupported};
 use std::env;
+use std::path::PathBuf;
 
 /// Environment variable with the path of the library, if the system does not find it.
 pub const LIBRARY: &str = "ONDOL_ONNXRUNTIME_LIB";
 /// Environment variable with the name of the execution provider: `QNN`, `OpenVINO`, `CPU`.
 pub const PROVIDER: &str = "ONDOL_ONNXRUNTIME_PROVIDER";
+/// Environment variable with the path of a provider that is a library of its own, not a part of
+/// ONNX Runtime's.
+pub const PROVIDER_LIBRARY: &str = "ONDOL_ONNXRUNTIME_PROVIDER_LIB";
 /// Environment variable with its options: `key=value;key=value`.
 pub const OPTIONS: &str = "ONDOL_ONNXRUNTIME_OPTIONS";
 /// Environment variable with the type to which it rounds the inputs of a matmul.
@@ -26,6 +30,8 @@ const FLOAT_WEIGHTS: (&str, &str) = ("session.disable_quant_qdq", "1");
 pub struct Provider {
     /// Its name, as ONNX Runtime's C API has it.
     pub name: String,
+    /// Its library, if it is not a part of ONNX Runtime's.
+    pub library: Option<PathBuf>,
     /// Its own options.
     pub options: Vec<(String, String)>,
     /// Options of the session.
@@ -45,7 +51,11 @@ impl Provider {
             return Ok(None);
         };
         let options = set(OPTIONS).unwrap_or_default();
-        Provider::new(&name, &options, set(ACTIVATIONS).as_deref()).map(Some)
+        let provider = Provider::new(&name, &options, set(ACTIVATIONS).as_deref())?;
+        Ok(Some(Provider {
+            library: env::var_os(PROVIDER_LIBRARY).map(PathBuf::from),
+            ..provider
+        }))
     }
 
     fn new(name: &str, options: &str, activations: Option<&str>) -> Result<Provider> {
@@ -58,6 +68,7 @@ impl Provider {
         };
         let mut provider = Provider {
             name: name.to_owned(),
+            library: None,
             options,
             session,
             activations: match (activations, name) {
@@ -77,11 +88,11 @@ impl Provider {
         self.name == CPU
     }
 
-    /// Whether everything is computed by the provider, and the provider is not the CPU's.
-    pub fn is_hardware(&self) -> bool {
+    /// Whether all of a model is computed by the provider.
+    pub fn computes_all(&self) -> bool {
         let (key, value) = NO_FALLBACK;
         let last = self.session.iter().rev().find(|(k, _)| k == key);
-        !self.is_cpu() && last.is_some_and(|(_, v)| v == value)
+        self.is_cpu() || last.is_some_and(|(_, v)| v == value)
     }
 }
 
@@ -137,12 +148,11 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_is_hardware_unless_the_cpu_computes() {
-        let hardware = |name, options| Provider::new(name, options, None).unwrap().is_hardware();
-        assert!(hardware("QNN", ""));
-        assert!(!hardware("QNN", "session.disable_cpu_ep_fallback=0"));
-        assert!(!hardware("CPU", ""));
-        assert!(!hardware("CPU", "session.disable_cpu_ep_fallback=1"));
+    fn a_provider_computes_all_unless_told() {
+        let all = |name, options| Provider::new(name, options, None).unwrap().computes_all();
+        assert!(all("CPU", ""));
+        assert!(all("QNN", ""));
+        assert!(!all("QNN", "session.disable_cpu_ep_fallback=0"));
     }
 
     #[test]
