@@ -76,7 +76,9 @@ impl Place {
         let opened = match self {
             Place::Cpu => Ok(candle_core::Device::Cpu),
             Place::Cuda(_) if !cfg!(feature = "cuda") => return Err(not_built("cuda")),
-            Place::Cuda(number) => candle_core::Device::new_cuda(number),
+            // A stream of the device's own: by default each thread of the host has its own, and a
+            // job could run before the weights that another thread sent have arrived.
+            Place::Cuda(number) => candle_core::Device::new_cuda_with_stream(number),
             Place::Metal(_) if !cfg!(feature = "metal") => return Err(not_built("metal")),
             Place::Metal(number) => candle_core::Device::new_metal(number),
         };

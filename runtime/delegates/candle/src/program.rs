@@ -36,6 +36,7 @@ impl Program {
     pub fn of(device: &Device, graph: &Graph, bytes: Vec<u8>) -> Result<Program> {
         let dtype = device.place.dtype();
         let weights = weights(graph, dtype, &device.device)?;
+        device.device.synchronize().map_err(failure)?;
         let with = |role: Role| {
             let tensors = graph.tensors.iter().enumerate();
             tensors.filter(move |(_, tensor)| tensor.role == role)
@@ -53,6 +54,26 @@ impl Program {
             dtype,
             device: device.device.clone(),
         })
+    }
+
+    /// Computes all nodes, and copies the outputs to the host.
+    fn compute(&self, values: Values, go_on: &dyn Fn() -> Result<()>) -> Result<()> {
+        let mut computed = self.weights.clone();
+        for (shape, input) in self.inputs.iter().zip(values.inputs) {
+            let input = Tensor::from_slice(input, (values.rows, shape.cols), &self.device);
+            computed[shape.tensor] = Some(input.map_err(failure)?);
+        }
+        for node in &self.nodes {
+            go_on()?;
+            computed[node.out] = Some(self.node(node, &computed)?);
+        }
+        for (&id, output) in self.outputs.iter().zip(values.outputs) {
+            let missing = || Failure::new(Code::Internal, "an output was not computed");
+            let value = computed[id].as_ref().ok_or_else(missing)?;
+            let floats = value.flatten_all().and_then(|flat| flat.to_vec1::<f32>());
+            output.copy_from_slice(&floats.map_err(failure)?);
+        }
+        Ok(())
     }
 
     /// Computes a node of which all operands are there.
@@ -162,23 +183,10 @@ impl ondol_plugin::Program for Program {
     }
 
     fn run(&self, _: &mut (), values: Values, go_on: &dyn Fn() -> Result<()>) -> Result<()> {
-        let mut computed = self.weights.clone();
-        for (shape, input) in self.inputs.iter().zip(values.inputs) {
-            let input = Tensor::from_slice(input, (values.rows, shape.cols), &self.device);
-            computed[shape.tensor] = Some(input.map_err(failure)?);
-        }
-        for node in &self.nodes {
-            go_on()?;
-            computed[node.out] = Some(self.node(node, &computed)?);
-        }
-        for (&id, output) in self.outputs.iter().zip(values.outputs) {
-            let value = computed[id]
-                .as_ref()
-                .ok_or_else(|| Failure::new(Code::Internal, "an output was not computed"))?;
-            let floats = value.flatten_all().and_then(|flat| flat.to_vec1::<f32>());
-            output.copy_from_slice(&floats.map_err(failure)?);
-        }
-        Ok(())
+        let outcome = self.compute(values, go_on);
+        // A GPU may still compute what a job that ends early has started.
+        self.device.synchronize().map_err(failure)?;
+        outcome
     }
 
     fn save(&self) -> Result<Vec<u8>> {
