@@ -77,7 +77,7 @@ impl Provider {
                 (None, _) => Activations::F16,
             },
         };
-        // Before those of the environment, which so can say otherwise.
+        // Those of the environment come later, and replace it.
         let usual = (usual.0.to_owned(), usual.1.to_owned());
         provider.session.insert(0, usual);
         Ok(provider)
