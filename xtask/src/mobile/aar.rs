@@ -3,6 +3,7 @@
 
 use super::android::{Abi, home, home_c, ndk, shared_c, shared_jni};
 use super::{Toolchain, copy, folder, make_folder, write};
+use crate::kotlin::remove_classes;
 use crate::steps::{Outcome, root, run};
 use crate::{apt, models};
 use std::fs;
@@ -34,12 +35,9 @@ pub fn kotlin(toolchain: &Toolchain, abis: &[Abi]) -> Outcome {
     };
     let assemble = arguments(&home(), name, &libraries)?;
     let assemble: Vec<&str> = assemble.iter().map(String::as_str).collect();
-    let classes = folder().join("maven");
-    // Maven leaves classes there whose source is gone, and ProGuard would miss what they call.
-    if classes.exists() {
-        fs::remove_dir_all(&classes).map_err(|e| format!("{}: {e}", classes.display()))?;
-    }
-    let output = format!("-Dondol.output={}", classes.display());
+    let output = folder().join("maven");
+    remove_classes(&output)?;
+    let output = format!("-Dondol.output={}", output.display());
     // The tests of the library itself need one for this machine.
     let tests = [
         "-Dtest=dev/ondol/aar/*,dev/ondol/sample/*",
