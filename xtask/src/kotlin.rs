@@ -5,7 +5,6 @@ use crate::steps::{Outcome, cargo, root};
 use crate::{apt, bindings, mobile, steps};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -153,14 +152,19 @@ fn compare(fastest: &BTreeMap<String, u64>) -> Outcome {
     }
 }
 
-/// Removes the library's classes from Maven's `output`. Those whose source is gone would stay
-/// there, and ProGuard would miss what they call.
+/// Removes the classes of all modules from Maven's `output`. Those whose source is gone would
+/// stay there, and ProGuard would miss what they call.
 pub fn remove_classes(output: &Path) -> Outcome {
-    let classes = output.join("ondol/classes");
-    match fs::remove_dir_all(&classes) {
-        Err(e) if e.kind() != ErrorKind::NotFound => Err(format!("{}: {e}", classes.display())),
-        _ => Ok(()),
+    let Ok(modules) = fs::read_dir(output) else {
+        return Ok(());
+    };
+    for module in modules.flatten() {
+        let classes = module.path().join("classes");
+        if classes.exists() {
+            fs::remove_dir_all(&classes).map_err(|e| format!("{}: {e}", classes.display()))?;
+        }
     }
+    Ok(())
 }
 
 /// Runs Maven in `android/`; returns what it printed, which is shown as well.
