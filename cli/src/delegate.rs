@@ -53,6 +53,17 @@ pub struct DelegateArgs {
     isolated: bool,
 }
 
+/// The plug-in of a command that is about one.
+#[derive(Args, Clone, Debug)]
+pub struct PluginArgs {
+    /// The plug-in: a library that implements ondol_npu.h
+    #[arg(long = "delegate", value_name = "LIBRARY")]
+    pub library: PathBuf,
+    /// Which of the plug-in's devices, from 0
+    #[arg(long = "delegate-device", value_name = "N", default_value_t = 0)]
+    pub device: u32,
+}
+
 /// A stage that can run on a device.
 #[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
 pub enum Stage {

@@ -60,6 +60,19 @@ pub fn json(value: &impl Serialize) -> Result<()> {
     raw_line(&text)
 }
 
+/// Says what a command wrote to its output: as JSON or as a line for people, which is a note if
+/// the output was written `through`, since it may be standard output itself.
+pub fn written(value: &impl Serialize, text: String, is_json: bool, through: bool) -> Result<()> {
+    match is_json {
+        true => json(value),
+        false if through => {
+            note!("{text}");
+            Ok(())
+        }
+        false => line(text),
+    }
+}
+
 /// Bytes for people: "98.4 MB" (decimal, as on download pages).
 pub fn megabytes(bytes: u64) -> String {
     match bytes {

@@ -80,19 +80,11 @@ fn device_fault(
     );
     let offload = faulty(kit, false)?;
     let is_at_once = fault == c"no-memory";
-    if let Err(error) = kit.delegate.inject(fault, u32::from(!is_at_once)) {
-        level.not_measured(
-            &id,
-            title,
-            &format!("the plug-in does not make it: {error}"),
-        );
+    if !injects(kit, level, (&id, &title), fault, u32::from(!is_at_once)) {
         return Ok(());
     }
     let began = Instant::now();
-    let mut session = kit.npu(&offload, PROMPT)?;
-    let found = session.prefill(tokens, &CancelToken::new())?.to_vec();
-    let stats = session.engine().offload_stats().unwrap_or_default();
-    drop(session);
+    let (found, stats) = answer(kit, &offload, tokens)?;
     let took = began.elapsed();
     let gate = level.at_most(&id, title, difference(expected, &found).kl, KL);
     let failure = stats.last_failure;
@@ -126,6 +118,30 @@ fn faulty(kit: &Kit, strict: bool) -> Result<Offload> {
     Ok(kit.compile(&options)?)
 }
 
+/// Injects a fault. If the plug-in does not make it, the gate of this id and title says so.
+fn injects(
+    kit: &Kit,
+    level: &mut Level,
+    (id, title): (&str, &Text),
+    fault: &CStr,
+    after: u32,
+) -> bool {
+    let Err(error) = kit.delegate.inject(fault, after) else {
+        return true;
+    };
+    let why = format!("the plug-in does not make it: {error}");
+    level.not_measured(id, title.clone(), &why);
+    false
+}
+
+/// The logits after a prompt, in a session of its own, and what the device did in it.
+fn answer(kit: &Kit, offload: &Offload, tokens: &[u32]) -> Result<(Vec<f32>, OffloadStats)> {
+    let mut session = kit.npu(offload, PROMPT)?;
+    let found = session.prefill(tokens, &CancelToken::new())?.to_vec();
+    let stats = session.engine().offload_stats().unwrap_or_default();
+    Ok((found, stats))
+}
+
 /// Ends all faults; opens the device again if that fails.
 fn recover(kit: &mut Kit) -> Result<()> {
     if kit.delegate.inject(c"none", 0).is_err() {
@@ -145,20 +161,12 @@ fn reset(kit: &mut Kit, level: &mut Level, tokens: &[u32]) -> Result<()> {
         return Ok(());
     }
     let offload = faulty(kit, false)?;
-    let prefill = |kit: &Kit| -> Result<(Vec<f32>, OffloadStats)> {
-        let mut session = kit.npu(&offload, PROMPT)?;
-        let found = session.prefill(tokens, &CancelToken::new())?.to_vec();
-        let stats = session.engine().offload_stats().unwrap_or_default();
-        Ok((found, stats))
-    };
-    let (before, _) = prefill(kit)?;
-    if let Err(error) = kit.delegate.inject(c"device-lost", 0) {
-        let why = format!("the plug-in does not make it: {error}");
-        level.not_measured("faults.reset", title, &why);
+    let (before, _) = answer(kit, &offload, tokens)?;
+    if !injects(kit, level, ("faults.reset", &title), c"device-lost", 0) {
         return Ok(());
     }
-    let (_, lost) = prefill(kit)?;
-    let (again, after) = prefill(kit)?;
+    let (_, lost) = answer(kit, &offload, tokens)?;
+    let (again, after) = answer(kit, &offload, tokens)?;
     let outcome = match (lost.resets, after.failures) {
         (0, _) => Err("the reset failed".to_owned()),
         (_, 0) if again == before => Ok(()),
@@ -200,12 +208,8 @@ fn silent(kit: &mut Kit, level: &mut Level, say: &mut impl FnMut(&str)) -> Resul
         "`silent-corruption` of one row in a hundred does not pass the gates",
         "백 행 중 한 행의 조용한 손상이 시험 기준을 통과하지 못함",
     );
-    if let Err(error) = kit.delegate.inject(c"silent-corruption", 0) {
-        level.not_measured(
-            "faults.silent",
-            title,
-            &format!("the plug-in does not make it: {error}"),
-        );
+    let gate = ("faults.silent", &title);
+    if !injects(kit, level, gate, c"silent-corruption", 0) {
         return Ok(());
     }
     let mut corrupted = Level::new(level.name);
@@ -233,15 +237,10 @@ fn crash(kit: &mut Kit, level: &mut Level, tokens: &[u32], expected: &[f32]) -> 
         return Ok(());
     }
     let offload = faulty(kit, false)?;
-    if let Err(error) = kit.delegate.inject(c"crash", 1) {
-        let why = format!("the plug-in does not make it: {error}");
-        level.not_measured("faults.crash", title, &why);
+    if !injects(kit, level, ("faults.crash", &title), c"crash", 1) {
         return Ok(());
     }
-    let mut session = kit.npu(&offload, PROMPT)?;
-    let found = session.prefill(tokens, &CancelToken::new())?.to_vec();
-    let stats = session.engine().offload_stats().unwrap_or_default();
-    drop(session);
+    let (found, stats) = answer(kit, &offload, tokens)?;
     let lost = stats
         .last_failure
         .is_some_and(|failure| failure.code == Code::DeviceLost);

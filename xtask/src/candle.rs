@@ -1,7 +1,9 @@
 //! Tests the delegate by candle with `ondol verify`: on candle's CPU, or on an NVIDIA GPU.
 
+use crate::models::target;
 use crate::plugin::Plugin;
-use crate::steps::{Extent, Outcome, cargo, root, run_env};
+use crate::steps::{Extent, Outcome, cargo};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 const PACKAGE: &str = "ondol-delegate-candle";
@@ -24,7 +26,7 @@ pub fn candle(extent: Extent) -> Outcome {
     plugin.hello()?;
     match extent {
         Extent::Part => Ok(()),
-        Extent::All => plugin.smollm2(&root().join("target/candle")),
+        Extent::All => plugin.smollm2(&folder()),
     }
 }
 
@@ -39,20 +41,17 @@ fn cuda() -> Outcome {
     }
     cargo(&["build", "--release", "-p", "ondol-cli"])?;
     cargo(&["build", "--release", "-p", PACKAGE, "--features", "cuda"])?;
-    let release = root().join("target/release");
-    let path = |name: &str| release.join(name).display().to_string();
-    let (ondol, library) = (path("ondol"), path("libondol_delegate_candle.so"));
-    let report = path("candle-cuda-report");
-    let verify = [
-        "verify",
-        "--delegate",
-        &library,
-        "--report",
-        &report,
-        "--force",
-    ];
-    let env = [(DEVICE, "cuda")];
-    run_env(&ondol, &[&verify[..], &["smollm2"]].concat(), &env)
+    let plugin = Plugin::beside(
+        &target().join("release/ondol"),
+        PACKAGE,
+        &[(DEVICE, "cuda")],
+    );
+    plugin.whole(&folder())
+}
+
+/// Where reports are written.
+fn folder() -> PathBuf {
+    target().join("candle")
 }
 
 fn runs(tool: &str) -> bool {

@@ -28,17 +28,18 @@ impl<'e> Plugin<'e> {
     /// Builds the plug-in of a crate.
     pub fn built(package: &str, env: &'e [(&'e str, &'e str)]) -> Result<Plugin<'e>, String> {
         let ondol = models::command()?;
-        let library = Path::new(&ondol).with_file_name(format!(
-            "{}{}{}",
-            std::env::consts::DLL_PREFIX,
-            package.replace('-', "_"),
-            std::env::consts::DLL_SUFFIX
-        ));
-        Ok(Plugin {
-            library: library.display().to_string(),
-            ondol,
+        Ok(Plugin::beside(Path::new(&ondol), package, env))
+    }
+
+    /// The plug-in of a crate that was built in the folder of the command.
+    pub fn beside(ondol: &Path, package: &str, env: &'e [(&'e str, &'e str)]) -> Plugin<'e> {
+        let (prefix, suffix) = (std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+        let name = format!("{prefix}{}{suffix}", package.replace('-', "_"));
+        Plugin {
+            library: ondol.with_file_name(name).display().to_string(),
+            ondol: ondol.display().to_string(),
             env,
-        })
+        }
     }
 
     /// Runs `ondol verify` with the built-in model.
@@ -46,11 +47,21 @@ impl<'e> Plugin<'e> {
         self.verify(&["hello"])
     }
 
-    /// Runs `ondol verify` with a real model, and writes its report into `folder`.
+    /// Runs `ondol verify` with a real model at the levels of an emulator, and writes its report
+    /// into `folder`.
     pub fn smollm2(&self, folder: &Path) -> Outcome {
+        self.report(folder, &["--level", LEVELS, "--tokens", TOKENS])
+    }
+
+    /// The same at all levels, for hardware.
+    pub fn whole(&self, folder: &Path) -> Outcome {
+        self.report(folder, &[])
+    }
+
+    fn report(&self, folder: &Path, args: &[&str]) -> Outcome {
         let report = folder.join("report").display().to_string();
-        let model = ["smollm2", "--level", LEVELS, "--tokens", TOKENS];
-        self.verify(&[&model[..], &["--report", &report, "--force"]].concat())
+        let model = ["smollm2", "--report", &report, "--force"];
+        self.verify(&[&model[..], args].concat())
     }
 
     fn verify(&self, args: &[&str]) -> Outcome {

@@ -1,6 +1,6 @@
 //! `ondol compile MODEL --delegate LIBRARY -o BUNDLE`.
 
-use crate::delegate::{self, Stage};
+use crate::delegate::{self, PluginArgs, Stage};
 use crate::engine::at_least_one;
 use crate::error::{Error, Result};
 use crate::model;
@@ -26,12 +26,8 @@ Examples:
 pub struct Args {
     /// A file, a name from the catalog, or `hello`
     model: String,
-    /// The plug-in: a library that implements ondol_npu.h
-    #[arg(long, value_name = "LIBRARY")]
-    delegate: PathBuf,
-    /// Which of the plug-in's devices, from 0
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    delegate_device: u32,
+    #[command(flatten)]
+    plugin: PluginArgs,
     /// Stages to compile for: prefill, decode
     #[arg(
         long,
@@ -77,8 +73,9 @@ pub fn run(args: &Args) -> Result<()> {
         true => delegate::isolate,
         false => delegate::load,
     };
-    let device = open(&args.delegate, args.delegate_device)?;
-    let inputs = [model::paths(&args.model)?, vec![args.delegate.clone()]];
+    let library = &args.plugin.library;
+    let device = open(library, args.plugin.device)?;
+    let inputs = [model::paths(&args.model)?, vec![library.clone()]];
     let mut out = Outfile::create(path, args.force, &inputs.concat())?;
     let through = out.part().is_none();
     let options = OffloadOptions {
@@ -90,7 +87,7 @@ pub fn run(args: &Args) -> Result<()> {
     let offload = delegate::compile(&model, &args.model, &device, &options)?;
     offload.write_bundle(&mut out).map_err(|e| match e {
         BundleError::Delegate(source) => Error::Delegate {
-            path: args.delegate.clone(),
+            path: library.clone(),
             source,
         },
         BundleError::Io(source) => Error::file("write", path)(source),
@@ -103,11 +100,5 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let (name, size) = (written.path.display(), megabytes(written.bytes));
     let line = format!("{name}: {} programs, {size}", written.programs);
-    match args.json {
-        true => output::json(&written)?,
-        // The output may be standard output itself.
-        false if through => note!("{line}"),
-        false => output::line(line)?,
-    }
-    Ok(())
+    output::written(&written, line, args.json, through)
 }

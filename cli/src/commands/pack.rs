@@ -70,11 +70,5 @@ pub fn run(args: &Args) -> Result<()> {
         path,
     };
     let line = format!("{}: {}", written.path.display(), megabytes(written.bytes));
-    match args.json {
-        true => output::json(&written)?,
-        // The output may be standard output itself.
-        false if through => note!("{line}"),
-        false => output::line(line)?,
-    }
-    Ok(())
+    output::written(&written, line, args.json, through)
 }

@@ -1,5 +1,6 @@
 //! `ondol verify MODEL --delegate LIBRARY`.
 
+use crate::delegate::PluginArgs;
 use crate::engine::at_least_one;
 use crate::error::{Error, Result};
 use crate::home::Home;
@@ -40,12 +41,8 @@ Examples:
 pub struct Args {
     /// A file, a name from the catalog, or `hello`
     model: String,
-    /// The plug-in: a library that implements ondol_npu.h
-    #[arg(long, value_name = "LIBRARY")]
-    delegate: PathBuf,
-    /// Which of the plug-in's devices, from 0
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    delegate_device: u32,
+    #[command(flatten)]
+    plugin: PluginArgs,
     /// Levels to run [default: all]
     #[arg(long, value_name = "LEVEL,..", value_delimiter = ',', value_parser = level)]
     level: Vec<Name>,
@@ -119,7 +116,7 @@ fn waiver(text: &str) -> Result<(String, String), String> {
 
 /// Runs the levels, prints, and writes the report.
 pub fn run(args: &Args) -> Result<()> {
-    let plugin = &args.delegate;
+    let plugin = &args.plugin.library;
     let plugin = plugin.canonicalize().map_err(Error::file("open", plugin))?;
     let model = model::open(&args.model)?;
     let model_files = model::paths(&args.model)?;
@@ -143,7 +140,7 @@ pub fn run(args: &Args) -> Result<()> {
     let setup = Setup {
         place: place(args, &plugin, seed)?,
         plugin: plugin.clone(),
-        device: args.delegate_device,
+        device: args.plugin.device,
         files: model_files,
         model_name: args.model.clone(),
         levels: levels(args),
@@ -200,7 +197,7 @@ fn place(args: &Args, plugin: &Path, seed: u64) -> Result<Place> {
             .collect()
     };
     let (device, seed, rows, soak) = (
-        args.delegate_device.to_string(),
+        args.plugin.device.to_string(),
         seed.to_string(),
         args.rows.to_string(),
         args.soak.to_string(),

@@ -97,7 +97,7 @@ pub enum BundleError {
 /// Writes programs with their keys as a bundle. Returns the number of bytes.
 pub(super) fn write<'p>(
     out: &mut impl Write,
-    part: Part,
+    part: &Part,
     rows: Vec<usize>,
     programs: impl Iterator<Item = (Hash, &'p Program)>,
 ) -> Result<u64, BundleError> {
@@ -117,7 +117,7 @@ pub(super) fn write<'p>(
         offset += bytes;
     }
     let index = Index {
-        part,
+        part: part.clone(),
         rows,
         programs: entries,
     };

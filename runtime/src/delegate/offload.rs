@@ -132,18 +132,14 @@ impl Offload {
     pub fn write_bundle(&self, out: &mut impl Write) -> Result<u64, BundleError> {
         let compiled = &self.0;
         let part = Part::of(&compiled.delegate);
-        let key = |span, rows| compiled.compiler().key(&part, span, rows);
-        let of = |programs: &'_ [Program], rows| {
-            let spans = compiled.spans.iter();
-            let programs = spans.zip(programs);
-            let programs = programs.map(|(span, program)| (key(span, rows), program.clone()));
-            programs.collect::<Vec<_>>()
-        };
-        let prefill = of(&compiled.prefill, compiled.rows);
-        let decode = of(&compiled.decode, 1);
-        let all = prefill.iter().chain(&decode);
-        let all = all.map(|(key, program)| (*key, program));
-        bundle::write(out, part.clone(), compiled.kinds(), all)
+        let stages = [(&compiled.prefill, compiled.rows), (&compiled.decode, 1)];
+        let programs = stages.into_iter().flat_map(|(programs, rows)| {
+            let spans = compiled.spans.iter().zip(programs);
+            let key = |span| compiled.compiler().key(&part, span, rows);
+            let keyed = spans.map(|(span, program)| (key(span), program));
+            keyed.collect::<Vec<_>>()
+        });
+        bundle::write(out, &part, compiled.kinds(), programs)
     }
 
     /// Which parts run on the device.
@@ -180,8 +176,7 @@ impl Compiled {
             forms: &forms,
         };
         let claimed = compiler.claim(rows, &mut refused)?;
-        let copies = usize::from(options.prefill) + usize::from(options.decode);
-        let spans = compiler.fit(claimed, copies, &mut refused);
+        let spans = compiler.fit(claimed, kinds(options, rows).len(), &mut refused);
         let report = OffloadReport::new(graph, &spans, &refused, &forms);
         if spans.is_empty() {
             return Err(takes_nothing(&report));
@@ -271,11 +266,8 @@ impl Compiled {
         Ok(())
     }
 
-    /// The numbers of rows of a span's programs.
     fn kinds(&self) -> Vec<usize> {
-        let prefill = self.options.prefill.then_some(self.rows);
-        let decode = self.options.decode.then_some(1);
-        prefill.into_iter().chain(decode).collect()
+        kinds(&self.options, self.rows)
     }
 
     fn compiler(&self) -> Compiler<'_> {
@@ -285,6 +277,13 @@ impl Compiled {
             forms: &self.forms,
         }
     }
+}
+
+/// The numbers of rows of a span's programs, if those of prefill have `rows`.
+fn kinds(options: &OffloadOptions, rows: usize) -> Vec<usize> {
+    let prefill = options.prefill.then_some(rows);
+    let decode = options.decode.then_some(1);
+    prefill.into_iter().chain(decode).collect()
 }
 
 /// The number of rows of a prefill program; 1 if prefill stays on the CPU.

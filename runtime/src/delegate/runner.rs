@@ -432,7 +432,7 @@ impl Runner {
         self.stats.failures += 1;
         let is_late = error.code == Code::Timeout;
         self.late_calls += u32::from(is_late);
-        let may_pass = !for_good && (error.retryable || is_late || self.has_reset(&error));
+        let may_pass = !for_good && (error.retryable || is_late || self.reset_after(&error));
         let gives_up =
             !may_pass || self.failures_in_a_row >= MAX_FAILURES || self.late_calls >= MAX_LATE;
         self.stats.last_failure = Some(error.clone());
@@ -449,7 +449,7 @@ impl Runner {
 
     /// Resets the device if the error asks for it. Returns whether the device may be used
     /// again.
-    fn has_reset(&mut self, error: &DelegateError) -> bool {
+    fn reset_after(&mut self, error: &DelegateError) -> bool {
         let asked = error.needs_reset && self.stats.resets < MAX_RESETS;
         // A late job may still use the buffers that the next job would get.
         let is_reset = asked && self.late.is_none() && self.compiled().delegate.reset().is_ok();

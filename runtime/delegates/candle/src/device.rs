@@ -2,7 +2,8 @@
 
 use crate::program::Program;
 use candle_core::DType;
-use ondol_plugin::ondol::delegate::{Activations, Arithmetic, Code, Group, Label, Quant, Store};
+use ondol_plugin::forms::{I4_BY_32, I8_BY_ROW};
+use ondol_plugin::ondol::delegate::{Activations, Arithmetic, Code, Label, Quant};
 use ondol_plugin::{Description, Failure, Graph, Result, invalid, unsupported};
 use std::env;
 
@@ -12,20 +13,8 @@ pub const VARIABLE: &str = "ONDOL_CANDLE_DEVICE";
 /// The numbers of rows that graphs can have.
 const ROWS: [usize; 4] = [1, 16, 64, 256];
 
-const fn form(store: Store, group: Group, wide_scales: bool) -> Quant {
-    Quant {
-        store,
-        group,
-        wide_scales,
-    }
-}
-
 /// The forms of matrices; each becomes floats when a program is made.
-pub const FORMS: [Quant; 3] = [
-    form(Store::I4, Group::Of(32), false),
-    form(Store::I8, Group::Row, true),
-    Quant::F16,
-];
+pub const FORMS: [Quant; 3] = [I4_BY_32, I8_BY_ROW, Quant::F16];
 
 /// Where candle computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,23 +1,15 @@
 //! Programs on candle's CPU, beside the exact sums of the reference part.
 
 use crate::device::{Device, FORMS, Place};
+use crate::program::Program;
 use ondol_delegate_reference::EXACT;
 use ondol_plugin::ondol::delegate::segment::{Activation, Node, Op, Role, RowFn, Segment};
 use ondol_plugin::ondol::delegate::{Code, Quant, Quantized};
+use ondol_plugin::testing::{empty, numbers};
 use ondol_plugin::{Device as _, Failure, Graph, Program as _, Values};
 use std::cell::Cell;
 
 const COLS: usize = 64;
-
-/// Numbers between -1 and 1, the same for the same seed.
-fn numbers(seed: u32, len: usize) -> Vec<f32> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..len).map(|_| next()).collect()
-}
 
 fn weight(segment: &mut Segment, form: Option<Quant>, rows: usize, cols: usize) -> usize {
     let seed = segment.tensors.len() as u32;
@@ -41,12 +33,7 @@ fn node(segment: &mut Segment, op: Op, inputs: &[usize], role: Role) -> usize {
 
 /// Every kind of operation, with two inputs and two outputs.
 fn block(form: Quant, rows: usize) -> Segment {
-    let mut segment = Segment {
-        name: "block".to_owned(),
-        rows,
-        tensors: Vec::new(),
-        nodes: Vec::new(),
-    };
+    let mut segment = empty(rows);
     let s = &mut segment;
     let between = || Role::Intermediate;
     let (x, y) = (
@@ -94,14 +81,13 @@ fn cpu() -> Device {
     Device::open(Place::Cpu).unwrap()
 }
 
-/// Runs a segment; the outputs one after another.
+/// Runs the program of a segment.
 fn run(
-    device: &Device,
+    program: &Program,
     segment: &Segment,
     inputs: &[Vec<f32>],
     go_on: &dyn Fn() -> Result<(), Failure>,
 ) -> Result<Vec<Vec<f32>>, Failure> {
-    let program = device.compile(&Graph::from(segment))?;
     let outputs = segment.interface().1.into_iter();
     let mut outputs: Vec<Vec<f32>> = outputs
         .map(|id| vec![f32::NAN; segment.rows * segment.tensors[id].cols])
@@ -125,7 +111,8 @@ fn every_operation_is_the_contract_s() {
         for rows in [1, 5] {
             let segment = block(form, rows);
             let inputs = inputs(rows);
-            let found = run(&cpu(), &segment, &inputs, &|| Ok(())).unwrap();
+            let program = cpu().compile(&Graph::from(&segment)).unwrap();
+            let found = run(&program, &segment, &inputs, &|| Ok(())).unwrap();
             let exact = ondol_delegate_reference::run(&segment, &inputs, &EXACT);
             assert_eq!(found.len(), exact.len());
             for (found, exact) in found.iter().flatten().zip(exact.iter().flatten()) {
@@ -142,6 +129,8 @@ fn a_saved_program_computes_the_same_bits() {
     let saved = program.save().unwrap();
     let loaded = device.load(&saved).unwrap();
     assert!(loaded.save().unwrap() == saved);
+    let outputs = |program| run(program, &segment, &inputs(5), &|| Ok(())).unwrap();
+    assert_eq!(outputs(&loaded), outputs(&program));
     assert_eq!(
         device.load(&saved[..saved.len() - 1]).err().unwrap().code,
         Code::Corrupt
@@ -156,6 +145,7 @@ fn a_job_ends_between_two_operations() {
         0 => Err(Failure::new(Code::Cancelled, "cancelled")),
         _ => Ok(()),
     };
-    let failure = run(&cpu(), &segment, &inputs(1), &go_on).unwrap_err();
+    let program = cpu().compile(&Graph::from(&segment)).unwrap();
+    let failure = run(&program, &segment, &inputs(1), &go_on).unwrap_err();
     assert_eq!((failure.code, left.get()), (Code::Cancelled, -1));
 }

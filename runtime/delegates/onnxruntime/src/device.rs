@@ -3,32 +3,20 @@
 use crate::onnxruntime::{Library, Options, Processor};
 use crate::program::Program;
 use crate::settings::{self, Provider};
-use ondol_plugin::ondol::delegate::{Arithmetic, Code, Group, Label, Quant, Store};
-use ondol_plugin::{Description, Failure, Graph, Result, invalid};
+use ondol_plugin::forms::{I4_BY_32, I8_BY_ROW};
+use ondol_plugin::ondol::delegate::{Arithmetic, Code, Label, Quant};
+use ondol_plugin::{Description, Failure, Graph, Loaded, Result, invalid};
 use std::env;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 /// The numbers of rows that graphs can have.
 const ROWS: [usize; 3] = [1, 64, 256];
 
 /// Half floats are for the many weights for which one scale per row would be too coarse. 8 bits in
 /// groups would take their place, and lose more.
-const FORMS: [Quant; 3] = [
-    Quant {
-        store: Store::I4,
-        group: Group::Of(32),
-        wide_scales: false,
-    },
-    Quant {
-        store: Store::I8,
-        group: Group::Row,
-        wide_scales: true,
-    },
-    Quant::F16,
-];
+const FORMS: [Quant; 3] = [I4_BY_32, I8_BY_ROW, Quant::F16];
 
-/// The loaded ONNX Runtime. It starts threads and is never unloaded.
+/// The loaded ONNX Runtime.
 pub struct Runtime {
     /// The library.
     pub library: Library,
@@ -43,23 +31,19 @@ pub struct Chosen {
     label: Label,
 }
 
-static RUNTIME: Mutex<Option<&'static Runtime>> = Mutex::new(None);
+static RUNTIME: Loaded<Runtime> = Loaded::new();
 
 /// Loads the library and chooses a provider. Later calls return the same.
 ///
 /// # Errors
 /// UNSUPPORTED if there is no library, or if it does not have the provider that was asked for.
 pub fn init() -> Result<&'static Runtime> {
-    let mut runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
-    match *runtime {
-        Some(runtime) => Ok(runtime),
-        None => Ok(runtime.insert(Box::leak(Box::new(Runtime::load()?)))),
-    }
+    RUNTIME.load(Runtime::load)
 }
 
 /// The result of [`init`]; `None` before it.
 pub fn runtime() -> Option<&'static Runtime> {
-    *RUNTIME.lock().unwrap_or_else(PoisonError::into_inner)
+    RUNTIME.get()
 }
 
 impl Runtime {

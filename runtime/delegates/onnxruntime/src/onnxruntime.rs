@@ -9,6 +9,7 @@ use core::error::Error;
 use core::ffi::{CStr, c_char, c_int};
 use core::ptr;
 use ondol_plugin::ondol::delegate::Code;
+use ondol_plugin::raw::{c_string, text};
 use ondol_plugin::{Failure, Result, Values, unsupported};
 use ort_sys as ort;
 use ort_sys::{GraphOptimizationLevel, ONNXTensorElementDataType, OrtAllocatorType, OrtMemType};
@@ -115,24 +116,6 @@ fn kind(code: c_int) -> Code {
         true => Code::Unsupported,
         false => Code::Internal,
     }
-}
-
-/// Copies a C string; null gives an empty one.
-///
-/// # Safety
-/// `raw` is null, or points to a string that ends in zero.
-unsafe fn text(raw: *const c_char) -> String {
-    if raw.is_null() {
-        return String::new();
-    }
-    // SAFETY: passed on to the caller.
-    unsafe { CStr::from_ptr(raw) }
-        .to_string_lossy()
-        .into_owned()
-}
-
-fn c_string(text: &str) -> CString {
-    CString::new(text.replace('\0', " ")).unwrap_or_default()
 }
 
 /// What a provider computes on, the best last.
@@ -275,8 +258,7 @@ impl Library {
         let best = devices.max_by_key(|(_, processor, _)| *processor);
         let (_, processor, device) =
             best.ok_or_else(|| unsupported(format!("{name} finds no device")))?;
-        let keys: Vec<CString> = provider.iter().map(|(key, _)| c_string(key)).collect();
-        let values: Vec<CString> = provider.iter().map(|(_, value)| c_string(value)).collect();
+        let (keys, values) = keys_and_values(provider);
         let (keys, values) = (pointers(&keys), pointers(&values));
         // SAFETY: the strings and lists live during the call, the device with the environment.
         check(self.api, name, unsafe {
@@ -408,6 +390,13 @@ fn os_string(path: &Path) -> Vec<ort::os_char> {
     chars.chain([0]).collect()
 }
 
+fn keys_and_values(options: &[(String, String)]) -> (Vec<CString>, Vec<CString>) {
+    let pairs = options.iter();
+    pairs
+        .map(|(key, value)| (c_string(key), c_string(value)))
+        .unzip()
+}
+
 fn names(side: ondol_onnx::Side, count: usize) -> Vec<CString> {
     let names = (0..count).map(|index| ondol_onnx::name(side, index));
     names.map(|name| c_string(&name)).collect()
@@ -426,8 +415,7 @@ impl Options {
     /// Adds an execution provider, which takes what it can of each model.
     pub fn add_provider(&self, name: &str, options: &[(String, String)]) -> Result<()> {
         let c_name = c_string(name);
-        let keys: Vec<CString> = options.iter().map(|(key, _)| c_string(key)).collect();
-        let values: Vec<CString> = options.iter().map(|(_, value)| c_string(value)).collect();
+        let (keys, values) = keys_and_values(options);
         let (keys, values) = (pointers(&keys), pointers(&values));
         // SAFETY: the strings and lists live during the call.
         check(self.api, name, unsafe {

@@ -2,11 +2,11 @@
 
 use crate::openvino::{self, Core};
 use crate::program::Program;
-use ondol_plugin::ondol::delegate::{Activations, Arithmetic, Group, Label, Quant, Store};
-use ondol_plugin::{Description, Failure, Graph, Result, invalid, unsupported};
+use ondol_plugin::forms::{I4_BY_32, I4_BY_128, I4_BY_ROW, I8_BY_ROW};
+use ondol_plugin::ondol::delegate::{Activations, Arithmetic, Label, Quant};
+use ondol_plugin::{Description, Failure, Graph, Loaded, Result, invalid, unsupported};
 use std::env;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 /// Environment variable with the path of the C library, if it is not where OpenVINO's
 /// own installers put it.
@@ -18,19 +18,6 @@ const NPU: &str = "NPU";
 /// The numbers of rows that graphs can have.
 const ROWS: [usize; 3] = [1, 64, 256];
 
-const fn form(store: Store, group: Group, wide_scales: bool) -> Quant {
-    Quant {
-        store,
-        group,
-        wide_scales,
-    }
-}
-
-const I4_BY_128: Quant = form(Store::I4, Group::Of(128), false);
-const I4_BY_32: Quant = form(Store::I4, Group::Of(32), false);
-const I4_BY_ROW: Quant = form(Store::I4, Group::Row, false);
-const I8_BY_ROW: Quant = form(Store::I8, Group::Row, true);
-
 /// The forms that Intel documents for its NPUs. Half floats are for the many weights
 /// for which one scale per row would be too coarse.
 const NPU_FORMS: [Quant; 4] = [I4_BY_128, I4_BY_ROW, I8_BY_ROW, Quant::F16];
@@ -39,7 +26,7 @@ const NPU_FORMS: [Quant; 4] = [I4_BY_128, I4_BY_ROW, I8_BY_ROW, Quant::F16];
 /// its likeliest tokens.
 const OTHER_FORMS: [Quant; 5] = [I4_BY_128, I4_BY_32, I4_BY_ROW, I8_BY_ROW, Quant::F16];
 
-/// The loaded OpenVINO. It starts threads and is never unloaded.
+/// The loaded OpenVINO.
 pub struct Runtime {
     /// Compiles models.
     pub core: Core,
@@ -49,7 +36,7 @@ pub struct Runtime {
     pub device: Option<String>,
 }
 
-static RUNTIME: Mutex<Option<&'static Runtime>> = Mutex::new(None);
+static RUNTIME: Loaded<Runtime> = Loaded::new();
 
 /// Loads the library and chooses a device. Later calls return the same.
 ///
@@ -57,16 +44,12 @@ static RUNTIME: Mutex<Option<&'static Runtime>> = Mutex::new(None);
 /// UNSUPPORTED if there is no library, or if it does not have the device that was asked
 /// for.
 pub fn init() -> Result<&'static Runtime> {
-    let mut runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
-    match *runtime {
-        Some(runtime) => Ok(runtime),
-        None => Ok(runtime.insert(Box::leak(Box::new(Runtime::load()?)))),
-    }
+    RUNTIME.load(Runtime::load)
 }
 
 /// The result of [`init`]; `None` before it.
 pub fn runtime() -> Option<&'static Runtime> {
-    *RUNTIME.lock().unwrap_or_else(PoisonError::into_inner)
+    RUNTIME.get()
 }
 
 impl Runtime {

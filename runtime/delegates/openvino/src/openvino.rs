@@ -6,13 +6,12 @@
 //! it has requests. Several threads may use a core and compiled models at the same
 //! time; a request is used by one thread at a time.
 
-use core::ffi::{CStr, c_char};
 use core::ptr;
 use core::time::Duration;
 use ondol_plugin::ondol::delegate::Code;
+use ondol_plugin::raw::{c_string, text};
 use ondol_plugin::{Failure, Result};
 use openvino_sys as ov;
-use std::ffi::CString;
 use std::path::Path;
 
 /// Loads the library from `path`, or from where OpenVINO is usually installed.
@@ -77,24 +76,6 @@ fn last_words() -> String {
 fn last_line(words: &str) -> &str {
     let lines = words.lines().map(str::trim);
     lines.rev().find(|line| !line.is_empty()).unwrap_or("")
-}
-
-/// Copies a C string; null gives an empty one.
-///
-/// # Safety
-/// `raw` is null, or points to a string that ends in zero.
-unsafe fn text(raw: *const c_char) -> String {
-    if raw.is_null() {
-        return String::new();
-    }
-    // SAFETY: passed on to the caller.
-    unsafe { CStr::from_ptr(raw) }
-        .to_string_lossy()
-        .into_owned()
-}
-
-fn c_string(text: &str) -> CString {
-    CString::new(text.replace('\0', " ")).unwrap_or_default()
 }
 
 /// Declares a type for an object that OpenVINO frees.

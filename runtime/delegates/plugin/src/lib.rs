@@ -13,13 +13,16 @@ mod bytes;
 mod container;
 mod device;
 mod failure;
+pub mod forms;
 mod graph;
 mod handle;
+mod loaded;
 mod program;
 mod session;
 mod stored;
+mod strings;
 mod table;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]
 mod tests;
@@ -28,6 +31,7 @@ mod traits;
 pub use device::Description;
 pub use failure::{Failure, Result, invalid, unsupported};
 pub use graph::{Graph, Node, Role, Tensor, Verdict};
+pub use loaded::Loaded;
 pub use ondol;
 pub use session::Values;
 pub use table::Log;
@@ -41,6 +45,7 @@ pub mod raw {
     pub use crate::device::Lists;
     pub use crate::failure::entry;
     pub use crate::handle::{given, list, put};
+    pub use crate::strings::{c_string, text};
     pub use crate::table::{Binding, Objects, Optional, api};
 }
 

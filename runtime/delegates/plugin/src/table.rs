@@ -9,11 +9,11 @@
 
 use crate::failure::{Result, entry, invalid, no_panic, write_text};
 use crate::handle::{free, give, given, list, of, put, too_small};
+use crate::strings::c_string;
 use core::ffi::{CStr, c_char, c_void};
 use core::time::Duration;
 use ondol::delegate::Metrics;
 use ondol::delegate::ffi::{self, Opaque};
-use std::ffi::CString;
 use std::sync::{Mutex, PoisonError};
 
 /// The objects behind the handles, and what the functions of the table do with them. [`Plugin`]
@@ -195,7 +195,7 @@ pub struct Log<'h>(pub(crate) &'h ffi::Host);
 impl Log<'_> {
     /// Logs a warning.
     pub fn warn(&self, message: &str) {
-        let message = CString::new(message.replace('\0', " ")).unwrap_or_default();
+        let message = c_string(message);
         // SAFETY: the host's function with the host's context, by the contract.
         unsafe { (self.0.log)(self.0.context, 1, message.as_ptr()) };
     }

@@ -9,7 +9,38 @@ use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(60);
 
-fn empty(rows: usize) -> Segment {
+/// The tests of this module as tests of a plug-in, by its `ondol_npu_get_api`. They say that they
+/// are skipped if the environment variable `$variable`, which names the device, is not set.
+#[macro_export]
+macro_rules! device_tests {
+    ($get_api:path, $variable:literal: $($test:ident),* $(,)?) => {
+        $(
+            #[test]
+            fn $test() {
+                if std::env::var_os($variable).is_none() {
+                    eprintln!("SKIPPED: {} is not set", $variable);
+                    return;
+                }
+                // SAFETY: it is this plug-in.
+                let device = unsafe { $crate::ondol::delegate::Delegate::open($get_api) };
+                $crate::testing::$test(&device.unwrap());
+            }
+        )*
+    };
+}
+
+/// Numbers between -1 and 1, the same for the same seed.
+pub fn numbers(seed: u32, len: usize) -> Vec<f32> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// A segment without tensors.
+pub fn empty(rows: usize) -> Segment {
     Segment {
         name: "test".to_owned(),
         rows,

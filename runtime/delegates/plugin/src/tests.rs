@@ -1,11 +1,13 @@
 //! The table from the host's side, with a device that doubles its inputs.
 
 use super::*;
+use crate::forms::I8_BY_ROW;
+use crate::testing::empty;
 use core::time::Duration;
 use ondol::delegate::segment::{self, Op, RowFn, Segment};
 use ondol::delegate::{
     Activations, Arithmetic, Buffer, Code, Delegate, DelegateError, DeviceSession, Group, Job,
-    Label, Outcome, Place, Quant, Quantized, Rounding, Store, ffi,
+    Label, Outcome, Place, Quant, Quantized, Rounding, ffi,
 };
 use std::sync::{Arc, Mutex};
 
@@ -125,24 +127,9 @@ const ARITHMETIC: Arithmetic = Arithmetic {
     rounding: Rounding::TowardZero,
 };
 
-const I8_BY_ROW: Quant = Quant {
-    store: Store::I8,
-    group: Group::Row,
-    wide_scales: true,
-};
-
 fn device<const FAULTS: bool>() -> Delegate {
     // SAFETY: it is this plug-in.
     unsafe { Delegate::open(get_api::<Toy<FAULTS>>) }.unwrap()
-}
-
-fn empty(rows: usize) -> Segment {
-    Segment {
-        name: "test".to_owned(),
-        rows,
-        tensors: Vec::new(),
-        nodes: Vec::new(),
-    }
 }
 
 fn node(segment: &mut Segment, op: Op, inputs: &[usize], out: usize) {

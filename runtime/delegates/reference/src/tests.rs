@@ -9,25 +9,11 @@ use ondol::delegate::{
     OffloadOptions, Outcome, Place, Program, Quant, Quantized, Rounding, Store,
 };
 use ondol::{CancelToken, Isa, Model, Session, SessionOptions};
+use ondol_plugin::forms::I8_BY_ROW;
+use ondol_plugin::testing::numbers;
 use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(60);
-
-const I8_BY_ROW: Quant = Quant {
-    store: Store::I8,
-    group: Group::Row,
-    wide_scales: true,
-};
-
-/// Numbers between -1 and 1, the same for the same seed.
-fn numbers(seed: u32, len: usize) -> Vec<f32> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..len).map(|_| next()).collect()
-}
 
 fn stored(form: Quant, floats: &[f32], cols: usize) -> Quantized {
     let mut stored = Quantized::default();
